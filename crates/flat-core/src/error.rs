@@ -1,0 +1,25 @@
+//! What can go wrong below the optimizers and metrics.
+
+/// Result with this crate's [`enum@Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Errors of parameter layouts, vectors and variables.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// candle failed.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+    /// The loss does not depend on a parameter: its gradient is missing, which usually is a bug in the model.
+    #[error("no gradient reached the parameter `{name}`: the loss does not depend on it (freeze it by leaving it out of the parameters, or use it in the model)")]
+    MissingGradient {
+        /// Name of the parameter.
+        name: String,
+    },
+    /// Two vectors, or a vector and a model, describe different parameters.
+    #[error("parameter layouts differ: {0}")]
+    LayoutMismatch(String),
+    /// The parameters given cannot form one vector.
+    #[error("unusable parameters: {0}")]
+    BadParams(String),
+}

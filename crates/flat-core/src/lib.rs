@@ -1,0 +1,33 @@
+//! What every flat-minima crate shares: keyed random [`Streams`], the [`Layout`] of a model's parameters, the
+//! [`Params`] themselves (candle variables, sorted by name) and [`ParamVec`], a point or direction in parameter space
+//! held in one flat buffer.
+//!
+//! A gradient rule is algebra on `ParamVec`s; only `Params` touches candle variables.
+//!
+//! ```
+//! use candle_core::{DType, Device, Tensor, Var};
+//! use flat_core::{ParamVec, Params, Purpose, Streams};
+//!
+//! # fn main() -> flat_core::Result<()> {
+//! let w = Var::from_tensor(&Tensor::new(&[[3.0f64, 0.0], [0.0, 4.0]], &Device::Cpu)?)?;
+//! let params = Params::new([("w".to_string(), w)])?;
+//! let theta = params.read()?;
+//! assert_eq!(theta.norm()?, 5.0);
+//! let u = ParamVec::sphere(params.space(), &Streams::new(0).at(Purpose::Perturb, 1))?;
+//! assert!((u.norm()? - 1.0).abs() < 1e-12);
+//! # Ok(())
+//! # }
+//! ```
+
+mod error;
+mod kernel;
+mod layout;
+mod params;
+mod rng;
+mod vector;
+
+pub use error::{Error, Result};
+pub use layout::{Entry, Layout, Space};
+pub use params::{Params, is_buffer};
+pub use rng::{Purpose, Stream, Streams};
+pub use vector::ParamVec;

@@ -1,0 +1,229 @@
+//! What can go wrong with data: where it is, what is in it, how it is asked for.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::DatasetKind;
+
+/// Result with this crate's [`enum@Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Errors of finding, fetching, reading and batching data.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// candle failed.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+    /// The data set is in none of the places it may be in.
+    #[error("{kind} was not found; looked in {}; {remedy}", list(looked))]
+    NotFound {
+        /// The data set asked for.
+        kind: DatasetKind,
+        /// The folders that were searched, in order.
+        looked: Vec<PathBuf>,
+        /// What to do about it.
+        remedy: String,
+    },
+    /// A folder holds some of a data set's files but not all.
+    #[error("{} holds a part of {kind} only: {missing} is missing", dir.display())]
+    Incomplete {
+        /// The data set asked for.
+        kind: DatasetKind,
+        /// The folder.
+        dir: PathBuf,
+        /// The file or files that are missing.
+        missing: String,
+    },
+    /// The operating system refused to read or write a file.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Its reason.
+        source: std::io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("{}, {at}: {fault}", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Where in the file.
+        at: Place,
+        /// What is wrong there.
+        fault: Fault,
+    },
+    /// A file's sha256 is not the one that was announced or recorded for it.
+    #[error("{}: the sha256 is {found}, not {expected} as {origin} says; delete the file and fetch it again", path.display())]
+    Checksum {
+        /// The file.
+        path: PathBuf,
+        /// The sum it should have, in hex.
+        expected: String,
+        /// The sum it has.
+        found: String,
+        /// Who says so.
+        origin: String,
+    },
+    /// The hub could not be reached or did not hand out a file.
+    #[error("cannot fetch {file} from the dataset {repo}: {reason}; check the network, or HF_ENDPOINT for a mirror")]
+    Hub {
+        /// The hub's id of the data set.
+        repo: String,
+        /// The file within it.
+        file: String,
+        /// What the hub client says.
+        reason: String,
+    },
+    /// There is nowhere to put downloads.
+    #[error("no download cache: set XDG_CACHE_HOME or HOME, or name a folder")]
+    NoCacheDir,
+    /// A name that is no data set.
+    #[error("unknown data set `{0}`: use mnist, fashion-mnist, cifar10 or cifar100")]
+    UnknownDataset(String),
+    /// A name that is no augmentation.
+    #[error("unknown augmentation `{0}`: use a comma list of crop, flip and cutout, or none")]
+    UnknownAugmentation(String),
+    /// Images, labels and shape that do not belong together.
+    #[error("unusable split: {0}")]
+    BadSplit(String),
+    /// An option no batch can be made with.
+    #[error("{option}: {problem}")]
+    BadOption {
+        /// The option's name.
+        option: &'static str,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// An index past the end.
+    #[error("{what} {index} does not exist: there are {len}")]
+    OutOfRange {
+        /// What was indexed: batch, example, row, shard.
+        what: &'static str,
+        /// The index asked for.
+        index: usize,
+        /// How many there are.
+        len: usize,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { path, source }
+    }
+
+    pub(crate) fn corrupt(path: &Path, at: Place, fault: Fault) -> Self {
+        Self::Corrupt { path: path.to_path_buf(), at, fault }
+    }
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// Where in a file something is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Place {
+    /// Byte offset; for a gzip file, the offset in the inflated bytes.
+    Offset(u64),
+    /// Row of a table, from 0.
+    Row(usize),
+    /// The file as a whole.
+    Whole,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Offset(offset) => write!(f, "offset {offset}"),
+            Self::Row(row) => write!(f, "row {row}"),
+            Self::Whole => write!(f, "whole file"),
+        }
+    }
+}
+
+/// What is wrong with a file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The first bytes are those of another format.
+    #[error("magic number {found:#010x} instead of {expected:#010x}")]
+    Magic {
+        /// The number there.
+        found: u32,
+        /// The number that should be there.
+        expected: u32,
+    },
+    /// The file ends early.
+    #[error("the file ends where {expected} bytes should follow")]
+    Truncated {
+        /// Bytes that should follow, at least.
+        expected: u64,
+    },
+    /// The file goes on after its announced end.
+    #[error("bytes follow the announced end")]
+    Trailing,
+    /// A size is announced that no such data set has.
+    #[error("{what} is announced as {found}, more than the {limit} that are read")]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// The announced size.
+        found: u64,
+        /// The most that is accepted.
+        limit: u64,
+    },
+    /// An image is not of the data set's size.
+    #[error("an image of {found_width}x{found_height} where {width}x{height} is expected")]
+    ImageSize {
+        /// Width announced, pixels.
+        found_width: u64,
+        /// Height announced, pixels.
+        found_height: u64,
+        /// Width expected, pixels.
+        width: usize,
+        /// Height expected, pixels.
+        height: usize,
+    },
+    /// A label is not below the number of classes.
+    #[error("label {found} where there are {classes} classes")]
+    Label {
+        /// The label.
+        found: i64,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// As many labels as images are needed.
+    #[error("{images} images but {labels} labels")]
+    Count {
+        /// Number of images.
+        images: usize,
+        /// Number of labels.
+        labels: usize,
+    },
+    /// A table's cell is empty.
+    #[error("the column {column} is null")]
+    Null {
+        /// The column's path.
+        column: String,
+    },
+    /// A table lacks a column, or has it with another type.
+    #[error("no usable column {column}: {reason}")]
+    Column {
+        /// The column or columns looked for.
+        column: String,
+        /// What is there instead.
+        reason: String,
+    },
+    /// The file holds no example.
+    #[error("no examples")]
+    Empty,
+    /// The file belongs to another data set.
+    #[error("these are the examples of {0}")]
+    OtherDataset(DatasetKind),
+    /// A decoder (gzip, parquet, PNG, JPEG) gave up.
+    #[error("{0}")]
+    Decode(String),
+}

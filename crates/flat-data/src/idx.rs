@@ -1,0 +1,291 @@
+//! IDX, the format of MNIST and Fashion-MNIST, plain or gzipped.
+//!
+//! A file is a big-endian header (magic number 0x0000080d with d the number of dimensions, then the dimensions) and
+//! the bytes. Nothing is allocated for what the header announces: the buffer grows as bytes come, at most one byte more
+//! than announced is inflated, and an announcement the file cannot keep is refused before reading on.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::path::Path;
+
+use flate2::bufread::MultiGzDecoder;
+
+use crate::{Error, Fault, Place, Result};
+
+/// Most examples that are read from one file: four times what the largest of the data sets has, so that not even a file
+/// made to inflate takes more than 0.8 GB.
+pub(crate) const MAX_EXAMPLES: u64 = 1 << 18;
+
+/// No deflate stream inflates to more than this times its size.
+const DEFLATE_RATIO: u64 = 1032;
+
+const IMAGES: u32 = 0x0803;
+const LABELS: u32 = 0x0801;
+
+/// A file being read, inflated where it is gzipped.
+struct Source<'a> {
+    path: &'a Path,
+    reader: Box<dyn Read>,
+    /// (Inflated) bytes read so far.
+    offset: u64,
+    /// Most bytes the file can still yield.
+    room: u64,
+}
+
+impl<'a> Source<'a> {
+    fn open(path: &'a Path) -> Result<Self> {
+        let file = File::open(path).map_err(Error::io(path))?;
+        let bytes = file.metadata().map_err(Error::io(path))?.len();
+        let mut file = BufReader::with_capacity(1 << 16, file);
+        let gzip = file.fill_buf().map_err(Error::io(path))?.starts_with(&[0x1f, 0x8b]);
+        if gzip {
+            let room = bytes.saturating_mul(DEFLATE_RATIO);
+            Ok(Self { path, reader: Box::new(MultiGzDecoder::new(file)), offset: 0, room })
+        } else {
+            Ok(Self { path, reader: Box::new(file), offset: 0, room: bytes })
+        }
+    }
+
+    fn corrupt(&self, fault: Fault) -> Error {
+        Error::corrupt(self.path, Place::Offset(self.offset), fault)
+    }
+
+    /// The next `n` bytes, or as many as there are.
+    fn up_to(&mut self, n: u64) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let result = self.reader.by_ref().take(n).read_to_end(&mut bytes);
+        self.offset += bytes.len() as u64;
+        self.room = self.room.saturating_sub(bytes.len() as u64);
+        match result {
+            Ok(_) => Ok(bytes),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                Err(self.corrupt(Fault::Truncated { expected: n.saturating_sub(bytes.len() as u64).max(1) }))
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData) => {
+                Err(self.corrupt(Fault::Decode(format!("gzip: {error}"))))
+            }
+            Err(error) => Err(Error::io(self.path)(error)),
+        }
+    }
+
+    fn exactly(&mut self, n: u64) -> Result<Vec<u8>> {
+        if n > self.room {
+            return Err(self.corrupt(Fault::Truncated { expected: n }));
+        }
+        let bytes = self.up_to(n)?;
+        match n - bytes.len() as u64 {
+            0 => Ok(bytes),
+            missing => Err(self.corrupt(Fault::Truncated { expected: missing })),
+        }
+    }
+
+    fn number(&mut self) -> Result<u32> {
+        let bytes = self.exactly(4)?;
+        Ok(bytes.iter().fold(0, |n, &b| n << 8 | u32::from(b)))
+    }
+
+    /// Reads the magic number and the number of examples.
+    fn header(&mut self, expected: u32) -> Result<u64> {
+        let found = self.number()?;
+        if found != expected {
+            return Err(Error::corrupt(self.path, Place::Offset(0), Fault::Magic { found, expected }));
+        }
+        let at = Place::Offset(self.offset);
+        match u64::from(self.number()?) {
+            0 => Err(Error::corrupt(self.path, at, Fault::Empty)),
+            n if n > MAX_EXAMPLES => {
+                let fault = Fault::TooLarge { what: "the number of examples", found: n, limit: MAX_EXAMPLES };
+                Err(Error::corrupt(self.path, at, fault))
+            }
+            n => Ok(n),
+        }
+    }
+
+    /// The `n` bytes that are left, and no more; checks the gzip checksum.
+    fn rest(mut self, n: u64) -> Result<Vec<u8>> {
+        let bytes = self.exactly(n)?;
+        match self.up_to(1)?.is_empty() {
+            true => Ok(bytes),
+            false => Err(Error::corrupt(self.path, Place::Offset(self.offset - 1), Fault::Trailing)),
+        }
+    }
+}
+
+/// The pixels of an IDX image file whose images are `size` pixels square.
+pub(crate) fn read_images(path: &Path, size: usize) -> Result<Vec<u8>> {
+    let mut source = Source::open(path)?;
+    let n = source.header(IMAGES)?;
+    let at = Place::Offset(source.offset);
+    let (height, width) = (u64::from(source.number()?), u64::from(source.number()?));
+    if (height, width) != (size as u64, size as u64) {
+        let fault = Fault::ImageSize { found_width: width, found_height: height, width: size, height: size };
+        return Err(Error::corrupt(path, at, fault));
+    }
+    source.rest(n * height * width)
+}
+
+/// The labels of an IDX label file, each below `classes`.
+pub(crate) fn read_labels(path: &Path, classes: usize) -> Result<Vec<u8>> {
+    let mut source = Source::open(path)?;
+    let n = source.header(LABELS)?;
+    let start = source.offset;
+    let labels = source.rest(n)?;
+    match labels.iter().position(|&label| usize::from(label) >= classes) {
+        None => Ok(labels),
+        Some(i) => {
+            let fault = Fault::Label { found: labels[i].into(), classes };
+            Err(Error::corrupt(path, Place::Offset(start + i as u64), fault))
+        }
+    }
+}
+
+/// The (inflated) bytes of an IDX file of either sort, for its checksum. To be called on a file that was read before:
+/// it is bounded by the most an acceptable file may hold.
+pub(crate) fn raw(path: &Path) -> Result<impl Read> {
+    Ok(Source::open(path)?.reader.take(MAX_EXAMPLES * 28 * 28 + 16))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::path::PathBuf;
+
+    use flate2::{Compression, write::GzEncoder};
+
+    fn images(n: u32, rows: u32, cols: u32, pixels: usize) -> Vec<u8> {
+        let header = [IMAGES, n, rows, cols].into_iter().flat_map(u32::to_be_bytes);
+        header.chain((0..pixels).map(|i| i as u8)).collect()
+    }
+
+    fn labels(n: u32, values: &[u8]) -> Vec<u8> {
+        [LABELS, n].into_iter().flat_map(u32::to_be_bytes).chain(values.iter().copied()).collect()
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(bytes).expect("write");
+        encoder.finish().expect("finish")
+    }
+
+    fn file(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("file");
+        std::fs::write(&path, bytes).expect("write");
+        (dir, path)
+    }
+
+    fn fault(result: Result<Vec<u8>>) -> (Place, Fault) {
+        match result {
+            Err(Error::Corrupt { at, fault, .. }) => (at, fault),
+            other => panic!("not a corrupt file: {other:?}"),
+        }
+    }
+
+    fn images_fault(bytes: &[u8]) -> (Place, Fault) {
+        let (_dir, path) = file(bytes);
+        fault(read_images(&path, 2))
+    }
+
+    fn labels_fault(bytes: &[u8]) -> (Place, Fault) {
+        let (_dir, path) = file(bytes);
+        fault(read_labels(&path, 10))
+    }
+
+    #[test]
+    fn plain_and_gzipped_files_read_the_same() {
+        for bytes in [images(3, 2, 2, 12), gzip(&images(3, 2, 2, 12))] {
+            let (_dir, path) = file(&bytes);
+            assert_eq!(read_images(&path, 2).expect("images"), (0..12).collect::<Vec<u8>>());
+        }
+        for bytes in [labels(3, &[1, 9, 0]), gzip(&labels(3, &[1, 9, 0]))] {
+            let (_dir, path) = file(&bytes);
+            assert_eq!(read_labels(&path, 10).expect("labels"), [1, 9, 0]);
+        }
+    }
+
+    #[test]
+    fn a_gzip_file_of_several_members_reads_as_one() {
+        let whole = images(3, 2, 2, 12);
+        let (_dir, path) = file(&[gzip(&whole[..20]), gzip(&whole[20..])].concat());
+        assert_eq!(read_images(&path, 2).expect("images").len(), 12);
+    }
+
+    #[test]
+    fn every_truncation_is_an_error_that_gives_the_offset() {
+        let whole = images(3, 2, 2, 12);
+        for cut in 0..whole.len() {
+            let (at, fault) = images_fault(&whole[..cut]);
+            assert!(matches!(fault, Fault::Truncated { .. }), "cut at {cut}: {fault}");
+            assert!(matches!(at, Place::Offset(o) if o <= cut as u64), "cut at {cut}: {at}");
+        }
+        let zipped = gzip(&whole);
+        for cut in 0..zipped.len() {
+            let (_, fault) = images_fault(&zipped[..cut]);
+            assert!(matches!(fault, Fault::Truncated { .. } | Fault::Magic { .. }), "gzip cut at {cut}: {fault}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_magic_number_is_an_error() {
+        let (at, fault) = images_fault(&labels(3, &[1, 2, 3]));
+        assert_eq!((at, fault), (Place::Offset(0), Fault::Magic { found: LABELS, expected: IMAGES }));
+        assert!(matches!(labels_fault(&images(1, 2, 2, 4)).1, Fault::Magic { .. }));
+    }
+
+    #[test]
+    fn a_label_past_the_classes_is_an_error_at_its_offset() {
+        let expected = (Place::Offset(10), Fault::Label { found: 10, classes: 10 });
+        assert_eq!(labels_fault(&labels(3, &[1, 9, 10])), expected);
+    }
+
+    #[test]
+    fn bytes_after_the_announced_end_are_an_error() {
+        let expected = (Place::Offset(28), Fault::Trailing);
+        assert_eq!(images_fault(&images(3, 2, 2, 13)), expected);
+        assert_eq!(images_fault(&gzip(&images(3, 2, 2, 13))), expected);
+        let junk = [gzip(&images(3, 2, 2, 12)), b"junk after the end".to_vec()].concat();
+        assert!(matches!(images_fault(&junk).1, Fault::Decode(_)));
+    }
+
+    #[test]
+    fn a_gzip_bomb_is_not_inflated_past_the_announced_end() {
+        // 128 MiB of zeros in 128 KiB, with the last third cut off: had it been inflated to its end, the error would be
+        // that one, not the first byte too many
+        let zeros = gzip(&vec![0; 1 << 27]);
+        let bomb = [&gzip(&images(3, 2, 2, 12)), &zeros[..zeros.len() / 3 * 2]].concat();
+        assert_eq!(images_fault(&bomb), (Place::Offset(28), Fault::Trailing));
+    }
+
+    #[test]
+    fn a_header_that_announces_four_billion_images_is_refused_before_anything_is_allocated() {
+        let (at, fault) = images_fault(&images(u32::MAX, 2, 2, 12));
+        assert_eq!(at, Place::Offset(4));
+        assert!(matches!(fault, Fault::TooLarge { found: 4_294_967_295, .. }), "{fault}");
+        // the most examples accepted, in a file of a few bytes
+        let (_, fault) = images_fault(&gzip(&images(MAX_EXAMPLES as u32, 2, 2, 12)));
+        assert_eq!(fault, Fault::Truncated { expected: MAX_EXAMPLES * 4 });
+        assert_eq!(images_fault(&images(0, 2, 2, 0)).1, Fault::Empty);
+    }
+
+    #[test]
+    fn images_of_another_size_are_an_error() {
+        let (at, fault) = images_fault(&images(1, 28, 2_000_000_000, 12));
+        assert_eq!(at, Place::Offset(8));
+        assert!(matches!(fault, Fault::ImageSize { found_width: 2_000_000_000, found_height: 28, .. }), "{fault}");
+    }
+
+    #[test]
+    fn a_damaged_gzip_stream_is_an_error() {
+        let mut zipped = gzip(&images(3, 2, 2, 12));
+        let end = zipped.len();
+        zipped[end - 6] ^= 1; // checksum
+        assert!(matches!(images_fault(&zipped).1, Fault::Decode(_)));
+    }
+
+    #[test]
+    fn a_missing_file_is_an_error_that_names_it() {
+        let error = read_images(Path::new("/nowhere/train-images"), 28).expect_err("missing").to_string();
+        assert!(error.contains("/nowhere/train-images"), "{error}");
+    }
+}

@@ -1,0 +1,62 @@
+//! MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100: untrusted files in, seeded batches out.
+//!
+//! [`Dataset::load`] finds a data set on disk (IDX, CIFAR binary batches or Hugging Face parquet) and reads it into two
+//! [`Split`]s of bytes; a [`Loader`] turns a split into normalised [`Batch`]es, in an order and with augmentation that
+//! depend on nothing but the seed, the epoch and the example, so that a resumed run sees what the uninterrupted one
+//! would have seen. [`fetch()`] downloads what is missing and [`verify()`] checks what is there.
+//!
+//! Files are taken for hostile: a truncated, oversized, mislabelled or plainly wrong file is one typed
+//! [`Error::Corrupt`] that names the file and the offset or row, never a panic and never an allocation that the file's
+//! own bytes do not justify.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use candle_core::{DType, Device};
+//! use flat_core::Streams;
+//! use flat_data::{DatasetKind, Loader, LoaderOptions, Split};
+//!
+//! # fn main() -> flat_data::Result<()> {
+//! // ten black 28x28 images with the labels 0 to 9
+//! let split = Split::new(vec![0; 10 * 784], (0..10).collect(), [1, 28, 28], 10)?;
+//! let options = LoaderOptions { batch_size: 4, shuffle: true, ..Default::default() };
+//! let normalisation = DatasetKind::Mnist.normalisation();
+//! let loader = Loader::new(Arc::new(split), normalisation, options, Streams::new(0), DType::F32, Device::Cpu)?;
+//! assert_eq!(loader.batches_per_epoch(), 3);
+//! let batch = loader.batch(0, 2)?;
+//! assert_eq!(batch.images.dims(), [2, 1, 28, 28]);
+//! # Ok(())
+//! # }
+//! ```
+
+mod augment;
+mod batch;
+mod candle_vision;
+mod cifar;
+mod dataset;
+mod error;
+mod fetch;
+mod guard;
+mod idx;
+mod kind;
+mod loader;
+mod locate;
+mod page;
+mod parquet_file;
+mod pass;
+mod picture;
+mod split;
+mod sums;
+mod verify;
+
+pub use augment::{Augment, CROP_PADDING};
+pub use batch::Batch;
+pub use dataset::Dataset;
+pub use error::{Error, Fault, Place, Result};
+pub use fetch::{Fetched, FetchedFile, Transfer, cache_dir, fetch, fetch_from};
+pub use kind::{DatasetKind, Normalisation};
+pub use loader::{Loader, LoaderOptions};
+pub use locate::{Files, Format, locate, locate_in};
+pub use split::Split;
+pub use sums::{MANIFEST, Manifest, sha256_file};
+pub use verify::{FileReport, FileState, VerifyReport, verify};

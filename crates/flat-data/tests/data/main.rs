@@ -1,0 +1,8 @@
+//! Whole data sets: real ones, hostile ones, downloaded ones, and candle's readers beside ours.
+
+mod candle_faults;
+mod download;
+mod real;
+mod support;
+mod untrusted;
+mod verify;

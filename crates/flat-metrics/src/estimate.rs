@@ -1,0 +1,160 @@
+//! A number with its error.
+
+use crate::{Error, Result};
+use serde::Serialize;
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
+
+/// The mean of independent probes, with its standard error and a 95 % confidence interval.
+///
+/// The interval is Student's: it is exact for normal samples and right in the limit of many probes for others. For a
+/// quadratic form dominated by one eigenvalue (a skewed sample) it needs some dozens of probes to cover as it says.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Estimate {
+    /// The estimate.
+    pub value: f64,
+    /// Standard deviation of the probes over the square root of their number; `None` with fewer than two.
+    pub std_error: Option<f64>,
+    /// Lower and upper end of the 95 % confidence interval; `None` with fewer than two probes.
+    pub ci95: Option<[f64; 2]>,
+    /// Level of the Student-t interval that `ci95` is. 0.95 for a number of probes fixed beforehand; higher where the
+    /// probes decided when to stop, so that `ci95` still covers in 95 % of all runs.
+    pub t_level: f64,
+    /// Independent probes averaged.
+    pub probes: u64,
+    /// Operator products spent.
+    pub matvecs: u64,
+}
+
+impl Estimate {
+    /// Half the width of the interval relative to the value's size; `None` with fewer than two probes, infinite at
+    /// value 0.
+    pub fn relative_half_width(&self) -> Option<f64> {
+        self.ci95.map(|[lo, hi]| {
+            let half = (hi - lo) / 2.0;
+            if half == 0.0 { 0.0 } else { half / self.value.abs() }
+        })
+    }
+
+    /// The estimate of `factor` times the quantity.
+    pub fn scaled(&self, factor: f64) -> Self {
+        let mut out = self.clone();
+        out.value *= factor;
+        out.std_error = self.std_error.map(|s| s * factor.abs());
+        out.ci95 = self.ci95.map(|[lo, hi]| {
+            let (a, b) = (lo * factor, hi * factor);
+            [a.min(b), a.max(b)]
+        });
+        out
+    }
+}
+
+/// Running mean and variance (Welford 1962).
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Moments {
+    n: u64,
+    mean: f64,
+    squares: f64,
+}
+
+impl Moments {
+    pub(crate) fn push(&mut self, x: f64) {
+        self.n += 1;
+        let delta = x - self.mean;
+        self.mean += delta / self.n as f64;
+        self.squares += delta * (x - self.mean);
+    }
+
+    /// The estimate so far, with a t interval of the given level.
+    pub(crate) fn estimate(&self, t_level: f64, matvecs: u64) -> Result<Estimate> {
+        let mut out = Estimate { value: self.mean, std_error: None, ci95: None, t_level, probes: self.n, matvecs };
+        if self.n >= 2 {
+            let freedom = (self.n - 1) as f64;
+            let error = (self.squares / freedom / self.n as f64).sqrt();
+            let half = t_quantile(freedom, t_level)? * error;
+            out.std_error = Some(error);
+            out.ci95 = Some([self.mean - half, self.mean + half]);
+        }
+        Ok(out)
+    }
+}
+
+/// The number that Student's t with `freedom` degrees of freedom stays below in size with probability `level`.
+fn t_quantile(freedom: f64, level: f64) -> Result<f64> {
+    let bad = |_| Error::BadConfig {
+        field: "probes",
+        value: freedom.to_string(),
+        remedy: "an interval needs at least two probes",
+    };
+    let p = 0.5 + level / 2.0;
+    if freedom <= 1e3 {
+        return Ok(StudentsT::new(0.0, 1.0, freedom).map_err(bad)?.inverse_cdf(p));
+    }
+    // the inversion loses digits as the degrees of freedom grow, while the expansion about the normal quantile
+    // (Abramowitz and Stegun 26.7.5, three terms) gains them
+    let z = Normal::standard().inverse_cdf(p);
+    let z2 = z * z;
+    let first = z * (z2 + 1.0) / 4.0;
+    let second = z * (5.0 * z2 * z2 + 16.0 * z2 + 3.0) / 96.0;
+    Ok(z + first / freedom + second / (freedom * freedom))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t_quantiles_are_those_of_the_tables() -> Result<()> {
+        // printed in any table of the t distribution
+        let table = [(1.0, 0.95, 12.706205), (9.0, 0.95, 2.262157), (29.0, 0.95, 2.045230), (9.0, 0.99, 3.249836)];
+        for (freedom, level, t) in table {
+            assert!(
+                (t_quantile(freedom, level)? - t).abs() < 1e-6,
+                "{freedom} {level}: {}",
+                t_quantile(freedom, level)?
+            );
+        }
+        // the normal limit 1.959964, plus (z^3 + z) / 4 freedom
+        assert!((t_quantile(1e6, 0.95)? - 1.9599664).abs() < 1e-7);
+        // both formulas agree where one takes over from the other: the third term is below 1e-8 there
+        for level in [0.95, 0.999] {
+            let (below, above) = (t_quantile(1e3, level)?, t_quantile(1e3 + 1e-6, level)?);
+            assert!((below - above).abs() < 1e-7, "{below} {above}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn an_estimate_is_the_sample_mean_with_its_standard_error() -> Result<()> {
+        let mut m = Moments::default();
+        [1.0, 2.0, 4.0, 9.0].iter().for_each(|&x| m.push(x));
+        let e = m.estimate(0.95, 4)?;
+        // mean 4, sample variance (9 + 4 + 0 + 25) / 3
+        assert!((e.value - 4.0).abs() < 1e-15);
+        let error = (38.0f64 / 3.0 / 4.0).sqrt();
+        assert!((e.std_error.expect("four samples") - error).abs() < 1e-15);
+        let [lo, hi] = e.ci95.expect("four samples");
+        // t(3, 0.975) = 3.182446
+        assert!((hi - 4.0 - 3.182446 * error).abs() < 1e-5 && (lo + hi - 8.0).abs() < 1e-12);
+        Ok(())
+    }
+
+    #[test]
+    fn one_probe_has_no_error_bar() -> Result<()> {
+        let mut m = Moments::default();
+        m.push(5.0);
+        let e = m.estimate(0.95, 1)?;
+        assert_eq!((e.value, e.std_error, e.ci95, e.relative_half_width()), (5.0, None, None, None));
+        Ok(())
+    }
+
+    #[test]
+    fn scaling_by_a_negative_number_keeps_the_interval_in_order() -> Result<()> {
+        let mut m = Moments::default();
+        [1.0, 3.0].iter().for_each(|&x| m.push(x));
+        let e = m.estimate(0.95, 2)?.scaled(-2.0);
+        let [lo, hi] = e.ci95.expect("two samples");
+        assert!(lo < -4.0 && -4.0 < hi);
+        assert_eq!(e.std_error, Some(2.0));
+        Ok(())
+    }
+}

@@ -1,0 +1,55 @@
+//! The loss over a data set, as a weighted sum of batch losses.
+
+use crate::{Error, Result};
+use candle_core::Tensor;
+use flat_core::{ParamVec, Params};
+
+/// The function whose curvature is measured: `L(theta) = sum_i weight(i) loss(i)` over the batches of a data set.
+///
+/// Operators visit the batches one after the other and keep nothing of them, so memory does not grow with the data.
+/// The value must depend on the parameters alone: no dropout, no augmentation, no moving BatchNorm statistics (every
+/// operator checks this when it is made, see [`crate::check_determinism`]).
+pub trait Objective {
+    /// The trainable variables that the loss is differentiated by.
+    fn params(&self) -> &Params;
+
+    /// Number of batches.
+    fn batches(&self) -> usize;
+
+    /// Weight of batch `i`: its fraction of the examples, so that the weights sum to 1 and `L` is the mean loss an
+    /// example.
+    fn weight(&self, i: usize) -> f64;
+
+    /// Number of examples in all batches.
+    fn examples(&self) -> usize;
+
+    /// Mean loss of batch `i`: one element, with its graph.
+    ///
+    /// # Errors
+    /// Whatever the model or the data source reports.
+    fn loss(&self, i: usize) -> Result<Tensor>;
+
+    /// Directional derivative `<grad loss(i), v>` of batch `i` along `v`: one element, with its graph, so that its
+    /// gradient is the Hessian-vector product.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] unless the objective can carry tangents.
+    fn loss_tangent(&self, i: usize, v: &ParamVec) -> Result<Tensor> {
+        let _ = (i, v);
+        Err(Error::Unsupported {
+            what: "the directional derivative of this objective",
+            remedy: "use DoubleBackwardHessian or DifferenceHessian, which need the loss alone",
+        })
+    }
+
+    /// State that evaluating the loss must leave alone, such as BatchNorm running statistics, with names. The
+    /// determinism check compares it before and after an evaluation.
+    fn buffers(&self) -> Vec<(String, Tensor)> {
+        Vec::new()
+    }
+
+    /// How BatchNorm was evaluated, for the report; `None` where unknown or not applicable.
+    fn bn_mode(&self) -> Option<&'static str> {
+        None
+    }
+}

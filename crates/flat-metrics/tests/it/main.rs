@@ -1,0 +1,20 @@
+//! Operators against exact Hessians, estimators against known matrices.
+
+mod hyperdual;
+mod mlp;
+
+mod hessian;
+mod models;
+mod probe;
+mod restore;
+mod trace;
+
+use flat_metrics::{DoubleBackwardHessian, Objective, Result, TapeThread};
+
+/// Double backward in a process of many threads, as a test harness is.
+fn double_backward<O: Objective + Sync + ?Sized>(objective: &O) -> Result<DoubleBackwardHessian<'_, O>> {
+    // SAFETY: nothing in this binary reads the environment except through `std::env`: no CUDA driver, no name lookup,
+    // no time zone; candle, gemm and rayon are Rust.
+    unsafe { TapeThread::start_unchecked()? };
+    DoubleBackwardHessian::new(objective)
+}

@@ -1,0 +1,235 @@
+//! The trace estimator on matrices whose trace is known.
+
+use crate::mlp::Mlp;
+use candle_core::DType;
+use flat_core::{Purpose, Streams};
+use flat_metrics::{
+    Dense, DifferenceHessian, Error, Hutchinson, LinearOperator, Result, StoppedBy, TangentHessian, TraceConfig,
+    TraceReport, exact_trace,
+};
+use std::ops::ControlFlow;
+
+/// `sum_k lambda_k q_k q_k^T` with random orthonormal q_k (Gram-Schmidt).
+fn with_spectrum(lambda: &[f64], seed: u64) -> Result<Dense> {
+    let d = lambda.len();
+    let mut q: Vec<Vec<f64>> = Vec::new();
+    for k in 0..d {
+        let mut x = Streams::new(seed).at(Purpose::Test, k as u64).normals(d);
+        for _ in 0..2 {
+            for p in &q {
+                let c: f64 = x.iter().zip(p).map(|(a, b)| a * b).sum();
+                x.iter_mut().zip(p).for_each(|(a, b)| *a -= c * b);
+            }
+        }
+        let norm = x.iter().map(|a| a * a).sum::<f64>().sqrt();
+        q.push(x.into_iter().map(|a| a / norm).collect());
+    }
+    Dense::from_fn(d, |i, j| (0..d).map(|k| lambda[k] * q[k][i] * q[k][j]).sum())
+}
+
+fn covers(report: &TraceReport, truth: f64) -> bool {
+    report.trace.ci95.is_some_and(|[lo, hi]| lo <= truth && truth <= hi)
+}
+
+#[test]
+fn a_diagonal_matrix_is_exact_with_one_probe() -> Result<()> {
+    let mut a = Dense::from_fn(50, |i, j| if i == j { i as f64 - 3.25 } else { 0.0 })?;
+    let one = Hutchinson::new(TraceConfig::fixed(1))?.run(&mut a, &Streams::new(1))?;
+    assert_eq!(one.trace.value, a.trace());
+    assert_eq!((one.trace.std_error, one.trace.ci95), (None, None));
+    let many = Hutchinson::new(TraceConfig::fixed(8))?.run(&mut a, &Streams::new(2))?;
+    assert_eq!(many.trace.std_error, Some(0.0), "rademacher probes have no variance here");
+    assert_eq!(many.trace.ci95, Some([a.trace(), a.trace()]));
+    Ok(())
+}
+
+#[test]
+fn probes_are_unbiased_with_the_variance_of_the_off_diagonal() -> Result<()> {
+    let mut a = Dense::from_fn(6, |i, j| if i == j { 2.0 - i as f64 } else { 1.0 / (1.0 + (i + j) as f64) })?;
+    let n = 20_000;
+    let report = Hutchinson::new(TraceConfig::fixed(n))?.run(&mut a, &Streams::new(3))?;
+    let diagonal: f64 = (0..6).map(|i| a.at(i, i).powi(2)).sum();
+    let variance = 2.0 * (a.frobenius().powi(2) - diagonal);
+    let error = report.trace.std_error.expect("many probes");
+    // four true standard errors
+    assert!((report.trace.value - a.trace()).abs() < 4.0 * (variance / n as f64).sqrt());
+    // the fourth moment of a quadratic form of signs is below 15 squared variances: five standard errors of the variance
+    let measured = error * error * n as f64;
+    assert!((measured / variance - 1.0).abs() < 5.0 * (14.0 / n as f64).sqrt(), "{measured} {variance}");
+    Ok(())
+}
+
+#[test]
+fn the_t_interval_covers_at_the_nominal_rate() -> Result<()> {
+    let mut a = with_spectrum(&(0..40).map(|k| (k as f64 - 5.0) / 10.0).collect::<Vec<_>>(), 7)?;
+    let truth = a.trace();
+    let estimator = Hutchinson::new(TraceConfig::fixed(10))?;
+    let seeds = 2000;
+    let mut hits = 0;
+    for seed in 0..seeds {
+        hits += u32::from(covers(&estimator.run(&mut a, &Streams::new(seed))?, truth));
+    }
+    // 2000 Bernoulli draws have a standard deviation of 0.5 %: three of them
+    let rate = f64::from(hits) / seeds as f64;
+    println!("fixed budget of 10 probes: coverage {rate}");
+    assert!((rate - 0.95).abs() <= 0.015, "{rate}");
+    Ok(())
+}
+
+/// Spectra of 16 eigenvalues: one outlier, a power law, nearly flat.
+fn spectra() -> [(&'static str, Vec<f64>); 3] {
+    let d = 16;
+    [
+        ("one outlier", (0..d).map(|k| if k == 0 { 100.0 } else { 0.1 }).collect()),
+        ("power law", (1..=d).map(|k| f64::from(k).powf(-1.5)).collect()),
+        ("flat", (0..d).map(|k| 1.0 + 0.5 * f64::from(k) / f64::from(d)).collect()),
+    ]
+}
+
+#[test]
+fn stopping_early_still_covers_on_heavy_and_light_tailed_spectra() -> Result<()> {
+    for ((name, lambda), rel_tol) in spectra().into_iter().zip([0.25, 0.15, 0.02]) {
+        let mut a = with_spectrum(&lambda, 9)?;
+        let truth = a.trace();
+        let config = TraceConfig::to_tolerance(rel_tol, 1000);
+        let estimator = Hutchinson::new(config.clone())?;
+        let (mut hits, mut early, mut probes) = (0, 0, 0);
+        let seeds = 1000;
+        for seed in 0..seeds {
+            let report = estimator.run(&mut a, &Streams::new(seed))?;
+            hits += u32::from(covers(&report, truth));
+            early += u32::from(report.stopped_by == StoppedBy::RelTol);
+            probes += report.trace.probes;
+            assert!(config.looks().contains(&report.trace.probes), "stops at a look alone");
+        }
+        let rate = f64::from(hits) / seeds as f64;
+        println!("{name}: coverage {rate}, {early} of {seeds} early, {} probes on average", probes / seeds);
+        assert!(rate >= 0.94, "{name}: {rate}");
+        assert!(early > 900, "{name}: the rule is exercised, {early}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_plain_interval_looked_at_after_every_probe_would_cover_too_rarely() -> Result<()> {
+    // the reason for the looks: stop at the first n >= 10 where the plain 95 % interval is narrow enough; interrupting
+    // a fixed budget reports that interval
+    let estimator = Hutchinson::new(TraceConfig::fixed(1000))?;
+    for ((name, lambda), rel_tol) in spectra().into_iter().zip([0.5, 0.3, 0.03]) {
+        let mut a = with_spectrum(&lambda, 9)?;
+        let truth = a.trace();
+        let (mut hits, mut fair, seeds) = (0, 0, 1000);
+        for seed in 0..seeds {
+            let report = estimator.run_watched(&mut a, &Streams::new(seed), &mut |p| match (p.value, p.std_error) {
+                // t(9) to t(1000) at 0.975 is 2.26 to 1.96
+                (Some(value), Some(error)) if p.probes >= 10 && 2.0 * error <= rel_tol * value => {
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            })?;
+            hits += u32::from(covers(&report, truth));
+            let careful =
+                Hutchinson::new(TraceConfig::to_tolerance(rel_tol, 1000))?.run(&mut a, &Streams::new(seed))?;
+            fair += u32::from(covers(&careful, truth));
+        }
+        let (naive, honest) = (f64::from(hits) / seeds as f64, f64::from(fair) / seeds as f64);
+        println!("{name}: every probe {naive}, at the looks {honest}");
+        assert!(honest >= 0.94, "{name}: {honest}");
+        if name != "flat" {
+            assert!(naive < 0.92, "{name}: {naive}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn layers_sum_to_the_total_and_estimate_their_own_blocks() -> Result<()> {
+    let mlp = Mlp::new(DType::F64)?;
+    let objective = mlp.objective()?;
+    let exact = mlp.exact_hessian()?;
+    let mut hessian = TangentHessian::new(&objective)?;
+    let report = Hutchinson::new(TraceConfig::fixed(2000))?.run(&mut hessian, &Streams::new(5))?;
+    assert_eq!(report.per_layer.keys().collect::<Vec<_>>(), ["fc1.bias", "fc1.weight", "fc2.bias", "fc2.weight"]);
+    let sum: f64 = report.per_layer.values().map(|e| e.value).sum();
+    assert!((sum - report.trace.value).abs() < 1e-12 * report.trace.value.abs());
+    for (i, (name, e)) in report.per_layer.iter().enumerate() {
+        let error = e.std_error.expect("many probes");
+        // four standard errors
+        assert!((e.value - exact.trace_of_entry(i)).abs() < 4.0 * error, "{name}: {} {error}", e.value);
+        assert!(error > 0.0);
+    }
+    assert!((report.trace_normalized.value * 43.0 - report.trace.value).abs() < 1e-12);
+    assert_eq!((report.dim, report.examples, report.batches, report.seed), (43, Some(12), Some(3), 5));
+    assert_eq!((report.trace.probes, report.trace.matvecs, report.dtype.as_str()), (2000, 2000, "f64"));
+    assert_eq!(report.stopped_by, StoppedBy::Budget);
+    Ok(())
+}
+
+#[test]
+fn the_exact_trace_is_the_sum_of_the_diagonal() -> Result<()> {
+    let mlp = Mlp::new(DType::F64)?;
+    let objective = mlp.objective()?;
+    let exact = mlp.exact_hessian()?;
+    let mut calls = 0;
+    let found = exact_trace(&mut TangentHessian::new(&objective)?, &mut |p| {
+        calls += 1;
+        assert_eq!(p.max_probes, 43);
+        ControlFlow::Continue(())
+    })?;
+    assert!((found.trace - exact.trace()).abs() < 1e-13 * exact.trace().abs());
+    assert!((found.trace_normalized * 43.0 - found.trace).abs() < 1e-13);
+    assert!((found.per_layer["fc2.bias"] - exact.trace_of_entry(2)).abs() < 1e-13);
+    assert_eq!((found.dim, found.matvecs, calls), (43, 43, 43 * 3), "called before each batch of each product");
+    let stopped = exact_trace(&mut TangentHessian::new(&objective)?, &mut |p| match p.probes {
+        3 => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    assert!(matches!(stopped, Err(Error::Interrupted)));
+    Ok(())
+}
+
+#[test]
+fn an_interrupted_run_reports_the_probes_it_completed() -> Result<()> {
+    let mlp = Mlp::new(DType::F64)?;
+    let objective = mlp.objective()?;
+    let s = Streams::new(6);
+    let estimator = Hutchinson::new(TraceConfig::fixed(50))?;
+    let mut hessian = DifferenceHessian::new(&objective)?;
+    // between two batches of the eighth probe
+    let partial = estimator.run_watched(&mut hessian, &s, &mut |p| match (p.probes, p.tick.done) {
+        (7, 1) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    })?;
+    assert_eq!((partial.stopped_by, partial.trace.probes), (StoppedBy::Interrupted, 7));
+    let short = Hutchinson::new(TraceConfig::fixed(7))?.run(&mut hessian, &s)?;
+    assert_eq!(partial.trace, short.trace, "probe k does not depend on how many there are");
+    let none = estimator.run_watched(&mut hessian, &s, &mut |_| ControlFlow::Break(()));
+    assert!(matches!(none, Err(Error::Interrupted)));
+    Ok(())
+}
+
+#[test]
+fn a_report_is_plain_json() -> Result<()> {
+    let mut a = Dense::from_fn(3, |i, j| (i + j) as f64)?;
+    let report = Hutchinson::new(TraceConfig::fixed(1))?.run(&mut a, &Streams::new(0))?;
+    let json = serde_json::to_value(&report).expect("serialisable");
+    assert_eq!(json["trace"]["ci95"], serde_json::Value::Null);
+    assert_eq!(json["stopped_by"], "budget");
+    assert_eq!(json["per_layer"]["x"]["probes"], 1);
+    let report = Hutchinson::new(TraceConfig::fixed(5))?.run(&mut a, &Streams::new(0))?;
+    let json = serde_json::to_value(&report).expect("serialisable");
+    assert!(json["trace"]["ci95"][0].as_f64() <= json["trace"]["value"].as_f64());
+    for key in ["trace_normalized", "dim", "examples", "dtype", "seed", "bn_mode", "wall_s", "operator", "config"] {
+        assert!(json.get(key).is_some(), "{key}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_matrix_with_a_nan_names_the_probe_and_the_parameter() -> Result<()> {
+    let mut a = Dense::from_fn(3, |i, _| if i == 1 { f64::NAN } else { 1.0 })?;
+    let message = Hutchinson::new(TraceConfig::fixed(3))?.run(&mut a, &Streams::new(0)).expect_err("nan").to_string();
+    assert!(message.contains("probe 0 over `x`"), "{message}");
+    assert_eq!(a.matvecs(), 1);
+    Ok(())
+}

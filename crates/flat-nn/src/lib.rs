@@ -1,0 +1,53 @@
+//! Layers with right first and second derivatives, fast CPU kernels and the classifiers built from them.
+//!
+//! Three layers of code:
+//!
+//! - [`ops`]: operations on candle tensors. On CPU they are kernels of their own, each part of a set closed under
+//!   differentiation (the derivative of every operation is written with the others), so derivatives of any order are
+//!   exact; elsewhere they are candle's differentiable operations.
+//! - [`Value`]: what models compute with, a plain tensor or a [`Dual`] of value and tangent. One model serves training
+//!   and exact Hessian-vector products.
+//! - [`Model`] and [`Loss`]: the networks, named and initialised as in PyTorch, and their checkpoints.
+//!
+//! A product of the Hessian with a vector, by reverse over forward:
+//!
+//! ```
+//! use candle_core::{DType, Device, Tensor};
+//! use flat_core::{ParamVec, Purpose, Streams};
+//! use flat_nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm};
+//!
+//! # fn main() -> flat_nn::Result<()> {
+//! let config = ModelConfig {
+//!     arch: Arch::Mlp, in_channels: 1, height: 4, width: 4, classes: 3,
+//!     hidden: vec![8], activation: Activation::Tanh, norm: Norm::Batch,
+//! };
+//! let streams = Streams::new(0);
+//! let model = Model::new(&config, DType::F64, &Device::Cpu, &streams)?;
+//! let x = Tensor::ones((2, 1, 4, 4), DType::F64, &Device::Cpu)?;
+//! let labels = Tensor::new(&[0u32, 2], &Device::Cpu)?;
+//! let v = ParamVec::sphere(model.params().space(), &streams.at(Purpose::Probe, 0))?;
+//! let loss = Loss::CrossEntropy { label_smoothing: 0.0 };
+//! let along = loss.mean(&model.logits_tangent(&x, &v, Mode::BatchStats)?, &labels)?;
+//! let hv = model.params().gradient(&along.tangent.backward()?)?;
+//! assert!(v.dot(&hv)?.is_finite());
+//! # Ok(())
+//! # }
+//! ```
+
+mod checkpoint;
+mod config;
+mod dual;
+mod error;
+mod loss;
+mod model;
+mod models;
+pub mod ops;
+mod value;
+
+pub use checkpoint::{read_config, read_metadata};
+pub use config::{Activation, Arch, Mode, ModelConfig, Norm};
+pub use dual::Dual;
+pub use error::{Error, Result};
+pub use loss::Loss;
+pub use model::Model;
+pub use value::{BatchMoments, Value};

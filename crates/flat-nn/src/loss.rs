@@ -1,0 +1,78 @@
+//! The losses of classification.
+
+use crate::{Error, Result, Value};
+use candle_core::{DType, Tensor};
+
+/// A loss of logits `(n, classes)` and labels `(n)`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Loss {
+    /// Softmax cross entropy with targets `(1 - label_smoothing) onehot + label_smoothing / classes` (Szegedy et al.
+    /// 2016, arXiv 1512.00567), as PyTorch's `cross_entropy`.
+    CrossEntropy {
+        /// 0 for none, below 1.
+        label_smoothing: f64,
+    },
+    /// Squared distance to the one-hot label, mean over examples and classes, as PyTorch's `mse_loss` of the raw logits.
+    Mse,
+}
+
+impl Loss {
+    /// The mean loss of a batch, a scalar. For [`crate::Dual`] logits its tangent is the directional derivative, and
+    /// `tangent.backward()` gives Hessian-vector products.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] for labels outside the classes, a wrong number of labels, no example.
+    pub fn mean<V: Value>(&self, logits: &V, labels: &Tensor) -> Result<V> {
+        let targets = self.targets(logits.primal(), labels)?;
+        match self {
+            Self::CrossEntropy { .. } => logits.cross_entropy(&targets)?.scaled_mean(1.0),
+            Self::Mse => logits.squared_error(&targets)?.scaled_mean(1.0 / targets.dims2()?.1 as f64),
+        }
+    }
+
+    /// The loss of each example, `(n)`; their mean is [`Self::mean`].
+    ///
+    /// # Errors
+    /// As [`Self::mean`].
+    pub fn per_example(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+        let targets = self.targets(logits, labels)?;
+        match self {
+            Self::CrossEntropy { .. } => logits.cross_entropy(&targets),
+            Self::Mse => Ok((logits.squared_error(&targets)? / targets.dims2()?.1 as f64)?),
+        }
+    }
+
+    /// The constant targets `(n, classes)`.
+    fn targets(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+        let (n, classes) = logits.dims2()?;
+        if labels.dims() != [n] || n == 0 || classes == 0 {
+            return Err(Error::BadInput(format!("labels {:?} for logits {:?}", labels.shape(), logits.shape())));
+        }
+        let labels: Vec<u32> = labels.to_dtype(DType::U32)?.to_vec1()?;
+        let (on, off) = match self {
+            Self::CrossEntropy { label_smoothing: s } if (0.0..1.0).contains(s) => {
+                (1.0 - s + s / classes as f64, s / classes as f64)
+            }
+            Self::CrossEntropy { label_smoothing } => {
+                return Err(Error::BadInput(format!("label smoothing {label_smoothing} is not in 0..1")));
+            }
+            Self::Mse => (1.0, 0.0),
+        };
+        let mut targets = vec![off; n * classes];
+        for (row, &label) in targets.chunks_exact_mut(classes).zip(&labels) {
+            match row.get_mut(label as usize) {
+                Some(t) => *t = on,
+                None => {
+                    return Err(Error::BadInput(format!("label {label} for {classes} classes (0 to {})", classes - 1)));
+                }
+            }
+        }
+        let device = logits.device();
+        Ok(match logits.dtype() {
+            DType::F32 => {
+                Tensor::from_vec(targets.into_iter().map(|t| t as f32).collect::<Vec<f32>>(), (n, classes), device)?
+            }
+            dtype => Tensor::from_vec(targets, (n, classes), device)?.to_dtype(dtype)?,
+        })
+    }
+}

@@ -1,0 +1,7 @@
+//! The networks: what parameters each has, and its forward pass over any [`crate::Value`].
+
+pub(crate) mod lenet;
+pub(crate) mod mlp;
+pub(crate) mod residual;
+pub(crate) mod scope;
+pub(crate) mod specs;

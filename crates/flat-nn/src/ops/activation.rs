@@ -1,0 +1,167 @@
+//! Nonlinearities, element by element.
+
+use super::float::{Float, contiguous, dispatch};
+use crate::Activation;
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
+
+const CHUNK: usize = 1 << 14;
+
+fn zip<T: Float>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync) -> Vec<T> {
+    let mut out = vec![T::default(); a.len()];
+    out.par_chunks_mut(CHUNK).zip(a.par_chunks(CHUNK)).zip(b.par_chunks(CHUNK)).for_each(|((out, a), b)| {
+        for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+            *out = f(*a, *b);
+        }
+    });
+    out
+}
+
+/// `max(x, 0)`; NaN stays NaN.
+fn clip<T: Float>(x: T) -> T {
+    if x < T::default() { T::default() } else { x }
+}
+
+struct Relu;
+
+impl CustomOp1 for Relu {
+    fn name(&self) -> &'static str {
+        "relu"
+    }
+    fn cpu_fwd(&self, s: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
+        dispatch!("relu", s, T => {
+            let x = contiguous::<T>("relu", s, l)?;
+            Ok((T::storage(zip(x, x, |x, _| clip(x))), l.shape().clone()))
+        })
+    }
+    fn bwd(&self, _: &Tensor, res: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(mask(g, res)?))
+    }
+}
+
+/// `a + b`, then `max(., 0)`.
+struct AddRelu;
+
+impl CustomOp2 for AddRelu {
+    fn name(&self) -> &'static str {
+        "add-relu"
+    }
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+        if l1.shape() != l2.shape() {
+            bail!("add-relu: shapes {:?} and {:?} differ", l1.shape(), l2.shape());
+        }
+        dispatch!("add-relu", s1, T => {
+            let (a, b) = (contiguous::<T>("add-relu", s1, l1)?, contiguous::<T>("add-relu", s2, l2)?);
+            Ok((T::storage(zip(a, b, |a, b| clip(a + b))), l1.shape().clone()))
+        })
+    }
+    fn bwd(&self, a: &Tensor, b: &Tensor, res: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let g = mask(g, res)?;
+        Ok((a.track_op().then(|| g.clone()), b.track_op().then_some(g)))
+    }
+}
+
+/// `g` where the second operand is positive, else 0: linear in `g`, constant in the other.
+struct Mask;
+
+impl CustomOp2 for Mask {
+    fn name(&self) -> &'static str {
+        "relu-mask"
+    }
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+        if l1.shape() != l2.shape() {
+            bail!("relu-mask: shapes {:?} and {:?} differ", l1.shape(), l2.shape());
+        }
+        dispatch!("relu-mask", s1, T => {
+            let (g, y) = (contiguous::<T>("relu-mask", s1, l1)?, contiguous::<T>("relu-mask", s2, l2)?);
+            let zero = <T as Default>::default();
+            Ok((T::storage(zip(g, y, |g, y| if y <= zero { zero } else { g })), l1.shape().clone()))
+        })
+    }
+    fn bwd(&self, g: &Tensor, y: &Tensor, _: &Tensor, h: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        Ok((g.track_op().then(|| mask(h, y)).transpose()?, None))
+    }
+}
+
+/// The derivative of relu, applied to `g`, where relu gave `y`.
+///
+/// # Errors
+/// Different shapes.
+pub(crate) fn mask(g: &Tensor, y: &Tensor) -> Result<Tensor> {
+    let y = y.detach();
+    if g.device().is_cpu() {
+        return g.contiguous()?.apply_op2(&y.contiguous()?, Mask);
+    }
+    g * y.gt(0.0)?.to_dtype(g.dtype())?
+}
+
+/// `max(x, 0)`, with derivative 0 at 0.
+///
+/// # Errors
+/// candle's.
+pub fn relu(x: &Tensor) -> Result<Tensor> {
+    if x.device().is_cpu() {
+        return x.contiguous()?.apply_op1(Relu);
+    }
+    mask(x, x)
+}
+
+/// `max(a + b, 0)` in one pass.
+///
+/// # Errors
+/// Different shapes.
+pub(crate) fn add_relu(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if a.device().is_cpu() {
+        return a.contiguous()?.apply_op2(&b.contiguous()?, AddRelu);
+    }
+    relu(&(a + b)?)
+}
+
+/// `Phi(x)`, the standard normal distribution function.
+fn phi(x: &Tensor) -> Result<Tensor> {
+    (x * std::f64::consts::FRAC_1_SQRT_2)?.erf()?.affine(0.5, 0.5)
+}
+
+/// `x Phi(x)`, exact: the derivative of candle's own carries a constant of six digits.
+///
+/// # Errors
+/// candle's.
+pub fn gelu(x: &Tensor) -> Result<Tensor> {
+    x * phi(x)?
+}
+
+impl Activation {
+    /// The nonlinearity of every element.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn forward(self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Relu => relu(x),
+            Self::Tanh => x.tanh(),
+            Self::Gelu => gelu(x),
+        }
+    }
+
+    /// The nonlinearity of `x`, and its directional derivative along `tangent`.
+    pub(crate) fn forward_tangent(self, x: &Tensor, tangent: &Tensor) -> Result<(Tensor, Tensor)> {
+        match self {
+            Self::Relu => {
+                let y = relu(x)?;
+                let t = mask(tangent, &y)?;
+                Ok((y, t))
+            }
+            Self::Tanh => {
+                let y = x.tanh()?;
+                let t = (tangent * y.sqr()?.affine(-1.0, 1.0)?)?;
+                Ok((y, t))
+            }
+            Self::Gelu => {
+                let cdf = phi(x)?;
+                let density = (x.sqr()? * -0.5)?.exp()?.affine(1.0 / (2.0 * std::f64::consts::PI).sqrt(), 0.0)?;
+                let slope = (&cdf + (x * density)?)?;
+                Ok(((x * cdf)?, (tangent * slope)?))
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The element types of the kernels, and their slices of candle's storage.
+
+use candle_core::{CpuStorage, Layout, Result, bail};
+use std::cell::RefCell;
+use std::ops::{Add, AddAssign, Mul, Sub};
+
+/// f32 or f64.
+pub(crate) trait Float:
+    Copy
+    + Default
+    + PartialOrd
+    + Send
+    + Sync
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + AddAssign
+    + 'static
+{
+    const ONE: Self;
+    fn from_f64(x: f64) -> Self;
+    fn to_f64(self) -> f64;
+    fn slice(storage: &CpuStorage) -> Option<&[Self]>;
+    fn storage(data: Vec<Self>) -> CpuStorage;
+    /// Runs `f` on a buffer of `len` numbers that this thread keeps for the next call; its contents are arbitrary.
+    fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [Self]) -> R) -> R;
+}
+
+macro_rules! float {
+    ($t:ty, $variant:ident) => {
+        impl Float for $t {
+            const ONE: Self = 1.0;
+            fn from_f64(x: f64) -> Self {
+                x as $t
+            }
+            fn to_f64(self) -> f64 {
+                f64::from(self)
+            }
+            fn slice(storage: &CpuStorage) -> Option<&[Self]> {
+                match storage {
+                    CpuStorage::$variant(data) => Some(data),
+                    _ => None,
+                }
+            }
+            fn storage(data: Vec<Self>) -> CpuStorage {
+                CpuStorage::$variant(data)
+            }
+            fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [Self]) -> R) -> R {
+                thread_local! {
+                    static SCRATCH: RefCell<Vec<$t>> = const { RefCell::new(Vec::new()) };
+                }
+                // taken out while in use, so that a nested call gets a buffer of its own
+                let mut buffer = SCRATCH.with(RefCell::take);
+                if buffer.len() < len {
+                    buffer.resize(len, 0.0);
+                }
+                let result = f(&mut buffer[..len]);
+                SCRATCH.with(|s| s.replace(buffer));
+                result
+            }
+        }
+    };
+}
+float!(f32, F32);
+float!(f64, F64);
+
+/// The contiguous elements of an operand.
+pub(crate) fn contiguous<'a, T: Float>(op: &str, storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
+    let Some(data) = T::slice(storage) else { bail!("{op}: the operands must have one element type") };
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(&data[start..end]),
+        None => bail!("{op}: the operands must be contiguous"),
+    }
+}
+
+/// Calls a generic kernel with the element type of a storage.
+macro_rules! dispatch {
+    ($op:expr, $storage:expr, $T:ident => $body:expr) => {
+        match $storage {
+            candle_core::CpuStorage::F32(_) => {
+                type $T = f32;
+                $body
+            }
+            candle_core::CpuStorage::F64(_) => {
+                type $T = f64;
+                $body
+            }
+            _ => candle_core::bail!("{}: f32 or f64", $op),
+        }
+    };
+}
+pub(crate) use dispatch;

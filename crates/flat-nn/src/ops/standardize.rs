@@ -1,0 +1,230 @@
+//! Standardisation, the heart of batch and group normalisation: zero mean and unit variance a channel.
+//!
+//! With `r = 1 / sqrt(var + eps)`, `N(x) = r (x - mean)` has the symmetric Jacobian
+//! `P(g; N, r) = r (g - mean(g) - N mean(g N))` (means over a channel), which is linear in `g` and serves both the
+//! backward pass and forward tangents. `N`, `r` and `P` form a closed set: each one's derivative is written with the
+//! others, so any order of derivative is exact.
+
+use super::channel::{Split, channel_dot, channel_scale, channel_sum, sum, sum_pairs};
+use super::float::{Float, contiguous, dispatch};
+use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use std::sync::{Arc, OnceLock};
+
+/// Mean and (biased) variance of every channel.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Moments {
+    pub mean: Vec<f64>,
+    pub var: Vec<f64>,
+    /// Elements that a channel has.
+    pub count: usize,
+}
+
+impl Moments {
+    pub(crate) fn of<T: Float>(x: &[T], split: Split) -> Self {
+        let count = split.count();
+        let run = |at: usize| &x[at..at + split.inner];
+        let means = split.reduce(|at| [sum(run(at))]);
+        let mean: Vec<f64> = means.into_iter().map(|[s]| s / count as f64).collect();
+        let squares = split.reduce(|at| {
+            let m = T::from_f64(mean[(at / split.inner) % split.channels]);
+            let x = run(at);
+            [sum_pairs(x, x, |a, _| (a - m) * (a - m)), sum_pairs(x, x, |a, _| a - m)]
+        });
+        // the second sum is what rounding left of zero
+        let var = squares.into_iter().map(|[q, d]| (q / count as f64 - (d / count as f64).powi(2)).max(0.0)).collect();
+        Self { mean, var, count }
+    }
+
+    /// `1 / sqrt(var + eps)`.
+    pub(crate) fn inv_std(&self, eps: f64) -> Vec<f64> {
+        self.var.iter().map(|v| 1.0 / (v + eps).sqrt()).collect()
+    }
+}
+
+/// `N(x)` of `x (outer, channels, inner)`.
+struct Normalize {
+    eps: f64,
+    /// Set by the forward pass.
+    moments: Arc<OnceLock<Moments>>,
+}
+
+impl CustomOp1 for Normalize {
+    fn name(&self) -> &'static str {
+        "standardize"
+    }
+    fn cpu_fwd(&self, s: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
+        let split = Split::of(l.shape())?;
+        dispatch!("standardize", s, T => {
+            let x = contiguous::<T>("standardize", s, l)?;
+            let moments = Moments::of(x, split);
+            let r = moments.inv_std(self.eps);
+            let out = split.fill(|c, at, out: &mut [T]| {
+                let (mean, r) = (T::from_f64(moments.mean[c]), T::from_f64(r[c]));
+                out.iter_mut().zip(&x[at..]).for_each(|(out, x)| *out = (*x - mean) * r);
+            });
+            let _ = self.moments.set(moments);
+            Ok((T::storage(out), l.shape().clone()))
+        })
+    }
+    fn bwd(&self, x: &Tensor, res: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(project(g, res, &inv_std(x, self.eps, &self.moments)?)?))
+    }
+}
+
+/// `r(x)`, known from the forward pass of [`Normalize`].
+struct InvStd {
+    eps: f64,
+    moments: Arc<OnceLock<Moments>>,
+}
+
+fn inv_std(x: &Tensor, eps: f64, moments: &Arc<OnceLock<Moments>>) -> Result<Tensor> {
+    x.apply_op1(InvStd { eps, moments: moments.clone() })
+}
+
+/// `N(x)` and `r(x)` of `x (outer, channels, inner)` on CPU.
+pub(crate) fn normal_and_inv_std(x: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
+    let moments = Arc::new(OnceLock::new());
+    let normal = x.apply_op1(Normalize { eps, moments: moments.clone() })?;
+    Ok((normal, inv_std(x, eps, &moments)?))
+}
+
+impl CustomOp1 for InvStd {
+    fn name(&self) -> &'static str {
+        "inverse-deviation"
+    }
+    fn cpu_fwd(&self, s: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
+        let Some(moments) = self.moments.get() else { bail!("standardize: no forward pass") };
+        let split = Split::of(l.shape())?;
+        let r = moments.inv_std(self.eps);
+        dispatch!("standardize", s, T => {
+            let r: Vec<T> = r.into_iter().map(T::from_f64).collect();
+            Ok((T::storage(r), Shape::from(split.channels)))
+        })
+    }
+    fn bwd(&self, x: &Tensor, r: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
+        // dr/dx = -r^2 N(x) / count
+        let normal = x.apply_op1(Normalize { eps: self.eps, moments: Arc::new(OnceLock::new()) })?;
+        let factor = ((r.sqr()? * g)? * (-1.0 / Split::of(x.shape())?.count() as f64))?;
+        Ok(Some(channel_scale(&normal, &factor)?))
+    }
+}
+
+/// `P(g; normal, r)`.
+struct Project;
+
+impl CustomOp3 for Project {
+    fn name(&self) -> &'static str {
+        "standardize-project"
+    }
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let split = Split::of(l1.shape())?;
+        if l1.shape() != l2.shape() || l3.shape().elem_count() != split.channels {
+            bail!("standardize-project: shapes {:?}, {:?}, {:?} do not fit", l1.shape(), l2.shape(), l3.shape());
+        }
+        dispatch!("standardize", s1, T => {
+            let (g, normal) = (contiguous::<T>("standardize", s1, l1)?, contiguous::<T>("standardize", s2, l2)?);
+            let r = contiguous::<T>("standardize", s3, l3)?;
+            let sums = split.reduce(|at| {
+                let (g, normal) = (&g[at..at + split.inner], &normal[at..at + split.inner]);
+                [sum(g), sum_pairs(g, normal, |g, n| g * n)]
+            });
+            let count = split.count() as f64;
+            let out = split.fill(|c, at, out: &mut [T]| {
+                let (mean, along) = (T::from_f64(sums[c][0] / count), T::from_f64(sums[c][1] / count));
+                for ((out, g), n) in out.iter_mut().zip(&g[at..]).zip(&normal[at..]) {
+                    *out = (*g - mean - *n * along) * r[c];
+                }
+            });
+            Ok((T::storage(out), l1.shape().clone()))
+        })
+    }
+    fn bwd(
+        &self,
+        g: &Tensor,
+        normal: &Tensor,
+        r: &Tensor,
+        res: &Tensor,
+        h: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let dg = g.track_op().then(|| project(h, normal, r)).transpose()?;
+        let dnormal = normal.track_op().then(|| project_grad_normal(g, normal, r, h)).transpose()?;
+        let dr = r.track_op().then(|| channel_dot(h, res)? / r).transpose()?;
+        Ok((dg, dnormal, dr))
+    }
+}
+
+/// The gradient for `normal` of `<h, P(g; normal, r)>`: `-r (h mean(g normal) + g mean(h normal))`.
+pub(crate) fn project_grad_normal(g: &Tensor, normal: &Tensor, r: &Tensor, h: &Tensor) -> Result<Tensor> {
+    let r = (r * (-1.0 / Split::of(g.shape())?.count() as f64))?;
+    channel_scale(h, &(channel_dot(g, normal)? * &r)?)? + channel_scale(g, &(channel_dot(h, normal)? * &r)?)?
+}
+
+/// `P(g; normal, r)` of tensors `(outer, channels, inner)`.
+pub(crate) fn project(g: &Tensor, normal: &Tensor, r: &Tensor) -> Result<Tensor> {
+    if g.device().is_cpu() {
+        return g.contiguous()?.apply_op3(&normal.contiguous()?, &r.contiguous()?, Project);
+    }
+    let count = Split::of(g.shape())?.count() as f64;
+    let centred = g.broadcast_sub(&channels3(&(channel_sum(g)? / count)?)?)?;
+    channel_scale(&(centred - channel_scale(normal, &(channel_dot(g, normal)? / count)?)?)?, r)
+}
+
+fn channels3(v: &Tensor) -> Result<Tensor> {
+    v.reshape((1, v.elem_count(), 1))
+}
+
+/// A standardised tensor with what its tangents need.
+pub(crate) struct Standardized {
+    /// `N(x)`, in the shape of `x`.
+    pub value: Tensor,
+    /// `r(x)`, one a channel.
+    inv_std: Tensor,
+    /// What the channels' moments were.
+    pub moments: Moments,
+    split: Split,
+}
+
+impl Standardized {
+    /// `N(x)` over the channels of `split`.
+    ///
+    /// # Errors
+    /// candle's.
+    pub(crate) fn new(x: &Tensor, split: Split, eps: f64) -> Result<Self> {
+        let flat = x.contiguous()?.reshape((split.outer, split.channels, split.inner))?;
+        if x.device().is_cpu() {
+            let cell = Arc::new(OnceLock::new());
+            let value = flat.apply_op1(Normalize { eps, moments: cell.clone() })?.reshape(x.shape())?;
+            let inv_std = inv_std(&flat, eps, &cell)?;
+            let Some(moments) = cell.get().cloned() else { bail!("standardize: no forward pass") };
+            return Ok(Self { value, inv_std, moments, split });
+        }
+        let count = split.count() as f64;
+        let mean = (channel_sum(&flat)? / count)?;
+        let centred = flat.broadcast_sub(&channels3(&mean)?)?;
+        let var = (channel_sum(&centred.sqr()?)? / count)?;
+        let inv_std = (&var + eps)?.sqrt()?.recip()?;
+        let host = |t: &Tensor| t.to_dtype(candle_core::DType::F64)?.to_vec1::<f64>();
+        let moments = Moments { mean: host(&mean)?, var: host(&var)?, count: split.count() };
+        let value = channel_scale(&centred, &inv_std)?.reshape(x.shape())?;
+        Ok(Self { value, inv_std, moments, split })
+    }
+
+    /// The directional derivative of `N(x)` along `tangent`.
+    ///
+    /// # Errors
+    /// candle's.
+    pub(crate) fn tangent(&self, tangent: &Tensor) -> Result<Tensor> {
+        let dims = (self.split.outer, self.split.channels, self.split.inner);
+        let t = tangent.contiguous()?.reshape(dims)?;
+        let normal = self.value.reshape(dims)?;
+        project(&t, &normal, &self.inv_std)?.reshape(tangent.shape())
+    }
+}

@@ -1,0 +1,233 @@
+//! Values that models are written over: plain tensors, or tensors with a tangent.
+
+use crate::ops::channel::Split;
+use crate::ops::standardize::{Moments, Standardized};
+use crate::ops::{self, Conv2d, Pool2d, add_relu, channel, cross_entropy};
+use crate::{Activation, Result};
+use candle_core::{D, Tensor};
+
+/// Mean and variance that a batch had in each channel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchMoments {
+    /// Mean a channel.
+    pub mean: Vec<f64>,
+    /// Biased variance a channel.
+    pub var: Vec<f64>,
+    /// Elements a channel has in the batch.
+    pub count: usize,
+}
+
+impl From<Moments> for BatchMoments {
+    fn from(m: Moments) -> Self {
+        Self { mean: m.mean, var: m.var, count: m.count }
+    }
+}
+
+/// What layers and models compute with: a [`Tensor`], or a [`crate::Dual`] of a value and its directional derivative.
+///
+/// Methods ending in `_of` take a constant first operand, such as the images, so that no gradient or tangent is
+/// computed for it.
+pub trait Value: Clone + Sized {
+    /// The plain value.
+    fn primal(&self) -> &Tensor;
+
+    /// Convolution with bias, see [`Conv2d::forward`].
+    ///
+    /// # Errors
+    /// As there.
+    fn conv2d(&self, w: &Self, bias: Option<&Self>, conv: Conv2d) -> Result<Self>;
+
+    /// Convolution of a constant.
+    ///
+    /// # Errors
+    /// As [`Conv2d::forward`].
+    fn conv2d_of(x: &Tensor, w: &Self, bias: Option<&Self>, conv: Conv2d) -> Result<Self>;
+
+    /// Fully connected layer, see [`ops::linear`].
+    ///
+    /// # Errors
+    /// As there.
+    fn linear(&self, w: &Self, bias: Option<&Self>) -> Result<Self>;
+
+    /// Fully connected layer of a constant.
+    ///
+    /// # Errors
+    /// As [`ops::linear`].
+    fn linear_of(x: &Tensor, w: &Self, bias: Option<&Self>) -> Result<Self>;
+
+    /// Max pooling, see [`Pool2d::max`].
+    ///
+    /// # Errors
+    /// As there.
+    fn max_pool(&self, pool: Pool2d) -> Result<Self>;
+
+    /// Average pooling, see [`Pool2d::mean`].
+    ///
+    /// # Errors
+    /// As there.
+    fn mean_pool(&self, pool: Pool2d) -> Result<Self>;
+
+    /// Mean over rows and columns: `(n, c, h, w)` to `(n, c)`.
+    ///
+    /// # Errors
+    /// Anything but four dimensions.
+    fn global_mean(&self) -> Result<Self>;
+
+    /// Everything but the first dimension in one: `(n, ...)` to `(n, d)`.
+    ///
+    /// # Errors
+    /// No dimension.
+    fn flatten(&self) -> Result<Self>;
+
+    /// The nonlinearity of every element.
+    ///
+    /// # Errors
+    /// candle's.
+    fn activate(&self, activation: Activation) -> Result<Self>;
+
+    /// The sum, then the nonlinearity.
+    ///
+    /// # Errors
+    /// Different shapes.
+    fn add_activate(&self, other: &Self, activation: Activation) -> Result<Self>;
+
+    /// The sum.
+    ///
+    /// # Errors
+    /// Different shapes.
+    fn plus(&self, other: &Self) -> Result<Self>;
+
+    /// `gain (x - mean) / sqrt(var + eps) + bias` with the mean and biased variance of each channel of `(n, c, ...)` over
+    /// the batch, then the nonlinearity where one is given.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    fn batch_norm(&self, gain: &Self, bias: &Self, eps: f64, then: Option<Activation>) -> Result<(Self, BatchMoments)>;
+
+    /// Group normalisation: mean and variance over each of `groups` groups of channels of each example, then a gain and a
+    /// bias a channel.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    fn group_norm(&self, groups: usize, gain: &Self, bias: &Self, eps: f64) -> Result<Self>;
+
+    /// `factor (self - mean) + bias`, with a constant mean a channel and `factor = gain * constant`: normalisation by
+    /// running statistics.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    fn fixed_norm(&self, gain: &Self, bias: &Self, mean: &Tensor, inv_std: &Tensor) -> Result<Self>;
+
+    /// `-sum_j t_ij log softmax(self)_ij` a row, for constant targets whose rows sum to one.
+    ///
+    /// # Errors
+    /// Different shapes.
+    fn cross_entropy(&self, targets: &Tensor) -> Result<Self>;
+
+    /// `sum_j (self_ij - t_ij)^2` a row.
+    ///
+    /// # Errors
+    /// Different shapes.
+    fn squared_error(&self, targets: &Tensor) -> Result<Self>;
+
+    /// Mean of all elements times a number, a scalar.
+    ///
+    /// # Errors
+    /// candle's.
+    fn scaled_mean(&self, factor: f64) -> Result<Self>;
+}
+
+/// Which elements group normalisation standardises together.
+pub(crate) fn group_split(x: &Tensor, groups: usize) -> Result<Split> {
+    let split = Split::of(x.shape())?;
+    if groups == 0 || !split.channels.is_multiple_of(groups) {
+        return Err(crate::Error::BadInput(format!("{} channels do not split into {groups} groups", split.channels)));
+    }
+    Ok(Split { outer: 1, channels: split.outer * groups, inner: split.channels / groups * split.inner })
+}
+
+impl Value for Tensor {
+    fn primal(&self) -> &Tensor {
+        self
+    }
+
+    fn conv2d(&self, w: &Self, bias: Option<&Self>, conv: Conv2d) -> Result<Self> {
+        Ok(conv.forward(self, w, bias)?)
+    }
+
+    fn conv2d_of(x: &Tensor, w: &Self, bias: Option<&Self>, conv: Conv2d) -> Result<Self> {
+        Ok(conv.forward(&x.detach(), w, bias)?)
+    }
+
+    fn linear(&self, w: &Self, bias: Option<&Self>) -> Result<Self> {
+        Ok(ops::linear(self, w, bias)?)
+    }
+
+    fn linear_of(x: &Tensor, w: &Self, bias: Option<&Self>) -> Result<Self> {
+        Ok(ops::linear(&x.detach(), w, bias)?)
+    }
+
+    fn max_pool(&self, pool: Pool2d) -> Result<Self> {
+        Ok(pool.max(self)?)
+    }
+
+    fn mean_pool(&self, pool: Pool2d) -> Result<Self> {
+        Ok(pool.mean(self)?)
+    }
+
+    fn global_mean(&self) -> Result<Self> {
+        let (n, c, h, w) = self.dims4()?;
+        Ok(self.reshape((n, c, h * w))?.mean(D::Minus1)?)
+    }
+
+    fn flatten(&self) -> Result<Self> {
+        Ok(self.flatten_from(1)?)
+    }
+
+    fn activate(&self, activation: Activation) -> Result<Self> {
+        Ok(activation.forward(self)?)
+    }
+
+    fn add_activate(&self, other: &Self, activation: Activation) -> Result<Self> {
+        match activation {
+            Activation::Relu => Ok(add_relu(self, other)?),
+            _ => self.plus(other)?.activate(activation),
+        }
+    }
+
+    fn plus(&self, other: &Self) -> Result<Self> {
+        Ok((self + other)?)
+    }
+
+    fn batch_norm(&self, gain: &Self, bias: &Self, eps: f64, then: Option<Activation>) -> Result<(Self, BatchMoments)> {
+        let (y, moments) = ops::batch_norm(self, gain, bias, eps, then == Some(Activation::Relu))?;
+        let y = match then {
+            Some(Activation::Relu) | None => y,
+            Some(activation) => y.activate(activation)?,
+        };
+        Ok((y, moments.into()))
+    }
+
+    fn group_norm(&self, groups: usize, gain: &Self, bias: &Self, eps: f64) -> Result<Self> {
+        let s = Standardized::new(self, group_split(self, groups)?, eps)?;
+        Ok(channel::channel_affine(&s.value, gain, bias)?)
+    }
+
+    fn fixed_norm(&self, gain: &Self, bias: &Self, mean: &Tensor, inv_std: &Tensor) -> Result<Self> {
+        let factor = (gain * inv_std)?;
+        let shift = (bias - (&factor * mean)?)?;
+        Ok(channel::channel_affine(self, &factor, &shift)?)
+    }
+
+    fn cross_entropy(&self, targets: &Tensor) -> Result<Self> {
+        Ok(cross_entropy(self, targets)?)
+    }
+
+    fn squared_error(&self, targets: &Tensor) -> Result<Self> {
+        Ok((self - targets)?.sqr()?.sum(D::Minus1)?)
+    }
+
+    fn scaled_mean(&self, factor: f64) -> Result<Self> {
+        Ok((self.mean_all()? * factor)?)
+    }
+}

@@ -1,0 +1,134 @@
+//! Every layer, to first and second order.
+
+use crate::check::{Function, check, head, normal, variables};
+use candle_core::{DType, Device, Tensor};
+use flat_nn::ops::{Conv2d, Pool2d};
+use flat_nn::{Activation, Result, Value};
+
+/// Smooth layers: the error of the difference quotient, 1e-12 relative to the gradient and more relative to the product.
+const SMOOTH: f64 = 1e-9;
+
+/// A layer as a scalar function.
+macro_rules! layer {
+    ($name:ident { $($field:ident: $t:ty),* }, |$self:ident, $inputs:ident, $V:ident| $body:expr) => {
+        struct $name { $($field: $t),* }
+        impl Function for $name {
+            fn eval<$V: Value>(&self, $inputs: &[$V]) -> Result<$V> {
+                let $self = self;
+                head(&$body?)
+            }
+        }
+    };
+}
+
+layer!(Conv { conv: Conv2d }, |s, i, V| i[0].conv2d(&i[1], i.get(2), s.conv));
+layer!(ConvOf { x: Tensor }, |s, i, V| V::conv2d_of(&s.x, &i[0], Some(&i[1]), Conv2d { stride: 1, padding: 1 }));
+layer!(Linear {}, |_s, i, V| i[0].linear(&i[1], i.get(2)));
+layer!(LinearOf { x: Tensor }, |s, i, V| V::linear_of(&s.x, &i[0], Some(&i[1])));
+layer!(MaxPool { pool: Pool2d }, |s, i, V| i[0].max_pool(s.pool));
+layer!(MeanPool {}, |_s, i, V| i[0].mean_pool(Pool2d::tiles(2)));
+layer!(GlobalMean {}, |_s, i, V| i[0].global_mean());
+layer!(Activate { activation: Activation }, |s, i, V| i[0].activate(s.activation));
+layer!(AddActivate { activation: Activation }, |s, i, V| i[0].add_activate(&i[1], s.activation));
+layer!(BatchNorm { then: Option<Activation> }, |s, i, V| i[0].batch_norm(&i[1], &i[2], 1e-5, s.then).map(|r| r.0));
+layer!(GroupNorm {}, |_s, i, V| i[0].group_norm(2, &i[1], &i[2], 1e-5));
+layer!(FixedNorm { mean: Tensor, inv_std: Tensor }, |s, i, V| i[0].fixed_norm(&i[1], &i[2], &s.mean, &s.inv_std));
+
+#[test]
+fn convolution_has_right_derivatives_for_any_stride_padding_and_kernel() {
+    for (x, w, stride, padding) in [
+        ([2, 2, 5, 6], [3, 2, 3, 3], 1, 1),
+        ([3, 1, 7, 5], [2, 1, 3, 2], 2, 1),
+        ([1, 3, 4, 4], [2, 3, 1, 1], 1, 0),
+        ([2, 2, 5, 5], [3, 2, 1, 1], 2, 0),
+        ([2, 1, 6, 6], [2, 1, 5, 5], 1, 0),
+        ([2, 1, 3, 4], [1, 1, 4, 3], 3, 2),
+    ] {
+        let f = Conv { conv: Conv2d { stride, padding } };
+        check(&format!("conv {x:?} {w:?} {stride} {padding}"), &f, &variables(&[&x, &w, &[w[0]]]), SMOOTH);
+        check(&format!("conv without bias {x:?} {w:?}"), &f, &variables(&[&x, &w]), SMOOTH);
+    }
+}
+
+#[test]
+fn convolution_and_linear_layers_of_constants_have_right_derivatives() {
+    check("conv of images", &ConvOf { x: normal(&[3, 2, 4, 5], 1) }, &variables(&[&[3, 2, 3, 3], &[3]]), SMOOTH);
+    check("linear of images", &LinearOf { x: normal(&[5, 7], 1) }, &variables(&[&[4, 7], &[4]]), SMOOTH);
+}
+
+#[test]
+fn linear_layers_have_right_derivatives() {
+    check("linear", &Linear {}, &variables(&[&[5, 7], &[4, 7], &[4]]), SMOOTH);
+    check("linear without bias", &Linear {}, &variables(&[&[3, 70], &[130, 70]]), SMOOTH);
+}
+
+#[test]
+fn pooling_has_right_derivatives_overlapping_or_not() {
+    for (kernel, stride, padding) in [(2, 2, 0), (3, 2, 1), (2, 1, 0), (3, 3, 0)] {
+        let f = MaxPool { pool: Pool2d { kernel, stride, padding } };
+        check(&format!("max pool {kernel} {stride} {padding}"), &f, &variables(&[&[2, 2, 5, 7]]), SMOOTH);
+    }
+    check("mean pool", &MeanPool {}, &variables(&[&[2, 3, 4, 7]]), SMOOTH);
+    check("global mean", &GlobalMean {}, &variables(&[&[2, 3, 4, 5]]), SMOOTH);
+}
+
+#[test]
+fn activations_have_right_derivatives() {
+    for &activation in Activation::ALL {
+        check(&format!("{activation}"), &Activate { activation }, &variables(&[&[4, 9]]), SMOOTH);
+        check(&format!("add {activation}"), &AddActivate { activation }, &variables(&[&[4, 9], &[4, 9]]), SMOOTH);
+    }
+}
+
+#[test]
+fn normalisation_has_right_derivatives() {
+    let shapes: [&[usize]; 3] = [&[3, 4, 2, 3], &[4], &[4]];
+    for then in [None, Some(Activation::Relu), Some(Activation::Tanh), Some(Activation::Gelu)] {
+        check(&format!("batch norm then {then:?}"), &BatchNorm { then }, &variables(&shapes), SMOOTH);
+    }
+    check("batch norm of vectors", &BatchNorm { then: None }, &variables(&[&[6, 4], &[4], &[4]]), SMOOTH);
+    check("group norm", &GroupNorm {}, &variables(&shapes), SMOOTH);
+    let f = FixedNorm { mean: normal(&[4], 1), inv_std: normal(&[4], 2).sqr().expect("positive") };
+    check("fixed norm", &f, &variables(&shapes), SMOOTH);
+}
+
+#[test]
+fn relu_has_derivative_zero_at_zero_and_keeps_nan() -> Result<()> {
+    let x = candle_core::Var::new(&[-1.0f32, 0.0, 2.0, f32::NAN], &Device::Cpu)?;
+    let y = x.activate(Activation::Relu)?;
+    let g = y.sum_all()?.backward()?;
+    assert_eq!(g.get(x.as_tensor()).expect("gradient").to_vec1::<f32>()?[..3], [0.0, 0.0, 1.0]);
+    let y: Vec<f32> = y.to_vec1()?;
+    assert_eq!(y[..3], [0.0, 0.0, 2.0]);
+    assert!(y[3].is_nan());
+    Ok(())
+}
+
+#[test]
+fn gelu_is_the_exact_one() -> Result<()> {
+    // x Phi(x) with Phi from tables: Phi(1) = 0.841344746068543, Phi(-0.5) = 0.308537538725987
+    let x = Tensor::new(&[1.0f64, -0.5, 0.0], &Device::Cpu)?;
+    let y: Vec<f64> = x.activate(Activation::Gelu)?.to_vec1()?;
+    for (y, expected) in y.iter().zip([0.841344746068543, -0.154268769362993, 0.0]) {
+        assert!((y - expected).abs() < 1e-14, "{y} against {expected}");
+    }
+    Ok(())
+}
+
+#[test]
+fn batch_norm_gives_mean_bias_and_deviation_gain() -> Result<()> {
+    // 40 + normal: a one-pass variance would lose digits in f32
+    let x = (normal(&[16, 3, 5, 5], 3) + 40.0)?.to_dtype(DType::F32)?;
+    let (gain, bias) =
+        (Tensor::new(&[2.0f32, 1.0, 0.5], &Device::Cpu)?, Tensor::new(&[1.0f32, 0.0, -1.0], &Device::Cpu)?);
+    let (y, moments) = x.batch_norm(&gain, &bias, 1e-5, None)?;
+    assert_eq!(moments.count, 400);
+    let rows = y.to_dtype(DType::F64)?.transpose(0, 1)?.flatten_from(1)?.to_vec2::<f64>()?;
+    for (row, (gain, bias)) in rows.iter().zip([(2.0, 1.0), (1.0, 0.0), (0.5, -1.0)]) {
+        let mean = row.iter().sum::<f64>() / 400.0;
+        let var = row.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / 400.0;
+        // 40 in f32 carries an error of 2e-6; eps shrinks the deviation by 5e-6
+        assert!((mean - bias).abs() < 1e-5 && (var.sqrt() - gain).abs() < 2e-5, "{mean} {var}");
+    }
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! Layers, losses and models against central differences, naive loops and known numbers.
+
+mod check;
+mod checkpoint;
+mod conv;
+mod layers;
+mod losses;
+mod models;
+mod pool;

@@ -1,0 +1,171 @@
+//! Parameters that are treated differently: learning rate, weight decay, perturbation.
+
+use crate::error::non_negative;
+use crate::{Error, Result};
+use flat_core::{Entry, ParamVec, Space};
+use std::fmt;
+
+/// Decides from name and shape whether a parameter belongs to a group.
+type Predicate = Box<dyn Fn(&Entry) -> bool + Send + Sync>;
+
+/// Parameters that share settings.
+pub struct Group {
+    label: String,
+    matches: Predicate,
+    lr_scale: f64,
+    weight_decay: Option<f64>,
+    perturb: bool,
+}
+
+impl Group {
+    /// The parameters for which the predicate holds, with default settings. The label names the group in errors.
+    pub fn new(label: impl Into<String>, matches: impl Fn(&Entry) -> bool + Send + Sync + 'static) -> Self {
+        Self { label: label.into(), matches: Box::new(matches), lr_scale: 1.0, weight_decay: None, perturb: true }
+    }
+
+    /// Multiplies the learning rate by `scale`; 0 freezes the parameters but still differentiates them.
+    #[must_use]
+    pub fn lr_scale(self, scale: f64) -> Self {
+        Self { lr_scale: scale, ..self }
+    }
+
+    /// Replaces the base optimizer's weight decay.
+    #[must_use]
+    pub fn weight_decay(self, weight_decay: f64) -> Self {
+        Self { weight_decay: Some(weight_decay), ..self }
+    }
+
+    /// Whether rules perturb these parameters. The radius is measured over the perturbed ones alone.
+    #[must_use]
+    pub fn perturb(self, perturb: bool) -> Self {
+        Self { perturb, ..self }
+    }
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group")
+            .field("label", &self.label)
+            .field("lr_scale", &self.lr_scale)
+            .field("weight_decay", &self.weight_decay)
+            .field("perturb", &self.perturb)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Groups in order: a parameter belongs to the first one that it matches, and has default settings if there is none.
+///
+/// ```
+/// use flat_optim::{Group, Groups};
+/// let groups = Groups::default()
+///     .with(Group::new("head", |p| p.name.starts_with("fc.")).lr_scale(10.0))
+///     .with(Group::new("biases and norms", |p| p.shape.rank() <= 1).weight_decay(0.0));
+/// ```
+#[derive(Debug, Default)]
+pub struct Groups {
+    groups: Vec<Group>,
+}
+
+impl Groups {
+    /// No weight decay on biases and normalisation parameters, known by their having at most one dimension.
+    pub fn no_decay_on_bias_and_norm() -> Self {
+        Self::default().with(Group::new("biases and norms", |p| p.shape.rank() <= 1).weight_decay(0.0))
+    }
+
+    /// Appends a group.
+    #[must_use]
+    pub fn with(mut self, group: Group) -> Self {
+        self.groups.push(group);
+        self
+    }
+
+    /// Spreads the settings over the parameters; what does not differ from the default costs nothing.
+    ///
+    /// # Errors
+    /// A group that matches no parameter (or only ones that an earlier group has), a setting out of its range, nothing
+    /// left to perturb; candle's.
+    pub fn masks(&self, space: &Space, weight_decay: f64) -> Result<Masks> {
+        let entries = space.layout.entries();
+        let of: Vec<Option<usize>> = entries.iter().map(|e| self.groups.iter().position(|g| (g.matches)(e))).collect();
+        for (i, group) in self.groups.iter().enumerate() {
+            non_negative("lr_scale", group.lr_scale)?;
+            non_negative("weight_decay", group.weight_decay.unwrap_or(0.0))?;
+            if !of.contains(&Some(i)) {
+                return Err(Error::option("groups", &group.label, "matches no parameter that is still free"));
+            }
+        }
+        let spread = |default: f64, setting: &dyn Fn(&Group) -> f64| -> Result<Option<ParamVec>> {
+            let values: Vec<f64> = of.iter().map(|g| g.map_or(default, |g| setting(&self.groups[g]))).collect();
+            if values.iter().all(|v| *v == default) {
+                return Ok(None);
+            }
+            let flat = entries.iter().zip(&values).flat_map(|(e, v)| std::iter::repeat_n(*v, e.len)).collect();
+            Ok(Some(ParamVec::from_f64(space, flat)?))
+        };
+        if !of.iter().any(|g| g.is_none_or(|g| self.groups[g].perturb)) {
+            return Err(Error::option("groups", "perturb = false", "some parameters must be left to perturb"));
+        }
+        let decay = |g: &Group| g.weight_decay.unwrap_or(weight_decay);
+        Ok(Masks {
+            lr_scale: spread(1.0, &|g| g.lr_scale)?,
+            weight_decay: spread(weight_decay, &decay)?,
+            decoupled_decay: spread(weight_decay, &|g| g.lr_scale * decay(g))?,
+            perturb: spread(1.0, &|g| f64::from(u8::from(g.perturb)))?,
+        })
+    }
+}
+
+/// Per-parameter settings, spread over the flat vector; `None` where all parameters have the default.
+#[derive(Debug, Default)]
+pub struct Masks {
+    /// Factor of the learning rate.
+    pub lr_scale: Option<ParamVec>,
+    /// Weight decay.
+    pub weight_decay: Option<ParamVec>,
+    /// Weight decay times the factor of the learning rate.
+    pub decoupled_decay: Option<ParamVec>,
+    /// 1 where a rule perturbs, else 0.
+    pub perturb: Option<ParamVec>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device, Shape};
+    use flat_core::Layout;
+    use std::sync::Arc;
+
+    fn space() -> Result<Space> {
+        let layout = Layout::new([("fc.bias".into(), Shape::from(2)), ("fc.weight".into(), Shape::from((1, 2)))])?;
+        Ok(Space { layout: Arc::new(layout), dtype: DType::F64, device: Device::Cpu })
+    }
+
+    #[test]
+    fn default_groups_cost_nothing() -> Result<()> {
+        let m = Groups::default().masks(&space()?, 0.1)?;
+        assert!(m.lr_scale.is_none() && m.weight_decay.is_none() && m.decoupled_decay.is_none() && m.perturb.is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn the_first_matching_group_decides() -> Result<()> {
+        let m = Groups::no_decay_on_bias_and_norm()
+            .with(Group::new("fc", |p| p.name.starts_with("fc")).lr_scale(3.0).perturb(false))
+            .masks(&space()?, 0.5)?;
+        let host = |v: &Option<ParamVec>| v.as_ref().map(|v| v.to_f64()).transpose();
+        assert_eq!(host(&m.weight_decay)?, Some(vec![0.0, 0.0, 0.5, 0.5]));
+        assert_eq!(host(&m.decoupled_decay)?, Some(vec![0.0, 0.0, 1.5, 1.5]));
+        assert_eq!(host(&m.lr_scale)?, Some(vec![1.0, 1.0, 3.0, 3.0]));
+        assert_eq!(host(&m.perturb)?, Some(vec![1.0, 1.0, 0.0, 0.0]));
+        Ok(())
+    }
+
+    #[test]
+    fn a_group_without_parameters_and_a_model_without_perturbation_are_refused() -> Result<()> {
+        let typo = Groups::default().with(Group::new("head", |p| p.name == "head")).masks(&space()?, 0.0);
+        assert!(typo.expect_err("no parameter").to_string().contains("groups = head"));
+        let none = Groups::default().with(Group::new("all", |_| true).perturb(false)).masks(&space()?, 0.0);
+        assert!(none.is_err());
+        Ok(())
+    }
+}

@@ -1,0 +1,113 @@
+//! Optimizers that look for flat minima, over [candle](candle_core) autograd.
+//!
+//! # The decomposition
+//!
+//! Every method here is
+//!
+//! > a **gradient rule** x a **base optimizer** x **schedules**, over an **oracle**.
+//!
+//! * A [`GradientRule`] turns one or more gradients near theta into one surrogate gradient. It is what a paper
+//!   contributes: its body is the paper's pseudo-code in [`ParamVec`] algebra, and it knows no tensor, variable or
+//!   device. [`Plain`], [`Sam`], [`Rsp`], [`Sap`], [`Nso`].
+//! * A [`BaseOptimizer`] decides what to do with a gradient: [`Sgd`], [`AdamW`], equal to PyTorch's to the last few bits.
+//! * A [`Schedule`] gives the learning rate, or the perturbation radius, of a step: [`ScheduleConfig`].
+//! * The [`Oracle`] alone touches the model. It evaluates the [`Objective`] at theta and near it, puts theta back bit for
+//!   bit even after an error or a panic, counts evaluations, splits batches, and refuses NaN.
+//!
+//! [`Optimizer`] ties them together; [`RuleConfig`] and [`BaseConfig`] pick the parts at run time.
+//!
+//! # The objective
+//!
+//! An objective is any closure from a [`Query`] to the mean loss, whose graph reaches the variables in [`Params`]. One
+//! that knows single examples (for [`Sap`]) and parts of the batch (for micro-batches and m-sharpness) is wrapped in
+//! [`WithRows`], or implements [`Objective`]. Here is a linear model trained with the randomly smoothed perturbation of
+//! Ahn, Jadbabaie and Sra:
+//!
+//! ```
+//! use candle_core::{Device, Tensor, Var};
+//! use flat_optim::{Optimizer, Params, Query, RspConfig, RuleConfig, WithRows};
+//!
+//! # fn main() -> flat_optim::Result<()> {
+//! // four examples of y = 2 x1 - x2
+//! let x = Tensor::new(&[[1.0f64, 0.0], [0.0, 1.0], [1.0, 1.0], [2.0, -1.0]], &Device::Cpu)?;
+//! let y = Tensor::new(&[[2.0f64], [-1.0], [1.0], [5.0]], &Device::Cpu)?;
+//! let w = Var::from_tensor(&Tensor::new(&[[0.0f64], [0.0]], &Device::Cpu)?)?;
+//!
+//! let params = Params::new([("w".to_string(), w.clone())])?;
+//! let mut loss = WithRows::new(4, |q: Query| {
+//!     let rows = q.rows.range(4).map_err(candle_core::Error::wrap)?;
+//!     let (x, y) = (x.narrow(0, rows.start, rows.len())?, y.narrow(0, rows.start, rows.len())?);
+//!     (x.matmul(&w)? - y)?.sqr()?.mean_all()
+//! });
+//!
+//! let mut optimizer = Optimizer::builder(&params)
+//!     .rule(RuleConfig::Rsp(RspConfig { rho: 0.01, ..RspConfig::default() }))
+//!     .lr(0.1)
+//!     .seed(1)
+//!     .build()?;
+//! let mut last = f64::INFINITY;
+//! for _ in 0..200 {
+//!     last = optimizer.step(&mut loss)?.loss;
+//! }
+//! assert!(last < 1e-3);
+//! assert_eq!(optimizer.evals(), 400.0); // two gradients a step
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What holds whatever the parts are
+//!
+//! * **One update of the running statistics a step.** [`Query::update_stats`] is true for exactly one evaluation, the
+//!   first; with micro-batches, for the first micro-batch.
+//! * **Evaluations are the currency.** [`StepReport::evals`] and [`Optimizer::evals`] count gradients of a whole batch, so
+//!   that methods are compared at equal cost: a single example counts 1/rows.
+//! * **Nothing half done.** A step whose loss or gradient is not finite is skipped whole and reported; too many in a row
+//!   are an error.
+//! * **Draws are keyed** by (seed, purpose, step): no generator has a state to save, and [`Optimizer::state`] with the
+//!   parameters is all that a resumed run needs to go on bit for bit.
+//! * **Weight decay belongs to the base**: it is taken at theta and has no part in a perturbation.
+//!
+//! # How to add a rule in five steps
+//!
+//! 1. Write `src/rule/<name>.rs`: a config struct with documented options and a `build` that validates them, and the rule
+//!    with the recurrence, the cost and the reference in its documentation.
+//! 2. Implement [`Stateful`]: show every vector and counter that must survive a restart to the visitor, nothing if there
+//!    is none. State changes only after the last evaluation of a step has succeeded.
+//! 3. Implement [`GradientRule::estimate`]: ask the oracle for gradients ([`Oracle::here`], [`Oracle::displaced`]), draw
+//!    from the context ([`Ctx::sphere`], [`Ctx::gaussian`], [`Ctx::stream`]), combine, and return an [`Estimate`].
+//! 4. Add a variant to [`RuleKind`] and [`RuleConfig`]; the compiler shows every place.
+//! 5. Add it to `tests/optim/conformance.rs` (the compiler asks for its radius there) and write a test in closed form. The
+//!    suite then checks running statistics, evaluation counts, skipping, resuming and convergence over every base.
+//!
+//! A rule need not live in this crate: [`Builder::own_rule`] takes any [`GradientRule`].
+
+mod base;
+mod builder;
+mod ema;
+mod error;
+mod groups;
+mod objective;
+mod optimizer;
+mod oracle;
+mod restore;
+mod rule;
+mod schedule;
+mod state;
+
+pub use base::{AdamW, AdamWConfig, BaseConfig, BaseKind, BaseOptimizer, Sgd, SgdConfig};
+pub use builder::Builder;
+pub use ema::Ema;
+pub use error::{Error, Result};
+pub use flat_core::{self, Entry, Layout, ParamVec, Params, Purpose, Space, Stream, Streams, is_buffer};
+pub use groups::{Group, Groups, Masks};
+pub use objective::{Objective, Query, Rows, Sample, WithRows};
+pub use optimizer::{Optimizer, StepReport};
+pub use oracle::Oracle;
+pub use rule::{
+    Ctx, Direction, Estimate, GradientRule, Nso, NsoConfig, Plain, Rsp, RspConfig, RuleConfig, RuleKind, Sam,
+    SamConfig, Sap, SapConfig, Sign, parse_optimizer,
+};
+pub use schedule::{
+    Constant, Cosine, FollowLr, Milestones, Schedule, ScheduleConfig, ScheduleShape, Steps, Warmup, Window,
+};
+pub use state::{StateVisitor, Stateful};

@@ -1,0 +1,190 @@
+//! What is minimised: a mean loss over the rows of a batch.
+
+use crate::{Error, Result};
+use candle_core::{DType, Tensor};
+use flat_core::{ParamVec, Params};
+use std::ops::Range;
+
+/// Which rows (examples) of the batch an evaluation uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// The whole batch.
+    All,
+    /// One example.
+    One(usize),
+    /// Part `index` of `of` consecutive parts whose sizes differ by at most one.
+    Shard {
+        /// Which part, from 0.
+        index: usize,
+        /// How many parts; at most the number of rows.
+        of: usize,
+    },
+}
+
+impl Rows {
+    /// The rows as a range within a batch of `rows`.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchRows`] if the batch is empty or has no such rows.
+    pub fn range(self, rows: usize) -> Result<Range<usize>> {
+        let range = match self {
+            Self::All => 0..rows,
+            Self::One(i) if i < rows => i..i + 1,
+            Self::Shard { index, of } if index < of && of <= rows => index * rows / of..(index + 1) * rows / of,
+            _ => 0..0,
+        };
+        if range.is_empty() {
+            return Err(Error::NoSuchRows { asked: format!("{self:?}"), available: rows });
+        }
+        Ok(range)
+    }
+}
+
+/// One evaluation of the objective.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Query {
+    /// Which rows to average over.
+    pub rows: Rows,
+    /// Whether BatchNorm may update its running statistics: true for exactly one evaluation of an optimizer step, the
+    /// first one (at theta, for every rule that evaluates there). In every other evaluation the forward pass is in
+    /// training mode but leaves the running statistics alone. An objective that may meet non-finite numbers should keep
+    /// them out of its running statistics: a skipped step restores the parameters, not the buffers of the model.
+    pub update_stats: bool,
+}
+
+/// A loss and its gradient.
+#[derive(Debug)]
+pub struct Sample {
+    /// Mean loss over the rows.
+    pub loss: f64,
+    /// Its gradient in all parameters.
+    pub grad: ParamVec,
+    /// Euclidean norm of `grad`.
+    pub norm: f64,
+}
+
+impl Sample {
+    /// A loss and gradient; computes the norm.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn new(loss: f64, grad: ParamVec) -> Result<Self> {
+        let norm = grad.norm()?;
+        Ok(Self { loss, grad, norm })
+    }
+}
+
+/// A mean loss over the rows of the present batch, as a function of the model's variables.
+///
+/// Any closure `FnMut(Query) -> candle_core::Result<Tensor>` is an objective of one row; [`WithRows`] gives a closure a
+/// batch of several. An objective owns (or borrows) the batch, and must be a pure function of the variables and the
+/// query within one step: a rule compares evaluations at several points. Hence dropout and augmentation have to be fixed
+/// for the step, and BatchNorm's running statistics change only where [`Query::update_stats`] says so.
+pub trait Objective {
+    /// Number of rows in [`Rows::All`].
+    fn rows(&self) -> usize;
+
+    /// Mean loss over the rows of the query, as a one-element tensor whose graph reaches the variables.
+    ///
+    /// # Errors
+    /// Whatever goes wrong in the model, or [`Error::objective`].
+    fn loss(&mut self, query: Query) -> Result<Tensor>;
+
+    /// Loss and gradient. The default calls [`Self::loss`] and `backward`; an objective that streams its rows, or that
+    /// knows its gradient in closed form, overrides this. A loss that is not finite may skip the backward pass and be
+    /// returned with any gradient.
+    ///
+    /// # Errors
+    /// As [`Self::loss`]; a parameter that the loss does not depend on; a loss that is not one number.
+    fn loss_and_grad(&mut self, params: &Params, query: Query) -> Result<Sample> {
+        let loss = self.loss(query)?;
+        let value = scalar(&loss)?;
+        if !value.is_finite() {
+            return Sample::new(value, ParamVec::zeros(params.space())?);
+        }
+        Sample::new(value, params.gradient(&loss.backward()?)?)
+    }
+}
+
+fn scalar(loss: &Tensor) -> Result<f64> {
+    if loss.elem_count() != 1 {
+        return Err(Error::NotScalar { shape: loss.dims().to_vec() });
+    }
+    Ok(loss.detach().flatten_all()?.get(0)?.to_dtype(DType::F64)?.to_scalar()?)
+}
+
+impl<F: FnMut(Query) -> candle_core::Result<Tensor>> Objective for F {
+    fn rows(&self) -> usize {
+        1
+    }
+    fn loss(&mut self, query: Query) -> Result<Tensor> {
+        Ok(self(query)?)
+    }
+}
+
+/// A closure with a batch of `rows` examples, which honours [`Query::rows`].
+///
+/// ```
+/// use candle_core::{Device, Result, Tensor};
+/// use flat_optim::{Objective, Query, Rows, WithRows};
+///
+/// # fn main() -> flat_optim::Result<()> {
+/// let x = Tensor::new(&[1.0f64, 2.0, 3.0, 6.0], &Device::Cpu)?;
+/// let mut mean = WithRows::new(4, |q: Query| {
+///     let r = q.rows.range(4).map_err(candle_core::Error::wrap)?;
+///     x.narrow(0, r.start, r.len())?.mean_all()
+/// });
+/// let half = mean.loss(Query { rows: Rows::Shard { index: 1, of: 2 }, update_stats: false })?;
+/// assert_eq!(half.to_scalar::<f64>()?, 4.5);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct WithRows<F> {
+    rows: usize,
+    closure: F,
+}
+
+impl<F: FnMut(Query) -> candle_core::Result<Tensor>> WithRows<F> {
+    /// A batch of `rows` examples whose mean loss the closure computes.
+    pub fn new(rows: usize, closure: F) -> Self {
+        Self { rows, closure }
+    }
+}
+
+impl<F: FnMut(Query) -> candle_core::Result<Tensor>> Objective for WithRows<F> {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+    fn loss(&mut self, query: Query) -> Result<Tensor> {
+        Ok((self.closure)(query)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_consecutive_cover_the_batch_and_differ_by_at_most_one() -> Result<()> {
+        for (rows, of) in [(10, 3), (7, 7), (128, 5), (1, 1)] {
+            let mut next = 0;
+            for index in 0..of {
+                let r = Rows::Shard { index, of }.range(rows)?;
+                assert_eq!(r.start, next);
+                assert!(r.len() == rows / of || r.len() == rows.div_ceil(of));
+                next = r.end;
+            }
+            assert_eq!(next, rows);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn rows_outside_the_batch_are_refused() {
+        assert!(Rows::One(3).range(3).is_err());
+        assert!(Rows::Shard { index: 2, of: 2 }.range(9).is_err());
+        assert!(Rows::Shard { index: 0, of: 4 }.range(3).is_err());
+        assert!(Rows::All.range(0).is_err());
+    }
+}

@@ -1,0 +1,180 @@
+//! The only code that touches the model: evaluates loss and gradient at theta and near it.
+
+use crate::restore::Restore;
+use crate::{Error, Estimate, Objective, Query, Result, Rows, Sample};
+use candle_core::DType;
+use flat_core::{ParamVec, Params, Space};
+
+/// Gives a gradient rule losses and gradients at theta and at points near it.
+///
+/// Evaluations are counted in units of one gradient of the whole batch. After every displaced evaluation the variables
+/// hold theta again, bit for bit, whether it succeeded, failed or panicked. A loss or gradient that is not finite is an
+/// [`Error::NonFinite`].
+pub struct Oracle<'a> {
+    params: &'a Params,
+    objective: &'a mut dyn Objective,
+    theta: &'a ParamVec,
+    mask: Option<&'a ParamVec>,
+    micro_batches: usize,
+    rows: usize,
+    stats_due: bool,
+    evals: f64,
+    calls: u64,
+}
+
+impl<'a> Oracle<'a> {
+    /// An oracle for one step at `theta`, which must be a copy of what the variables hold.
+    ///
+    /// `mask` holds 1 for the parameters that are perturbed and 0 for the others; `None` perturbs all.
+    /// [`Rows::All`] is evaluated in `micro_batches` parts (no more than there are rows).
+    ///
+    /// # Errors
+    /// An objective without rows.
+    pub fn new(
+        params: &'a Params,
+        objective: &'a mut dyn Objective,
+        theta: &'a ParamVec,
+        mask: Option<&'a ParamVec>,
+        micro_batches: usize,
+    ) -> Result<Self> {
+        let rows = objective.rows();
+        let micro_batches = micro_batches.clamp(1, Rows::All.range(rows)?.len());
+        Ok(Self { params, objective, theta, mask, micro_batches, rows, stats_due: true, evals: 0.0, calls: 0 })
+    }
+
+    /// The present parameters.
+    pub fn theta(&self) -> &ParamVec {
+        self.theta
+    }
+
+    /// The space that the parameters span.
+    pub fn space(&self) -> &Space {
+        self.params.space()
+    }
+
+    /// Examples in the batch.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Gradient evaluations so far, in units of the whole batch: [`Rows::One`] counts 1/rows.
+    pub fn evals(&self) -> f64 {
+        self.evals
+    }
+
+    /// Calls of the objective so far.
+    pub fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    /// Loss and gradient at theta.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`], [`Error::NoSuchRows`], and whatever the objective returns.
+    pub fn here(&mut self, rows: Rows) -> Result<Sample> {
+        self.evaluate(rows, "at theta")
+    }
+
+    /// Loss and gradient at `theta + by * dir` (`dir` without the parameters that are not perturbed).
+    ///
+    /// # Errors
+    /// As [`Self::here`].
+    pub fn displaced(&mut self, by: f64, dir: &ParamVec, rows: Rows) -> Result<Sample> {
+        let there = match self.mask {
+            None => self.theta.plus(by, dir)?,
+            Some(mask) => {
+                let mut there = self.theta.duplicate()?;
+                there.add_product(by, dir, mask)?;
+                there
+            }
+        };
+        let guard = Restore::replace(self.params, self.theta, &there)?;
+        let sample = self.evaluate(rows, "at the perturbed parameters")?;
+        guard.finish()?;
+        Ok(sample)
+    }
+
+    /// The factor that gives a sample's gradient the length `rho` over the perturbed parameters: `rho / ||grad||`.
+    /// `None` where the gradient is zero (below the smallest normal number), so that it has no direction.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn scale_to(&self, rho: f64, sample: &Sample) -> Result<Option<f64>> {
+        let norm = match self.mask {
+            None => sample.norm,
+            Some(mask) => sample.grad.hadamard(mask)?.norm()?,
+        };
+        let smallest = if self.space().dtype == DType::F64 { f64::MIN_POSITIVE } else { f64::from(f32::MIN_POSITIVE) };
+        Ok((norm >= smallest).then_some(rho / norm))
+    }
+
+    /// Averages estimates over `parts` consecutive parts of the batch, weighted by their sizes; with one part the rows
+    /// are [`Rows::All`].
+    ///
+    /// # Errors
+    /// Whatever `each` returns.
+    pub fn average(
+        &mut self,
+        parts: usize,
+        mut each: impl FnMut(&mut Self, Rows) -> Result<Estimate>,
+    ) -> Result<Estimate> {
+        let parts = parts.clamp(1, self.rows);
+        if parts == 1 {
+            return each(self, Rows::All);
+        }
+        let mut mean: Option<Estimate> = None;
+        for index in 0..parts {
+            let rows = Rows::Shard { index, of: parts };
+            let weight = self.fraction(rows)?;
+            let part = each(self, rows)?;
+            match mean.as_mut() {
+                None => mean = Some(part.scaled(weight)?),
+                Some(mean) => mean.add(weight, &part)?,
+            }
+        }
+        mean.ok_or(Error::NoSuchRows { asked: "an average".into(), available: self.rows })
+    }
+
+    fn fraction(&self, rows: Rows) -> Result<f64> {
+        Ok(rows.range(self.rows)?.len() as f64 / self.rows as f64)
+    }
+
+    fn evaluate(&mut self, rows: Rows, place: &'static str) -> Result<Sample> {
+        if rows != Rows::All || self.micro_batches == 1 {
+            return self.call(rows, place);
+        }
+        let mut mean: Option<(f64, ParamVec)> = None;
+        for index in 0..self.micro_batches {
+            let shard = Rows::Shard { index, of: self.micro_batches };
+            let weight = self.fraction(shard)?;
+            let mut part = self.call(shard, place)?;
+            match mean.as_mut() {
+                None => {
+                    part.grad.scale(weight)?;
+                    mean = Some((weight * part.loss, part.grad));
+                }
+                Some((loss, grad)) => {
+                    *loss += weight * part.loss;
+                    grad.add_scaled(weight, &part.grad)?;
+                }
+            }
+        }
+        let (loss, grad) = mean.ok_or(Error::NoSuchRows { asked: "a micro-batch".into(), available: self.rows })?;
+        Sample::new(loss, grad)
+    }
+
+    fn call(&mut self, rows: Rows, place: &'static str) -> Result<Sample> {
+        self.evals += self.fraction(rows)?;
+        self.calls += 1;
+        // A single example says too little for running statistics: they wait for the next evaluation.
+        let update_stats = self.stats_due && (self.rows == 1 || !matches!(rows, Rows::One(_)));
+        self.stats_due &= !update_stats;
+        let sample = self.objective.loss_and_grad(self.params, Query { rows, update_stats })?;
+        for (what, value) in [("loss", sample.loss), ("gradient norm", sample.norm)] {
+            if !value.is_finite() {
+                return Err(Error::NonFinite { what, value, place });
+            }
+        }
+        Ok(sample)
+    }
+}

@@ -1,0 +1,10 @@
+//! Rules, bases and the optimizer as a user sees them, in f64 on the CPU.
+
+mod closed_form;
+mod conformance;
+mod functions;
+mod invariants;
+mod pytorch;
+mod resume;
+mod rules;
+mod skipping;

@@ -1,0 +1,38 @@
+//! The subcommands, one a file.
+
+mod data;
+mod eval;
+mod metrics;
+mod train;
+
+use crate::args::{Cli, Command, Measure};
+use crate::exit::{self, Outcome};
+use crate::signal;
+use crate::ui::Ui;
+use std::process::ExitCode;
+
+/// Runs a parsed command line to its exit status.
+pub fn run(cli: Cli) -> ExitCode {
+    if let Some(threads) = cli.threads {
+        // SAFETY: the only thread so far is this one; every thread pool of the process reads the variable later.
+        unsafe { std::env::set_var("RAYON_NUM_THREADS", threads.to_string()) };
+    }
+    let (ui, json) = (Ui::detect(cli.quiet), cli.json);
+    exit::status(signal::install().and_then(|()| match cli.command {
+        Command::Train(args) => train::run(&args, ui, json),
+        Command::Eval(args) => eval::run(&args, ui, json),
+        Command::Metrics { measure: Measure::Trace(args) } => metrics::trace(&args, ui, json),
+        Command::Data { action } => data::run(action, ui, json),
+    }))
+}
+
+/// Prints a result: one JSON object, or the text for a person.
+fn print(json: bool, value: &impl serde::Serialize, text: impl FnOnce() -> String) -> anyhow::Result<Outcome> {
+    use std::io::Write;
+    let line = if json { serde_json::to_string(value)? } else { text() };
+    match writeln!(std::io::stdout(), "{line}") {
+        // the reader went away, as in `| head`
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(Outcome::Done),
+        other => other.map(|()| Outcome::Done).map_err(|e| anyhow::anyhow!("cannot write the result: {e}")),
+    }
+}

@@ -1,0 +1,73 @@
+//! `flat-train data`.
+
+use super::print;
+use crate::args::DataAction;
+use crate::exit::Outcome;
+use crate::ui::Ui;
+use anyhow::{Result, bail};
+use flat_data::{DatasetKind, VerifyReport};
+use serde_json::json;
+use std::path::Path;
+use std::sync::Mutex;
+
+/// Fetches or verifies.
+pub(super) fn run(action: DataAction, ui: Ui, as_json: bool) -> Result<Outcome> {
+    match action {
+        DataAction::Fetch { dataset, data_dir } => fetch(*dataset, data_dir.as_deref(), ui, as_json),
+        DataAction::Verify { dataset, data_dir } => verify(*dataset, data_dir.as_deref(), as_json),
+    }
+}
+
+fn fetch(kind: DatasetKind, dir: Option<&Path>, ui: Ui, as_json: bool) -> Result<Outcome> {
+    let bar = Mutex::new(None);
+    let fetched = flat_data::fetch(kind, dir, move |transfer| {
+        let Ok(mut bar) = bar.lock() else { return };
+        let (_, bar) = match &mut *bar {
+            Some((file, bar)) if *file == transfer.file => (&*file, bar),
+            slot => {
+                let (file, bar) = slot.insert((transfer.file.clone(), ui.bar(&transfer.file, transfer.total, "bytes")));
+                (&*file, bar)
+            }
+        };
+        bar.update(transfer.done, String::new);
+    })?;
+    let files: Vec<_> = fetched
+        .files
+        .iter()
+        .map(|f| json!({ "path": f.path, "bytes": f.bytes, "sha256": f.sha256, "downloaded": f.downloaded }))
+        .collect();
+    print(as_json, &json!({ "dataset": kind.name(), "dir": fetched.dir, "files": files }), || {
+        let line = |f: &flat_data::FetchedFile| {
+            let what = if f.downloaded { "downloaded" } else { "was there" };
+            format!("{what}  {:>10} bytes  sha256 {}  {}", f.bytes, f.sha256, f.path.display())
+        };
+        fetched.files.iter().map(line).collect::<Vec<_>>().join("\n")
+    })
+}
+
+fn verify(kind: DatasetKind, dir: Option<&Path>, as_json: bool) -> Result<Outcome> {
+    let report = flat_data::verify(kind, dir)?;
+    let mut value = serde_json::to_value(&report)?;
+    value["ok"] = report.is_ok().into();
+    print(as_json, &value, || table(&report))?;
+    if report.is_ok() {
+        return Ok(Outcome::Done);
+    }
+    let broken = report.files.iter().find_map(|f| Some(format!("{}: {}", f.path.display(), f.problem.as_ref()?)));
+    bail!("{kind} is damaged: {}", broken.or(report.problem).unwrap_or_default())
+}
+
+fn table(report: &VerifyReport) -> String {
+    let mut rows: Vec<String> = report
+        .files
+        .iter()
+        .map(|f| {
+            let state = format!("{:?}", f.state).to_lowercase();
+            format!("{state:<10} {:>10} bytes  {}  {}", f.bytes, f.path.display(), f.problem.as_deref().unwrap_or(""))
+        })
+        .collect();
+    if let (Some(train), Some(test)) = (report.train, report.test) {
+        rows.push(format!("{}: {train} training and {test} test images", report.kind));
+    }
+    rows.join("\n")
+}

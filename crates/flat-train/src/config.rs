@@ -1,0 +1,478 @@
+//! The resolved configuration of a run: every flag with its value, checked, written to `config.toml` and read back from
+//! there bit for bit.
+
+use crate::args::{Float, TrainArgs};
+use crate::device::DeviceChoice;
+use crate::every::Every;
+use crate::exit::usage;
+use crate::text::Text;
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use flat_data::{Augment, DatasetKind};
+use flat_nn::{Activation, Arch, Norm};
+use flat_optim::{BaseKind, RuleKind};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Losses by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LossName {
+    /// Softmax cross entropy.
+    CrossEntropy,
+    /// Squared error against the one-hot label.
+    Mse,
+}
+
+/// Which gradient SAP ascends along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SapDirection {
+    /// One example's, as in the paper.
+    Sample,
+    /// The whole batch's.
+    Batch,
+}
+
+/// Which sign SAP perturbs with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SapSign {
+    /// -1 or +1 with equal probability, as in the paper.
+    Random,
+    /// Always +1.
+    Plus,
+}
+
+/// Schedules by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScheduleName {
+    /// The same value throughout.
+    Constant,
+    /// Multiplied by gamma after every step-size steps.
+    Step,
+    /// Half a cosine down to the last value.
+    Cosine,
+}
+
+/// Everything that decides a run. Field names are the flags' names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+#[allow(missing_docs)] // the flags of the same names are documented in `crate::args::TrainArgs`
+pub struct TrainConfig {
+    pub epochs: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+    pub seed: u64,
+    pub device: Text<DeviceChoice>,
+    pub dtype: Float,
+    pub eval_every: Text<Every>,
+    pub checkpoint_every: Text<Every>,
+    pub keep_checkpoints: usize,
+    pub log_steps: bool,
+
+    pub dataset: Text<DatasetKind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train_limit: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_limit: Option<usize>,
+    pub batch_size: usize,
+    pub augment: Text<Augment>,
+    pub no_shuffle: bool,
+
+    pub model: Text<Arch>,
+    pub hidden: Vec<usize>,
+    pub activation: Text<Activation>,
+    pub norm: Text<Norm>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
+    pub save_init: bool,
+    pub loss: LossName,
+    pub label_smoothing: f64,
+
+    pub optimizer: Text<RuleKind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<Text<BaseKind>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lr: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plain_lr: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rho: Option<f64>,
+    pub sigma: f64,
+    pub pairs: usize,
+    pub eps0: f64,
+    pub no_project: bool,
+    pub sap_direction: SapDirection,
+    pub sap_sign: SapSign,
+    pub sap_examples: usize,
+    pub full_batch: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<usize>,
+    pub momentum: f64,
+    pub dampening: f64,
+    pub nesterov: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_decay: Option<f64>,
+    pub decoupled: bool,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub eps: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
+
+    pub schedule: ScheduleName,
+    pub warmup: Text<Every>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step_size: Option<Text<Every>>,
+    pub gamma: f64,
+    pub min_lr: f64,
+    pub rho_schedule: ScheduleName,
+    pub min_rho: f64,
+
+    pub trace_probes: u64,
+    pub trace_examples: usize,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 3,
+            steps: None,
+            seed: 0,
+            device: Text(DeviceChoice::Auto),
+            dtype: Float::F32,
+            eval_every: Text(Every::Epochs(1)),
+            checkpoint_every: Text(Every::Epochs(1)),
+            keep_checkpoints: 2,
+            log_steps: false,
+            dataset: Text(DatasetKind::Mnist),
+            data_dir: None,
+            train_limit: None,
+            test_limit: None,
+            batch_size: 128,
+            augment: Text(Augment::default()),
+            no_shuffle: false,
+            model: Text(Arch::LeNet),
+            hidden: vec![256],
+            activation: Text(Activation::Relu),
+            norm: Text(Norm::Batch),
+            init: None,
+            save_init: false,
+            loss: LossName::CrossEntropy,
+            label_smoothing: 0.0,
+            optimizer: Text(RuleKind::Plain),
+            base: None,
+            lr: None,
+            plain_lr: None,
+            rho: None,
+            sigma: 0.01,
+            pairs: 1,
+            eps0: f64::INFINITY,
+            no_project: false,
+            sap_direction: SapDirection::Sample,
+            sap_sign: SapSign::Random,
+            sap_examples: 1,
+            full_batch: false,
+            micro_batch: None,
+            momentum: 0.9,
+            dampening: 0.0,
+            nesterov: false,
+            weight_decay: None,
+            decoupled: false,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            clip: None,
+            ema: None,
+            schedule: ScheduleName::Cosine,
+            warmup: Text(Every::Steps(0)),
+            step_size: None,
+            gamma: 0.1,
+            min_lr: 0.0,
+            rho_schedule: ScheduleName::Constant,
+            min_rho: 0.0,
+            trace_probes: 16,
+            trace_examples: 1024,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// The configuration that the flags, over the file they name, over the defaults, come to.
+    ///
+    /// # Errors
+    /// An unreadable file, an unknown name, a value out of range, flags that exclude each other.
+    pub fn resolve(args: &TrainArgs) -> Result<Self> {
+        let mut table = match &args.config {
+            Some(path) => read_table(path)?,
+            None => toml::Table::new(),
+        };
+        let flags = toml::Table::try_from(args).context("cannot read the flags")?;
+        if flags.contains_key("epochs") {
+            table.remove("steps");
+        }
+        table.extend(flags);
+        split_optimizer(&mut table)?;
+        let source = args.config.as_ref().map_or("the flags".into(), |p| format!("{} and the flags", p.display()));
+        let mut config: Self = table.try_into().map_err(|e: toml::de::Error| usage(format!("{source}: {}", e.message())))?;
+        config.fill();
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Reads the configuration that a run wrote.
+    ///
+    /// # Errors
+    /// An unreadable or damaged file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let mut table = read_table(path)?;
+        split_optimizer(&mut table)?;
+        let mut config: Self =
+            table.try_into().map_err(|e: toml::de::Error| anyhow::anyhow!("{}: {}", path.display(), e.message()))?;
+        config.fill();
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The configuration as TOML.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn to_toml(&self) -> Result<String> {
+        Ok(format!(
+            "# flat-train {}: re-run with `flat-train train --config THIS_FILE`\n{}",
+            env!("CARGO_PKG_VERSION"),
+            toml::to_string(self)?
+        ))
+    }
+
+    /// Base optimizer.
+    pub fn base(&self) -> BaseKind {
+        self.base.map_or(BaseKind::Sgd, |b| b.0)
+    }
+
+    /// The rule's name as `--optimizer` takes it; a plain rule goes by its base's.
+    pub fn optimizer_name(&self) -> String {
+        match self.optimizer.0 {
+            RuleKind::Plain => self.base().to_string(),
+            rule => rule.to_string(),
+        }
+    }
+
+    /// Fills what depends on other fields, so that `config.toml` holds every value that was used.
+    fn fill(&mut self) {
+        let base = self.base.get_or_insert(Text(BaseKind::Sgd)).0;
+        self.lr.get_or_insert(if base == BaseKind::Sgd { 0.05 } else { 1e-3 });
+        self.weight_decay.get_or_insert(if base == BaseKind::Sgd { 0.0 } else { 0.01 });
+        if let RuleKind::Sam | RuleKind::Rsp | RuleKind::Sap = self.optimizer.0 {
+            self.rho.get_or_insert(if self.optimizer.0 == RuleKind::Rsp { 0.5 } else { 0.05 });
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let positive = [
+            ("lr", self.lr),
+            ("plain-lr", self.plain_lr),
+            ("rho", self.rho),
+            ("sigma", Some(self.sigma)),
+            ("eps", Some(self.eps)),
+            ("clip", self.clip),
+            ("gamma", Some(self.gamma)),
+        ];
+        for (flag, value) in positive {
+            if let Some(x) = value.filter(|x| !(x.is_finite() && *x > 0.0)) {
+                return Err(usage(format!("--{flag} {x}: give a number above 0")));
+            }
+        }
+        let not_negative = [
+            ("weight-decay", self.weight_decay),
+            ("min-lr", Some(self.min_lr)),
+            ("min-rho", Some(self.min_rho)),
+        ];
+        for (flag, value) in not_negative {
+            if let Some(x) = value.filter(|x| !(x.is_finite() && *x >= 0.0)) {
+                return Err(usage(format!("--{flag} {x}: give 0 or a number above it")));
+            }
+        }
+        if self.eps0.is_nan() || self.eps0 <= 0.0 {
+            return Err(usage(format!("--eps0 {}: give a number above 0; inf perturbs always", self.eps0)));
+        }
+        let below_one = [
+            ("momentum", Some(self.momentum)),
+            ("beta1", Some(self.beta1)),
+            ("beta2", Some(self.beta2)),
+            ("label-smoothing", Some(self.label_smoothing)),
+            ("ema", self.ema),
+        ];
+        for (flag, value) in below_one {
+            if let Some(x) = value.filter(|x| !(0.0..1.0).contains(x)) {
+                return Err(usage(format!("--{flag} {x}: give a number in [0, 1)")));
+            }
+        }
+        if !(0.0..=1.0).contains(&self.dampening) {
+            return Err(usage(format!("--dampening {}: give a number in [0, 1]", self.dampening)));
+        }
+        if self.nesterov && (self.momentum == 0.0 || self.dampening != 0.0) {
+            return Err(usage("--nesterov needs --momentum above 0 and --dampening 0"));
+        }
+        let at_least_one = [
+            ("batch-size", Some(self.batch_size)),
+            ("micro-batch", self.micro_batch),
+            ("train-limit", self.train_limit),
+            ("test-limit", self.test_limit),
+            ("pairs", Some(self.pairs)),
+            ("sap-examples", Some(self.sap_examples)),
+            ("keep-checkpoints", Some(self.keep_checkpoints)),
+            ("trace-examples", Some(self.trace_examples)),
+        ];
+        for (flag, value) in at_least_one {
+            if value == Some(0) {
+                return Err(usage(format!("--{flag} 0: give at least 1")));
+            }
+        }
+        if self.hidden.contains(&0) || self.hidden.is_empty() {
+            return Err(usage("--hidden: give widths of at least 1, as in --hidden 256,128"));
+        }
+        if self.trace_probes == 1 {
+            return Err(usage("--trace-probes 1 has no confidence interval: give at least 2, or 0 for no trace"));
+        }
+        self.check_relevance()
+    }
+
+    /// Refuses flags that the chosen optimizer would silently ignore.
+    fn check_relevance(&self) -> Result<()> {
+        let rule = self.optimizer.0;
+        let name = self.optimizer_name();
+        let gated = matches!(rule, RuleKind::Rsp | RuleKind::Sap);
+        let default = Self::default();
+        let stray = [
+            (self.rho.is_some() && matches!(rule, RuleKind::Plain | RuleKind::Nso), "rho"),
+            (self.sigma != default.sigma && rule != RuleKind::Nso, "sigma"),
+            (self.pairs != default.pairs && rule != RuleKind::Nso, "pairs"),
+            (self.plain_lr.is_some() && !gated, "plain-lr"),
+            (self.eps0 != default.eps0 && !gated, "eps0"),
+            (self.no_project && !gated, "no-project"),
+            (self.sap_direction != default.sap_direction && rule != RuleKind::Sap, "sap-direction"),
+            (self.sap_sign != default.sap_sign && rule != RuleKind::Sap, "sap-sign"),
+            (self.sap_examples != default.sap_examples && rule != RuleKind::Sap, "sap-examples"),
+            (self.rho_schedule != default.rho_schedule && rule == RuleKind::Plain, "rho-schedule"),
+            (self.nesterov && self.base() == BaseKind::AdamW, "nesterov"),
+            (self.decoupled && self.base() == BaseKind::AdamW, "decoupled"),
+            (self.label_smoothing != 0.0 && self.loss == LossName::Mse, "label-smoothing"),
+        ];
+        let arch = self.model.0;
+        let model_stray = [
+            (self.hidden != default.hidden && arch != Arch::Mlp, "hidden"),
+            (self.activation != default.activation && arch != Arch::Mlp, "activation"),
+            (self.norm != default.norm && matches!(arch, Arch::Mlp | Arch::LeNet), "norm"),
+        ];
+        if let Some((_, flag)) = model_stray.iter().find(|(is_stray, _)| *is_stray) {
+            return Err(usage(format!("--{flag} has no effect on --model {arch}; leave it out")));
+        }
+        match stray.iter().find(|(is_stray, _)| *is_stray) {
+            None => Ok(()),
+            Some((_, flag)) => Err(usage(format!(
+                "--{flag} has no effect with --optimizer {name} over --base {}{}; leave it out",
+                self.base(),
+                if *flag == "label-smoothing" { " and --loss mse" } else { "" }
+            ))),
+        }
+    }
+}
+
+fn read_table(path: &Path) -> Result<toml::Table> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    text.parse().map_err(|e: toml::de::Error| usage(format!("{}: {e}", path.display())))
+}
+
+/// `optimizer = "adamw"` means the plain rule over that base.
+fn split_optimizer(table: &mut toml::Table) -> Result<()> {
+    let Some(name) = table.get("optimizer").and_then(|v| v.as_str()).map(str::to_string) else { return Ok(()) };
+    let (rule, base) = flat_optim::parse_optimizer(&name).map_err(|e| usage(format!("--{e}")))?;
+    if let Some(base) = base {
+        if table.get("base").and_then(|v| v.as_str()).is_some_and(|b| b != base.name()) {
+            return Err(usage(format!("--optimizer {name} contradicts --base: use --optimizer plain with --base")));
+        }
+        table.insert("base".into(), base.name().into());
+    }
+    table.insert("optimizer".into(), rule.name().into());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Cli, Command};
+    use clap::Parser;
+
+    fn parse(flags: &str) -> Result<TrainConfig> {
+        let cli = Cli::try_parse_from(["flat-train", "train"].into_iter().chain(flags.split_whitespace()))?;
+        match cli.command {
+            Command::Train(args) => TrainConfig::resolve(&args),
+            _ => unreachable!("train was parsed"),
+        }
+    }
+
+    #[test]
+    fn a_resolved_config_reads_back_as_itself() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("config.toml");
+        for flags in [
+            "",
+            "--optimizer sap --eps0 0.5 --plain-lr 0.1 --hidden 16,8 --augment crop,flip --warmup 1ep --steps 7",
+            "--optimizer adamw --weight-decay 0.1 --ema 0.99 --clip 1 --dtype f64",
+        ] {
+            let config = parse(flags)?;
+            std::fs::write(&path, config.to_toml()?)?;
+            assert_eq!(TrainConfig::read(&path)?, config);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn flags_override_the_file() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("c.toml");
+        std::fs::write(&path, "lr = 0.5\nseed = 4\noptimizer = \"sam\"\nnesterov = true\n")?;
+        let config = parse(&format!("--config {} --seed 9 --nesterov=false", path.display()))?;
+        assert_eq!((config.lr, config.seed, config.optimizer, config.nesterov), (Some(0.5), 9, Text(RuleKind::Sam), false));
+        Ok(())
+    }
+
+    #[test]
+    fn unknown_names_in_the_file_are_refused() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("c.toml");
+        std::fs::write(&path, "learning-rate = 0.5\n")?;
+        let e = parse(&format!("--config {}", path.display())).expect_err("unknown field").to_string();
+        assert!(e.contains("learning-rate"), "{e}");
+        Ok(())
+    }
+
+    #[test]
+    fn values_out_of_range_name_their_flag() {
+        for (flags, flag) in [
+            ("--lr 0", "--lr"),
+            ("--lr NaN", "--lr"),
+            ("--momentum 1", "--momentum"),
+            ("--optimizer sam --rho -1", "--rho"),
+            ("--batch-size 0", "--batch-size"),
+            ("--optimizer rsp --eps0 NaN", "--eps0"),
+            ("--nesterov --momentum 0", "--nesterov"),
+            ("--hidden 0", "--hidden"),
+            ("--optimizer lion", "--optimizer"),
+            ("--optimizer sgd --base adamw", "--base"),
+            ("--rho 0.1", "--rho"),
+            ("--optimizer sam --eps0 1", "--eps0"),
+        ] {
+            let e = parse(flags).expect_err(flags).to_string();
+            assert!(e.contains(flag), "{flags}: {e}");
+        }
+    }
+}

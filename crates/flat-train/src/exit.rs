@@ -1,0 +1,41 @@
+//! How a run ends: the exit status.
+
+use std::process::ExitCode;
+
+/// What a command came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done: status 0.
+    Done,
+    /// Stopped by SIGINT or SIGTERM with a checkpoint written: status 130.
+    Interrupted,
+}
+
+/// Wrong usage, found after the flags were parsed: a value out of range, flags that exclude each other. Status 2.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// A usage error as an `anyhow::Error`.
+pub fn usage(message: impl Into<String>) -> anyhow::Error {
+    anyhow::Error::new(Usage(message.into()))
+}
+
+/// The exit status of a command's result; prints the error.
+pub fn status(result: anyhow::Result<Outcome>) -> ExitCode {
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Interrupted) => ExitCode::from(130),
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            ExitCode::from(if e.chain().any(|c| c.is::<Usage>()) { 2 } else { 1 })
+        }
+    }
+}

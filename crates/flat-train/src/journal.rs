@@ -1,0 +1,121 @@
+//! `metrics.jsonl`: one JSON object a line, flushed, in step with the checkpoints.
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use std::fs::{File, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+/// One line of the journal.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Record {
+    /// `step`, `epoch` or `flatness`.
+    pub kind: &'static str,
+    /// Epochs begun, from 1.
+    pub epoch: u64,
+    /// Optimizer steps done.
+    pub step: u64,
+    /// `train` or `test`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split: Option<&'static str>,
+    /// Mean loss; of a step, before the update.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    /// Accuracy in 0..1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+    /// Learning rate of the last step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lr: Option<f64>,
+    /// Perturbation radius of the last step (sigma for nso).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rho: Option<f64>,
+    /// Norm of the gradient at theta of the last step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grad_norm: Option<f64>,
+    /// Gradient evaluations so far, in mini-batch gradients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evals: Option<f64>,
+    /// Images a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub samples_per_s: Option<f64>,
+    /// Seconds: of this step alone for a step, since the run began otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wall_s: Option<f64>,
+    /// Why the step was skipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
+    /// The Hessian trace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<serde_json::Value>,
+}
+
+/// The open journal.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    path: PathBuf,
+}
+
+impl Journal {
+    /// Opens the journal and cuts it to `length` bytes, its length when the checkpoint was written: lines of steps that
+    /// are about to be done again go.
+    ///
+    /// # Errors
+    /// The file cannot be written, or is shorter than the checkpoint says.
+    pub fn open(path: &Path, length: u64) -> Result<Self> {
+        let open = || -> std::io::Result<File> {
+            let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+            if file.metadata()?.len() > length {
+                file.set_len(length)?;
+            }
+            file.seek(SeekFrom::End(0))?;
+            Ok(file)
+        };
+        let file = open().with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self { file, path: path.to_path_buf() })
+    }
+
+    /// Appends a line.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn write(&mut self, record: &Record) -> Result<()> {
+        let mut line = serde_json::to_string(record)?;
+        line.push('\n');
+        self.file.write_all(line.as_bytes()).with_context(|| format!("cannot write {}", self.path.display()))
+    }
+
+    /// Bytes written so far.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn length(&self) -> Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reopening_cuts_what_came_after_the_checkpoint() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("metrics.jsonl");
+        let mut journal = Journal::open(&path, 0)?;
+        journal.write(&Record { kind: "step", step: 1, ..Record::default() })?;
+        let length = journal.length()?;
+        journal.write(&Record { kind: "step", step: 2, ..Record::default() })?;
+        drop(journal);
+        let mut journal = Journal::open(&path, length)?;
+        journal.write(&Record { kind: "step", step: 3, ..Record::default() })?;
+        let text = std::fs::read_to_string(&path)?;
+        let steps: Vec<i64> = text
+            .lines()
+            .map(|l| serde_json::from_str::<serde_json::Value>(l).map(|v| v["step"].as_i64().unwrap_or(-1)))
+            .collect::<Result<_, _>>()?;
+        assert_eq!(steps, [1, 3]);
+        Ok(())
+    }
+}

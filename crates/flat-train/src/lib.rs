@@ -1,0 +1,25 @@
+//! Train image classifiers with any flat-minima optimizer and measure the flatness of what came out: the library behind
+//! the `flat-train` command line tool.
+//!
+//! Flags as typed ([`args`]) become a validated, serialisable configuration ([`config`]), which [`setup`] turns into data,
+//! model and optimizer for the [`trainer`]; [`command`] holds one file a subcommand.
+
+pub mod args;
+pub mod checkpoint;
+pub mod command;
+pub mod config;
+pub mod device;
+pub mod evaluate;
+pub mod every;
+pub mod exit;
+pub mod flatness;
+pub mod journal;
+pub mod objective;
+pub mod run_dir;
+pub mod setup;
+pub mod signal;
+pub mod subject;
+pub mod summary;
+pub mod text;
+pub mod trainer;
+pub mod ui;

@@ -1,0 +1,13 @@
+//! The `flat-train` command line tool.
+
+use clap::Parser;
+use flat_train::args::Cli;
+use std::process::ExitCode;
+
+/// Large buffers come and go every step; the system's allocator gives their pages back and faults them in again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    flat_train::command::run(Cli::parse())
+}

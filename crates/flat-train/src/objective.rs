@@ -1,0 +1,137 @@
+//! The training loss of a model on a batch, or on the whole training set, as the optimizers see it.
+
+use candle_core::{DType, Tensor};
+use flat_data::{Batch, Loader};
+use flat_nn::{Loss, Mode, Model};
+use flat_optim::{Error, Objective, ParamVec, Params, Query, Result, Rows, Sample};
+
+/// Rightly classified images among those seen by the evaluations that count: the first of each step.
+#[derive(Debug, Default)]
+pub struct Tally {
+    correct: Option<Tensor>,
+}
+
+impl Tally {
+    fn add(&mut self, logits: &Tensor, labels: &Tensor) -> Result<()> {
+        let right = correct(logits, labels)?;
+        self.correct = Some(match self.correct.take() {
+            None => right,
+            Some(sum) => (sum + right)?,
+        });
+        Ok(())
+    }
+
+    /// The number so far, and starts anew. Waits for the device.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn take(&mut self) -> candle_core::Result<f64> {
+        self.correct.take().map_or(Ok(0.0), |c| c.to_scalar())
+    }
+}
+
+/// Number of rows whose largest logit is the label's, as a scalar on the device (f64).
+///
+/// # Errors
+/// candle's.
+pub fn correct(logits: &Tensor, labels: &Tensor) -> candle_core::Result<Tensor> {
+    logits.detach().argmax(1)?.eq(labels)?.to_dtype(DType::F64)?.sum_all()
+}
+
+/// The mean loss over a mini-batch.
+#[derive(Debug)]
+pub struct BatchLoss<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// The loss.
+    pub loss: Loss,
+    /// The mini-batch.
+    pub batch: &'a Batch,
+    /// Counts right answers.
+    pub tally: &'a mut Tally,
+}
+
+impl Objective for BatchLoss<'_> {
+    fn rows(&self) -> usize {
+        self.batch.len()
+    }
+
+    fn loss(&mut self, query: Query) -> Result<Tensor> {
+        let mode = if query.update_stats { Mode::Train } else { Mode::BatchStats };
+        let rows = query.rows.range(self.batch.len())?;
+        // One example has no batch statistics of its own: it is normalised with its batch, so that the loss of the
+        // batch stays the mean of the losses of its examples, as Algorithm 2 supposes. Without BatchNorm the example
+        // alone gives the same for a fraction of the cost.
+        let with_its_batch = matches!(query.rows, Rows::One(_)) && self.model.has_batch_norm();
+        let (images, labels) = (&self.batch.images, self.batch.labels.narrow(0, rows.start, rows.len())?);
+        let logits = if with_its_batch {
+            self.model.logits(images, mode).map_err(Error::objective)?.narrow(0, rows.start, rows.len())?
+        } else {
+            self.model.logits(&images.narrow(0, rows.start, rows.len())?, mode).map_err(Error::objective)?
+        };
+        if query.update_stats {
+            self.tally.add(&logits, &labels)?;
+        }
+        self.loss.mean(&logits, &labels).map_err(Error::objective)
+    }
+}
+
+/// The mean loss over the whole training set, streamed in batches of the loader's size.
+#[derive(Debug)]
+pub struct FullLoss<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// The loss.
+    pub loss: Loss,
+    /// The training set.
+    pub loader: &'a Loader,
+    /// Which epoch's order and augmentation.
+    pub epoch: u64,
+    /// Counts right answers.
+    pub tally: &'a mut Tally,
+}
+
+impl FullLoss<'_> {
+    fn batch(&self, index: usize) -> Result<Batch> {
+        self.loader.batch(self.epoch, index).map_err(Error::objective)
+    }
+}
+
+impl Objective for FullLoss<'_> {
+    fn rows(&self) -> usize {
+        self.loader.split().len()
+    }
+
+    fn loss(&mut self, query: Query) -> Result<Tensor> {
+        let row = match query.rows {
+            Rows::One(i) => i,
+            other => return Err(Error::objective(format!("{other:?} of the whole training set is streamed, not one graph"))),
+        };
+        let size = self.loader.options().batch_size;
+        let batch = self.batch(row / size)?;
+        let mut one = BatchLoss { model: self.model, loss: self.loss, batch: &batch, tally: self.tally };
+        one.loss(Query { rows: Rows::One(row % size), update_stats: query.update_stats })
+    }
+
+    fn loss_and_grad(&mut self, params: &Params, query: Query) -> Result<Sample> {
+        let rows = query.rows.range(self.rows())?;
+        if let Rows::One(_) = query.rows {
+            let loss = self.loss(query)?;
+            let grads = loss.backward()?;
+            return Sample::new(loss.to_dtype(DType::F64)?.to_scalar()?, params.gradient(&grads)?);
+        }
+        if rows.len() != self.rows() {
+            return Err(Error::objective("--full-batch streams the training set: leave out --micro-batch"));
+        }
+        let (mut total, mut grad) = (0.0, ParamVec::zeros(params.space())?);
+        for index in 0..self.loader.batches_per_epoch() {
+            let batch = self.batch(index)?;
+            let weight = batch.len() as f64 / rows.len() as f64;
+            let mut part = BatchLoss { model: self.model, loss: self.loss, batch: &batch, tally: self.tally };
+            let sample = part.loss_and_grad(params, Query { rows: Rows::All, update_stats: query.update_stats })?;
+            total += weight * sample.loss;
+            grad.add_scaled(weight, &sample.grad)?;
+        }
+        Sample::new(total, grad)
+    }
+}

@@ -1,0 +1,170 @@
+//! The directory of a run: who may write to it and where things are.
+
+use crate::exit::usage;
+use anyhow::{Context, Result, bail};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// A run directory, locked for this process as long as the value lives.
+#[derive(Debug)]
+pub struct RunDir {
+    root: PathBuf,
+    _lock: File,
+}
+
+impl RunDir {
+    /// Creates the directory of a new run.
+    ///
+    /// # Errors
+    /// The directory holds a run already, or cannot be written.
+    pub fn create(root: &Path) -> Result<Self> {
+        if root.join("config.toml").exists() {
+            return Err(usage(format!(
+                "--out {dir} holds a run already: continue it with `--resume {dir}`, or choose another folder",
+                dir = root.display()
+            )));
+        }
+        std::fs::create_dir_all(root.join("checkpoints"))
+            .with_context(|| format!("cannot create the run directory {}", root.display()))?;
+        Self::lock(root)
+    }
+
+    /// Creates `base`, or `base-2`, `base-3`, ... where that holds a run already.
+    ///
+    /// # Errors
+    /// The directory cannot be written.
+    pub fn create_numbered(base: &Path) -> Result<Self> {
+        for n in 1..10_000 {
+            let mut name = base.as_os_str().to_owned();
+            if n > 1 {
+                name.push(format!("-{n}"));
+            }
+            if !Path::new(&name).exists() {
+                return Self::create(Path::new(&name));
+            }
+        }
+        bail!("{}: 10,000 runs of this name exist; give --out", base.display())
+    }
+
+    /// Opens the directory of an earlier run.
+    ///
+    /// # Errors
+    /// No run there, or another process is at it.
+    pub fn open(root: &Path) -> Result<Self> {
+        if !root.join("config.toml").is_file() {
+            return Err(usage(format!("--resume {}: no run there (config.toml is missing)", root.display())));
+        }
+        std::fs::create_dir_all(root.join("checkpoints"))?;
+        Self::lock(root)
+    }
+
+    fn lock(root: &Path) -> Result<Self> {
+        let path = root.join(".lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .with_context(|| format!("cannot write to {}", path.display()))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { root: root.to_path_buf(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => {
+                bail!("{}: another process is writing this run; wait for it, or choose another --out", root.display())
+            }
+            Err(TryLockError::Error(e)) => Err(e).with_context(|| format!("cannot lock {}", path.display())),
+        }
+    }
+
+    /// The directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The resolved configuration.
+    pub fn config(&self) -> PathBuf {
+        self.root.join("config.toml")
+    }
+
+    /// The final weights.
+    pub fn model(&self) -> PathBuf {
+        self.root.join("model.safetensors")
+    }
+
+    /// The weights before the first step, where asked for.
+    pub fn init(&self) -> PathBuf {
+        self.root.join("init.safetensors")
+    }
+
+    /// One JSON object a line along the run.
+    pub fn metrics(&self) -> PathBuf {
+        self.root.join("metrics.jsonl")
+    }
+
+    /// The result.
+    pub fn summary(&self) -> PathBuf {
+        self.root.join("summary.json")
+    }
+
+    /// The checkpoints' folder.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.root.join("checkpoints")
+    }
+}
+
+/// Writes a file so that it is there whole or not at all: a temporary file beside it, synced, then renamed.
+///
+/// # Errors
+/// The disk is full or the folder cannot be written; the old file is untouched then.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let write = || -> std::io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|e| e.error)?;
+        // the rename itself must survive a crash
+        File::open(dir)?.sync_all()
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_runs_in_one_directory_are_refused() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let run = RunDir::create(&dir.path().join("a"))?;
+        assert!(RunDir::lock(run.root()).expect_err("locked").to_string().contains("another process"));
+        write_whole(&run.config(), b"")?;
+        drop(run);
+        let e = RunDir::create(&dir.path().join("a")).expect_err("holds a run").to_string();
+        assert!(e.contains("--resume"), "{e}");
+        assert!(RunDir::open(&dir.path().join("a")).is_ok());
+        assert!(RunDir::open(&dir.path().join("b")).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn numbered_directories_do_not_collide() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let a = RunDir::create_numbered(&dir.path().join("r"))?;
+        let b = RunDir::create_numbered(&dir.path().join("r"))?;
+        assert_ne!(a.root(), b.root());
+        Ok(())
+    }
+
+    #[test]
+    fn a_whole_file_replaces_the_old_one_and_leaves_nothing_else() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("f");
+        write_whole(&path, b"one")?;
+        write_whole(&path, b"two")?;
+        assert_eq!(std::fs::read(&path)?, b"two");
+        assert_eq!(std::fs::read_dir(dir.path())?.count(), 1);
+        assert!(write_whole(&dir.path().join("absent/f"), b"x").is_err());
+        Ok(())
+    }
+}

@@ -1,0 +1,251 @@
+//! From the configuration to data, model, loss and optimizer.
+
+use crate::config::{LossName, SapDirection, SapSign, ScheduleName, TrainConfig};
+use anyhow::{Context, Result};
+use candle_core::{DType, Device};
+use flat_core::Streams;
+use flat_data::{Augment, Dataset, DatasetKind, Loader, LoaderOptions, Split};
+use flat_nn::{Activation, Arch, Loss, Model, ModelConfig, Norm};
+use flat_optim::{
+    AdamWConfig, BaseConfig, BaseKind, Direction, NsoConfig, Optimizer, RspConfig, RuleConfig, RuleKind, SamConfig, SapConfig,
+    ScheduleConfig, ScheduleShape, SgdConfig, Sign,
+};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Images a batch where nothing is trained: decides speed alone.
+const EVAL_BATCH: usize = 256;
+
+/// Everything a run computes with.
+pub struct Parts {
+    /// Where.
+    pub device: Device,
+    /// The data.
+    pub data: Data,
+    /// The model with its initial weights.
+    pub model: Model,
+    /// The loss.
+    pub loss: Loss,
+    /// The optimizer.
+    pub optimizer: Optimizer,
+}
+
+impl Parts {
+    /// Loads and builds; writes nothing.
+    ///
+    /// # Errors
+    /// Missing or damaged files, a missing device, options out of range.
+    pub fn new(config: &TrainConfig) -> Result<Self> {
+        let device = config.device.open()?;
+        let data = data(config, &device)?;
+        let model = model(config, &device)?;
+        let optimizer = optimizer(config, &model, steps_per_epoch(config, &data))?;
+        Ok(Self { device, data, model, loss: loss(config), optimizer })
+    }
+}
+
+/// The data of a run.
+#[derive(Debug)]
+pub struct Data {
+    /// Training batches, shuffled and augmented.
+    pub train: Loader,
+    /// The training images as they are.
+    pub train_plain: Loader,
+    /// The test images.
+    pub test: Loader,
+    /// The training images that flatness is measured on.
+    pub flatness: Loader,
+}
+
+/// Loads the data of a run.
+///
+/// # Errors
+/// Missing or damaged files.
+pub fn data(config: &TrainConfig, device: &Device) -> Result<Data> {
+    let kind = config.dataset.0;
+    let Dataset { train, test, .. } = Dataset::load(kind, config.data_dir.as_deref())?;
+    let (train, test) = (limited(&Arc::new(train), config.train_limit)?, limited(&Arc::new(test), config.test_limit)?);
+    let dtype = config.dtype.dtype();
+    let options = LoaderOptions {
+        batch_size: config.batch_size,
+        shuffle: !config.no_shuffle,
+        drop_last: false,
+        augment: config.augment.0,
+    };
+    let streams = Streams::new(config.seed);
+    Ok(Data {
+        train: Loader::new(train.clone(), kind.normalisation(), options, streams, dtype, device.clone())?,
+        flatness: plain_loader(limited(&train, Some(config.trace_examples))?, kind, EVAL_BATCH, dtype, device)?,
+        train_plain: plain_loader(train, kind, EVAL_BATCH, dtype, device)?,
+        test: plain_loader(test, kind, EVAL_BATCH, dtype, device)?,
+    })
+}
+
+fn limited(split: &Arc<Split>, limit: Option<usize>) -> Result<Arc<Split>> {
+    Ok(match limit {
+        Some(n) if n < split.len() => Arc::new(split.take(n)?),
+        _ => split.clone(),
+    })
+}
+
+/// One part of a data set, from its beginning.
+///
+/// # Errors
+/// Missing or damaged files.
+pub fn split(kind: DatasetKind, dir: Option<&Path>, train: bool, limit: Option<usize>) -> Result<Arc<Split>> {
+    let data = Dataset::load(kind, dir)?;
+    limited(&Arc::new(if train { data.train } else { data.test }), limit)
+}
+
+/// Batches in file order without augmentation.
+///
+/// # Errors
+/// None in practice.
+pub fn plain_loader(split: Arc<Split>, kind: DatasetKind, batch_size: usize, dtype: DType, device: &Device) -> Result<Loader> {
+    let options = LoaderOptions { batch_size, shuffle: false, drop_last: false, augment: Augment::default() };
+    Ok(Loader::new(split, kind.normalisation(), options, Streams::new(0), dtype, device.clone())?)
+}
+
+/// The model of a configuration.
+pub fn model_config_of(config: &TrainConfig) -> ModelConfig {
+    model_config(
+        config.model.0,
+        Some(config.hidden.clone()),
+        Some(config.activation.0),
+        Some(config.norm.0),
+        config.dataset.0,
+    )
+}
+
+/// A model for a data set, with defaults for what is not given.
+pub fn model_config(
+    arch: Arch,
+    hidden: Option<Vec<usize>>,
+    activation: Option<Activation>,
+    norm: Option<Norm>,
+    dataset: DatasetKind,
+) -> ModelConfig {
+    let default = TrainConfig::default();
+    ModelConfig {
+        arch,
+        in_channels: dataset.channels(),
+        height: dataset.size(),
+        width: dataset.size(),
+        classes: dataset.classes(),
+        hidden: if arch == Arch::Mlp { hidden.unwrap_or(default.hidden) } else { Vec::new() },
+        activation: activation.unwrap_or(default.activation.0),
+        norm: norm.unwrap_or(default.norm.0),
+    }
+}
+
+/// The model with its initial weights.
+///
+/// # Errors
+/// A model that the data does not fit; a damaged or foreign `--init` file.
+pub fn model(config: &TrainConfig, device: &Device) -> Result<Model> {
+    let model = Model::new(&model_config_of(config), config.dtype.dtype(), device, &Streams::new(config.seed))?;
+    if let Some(init) = &config.init {
+        let file = if init.is_dir() { init.join("model.safetensors") } else { init.clone() };
+        model.load(&file).with_context(|| format!("--init {}", init.display()))?;
+    }
+    Ok(model)
+}
+
+/// The training loss.
+pub fn loss(config: &TrainConfig) -> Loss {
+    loss_of(config.loss, config.label_smoothing)
+}
+
+/// A loss by name.
+pub fn loss_of(name: LossName, label_smoothing: f64) -> Loss {
+    match name {
+        LossName::CrossEntropy => Loss::CrossEntropy { label_smoothing },
+        LossName::Mse => Loss::Mse,
+    }
+}
+
+/// Optimizer steps an epoch.
+pub fn steps_per_epoch(config: &TrainConfig, data: &Data) -> u64 {
+    if config.full_batch { 1 } else { data.train.batches_per_epoch() as u64 }
+}
+
+/// Optimizer steps of the whole run.
+pub fn total_steps(config: &TrainConfig, steps_per_epoch: u64) -> u64 {
+    config.steps.unwrap_or(config.epochs.saturating_mul(steps_per_epoch))
+}
+
+/// The optimizer of a run.
+///
+/// # Errors
+/// Options out of range.
+pub fn optimizer(config: &TrainConfig, model: &Model, steps_per_epoch: u64) -> Result<Optimizer> {
+    let total = total_steps(config, steps_per_epoch);
+    let shape = |name: ScheduleName, min: f64| match name {
+        // a run of no steps still has a schedule
+        ScheduleName::Constant => ScheduleShape::Constant,
+        ScheduleName::Cosine => ScheduleShape::Cosine { total_steps: total.max(1), min },
+        ScheduleName::Step => {
+            let every = config.step_size.map_or(total.div_ceil(3), |every| every.in_steps(steps_per_epoch));
+            ScheduleShape::Step { every: every.max(1), gamma: config.gamma }
+        }
+    };
+    let warmup_steps = config.warmup.in_steps(steps_per_epoch);
+    let parts = config.micro_batch.map_or(1, |m| config.batch_size.div_ceil(m));
+    let mut builder = Optimizer::builder(model.params())
+        .rule(rule(config))
+        .base(base(config))
+        .lr(config.lr.unwrap_or(0.05))
+        .lr_schedule(ScheduleConfig { warmup_steps, shape: shape(config.schedule, config.min_lr) })
+        .rho_schedule(ScheduleConfig { warmup_steps: 0, shape: shape(config.rho_schedule, config.min_rho) })
+        .micro_batches(parts)
+        .seed(config.seed);
+    if let Some(norm) = config.clip {
+        builder = builder.clip_norm(norm);
+    }
+    if let Some(decay) = config.ema {
+        builder = builder.ema(decay);
+    }
+    builder.build().map_err(|e| crate::exit::usage(format!("optimizer: {e}")))
+}
+
+fn rule(config: &TrainConfig) -> RuleConfig {
+    let rho = config.rho.unwrap_or(0.05);
+    let project = !config.no_project;
+    match config.optimizer.0 {
+        RuleKind::Plain => RuleConfig::Plain,
+        RuleKind::Sam => RuleConfig::Sam(SamConfig { rho, m: config.micro_batch }),
+        RuleKind::Rsp => RuleConfig::Rsp(RspConfig { rho, gate: config.eps0, plain_lr: config.plain_lr, project }),
+        RuleKind::Sap => RuleConfig::Sap(SapConfig {
+            rho,
+            gate: config.eps0,
+            plain_lr: config.plain_lr,
+            project,
+            direction: match config.sap_direction {
+                SapDirection::Sample => Direction::Sample,
+                SapDirection::Batch => Direction::Batch,
+            },
+            examples: config.sap_examples,
+            sign: match config.sap_sign {
+                SapSign::Random => Sign::Random,
+                SapSign::Plus => Sign::Plus,
+            },
+        }),
+        RuleKind::Nso => RuleConfig::Nso(NsoConfig { sigma: config.sigma, k: config.pairs }),
+    }
+}
+
+fn base(config: &TrainConfig) -> BaseConfig {
+    let weight_decay = config.weight_decay.unwrap_or(0.0);
+    match config.base() {
+        BaseKind::Sgd => BaseConfig::Sgd(SgdConfig {
+            momentum: config.momentum,
+            dampening: config.dampening,
+            nesterov: config.nesterov,
+            weight_decay,
+            decoupled: config.decoupled,
+        }),
+        BaseKind::AdamW => {
+            BaseConfig::AdamW(AdamWConfig { beta1: config.beta1, beta2: config.beta2, eps: config.eps, weight_decay })
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The command line tool on real MNIST: results, files, exit statuses and error messages.
+
+use crate::tool::{Room, SMALL, bytes, fails, journal, json, run, step_losses};
+
+#[test]
+fn training_leaves_a_complete_run_directory() {
+    let room = Room::new();
+    let out = room.path("run");
+    let summary = json(&format!(
+        "train --optimizer rsp --train-limit 1024 --test-limit 512 --epochs 2 --trace-probes 4 --trace-examples 128 \
+         --save-init --log-steps --out {}",
+        out.display()
+    ));
+    for key in ["test_accuracy", "test_loss", "train_accuracy", "train_loss", "steps", "evals", "wall_s", "seed"] {
+        assert!(summary[key].is_number(), "{key}: {summary}");
+    }
+    assert!(summary["test_accuracy"].as_f64().expect("a number") > 0.6, "{summary}");
+    assert_eq!(summary["steps"], 16);
+    assert_eq!(summary["evals"], 32.0, "rsp costs two gradients a step");
+    assert_eq!(summary["version"], env!("CARGO_PKG_VERSION"));
+    let trace = &summary["trace"]["trace"];
+    let (value, lo, hi) = (trace["value"].as_f64(), trace["ci95"][0].as_f64(), trace["ci95"][1].as_f64());
+    assert!(lo < value && value < hi, "{trace}");
+    for file in ["config.toml", "metrics.jsonl", "model.safetensors", "init.safetensors", "summary.json"] {
+        assert!(out.join(file).is_file(), "{file} is missing");
+    }
+    let saved: serde_json::Value = serde_json::from_slice(&bytes(&out.join("summary.json"))).expect("JSON");
+    assert_eq!(saved, summary);
+    assert_eq!(step_losses(&out).len(), 16);
+    let lines = journal(&out);
+    let count = |kind: &str, split: &str| lines.iter().filter(|r| r["kind"] == kind && r["split"] == split).count();
+    assert_eq!((count("epoch", "train"), count("epoch", "test"), count("flatness", "train")), (2, 2, 1));
+}
+
+#[test]
+fn eval_and_metrics_agree_with_the_summary_of_the_run() {
+    let room = Room::new();
+    let out = room.path("run");
+    let summary = json(&format!("{SMALL} --epochs 2 --out {}", out.display()));
+    let data = "--dataset mnist";
+    for checkpoint in [out.clone(), out.join("model.safetensors"), out.join("checkpoints/best.safetensors")] {
+        let score = json(&format!("eval --checkpoint {} {data} --split test --limit 256", checkpoint.display()));
+        let best = checkpoint.ends_with("best.safetensors");
+        let expected = if best { &summary["best_test_accuracy"] } else { &summary["test_accuracy"] };
+        assert_eq!(&score["accuracy"], expected, "{}", checkpoint.display());
+    }
+    let report = json(&format!(
+        "metrics trace --checkpoint {} {data} --split train --limit 512 --probes 5 --seed 3",
+        out.display()
+    ));
+    let close = |a: &serde_json::Value, b: &serde_json::Value| {
+        let (a, b) = (a.as_f64().expect("a number"), b.as_f64().expect("a number"));
+        (a - b).abs() <= 1e-6 * b.abs()
+    };
+    assert!(close(&report["loss"], &summary["train_loss"]), "{report}");
+    assert_eq!(report["dim"], 784 * 16 + 16 + 160 + 10);
+    assert_eq!((&report["trace"]["probes"], &report["trace"]["matvecs"]), (&5.into(), &5.into()));
+    assert_eq!((&report["seed"], &report["examples"], &report["bn_mode"]), (&3.into(), &512.into(), &"eval".into()));
+    let total: f64 = report["per_layer"]
+        .as_object()
+        .expect("an object")
+        .values()
+        .map(|e| e["value"].as_f64().expect("a number"))
+        .sum();
+    let value = report["trace"]["value"].as_f64().expect("a number");
+    assert!((total - value).abs() <= 1e-9 * value.abs(), "the layers sum to {total}, the trace is {value}");
+    let normalized = report["trace_normalized"].as_f64().expect("a number") * report["dim"].as_f64().expect("d");
+    assert!((normalized - value).abs() <= 1e-9 * value.abs());
+}
+
+#[test]
+fn the_three_hessian_vector_products_give_one_trace() {
+    let room = Room::new();
+    let out = room.path("run");
+    json(&format!("{SMALL} --activation tanh --epochs 1 --out {}", out.display()));
+    let trace = |how: &str| {
+        let words = format!(
+            "metrics trace --checkpoint {} --split train --limit 128 --probes 3 --dtype f64 --hvp {how}",
+            out.display()
+        );
+        json(&words)["trace"]["value"].as_f64().expect("a number")
+    };
+    let exact = trace("exact");
+    // double backward is exact too; central differences have an error of about 1e-8 relative in f64
+    assert!((trace("double") - exact).abs() <= 1e-10 * exact.abs());
+    assert!((trace("difference") - exact).abs() <= 1e-6 * exact.abs());
+}
+
+#[test]
+fn without_json_the_result_is_text_and_progress_goes_to_stderr() {
+    let room = Room::new();
+    let out = run(&format!("{SMALL} --epochs 1 --out {}", room.path("run").display()));
+    let (stdout, stderr) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(stdout.contains("test accuracy") && !stdout.contains("epoch 1"), "{stdout}");
+    assert!(stderr.contains("epoch 1"), "{stderr}");
+}
+
+#[test]
+fn wrong_usage_exits_2_and_names_the_flag() {
+    for (words, part) in [
+        ("train --lr -1", "--lr"),
+        ("train --optimizer lion", "lion"),
+        ("train --model vgg", "vgg"),
+        ("train --rho 0.1", "--rho"),
+        ("train --epochs 1 --steps 1", "--steps"),
+        ("train --augment rotate", "rotate"),
+        ("train --device gpu", "gpu"),
+        ("metrics trace --checkpoint x --rel-tol -1", "rel_tol"),
+        ("eval --checkpoint x --batch-size 0", "--batch-size"),
+        ("frobnicate", "frobnicate"),
+    ] {
+        let text = fails(words, 2);
+        assert!(text.contains(part), "{words}: {text}");
+    }
+}
+
+#[test]
+fn run_time_failures_exit_1_and_name_the_file() {
+    let room = Room::new();
+    let junk = room.path("junk.safetensors");
+    std::fs::write(&junk, b"not a checkpoint").expect("written");
+    for (words, part) in [
+        (format!("eval --checkpoint {}", room.path("absent").display()), "absent"),
+        (format!("eval --checkpoint {} --dataset mnist", junk.display()), "junk.safetensors"),
+        (format!("train --model mlp --init {} --out {}", junk.display(), room.path("r1").display()), "junk.safetensors"),
+        (format!("train --data-dir {} --out {}", room.path("nodata").display(), room.path("r2").display()), "nodata"),
+    ] {
+        let text = fails(&words, 1);
+        assert!(text.contains(part), "{words}: {text}");
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_model_is_refused_by_name() {
+    let room = Room::new();
+    let out = room.path("run");
+    json(&format!("{SMALL} --steps 1 --out {}", out.display()));
+    let text = fails(
+        &format!("train --model lenet --init {}/model.safetensors --out {}", out.display(), room.path("b").display()),
+        1,
+    );
+    assert!(text.contains("conv1.weight"), "{text}");
+    assert!(!room.path("b").join("model.safetensors").exists());
+}
+
+#[test]
+fn a_second_run_in_one_directory_is_refused_and_loses_nothing() {
+    let room = Room::new();
+    let out = room.path("run");
+    json(&format!("{SMALL} --steps 1 --out {}", out.display()));
+    let before = bytes(&out.join("model.safetensors"));
+    let text = fails(&format!("{SMALL} --steps 2 --out {}", out.display()), 2);
+    assert!(text.contains("--resume") && text.contains("--out"), "{text}");
+    assert!(before == bytes(&out.join("model.safetensors")));
+}
+
+#[test]
+fn a_diverging_run_skips_stops_and_keeps_its_last_checkpoint() {
+    let room = Room::new();
+    let out = room.path("run");
+    let text = fails(
+        &format!("{SMALL} --lr 1e30 --momentum 0 --schedule constant --steps 50 --checkpoint-every 1 --out {}", out.display()),
+        1,
+    );
+    assert!(text.contains("skipped") && text.contains("learning rate"), "{text}");
+    assert!(out.join("checkpoints").read_dir().expect("a folder").count() > 0);
+}
+
+#[test]
+fn data_verify_checks_the_files_in_the_repository() {
+    let report = json("data verify mnist --data-dir data");
+    assert_eq!(report["ok"], true, "{report}");
+    let room = Room::new();
+    let dir = room.path("mnist");
+    std::fs::create_dir(&dir).expect("created");
+    for file in std::fs::read_dir(crate::tool::top().join("data/mnist")).expect("data/mnist") {
+        let path = file.expect("an entry").path();
+        let mut content = bytes(&path);
+        if path.ends_with("t10k-labels-idx1-ubyte.gz") {
+            content.truncate(1000);
+        }
+        std::fs::write(dir.join(path.file_name().expect("a name")), content).expect("copied");
+    }
+    let text = fails(&format!("data verify mnist --data-dir {}", room.path("").display()), 1);
+    assert!(text.contains("t10k-labels"), "{text}");
+}
+
+#[test]
+fn full_batch_takes_one_step_an_epoch_on_the_whole_set() {
+    let room = Room::new();
+    let (a, b) = (room.path("a"), room.path("b"));
+    // in f64 the streamed gradient equals that of one big batch up to rounding
+    let common = "train --model mlp --hidden 8 --train-limit 200 --test-limit 64 --trace-probes 0 --dtype f64 --no-shuffle \
+                  --optimizer rsp --log-steps --schedule constant";
+    json(&format!("{common} --full-batch --batch-size 64 --epochs 5 --out {}", a.display()));
+    json(&format!("{common} --batch-size 200 --epochs 5 --out {}", b.display()));
+    let (a, b) = (step_losses(&a), step_losses(&b));
+    assert_eq!(a.len(), 5);
+    for (a, b) in a.iter().zip(&b) {
+        assert!((a - b).abs() < 1e-12 * b.abs(), "{a} {b}");
+    }
+}

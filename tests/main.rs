@@ -1,0 +1,9 @@
+//! Black-box tests of the whole: the command line tool on the MNIST in `data/`, and the numbers of the papers and of
+//! PyTorch. What a single crate promises is tested in that crate.
+
+mod cli;
+mod coverage;
+mod parity;
+mod reproducible;
+mod resume;
+mod tool;

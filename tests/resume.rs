@@ -1,0 +1,101 @@
+//! A run that was stopped, by a signal or by force, ends where the uninterrupted one ends, bit for bit.
+
+use crate::tool::{Room, SMALL, bytes, command, fails, journal, json, step_losses};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+const LONG: &str = "--steps 600 --checkpoint-every 25 --log-steps --eval-every 200";
+
+/// Starts a run and waits until it has done at least `steps` steps.
+fn start_and_wait(words: &str, out: &Path, steps: usize) -> Child {
+    let mut child = command(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("flat-train starts");
+    let begun = Instant::now();
+    loop {
+        let done = std::fs::read_to_string(out.join("metrics.jsonl")).map_or(0, |text| text.lines().count());
+        if done >= steps {
+            return child;
+        }
+        assert!(child.try_wait().expect("a status").is_none(), "the run ended before it could be stopped");
+        assert!(begun.elapsed() < Duration::from_secs(60), "the run does not move");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn comparable(run: &Path) -> Vec<(serde_json::Value, serde_json::Value, serde_json::Value)> {
+    journal(run).into_iter().map(|r| (r["kind"].clone(), r["step"].clone(), r["loss"].clone())).collect()
+}
+
+fn kill_and_resume(flags: &str, kill: impl Fn(&mut Child)) {
+    let room = Room::new();
+    let (whole, cut) = (room.path("whole"), room.path("cut"));
+    let run = format!("{SMALL} {LONG} {flags}");
+    json(&format!("{run} --out {}", whole.display()));
+    let mut child = start_and_wait(&format!("{run} --out {}", cut.display()), &cut, 110);
+    kill(&mut child);
+    assert!(!cut.join("model.safetensors").exists(), "the run was over before it was stopped");
+    json(&format!("train --resume {}", cut.display()));
+    assert!(bytes(&whole.join("model.safetensors")) == bytes(&cut.join("model.safetensors")), "{flags}: weights differ");
+    assert_eq!(comparable(&whole), comparable(&cut), "{flags}: journals differ");
+    assert_eq!(step_losses(&cut).len(), 600);
+}
+
+#[test]
+fn a_killed_run_resumes_to_the_same_weights() {
+    for flags in [
+        "--optimizer sam --ema 0.99 --augment crop,flip",
+        "--optimizer rsp --base adamw",
+        "--optimizer sap --schedule step --rho-schedule cosine",
+        "--optimizer nso --nesterov",
+    ] {
+        kill_and_resume(flags, |child| {
+            child.kill().expect("SIGKILL");
+            child.wait().expect("it ended");
+        });
+    }
+}
+
+#[test]
+fn an_interrupted_run_saves_exits_130_and_resumes_to_the_same_weights() {
+    kill_and_resume("--optimizer sgd --checkpoint-every 0", |child| {
+        let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+        assert!(killed.expect("kill runs").success());
+        assert_eq!(child.wait().expect("it ended").code(), Some(130));
+    });
+}
+
+#[test]
+fn a_run_with_a_damaged_newest_checkpoint_resumes_from_the_one_before() {
+    let room = Room::new();
+    let (whole, cut) = (room.path("whole"), room.path("cut"));
+    let run = format!("{SMALL} --steps 40 --checkpoint-every 10 --keep-checkpoints 9");
+    json(&format!("{run} --out {}", whole.display()));
+    json(&format!("{run} --out {}", cut.display()));
+    let newest = cut.join("checkpoints/step-0000000040.safetensors");
+    let whole_file = bytes(&newest);
+    std::fs::write(&newest, &whole_file[..whole_file.len() / 2]).expect("truncated");
+    std::fs::remove_file(cut.join("model.safetensors")).expect("removed");
+    json(&format!("train --resume {}", cut.display()));
+    assert!(bytes(&whole.join("model.safetensors")) == bytes(&cut.join("model.safetensors")));
+}
+
+#[test]
+fn resume_refuses_other_flags_and_folders_without_a_run() {
+    let room = Room::new();
+    let out = room.path("run");
+    json(&format!("{SMALL} --steps 2 --out {}", out.display()));
+    let text = fails(&format!("train --resume {} --lr 0.5", out.display()), 2);
+    assert!(text.contains("--lr") && text.contains("config.toml"), "{text}");
+    let text = fails(&format!("train --resume {}", room.path("absent").display()), 2);
+    assert!(text.contains("no run there"), "{text}");
+}
+
+#[test]
+fn resuming_a_complete_run_keeps_its_result() {
+    let room = Room::new();
+    let out = room.path("run");
+    let first = json(&format!("{SMALL} --steps 10 --out {}", out.display()));
+    let again = json(&format!("train --resume {}", out.display()));
+    assert_eq!(first["test_loss"], again["test_loss"]);
+    assert_eq!(first["train_loss"], again["train_loss"]);
+}

@@ -139,7 +139,7 @@ fn a_checkpoint_of_another_model_is_refused_by_name() {
         &format!("train --model lenet --init {}/model.safetensors --out {}", out.display(), room.path("b").display()),
         1,
     );
-    assert!(text.contains("conv1.weight"), "{text}");
+    assert!(text.contains("conv1."), "{text}");
     assert!(!room.path("b").join("model.safetensors").exists());
 }
 

@@ -2,7 +2,7 @@
 """The losses that PyTorch gets on the runs of tests/parity.rs.
 
     pip install torch numpy safetensors
-    python tests/reference/lenet_mnist.py INIT --optimizer sgd|sam|adamw --dtype f32|f64 --steps N
+    python tests/reference/lenet_mnist.py INIT --optimizer sgd|sam|adamw --lr X --dtype f32|f64 --steps N
 
 INIT is the init.safetensors that `flat-train train --save-init` wrote. MNIST is read from data/mnist in file order,
 batches of 128. Prints one loss a line, taken before the update of that step, with all its digits.
@@ -51,6 +51,7 @@ def main():
     parser.add_argument("init")
     parser.add_argument("--optimizer", choices=["sgd", "sam", "adamw"], required=True)
     parser.add_argument("--dtype", choices=["f32", "f64"], default="f32")
+    parser.add_argument("--lr", type=float, required=True)
     parser.add_argument("--steps", type=int, default=100)
     args = parser.parse_args()
     dtype = {"f32": torch.float32, "f64": torch.float64}[args.dtype]
@@ -59,9 +60,9 @@ def main():
     model.load_state_dict({k: v.to(dtype) for k, v in load_file(args.init).items()})
     params = list(model.parameters())
     if args.optimizer == "adamw":
-        base = torch.optim.AdamW(params, lr=1e-5, weight_decay=0.01)
+        base = torch.optim.AdamW(params, lr=args.lr, weight_decay=0.01)
     else:
-        base = torch.optim.SGD(params, lr=0.0005, momentum=0.9, weight_decay=5e-4)
+        base = torch.optim.SGD(params, lr=args.lr, momentum=0.9, weight_decay=5e-4)
     rho = 0.05
 
     x, y = images(dtype), labels()

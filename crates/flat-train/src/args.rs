@@ -33,8 +33,10 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Train a classifier; leaves a run directory with weights, checkpoints, metrics and a summary.
+    #[command(allow_negative_numbers = true)]
     Train(Box<TrainArgs>),
     /// Loss and accuracy of a checkpoint.
+    #[command(allow_negative_numbers = true)]
     Eval(EvalArgs),
     /// Flatness of a checkpoint.
     Metrics {
@@ -66,7 +68,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "DIR", help_heading = "Run")]
     #[serde(skip)]
     pub out: Option<PathBuf>,
-    /// Passes over the training set [default: 3].
+    /// Passes over the training set [default: 2].
     #[arg(long, value_name = "N", help_heading = "Run", conflicts_with = "steps")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epochs: Option<u64>,
@@ -372,6 +374,7 @@ pub enum SplitName {
 #[derive(Debug, Subcommand)]
 pub enum Measure {
     /// Trace of the Hessian of the loss by Hutchinson's estimator, with a confidence interval.
+    #[command(allow_negative_numbers = true)]
     Trace(TraceArgs),
 }
 

@@ -5,7 +5,7 @@ mod eval;
 mod metrics;
 mod train;
 
-use crate::args::{Cli, Command, Measure};
+use crate::args::{Cli, Command, HvpName, Measure};
 use crate::exit::{self, Outcome};
 use crate::signal;
 use crate::ui::Ui;
@@ -16,6 +16,11 @@ pub fn run(cli: Cli) -> ExitCode {
     if let Some(threads) = cli.threads {
         // SAFETY: the only thread so far is this one; every thread pool of the process reads the variable later.
         unsafe { std::env::set_var("RAYON_NUM_THREADS", threads.to_string()) };
+    }
+    let needs_tape = matches!(&cli.command, Command::Metrics { measure: Measure::Trace(args) } if args.hvp == HvpName::Double);
+    // while this is the only thread
+    if needs_tape && let Err(e) = flat_metrics::TapeThread::start() {
+        return exit::status(Err(e.into()));
     }
     let (ui, json) = (Ui::detect(cli.quiet), cli.json);
     exit::status(signal::install().and_then(|()| match cli.command {

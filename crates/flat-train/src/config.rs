@@ -142,7 +142,7 @@ pub struct TrainConfig {
 impl Default for TrainConfig {
     fn default() -> Self {
         Self {
-            epochs: 3,
+            epochs: 2,
             steps: None,
             seed: 0,
             device: Text(DeviceChoice::Auto),
@@ -425,7 +425,7 @@ mod tests {
         let path = dir.path().join("config.toml");
         for flags in [
             "",
-            "--optimizer sap --eps0 0.5 --plain-lr 0.1 --hidden 16,8 --augment crop,flip --warmup 1ep --steps 7",
+            "--optimizer sap --eps0 0.5 --plain-lr 0.1 --model mlp --hidden 16,8 --augment crop,flip --warmup 1ep --steps 7",
             "--optimizer adamw --weight-decay 0.1 --ema 0.99 --clip 1 --dtype f64",
         ] {
             let config = parse(flags)?;
@@ -465,7 +465,8 @@ mod tests {
             ("--batch-size 0", "--batch-size"),
             ("--optimizer rsp --eps0 NaN", "--eps0"),
             ("--nesterov --momentum 0", "--nesterov"),
-            ("--hidden 0", "--hidden"),
+            ("--model mlp --hidden 0", "--hidden"),
+            ("--hidden 8", "--model lenet"),
             ("--optimizer lion", "--optimizer"),
             ("--optimizer sgd --base adamw", "--base"),
             ("--rho 0.1", "--rho"),

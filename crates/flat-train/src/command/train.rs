@@ -33,11 +33,14 @@ pub(super) fn run(args: &TrainArgs, ui: Ui, json: bool) -> Result<Outcome> {
         }
     };
     ui.say(format!(
-        "{} on {} with {} over {}, seed {}: {}",
+        "{} on {} with {}, seed {}: {}",
         *config.model,
         *config.dataset,
-        config.optimizer_name(),
-        config.base(),
+        if config.optimizer_name() == config.base().name() {
+            config.optimizer_name()
+        } else {
+            format!("{} over {}", config.optimizer_name(), config.base())
+        },
         config.seed,
         dir.root().display()
     ));

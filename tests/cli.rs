@@ -122,7 +122,10 @@ fn run_time_failures_exit_1_and_name_the_file() {
     for (words, part) in [
         (format!("eval --checkpoint {}", room.path("absent").display()), "absent"),
         (format!("eval --checkpoint {} --dataset mnist", junk.display()), "junk.safetensors"),
-        (format!("train --model mlp --init {} --out {}", junk.display(), room.path("r1").display()), "junk.safetensors"),
+        (
+            format!("train --model mlp --init {} --out {}", junk.display(), room.path("r1").display()),
+            "junk.safetensors",
+        ),
         (format!("train --data-dir {} --out {}", room.path("nodata").display(), room.path("r2").display()), "nodata"),
     ] {
         let text = fails(&words, 1);
@@ -159,7 +162,10 @@ fn a_diverging_run_skips_stops_and_keeps_its_last_checkpoint() {
     let room = Room::new();
     let out = room.path("run");
     let text = fails(
-        &format!("{SMALL} --lr 1e30 --momentum 0 --schedule constant --steps 50 --checkpoint-every 1 --out {}", out.display()),
+        &format!(
+            "{SMALL} --lr 1e30 --momentum 0 --schedule constant --steps 50 --checkpoint-every 1 --out {}",
+            out.display()
+        ),
         1,
     );
     assert!(text.contains("skipped") && text.contains("learning rate"), "{text}");

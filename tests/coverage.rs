@@ -14,7 +14,8 @@ use std::sync::Arc;
 #[test]
 #[ignore = "half a minute and more: d + 20 seeds Hessian-vector products"]
 fn coverage_of_the_exact_trace_is_95_percent() {
-    let seeds: u64 = std::env::var("FLAT_COVERAGE_SEEDS").map_or(500, |s| s.parse().expect("FLAT_COVERAGE_SEEDS: a number"));
+    let seeds: u64 =
+        std::env::var("FLAT_COVERAGE_SEEDS").map_or(500, |s| s.parse().expect("FLAT_COVERAGE_SEEDS: a number"));
     let room = Room::new();
     let out = room.path("run");
     json(&format!(
@@ -26,13 +27,15 @@ fn coverage_of_the_exact_trace_is_95_percent() {
     let model = Model::new(&config, DType::F32, &Device::Cpu, &Streams::new(0)).expect("a model");
     model.load(&file).expect("its weights");
 
-    let split = Dataset::load(DatasetKind::Mnist, Some(&top().join("data"))).expect("MNIST").train.take(1000).expect("1000");
+    let split =
+        Dataset::load(DatasetKind::Mnist, Some(&top().join("data"))).expect("MNIST").train.take(1000).expect("1000");
     let options = LoaderOptions { batch_size: 1000, shuffle: false, drop_last: false, augment: Augment::default() };
     let normalisation = DatasetKind::Mnist.normalisation();
     let loader = Loader::new(Arc::new(split), normalisation, options, Streams::new(0), DType::F32, Device::Cpu);
     let batch = loader.and_then(|l| l.all()).expect("a batch");
     let loss = Loss::CrossEntropy { label_smoothing: 0.0 };
-    let objective = ModelObjective::new(&model, loss, Mode::Eval, vec![(batch.images, batch.labels)]).expect("an objective");
+    let objective =
+        ModelObjective::new(&model, loss, Mode::Eval, vec![(batch.images, batch.labels)]).expect("an objective");
     let mut hessian = TangentHessian::new(&objective).expect("an operator");
 
     let exact = exact_trace(&mut hessian, &mut |_| ControlFlow::Continue(())).expect("the exact trace").trace;

@@ -25,10 +25,7 @@ fn the_number_of_threads_changes_nothing() {
     let room = Room::new();
     let run = |threads| {
         let out = room.path(threads);
-        json(&format!(
-            "train {lenet} --test-limit 64 --trace-probes 0 --threads {threads} --out {}",
-            out.display()
-        ));
+        json(&format!("train {lenet} --test-limit 64 --trace-probes 0 --threads {threads} --out {}", out.display()));
         bytes(&out.join("model.safetensors"))
     };
     assert!(run("1") == run("2"), "one thread and two threads differ");

@@ -35,7 +35,10 @@ fn kill_and_resume(flags: &str, kill: impl Fn(&mut Child)) {
     kill(&mut child);
     assert!(!cut.join("model.safetensors").exists(), "the run was over before it was stopped");
     json(&format!("train --resume {}", cut.display()));
-    assert!(bytes(&whole.join("model.safetensors")) == bytes(&cut.join("model.safetensors")), "{flags}: weights differ");
+    assert!(
+        bytes(&whole.join("model.safetensors")) == bytes(&cut.join("model.safetensors")),
+        "{flags}: weights differ"
+    );
     assert_eq!(comparable(&whole), comparable(&cut), "{flags}: journals differ");
     assert_eq!(step_losses(&cut).len(), 600);
 }

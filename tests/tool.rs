@@ -68,4 +68,5 @@ pub fn bytes(path: &Path) -> Vec<u8> {
 }
 
 /// A small and quick run: an MLP on 512 images.
-pub const SMALL: &str = "train --model mlp --hidden 16 --train-limit 512 --test-limit 256 --batch-size 64 --trace-probes 0";
+pub const SMALL: &str =
+    "train --model mlp --hidden 16 --train-limit 512 --test-limit 256 --batch-size 64 --trace-probes 0";

@@ -11,7 +11,9 @@ pub enum Error {
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
     /// The loss does not depend on a parameter: its gradient is missing, which usually is a bug in the model.
-    #[error("no gradient reached the parameter `{name}`: the loss does not depend on it (freeze it by leaving it out of the parameters, or use it in the model)")]
+    #[error(
+        "no gradient reached the parameter `{name}`: the loss does not depend on it (freeze it by leaving it out of the parameters, or use it in the model)"
+    )]
     MissingGradient {
         /// Name of the parameter.
         name: String,

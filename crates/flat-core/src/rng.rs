@@ -63,7 +63,8 @@ impl Streams {
     /// The stream of a name, such as a parameter's.
     pub fn named(&self, purpose: Purpose, name: &str) -> Stream {
         // FNV-1a, 64 bits: stable across platforms and releases
-        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+        let hash =
+            name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
         self.keyed(purpose, hash, 0)
     }
 

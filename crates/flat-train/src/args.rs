@@ -1,6 +1,6 @@
 //! The command line as typed. What a flag means, its default and its range are in [`crate::config`].
 
-use crate::config::{LossName, SapDirection, SapSign, ScheduleName};
+use crate::choice::{LossName, SapDirection, SapSign, ScheduleName};
 use crate::device::DeviceChoice;
 use crate::every::Every;
 use crate::text::Text;

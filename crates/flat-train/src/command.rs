@@ -17,7 +17,8 @@ pub fn run(cli: Cli) -> ExitCode {
         // SAFETY: the only thread so far is this one; every thread pool of the process reads the variable later.
         unsafe { std::env::set_var("RAYON_NUM_THREADS", threads.to_string()) };
     }
-    let needs_tape = matches!(&cli.command, Command::Metrics { measure: Measure::Trace(args) } if args.hvp == HvpName::Double);
+    let needs_tape =
+        matches!(&cli.command, Command::Metrics { measure: Measure::Trace(args) } if args.hvp == HvpName::Double);
     // while this is the only thread
     if needs_tape && let Err(e) = flat_metrics::TapeThread::start() {
         return exit::status(Err(e.into()));

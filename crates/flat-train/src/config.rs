@@ -2,59 +2,17 @@
 //! there bit for bit.
 
 use crate::args::{Float, TrainArgs};
+use crate::choice::{LossName, SapDirection, SapSign, ScheduleName};
 use crate::device::DeviceChoice;
 use crate::every::Every;
 use crate::exit::usage;
 use crate::text::Text;
 use anyhow::{Context, Result};
-use clap::ValueEnum;
 use flat_data::{Augment, DatasetKind};
 use flat_nn::{Activation, Arch, Norm};
 use flat_optim::{BaseKind, RuleKind};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-
-/// Losses by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LossName {
-    /// Softmax cross entropy.
-    CrossEntropy,
-    /// Squared error against the one-hot label.
-    Mse,
-}
-
-/// Which gradient SAP ascends along.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SapDirection {
-    /// One example's, as in the paper.
-    Sample,
-    /// The whole batch's.
-    Batch,
-}
-
-/// Which sign SAP perturbs with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SapSign {
-    /// -1 or +1 with equal probability, as in the paper.
-    Random,
-    /// Always +1.
-    Plus,
-}
-
-/// Schedules by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ScheduleName {
-    /// The same value throughout.
-    Constant,
-    /// Multiplied by gamma after every step-size steps.
-    Step,
-    /// Half a cosine down to the last value.
-    Cosine,
-}
 
 /// Everything that decides a run. Field names are the flags' names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -220,8 +178,9 @@ impl TrainConfig {
         table.extend(flags);
         split_optimizer(&mut table)?;
         let source = args.config.as_ref().map_or("the flags".into(), |p| format!("{} and the flags", p.display()));
-        let mut config: Self = table.try_into().map_err(|e: toml::de::Error| usage(format!("{source}: {}", e.message())))?;
-        config.fill();
+        let mut config: Self =
+            table.try_into().map_err(|e: toml::de::Error| usage(format!("{source}: {}", e.message())))?;
+        config.fill()?;
         config.check()?;
         Ok(config)
     }
@@ -235,7 +194,7 @@ impl TrainConfig {
         split_optimizer(&mut table)?;
         let mut config: Self =
             table.try_into().map_err(|e: toml::de::Error| anyhow::anyhow!("{}: {}", path.display(), e.message()))?;
-        config.fill();
+        config.fill()?;
         config.check()?;
         Ok(config)
     }
@@ -265,124 +224,18 @@ impl TrainConfig {
         }
     }
 
-    /// Fills what depends on other fields, so that `config.toml` holds every value that was used.
-    fn fill(&mut self) {
+    /// Fills what depends on other fields or on the working directory, so that `config.toml` says everything that was used.
+    fn fill(&mut self) -> Result<()> {
         let base = self.base.get_or_insert(Text(BaseKind::Sgd)).0;
         self.lr.get_or_insert(if base == BaseKind::Sgd { 0.05 } else { 1e-3 });
         self.weight_decay.get_or_insert(if base == BaseKind::Sgd { 0.0 } else { 0.01 });
         if let RuleKind::Sam | RuleKind::Rsp | RuleKind::Sap = self.optimizer.0 {
             self.rho.get_or_insert(if self.optimizer.0 == RuleKind::Rsp { 0.5 } else { 0.05 });
         }
-    }
-
-    fn check(&self) -> Result<()> {
-        let positive = [
-            ("lr", self.lr),
-            ("plain-lr", self.plain_lr),
-            ("rho", self.rho),
-            ("sigma", Some(self.sigma)),
-            ("eps", Some(self.eps)),
-            ("clip", self.clip),
-            ("gamma", Some(self.gamma)),
-        ];
-        for (flag, value) in positive {
-            if let Some(x) = value.filter(|x| !(x.is_finite() && *x > 0.0)) {
-                return Err(usage(format!("--{flag} {x}: give a number above 0")));
-            }
+        for path in [&mut self.data_dir, &mut self.init].into_iter().flatten() {
+            *path = std::path::absolute(&*path)?;
         }
-        let not_negative = [
-            ("weight-decay", self.weight_decay),
-            ("min-lr", Some(self.min_lr)),
-            ("min-rho", Some(self.min_rho)),
-        ];
-        for (flag, value) in not_negative {
-            if let Some(x) = value.filter(|x| !(x.is_finite() && *x >= 0.0)) {
-                return Err(usage(format!("--{flag} {x}: give 0 or a number above it")));
-            }
-        }
-        if self.eps0.is_nan() || self.eps0 <= 0.0 {
-            return Err(usage(format!("--eps0 {}: give a number above 0; inf perturbs always", self.eps0)));
-        }
-        let below_one = [
-            ("momentum", Some(self.momentum)),
-            ("beta1", Some(self.beta1)),
-            ("beta2", Some(self.beta2)),
-            ("label-smoothing", Some(self.label_smoothing)),
-            ("ema", self.ema),
-        ];
-        for (flag, value) in below_one {
-            if let Some(x) = value.filter(|x| !(0.0..1.0).contains(x)) {
-                return Err(usage(format!("--{flag} {x}: give a number in [0, 1)")));
-            }
-        }
-        if !(0.0..=1.0).contains(&self.dampening) {
-            return Err(usage(format!("--dampening {}: give a number in [0, 1]", self.dampening)));
-        }
-        if self.nesterov && (self.momentum == 0.0 || self.dampening != 0.0) {
-            return Err(usage("--nesterov needs --momentum above 0 and --dampening 0"));
-        }
-        let at_least_one = [
-            ("batch-size", Some(self.batch_size)),
-            ("micro-batch", self.micro_batch),
-            ("train-limit", self.train_limit),
-            ("test-limit", self.test_limit),
-            ("pairs", Some(self.pairs)),
-            ("sap-examples", Some(self.sap_examples)),
-            ("keep-checkpoints", Some(self.keep_checkpoints)),
-            ("trace-examples", Some(self.trace_examples)),
-        ];
-        for (flag, value) in at_least_one {
-            if value == Some(0) {
-                return Err(usage(format!("--{flag} 0: give at least 1")));
-            }
-        }
-        if self.hidden.contains(&0) || self.hidden.is_empty() {
-            return Err(usage("--hidden: give widths of at least 1, as in --hidden 256,128"));
-        }
-        if self.trace_probes == 1 {
-            return Err(usage("--trace-probes 1 has no confidence interval: give at least 2, or 0 for no trace"));
-        }
-        self.check_relevance()
-    }
-
-    /// Refuses flags that the chosen optimizer would silently ignore.
-    fn check_relevance(&self) -> Result<()> {
-        let rule = self.optimizer.0;
-        let name = self.optimizer_name();
-        let gated = matches!(rule, RuleKind::Rsp | RuleKind::Sap);
-        let default = Self::default();
-        let stray = [
-            (self.rho.is_some() && matches!(rule, RuleKind::Plain | RuleKind::Nso), "rho"),
-            (self.sigma != default.sigma && rule != RuleKind::Nso, "sigma"),
-            (self.pairs != default.pairs && rule != RuleKind::Nso, "pairs"),
-            (self.plain_lr.is_some() && !gated, "plain-lr"),
-            (self.eps0 != default.eps0 && !gated, "eps0"),
-            (self.no_project && !gated, "no-project"),
-            (self.sap_direction != default.sap_direction && rule != RuleKind::Sap, "sap-direction"),
-            (self.sap_sign != default.sap_sign && rule != RuleKind::Sap, "sap-sign"),
-            (self.sap_examples != default.sap_examples && rule != RuleKind::Sap, "sap-examples"),
-            (self.rho_schedule != default.rho_schedule && rule == RuleKind::Plain, "rho-schedule"),
-            (self.nesterov && self.base() == BaseKind::AdamW, "nesterov"),
-            (self.decoupled && self.base() == BaseKind::AdamW, "decoupled"),
-            (self.label_smoothing != 0.0 && self.loss == LossName::Mse, "label-smoothing"),
-        ];
-        let arch = self.model.0;
-        let model_stray = [
-            (self.hidden != default.hidden && arch != Arch::Mlp, "hidden"),
-            (self.activation != default.activation && arch != Arch::Mlp, "activation"),
-            (self.norm != default.norm && matches!(arch, Arch::Mlp | Arch::LeNet), "norm"),
-        ];
-        if let Some((_, flag)) = model_stray.iter().find(|(is_stray, _)| *is_stray) {
-            return Err(usage(format!("--{flag} has no effect on --model {arch}; leave it out")));
-        }
-        match stray.iter().find(|(is_stray, _)| *is_stray) {
-            None => Ok(()),
-            Some((_, flag)) => Err(usage(format!(
-                "--{flag} has no effect with --optimizer {name} over --base {}{}; leave it out",
-                self.base(),
-                if *flag == "label-smoothing" { " and --loss mse" } else { "" }
-            ))),
-        }
+        Ok(())
     }
 }
 
@@ -441,7 +294,10 @@ mod tests {
         let path = dir.path().join("c.toml");
         std::fs::write(&path, "lr = 0.5\nseed = 4\noptimizer = \"sam\"\nnesterov = true\n")?;
         let config = parse(&format!("--config {} --seed 9 --nesterov=false", path.display()))?;
-        assert_eq!((config.lr, config.seed, config.optimizer, config.nesterov), (Some(0.5), 9, Text(RuleKind::Sam), false));
+        assert_eq!(
+            (config.lr, config.seed, config.optimizer, config.nesterov),
+            (Some(0.5), 9, Text(RuleKind::Sam), false)
+        );
         Ok(())
     }
 

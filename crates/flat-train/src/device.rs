@@ -50,10 +50,11 @@ impl DeviceChoice {
     pub fn open(self) -> anyhow::Result<Device> {
         match self {
             Self::Cpu => Ok(Device::Cpu),
-            Self::Auto => Ok(if cfg!(feature = "cuda") { Device::new_cuda(0).unwrap_or(Device::Cpu) } else { Device::Cpu }),
-            Self::Cuda(n) if cfg!(feature = "cuda") => {
-                Device::new_cuda(n).map_err(|e| anyhow::anyhow!("--device cuda:{n} cannot be opened ({e}); use --device cpu"))
+            Self::Auto => {
+                Ok(if cfg!(feature = "cuda") { Device::new_cuda(0).unwrap_or(Device::Cpu) } else { Device::Cpu })
             }
+            Self::Cuda(n) if cfg!(feature = "cuda") => Device::new_cuda(n)
+                .map_err(|e| anyhow::anyhow!("--device cuda:{n} cannot be opened ({e}); use --device cpu")),
             Self::Cuda(n) => Err(anyhow::anyhow!(
                 "--device cuda:{n}: this build has no CUDA; build with `cargo build --release --features cuda`, or use --device cpu"
             )),

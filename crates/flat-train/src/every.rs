@@ -44,10 +44,9 @@ impl FromStr for Every {
             Some(rest) => (rest, true),
             None => (s, false),
         };
-        let n = digits
-            .trim()
-            .parse()
-            .map_err(|_| format!("`{s}` is no interval: write a number of steps such as 500, or of epochs such as 1ep"))?;
+        let n = digits.trim().parse().map_err(|_| {
+            format!("`{s}` is no interval: write a number of steps such as 500, or of epochs such as 1ep")
+        })?;
         Ok(if epochs { Self::Epochs(n) } else { Self::Steps(n) })
     }
 }

@@ -9,7 +9,8 @@ use anyhow::Result;
 use flat_core::Streams;
 use flat_data::Loader;
 use flat_metrics::{
-    DifferenceHessian, DoubleBackwardHessian, Estimate, Hutchinson, LinearOperator, ModelObjective, TangentHessian, TraceConfig,
+    DifferenceHessian, DoubleBackwardHessian, Estimate, Hutchinson, LinearOperator, ModelObjective, TangentHessian,
+    TraceConfig,
 };
 use flat_nn::{Loss, Mode, Model};
 use serde::Serialize;
@@ -91,7 +92,9 @@ impl TraceSummary {
     /// A line for a person.
     pub fn text(&self) -> String {
         let t = &self.trace;
-        let interval = t.ci95.map_or("no interval from one probe".to_string(), |[lo, hi]| format!("95 % interval {lo:.4} to {hi:.4}"));
+        let interval = t
+            .ci95
+            .map_or("no interval from one probe".to_string(), |[lo, hi]| format!("95 % interval {lo:.4} to {hi:.4}"));
         format!(
             "{:.4}   ({interval}; {} probes on {} images)   tr/d {:.3e}",
             t.value, t.probes, self.examples, self.trace_normalized
@@ -107,10 +110,15 @@ impl TraceSummary {
             format!("{:<width$}  {}", "Hessian trace", self.text()),
             String::new(),
         ];
-        rows.extend(self.per_layer.iter().map(|(name, e)| {
-            format!("{name:<width$}  {:>12.4} +- {:.4}", e.value, e.std_error.unwrap_or(f64::NAN))
-        }));
-        rows.push(format!("(+- one standard error; BatchNorm {}, {}, probes' seed {})", self.bn_mode, self.dtype, self.seed));
+        rows.extend(
+            self.per_layer.iter().map(|(name, e)| {
+                format!("{name:<width$}  {:>12.4} +- {:.4}", e.value, e.std_error.unwrap_or(f64::NAN))
+            }),
+        );
+        rows.push(format!(
+            "(+- one standard error; BatchNorm {}, {}, probes' seed {})",
+            self.bn_mode, self.dtype, self.seed
+        ));
         rows.join("\n")
     }
 }
@@ -137,13 +145,17 @@ pub fn trace(model: &Model, loss: Loss, data: &Loader, settings: &Settings, ui: 
         HvpName::Difference => Box::new(DifferenceHessian::new(&objective)?),
     };
     let mut bar = ui.bar("Hessian trace", settings.probes.max_probes, "probes");
-    let report = Hutchinson::new(settings.probes.clone())?.run_watched(operator.as_mut(), &Streams::new(settings.seed), &mut |p| {
-        bar.update(p.probes, || match (p.value, p.std_error) {
-            (Some(v), Some(e)) => format!("{v:.4} +- {e:.4}"),
-            _ => String::new(),
-        });
-        if signal::stop_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
+    let report = Hutchinson::new(settings.probes.clone())?.run_watched(
+        operator.as_mut(),
+        &Streams::new(settings.seed),
+        &mut |p| {
+            bar.update(p.probes, || match (p.value, p.std_error) {
+                (Some(v), Some(e)) => format!("{v:.4} +- {e:.4}"),
+                _ => String::new(),
+            });
+            if signal::stop_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        },
+    );
     if signal::stop_requested() {
         return Ok(None);
     }

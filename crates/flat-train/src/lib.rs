@@ -5,7 +5,9 @@
 //! model and optimizer for the [`trainer`]; [`command`] holds one file a subcommand.
 
 pub mod args;
+mod check;
 pub mod checkpoint;
+pub mod choice;
 pub mod command;
 pub mod config;
 pub mod device;

@@ -105,7 +105,11 @@ impl Objective for FullLoss<'_> {
     fn loss(&mut self, query: Query) -> Result<Tensor> {
         let row = match query.rows {
             Rows::One(i) => i,
-            other => return Err(Error::objective(format!("{other:?} of the whole training set is streamed, not one graph"))),
+            other => {
+                return Err(Error::objective(format!(
+                    "{other:?} of the whole training set is streamed, not one graph"
+                )));
+            }
         };
         let size = self.loader.options().batch_size;
         let batch = self.batch(row / size)?;

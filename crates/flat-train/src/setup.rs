@@ -1,14 +1,15 @@
 //! From the configuration to data, model, loss and optimizer.
 
-use crate::config::{LossName, SapDirection, SapSign, ScheduleName, TrainConfig};
+use crate::choice::{LossName, SapDirection, SapSign, ScheduleName};
+use crate::config::TrainConfig;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};
 use flat_core::Streams;
 use flat_data::{Augment, Dataset, DatasetKind, Loader, LoaderOptions, Split};
 use flat_nn::{Activation, Arch, Loss, Model, ModelConfig, Norm};
 use flat_optim::{
-    AdamWConfig, BaseConfig, BaseKind, Direction, NsoConfig, Optimizer, RspConfig, RuleConfig, RuleKind, SamConfig, SapConfig,
-    ScheduleConfig, ScheduleShape, SgdConfig, Sign,
+    AdamWConfig, BaseConfig, BaseKind, Direction, NsoConfig, Optimizer, RspConfig, RuleConfig, RuleKind, SamConfig,
+    SapConfig, ScheduleConfig, ScheduleShape, SgdConfig, Sign,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -31,14 +32,18 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Loads and builds; writes nothing.
+    /// Loads and builds; writes nothing. `--init` is read only where the run starts from it.
     ///
     /// # Errors
     /// Missing or damaged files, a missing device, options out of range.
-    pub fn new(config: &TrainConfig) -> Result<Self> {
+    pub fn new(config: &TrainConfig, start_from_init: bool) -> Result<Self> {
         let device = config.device.open()?;
         let data = data(config, &device)?;
         let model = model(config, &device)?;
+        if let Some(init) = config.init.as_ref().filter(|_| start_from_init) {
+            let file = if init.is_dir() { init.join("model.safetensors") } else { init.clone() };
+            model.load(&file).with_context(|| format!("--init {}", init.display()))?;
+        }
         let optimizer = optimizer(config, &model, steps_per_epoch(config, &data))?;
         Ok(Self { device, data, model, loss: loss(config), optimizer })
     }
@@ -101,7 +106,13 @@ pub fn split(kind: DatasetKind, dir: Option<&Path>, train: bool, limit: Option<u
 ///
 /// # Errors
 /// None in practice.
-pub fn plain_loader(split: Arc<Split>, kind: DatasetKind, batch_size: usize, dtype: DType, device: &Device) -> Result<Loader> {
+pub fn plain_loader(
+    split: Arc<Split>,
+    kind: DatasetKind,
+    batch_size: usize,
+    dtype: DType,
+    device: &Device,
+) -> Result<Loader> {
     let options = LoaderOptions { batch_size, shuffle: false, drop_last: false, augment: Augment::default() };
     Ok(Loader::new(split, kind.normalisation(), options, Streams::new(0), dtype, device.clone())?)
 }
@@ -138,17 +149,12 @@ pub fn model_config(
     }
 }
 
-/// The model with its initial weights.
+/// The model with its seeded initial weights.
 ///
 /// # Errors
-/// A model that the data does not fit; a damaged or foreign `--init` file.
-pub fn model(config: &TrainConfig, device: &Device) -> Result<Model> {
-    let model = Model::new(&model_config_of(config), config.dtype.dtype(), device, &Streams::new(config.seed))?;
-    if let Some(init) = &config.init {
-        let file = if init.is_dir() { init.join("model.safetensors") } else { init.clone() };
-        model.load(&file).with_context(|| format!("--init {}", init.display()))?;
-    }
-    Ok(model)
+/// A model that the data does not fit.
+fn model(config: &TrainConfig, device: &Device) -> Result<Model> {
+    Ok(Model::new(&model_config_of(config), config.dtype.dtype(), device, &Streams::new(config.seed))?)
 }
 
 /// The training loss.

@@ -60,7 +60,10 @@ impl Summary {
         if let Some(trace) = &self.trace {
             rows.push(("Hessian trace", trace.text()));
         }
-        rows.push(("cost", format!("{} steps, {:.0} gradient evaluations, {:.0} s", self.steps, self.evals, self.wall_s)));
+        rows.push((
+            "cost",
+            format!("{} steps, {:.0} gradient evaluations, {:.0} s", self.steps, self.evals, self.wall_s),
+        ));
         if self.skipped_steps > 0 {
             rows.push(("skipped", format!("{} steps for a non-finite loss or gradient", self.skipped_steps)));
         }

@@ -1,16 +1,16 @@
 //! The training loop: steps, evaluations, checkpoints and the journal, from any point of the run on.
 
-use crate::setup::{self, Data, Parts};
 use crate::checkpoint::{self, Checkpoint, Progress};
 use crate::config::TrainConfig;
 use crate::evaluate::{Score, evaluate};
 use crate::journal::{Journal, Record};
 use crate::objective::{BatchLoss, FullLoss, Tally};
 use crate::run_dir::RunDir;
+use crate::setup::{self, Data, Parts};
 use crate::signal;
 use crate::ui::Ui;
 use anyhow::{Context, Result, bail};
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use flat_nn::{Loss, Model};
 use flat_optim::{Optimizer, StepReport};
 use std::time::{Duration, Instant};
@@ -60,7 +60,9 @@ impl<'a> Trainer<'a> {
         let progress = match found {
             Some(found) => {
                 model.set_state(&found.model).context("the checkpoint does not fit the model of config.toml")?;
-                optimizer.load_state(&found.optimizer).context("the checkpoint does not fit the optimizer of config.toml")?;
+                optimizer
+                    .load_state(&found.optimizer)
+                    .context("the checkpoint does not fit the optimizer of config.toml")?;
                 ui.say(format!("resuming {} after step {}", dir.root().display(), found.progress.step));
                 found.progress
             }
@@ -103,7 +105,9 @@ impl<'a> Trainer<'a> {
         loop {
             let step = self.progress.step;
             let last = step == total;
-            if (last || self.config.eval_every.due(step, per_epoch)) && self.progress.evaluated.is_none_or(|(s, _)| s != step) {
+            if (last || self.config.eval_every.due(step, per_epoch))
+                && self.progress.evaluated.is_none_or(|(s, _)| s != step)
+            {
                 drop(bar);
                 if !self.evaluate_test()? {
                     self.save()?;
@@ -134,13 +138,20 @@ impl<'a> Trainer<'a> {
         let per_epoch = self.steps_per_epoch();
         let epoch = self.progress.step / per_epoch;
         let index = (self.progress.step % per_epoch) as usize;
+        let statistics = self.statistics()?;
         let (report, examples) = if self.config.full_batch {
-            let mut full =
-                FullLoss { model: &self.model, loss: self.loss, loader: &self.data.train, epoch, tally: &mut self.tally };
+            let mut full = FullLoss {
+                model: &self.model,
+                loss: self.loss,
+                loader: &self.data.train,
+                epoch,
+                tally: &mut self.tally,
+            };
             (self.optimizer.step(&mut full)?, self.data.train.split().len())
         } else {
             let batch = self.data.train.batch(epoch, index)?;
-            let mut objective = BatchLoss { model: &self.model, loss: self.loss, batch: &batch, tally: &mut self.tally };
+            let mut objective =
+                BatchLoss { model: &self.model, loss: self.loss, batch: &batch, tally: &mut self.tally };
             (self.optimizer.step(&mut objective)?, batch.len())
         };
         let seconds = begun.elapsed().as_secs_f64();
@@ -149,6 +160,9 @@ impl<'a> Trainer<'a> {
         self.progress.evals += report.evals;
         if let Some(why) = &report.skipped {
             self.progress.skipped += 1;
+            for (var, before) in self.model.buffers().values().zip(&statistics) {
+                var.set(before)?;
+            }
             self.ui.say(format!("warning: step {} skipped: {why}", self.progress.step));
         } else {
             self.progress.loss_sum += report.loss * examples as f64;
@@ -177,6 +191,11 @@ impl<'a> Trainer<'a> {
             self.end_epoch(epoch)?;
         }
         Ok(())
+    }
+
+    /// Copies of BatchNorm's running statistics, to put back where a step is skipped.
+    fn statistics(&self) -> candle_core::Result<Vec<Tensor>> {
+        self.model.buffers().values().map(|var| var.as_detached_tensor().copy()).collect()
     }
 
     fn end_epoch(&mut self, epoch: u64) -> Result<()> {
@@ -213,7 +232,8 @@ impl<'a> Trainer<'a> {
 
     /// Evaluates on the test set; false where a signal interrupted it.
     fn evaluate_test(&mut self) -> Result<bool> {
-        let Some(score) = self.with_final_weights(|t| evaluate(&t.model, t.loss, &t.data.test, "testing", t.ui))? else {
+        let Some(score) = self.with_final_weights(|t| evaluate(&t.model, t.loss, &t.data.test, "testing", t.ui))?
+        else {
             return Ok(false);
         };
         let step = self.progress.step;
@@ -231,7 +251,10 @@ impl<'a> Trainer<'a> {
             wall_s: Some(wall_s),
             ..Record::default()
         })?;
-        self.ui.say(format!("epoch {epoch}  step {step}  test loss {:.4}  test accuracy {:.4}", score.loss, score.accuracy));
+        self.ui.say(format!(
+            "epoch {epoch}  step {step}  test loss {:.4}  test accuracy {:.4}",
+            score.loss, score.accuracy
+        ));
         if self.progress.best_accuracy.is_none_or(|best| score.accuracy > best) {
             self.progress.best_accuracy = Some(score.accuracy);
             let best = self.dir.checkpoints().join("best.safetensors");

@@ -43,7 +43,8 @@ impl Ui {
         let inner = (self == Self::Bars).then(|| {
             let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
             // NO_COLOR: the template has no colours
-            let template = format!("{{prefix}} {{bar:30}} {{pos}}/{{len}} {unit} [{{elapsed}}<{{eta}}, {{per_sec}}] {{msg}}");
+            let template =
+                format!("{{prefix}} {{bar:30}} {{pos}}/{{len}} {unit} [{{elapsed}}<{{eta}}, {{per_sec}}] {{msg}}");
             if let Ok(style) = ProgressStyle::with_template(&template) {
                 bar.set_style(style.progress_chars("=> "));
             }

@@ -2,6 +2,7 @@
 
 use super::print;
 use crate::args::TrainArgs;
+use crate::checkpoint;
 use crate::config::TrainConfig;
 use crate::device::device_name;
 use crate::evaluate::evaluate;
@@ -22,12 +23,12 @@ pub(super) fn run(args: &TrainArgs, ui: Ui, json: bool) -> Result<Outcome> {
     let (config, parts, dir) = match &args.resume {
         Some(root) => {
             let (config, dir) = resume(args, root)?;
-            let parts = Parts::new(&config)?;
+            let parts = Parts::new(&config, checkpoint::list(&dir.checkpoints())?.is_empty())?;
             (config, parts, dir)
         }
         None => {
             let config = TrainConfig::resolve(args)?;
-            let parts = Parts::new(&config)?;
+            let parts = Parts::new(&config, true)?;
             let dir = start(args, &config)?;
             (config, parts, dir)
         }

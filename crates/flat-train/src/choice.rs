@@ -1,0 +1,46 @@
+//! Choices by name that belong to no library crate.
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// Losses by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LossName {
+    /// Softmax cross entropy.
+    CrossEntropy,
+    /// Squared error against the one-hot label.
+    Mse,
+}
+
+/// Which gradient SAP ascends along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SapDirection {
+    /// One example's, as in the paper.
+    Sample,
+    /// The whole batch's.
+    Batch,
+}
+
+/// Which sign SAP perturbs with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SapSign {
+    /// -1 or +1 with equal probability, as in the paper.
+    Random,
+    /// Always +1.
+    Plus,
+}
+
+/// Schedules by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScheduleName {
+    /// The same value throughout.
+    Constant,
+    /// Multiplied by gamma after every step-size steps.
+    Step,
+    /// Half a cosine down to the last value.
+    Cosine,
+}

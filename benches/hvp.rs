@@ -1,7 +1,7 @@
 //! A Hessian-vector product against a gradient, at batch 32.
 //!
-//! `cargo bench -p flat --bench hvp`. Probes of the Hessian trace cost one product each; the ratio of the two times is
-//! the cost of a product in gradient evaluations.
+//! `cargo bench -p flat-minima --bench hvp`. Probes of the Hessian trace cost one product each; the ratio of the two
+//! times is the cost of a product in gradient evaluations.
 #![allow(missing_docs)] // criterion's macros declare public functions
 
 use candle_core::{DType, Device, Tensor};

@@ -1,7 +1,7 @@
 //! The layers' kernels at the shapes of LeNet and ResNet-20.
 //!
-//! `cargo bench -p flat --bench kernels`. A backward time contains the forward pass that it differentiates, and the
-//! gradients of input and weight both.
+//! `cargo bench -p flat-minima --bench kernels`. A backward time contains the forward pass that it differentiates, and
+//! the gradients of input and weight both.
 #![allow(missing_docs)] // criterion's macros declare public functions
 
 use candle_core::{DType, Device, Result, Shape, Tensor, Var};

@@ -1,7 +1,7 @@
 //! One optimizer step at batch 128: plain SGD against SAM and RSP, which take two gradients.
 //!
-//! `cargo bench -p flat --bench step`. What a perturbed step costs beyond twice the plain one is the rule's own algebra
-//! and its random direction.
+//! `cargo bench -p flat-minima --bench step`. What a perturbed step costs beyond twice the plain one is the rule's own
+//! algebra and its random direction.
 #![allow(missing_docs)] // criterion's macros declare public functions
 
 use candle_core::{DType, Device, Tensor};

@@ -1,6 +1,6 @@
 //! `ParamVec` algebra at d = 1e6: what an optimizer step costs beyond its gradients.
 //!
-//! `cargo bench -p flat --bench vector`. One f32 pass over such a vector moves 4 MB in each direction.
+//! `cargo bench -p flat-minima --bench vector`. One f32 pass over such a vector moves 4 MB in each direction.
 #![allow(missing_docs)] // criterion's macros declare public functions
 
 use candle_core::{DType, Device, Shape};

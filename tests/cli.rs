@@ -69,6 +69,31 @@ fn eval_and_metrics_agree_with_the_summary_of_the_run() {
 }
 
 #[test]
+fn eval_takes_loss_type_and_data_from_the_run() {
+    let room = Room::new();
+    let out = room.path("run");
+    let summary = json(&format!("{SMALL} --loss mse --dtype f64 --ema 0.9 --epochs 1 --out {}", out.display()));
+    for checkpoint in [out.clone(), out.join("checkpoints/step-0000000008.safetensors")] {
+        let score = json(&format!("eval --checkpoint {} --limit 256", checkpoint.display()));
+        assert_eq!((&score["loss"], &score["accuracy"]), (&summary["test_loss"], &summary["test_accuracy"]));
+    }
+}
+
+#[test]
+fn the_accuracy_of_an_epoch_counts_every_micro_batch() {
+    let room = Room::new();
+    let accuracy = |name: &str, flags: &str| {
+        let out = room.path(name);
+        // in f64, accumulated gradients are those of the batch up to rounding
+        json(&format!("{SMALL} --dtype f64 --epochs 1 {flags} --out {}", out.display()));
+        journal(&out)[0]["accuracy"].as_f64().expect("an accuracy")
+    };
+    let whole = accuracy("whole", "");
+    assert!(whole > 0.1, "{whole}");
+    assert_eq!(whole, accuracy("parts", "--micro-batch 16"));
+}
+
+#[test]
 fn the_three_hessian_vector_products_give_one_trace() {
     let room = Room::new();
     let out = room.path("run");
@@ -105,7 +130,8 @@ fn wrong_usage_exits_2_and_names_the_flag() {
         ("train --epochs 1 --steps 1", "--steps"),
         ("train --augment rotate", "rotate"),
         ("train --device gpu", "gpu"),
-        ("metrics trace --checkpoint x --rel-tol -1", "rel_tol"),
+        ("metrics trace --checkpoint x --rel-tol -1", "--rel-tol"),
+        ("eval --checkpoint x --limit 0", "--limit"),
         ("eval --checkpoint x --batch-size 0", "--batch-size"),
         ("frobnicate", "frobnicate"),
     ] {
@@ -169,7 +195,10 @@ fn a_diverging_run_skips_stops_and_keeps_its_last_checkpoint() {
         1,
     );
     assert!(text.contains("skipped") && text.contains("learning rate"), "{text}");
-    assert!(out.join("checkpoints").read_dir().expect("a folder").count() > 0);
+    // the update that overflowed is the last that was saved; the checkpoint before it is kept
+    let good = out.join("checkpoints/step-0000000001.safetensors");
+    let score = json(&format!("eval --checkpoint {} --limit 256", good.display()));
+    assert!(score["examples"] == 256, "{score}");
 }
 
 #[test]

@@ -59,6 +59,60 @@ fn a_killed_run_resumes_to_the_same_weights() {
 }
 
 #[test]
+fn a_killed_run_with_batch_norm_micro_batches_clipping_and_f64_resumes_to_the_same_weights() {
+    let room = Room::new();
+    let (whole, cut) = (room.path("whole"), room.path("cut"));
+    let run = "train --model resnet20 --train-limit 48 --test-limit 16 --batch-size 16 --micro-batch 8 --clip 1 --ema 0.9 \
+               --dtype f64 --optimizer sam --steps 16 --checkpoint-every 3 --log-steps --eval-every 0 --trace-probes 0";
+    json(&format!("{run} --out {}", whole.display()));
+    let mut child = start_and_wait(&format!("{run} --out {}", cut.display()), &cut, 7);
+    child.kill().expect("SIGKILL");
+    child.wait().expect("it ended");
+    assert!(!cut.join("model.safetensors").exists(), "the run was over before it was stopped");
+    json(&format!("train --resume {}", cut.display()));
+    assert!(bytes(&whole.join("model.safetensors")) == bytes(&cut.join("model.safetensors")));
+    assert_eq!(comparable(&whole), comparable(&cut));
+}
+
+#[test]
+fn checkpoints_none_of_which_can_be_used_are_an_error_that_touches_nothing() {
+    let room = Room::new();
+    let out = room.path("run");
+    json(&format!("{SMALL} --steps 20 --checkpoint-every 10 --out {}", out.display()));
+    let journal = bytes(&out.join("metrics.jsonl"));
+    for step in [10, 20] {
+        std::fs::write(out.join(format!("checkpoints/step-{step:010}.safetensors")), b"junk").expect("written");
+    }
+    let text = fails(&format!("train --resume {} --quiet", out.display()), 1);
+    assert!(text.contains("step-0000000010") && text.contains("step-0000000020"), "{text}");
+    assert!(bytes(&out.join("metrics.jsonl")) == journal);
+}
+
+#[test]
+fn a_checkpoint_beyond_the_end_of_the_run_is_refused() {
+    let room = Room::new();
+    let out = room.path("run");
+    json(&format!("{SMALL} --steps 20 --out {}", out.display()));
+    let config = String::from_utf8(bytes(&out.join("config.toml"))).expect("text");
+    std::fs::write(out.join("config.toml"), config.replace("steps = 20", "steps = 5")).expect("written");
+    let text = fails(&format!("train --resume {}", out.display()), 1);
+    assert!(text.contains("after step 20") && text.contains("has 5"), "{text}");
+}
+
+#[test]
+fn a_run_whose_loss_overflowed_can_be_read_back() {
+    let room = Room::new();
+    let out = room.path("run");
+    let run =
+        format!("{SMALL} --lr 1e30 --momentum 0 --schedule constant --steps 3 --eval-every 1 --checkpoint-every 1");
+    let text = fails(&format!("{run} --out {}", out.display()), 1);
+    assert!(text.contains("diverged"), "{text}");
+    let text = fails(&format!("train --resume {}", out.display()), 1);
+    assert!(text.contains("diverged") && !text.contains("no checkpoint"), "{text}");
+    assert!(out.join("summary.json").is_file());
+}
+
+#[test]
 fn an_interrupted_run_saves_exits_130_and_resumes_to_the_same_weights() {
     kill_and_resume("--optimizer sgd --checkpoint-every 0", |child| {
         let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();

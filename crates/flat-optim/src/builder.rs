@@ -22,6 +22,7 @@ pub struct Builder<'a> {
     ema_decay: Option<f64>,
     groups: Groups,
     micro_batches: usize,
+    micro_batch: Option<usize>,
     seed: u64,
     max_consecutive_skips: u64,
 }
@@ -46,6 +47,7 @@ impl<'a> Builder<'a> {
             ema_decay: None,
             groups: Groups::default(),
             micro_batches: 1,
+            micro_batch: None,
             seed: 0,
             max_consecutive_skips: 10,
         }
@@ -133,6 +135,13 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// Evaluates the batch in parts of at most this many examples and averages; takes the place of
+    /// [`Self::micro_batches`].
+    pub fn micro_batch(mut self, examples: usize) -> Self {
+        self.micro_batch = Some(examples);
+        self
+    }
+
     /// The seed of every draw; 0 by default.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -155,6 +164,9 @@ impl<'a> Builder<'a> {
         let clip_norm = self.clip_norm.map(|norm| positive("clip_norm", norm)).transpose()?;
         if self.micro_batches == 0 {
             return Err(Error::option("micro_batches", 0, "must be at least 1"));
+        }
+        if self.micro_batch == Some(0) {
+            return Err(Error::option("micro_batch", 0, "must be at least 1"));
         }
         let rule = match self.rule {
             Choice::Config(config) => config.build()?,
@@ -187,6 +199,7 @@ impl<'a> Builder<'a> {
             clip_norm,
             ema: self.ema_decay.map(|decay| Ema::new(decay, space)).transpose()?,
             micro_batches: self.micro_batches,
+            micro_batch: self.micro_batch,
             streams: Streams::new(self.seed),
             max_consecutive_skips: self.max_consecutive_skips,
             progress: Progress::default(),

@@ -22,6 +22,7 @@ pub struct Optimizer {
     pub(crate) ema: Option<Ema>,
     pub(crate) masks: Masks,
     pub(crate) micro_batches: usize,
+    pub(crate) micro_batch: Option<usize>,
     pub(crate) streams: Streams,
     pub(crate) max_consecutive_skips: u64,
     pub(crate) progress: Progress,
@@ -108,7 +109,8 @@ impl Optimizer {
         let (lr, rho) = (self.lr.at(step), self.rho.at(step));
         let mask = self.masks.perturb.as_ref();
         let cx = Ctx::new(step, rho, lr, self.streams, self.params.space(), mask);
-        let mut oracle = Oracle::new(&self.params, objective, &theta, mask, self.micro_batches)?;
+        let parts = self.micro_batch.map_or(self.micro_batches, |examples| objective.rows().div_ceil(examples));
+        let mut oracle = Oracle::new(&self.params, objective, &theta, mask, parts)?;
         let off = rho <= 0.0 && self.rule.radius() > 0.0;
         let estimate = if off { Plain.estimate(&mut oracle, &cx) } else { self.rule.estimate(&mut oracle, &cx) };
         let evals = oracle.evals();

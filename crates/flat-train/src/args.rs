@@ -4,6 +4,7 @@ use crate::choice::{LossName, SapDirection, SapSign, ScheduleName};
 use crate::device::DeviceChoice;
 use crate::every::Every;
 use crate::text::Text;
+use candle_core::DType;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use flat_data::{Augment, DatasetKind};
 use flat_nn::{Activation, Arch, Norm};
@@ -77,7 +78,7 @@ pub struct TrainArgs {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
     /// Seed of every random draw [default: 0].
-    #[arg(long, value_name = "N", help_heading = "Run")]
+    #[arg(long, value_name = "N", help_heading = "Run", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
     /// cpu, cuda, cuda:N or auto [default: auto].
@@ -314,6 +315,22 @@ pub enum Float {
     F64,
 }
 
+impl Float {
+    /// The candle element type.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::F64 => DType::F64,
+        }
+    }
+}
+
+impl std::fmt::Display for Float {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.dtype().as_str())
+    }
+}
+
 /// A checkpoint and the data to look at it with.
 #[derive(Debug, Clone, Args)]
 pub struct EvalArgs {
@@ -323,7 +340,7 @@ pub struct EvalArgs {
     /// Data set [default: the run's].
     #[arg(long, value_name = "NAME")]
     pub dataset: Option<Text<DatasetKind>>,
-    /// Folder with the data [default: $FLAT_DATA_DIR, ./data, the download cache].
+    /// Folder with the data [default: the run's, else $FLAT_DATA_DIR, ./data, the download cache].
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Which part of the data set.
@@ -350,15 +367,15 @@ pub struct EvalArgs {
     /// cpu, cuda, cuda:N or auto.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
-    /// Element type to compute in.
-    #[arg(long, value_name = "TYPE", default_value = "f32")]
-    pub dtype: Float,
-    /// Loss.
-    #[arg(long, value_name = "NAME", default_value = "cross-entropy")]
-    pub loss: LossName,
-    /// Label smoothing of the cross entropy.
-    #[arg(long, value_name = "X", default_value_t = 0.0)]
-    pub label_smoothing: f64,
+    /// Element type to compute in [default: the run's, else that of the weights].
+    #[arg(long, value_name = "TYPE")]
+    pub dtype: Option<Float>,
+    /// Loss [default: the run's, else cross-entropy].
+    #[arg(long, value_name = "NAME")]
+    pub loss: Option<LossName>,
+    /// Label smoothing of the cross entropy [default: the run's, else 0].
+    #[arg(long, value_name = "X")]
+    pub label_smoothing: Option<f64>,
 }
 
 /// The parts of a data set.
@@ -390,9 +407,9 @@ pub struct TraceArgs {
     /// Stop as soon as the interval's half-width is this fraction of the value.
     #[arg(long, value_name = "X")]
     pub rel_tol: Option<f64>,
-    /// Probes at least, with --rel-tol.
-    #[arg(long, value_name = "K", default_value_t = 8, value_parser = clap::value_parser!(u64).range(2..))]
-    pub min_probes: u64,
+    /// Probes at least, with --rel-tol [default: 8, or --probes where that is less].
+    #[arg(long, value_name = "K", requires = "rel_tol", value_parser = clap::value_parser!(u64).range(2..))]
+    pub min_probes: Option<u64>,
     /// Seed of the probes.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,

@@ -1,14 +1,11 @@
-//! Which configurations make sense: ranges, and flags that would have no effect.
+//! Which values make sense.
 
-use crate::choice::LossName;
 use crate::config::TrainConfig;
 use crate::exit::usage;
 use anyhow::Result;
-use flat_nn::Arch;
-use flat_optim::{BaseKind, RuleKind};
 
 impl TrainConfig {
-    /// Refuses what is out of range or would be ignored.
+    /// Refuses what is out of range.
     ///
     /// # Errors
     /// A usage error that names the flag and what it takes.
@@ -73,49 +70,15 @@ impl TrainConfig {
         if self.hidden.contains(&0) || self.hidden.is_empty() {
             return Err(usage("--hidden: give widths of at least 1, as in --hidden 256,128"));
         }
+        if self.hidden.len() > 64 || self.hidden.iter().any(|n| *n > 1 << 16) {
+            return Err(usage("--hidden: at most 64 layers of at most 65536 units"));
+        }
         if self.trace_probes == 1 {
             return Err(usage("--trace-probes 1 has no confidence interval: give at least 2, or 0 for no trace"));
         }
-        self.check_relevance()
-    }
-
-    /// Refuses flags that the chosen optimizer would silently ignore.
-    fn check_relevance(&self) -> Result<()> {
-        let rule = self.optimizer.0;
-        let name = self.optimizer_name();
-        let gated = matches!(rule, RuleKind::Rsp | RuleKind::Sap);
-        let default = Self::default();
-        let stray = [
-            (self.rho.is_some() && matches!(rule, RuleKind::Plain | RuleKind::Nso), "rho"),
-            (self.sigma != default.sigma && rule != RuleKind::Nso, "sigma"),
-            (self.pairs != default.pairs && rule != RuleKind::Nso, "pairs"),
-            (self.plain_lr.is_some() && !gated, "plain-lr"),
-            (self.eps0 != default.eps0 && !gated, "eps0"),
-            (self.no_project && !gated, "no-project"),
-            (self.sap_direction != default.sap_direction && rule != RuleKind::Sap, "sap-direction"),
-            (self.sap_sign != default.sap_sign && rule != RuleKind::Sap, "sap-sign"),
-            (self.sap_examples != default.sap_examples && rule != RuleKind::Sap, "sap-examples"),
-            (self.rho_schedule != default.rho_schedule && rule == RuleKind::Plain, "rho-schedule"),
-            (self.nesterov && self.base() == BaseKind::AdamW, "nesterov"),
-            (self.decoupled && self.base() == BaseKind::AdamW, "decoupled"),
-            (self.label_smoothing != 0.0 && self.loss == LossName::Mse, "label-smoothing"),
-        ];
-        let arch = self.model.0;
-        let model_stray = [
-            (self.hidden != default.hidden && arch != Arch::Mlp, "hidden"),
-            (self.activation != default.activation && arch != Arch::Mlp, "activation"),
-            (self.norm != default.norm && matches!(arch, Arch::Mlp | Arch::LeNet), "norm"),
-        ];
-        if let Some((_, flag)) = model_stray.iter().find(|(is_stray, _)| *is_stray) {
-            return Err(usage(format!("--{flag} has no effect on --model {arch}; leave it out")));
+        if self.epochs.is_some() && self.steps.is_some() {
+            return Err(usage("--epochs and --steps exclude each other"));
         }
-        match stray.iter().find(|(is_stray, _)| *is_stray) {
-            None => Ok(()),
-            Some((_, flag)) => Err(usage(format!(
-                "--{flag} has no effect with --optimizer {name} over --base {}{}; leave it out",
-                self.base(),
-                if *flag == "label-smoothing" { " and --loss mse" } else { "" }
-            ))),
-        }
+        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Checkpoints: weights, optimizer state and the place in the run, in one safetensors file.
 
-use crate::evaluate::Score;
+use crate::exact;
 use crate::run_dir::write_whole;
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
@@ -15,23 +15,68 @@ pub struct Progress {
     /// Optimizer steps done.
     pub step: u64,
     /// Gradient evaluations so far, in mini-batch gradients.
+    #[serde(with = "exact")]
     pub evals: f64,
     /// Steps skipped for a non-finite loss or gradient.
     pub skipped: u64,
-    /// The last evaluation on the test set and the step it was made after.
-    pub evaluated: Option<(u64, Score)>,
+    /// The last evaluation on the test set.
+    pub evaluated: Option<Evaluation>,
     /// Best test accuracy so far.
-    pub best_accuracy: Option<f64>,
+    #[serde(with = "exact")]
+    pub best_accuracy: f64,
     /// Bytes of metrics.jsonl that belong to the steps done.
     pub journal_bytes: u64,
     /// Seconds of training, evaluation and saving so far.
+    #[serde(with = "exact")]
     pub wall_s: f64,
-    /// Sum of the losses of the epoch's batches so far, weighted by their sizes.
+    /// The epoch so far.
+    pub epoch: Epoch,
+}
+
+/// An evaluation on the test set.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Optimizer steps done by then.
+    pub step: u64,
+    /// Mean loss.
+    #[serde(with = "exact")]
+    pub loss: f64,
+    /// Accuracy in 0..1.
+    #[serde(with = "exact")]
+    pub accuracy: f64,
+}
+
+/// What the steps of the present epoch add up to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Sum of the losses, weighted by the sizes of the batches.
+    #[serde(with = "exact")]
     pub loss_sum: f64,
-    /// Rightly classified images of the epoch so far.
+    /// Rightly classified images.
+    #[serde(with = "exact")]
     pub correct: f64,
-    /// Images of the epoch so far.
+    /// Images, without those of skipped steps.
     pub seen: u64,
+    /// Seconds in steps.
+    #[serde(with = "exact")]
+    pub seconds: f64,
+}
+
+impl Epoch {
+    /// Mean loss; `None` before the first step.
+    pub fn loss(&self) -> Option<f64> {
+        (self.seen > 0).then(|| self.loss_sum / self.seen as f64)
+    }
+
+    /// Accuracy in 0..1; `None` before the first step.
+    pub fn accuracy(&self) -> Option<f64> {
+        (self.seen > 0).then(|| self.correct / self.seen as f64)
+    }
+
+    /// Images a second; `None` before the first step.
+    pub fn samples_per_s(&self) -> Option<f64> {
+        (self.seen > 0 && self.seconds > 0.0).then(|| self.seen as f64 / self.seconds)
+    }
 }
 
 /// A checkpoint read back.
@@ -69,24 +114,29 @@ impl Checkpoint {
     /// # Errors
     /// The file is missing, truncated or no checkpoint of this program.
     pub fn read(path: &Path, device: &Device) -> Result<Self> {
-        let read = || -> Result<Self> {
-            let bytes = std::fs::read(path)?;
-            let (_, header) = SafeTensors::read_metadata(&bytes)?;
-            let Some(progress) = header.metadata().as_ref().and_then(|m| m.get(PROGRESS)) else {
-                bail!("it holds weights but no place in a run");
-            };
-            let progress = serde_json::from_str(progress)?;
-            let (mut model, mut optimizer) = (BTreeMap::new(), BTreeMap::new());
-            for (name, tensor) in candle_core::safetensors::load_buffer(&bytes, device)? {
-                if let Some(name) = name.strip_prefix(MODEL) {
-                    model.insert(name.to_string(), tensor);
-                } else if let Some(name) = name.strip_prefix(OPTIMIZER) {
-                    optimizer.insert(name.to_string(), tensor);
-                }
-            }
-            Ok(Self { model, optimizer, progress })
-        };
+        let read = || Self::parse(&std::fs::read(path)?, device);
         read().with_context(|| format!("cannot read the checkpoint {}", path.display()))
+    }
+
+    /// A checkpoint from the bytes of its file.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn parse(bytes: &[u8], device: &Device) -> Result<Self> {
+        let (_, header) = SafeTensors::read_metadata(bytes)?;
+        let Some(progress) = header.metadata().as_ref().and_then(|m| m.get(PROGRESS)) else {
+            bail!("it holds weights but no place in a run");
+        };
+        let progress = serde_json::from_str(progress)?;
+        let (mut model, mut optimizer) = (BTreeMap::new(), BTreeMap::new());
+        for (name, tensor) in candle_core::safetensors::load_buffer(bytes, device)? {
+            if let Some(name) = name.strip_prefix(MODEL) {
+                model.insert(name.to_string(), tensor);
+            } else if let Some(name) = name.strip_prefix(OPTIMIZER) {
+                optimizer.insert(name.to_string(), tensor);
+            }
+        }
+        Ok(Self { model, optimizer, progress })
     }
 }
 
@@ -96,6 +146,9 @@ impl Checkpoint {
 /// The folder cannot be read.
 pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
+    if !folder.exists() {
+        return Ok(files);
+    }
     for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
         let path = entry?.path();
         let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
@@ -124,19 +177,35 @@ pub fn prune(folder: &Path, keep: usize) -> Result<()> {
     Ok(())
 }
 
-/// The newest checkpoint that can be read; damaged ones are passed over and named in the second value.
+/// The newest checkpoint that `accept` takes; `None` where the run has none. Those passed over go to `warn`.
 ///
 /// # Errors
-/// The folder cannot be read.
-pub fn newest(folder: &Path, device: &Device) -> Result<(Option<Checkpoint>, Vec<anyhow::Error>)> {
-    let mut damaged = Vec::new();
-    for path in list(folder)?.iter().rev() {
-        match Checkpoint::read(path, device) {
-            Ok(checkpoint) => return Ok((Some(checkpoint), damaged)),
-            Err(e) => damaged.push(e),
+/// There are checkpoints, but none is any good: the message names each.
+pub fn newest(
+    folder: &Path,
+    device: &Device,
+    mut accept: impl FnMut(&Checkpoint) -> Result<()>,
+    mut warn: impl FnMut(String),
+) -> Result<Option<Checkpoint>> {
+    let files = list(folder)?;
+    let mut faults = Vec::new();
+    for path in files.iter().rev() {
+        let found = Checkpoint::read(path, device).and_then(|checkpoint| {
+            accept(&checkpoint).with_context(|| format!("the checkpoint {} does not fit", path.display()))?;
+            Ok(checkpoint)
+        });
+        match found {
+            Ok(checkpoint) => {
+                faults.into_iter().for_each(&mut warn);
+                return Ok(Some(checkpoint));
+            }
+            Err(e) => faults.push(format!("{e:#}")),
         }
     }
-    Ok((None, damaged))
+    if faults.is_empty() {
+        return Ok(None);
+    }
+    bail!("no checkpoint of the run can be used; start anew with --config and another --out ({})", faults.join("; "))
 }
 
 #[cfg(test)]
@@ -145,7 +214,9 @@ mod tests {
 
     fn checkpoint(step: u64) -> Result<Checkpoint> {
         let t = Tensor::new(&[step as f64], &Device::Cpu)?;
-        let progress = Progress { step, loss_sum: 0.1 + 0.2, best_accuracy: Some(1.0 / 3.0), ..Progress::default() };
+        let epoch = Epoch { loss_sum: 0.1 + 0.2, correct: 1.0 / 3.0, seen: 7, seconds: 1e-300 };
+        let evaluated = Some(Evaluation { step, loss: f64::INFINITY, accuracy: 0.1 });
+        let progress = Progress { step, evaluated, epoch, ..Progress::default() };
         Ok(Checkpoint {
             model: BTreeMap::from([("fc.weight".to_string(), t.clone())]),
             optimizer: BTreeMap::from([("momentum".to_string(), t)]),
@@ -172,9 +243,21 @@ mod tests {
         checkpoint(6)?.write(&file(dir.path(), 6))?;
         let bytes = std::fs::read(file(dir.path(), 6))?;
         std::fs::write(file(dir.path(), 6), &bytes[..bytes.len() - 3])?;
-        let (found, damaged) = newest(dir.path(), &Device::Cpu)?;
+        let mut warnings = Vec::new();
+        let found = newest(dir.path(), &Device::Cpu, |_| Ok(()), |w| warnings.push(w))?;
         assert_eq!(found.map(|c| c.progress.step), Some(5));
-        assert_eq!(damaged.len(), 1);
+        assert_eq!(warnings.len(), 1);
+        let refused = newest(dir.path(), &Device::Cpu, |_| bail!("another model"), |_| ());
+        assert!(format!("{:#}", refused.expect_err("none fits")).contains("another model"));
+        Ok(())
+    }
+
+    #[test]
+    fn every_bit_of_a_number_survives() -> Result<()> {
+        for x in [0.1 + 0.2, f64::NAN, f64::INFINITY, -0.0, 1.668836373090744, f64::MIN_POSITIVE / 3.0] {
+            let text = serde_json::to_string(&Progress { evals: x, ..Progress::default() })?;
+            assert_eq!(serde_json::from_str::<Progress>(&text)?.evals.to_bits(), x.to_bits());
+        }
         Ok(())
     }
 

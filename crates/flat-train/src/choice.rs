@@ -4,10 +4,11 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 /// Losses by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LossName {
     /// Softmax cross entropy.
+    #[default]
     CrossEntropy,
     /// Squared error against the one-hot label.
     Mse,

@@ -6,6 +6,7 @@ use crate::choice::{LossName, SapDirection, SapSign, ScheduleName};
 use crate::device::DeviceChoice;
 use crate::every::Every;
 use crate::exit::usage;
+use crate::relevance;
 use crate::text::Text;
 use anyhow::{Context, Result};
 use flat_data::{Augment, DatasetKind};
@@ -19,7 +20,8 @@ use std::path::{Path, PathBuf};
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 #[allow(missing_docs)] // the flags of the same names are documented in `crate::args::TrainArgs`
 pub struct TrainConfig {
-    pub epochs: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
     pub seed: u64,
@@ -100,7 +102,7 @@ pub struct TrainConfig {
 impl Default for TrainConfig {
     fn default() -> Self {
         Self {
-            epochs: 2,
+            epochs: None,
             steps: None,
             seed: 0,
             device: Text(DeviceChoice::Auto),
@@ -164,24 +166,48 @@ impl Default for TrainConfig {
 impl TrainConfig {
     /// The configuration that the flags, over the file they name, over the defaults, come to.
     ///
+    /// A flag that would have no effect is an error. Settings of the file that have none are dropped where flags
+    /// changed what they belong to, and an error where the file alone is to blame.
+    ///
     /// # Errors
     /// An unreadable file, an unknown name, a value out of range, flags that exclude each other.
     pub fn resolve(args: &TrainArgs) -> Result<Self> {
-        let mut table = match &args.config {
-            Some(path) => read_table(path)?,
-            None => toml::Table::new(),
+        let flags = toml::Table::try_from(args).map_err(|e| usage(format!("the flags cannot be read: {e}")))?;
+        let flags = split_optimizer(flags, "--")?;
+        let (mut file, name) = match &args.config {
+            Some(path) => (split_optimizer(read_table(path)?, "")?, path.display().to_string()),
+            None => (toml::Table::new(), String::new()),
         };
-        let flags = toml::Table::try_from(args).context("cannot read the flags")?;
-        if flags.contains_key("epochs") {
-            table.remove("steps");
+        let before = Self::of_table(file.clone(), &name)?;
+        for key in flags.keys() {
+            let changed = file.get(key).is_some_and(|old| Some(old) != flags.get(key));
+            for stale in relevance::stale(key).iter().filter(|_| changed) {
+                file.remove(*stale);
+            }
         }
-        table.extend(flags);
-        split_optimizer(&mut table)?;
-        let source = args.config.as_ref().map_or("the flags".into(), |p| format!("{} and the flags", p.display()));
-        let mut config: Self =
-            table.try_into().map_err(|e: toml::de::Error| usage(format!("{source}: {}", e.message())))?;
+        if flags.contains_key("epochs") {
+            file.remove("steps");
+        }
+        if flags.contains_key("steps") {
+            file.remove("epochs");
+        }
+        let mut merged = file.clone();
+        merged.extend(flags.clone());
+        let config = Self::of_table(merged.clone(), "the flags")?;
+        for key in file.keys().filter(|key| !flags.contains_key(*key)) {
+            if let Some(needs) = config.needs(key) {
+                if before.needs(key).is_some() {
+                    return Err(usage(format!("{name}: {key} has no effect: it needs {needs}")));
+                }
+                merged.remove(key);
+            }
+        }
+        if let Some((key, needs)) = flags.keys().find_map(|key| Some((key, config.needs(key)?))) {
+            return Err(usage(format!("--{key} has no effect here: it needs {needs}")));
+        }
+        let mut config = Self::of_table(merged, "the flags")?;
         config.fill()?;
-        config.check()?;
+        config.check().map_err(|e| if name.is_empty() { e } else { usage(format!("{e} (with {name})")) })?;
         Ok(config)
     }
 
@@ -190,24 +216,34 @@ impl TrainConfig {
     /// # Errors
     /// An unreadable or damaged file.
     pub fn read(path: &Path) -> Result<Self> {
-        let mut table = read_table(path)?;
-        split_optimizer(&mut table)?;
-        let mut config: Self =
-            table.try_into().map_err(|e: toml::de::Error| anyhow::anyhow!("{}: {}", path.display(), e.message()))?;
+        let mut config = Self::of_table(split_optimizer(read_table(path)?, "")?, &path.display().to_string())?;
         config.fill()?;
-        config.check()?;
+        config.check().with_context(|| path.display().to_string())?;
         Ok(config)
     }
 
-    /// The configuration as TOML.
+    fn of_table(table: toml::Table, source: &str) -> Result<Self> {
+        // a table of one entry at a time, because the error of a whole table does not say which entry it is of
+        for (key, value) in &table {
+            let one = toml::Table::from_iter([(key.clone(), value.clone())]);
+            if let Err(e) = one.try_into::<Self>() {
+                return Err(usage(format!("{source}: {key} = {value}: {}", e.message())));
+            }
+        }
+        table.try_into().map_err(|e: toml::de::Error| usage(format!("{source}: {}", e.message())))
+    }
+
+    /// The configuration as TOML, without what has no effect.
     ///
     /// # Errors
     /// None in practice.
     pub fn to_toml(&self) -> Result<String> {
+        let table: toml::Table =
+            toml::Table::try_from(self)?.into_iter().filter(|(key, _)| self.needs(key).is_none()).collect();
         Ok(format!(
             "# flat-train {}: re-run with `flat-train train --config THIS_FILE`\n{}",
             env!("CARGO_PKG_VERSION"),
-            toml::to_string(self)?
+            toml::to_string(&table)?
         ))
     }
 
@@ -226,6 +262,9 @@ impl TrainConfig {
 
     /// Fills what depends on other fields or on the working directory, so that `config.toml` says everything that was used.
     fn fill(&mut self) -> Result<()> {
+        if self.steps.is_none() {
+            self.epochs.get_or_insert(2);
+        }
         let base = self.base.get_or_insert(Text(BaseKind::Sgd)).0;
         self.lr.get_or_insert(if base == BaseKind::Sgd { 0.05 } else { 1e-3 });
         self.weight_decay.get_or_insert(if base == BaseKind::Sgd { 0.0 } else { 0.01 });
@@ -245,17 +284,18 @@ fn read_table(path: &Path) -> Result<toml::Table> {
 }
 
 /// `optimizer = "adamw"` means the plain rule over that base.
-fn split_optimizer(table: &mut toml::Table) -> Result<()> {
-    let Some(name) = table.get("optimizer").and_then(|v| v.as_str()).map(str::to_string) else { return Ok(()) };
-    let (rule, base) = flat_optim::parse_optimizer(&name).map_err(|e| usage(format!("--{e}")))?;
+fn split_optimizer(mut table: toml::Table, dashes: &str) -> Result<toml::Table> {
+    let Some(name) = table.get("optimizer").and_then(|v| v.as_str()).map(str::to_string) else { return Ok(table) };
+    let (rule, base) = flat_optim::parse_optimizer(&name).map_err(|e| usage(format!("{dashes}{e}")))?;
     if let Some(base) = base {
         if table.get("base").and_then(|v| v.as_str()).is_some_and(|b| b != base.name()) {
-            return Err(usage(format!("--optimizer {name} contradicts --base: use --optimizer plain with --base")));
+            let message = format!("{dashes}optimizer {name} contradicts {dashes}base: use plain over that base");
+            return Err(usage(message));
         }
         table.insert("base".into(), base.name().into());
     }
     table.insert("optimizer".into(), rule.name().into());
-    Ok(())
+    Ok(table)
 }
 
 #[cfg(test)]
@@ -302,6 +342,42 @@ mod tests {
     }
 
     #[test]
+    fn flags_that_change_the_optimizer_base_or_model_drop_what_belonged_to_the_old_one() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("c.toml");
+        for (old, new, check) in [
+            ("--optimizer rsp --rho 0.3", "--optimizer sgd", "optimizer = \"plain\""),
+            ("--optimizer rsp --rho 0.3", "--optimizer sam", "rho = 0.05"),
+            ("--optimizer sgd --lr 0.3", "--optimizer adamw", "lr = 0.001"),
+            ("--optimizer adamw", "--optimizer plain --base sgd", "weight-decay = 0.0"),
+            ("--model mlp --hidden 7 --activation tanh", "--model lenet", "model = \"lenet\""),
+            ("--steps 9", "--epochs 3", "epochs = 3"),
+        ] {
+            std::fs::write(&path, parse(old)?.to_toml()?)?;
+            let text = parse(&format!("--config {} {new}", path.display()))?.to_toml()?;
+            assert!(text.lines().any(|l| l == check), "{old}, then {new}: no {check} in\n{text}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_wrong_value_in_the_file_names_file_and_key() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("c.toml");
+        for (text, part) in [
+            ("lr = \"abc\"", "lr"),
+            ("epochs = -1", "epochs"),
+            ("epochs = 1\nsteps = 1", "--steps"),
+            ("rho = 1", "rho"),
+        ] {
+            std::fs::write(&path, text)?;
+            let e = parse(&format!("--config {}", path.display())).expect_err(text).to_string();
+            assert!(e.contains(part) && e.contains("c.toml"), "{text}: {e}");
+        }
+        Ok(())
+    }
+
+    #[test]
     fn unknown_names_in_the_file_are_refused() -> Result<()> {
         let dir = tempfile::tempdir()?;
         let path = dir.path().join("c.toml");
@@ -322,9 +398,16 @@ mod tests {
             ("--optimizer rsp --eps0 NaN", "--eps0"),
             ("--nesterov --momentum 0", "--nesterov"),
             ("--model mlp --hidden 0", "--hidden"),
-            ("--hidden 8", "--model lenet"),
+            ("--hidden 8", "--model mlp"),
             ("--optimizer lion", "--optimizer"),
             ("--optimizer sgd --base adamw", "--base"),
+            ("--optimizer adamw --momentum 0.5", "--momentum"),
+            ("--optimizer sap --sap-direction batch --sap-examples 5", "--sap-examples"),
+            ("--schedule constant --min-lr 0.1", "--min-lr"),
+            ("--full-batch --micro-batch 5", "--micro-batch"),
+            ("--model mlp --hidden 1000000000000", "--hidden"),
+            ("--seed 18446744073709551615", "--seed"),
+            ("--loss mse --label-smoothing 0.1", "--label-smoothing"),
             ("--rho 0.1", "--rho"),
             ("--optimizer sam --eps0 1", "--eps0"),
         ] {

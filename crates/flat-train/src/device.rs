@@ -1,6 +1,6 @@
 //! `--device cpu|cuda[:N]|auto`.
 
-use candle_core::Device;
+use candle_core::{Device, DeviceLocation};
 use std::fmt;
 use std::str::FromStr;
 
@@ -43,6 +43,14 @@ impl FromStr for DeviceChoice {
 }
 
 impl DeviceChoice {
+    /// The choice that opens this device.
+    pub fn of(device: &Device) -> Self {
+        match device.location() {
+            DeviceLocation::Cuda { gpu_id } => Self::Cuda(gpu_id),
+            _ => Self::Cpu,
+        }
+    }
+
     /// Opens the device.
     ///
     /// # Errors
@@ -59,15 +67,6 @@ impl DeviceChoice {
                 "--device cuda:{n}: this build has no CUDA; build with `cargo build --release --features cuda`, or use --device cpu"
             )),
         }
-    }
-}
-
-/// The device in one word, for the journal.
-pub fn device_name(device: &Device) -> &'static str {
-    match device {
-        Device::Cpu => "cpu",
-        Device::Cuda(_) => "cuda",
-        Device::Metal(_) => "metal",
     }
 }
 

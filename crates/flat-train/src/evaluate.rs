@@ -25,7 +25,7 @@ pub struct Score {
 /// # Errors
 /// candle's.
 pub fn evaluate(model: &Model, loss: Loss, data: &Loader, what: &str, ui: Ui) -> Result<Option<Score>> {
-    let mut bar = ui.bar(what, data.batches_per_epoch() as u64, "batches");
+    let mut bar = ui.bar(what, 0, data.batches_per_epoch() as u64, "batches");
     let (mut loss_sum, mut right, mut seen) = (0.0, 0.0, 0);
     for index in 0..data.batches_per_epoch() {
         if signal::stop_requested() {

@@ -34,8 +34,33 @@ pub fn status(result: anyhow::Result<Outcome>) -> ExitCode {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Interrupted) => ExitCode::from(130),
         Err(e) => {
-            eprintln!("error: {e:#}");
+            eprintln!("error: {}", text(&e));
             ExitCode::from(if e.chain().any(|c| c.is::<Usage>()) { 2 } else { 1 })
         }
+    }
+}
+
+/// The error and its causes in one line; a cause that the text before it quotes already is not said twice.
+fn text(error: &anyhow::Error) -> String {
+    let mut out = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !out.contains(&cause) {
+            out = if out.is_empty() { cause } else { format!("{out}: {cause}") };
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn a_quoted_cause_is_said_once_and_others_are_said() {
+        let inner = Err::<(), _>(std::io::Error::other("disk full"));
+        let error = inner.context("cannot write x: disk full").context("--out").expect_err("an error");
+        assert_eq!(text(&error), "--out: cannot write x: disk full");
+        assert_eq!(text(&anyhow::anyhow!("b").context("a")), "a: b");
     }
 }

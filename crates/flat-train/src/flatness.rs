@@ -48,9 +48,16 @@ impl Settings {
     pub fn of_args(args: &TraceArgs) -> Result<Self> {
         let probes = match args.rel_tol {
             None => TraceConfig::fixed(args.probes),
-            Some(tol) => TraceConfig { min_probes: args.min_probes, ..TraceConfig::to_tolerance(tol, args.probes) },
+            Some(tol) => {
+                let min_probes = args.min_probes.unwrap_or(args.probes.min(8));
+                TraceConfig { min_probes, ..TraceConfig::to_tolerance(tol, args.probes) }
+            }
         };
-        let probes = probes.validated().map_err(|e| crate::exit::usage(e.to_string()))?;
+        let flags = |e: flat_metrics::Error| {
+            let text = e.to_string().replace("max_probes", "--probes");
+            crate::exit::usage(text.replace("min_probes", "--min-probes").replace("rel_tol", "--rel-tol"))
+        };
+        let probes = probes.validated().map_err(flags)?;
         Ok(Self { probes, seed: args.seed, bn_mode: args.bn_mode, hvp: args.hvp })
     }
 }
@@ -72,6 +79,8 @@ pub struct TraceSummary {
     pub trace_normalized_ci95: Option<[f64; 2]>,
     /// Trace of the diagonal block of each parameter.
     pub per_layer: BTreeMap<String, Estimate>,
+    /// The loss: `cross-entropy` (with its label smoothing above 0) or `mse`.
+    pub loss_name: String,
     /// BatchNorm: `eval` or `batch`.
     pub bn_mode: &'static str,
     /// Hessian-vector products: `exact`, `double` or `difference`.
@@ -144,7 +153,7 @@ pub fn trace(model: &Model, loss: Loss, data: &Loader, settings: &Settings, ui: 
         HvpName::Double => Box::new(DoubleBackwardHessian::new(&objective)?),
         HvpName::Difference => Box::new(DifferenceHessian::new(&objective)?),
     };
-    let mut bar = ui.bar("Hessian trace", settings.probes.max_probes, "probes");
+    let mut bar = ui.bar("Hessian trace", 0, settings.probes.max_probes, "probes");
     let report = Hutchinson::new(settings.probes.clone())?.run_watched(
         operator.as_mut(),
         &Streams::new(settings.seed),
@@ -168,6 +177,11 @@ pub fn trace(model: &Model, loss: Loss, data: &Loader, settings: &Settings, ui: 
         trace_normalized_ci95: report.trace_normalized.ci95,
         trace: report.trace,
         per_layer: report.per_layer,
+        loss_name: match loss {
+            Loss::CrossEntropy { label_smoothing: 0.0 } => "cross-entropy".into(),
+            Loss::CrossEntropy { label_smoothing } => format!("cross-entropy, label smoothing {label_smoothing}"),
+            Loss::Mse => "mse".into(),
+        },
         bn_mode: match settings.bn_mode {
             BnModeName::Eval => "eval",
             BnModeName::Batch => "batch",

@@ -1,7 +1,9 @@
 //! `metrics.jsonl`: one JSON object a line, flushed, in step with the checkpoints.
 
 use anyhow::{Context, Result};
+use flat_optim::StepReport;
 use serde::Serialize;
+use std::cmp::Ordering;
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -50,6 +52,18 @@ pub struct Record {
     pub trace: Option<serde_json::Value>,
 }
 
+impl Record {
+    /// What a step's report says of the optimizer.
+    pub fn of_step(report: &StepReport) -> Self {
+        Self {
+            lr: Some(report.lr),
+            rho: Some(report.rho).filter(|rho| *rho > 0.0),
+            grad_norm: Some(report.grad_norm).filter(|norm| norm.is_finite()),
+            ..Self::default()
+        }
+    }
+}
+
 /// The open journal.
 #[derive(Debug)]
 pub struct Journal {
@@ -62,12 +76,18 @@ impl Journal {
     /// are about to be done again go.
     ///
     /// # Errors
-    /// The file cannot be written, or is shorter than the checkpoint says.
+    /// The file cannot be written, or is shorter than the checkpoint says: lines that it once had are gone.
     pub fn open(path: &Path, length: u64) -> Result<Self> {
         let open = || -> std::io::Result<File> {
             let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
-            if file.metadata()?.len() > length {
-                file.set_len(length)?;
+            match file.metadata()?.len().cmp(&length) {
+                Ordering::Greater => file.set_len(length)?,
+                Ordering::Equal => {}
+                Ordering::Less => {
+                    let text =
+                        format!("it is shorter than the {length} bytes that the checkpoint knows; put the file back");
+                    return Err(std::io::Error::other(text));
+                }
             }
             file.seek(SeekFrom::End(0))?;
             Ok(file)
@@ -86,12 +106,16 @@ impl Journal {
         self.file.write_all(line.as_bytes()).with_context(|| format!("cannot write {}", self.path.display()))
     }
 
-    /// Bytes written so far.
+    /// Bytes written so far, all of which are on the disk by then.
     ///
     /// # Errors
-    /// The file system's.
-    pub fn length(&self) -> Result<u64> {
-        Ok(self.file.metadata()?.len())
+    /// The disk is full or failing.
+    pub fn synced_length(&self) -> Result<u64> {
+        let length = || -> std::io::Result<u64> {
+            self.file.sync_data()?;
+            Ok(self.file.metadata()?.len())
+        };
+        length().with_context(|| format!("cannot write {}", self.path.display()))
     }
 }
 
@@ -105,7 +129,7 @@ mod tests {
         let path = dir.path().join("metrics.jsonl");
         let mut journal = Journal::open(&path, 0)?;
         journal.write(&Record { kind: "step", step: 1, ..Record::default() })?;
-        let length = journal.length()?;
+        let length = journal.synced_length()?;
         journal.write(&Record { kind: "step", step: 2, ..Record::default() })?;
         drop(journal);
         let mut journal = Journal::open(&path, length)?;

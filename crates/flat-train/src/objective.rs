@@ -47,8 +47,17 @@ pub struct BatchLoss<'a> {
     pub loss: Loss,
     /// The mini-batch.
     pub batch: &'a Batch,
-    /// Counts right answers.
-    pub tally: &'a mut Tally,
+    tally: &'a mut Tally,
+    /// Rows that the first pass over the batch has covered.
+    covered: usize,
+}
+
+impl<'a> BatchLoss<'a> {
+    /// The loss of one step's batch. Right answers are counted once a row, in the first pass over the batch: at theta,
+    /// for every rule that evaluates there.
+    pub fn new(model: &'a Model, loss: Loss, batch: &'a Batch, tally: &'a mut Tally) -> Self {
+        Self { model, loss, batch, tally, covered: 0 }
+    }
 }
 
 impl Objective for BatchLoss<'_> {
@@ -69,7 +78,8 @@ impl Objective for BatchLoss<'_> {
         } else {
             self.model.logits(&images.narrow(0, rows.start, rows.len())?, mode).map_err(Error::objective)?
         };
-        if query.update_stats {
+        if rows.start == self.covered && !matches!(query.rows, Rows::One(_)) {
+            self.covered = rows.end;
             self.tally.add(&logits, &labels)?;
         }
         self.loss.mean(&logits, &labels).map_err(Error::objective)
@@ -113,7 +123,8 @@ impl Objective for FullLoss<'_> {
         };
         let size = self.loader.options().batch_size;
         let batch = self.batch(row / size)?;
-        let mut one = BatchLoss { model: self.model, loss: self.loss, batch: &batch, tally: self.tally };
+        let mut unused = Tally::default();
+        let mut one = BatchLoss::new(self.model, self.loss, &batch, &mut unused);
         one.loss(Query { rows: Rows::One(row % size), update_stats: query.update_stats })
     }
 
@@ -125,14 +136,18 @@ impl Objective for FullLoss<'_> {
             return Sample::new(loss.to_dtype(DType::F64)?.to_scalar()?, params.gradient(&grads)?);
         }
         if rows.len() != self.rows() {
-            return Err(Error::objective("--full-batch streams the training set: leave out --micro-batch"));
+            return Err(Error::objective(format!("{:?} of the whole training set is not streamed", query.rows)));
         }
         let (mut total, mut grad) = (0.0, ParamVec::zeros(params.space())?);
         for index in 0..self.loader.batches_per_epoch() {
             let batch = self.batch(index)?;
             let weight = batch.len() as f64 / rows.len() as f64;
-            let mut part = BatchLoss { model: self.model, loss: self.loss, batch: &batch, tally: self.tally };
-            let sample = part.loss_and_grad(params, Query { rows: Rows::All, update_stats: query.update_stats })?;
+            let mut unused = Tally::default();
+            let tally = if query.update_stats { &mut *self.tally } else { &mut unused };
+            let mut part = BatchLoss::new(self.model, self.loss, &batch, tally);
+            // one update of the running statistics a step, whatever the number of batches
+            let update_stats = query.update_stats && index == 0;
+            let sample = part.loss_and_grad(params, Query { rows: Rows::All, update_stats })?;
             total += weight * sample.loss;
             grad.add_scaled(weight, &sample.grad)?;
         }

@@ -19,9 +19,10 @@ impl RunDir {
     /// # Errors
     /// The directory holds a run already, or cannot be written.
     pub fn create(root: &Path) -> Result<Self> {
-        if root.join("config.toml").exists() {
+        let left = ["config.toml", "metrics.jsonl", "model.safetensors", "checkpoints"];
+        if let Some(file) = left.into_iter().find(|file| root.join(file).exists()) {
             return Err(usage(format!(
-                "--out {dir} holds a run already: continue it with `--resume {dir}`, or choose another folder",
+                "--out {dir} holds a run already ({file} is there): continue it with `--resume {dir}`, or choose another folder",
                 dir = root.display()
             )));
         }
@@ -40,8 +41,15 @@ impl RunDir {
             if n > 1 {
                 name.push(format!("-{n}"));
             }
-            if !Path::new(&name).exists() {
-                return Self::create(Path::new(&name));
+            let root = Path::new(&name);
+            let made = match root.parent() {
+                Some(parent) => std::fs::create_dir_all(parent).and_then(|()| std::fs::create_dir(root)),
+                None => std::fs::create_dir(root),
+            };
+            match made {
+                Ok(()) => return Self::create(root),
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(e).with_context(|| format!("cannot create {}", root.display())),
             }
         }
         bail!("{}: 10,000 runs of this name exist; give --out", base.display())
@@ -68,7 +76,11 @@ impl RunDir {
             .open(&path)
             .with_context(|| format!("cannot write to {}", path.display()))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { root: root.to_path_buf(), _lock: lock }),
+            Ok(()) => {
+                sweep(root)?;
+                sweep(&root.join("checkpoints"))?;
+                Ok(Self { root: root.to_path_buf(), _lock: lock })
+            }
             Err(TryLockError::WouldBlock) => {
                 bail!("{}: another process is writing this run; wait for it, or choose another --out", root.display())
             }
@@ -112,6 +124,23 @@ impl RunDir {
     }
 }
 
+/// How the names of files in the making begin.
+const PARTIAL: &str = ".partial-";
+
+/// Deletes what a killed process was writing.
+fn sweep(folder: &Path) -> Result<()> {
+    let sweep = || -> std::io::Result<()> {
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    };
+    sweep().with_context(|| format!("cannot tidy {}", folder.display()))
+}
+
 /// Writes a file so that it is there whole or not at all: a temporary file beside it, synced, then renamed.
 ///
 /// # Errors
@@ -119,7 +148,7 @@ impl RunDir {
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        let mut file = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(dir)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|e| e.error)?;
@@ -144,6 +173,22 @@ mod tests {
         assert!(e.contains("--resume"), "{e}");
         assert!(RunDir::open(&dir.path().join("a")).is_ok());
         assert!(RunDir::open(&dir.path().join("b")).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn leftovers_of_a_killed_process_are_swept_and_foreign_checkpoints_refused() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let root = dir.path().join("a");
+        let run = RunDir::create(&root)?;
+        std::fs::write(run.checkpoints().join(".partial-x"), b"half")?;
+        write_whole(&run.config(), b"")?;
+        drop(run);
+        let run = RunDir::open(&root)?;
+        assert_eq!(std::fs::read_dir(run.checkpoints())?.count(), 0);
+        drop(run);
+        std::fs::remove_file(root.join("config.toml"))?;
+        assert!(RunDir::create(&root).is_err(), "its checkpoints folder is another run's");
         Ok(())
     }
 

@@ -2,6 +2,8 @@
 
 use crate::choice::{LossName, SapDirection, SapSign, ScheduleName};
 use crate::config::TrainConfig;
+use crate::exit::usage;
+use crate::weights::Weights;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};
 use flat_core::Streams;
@@ -11,7 +13,7 @@ use flat_optim::{
     AdamWConfig, BaseConfig, BaseKind, Direction, NsoConfig, Optimizer, RspConfig, RuleConfig, RuleKind, SamConfig,
     SapConfig, ScheduleConfig, ScheduleShape, SgdConfig, Sign,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Images a batch where nothing is trained: decides speed alone.
@@ -41,8 +43,8 @@ impl Parts {
         let data = data(config, &device)?;
         let model = model(config, &device)?;
         if let Some(init) = config.init.as_ref().filter(|_| start_from_init) {
-            let file = if init.is_dir() { init.join("model.safetensors") } else { init.clone() };
-            model.load(&file).with_context(|| format!("--init {}", init.display()))?;
+            let read = || Weights::read(init, &device)?.load_into(&model);
+            read().with_context(|| format!("--init {}", init.display()))?;
         }
         let optimizer = optimizer(config, &model, steps_per_epoch(config, &data))?;
         Ok(Self { device, data, model, loss: loss(config), optimizer })
@@ -52,6 +54,8 @@ impl Parts {
 /// The data of a run.
 #[derive(Debug)]
 pub struct Data {
+    /// The folder it was read from.
+    pub dir: PathBuf,
     /// Training batches, shuffled and augmented.
     pub train: Loader,
     /// The training images as they are.
@@ -68,7 +72,8 @@ pub struct Data {
 /// Missing or damaged files.
 pub fn data(config: &TrainConfig, device: &Device) -> Result<Data> {
     let kind = config.dataset.0;
-    let Dataset { train, test, .. } = Dataset::load(kind, config.data_dir.as_deref())?;
+    let files = flat_data::locate(kind, config.data_dir.as_deref())?;
+    let Dataset { train, test, .. } = Dataset::read(kind, &files)?;
     let (train, test) = (limited(&Arc::new(train), config.train_limit)?, limited(&Arc::new(test), config.test_limit)?);
     let dtype = config.dtype.dtype();
     let options = LoaderOptions {
@@ -79,6 +84,7 @@ pub fn data(config: &TrainConfig, device: &Device) -> Result<Data> {
     };
     let streams = Streams::new(config.seed);
     Ok(Data {
+        dir: files.dir,
         train: Loader::new(train.clone(), kind.normalisation(), options, streams, dtype, device.clone())?,
         flatness: plain_loader(limited(&train, Some(config.trace_examples))?, kind, EVAL_BATCH, dtype, device)?,
         train_plain: plain_loader(train, kind, EVAL_BATCH, dtype, device)?,
@@ -159,14 +165,24 @@ fn model(config: &TrainConfig, device: &Device) -> Result<Model> {
 
 /// The training loss.
 pub fn loss(config: &TrainConfig) -> Loss {
-    loss_of(config.loss, config.label_smoothing)
+    match config.loss {
+        LossName::CrossEntropy => Loss::CrossEntropy { label_smoothing: config.label_smoothing },
+        LossName::Mse => Loss::Mse,
+    }
 }
 
-/// A loss by name.
-pub fn loss_of(name: LossName, label_smoothing: f64) -> Loss {
+/// A loss by flags.
+///
+/// # Errors
+/// Label smoothing out of range, or of a loss that has none.
+pub fn loss_of(name: LossName, label_smoothing: f64) -> Result<Loss> {
+    if !(0.0..1.0).contains(&label_smoothing) {
+        return Err(usage(format!("--label-smoothing {label_smoothing}: give a number in [0, 1)")));
+    }
     match name {
-        LossName::CrossEntropy => Loss::CrossEntropy { label_smoothing },
-        LossName::Mse => Loss::Mse,
+        LossName::CrossEntropy => Ok(Loss::CrossEntropy { label_smoothing }),
+        LossName::Mse if label_smoothing == 0.0 => Ok(Loss::Mse),
+        LossName::Mse => Err(usage("--label-smoothing has no effect on --loss mse; leave it out")),
     }
 }
 
@@ -177,7 +193,7 @@ pub fn steps_per_epoch(config: &TrainConfig, data: &Data) -> u64 {
 
 /// Optimizer steps of the whole run.
 pub fn total_steps(config: &TrainConfig, steps_per_epoch: u64) -> u64 {
-    config.steps.unwrap_or(config.epochs.saturating_mul(steps_per_epoch))
+    config.steps.unwrap_or(config.epochs.unwrap_or_default().saturating_mul(steps_per_epoch))
 }
 
 /// The optimizer of a run.
@@ -196,22 +212,26 @@ pub fn optimizer(config: &TrainConfig, model: &Model, steps_per_epoch: u64) -> R
         }
     };
     let warmup_steps = config.warmup.in_steps(steps_per_epoch);
-    let parts = config.micro_batch.map_or(1, |m| config.batch_size.div_ceil(m));
+    if warmup_steps > 0 && warmup_steps >= total {
+        return Err(usage(format!("--warmup {}: it takes {warmup_steps} steps, the run has {total}", *config.warmup)));
+    }
     let mut builder = Optimizer::builder(model.params())
         .rule(rule(config))
         .base(base(config))
         .lr(config.lr.unwrap_or(0.05))
         .lr_schedule(ScheduleConfig { warmup_steps, shape: shape(config.schedule, config.min_lr) })
         .rho_schedule(ScheduleConfig { warmup_steps: 0, shape: shape(config.rho_schedule, config.min_rho) })
-        .micro_batches(parts)
         .seed(config.seed);
+    if let Some(examples) = config.micro_batch {
+        builder = builder.micro_batch(examples);
+    }
     if let Some(norm) = config.clip {
         builder = builder.clip_norm(norm);
     }
     if let Some(decay) = config.ema {
         builder = builder.ema(decay);
     }
-    builder.build().map_err(|e| crate::exit::usage(format!("optimizer: {e}")))
+    builder.build().map_err(|e| usage(format!("optimizer: {e}")))
 }
 
 fn rule(config: &TrainConfig) -> RuleConfig {

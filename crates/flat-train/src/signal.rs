@@ -9,7 +9,7 @@ static RECEIVED: AtomicUsize = AtomicUsize::new(0);
 pub fn install() -> anyhow::Result<()> {
     ctrlc::set_handler(|| {
         if RECEIVED.fetch_add(1, Ordering::SeqCst) == 0 {
-            eprintln!("interrupted: saving a checkpoint, then stopping (once more aborts at once)");
+            eprintln!("interrupted: stopping (once more aborts at once)");
         } else {
             std::process::exit(130);
         }

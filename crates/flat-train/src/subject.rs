@@ -1,19 +1,16 @@
-//! What a checkpoint argument stands for: a run directory, one of its files, or a safetensors file from elsewhere.
+//! A trained model and the data to look at it with.
 
 use crate::args::{EvalArgs, SplitName};
-use crate::checkpoint::{self, Checkpoint};
-use crate::config::TrainConfig;
 use crate::exit::usage;
 use crate::setup;
-use anyhow::{Context, Result};
-use candle_core::{DType, Device, Tensor};
+use crate::weights::Weights;
+use anyhow::Result;
+use candle_core::DType;
 use flat_core::Streams;
 use flat_data::{DatasetKind, Loader};
-use flat_nn::{Loss, Model, ModelConfig};
-use std::collections::BTreeMap;
-use std::path::Path;
+use flat_nn::{Loss, Model};
 
-/// A model with weights, and the data to look at it with.
+/// A model with weights, data and loss. What the flags leave open is the run's where the weights are of one.
 pub struct Subject {
     /// The model.
     pub model: Model,
@@ -31,101 +28,53 @@ impl Subject {
     /// # Errors
     /// A missing or damaged file, a model that cannot be told, data that does not fit it.
     pub fn load(args: &EvalArgs) -> Result<Self> {
+        if args.limit == Some(0) {
+            return Err(usage("--limit 0: give at least 1"));
+        }
         let device = args.device.open()?;
-        let dtype = args.dtype.dtype();
-        let (weights, found, run) = read(&args.checkpoint, &device)?;
-        let dataset = match (args.dataset, &run) {
-            (Some(d), _) => d.0,
-            (None, Some(run)) => run.dataset.0,
-            (None, None) => return Err(usage("--dataset: a file by itself does not say its data set; name it")),
+        let weights = Weights::read(&args.checkpoint, &device)?;
+        let run = weights.run.as_ref();
+        let Some(dataset) = args.dataset.or(run.map(|r| r.dataset)) else {
+            return Err(usage("--dataset: a file by itself does not say its data set; name it"));
         };
-        let config = match (args.model, found) {
+        let config = match (args.model, &weights.model) {
             (Some(arch), _) => setup::model_config(
                 arch.0,
                 args.hidden.clone(),
                 args.activation.map(|a| a.0),
                 args.norm.map(|n| n.0),
-                dataset,
+                dataset.0,
             ),
-            (None, Some(config)) => config,
+            (None, Some(config)) if args.hidden.is_none() && args.activation.is_none() && args.norm.is_none() => {
+                config.clone()
+            }
+            (None, Some(_)) => {
+                return Err(usage("--hidden, --activation and --norm describe the --model; name it too"));
+            }
             (None, None) => {
                 return Err(usage(format!(
                     "{}: the file does not say which model it holds; add --model (and --hidden, --norm)",
-                    args.checkpoint.display()
+                    weights.file.display()
                 )));
             }
         };
-        let model = Model::new(&config, dtype, &device, &Streams::new(0))?;
-        let weights = weights
-            .into_iter()
-            .map(|(name, t)| Ok((name, if t.dtype().is_float() { t.to_dtype(dtype)? } else { t })))
-            .collect::<candle_core::Result<BTreeMap<_, _>>>()?;
-        model.set_state(&weights).with_context(|| format!("{} does not fit", args.checkpoint.display()))?;
-        let limit = args.limit.map(|n| n.max(1));
-        let split = setup::split(dataset, args.data_dir.as_deref(), args.split == SplitName::Train, limit)?;
-        let data = setup::plain_loader(split, dataset, args.batch_size as usize, dtype, &device)?;
-        let loss = setup::loss_of(args.loss, args.label_smoothing);
-        Ok(Self { model, data, loss, dataset })
-    }
-}
-
-type Weights = BTreeMap<String, Tensor>;
-
-/// Weights, the model they belong to where the file or run says it, and the run's configuration where there is one.
-fn read(path: &Path, device: &Device) -> Result<(Weights, Option<ModelConfig>, Option<TrainConfig>)> {
-    if path.is_dir() {
-        let config = TrainConfig::read(&path.join("config.toml"))
-            .with_context(|| format!("{} is no run directory", path.display()))?;
-        let model = path.join("model.safetensors");
-        let weights = if model.is_file() {
-            plain_file(&model, device)?.0
-        } else {
-            let (found, damaged) = checkpoint::newest(&path.join("checkpoints"), device)?;
-            match (found, damaged.into_iter().next()) {
-                (Some(found), _) => found.model,
-                (None, Some(e)) => return Err(e),
-                (None, None) => anyhow::bail!("{}: the run has written no weights yet", path.display()),
-            }
+        let dtype =
+            args.dtype.map(|f| f.dtype()).or(run.map(|r| r.dtype.dtype())).or(weights.dtype().filter(is_supported));
+        let model = Model::new(&config, dtype.unwrap_or(DType::F32), &device, &Streams::new(0))?;
+        weights.load_into(&model)?;
+        let data_dir =
+            args.data_dir.as_ref().or(run.filter(|r| r.dataset == dataset).and_then(|r| r.data_dir.as_ref()));
+        let split = setup::split(dataset.0, data_dir.map(|p| p.as_path()), args.split == SplitName::Train, args.limit)?;
+        let data =
+            setup::plain_loader(split, dataset.0, args.batch_size as usize, dtype.unwrap_or(DType::F32), &device)?;
+        let loss = match (args.loss, args.label_smoothing, run) {
+            (None, None, Some(run)) => setup::loss(run),
+            (name, smoothing, _) => setup::loss_of(name.unwrap_or_default(), smoothing.unwrap_or(0.0))?,
         };
-        return Ok((weights, Some(setup::model_config_of(&config)), Some(config)));
-    }
-    let run = [path.parent(), path.parent().and_then(Path::parent)]
-        .into_iter()
-        .flatten()
-        .map(|dir| dir.join("config.toml"))
-        .find(|file| file.is_file());
-    let run = run.and_then(|file| TrainConfig::read(&file).ok());
-    if let Ok(found) = Checkpoint::read(path, device) {
-        return Ok((found.model, run.as_ref().map(setup::model_config_of), run));
-    }
-    let (weights, config) = plain_file(path, device)?;
-    Ok((weights, config.or_else(|| run.as_ref().map(setup::model_config_of)), run))
-}
-
-fn plain_file(path: &Path, device: &Device) -> Result<(Weights, Option<ModelConfig>)> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let weights = candle_core::safetensors::load_buffer(&bytes, device)
-        .with_context(|| format!("{} is no readable safetensors file", path.display()))?;
-    // a file from elsewhere says nothing of its model
-    let config = flat_nn::read_config(path).ok();
-    Ok((weights.into_iter().collect(), config))
-}
-
-impl crate::args::Float {
-    /// The candle element type.
-    pub fn dtype(self) -> DType {
-        match self {
-            Self::F32 => DType::F32,
-            Self::F64 => DType::F64,
-        }
+        Ok(Self { model, data, loss, dataset: dataset.0 })
     }
 }
 
-impl std::fmt::Display for crate::args::Float {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::F32 => "f32",
-            Self::F64 => "f64",
-        })
-    }
+fn is_supported(dtype: &DType) -> bool {
+    matches!(dtype, DType::F32 | DType::F64)
 }

@@ -1,14 +1,14 @@
 //! The training loop: steps, evaluations, checkpoints and the journal, from any point of the run on.
 
-use crate::checkpoint::{self, Checkpoint, Progress};
+use crate::checkpoint::{self, Checkpoint, Epoch, Evaluation, Progress};
 use crate::config::TrainConfig;
-use crate::evaluate::{Score, evaluate};
+use crate::evaluate::evaluate;
 use crate::journal::{Journal, Record};
 use crate::objective::{BatchLoss, FullLoss, Tally};
 use crate::run_dir::RunDir;
 use crate::setup::{self, Data, Parts};
 use crate::signal;
-use crate::ui::Ui;
+use crate::ui::{Bar, Ui};
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use flat_nn::{Loss, Model};
@@ -23,6 +23,8 @@ pub struct Trainer<'a> {
     config: &'a TrainConfig,
     dir: &'a RunDir,
     ui: Ui,
+    bar: Option<Bar>,
+    shown: Instant,
     device: Device,
     data: Data,
     model: Model,
@@ -32,8 +34,7 @@ pub struct Trainer<'a> {
     tally: Tally,
     progress: Progress,
     saved: Option<u64>,
-    resumed_at: Instant,
-    epoch_seconds: f64,
+    sat_down: Instant,
     last: Option<StepReport>,
 }
 
@@ -47,48 +48,64 @@ pub enum Ended {
 }
 
 impl<'a> Trainer<'a> {
-    /// Sets the run up, from its newest checkpoint where there is one.
+    /// A new run.
     ///
     /// # Errors
-    /// A checkpoint of another model, a directory that cannot be written.
+    /// A directory that cannot be written.
     pub fn new(config: &'a TrainConfig, parts: Parts, dir: &'a RunDir, ui: Ui) -> Result<Self> {
-        let Parts { device, data, model, loss, mut optimizer } = parts;
-        let (found, damaged) = checkpoint::newest(&dir.checkpoints(), &device)?;
-        for e in damaged {
-            ui.say(format!("warning: {e:#}; trying the one before"));
+        if config.save_init {
+            parts.model.save(&dir.init(), &Default::default())?;
         }
-        let progress = match found {
-            Some(found) => {
-                model.set_state(&found.model).context("the checkpoint does not fit the model of config.toml")?;
-                optimizer
-                    .load_state(&found.optimizer)
-                    .context("the checkpoint does not fit the optimizer of config.toml")?;
-                ui.say(format!("resuming {} after step {}", dir.root().display(), found.progress.step));
-                found.progress
+        Self::at(Progress::default(), config, parts, dir, ui)
+    }
+
+    /// The run in `dir` from its newest good checkpoint on; from its beginning where it has written none.
+    ///
+    /// # Errors
+    /// Checkpoints none of which can be used; a directory that cannot be written.
+    pub fn resume(config: &'a TrainConfig, mut parts: Parts, dir: &'a RunDir, ui: Ui) -> Result<Self> {
+        let total = setup::total_steps(config, setup::steps_per_epoch(config, &parts.data));
+        let (model, optimizer) = (&parts.model, &mut parts.optimizer);
+        let accept = |found: &Checkpoint| {
+            if found.progress.step > total {
+                bail!("it was written after step {}, the run has {total}", found.progress.step);
             }
-            None => {
-                if config.save_init {
-                    model.save(&dir.init(), &Default::default())?;
-                }
-                Progress::default()
+            model.set_state(&found.model).context("other weights than config.toml says")?;
+            optimizer.load_state(&found.optimizer).context("another optimizer than config.toml says")?;
+            if optimizer.steps() != found.progress.step {
+                bail!("its optimizer is at step {}, its run at {}", optimizer.steps(), found.progress.step);
             }
+            Ok(())
         };
-        let journal = Journal::open(&dir.metrics(), progress.journal_bytes)?;
+        let found = checkpoint::newest(&dir.checkpoints(), &parts.device, accept, |w| {
+            ui.warn(format!("{w}; going on from the one before"));
+        })?;
+        let Some(found) = found else {
+            ui.say("no checkpoint was written yet: starting from the beginning");
+            return Self::new(config, parts, dir, ui);
+        };
+        ui.say(format!("resuming after step {} of {total}", found.progress.step));
+        Self::at(found.progress, config, parts, dir, ui)
+    }
+
+    fn at(progress: Progress, config: &'a TrainConfig, parts: Parts, dir: &'a RunDir, ui: Ui) -> Result<Self> {
+        let Parts { device, data, model, loss, optimizer } = parts;
         Ok(Self {
+            journal: Journal::open(&dir.metrics(), progress.journal_bytes)?,
+            saved: (progress.step > 0).then_some(progress.step),
             config,
             dir,
             ui,
+            bar: None,
+            shown: Instant::now(),
             device,
             data,
-            loss,
             model,
+            loss,
             optimizer,
-            journal,
             tally: Tally::default(),
-            saved: (progress.step > 0).then_some(progress.step),
             progress,
-            resumed_at: Instant::now(),
-            epoch_seconds: 0.0,
+            sat_down: Instant::now(),
             last: None,
         })
     }
@@ -96,26 +113,30 @@ impl<'a> Trainer<'a> {
     /// Trains to the end of the run or to a signal.
     ///
     /// # Errors
-    /// Too many non-finite steps in a row, a full disk, candle's errors. The last checkpoint stays good.
+    /// Too many non-finite steps in a row, a full disk, candle's errors. The last good checkpoint stays.
     pub fn run(&mut self) -> Result<Ended> {
-        let per_epoch = self.steps_per_epoch();
-        let total = self.total_steps();
-        let mut bar = self.ui.bar("training", total, "steps");
-        let mut shown = Instant::now();
+        let result = self.run_steps();
+        self.bar = None;
+        result
+    }
+
+    fn run_steps(&mut self) -> Result<Ended> {
+        let (per_epoch, total) = (self.steps_per_epoch(), self.total_steps());
         loop {
             let step = self.progress.step;
-            let last = step == total;
-            if (last || self.config.eval_every.due(step, per_epoch))
-                && self.progress.evaluated.is_none_or(|(s, _)| s != step)
-            {
-                drop(bar);
+            let last = step >= total;
+            let evaluated = self.progress.evaluated.is_some_and(|e| e.step == step);
+            if (last || self.config.eval_every.due(step, per_epoch)) && !evaluated {
+                self.bar = None;
                 if !self.evaluate_test()? {
                     self.save()?;
                     return Ok(Ended::Interrupted);
                 }
-                bar = self.ui.bar("training", total, "steps");
             }
-            if (last || self.config.checkpoint_every.due(step, per_epoch)) && self.saved != Some(step) {
+            // a diverging run must not push its last good checkpoint out
+            let diverging = self.last.as_ref().is_some_and(|r| r.skipped.is_some());
+            let due = self.config.checkpoint_every.due(step, per_epoch) && !diverging;
+            if (last || due) && self.saved != Some(step) {
                 self.save()?;
             }
             if last {
@@ -126,10 +147,6 @@ impl<'a> Trainer<'a> {
                 return Ok(Ended::Interrupted);
             }
             self.step()?;
-            if shown.elapsed() >= DISPLAY_INTERVAL || self.progress.step == total {
-                shown = Instant::now();
-                bar.update(self.progress.step, || self.status_line());
-            }
         }
     }
 
@@ -150,43 +167,47 @@ impl<'a> Trainer<'a> {
             (self.optimizer.step(&mut full)?, self.data.train.split().len())
         } else {
             let batch = self.data.train.batch(epoch, index)?;
-            let mut objective =
-                BatchLoss { model: &self.model, loss: self.loss, batch: &batch, tally: &mut self.tally };
+            let mut objective = BatchLoss::new(&self.model, self.loss, &batch, &mut self.tally);
             (self.optimizer.step(&mut objective)?, batch.len())
         };
+        let correct = self.tally.take()?;
         let seconds = begun.elapsed().as_secs_f64();
-        self.epoch_seconds += seconds;
-        self.progress.step += 1;
-        self.progress.evals += report.evals;
-        if let Some(why) = &report.skipped {
-            self.progress.skipped += 1;
-            for (var, before) in self.model.buffers().values().zip(&statistics) {
-                var.set(before)?;
+        let progress = &mut self.progress;
+        progress.step += 1;
+        progress.evals += report.evals;
+        progress.epoch.seconds += seconds;
+        match &report.skipped {
+            None => {
+                progress.epoch.loss_sum += report.loss * examples as f64;
+                progress.epoch.correct += correct;
+                progress.epoch.seen += examples as u64;
             }
-            self.ui.say(format!("warning: step {} skipped: {why}", self.progress.step));
-        } else {
-            self.progress.loss_sum += report.loss * examples as f64;
-            self.progress.seen += examples as u64;
+            Some(why) => {
+                progress.skipped += 1;
+                for (var, before) in self.model.buffers().values().zip(&statistics) {
+                    var.set(before)?;
+                }
+                let line = format!("warning: step {} skipped: {why}", progress.step);
+                self.say(line);
+            }
         }
-        self.progress.correct += self.tally.take()?;
         if self.config.log_steps {
+            let evals = self.progress.evals;
             self.journal.write(&Record {
                 kind: "step",
                 epoch: epoch + 1,
                 step: self.progress.step,
                 split: Some("train"),
-                loss: Some(report.loss).filter(|l| l.is_finite()),
-                lr: Some(report.lr),
-                rho: Some(report.rho).filter(|r| *r > 0.0),
-                grad_norm: Some(report.grad_norm).filter(|g| g.is_finite()),
-                evals: Some(self.progress.evals),
+                loss: finite(report.loss),
+                evals: Some(evals),
                 samples_per_s: Some(examples as f64 / seconds),
                 wall_s: Some(seconds),
                 skipped: report.skipped.clone(),
-                ..Record::default()
+                ..Record::of_step(&report)
             })?;
         }
         self.last = Some(report);
+        self.show();
         if self.progress.step.is_multiple_of(per_epoch) || self.progress.step == self.total_steps() {
             self.end_epoch(epoch)?;
         }
@@ -199,34 +220,21 @@ impl<'a> Trainer<'a> {
     }
 
     fn end_epoch(&mut self, epoch: u64) -> Result<()> {
-        let p = &self.progress;
-        let seen = p.seen.max(1) as f64;
-        let (loss, accuracy) = (p.loss_sum / seen, p.correct / seen);
-        let report = self.last.as_ref();
-        let wall_s = self.wall();
+        let sums = std::mem::take(&mut self.progress.epoch);
+        let (step, evals, wall_s) = (self.progress.step, self.progress.evals, self.wall());
         self.journal.write(&Record {
             kind: "epoch",
             epoch: epoch + 1,
-            step: p.step,
+            step,
             split: Some("train"),
-            loss: Some(loss),
-            accuracy: Some(accuracy),
-            lr: report.map(|r| r.lr),
-            rho: report.map(|r| r.rho).filter(|r| *r > 0.0),
-            grad_norm: report.map(|r| r.grad_norm).filter(|g| g.is_finite()),
-            evals: Some(p.evals),
-            samples_per_s: Some(seen / self.epoch_seconds.max(1e-9)),
+            loss: sums.loss().and_then(finite),
+            accuracy: sums.accuracy(),
+            evals: Some(evals),
+            samples_per_s: sums.samples_per_s(),
             wall_s: Some(wall_s),
-            ..Record::default()
+            ..self.last.as_ref().map(Record::of_step).unwrap_or_default()
         })?;
-        self.ui.say(format!(
-            "epoch {}  step {}  train loss {loss:.4}  train accuracy {accuracy:.4}  {:.0} images/s",
-            epoch + 1,
-            p.step,
-            seen / self.epoch_seconds.max(1e-9)
-        ));
-        (self.progress.loss_sum, self.progress.correct, self.progress.seen) = (0.0, 0.0, 0);
-        self.epoch_seconds = 0.0;
+        self.say(format!("epoch {}  step {step}  train {}", epoch + 1, describe(&sums)));
         Ok(())
     }
 
@@ -238,27 +246,28 @@ impl<'a> Trainer<'a> {
         };
         let step = self.progress.step;
         let epoch = step.div_ceil(self.steps_per_epoch());
-        self.progress.evaluated = Some((step, score));
+        let best = self.progress.evaluated.is_none() || score.accuracy > self.progress.best_accuracy;
+        self.progress.evaluated = Some(Evaluation { step, loss: score.loss, accuracy: score.accuracy });
         let wall_s = self.wall();
         self.journal.write(&Record {
             kind: "epoch",
             epoch,
             step,
             split: Some("test"),
-            loss: Some(score.loss),
+            loss: finite(score.loss),
             accuracy: Some(score.accuracy),
             evals: Some(self.progress.evals),
             wall_s: Some(wall_s),
             ..Record::default()
         })?;
-        self.ui.say(format!(
-            "epoch {epoch}  step {step}  test loss {:.4}  test accuracy {:.4}",
-            score.loss, score.accuracy
-        ));
-        if self.progress.best_accuracy.is_none_or(|best| score.accuracy > best) {
-            self.progress.best_accuracy = Some(score.accuracy);
-            let best = self.dir.checkpoints().join("best.safetensors");
-            self.with_final_weights(|t| Ok(t.model.save(&best, &Default::default())?))?;
+        self.say(format!("epoch {epoch}  step {step}  test  loss {:.4}  accuracy {:.4}", score.loss, score.accuracy));
+        if best {
+            self.progress.best_accuracy = score.accuracy;
+            let file = self.dir.checkpoints().join("best.safetensors");
+            // weights that are not finite cannot be loaded again: not worth a file
+            if score.loss.is_finite() {
+                self.with_final_weights(|t| Ok(t.model.save(&file, &Default::default())?))?;
+            }
         }
         Ok(true)
     }
@@ -278,9 +287,9 @@ impl<'a> Trainer<'a> {
     }
 
     fn save(&mut self) -> Result<()> {
-        self.progress.journal_bytes = self.journal.length()?;
+        self.progress.journal_bytes = self.journal.synced_length()?;
         self.progress.wall_s = self.wall();
-        self.resumed_at = Instant::now();
+        self.sat_down = Instant::now();
         let checkpoint = Checkpoint {
             model: self.model.state()?,
             optimizer: self.optimizer.state()?,
@@ -293,21 +302,26 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Seconds spent on the run so far, over all its sittings.
-    pub fn wall(&self) -> f64 {
-        self.progress.wall_s + self.resumed_at.elapsed().as_secs_f64()
+    fn show(&mut self) {
+        let (step, total) = (self.progress.step, self.total_steps());
+        let bar = self.bar.get_or_insert_with(|| self.ui.bar("training", step, total, "steps"));
+        if self.shown.elapsed() >= DISPLAY_INTERVAL {
+            self.shown = Instant::now();
+            let sums = &self.progress.epoch;
+            bar.update(step, || describe(sums));
+        }
     }
 
-    fn status_line(&self) -> String {
-        let per_epoch = self.steps_per_epoch();
-        let seen = self.progress.seen.max(1) as f64;
-        format!(
-            "epoch {} loss {:.4} accuracy {:.4} {:.0} images/s",
-            self.progress.step / per_epoch + 1,
-            self.progress.loss_sum / seen,
-            self.progress.correct / seen,
-            seen / self.epoch_seconds.max(1e-9)
-        )
+    fn say(&self, line: String) {
+        match &self.bar {
+            Some(bar) => bar.say(line),
+            None => self.ui.say(line),
+        }
+    }
+
+    /// Seconds spent on the run so far, over all its sittings.
+    pub fn wall(&self) -> f64 {
+        self.progress.wall_s + self.sat_down.elapsed().as_secs_f64()
     }
 
     /// Steps an epoch.
@@ -348,15 +362,17 @@ impl<'a> Trainer<'a> {
     pub fn journal(&mut self) -> &mut Journal {
         &mut self.journal
     }
+}
 
-    /// The last evaluation on the test set.
-    ///
-    /// # Errors
-    /// The run is not complete.
-    pub fn test_score(&self) -> Result<Score> {
-        match self.progress.evaluated {
-            Some((_, score)) => Ok(score),
-            None => bail!("the run was not evaluated"),
+fn describe(sums: &Epoch) -> String {
+    match (sums.loss(), sums.accuracy(), sums.samples_per_s()) {
+        (Some(loss), Some(accuracy), Some(speed)) => {
+            format!("loss {loss:.4}  accuracy {accuracy:.4}  {speed:.0} images/s")
         }
+        _ => "every step skipped".into(),
     }
+}
+
+fn finite(x: f64) -> Option<f64> {
+    Some(x).filter(|x| x.is_finite())
 }

@@ -31,24 +31,30 @@ impl Ui {
         }
     }
 
-    /// Prints a line of news.
+    /// Prints a line of news; while a bar is up, use [`Bar::say`].
     pub fn say(self, line: impl AsRef<str>) {
         if self != Self::Quiet {
             eprintln!("{}", line.as_ref());
         }
     }
 
-    /// Starts to show the progress of `length` units of work.
-    pub fn bar(self, what: &str, length: u64, unit: &str) -> Bar {
+    /// Prints a warning, also when quiet.
+    pub fn warn(self, line: impl AsRef<str>) {
+        eprintln!("warning: {}", line.as_ref());
+    }
+
+    /// Starts to show the progress of `length` units of work, `done` of which were done before.
+    pub fn bar(self, what: &str, done: u64, length: u64, unit: &str) -> Bar {
         let inner = (self == Self::Bars).then(|| {
             let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
-            // NO_COLOR: the template has no colours
-            let template =
-                format!("{{prefix}} {{bar:30}} {{pos}}/{{len}} {unit} [{{elapsed}}<{{eta}}, {{per_sec}}] {{msg}}");
+            // no colours, so that NO_COLOR has nothing to switch off
+            let template = format!("{{prefix}} {{bar:20}} {{pos}}/{{len}} {unit} [{{elapsed}}<{{eta}}] {{wide_msg}}");
             if let Ok(style) = ProgressStyle::with_template(&template) {
                 bar.set_style(style.progress_chars("=> "));
             }
             bar.set_prefix(what.to_string());
+            bar.set_position(done);
+            bar.reset_eta();
             bar
         });
         Bar {
@@ -56,9 +62,8 @@ impl Ui {
             inner,
             what: what.to_string(),
             unit: unit.to_string(),
-            done: 0,
+            begun: done,
             length,
-            message: String::new(),
             started: Instant::now(),
             last_line: Instant::now(),
         }
@@ -72,9 +77,8 @@ pub struct Bar {
     inner: Option<ProgressBar>,
     what: String,
     unit: String,
-    done: u64,
+    begun: u64,
     length: u64,
-    message: String,
     started: Instant,
     last_line: Instant,
 }
@@ -82,7 +86,6 @@ pub struct Bar {
 impl Bar {
     /// Sets what is done and the numbers shown beside it.
     pub fn update(&mut self, done: u64, message: impl FnOnce() -> String) {
-        self.done = done;
         match &self.inner {
             Some(bar) => {
                 bar.set_position(done);
@@ -90,17 +93,21 @@ impl Bar {
             }
             None if self.ui == Ui::Lines && self.last_line.elapsed() >= LINE_INTERVAL => {
                 self.last_line = Instant::now();
-                self.message = message();
-                eprintln!("{}", self.line());
+                let pace = self.started.elapsed().as_secs_f64() / done.saturating_sub(self.begun).max(1) as f64;
+                let left = pace * self.length.saturating_sub(done) as f64;
+                let (what, length, unit) = (&self.what, self.length, &self.unit);
+                eprintln!("{what} {done}/{length} {unit}, about {left:.0} s left  {}", message());
             }
             None => {}
         }
     }
 
-    fn line(&self) -> String {
-        let elapsed = self.started.elapsed().as_secs_f64();
-        let left = elapsed / self.done.max(1) as f64 * self.length.saturating_sub(self.done) as f64;
-        format!("{} {}/{} {}, about {:.0} s left  {}", self.what, self.done, self.length, self.unit, left, self.message)
+    /// Prints a line of news above the bar.
+    pub fn say(&self, line: impl AsRef<str>) {
+        match &self.inner {
+            Some(bar) => bar.println(line),
+            None => self.ui.say(line),
+        }
     }
 }
 

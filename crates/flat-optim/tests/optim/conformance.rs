@@ -131,6 +131,23 @@ fn micro_batches_give_the_gradient_of_the_batch() -> Result<()> {
 }
 
 #[test]
+fn micro_batch_holds_at_most_its_examples_whatever_the_size_of_the_batch() -> Result<()> {
+    for (rows, parts) in [(20, 3), (8, 1), (9, 2)] {
+        let mut p = logistic(rows)?;
+        let mut o = Optimizer::builder(&p.params).micro_batch(8).build()?;
+        let queries = std::cell::Cell::new(0);
+        let inner = &mut p.objective;
+        let mut counted = flat_optim::WithRows::new(rows, |q: flat_optim::Query| {
+            queries.set(queries.get() + 1);
+            inner.loss(q).map_err(candle_core::Error::wrap)
+        });
+        o.step(&mut counted)?;
+        assert_eq!(queries.get(), parts, "{rows} rows");
+    }
+    Ok(())
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run_and_another_seed_another() -> Result<()> {
     for kind in [RuleKind::Rsp, RuleKind::Sap, RuleKind::Nso] {
         let run = |seed| {

@@ -100,6 +100,7 @@ fn options_out_of_range_are_refused_by_name() -> Result<()> {
     assert!(text(builder().clip_norm(-1.0)).starts_with("clip_norm = -1"));
     assert!(text(builder().ema(1.0)).starts_with("ema_decay = 1"));
     assert!(text(builder().micro_batches(0)).starts_with("micro_batches = 0"));
+    assert!(text(builder().micro_batch(0)).starts_with("micro_batch = 0"));
     assert!(text(builder().rho_follows_lr(-0.1)).starts_with("rho_min = -0.1"));
     let sgd = |momentum, nesterov| flat_optim::SgdConfig { momentum, nesterov, ..Default::default() };
     assert!(text(builder().base(flat_optim::BaseConfig::Sgd(sgd(1.0, false)))).starts_with("momentum = 1"));

@@ -25,7 +25,8 @@ fn fetch(kind: DatasetKind, dir: Option<&Path>, ui: Ui, as_json: bool) -> Result
         let (_, bar) = match &mut *bar {
             Some((file, bar)) if *file == transfer.file => (&*file, bar),
             slot => {
-                let (file, bar) = slot.insert((transfer.file.clone(), ui.bar(&transfer.file, transfer.total, "bytes")));
+                let (file, bar) =
+                    slot.insert((transfer.file.clone(), ui.bar(&transfer.file, 0, transfer.total, "bytes")));
                 (&*file, bar)
             }
         };

@@ -4,17 +4,18 @@ use super::print;
 use crate::args::TrainArgs;
 use crate::checkpoint;
 use crate::config::TrainConfig;
-use crate::device::device_name;
-use crate::evaluate::evaluate;
+use crate::device::DeviceChoice;
+use crate::evaluate::{Score, evaluate};
 use crate::exit::{Outcome, usage};
 use crate::flatness::{self, Settings};
 use crate::journal::Record;
 use crate::run_dir::{RunDir, write_whole};
 use crate::setup::Parts;
 use crate::summary::Summary;
+use crate::text::Text;
 use crate::trainer::{Ended, Trainer};
 use crate::ui::Ui;
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use std::path::Path;
 
 /// Trains, or continues a run, to its summary.
@@ -27,8 +28,11 @@ pub(super) fn run(args: &TrainArgs, ui: Ui, json: bool) -> Result<Outcome> {
             (config, parts, dir)
         }
         None => {
-            let config = TrainConfig::resolve(args)?;
+            let mut config = TrainConfig::resolve(args)?;
             let parts = Parts::new(&config, true)?;
+            // where the run computes and reads is part of it: it must not change when it is resumed elsewhere
+            config.device = Text(DeviceChoice::of(&parts.device));
+            config.data_dir = Some(std::path::absolute(&parts.data.dir)?);
             let dir = start(args, &config)?;
             (config, parts, dir)
         }
@@ -45,7 +49,10 @@ pub(super) fn run(args: &TrainArgs, ui: Ui, json: bool) -> Result<Outcome> {
         config.seed,
         dir.root().display()
     ));
-    let mut trainer = Trainer::new(&config, parts, &dir, ui)?;
+    let mut trainer = match args.resume {
+        Some(_) => Trainer::resume(&config, parts, &dir, ui)?,
+        None => Trainer::new(&config, parts, &dir, ui)?,
+    };
     if trainer.run()? == Ended::Interrupted {
         return interrupted(&dir, ui);
     }
@@ -88,23 +95,51 @@ fn interrupted(dir: &RunDir, ui: Ui) -> Result<Outcome> {
     Ok(Outcome::Interrupted)
 }
 
-/// Saves the final weights, evaluates them, measures their flatness and writes the summary; `None` where a signal
+/// Saves the final weights, scores them, writes the summary, and measures their flatness; `None` where a signal
 /// interrupted it.
 fn finish(trainer: &mut Trainer<'_>, config: &TrainConfig, dir: &RunDir, ui: Ui) -> Result<Option<Summary>> {
-    let test = trainer.test_score()?;
-    let settings = Settings::of_run(config);
-    let measured = trainer.with_final_weights(|t| {
+    let scored = trainer.with_final_weights(|t| {
         t.model().save(&dir.model(), &Default::default())?;
-        let Some(train) = evaluate(t.model(), t.loss(), &t.data().train_plain, "scoring the training set", ui)? else {
-            return Ok(None);
-        };
-        let Some(settings) = settings else { return Ok(Some((train, None))) };
-        let trace = flatness::trace(t.model(), t.loss(), &t.data().flatness, &settings, ui)?;
-        Ok(trace.map(|trace| (train, Some(trace))))
+        evaluate(t.model(), t.loss(), &t.data().train_plain, "scoring the training set", ui)
     })?;
-    let Some((train, trace)) = measured else { return Ok(None) };
-    let progress = trainer.progress().clone();
-    let summary = Summary {
+    let Some(train) = scored else { return Ok(None) };
+    let mut summary = summarise(trainer, config, dir, train)?;
+    write_summary(&summary, dir)?;
+    if !summary.test_loss.is_finite() || !summary.train_loss.is_finite() {
+        bail!(
+            "the run diverged: its final loss is not finite; lower --lr or --rho, or use --clip (see {})",
+            dir.summary().display()
+        );
+    }
+    let Some(settings) = Settings::of_run(config) else { return Ok(Some(summary)) };
+    let trace = trainer
+        .with_final_weights(|t| flatness::trace(t.model(), t.loss(), &t.data().flatness, &settings, ui))
+        .with_context(|| {
+            format!("the Hessian trace could not be measured; the rest is in {}", dir.summary().display())
+        })?;
+    let Some(trace) = trace else { return Ok(None) };
+    summary.wall_s = trainer.wall();
+    let epoch = summary.steps.div_ceil(trainer.steps_per_epoch());
+    trainer.journal().write(&Record {
+        kind: "flatness",
+        epoch,
+        step: summary.steps,
+        split: Some("train"),
+        loss: Some(trace.loss),
+        accuracy: Some(trace.accuracy),
+        wall_s: Some(summary.wall_s),
+        trace: Some(serde_json::to_value(&trace)?),
+        ..Record::default()
+    })?;
+    summary.trace = Some(trace);
+    write_summary(&summary, dir)?;
+    Ok(Some(summary))
+}
+
+fn summarise(trainer: &Trainer<'_>, config: &TrainConfig, dir: &RunDir, train: Score) -> Result<Summary> {
+    let progress = trainer.progress();
+    let test = progress.evaluated.context("the run was not evaluated")?;
+    Ok(Summary {
         dataset: config.dataset.to_string(),
         model: config.model.to_string(),
         dim: trainer.model().params().layout().len(),
@@ -114,32 +149,20 @@ fn finish(trainer: &mut Trainer<'_>, config: &TrainConfig, dir: &RunDir, ui: Ui)
         test_loss: test.loss,
         train_accuracy: train.accuracy,
         train_loss: train.loss,
-        best_test_accuracy: progress.best_accuracy.unwrap_or(test.accuracy),
+        best_test_accuracy: progress.best_accuracy,
         steps: progress.step,
         evals: progress.evals,
         skipped_steps: progress.skipped,
         wall_s: trainer.wall(),
-        trace,
+        trace: None,
         seed: config.seed,
         dtype: config.dtype.to_string(),
-        device: device_name(trainer.device()).to_string(),
+        device: DeviceChoice::of(trainer.device()).to_string(),
         version: env!("CARGO_PKG_VERSION").to_string(),
         out: dir.root().display().to_string(),
-    };
-    if let Some(trace) = &summary.trace {
-        let record = Record {
-            kind: "flatness",
-            epoch: progress.step.div_ceil(trainer.steps_per_epoch()),
-            step: progress.step,
-            split: Some("train"),
-            loss: Some(trace.loss),
-            accuracy: Some(trace.accuracy),
-            wall_s: Some(summary.wall_s),
-            trace: Some(serde_json::to_value(trace)?),
-            ..Record::default()
-        };
-        trainer.journal().write(&record)?;
-    }
-    write_whole(&dir.summary(), serde_json::to_string_pretty(&summary)?.as_bytes())?;
-    Ok(Some(summary))
+    })
+}
+
+fn write_summary(summary: &Summary, dir: &RunDir) -> Result<()> {
+    write_whole(&dir.summary(), serde_json::to_string_pretty(summary)?.as_bytes())
 }

@@ -8,7 +8,8 @@ fn lenet_reaches_99_percent_within_three_epochs_and_one_seed_gives_one_result() 
     let room = Room::new();
     let run = |optimizer: &str, name: &str| {
         let out = room.path(name);
-        let summary = json(&format!("train --optimizer {optimizer} --epochs 3 --trace-probes 0 --out {}", out.display()));
+        let summary =
+            json(&format!("train --optimizer {optimizer} --epochs 3 --trace-probes 0 --out {}", out.display()));
         let accuracy = summary["test_accuracy"].as_f64().expect("an accuracy");
         println!("{optimizer}: {accuracy}");
         assert!(accuracy >= 0.99, "{optimizer}: {accuracy}");

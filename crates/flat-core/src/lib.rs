@@ -23,11 +23,13 @@ mod error;
 mod kernel;
 mod layout;
 mod params;
+mod restore;
 mod rng;
 mod vector;
 
 pub use error::{Error, Result};
 pub use layout::{Entry, Layout, Space};
 pub use params::{Params, is_buffer};
+pub use restore::Restore;
 pub use rng::{Purpose, Stream, Streams};
 pub use vector::ParamVec;

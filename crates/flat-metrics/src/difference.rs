@@ -2,10 +2,9 @@
 
 use crate::gradient::batch_gradient;
 use crate::operator::tick;
-use crate::restore::Restore;
 use crate::{Error, LinearOperator, Objective, Origin, Result, Watch, check_determinism};
 use candle_core::DType;
-use flat_core::{ParamVec, Space};
+use flat_core::{ParamVec, Restore, Space};
 
 /// Which gradients a difference combines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -107,19 +106,20 @@ impl<O: Objective + ?Sized> LinearOperator for DifferenceHessian<'_, O> {
             self.matvecs += 1;
             return Ok(out);
         }
-        let here = Restore::new(params)?;
-        let rms = here.theta().norm()? / (v.layout().len() as f64).sqrt();
+        let theta = params.read()?;
+        let there = Restore::replace(params, &theta, &theta)?;
+        let rms = theta.norm()? / (v.layout().len() as f64).sqrt();
         let scale = self.step * rms.max(1e-3) / largest;
         let (points, batches) = (self.stencil.points(), self.objective.batches());
         for (k, (multiple, coefficient)) in points.iter().enumerate() {
-            here.displace(multiple * scale, v)?;
+            there.set(&theta.plus(multiple * scale, v)?)?;
             for i in 0..batches {
                 tick(watch, k * batches + i, points.len() * batches)?;
                 let (_, grad) = batch_gradient(self.objective, i)?;
                 out.add_scaled(self.objective.weight(i) * coefficient / scale, &grad)?;
             }
         }
-        here.finish()?;
+        there.finish()?;
         self.matvecs += 1;
         Ok(out)
     }

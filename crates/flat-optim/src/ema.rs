@@ -1,9 +1,8 @@
 //! Exponential moving average of the weights.
 
 use crate::error::below_one;
-use crate::restore::Restore;
 use crate::{Result, StateVisitor, Stateful};
-use flat_core::{ParamVec, Params, Space};
+use flat_core::{ParamVec, Params, Restore, Space};
 
 /// Averages theta over the steps: `average <- decay average + (1 - decay) theta`, starting from the first theta that it
 /// is given.
@@ -60,9 +59,9 @@ impl Ema {
     ) -> std::result::Result<T, E> {
         let Some(average) = self.average() else { return evaluate() };
         let theta = params.read().map_err(crate::Error::from)?;
-        let guard = Restore::replace(params, &theta, average)?;
+        let guard = Restore::replace(params, &theta, average).map_err(crate::Error::from)?;
         let out = evaluate()?;
-        guard.finish()?;
+        guard.finish().map_err(crate::Error::from)?;
         Ok(out)
     }
 }

@@ -89,7 +89,6 @@ mod groups;
 mod objective;
 mod optimizer;
 mod oracle;
-mod restore;
 mod rule;
 mod schedule;
 mod state;

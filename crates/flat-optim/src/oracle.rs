@@ -1,9 +1,8 @@
 //! The only code that touches the model: evaluates loss and gradient at theta and near it.
 
-use crate::restore::Restore;
 use crate::{Error, Estimate, Objective, Query, Result, Rows, Sample};
 use candle_core::DType;
-use flat_core::{ParamVec, Params, Space};
+use flat_core::{ParamVec, Params, Restore, Space};
 
 /// Gives a gradient rule losses and gradients at theta and at points near it.
 ///

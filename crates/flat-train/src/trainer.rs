@@ -11,6 +11,7 @@ use crate::signal;
 use crate::ui::{Bar, Ui};
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
+use flat_core::Restore;
 use flat_nn::{Loss, Model};
 use flat_optim::{Optimizer, StepReport};
 use std::time::{Duration, Instant};
@@ -280,10 +281,10 @@ impl<'a> Trainer<'a> {
         let Some(average) = self.optimizer.ema().and_then(|ema| ema.average()) else { return f(self) };
         let (params, average) = (self.model.params().clone(), average.duplicate()?);
         let raw = params.read()?;
-        params.write(&average)?;
-        let result = f(self);
-        params.write(&raw)?;
-        result
+        let guard = Restore::replace(&params, &raw, &average)?;
+        let result = f(self)?;
+        guard.finish()?;
+        Ok(result)
     }
 
     fn save(&mut self) -> Result<()> {

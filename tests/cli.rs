@@ -112,6 +112,23 @@ fn the_three_hessian_vector_products_give_one_trace() {
 }
 
 #[test]
+fn eigenvalues_come_with_residuals_and_their_sum_stays_below_the_trace() {
+    let words = "metrics eig --checkpoint models/flat.safetensors --dataset mnist --split train --limit 500 --top 3 --bottom 1 --dtype f64";
+    let report = json(words);
+    let pairs = report["eigenvalues"].as_array().expect("an array");
+    let values: Vec<f64> = pairs.iter().map(|p| p["value"].as_f64().expect("a number")).collect();
+    assert_eq!(values.len(), 4);
+    assert!(values.windows(2).all(|w| w[0] >= w[1]), "{values:?}");
+    assert!(pairs.iter().all(|p| p["residual"].as_f64().expect("a number") <= 1e-6 * values[0]), "{report}");
+    assert_eq!(report["converged"], true);
+    let double = json(&format!("{words} --hvp double"));
+    let again = double["eigenvalues"][0]["value"].as_f64().expect("a number");
+    assert!((again - values[0]).abs() <= 1e-9 * values[0], "{again} {values:?}");
+    let text = fails("metrics eig --checkpoint models/flat.safetensors --dataset mnist --limit 64 --rel-tol -1", 2);
+    assert!(text.contains("--rel-tol"), "{text}");
+}
+
+#[test]
 fn without_json_the_result_is_text_and_progress_goes_to_stderr() {
     let room = Room::new();
     let out = run(&format!("{SMALL} --epochs 1 --out {}", room.path("run").display()));

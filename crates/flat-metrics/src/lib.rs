@@ -7,7 +7,7 @@
 //!   [`DoubleBackwardHessian`] (exact, needs the loss alone), [`DifferenceHessian`] (approximate, to check the others
 //!   by), [`Dense`] (explicit);
 //! - an estimator is a function of any operator: [`Hutchinson`] for the trace of the whole and of every layer,
-//!   [`exact_trace`] for small models.
+//!   [`Lanczos`] for the largest and smallest eigenvalues, [`exact_trace`] for small models.
 //!
 //! | operator | cost of a product, in gradients of the data set | needs |
 //! |---|---|---|
@@ -49,6 +49,7 @@ mod eigen;
 mod error;
 mod estimate;
 mod gradient;
+mod krylov;
 mod model;
 mod objective;
 mod operator;
@@ -56,6 +57,7 @@ mod probe;
 mod tangent;
 mod tape;
 mod trace;
+mod tridiagonal;
 
 pub use closure::ClosureObjective;
 pub use config::TraceConfig;

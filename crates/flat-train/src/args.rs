@@ -393,14 +393,54 @@ pub enum Measure {
     /// Trace of the Hessian of the loss by Hutchinson's estimator, with a confidence interval.
     #[command(allow_negative_numbers = true)]
     Trace(TraceArgs),
+    /// Largest and smallest eigenvalues of the Hessian by Lanczos' method, with their residuals.
+    #[command(allow_negative_numbers = true)]
+    Eig(EigArgs),
+}
+
+/// What every measure of the Hessian takes.
+#[derive(Debug, Args)]
+pub struct HessianArgs {
+    /// The checkpoint and the data.
+    #[command(flatten)]
+    pub on: EvalArgs,
+    /// Seed of the random vectors.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// BatchNorm: eval uses the running statistics, batch those of each batch of --batch-size images.
+    #[arg(long, value_name = "MODE", default_value = "eval")]
+    pub bn_mode: BnModeName,
+    /// Hessian-vector products: exact (reverse over forward), double (double backward) or difference (of gradients).
+    #[arg(long, value_name = "HOW", default_value = "exact")]
+    pub hvp: HvpName,
+}
+
+/// Flags of `metrics eig`.
+#[derive(Debug, Args)]
+pub struct EigArgs {
+    /// The checkpoint, the data and the products.
+    #[command(flatten)]
+    pub hessian: HessianArgs,
+    /// Largest eigenvalues.
+    #[arg(long, value_name = "K", default_value_t = 5)]
+    pub top: usize,
+    /// Smallest eigenvalues.
+    #[arg(long, value_name = "K", default_value_t = 1)]
+    pub bottom: usize,
+    /// Hessian-vector products at most.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_matvecs: u64,
+    /// Stop when every residual is at most this fraction of the largest eigenvalue [default: 1e-4 in f32, 1e-6 in f64].
+    #[arg(long, value_name = "X")]
+    pub rel_tol: Option<f64>,
 }
 
 /// Flags of `metrics trace`.
 #[derive(Debug, Args)]
 pub struct TraceArgs {
-    /// The checkpoint and the data.
+    /// The checkpoint, the data and the products.
     #[command(flatten)]
-    pub on: EvalArgs,
+    pub hessian: HessianArgs,
     /// Probes at most.
     #[arg(long, value_name = "K", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..))]
     pub probes: u64,
@@ -410,15 +450,6 @@ pub struct TraceArgs {
     /// Probes at least, with --rel-tol [default: 8, or --probes where that is less].
     #[arg(long, value_name = "K", requires = "rel_tol", value_parser = clap::value_parser!(u64).range(2..))]
     pub min_probes: Option<u64>,
-    /// Seed of the probes.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub seed: u64,
-    /// BatchNorm: eval uses the running statistics, batch those of each batch of --batch-size images.
-    #[arg(long, value_name = "MODE", default_value = "eval")]
-    pub bn_mode: BnModeName,
-    /// Hessian-vector products: exact (reverse over forward), double (double backward) or difference (of gradients).
-    #[arg(long, value_name = "HOW", default_value = "exact")]
-    pub hvp: HvpName,
 }
 
 /// Which statistics BatchNorm uses while a metric is measured.

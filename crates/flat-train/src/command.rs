@@ -17,10 +17,13 @@ pub fn run(cli: Cli) -> ExitCode {
         // SAFETY: the only thread so far is this one; every thread pool of the process reads the variable later.
         unsafe { std::env::set_var("RAYON_NUM_THREADS", threads.to_string()) };
     }
-    let needs_tape =
-        matches!(&cli.command, Command::Metrics { measure: Measure::Trace(args) } if args.hvp == HvpName::Double);
+    let double = match &cli.command {
+        Command::Metrics { measure: Measure::Trace(args) } => args.hessian.hvp == HvpName::Double,
+        Command::Metrics { measure: Measure::Eig(args) } => args.hessian.hvp == HvpName::Double,
+        _ => false,
+    };
     // while this is the only thread
-    if needs_tape && let Err(e) = flat_metrics::TapeThread::start() {
+    if double && let Err(e) = flat_metrics::TapeThread::start() {
         return exit::status(Err(e.into()));
     }
     let (ui, json) = (Ui::detect(cli.quiet), cli.json);
@@ -28,6 +31,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Train(args) => train::run(&args, ui, json),
         Command::Eval(args) => eval::run(&args, ui, json),
         Command::Metrics { measure: Measure::Trace(args) } => metrics::trace(&args, ui, json),
+        Command::Metrics { measure: Measure::Eig(args) } => metrics::eig(&args, ui, json),
         Command::Data { action } => data::run(action, ui, json),
     }))
 }

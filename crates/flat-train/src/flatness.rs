@@ -3,6 +3,7 @@
 use crate::args::{BnModeName, HvpName, TraceArgs};
 use crate::config::TrainConfig;
 use crate::evaluate::evaluate;
+use crate::exit::usage;
 use crate::signal;
 use crate::ui::Ui;
 use anyhow::Result;
@@ -17,17 +18,67 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-/// How to measure.
+/// Which Hessian.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Which {
+    /// BatchNorm statistics.
+    pub bn_mode: BnModeName,
+    /// Hessian-vector products.
+    pub hvp: HvpName,
+}
+
+impl Which {
+    fn words(self) -> (&'static str, &'static str) {
+        let bn_mode = match self.bn_mode {
+            BnModeName::Eval => "eval",
+            BnModeName::Batch => "batch",
+        };
+        let hvp = match self.hvp {
+            HvpName::Exact => "exact",
+            HvpName::Double => "double",
+            HvpName::Difference => "difference",
+        };
+        (bn_mode, hvp)
+    }
+
+    /// Runs a measure on the Hessian of the mean loss over the data.
+    ///
+    /// # Errors
+    /// A loss that is not deterministic; those of `measure`.
+    pub fn hessian<T>(
+        self,
+        model: &Model,
+        loss: Loss,
+        data: &Loader,
+        measure: impl FnOnce(&mut dyn LinearOperator) -> flat_metrics::Result<T>,
+    ) -> flat_metrics::Result<T> {
+        let mode = match self.bn_mode {
+            BnModeName::Eval => Mode::Eval,
+            BnModeName::Batch => Mode::BatchStats,
+        };
+        let (size, total) = (data.options().batch_size, data.split().len());
+        let sizes = (0..data.batches_per_epoch()).map(|i| size.min(total - i * size)).collect();
+        let objective = ModelObjective::streamed(model, loss, mode, sizes, |i| {
+            let batch = data.batch(0, i).map_err(|e| flat_metrics::Error::BadObjective(e.to_string()))?;
+            Ok((batch.images, batch.labels))
+        })?;
+        match self.hvp {
+            HvpName::Exact => measure(&mut TangentHessian::new(&objective)?),
+            HvpName::Double => measure(&mut DoubleBackwardHessian::new(&objective)?),
+            HvpName::Difference => measure(&mut DifferenceHessian::new(&objective)?),
+        }
+    }
+}
+
+/// How to measure the trace.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Probes and stopping.
     pub probes: TraceConfig,
     /// Seed of the probes.
     pub seed: u64,
-    /// BatchNorm statistics.
-    pub bn_mode: BnModeName,
-    /// Hessian-vector products.
-    pub hvp: HvpName,
+    /// Which Hessian.
+    pub which: Which,
 }
 
 impl Settings {
@@ -36,8 +87,7 @@ impl Settings {
         (config.trace_probes > 0).then(|| Self {
             probes: TraceConfig::fixed(config.trace_probes),
             seed: config.seed,
-            bn_mode: BnModeName::Eval,
-            hvp: HvpName::Exact,
+            which: Which { bn_mode: BnModeName::Eval, hvp: HvpName::Exact },
         })
     }
 
@@ -53,12 +103,24 @@ impl Settings {
                 TraceConfig { min_probes, ..TraceConfig::to_tolerance(tol, args.probes) }
             }
         };
-        let flags = |e: flat_metrics::Error| {
-            let text = e.to_string().replace("max_probes", "--probes");
-            crate::exit::usage(text.replace("min_probes", "--min-probes").replace("rel_tol", "--rel-tol"))
-        };
         let probes = probes.validated().map_err(flags)?;
-        Ok(Self { probes, seed: args.seed, bn_mode: args.bn_mode, hvp: args.hvp })
+        let hessian = &args.hessian;
+        Ok(Self { probes, seed: hessian.seed, which: Which { bn_mode: hessian.bn_mode, hvp: hessian.hvp } })
+    }
+}
+
+/// A library's complaint about its settings in the words of the flags.
+pub fn flags(error: flat_metrics::Error) -> anyhow::Error {
+    let text = error.to_string();
+    let named = ["max_probes", "min_probes", "rel_tol", "max_matvecs", "top", "bottom"]
+        .into_iter()
+        .find(|field| text.contains(field));
+    match named {
+        None => error.into(),
+        Some(_) => {
+            let text = text.replace("max_probes", "--probes").replace("min_probes", "--min-probes");
+            usage(text.replace("rel_tol", "--rel-tol").replace("max_matvecs", "--max-matvecs"))
+        }
     }
 }
 
@@ -138,33 +200,17 @@ impl TraceSummary {
 /// A loss that is not deterministic or not finite; candle's.
 pub fn trace(model: &Model, loss: Loss, data: &Loader, settings: &Settings, ui: Ui) -> Result<Option<TraceSummary>> {
     let Some(score) = evaluate(model, loss, data, "scoring", ui)? else { return Ok(None) };
-    let mode = match settings.bn_mode {
-        BnModeName::Eval => Mode::Eval,
-        BnModeName::Batch => Mode::BatchStats,
-    };
-    let (size, total) = (data.options().batch_size, data.split().len());
-    let sizes = (0..data.batches_per_epoch()).map(|i| size.min(total - i * size)).collect();
-    let objective = ModelObjective::streamed(model, loss, mode, sizes, |i| {
-        let batch = data.batch(0, i).map_err(|e| flat_metrics::Error::BadObjective(e.to_string()))?;
-        Ok((batch.images, batch.labels))
-    })?;
-    let mut operator: Box<dyn LinearOperator + '_> = match settings.hvp {
-        HvpName::Exact => Box::new(TangentHessian::new(&objective)?),
-        HvpName::Double => Box::new(DoubleBackwardHessian::new(&objective)?),
-        HvpName::Difference => Box::new(DifferenceHessian::new(&objective)?),
-    };
     let mut bar = ui.bar("Hessian trace", 0, settings.probes.max_probes, "probes");
-    let report = Hutchinson::new(settings.probes.clone())?.run_watched(
-        operator.as_mut(),
-        &Streams::new(settings.seed),
-        &mut |p| {
+    let estimator = Hutchinson::new(settings.probes.clone())?;
+    let report = settings.which.hessian(model, loss, data, |operator| {
+        estimator.run_watched(operator, &Streams::new(settings.seed), &mut |p| {
             bar.update(p.probes, || match (p.value, p.std_error) {
                 (Some(v), Some(e)) => format!("{v:.4} +- {e:.4}"),
                 _ => String::new(),
             });
             if signal::stop_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        },
-    );
+        })
+    });
     if signal::stop_requested() {
         return Ok(None);
     }
@@ -182,15 +228,8 @@ pub fn trace(model: &Model, loss: Loss, data: &Loader, settings: &Settings, ui: 
             Loss::CrossEntropy { label_smoothing } => format!("cross-entropy, label smoothing {label_smoothing}"),
             Loss::Mse => "mse".into(),
         },
-        bn_mode: match settings.bn_mode {
-            BnModeName::Eval => "eval",
-            BnModeName::Batch => "batch",
-        },
-        hvp: match settings.hvp {
-            HvpName::Exact => "exact",
-            HvpName::Double => "double",
-            HvpName::Difference => "difference",
-        },
+        bn_mode: settings.which.words().0,
+        hvp: settings.which.words().1,
         dtype: if model.params().space().dtype == candle_core::DType::F64 { "f64" } else { "f32" },
         seed: settings.seed,
         examples: score.examples,

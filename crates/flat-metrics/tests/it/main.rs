@@ -3,6 +3,7 @@
 mod hyperdual;
 mod mlp;
 
+mod eigen;
 mod hessian;
 mod models;
 mod probe;

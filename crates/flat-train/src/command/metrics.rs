@@ -1,19 +1,72 @@
 //! `flat-train metrics`.
 
 use super::print;
-use crate::args::TraceArgs;
+use crate::args::{EigArgs, TraceArgs};
 use crate::exit::Outcome;
-use crate::flatness::{self, Settings};
+use crate::flatness::{self, Settings, Which, flags};
+use crate::signal;
 use crate::subject::Subject;
 use crate::ui::Ui;
 use anyhow::Result;
+use candle_core::DType;
+use flat_core::Streams;
+use flat_metrics::{EigenReport, Lanczos, LanczosConfig};
+use serde_json::json;
+use std::ops::ControlFlow;
 
 /// Measures and prints the Hessian trace.
 pub(super) fn trace(args: &TraceArgs, ui: Ui, json: bool) -> Result<Outcome> {
     let settings = Settings::of_args(args)?;
-    let subject = Subject::load(&args.on)?;
+    let subject = Subject::load(&args.hessian.on)?;
     match flatness::trace(&subject.model, subject.loss, &subject.data, &settings, ui)? {
         None => Ok(Outcome::Interrupted),
         Some(summary) => print(json, &summary, || summary.table()),
     }
+}
+
+/// Computes and prints the Hessian's extreme eigenvalues.
+pub(super) fn eig(args: &EigArgs, ui: Ui, as_json: bool) -> Result<Outcome> {
+    let subject = Subject::load(&args.hessian.on)?;
+    let double = subject.model.params().space().dtype == DType::F64;
+    let rel_tol = args.rel_tol.unwrap_or(if double { 1e-6 } else { 1e-4 });
+    let config = LanczosConfig { top: args.top, bottom: args.bottom, max_matvecs: args.max_matvecs, rel_tol };
+    let lanczos = Lanczos::new(config).map_err(flags)?;
+    let which = Which { bn_mode: args.hessian.bn_mode, hvp: args.hessian.hvp };
+    let mut bar = ui.bar("eigenvalues", 0, args.max_matvecs, "products at most");
+    let report = which.hessian(&subject.model, subject.loss, &subject.data, |operator| {
+        lanczos.run_watched(operator, &Streams::new(args.hessian.seed), &mut |p| {
+            bar.update(p.matvecs, || match (p.top, p.residual) {
+                (Some(top), Some(residual)) => format!("largest {top:.4}, residuals {residual:.1e}"),
+                _ => String::new(),
+            });
+            if signal::stop_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+    });
+    drop(bar);
+    if signal::stop_requested() {
+        return Ok(Outcome::Interrupted);
+    }
+    let report = report.map_err(flags)?;
+    if !report.converged {
+        ui.warn(format!(
+            "not every residual reached {rel_tol:.0e} ({:?} after {} products): raise --max-matvecs or --rel-tol, or use --dtype f64",
+            report.stopped_by, report.matvecs
+        ));
+    }
+    let mut value = serde_json::to_value(&report)?;
+    let pairs = report.top.iter().chain(report.bottom.iter().rev());
+    value["eigenvalues"] = pairs.map(|p| json!({ "value": p.value, "residual": p.residual })).collect();
+    print(as_json, &value, || table(&report))
+}
+
+fn table(report: &EigenReport) -> String {
+    let mut rows = vec![format!("{:>14}  {:>9}", "eigenvalue", "residual")];
+    rows.extend(report.top.iter().map(|p| format!("{:>14.6}  {:>9.1e}", p.value, p.residual)));
+    if !report.bottom.is_empty() {
+        rows.push(format!("{:>14}", "..."));
+    }
+    rows.extend(report.bottom.iter().rev().map(|p| format!("{:>14.6}  {:>9.1e}", p.value, p.residual)));
+    let examples = report.examples.unwrap_or_default();
+    rows.push(format!("({} products on {examples} images, {}, seed {})", report.matvecs, report.dtype, report.seed));
+    rows.join("\n")
 }

@@ -4,37 +4,22 @@
 //! times is the cost of a product in gradient evaluations.
 #![allow(missing_docs)] // criterion's macros declare public functions
 
-use candle_core::{DType, Device, Tensor};
 use criterion::{Criterion, criterion_group, criterion_main};
 use flat::core::{ParamVec, Purpose, Streams};
 use flat::metrics::{LinearOperator, ModelObjective, TangentHessian, gradient};
-use flat::nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm};
+use flat::nn::{Arch, Loss, Mode};
 use std::time::Duration;
+
+mod classifier;
 
 const BATCH: usize = 32;
 
-/// An MNIST classifier.
-fn config(arch: Arch) -> ModelConfig {
-    ModelConfig {
-        arch,
-        in_channels: 1,
-        height: 28,
-        width: 28,
-        classes: 10,
-        hidden: if arch == Arch::Mlp { vec![256] } else { vec![] },
-        activation: Activation::Relu,
-        norm: Norm::Batch,
-    }
-}
-
 fn run(c: &mut Criterion) -> anyhow::Result<()> {
     let streams = Streams::new(0);
-    let pixels = streams.at(Purpose::Test, 0).normals(BATCH * 28 * 28);
-    let x = Tensor::from_vec(pixels, (BATCH, 1, 28, 28), &Device::Cpu)?.to_dtype(DType::F32)?;
-    let labels = Tensor::from_vec((0..BATCH as u32).map(|i| i % 10).collect::<Vec<_>>(), BATCH, &Device::Cpu)?;
+    let (x, labels) = classifier::batch(BATCH)?;
     let loss = Loss::CrossEntropy { label_smoothing: 0.0 };
     for arch in [Arch::LeNet, Arch::Mlp] {
-        let model = Model::new(&config(arch), DType::F32, &Device::Cpu, &streams)?;
+        let model = classifier::model(arch)?;
         let objective = ModelObjective::new(&model, loss, Mode::Eval, vec![(x.clone(), labels.clone())])?;
         let mut hessian = TangentHessian::new(&objective)?;
         let v = ParamVec::rademacher(model.params().space(), &streams.at(Purpose::Probe, 0))?;

@@ -176,11 +176,11 @@ pub struct TrainArgs {
     #[arg(long, value_name = "NAME", help_heading = "Optimizer")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base: Option<Text<BaseKind>>,
-    /// Learning rate, the papers' eta [default: 0.05 over sgd, 0.001 over adamw].
+    /// Learning rate, the papers' eta [default: 0.05 over sgd, 0.001 over adamw; sap a tenth of it].
     #[arg(long, value_name = "X", help_heading = "Optimizer")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
-    /// rsp, sap: learning rate of the steps that are not perturbed, eta' [default: --lr].
+    /// rsp, sap: learning rate of the steps that are not perturbed, eta' [default: --lr; 10 times sap's default --lr].
     #[arg(long, value_name = "X", help_heading = "Optimizer")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plain_lr: Option<f64>,

@@ -266,7 +266,15 @@ impl TrainConfig {
             self.epochs.get_or_insert(2);
         }
         let base = self.base.get_or_insert(Text(BaseKind::Sgd)).0;
-        self.lr.get_or_insert(if base == BaseKind::Sgd { 0.05 } else { 1e-3 });
+        let usual = if base == BaseKind::Sgd { 0.05 } else { 1e-3 };
+        if self.optimizer.0 == RuleKind::Sap {
+            // a perturbed step carries the noise of a single example: it needs a smaller rate than a plain one
+            if self.lr.is_none() && self.eps0.is_finite() {
+                self.plain_lr.get_or_insert(usual);
+            }
+            self.lr.get_or_insert(usual / 10.0);
+        }
+        self.lr.get_or_insert(usual);
         self.weight_decay.get_or_insert(if base == BaseKind::Sgd { 0.0 } else { 0.01 });
         if let RuleKind::Sam | RuleKind::Rsp | RuleKind::Sap = self.optimizer.0 {
             self.rho.get_or_insert(if self.optimizer.0 == RuleKind::Rsp { 0.5 } else { 0.05 });
@@ -303,6 +311,17 @@ mod tests {
     use super::*;
     use crate::args::{Cli, Command};
     use clap::Parser;
+
+    #[test]
+    fn a_gated_sap_takes_small_perturbed_steps_and_usual_plain_ones() -> Result<()> {
+        let gated = parse("--optimizer sap --eps0 0.5")?;
+        assert_eq!((gated.lr, gated.plain_lr), (Some(0.005), Some(0.05)));
+        let own = parse("--optimizer sap --eps0 0.5 --lr 0.1")?;
+        assert_eq!((own.lr, own.plain_lr), (Some(0.1), None));
+        let open = parse("--optimizer sap")?;
+        assert_eq!((open.lr, open.plain_lr), (Some(0.005), None));
+        Ok(())
+    }
 
     fn parse(flags: &str) -> Result<TrainConfig> {
         let cli = Cli::try_parse_from(["flat-train", "train"].into_iter().chain(flags.split_whitespace()))?;

@@ -3,6 +3,7 @@
 use super::print;
 use crate::args::DataAction;
 use crate::exit::Outcome;
+use crate::signal;
 use crate::ui::Ui;
 use anyhow::{Result, bail};
 use flat_data::{DatasetKind, VerifyReport};
@@ -21,6 +22,10 @@ pub(super) fn run(action: DataAction, ui: Ui, as_json: bool) -> Result<Outcome> 
 fn fetch(kind: DatasetKind, dir: Option<&Path>, ui: Ui, as_json: bool) -> Result<Outcome> {
     let bar = Mutex::new(None);
     let fetched = flat_data::fetch(kind, dir, move |transfer| {
+        if signal::stop_requested() {
+            // nothing that looks whole is left behind; the next fetch takes up what is missing
+            std::process::exit(130);
+        }
         let Ok(mut bar) = bar.lock() else { return };
         let (_, bar) = match &mut *bar {
             Some((file, bar)) if *file == transfer.file => (&*file, bar),

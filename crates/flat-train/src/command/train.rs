@@ -16,6 +16,7 @@ use crate::text::Text;
 use crate::trainer::{Ended, Trainer};
 use crate::ui::Ui;
 use anyhow::{Context, Result, bail};
+use flat_optim::RuleKind;
 use std::path::Path;
 
 /// Trains, or continues a run, to its summary.
@@ -53,6 +54,12 @@ pub(super) fn run(args: &TrainArgs, ui: Ui, json: bool) -> Result<Outcome> {
         Some(_) => Trainer::resume(&config, parts, &dir, ui)?,
         None => Trainer::new(&config, parts, &dir, ui)?,
     };
+    if config.optimizer.0 == RuleKind::Sap && config.eps0.is_infinite() && config.init.is_none() {
+        ui.say(
+            "note: sap without a gate adds one example's gradient to every step, which keeps random weights from training; \
+             try --eps0 0.5, or start near a minimum with --init",
+        );
+    }
     if trainer.run()? == Ended::Interrupted {
         return interrupted(&dir, ui);
     }

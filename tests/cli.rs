@@ -238,6 +238,22 @@ fn data_verify_checks_the_files_in_the_repository() {
 }
 
 #[test]
+fn learning_rate_and_radius_warm_up_each_by_its_own_flag() {
+    let room = Room::new();
+    let out = room.path("run");
+    json(&format!(
+        "{SMALL} --optimizer sam --lr 0.1 --rho 0.08 --schedule constant --warmup 1 --rho-warmup 3 --steps 5 --log-steps --out {}",
+        out.display()
+    ));
+    let lines = journal(&out);
+    let steps: Vec<_> = lines.iter().filter(|r| r["kind"] == "step").collect();
+    let column = |name: &str| steps.iter().map(|r| r[name].as_f64().expect("a number")).collect::<Vec<_>>();
+    // value (step + 1) / (warm-up + 1)
+    assert_eq!(column("lr"), [0.05, 0.1, 0.1, 0.1, 0.1]);
+    assert_eq!(column("rho"), [0.02, 0.04, 0.06, 0.08, 0.08]);
+}
+
+#[test]
 fn full_batch_takes_one_step_an_epoch_on_the_whole_set() {
     let room = Room::new();
     let (a, b) = (room.path("a"), room.path("b"));

@@ -289,6 +289,10 @@ pub struct TrainArgs {
     #[arg(long, value_name = "NAME", help_heading = "Schedules")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rho_schedule: Option<ScheduleName>,
+    /// Linear warm-up of rho (of sigma for nso) over so many steps, or epochs as in 1ep [default: 0].
+    #[arg(long, value_name = "EVERY", help_heading = "Schedules")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rho_warmup: Option<Text<Every>>,
     /// cosine: the last rho [default: 0].
     #[arg(long, value_name = "X", help_heading = "Schedules")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -93,6 +93,7 @@ pub struct TrainConfig {
     pub gamma: f64,
     pub min_lr: f64,
     pub rho_schedule: ScheduleName,
+    pub rho_warmup: Text<Every>,
     pub min_rho: f64,
 
     pub trace_probes: u64,
@@ -156,6 +157,7 @@ impl Default for TrainConfig {
             gamma: 0.1,
             min_lr: 0.0,
             rho_schedule: ScheduleName::Constant,
+            rho_warmup: Text(Every::Steps(0)),
             min_rho: 0.0,
             trace_probes: 16,
             trace_examples: 1024,

@@ -23,7 +23,7 @@ impl TrainConfig {
                 let sampled = rule == RuleKind::Sap && self.sap_direction == SapDirection::Sample;
                 (sampled, "--optimizer sap --sap-direction sample")
             }
-            "rho-schedule" => (rule != RuleKind::Plain, "an --optimizer that perturbs"),
+            "rho-schedule" | "rho-warmup" => (rule != RuleKind::Plain, "an --optimizer that perturbs"),
             "min-rho" => {
                 let cosine = rule != RuleKind::Plain && self.rho_schedule == ScheduleName::Cosine;
                 (cosine, "--rho-schedule cosine and an --optimizer that perturbs")

@@ -2,6 +2,7 @@
 
 use crate::choice::{LossName, SapDirection, SapSign, ScheduleName};
 use crate::config::TrainConfig;
+use crate::every::Every;
 use crate::exit::usage;
 use crate::weights::Weights;
 use anyhow::{Context, Result};
@@ -211,16 +212,27 @@ pub fn optimizer(config: &TrainConfig, model: &Model, steps_per_epoch: u64) -> R
             ScheduleShape::Step { every: every.max(1), gamma: config.gamma }
         }
     };
-    let warmup_steps = config.warmup.in_steps(steps_per_epoch);
-    if warmup_steps > 0 && warmup_steps >= total {
-        return Err(usage(format!("--warmup {}: it takes {warmup_steps} steps, the run has {total}", *config.warmup)));
-    }
+    let warmup = |flag: &str, every: Every| {
+        let steps = every.in_steps(steps_per_epoch);
+        if steps > 0 && steps >= total {
+            return Err(usage(format!("--{flag} {every}: it takes {steps} steps, the run has {total}")));
+        }
+        Ok(steps)
+    };
+    let lr = ScheduleConfig {
+        warmup_steps: warmup("warmup", *config.warmup)?,
+        shape: shape(config.schedule, config.min_lr),
+    };
+    let rho = ScheduleConfig {
+        warmup_steps: warmup("rho-warmup", *config.rho_warmup)?,
+        shape: shape(config.rho_schedule, config.min_rho),
+    };
     let mut builder = Optimizer::builder(model.params())
         .rule(rule(config))
         .base(base(config))
         .lr(config.lr.unwrap_or(0.05))
-        .lr_schedule(ScheduleConfig { warmup_steps, shape: shape(config.schedule, config.min_lr) })
-        .rho_schedule(ScheduleConfig { warmup_steps: 0, shape: shape(config.rho_schedule, config.min_rho) })
+        .lr_schedule(lr)
+        .rho_schedule(rho)
         .seed(config.seed);
     if let Some(examples) = config.micro_batch {
         builder = builder.micro_batch(examples);

@@ -7,10 +7,10 @@ use anyhow::Result;
 use candle_core::DType;
 use flat_data::Loader;
 use flat_nn::{Loss, Mode, Model};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// Mean loss and accuracy.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Score {
     /// Mean loss.
     pub loss: f64,

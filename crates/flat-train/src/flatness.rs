@@ -148,7 +148,7 @@ pub struct TraceSummary {
     /// Hessian-vector products: `exact`, `double` or `difference`.
     pub hvp: &'static str,
     /// Element type.
-    pub dtype: &'static str,
+    pub dtype: String,
     /// Seed of the probes.
     pub seed: u64,
     /// Examples the loss averages over.
@@ -230,7 +230,7 @@ pub fn trace(model: &Model, loss: Loss, data: &Loader, settings: &Settings, ui: 
         },
         bn_mode: settings.which.words().0,
         hvp: settings.which.words().1,
-        dtype: if model.params().space().dtype == candle_core::DType::F64 { "f64" } else { "f32" },
+        dtype: report.dtype,
         seed: settings.seed,
         examples: score.examples,
         stopped_by: report.stopped_by,

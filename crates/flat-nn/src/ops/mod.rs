@@ -2,15 +2,19 @@
 
 mod activation;
 mod batch_norm;
+mod block;
 pub(crate) mod channel;
 mod conv;
 mod conv_kernel;
 mod cross_entropy;
 mod float;
+mod lanes;
 mod linear;
 mod matrix;
 mod pool;
 pub(crate) mod standardize;
+mod strip;
+mod winograd;
 
 pub(crate) use activation::{add_relu, mask};
 pub use activation::{gelu, relu};

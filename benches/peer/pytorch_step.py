@@ -1,0 +1,322 @@
+#!/usr/bin/env python3
+"""Steps of this library against PyTorch's, on the same models, batches and threads, in alternating bursts.
+
+    cargo build --release -p flat-minima --example step_time
+    python benches/peer/pytorch_step.py --case mlp:128 --case lenet:128 --case resnet18:32 [--what step sam gradient hvp]
+
+Two processes live side by side, each with its model warm: examples/step_time.rs and this script as `--worker`. They run
+bursts of steps in turn, A B A B ..., so that both meet the same state of the machine; a pair gives one ratio, and the
+median of the ratios is reported with its range. All in f32 on random images; a step is forward, backward and SGD with
+momentum 0.9; `sam` is a SAM step over it, `gradient` is loss and gradient alone, `hvp` a Hessian-vector product (here
+exact, by reverse over forward; in PyTorch by double backward). `gemm` is one product of square matrices of side 2048:
+the peak that the fractions refer to. If torch cannot be imported, it is installed into a virtual environment under the
+build directory.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+SIDE = 2048
+WHATS = ["step", "sam", "gradient", "hvp", "forward"]
+
+
+def with_torch():
+    """Runs this script again in an environment that has torch, if this one has not."""
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        venv = TARGET / "peer-venv"
+        python = venv / "bin" / "python"
+        if Path(sys.prefix) == venv:
+            sys.exit(f"torch cannot be imported in {venv}: remove that directory and try again")
+        if not python.exists():
+            print(f"installing torch into {venv}", file=sys.stderr)
+            subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+            subprocess.run([python, "-m", "pip", "install", "--quiet", "torch", "numpy"], check=True)
+        os.execv(python, [str(python), *sys.argv])
+
+
+def build(name):
+    """The models of crates/flat-nn, in PyTorch, and the shape of an image."""
+    from torch import nn
+    from torch.nn import functional as F
+
+    class Mlp(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc1, self.fc2 = nn.Linear(784, 256), nn.Linear(256, 10)
+
+        def forward(self, x):
+            return self.fc2(F.relu(self.fc1(x.flatten(1))))
+
+    class LeNet(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1, self.conv2 = nn.Conv2d(1, 32, 5), nn.Conv2d(32, 64, 5)
+            self.fc1, self.fc2 = nn.Linear(1024, 1024), nn.Linear(1024, 10)
+
+        def forward(self, x):
+            x = F.max_pool2d(F.relu(self.conv1(x)), 2)
+            x = F.max_pool2d(F.relu(self.conv2(x)), 2)
+            return self.fc2(F.relu(self.fc1(x.flatten(1))))
+
+    class Basic(nn.Module):
+        def __init__(self, i, o, stride):
+            super().__init__()
+            self.conv1, self.bn1 = nn.Conv2d(i, o, 3, stride, 1, bias=False), nn.BatchNorm2d(o)
+            self.conv2, self.bn2 = nn.Conv2d(o, o, 3, 1, 1, bias=False), nn.BatchNorm2d(o)
+            self.downsample = None
+            if stride != 1 or i != o:
+                self.downsample = nn.Sequential(nn.Conv2d(i, o, 1, stride, bias=False), nn.BatchNorm2d(o))
+
+        def forward(self, x):
+            h = F.relu(self.bn1(self.conv1(x)), inplace=True)
+            h = self.bn2(self.conv2(h))
+            h += x if self.downsample is None else self.downsample(x)
+            return F.relu(h, inplace=True)
+
+    class ResNet(nn.Module):
+        def __init__(self, stem, widths, blocks):
+            super().__init__()
+            self.conv1, self.bn1 = nn.Conv2d(3, stem, 3, 1, 1, bias=False), nn.BatchNorm2d(stem)
+            layers, i = [], stem
+            for stage, o in enumerate(widths):
+                for b in range(blocks):
+                    layers.append(Basic(i, o, 2 if stage > 0 and b == 0 else 1))
+                    i = o
+            self.layers, self.fc = nn.Sequential(*layers), nn.Linear(i, 10)
+
+        def forward(self, x):
+            x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+            return self.fc(self.layers(x).mean((2, 3)))
+
+    if name == "mlp":
+        return Mlp(), (1, 28, 28)
+    if name == "lenet":
+        return LeNet(), (1, 28, 28)
+    if name == "resnet20":
+        return ResNet(16, [16, 32, 64], 3), (3, 32, 32)
+    if name == "resnet18":
+        return ResNet(64, [64, 128, 256, 512], 2), (3, 32, 32)
+    sys.exit(f"model {name}: mlp, lenet, resnet20 or resnet18")
+
+
+class Torch:
+    """The same steps in PyTorch."""
+
+    def __init__(self, name, batch, threads):
+        import torch
+        from torch.nn import functional as F
+
+        torch.set_num_threads(threads)
+        torch.manual_seed(0)
+        self.torch, self.loss_of = torch, F.cross_entropy
+        self.model, shape = build(name)
+        self.model.train()
+        self.params = list(self.model.parameters())
+        self.x = torch.randn(batch, *shape)
+        self.y = torch.arange(batch) % 10
+        self.v = [torch.randn_like(p) for p in self.params]
+        self.sgd = torch.optim.SGD(self.params, lr=1e-3, momentum=0.9)
+        self.a, self.b = torch.randn(SIDE, SIDE), torch.randn(SIDE, SIDE)
+
+    def loss(self):
+        return self.loss_of(self.model(self.x), self.y)
+
+    def flops(self):
+        """Floating-point operations of a forward and backward pass, products alone."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        with FlopCounterMode(display=False) as counter:
+            self.torch.autograd.grad(self.loss(), self.params)
+        return counter.get_total_flops()
+
+    def once(self, what):
+        torch = self.torch
+        if what == "step":
+            self.sgd.zero_grad()
+            self.loss().backward()
+            self.sgd.step()
+        elif what == "sam":
+            self.sgd.zero_grad()
+            self.loss().backward()
+            with torch.no_grad():
+                norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(p.grad) for p in self.params]))
+                scale = float(0.05 / (norm + 1e-12))
+                old = [p.clone() for p in self.params]
+                torch._foreach_add_(self.params, [p.grad for p in self.params], alpha=scale)
+            self.sgd.zero_grad()
+            self.loss().backward()
+            with torch.no_grad():
+                torch._foreach_copy_(self.params, old)
+            self.sgd.step()
+        elif what == "gradient":
+            torch.autograd.grad(self.loss(), self.params)
+        elif what == "hvp":
+            grads = torch.autograd.grad(self.loss(), self.params, create_graph=True)
+            torch.autograd.grad(grads, self.params, self.v)
+        elif what == "forward":
+            self.model.eval()
+            with torch.no_grad():
+                self.model(self.x)
+            self.model.train()
+        elif what == "gemm":
+            torch.mm(self.a, self.b)
+        else:
+            sys.exit(f"{what}: no such thing to time")
+
+
+def worker(name, batch, threads):
+    """Answers each line `WHAT STEPS` with a line of JSON, as examples/step_time.rs does."""
+    import resource
+
+    bench = Torch(name, batch, threads)
+    for line in sys.stdin:
+        what, steps = line.split()
+        if what == "flops":
+            print(json.dumps({"flops": bench.flops()}), flush=True)
+            continue
+        before, times = resource.getrusage(resource.RUSAGE_SELF), []
+        for _ in range(int(steps)):
+            start = time.perf_counter()
+            bench.once(what)
+            times.append((time.perf_counter() - start) * 1e3)
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        each = max(len(times), 1)
+        processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        faults = (after.ru_minflt - before.ru_minflt) / each
+        report = {"what": what, "ms": times, "processor_ms": processor * 1e3 / each, "minor_faults": faults}
+        print(json.dumps({**report, "peak_mib": after.ru_maxrss / 1024}), flush=True)
+
+
+class Side:
+    """A process that runs bursts of steps on demand."""
+
+    def __init__(self, command, threads):
+        env = {**os.environ, "RAYON_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen([str(c) for c in command], stdin=pipe, stdout=pipe, text=True, env=env)
+
+    def ask(self, what, steps):
+        self.process.stdin.write(f"{what} {steps}\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit(f"{self.process.args[0]} ended: see its message above")
+        return json.loads(line)
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def spread(values):
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def compare(ours, torch, what, pairs, seconds):
+    """Alternating bursts; a burst's time is its median step."""
+    estimate = max(side.ask(what, 2)["ms"][-1] for side in (ours, torch))
+    steps = max(1, min(200, int(seconds * 1e3 / pairs / 2 / estimate)))
+    bursts = {"ours": [], "torch": []}
+    last = {}
+    for pair in range(pairs):
+        order = [("ours", ours), ("torch", torch)]
+        for name, side in order if pair % 2 == 0 else reversed(order):
+            time.sleep(0.02)  # the other side's threads go to sleep
+            last[name] = side.ask(what, steps)
+            bursts[name].append(statistics.median(last[name]["ms"]))
+    ratios = [a / b for a, b in zip(bursts["ours"], bursts["torch"])]
+    row = {"what": what, "pairs": pairs, "steps_a_burst": steps, "ratio": spread(ratios)}
+    for name in bursts:
+        keep = {k: last[name][k] for k in ("minor_faults", "peak_mib")}
+        row[name] = {"ms": spread(bursts[name]), **keep}
+    return row
+
+
+def case(args, name, batch):
+    command = [sys.executable, __file__, "--worker", f"{name}:{batch}", "--threads", args.threads]
+    torch = Side(command, args.threads)
+    ours = Side([args.ours, "--serve", "--model", name, "--batch", batch], args.threads)
+    flops = torch.ask("flops", 0)["flops"]
+    rows = [compare(ours, torch, what, args.pairs, args.seconds) for what in args.what]
+    peak = compare(ours, torch, "gemm", 5, 2)
+    gflops = {n: 2 * SIDE**3 / 1e6 / peak[n]["ms"]["min"] for n in ("ours", "torch")}
+    best = max(gflops.values())
+    passes = {"step": 1, "gradient": 1, "sam": 2, "forward": 1 / 3}  # of forward and backward; of hvp it is not known
+    for row in rows:
+        row |= {"model": name, "batch": batch, "gemm_gflops": gflops}
+        for side in ("ours", "torch"):
+            if row["what"] in passes:
+                achieved = flops * passes[row["what"]] / 1e6 / row[side]["ms"]["median"]
+                row[side] |= {"gflops": achieved, "of_gemm_peak": achieved / best}
+    ours.close()
+    torch.close()
+    return rows
+
+
+def table(rows):
+    lines = [
+        f"{'model':<9} {'batch':>5} {'what':<8} {'ours ms':>9} {'torch ms':>9} {'ratio':>6} {'range':>11}"
+        f" {'of peak':>7} {'torch':>6} {'MiB':>6} {'torch':>6} {'faults':>7} {'torch':>7}"
+    ]
+    for r in rows:
+        a, b, q = r["ours"], r["torch"], r["ratio"]
+        share = [f"{s['of_gemm_peak']:.0%}" if "of_gemm_peak" in s else "" for s in (a, b)]
+        lines.append(
+            f"{r['model']:<9} {r['batch']:>5} {r['what']:<8} {a['ms']['median']:>9.2f} {b['ms']['median']:>9.2f}"
+            f" {q['median']:>6.2f} {q['min']:>5.2f}-{q['max']:<5.2f} {share[0]:>7} {share[1]:>6}"
+            f" {a['peak_mib']:>6.0f} {b['peak_mib']:>6.0f} {a['minor_faults']:>7.0f} {b['minor_faults']:>7.0f}"
+        )
+    by = {(r["model"], r["batch"], r["what"]): r for r in rows}
+    for over, under in [("sam", "step"), ("hvp", "gradient")]:
+        for (model, batch, what), r in by.items():
+            base = by.get((model, batch, under))
+            if what == over and base:
+                own = [r[s]["ms"]["median"] / base[s]["ms"]["median"] for s in ("ours", "torch")]
+                lines.append(f"{model} {batch}: {over} / {under} is {own[0]:.2f} here, {own[1]:.2f} in torch")
+    for gemm in [r["gemm_gflops"] for r in rows[:1]]:
+        lines.append(f"peak: products of {SIDE}x{SIDE} at {gemm['ours']:.0f} GFLOP/s here, {gemm['torch']:.0f} in torch")
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--case", action="append", metavar="MODEL:BATCH", help="repeatable; default all five")
+    parser.add_argument("--what", nargs="+", choices=WHATS, default=["step"])
+    parser.add_argument("--pairs", type=int, default=7, help="alternations, at least 5 (default 7)")
+    parser.add_argument("--seconds", type=float, default=12, help="about so long for each case and what (default 12)")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--ours", type=Path, default=TARGET / "release" / "examples" / "step_time")
+    parser.add_argument("--json", action="store_true", help="print JSON alone on the standard output")
+    parser.add_argument("--worker", metavar="MODEL:BATCH", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.pairs < 5:
+        parser.error("--pairs: give at least 5, the median of fewer ratios says little")
+    with_torch()
+    if args.worker:
+        name, batch = args.worker.split(":")
+        return worker(name, int(batch), args.threads)
+    if not args.ours.exists():
+        sys.exit(f"{args.ours} is missing: cargo build --release -p flat-minima --example step_time")
+    rows = []
+    for text in args.case or ["mlp:128", "lenet:128", "resnet20:128", "resnet18:32", "resnet18:128"]:
+        name, _, batch = text.partition(":")
+        if not batch.isdigit():
+            parser.error(f"--case {text}: give MODEL:BATCH, such as lenet:128")
+        rows += case(args, name, int(batch))
+    print(table(rows), file=sys.stderr if args.json else sys.stdout)
+    if args.json:
+        print(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()

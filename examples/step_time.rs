@@ -1,0 +1,218 @@
+//! Times what training and measuring are made of: optimizer steps, gradients, Hessian-vector products.
+//!
+//! ```sh
+//! cargo run --release -p flat-minima --example step_time -- --model resnet18 --batch 32 --rule sam
+//! cargo run --release -p flat-minima --example step_time -- --model lenet --what hvp --steps 20
+//! ```
+//!
+//! Prints one line of JSON: milliseconds of every step, minor page faults a step, the process's peak memory so far. With
+//! `--serve` it stays and answers each line `WHAT STEPS` on its input with such a line, WHAT being `step`, `sam`,
+//! `gradient`, `hvp`, `forward` or `gemm` (one product of square matrices of side 2048 a step): `benches/peer` alternates
+//! with PyTorch that way. On a busy machine compare the processor time (of all threads), not the wall clock.
+
+use anyhow::{Context, Result, bail, ensure};
+use candle_core::{DType, Device, Tensor};
+use flat::core::{ParamVec, Purpose, Streams};
+use flat::nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm, ops};
+use flat::optim::{BaseConfig, Optimizer, Query, RuleConfig, RuleKind, SgdConfig, WithRows};
+use std::collections::BTreeMap;
+use std::io::{BufRead, Write};
+use std::time::Instant;
+
+/// As in the command line tool.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const LOSS: Loss = Loss::CrossEntropy { label_smoothing: 0.0 };
+/// Side of the matrices of `gemm`.
+const SIDE: usize = 2048;
+
+const USAGE: &str = "step_time [--model mlp|lenet|resnet20|resnet18|wrn-16-4] [--batch N] [--rule sgd|sam] \
+                     [--what step|gradient|hvp|forward|gemm] [--warm-up N] [--steps N] [--serve]";
+
+/// The flags.
+struct Args {
+    arch: Arch,
+    batch: usize,
+    what: String,
+    warm_up: usize,
+    steps: usize,
+    serve: bool,
+}
+
+impl Args {
+    fn parse(mut words: impl Iterator<Item = String>) -> Result<Self> {
+        let mut args =
+            Self { arch: Arch::LeNet, batch: 128, what: "step".into(), warm_up: 2, steps: 10, serve: false };
+        while let Some(flag) = words.next() {
+            if flag == "--serve" {
+                args.serve = true;
+                continue;
+            }
+            let value = words.next().with_context(|| format!("{flag} needs a value: {USAGE}"))?;
+            let number = || value.parse::<usize>().with_context(|| format!("{flag} {value}: not a number"));
+            match flag.as_str() {
+                "--model" => args.arch = value.parse()?,
+                "--batch" => args.batch = number()?,
+                "--warm-up" => args.warm_up = number()?,
+                "--steps" => args.steps = number()?,
+                "--what" => args.what = value,
+                "--rule" => match value.as_str() {
+                    "sgd" => args.what = "step".into(),
+                    "sam" => args.what = "sam".into(),
+                    _ => bail!("--rule {value}: sgd or sam"),
+                },
+                _ => bail!("{flag}: no such flag: {USAGE}"),
+            }
+        }
+        ensure!(args.batch > 0, "--batch 0: give at least 1");
+        Ok(args)
+    }
+}
+
+/// A model with a batch of noise, and an optimizer for each rule that was asked for.
+struct Bench {
+    model: Model,
+    x: Tensor,
+    labels: Tensor,
+    direction: ParamVec,
+    matrices: Option<(Tensor, Tensor)>,
+    optimizers: BTreeMap<&'static str, Optimizer>,
+}
+
+impl Bench {
+    fn new(arch: Arch, batch: usize) -> Result<Self> {
+        let (channels, side) = if matches!(arch, Arch::Mlp | Arch::LeNet) { (1, 28) } else { (3, 32) };
+        let config = ModelConfig {
+            arch,
+            in_channels: channels,
+            height: side,
+            width: side,
+            classes: 10,
+            hidden: if arch == Arch::Mlp { vec![256] } else { vec![] },
+            activation: Activation::Relu,
+            norm: Norm::Batch,
+        };
+        let streams = Streams::new(0);
+        let model = Model::new(&config, DType::F32, &Device::Cpu, &streams)?;
+        let pixels = streams.at(Purpose::Test, 0).normals(batch * channels * side * side);
+        let x = Tensor::from_vec(pixels, (batch, channels, side, side), &Device::Cpu)?.to_dtype(DType::F32)?;
+        let labels = Tensor::from_vec((0..batch as u32).map(|i| i % 10).collect::<Vec<_>>(), batch, &Device::Cpu)?;
+        let direction = ParamVec::sphere(model.params().space(), &streams.at(Purpose::Probe, 0))?;
+        Ok(Self { model, x, labels, direction, matrices: None, optimizers: BTreeMap::new() })
+    }
+
+    fn once(&mut self, what: &str) -> Result<()> {
+        match what {
+            "step" => self.step("step", RuleKind::Plain),
+            "sam" => self.step("sam", RuleKind::Sam),
+            "gradient" => {
+                let loss = LOSS.mean(&self.model.logits(&self.x, Mode::BatchStats)?, &self.labels)?;
+                self.model.params().gradient(&loss.backward()?)?;
+                Ok(())
+            }
+            "hvp" => {
+                let logits = self.model.logits_tangent(&self.x, &self.direction, Mode::BatchStats)?;
+                let along = LOSS.mean(&logits, &self.labels)?.tangent;
+                self.model.params().gradient(&along.backward()?)?;
+                Ok(())
+            }
+            "forward" => Ok(self.model.logits_no_grad(&self.x, Mode::Eval).map(drop)?),
+            "gemm" => {
+                if self.matrices.is_none() {
+                    let draw = |i| {
+                        let x = Streams::new(0).at(Purpose::Test, i).normals(SIDE * SIDE);
+                        Tensor::from_vec(x, (SIDE, SIDE), &Device::Cpu)?.to_dtype(DType::F32)
+                    };
+                    self.matrices = Some((draw(1)?, draw(2)?));
+                }
+                let (a, b) = self.matrices.as_ref().context("just made")?;
+                ops::linear(a, b, None)?;
+                Ok(())
+            }
+            _ => bail!("{what}: step, sam, gradient, hvp, forward or gemm"),
+        }
+    }
+
+    fn step(&mut self, name: &'static str, rule: RuleKind) -> Result<()> {
+        if !self.optimizers.contains_key(name) {
+            let optimizer = Optimizer::builder(self.model.params())
+                .rule(RuleConfig::from(rule))
+                .base(BaseConfig::Sgd(SgdConfig { momentum: 0.9, ..SgdConfig::default() }))
+                .lr(1e-3)
+                .build()?;
+            self.optimizers.insert(name, optimizer);
+        }
+        let optimizer = self.optimizers.get_mut(name).context("just built")?;
+        let (model, x, labels) = (&self.model, &self.x, &self.labels);
+        let mut objective = WithRows::new(x.dim(0)?, |query: Query| {
+            let mode = if query.update_stats { Mode::Train } else { Mode::BatchStats };
+            let logits = model.logits(x, mode).map_err(candle_core::Error::wrap)?;
+            LOSS.mean(&logits, labels).map_err(candle_core::Error::wrap)
+        });
+        let report = optimizer.step(&mut objective)?;
+        ensure!(report.skipped.is_none(), "the step was skipped: {:?}", report.skipped);
+        Ok(())
+    }
+
+    /// `steps` steps as a line of JSON.
+    fn burst(&mut self, what: &str, steps: usize) -> Result<String> {
+        let (faults, processor) = (minor_faults(), processor_ms());
+        let mut times = Vec::with_capacity(steps);
+        for _ in 0..steps {
+            let start = Instant::now();
+            self.once(what)?;
+            times.push(format!("{:.4}", start.elapsed().as_secs_f64() * 1e3));
+        }
+        let each = steps.max(1) as f64;
+        Ok(format!(
+            "{{\"what\": \"{what}\", \"ms\": [{}], \"processor_ms\": {:.2}, \"minor_faults\": {:.0}, \"peak_mib\": {:.1}}}",
+            times.join(", "),
+            (processor_ms() - processor) / each,
+            (minor_faults() - faults) / each,
+            peak_mib()
+        ))
+    }
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse(std::env::args().skip(1))?;
+    let mut bench = Bench::new(args.arch, args.batch)?;
+    if !args.serve {
+        bench.burst(&args.what, args.warm_up)?;
+        println!("{}", bench.burst(&args.what, args.steps)?);
+        return Ok(());
+    }
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let (what, steps) = line.split_once(' ').with_context(|| format!("`{line}`: give WHAT STEPS"))?;
+        println!("{}", bench.burst(what, steps.trim().parse()?)?);
+        std::io::stdout().flush()?;
+    }
+    Ok(())
+}
+
+/// Fields of /proc/self/stat after the command in brackets, the first being field 3 of proc(5); empty elsewhere than on
+/// Linux.
+fn stat(fields: &[usize]) -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let words: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    fields.iter().filter_map(|f| words.get(f - 3)?.parse::<f64>().ok()).sum()
+}
+
+/// Page faults so far that needed no disk.
+fn minor_faults() -> f64 {
+    stat(&[10])
+}
+
+/// User and system time so far, which the kernel counts in ticks of 10 ms.
+fn processor_ms() -> f64 {
+    stat(&[14, 15]) * 10.0
+}
+
+/// Most memory that was resident at once so far, 0 where /proc does not tell.
+fn peak_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    line.and_then(|l| l.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
+}

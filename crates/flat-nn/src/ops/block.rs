@@ -34,7 +34,7 @@ impl Block {
     /// # Safety
     /// All elements must lie in memory, those of C touched by nobody else.
     #[inline(always)]
-    unsafe fn run<S: Simd>(self, simd: S, panels: usize) {
+    pub(crate) unsafe fn run<S: Simd>(self, simd: S, panels: usize) {
         // sixteen sums in registers of a panel's width, eight where there are fewer and narrower ones
         // SAFETY: the caller's promise; the parts cover the block.
         unsafe {

@@ -34,7 +34,7 @@ impl Strip {
             row[(b + cols) * PANEL..].fill(0.0);
             let row = &mut row[b * PANEL..][..cols * PANEL];
             if count == PANEL {
-                turn_in(&planes[y * w..], h * w, row, cols);
+                turn_in(&planes[y * w..], h * w, row, PANEL, cols);
             } else {
                 for (x, out) in row.chunks_exact_mut(PANEL).enumerate() {
                     out.fill(0.0);
@@ -78,20 +78,20 @@ fn transpose([a, b, c, d]: [Four; 4]) -> [Four; 4] {
     [[a[0], b[0], c[0], d[0]], [a[1], b[1], c[1], d[1]], [a[2], b[2], c[2], d[2]], [a[3], b[3], c[3], d[3]]]
 }
 
-/// `out[x][c] = planes[c][x]` for a panel of rows `stride` apart.
-fn turn_in(planes: &[f32], stride: usize, out: &mut [f32], len: usize) {
+/// `out[x][c] = planes[c][x]` for a panel of rows `stride` apart, `to` apart in `out`.
+pub(crate) fn turn_in(planes: &[f32], stride: usize, out: &mut [f32], to: usize, len: usize) {
     let whole = len / 4 * 4;
     for x in (0..whole).step_by(4) {
-        let out = &mut out[x * PANEL..][..4 * PANEL];
+        let out = &mut out[x * to..][..3 * to + PANEL];
         for c in (0..PANEL).step_by(4) {
             let block = transpose([0, 1, 2, 3].map(|i| four(&planes[(c + i) * stride + x..][..4])));
             for (i, column) in block.iter().enumerate() {
-                out[i * PANEL + c..][..4].copy_from_slice(column);
+                out[i * to + c..][..4].copy_from_slice(column);
             }
         }
     }
     for x in whole..len {
-        (0..PANEL).for_each(|c| out[x * PANEL + c] = planes[c * stride + x]);
+        (0..PANEL).for_each(|c| out[x * to + c] = planes[c * stride + x]);
     }
 }
 

@@ -42,8 +42,7 @@ struct Args {
 
 impl Args {
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Self> {
-        let mut args =
-            Self { arch: Arch::LeNet, batch: 128, what: "step".into(), warm_up: 2, steps: 10, serve: false };
+        let mut args = Self { arch: Arch::LeNet, batch: 128, what: "step".into(), warm_up: 2, steps: 10, serve: false };
         while let Some(flag) = words.next() {
             if flag == "--serve" {
                 args.serve = true;

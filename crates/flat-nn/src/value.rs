@@ -1,10 +1,12 @@
 //! Values that models are written over: plain tensors, or tensors with a tangent.
 
+use crate::ops::batch_norm::{Normed, norm};
 use crate::ops::channel::Split;
+use crate::ops::norm_kernel::Source;
 use crate::ops::standardize::{Moments, Standardized};
 use crate::ops::{self, Conv2d, Pool2d, add_relu, channel, cross_entropy};
 use crate::{Activation, Result};
-use candle_core::{D, Tensor};
+use candle_core::{D, DType, Tensor};
 
 /// Mean and variance that a batch had in each channel.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,7 +104,22 @@ pub trait Value: Clone + Sized {
     ///
     /// # Errors
     /// Shapes that do not fit.
-    fn batch_norm(&self, gain: &Self, bias: &Self, eps: f64, then: Option<Activation>) -> Result<(Self, BatchMoments)>;
+    fn batch_norm(&self, gain: &Self, bias: &Self, eps: f64, then: Option<Activation>) -> Result<(Self, BatchMoments)> {
+        self.batch_norm_add(gain, bias, eps, None, then)
+    }
+
+    /// [`Self::batch_norm`] with `skip` added before the nonlinearity, as a residual block ends: one operation with relu.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    fn batch_norm_add(
+        &self,
+        gain: &Self,
+        bias: &Self,
+        eps: f64,
+        skip: Option<&Self>,
+        then: Option<Activation>,
+    ) -> Result<(Self, BatchMoments)>;
 
     /// Group normalisation: mean and variance over each of `groups` groups of channels of each example, then a gain and a
     /// bias a channel.
@@ -116,7 +133,22 @@ pub trait Value: Clone + Sized {
     ///
     /// # Errors
     /// Shapes that do not fit.
-    fn fixed_norm(&self, gain: &Self, bias: &Self, mean: &Tensor, inv_std: &Tensor) -> Result<Self>;
+    fn fixed_norm(&self, gain: &Self, bias: &Self, mean: &Tensor, inv_std: &Tensor) -> Result<Self> {
+        self.fixed_norm_add(gain, bias, (mean, inv_std), None, None)
+    }
+
+    /// [`Self::fixed_norm`] by `(mean, inv_std)`, with `skip` added and then the nonlinearity, where they are given.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    fn fixed_norm_add(
+        &self,
+        gain: &Self,
+        bias: &Self,
+        statistics: (&Tensor, &Tensor),
+        skip: Option<&Self>,
+        then: Option<Activation>,
+    ) -> Result<Self>;
 
     /// `-sum_j t_ij log softmax(self)_ij` a row, for constant targets whose rows sum to one.
     ///
@@ -144,6 +176,29 @@ pub(crate) fn group_split(x: &Tensor, groups: usize) -> Result<Split> {
         return Err(crate::Error::BadInput(format!("{} channels do not split into {groups} groups", split.channels)));
     }
     Ok(Split { outer: 1, channels: split.outer * groups, inner: split.channels / groups * split.inner })
+}
+
+/// Statistics that are constants, on the host.
+pub(crate) fn fixed((mean, inv_std): (&Tensor, &Tensor)) -> Result<Source> {
+    let host = |t: &Tensor| t.to_dtype(DType::F64)?.flatten_all()?.to_vec1();
+    Ok(Source::Fixed(host(mean)?, host(inv_std)?))
+}
+
+/// Normalisation, the sum with `skip`, the nonlinearity; relu in the same pass.
+fn norm_then(
+    x: &Tensor,
+    gain: &Tensor,
+    bias: &Tensor,
+    source: &Source,
+    skip: Option<&Tensor>,
+    then: Option<Activation>,
+) -> Result<(Tensor, Normed)> {
+    let normed = norm(x, gain, bias, source, skip, then == Some(Activation::Relu))?;
+    let y = match then {
+        Some(Activation::Relu) | None => normed.y.clone(),
+        Some(activation) => activation.forward(&normed.y)?,
+    };
+    Ok((y, normed))
 }
 
 impl Value for Tensor {
@@ -199,13 +254,16 @@ impl Value for Tensor {
         Ok((self + other)?)
     }
 
-    fn batch_norm(&self, gain: &Self, bias: &Self, eps: f64, then: Option<Activation>) -> Result<(Self, BatchMoments)> {
-        let (y, moments) = ops::batch_norm(self, gain, bias, eps, then == Some(Activation::Relu))?;
-        let y = match then {
-            Some(Activation::Relu) | None => y,
-            Some(activation) => y.activate(activation)?,
-        };
-        Ok((y, moments.into()))
+    fn batch_norm_add(
+        &self,
+        gain: &Self,
+        bias: &Self,
+        eps: f64,
+        skip: Option<&Self>,
+        then: Option<Activation>,
+    ) -> Result<(Self, BatchMoments)> {
+        let (y, normed) = norm_then(self, gain, bias, &Source::Batch(eps), skip, then)?;
+        Ok((y, normed.moments(self)?.into()))
     }
 
     fn group_norm(&self, groups: usize, gain: &Self, bias: &Self, eps: f64) -> Result<Self> {
@@ -213,10 +271,15 @@ impl Value for Tensor {
         Ok(channel::channel_affine(&s.value, gain, bias)?)
     }
 
-    fn fixed_norm(&self, gain: &Self, bias: &Self, mean: &Tensor, inv_std: &Tensor) -> Result<Self> {
-        let factor = (gain * inv_std)?;
-        let shift = (bias - (&factor * mean)?)?;
-        Ok(channel::channel_affine(self, &factor, &shift)?)
+    fn fixed_norm_add(
+        &self,
+        gain: &Self,
+        bias: &Self,
+        statistics: (&Tensor, &Tensor),
+        skip: Option<&Self>,
+        then: Option<Activation>,
+    ) -> Result<Self> {
+        Ok(norm_then(self, gain, bias, &fixed(statistics)?, skip, then)?.0)
     }
 
     fn cross_entropy(&self, targets: &Tensor) -> Result<Self> {

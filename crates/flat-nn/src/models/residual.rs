@@ -105,13 +105,13 @@ fn basic_block<V: Value>(scope: &Scope<'_, V>, b: &Block, x: &V) -> Result<V> {
     let h = scope.conv(&format!("{name}.conv1"), x, b.stride, 1)?;
     let h = scope.norm_activate(&format!("{name}.bn1"), &h)?;
     let h = scope.conv(&format!("{name}.conv2"), &h, 1, 1)?;
-    let h = scope.norm(&format!("{name}.bn2"), &h)?;
+    let norm = format!("{name}.bn2");
     if b.reshapes() {
         let shortcut = scope.conv(&format!("{name}.downsample.0"), x, b.stride, 0)?;
         let shortcut = scope.norm(&format!("{name}.downsample.1"), &shortcut)?;
-        h.add_activate(&shortcut, scope.config.activation)
+        scope.norm_add_activate(&norm, &h, &shortcut)
     } else {
-        h.add_activate(x, scope.config.activation)
+        scope.norm_add_activate(&norm, &h, x)
     }
 }
 

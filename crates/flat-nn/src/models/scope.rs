@@ -60,29 +60,41 @@ impl<V: Value> Scope<'_, V> {
 
     /// The normalisation called `layer`, then the nonlinearity.
     pub(crate) fn norm_activate(&self, layer: &str, x: &V) -> Result<V> {
-        self.norm_then(layer, x, true)
+        self.norm_then(layer, x, None, true)
     }
 
     /// The normalisation called `layer`.
     pub(crate) fn norm(&self, layer: &str, x: &V) -> Result<V> {
-        self.norm_then(layer, x, false)
+        self.norm_then(layer, x, None, false)
     }
 
-    fn norm_then(&self, layer: &str, x: &V, activate: bool) -> Result<V> {
+    /// The normalisation called `layer`, the sum with `skip`, then the nonlinearity.
+    pub(crate) fn norm_add_activate(&self, layer: &str, x: &V, skip: &V) -> Result<V> {
+        self.norm_then(layer, x, Some(skip), true)
+    }
+
+    fn norm_then(&self, layer: &str, x: &V, skip: Option<&V>, activate: bool) -> Result<V> {
         let (gain, bias) = (self.get(layer, "weight")?, self.get(layer, "bias")?);
-        let y = match (self.config.norm, self.mode) {
+        let activation = activate.then_some(self.config.activation);
+        match (self.config.norm, self.mode) {
             (Norm::Group, _) => {
                 let channels = x.primal().dim(1)?;
-                x.group_norm(Norm::groups(channels), gain, bias, EPS)?
+                let y = x.group_norm(Norm::groups(channels), gain, bias, EPS)?;
+                match (skip, activation) {
+                    (None, None) => Ok(y),
+                    (None, Some(activation)) => y.activate(activation),
+                    (Some(skip), None) => y.plus(skip),
+                    (Some(skip), Some(activation)) => y.add_activate(skip, activation),
+                }
             }
             (Norm::Batch, Mode::Eval) => {
                 let mean = self.buffer(layer, "running_mean")?.as_detached_tensor();
                 let var = self.buffer(layer, "running_var")?.as_detached_tensor();
-                x.fixed_norm(gain, bias, &mean, &(var + EPS)?.sqrt()?.recip()?)?
+                let inv_std = (var + EPS)?.sqrt()?.recip()?;
+                x.fixed_norm_add(gain, bias, (&mean, &inv_std), skip, activation)
             }
             (Norm::Batch, Mode::Train | Mode::BatchStats) => {
-                let activation = activate.then_some(self.config.activation);
-                let (y, moments) = x.batch_norm(gain, bias, EPS, activation)?;
+                let (y, moments) = x.batch_norm_add(gain, bias, EPS, skip, activation)?;
                 if moments.count < 2 {
                     return Err(Error::BadInput(format!(
                         "batch normalisation `{layer}` sees one value a channel: use more than one example, larger images or norm group"
@@ -91,10 +103,9 @@ impl<V: Value> Scope<'_, V> {
                 if self.mode == Mode::Train {
                     self.update_running(layer, &moments)?;
                 }
-                return Ok(y);
+                Ok(y)
             }
-        };
-        if activate { self.activate(&y) } else { Ok(y) }
+        }
     }
 
     /// `running <- 0.9 running + 0.1 batch`, with the unbiased variance.

@@ -1,223 +1,284 @@
-//! Train-mode batch normalisation, with gain, bias and relu, in one pass over the batch each way.
+//! Normalisation by channel, with gain, bias, a residual and relu, in one pass over the batch each way.
 //!
-//! `y = gain N(x) + bias` with `N` of [`super::standardize`]; its gradient for `x` is `gain P(g)`. Both are kernels
-//! here; *their* derivatives are written with the closed set of `standardize`, so any order of derivative is exact.
+//! `y = relu(gain n + bias + skip)` with `n = r (x - mean)`; mean and `r` are the batch's ([`super::standardize`]) or
+//! constants. The backward pass is a kernel; where a second one will follow, it is written with the closed set of
+//! `standardize` instead, so that any order of derivative is exact.
 
-use super::activation::mask;
-use super::channel::{Split, channel_affine, channel_dot, channel_scale, channel_sum_known, sum, sum_pairs};
-use super::float::{Float, contiguous, dispatch};
-use super::standardize::{Moments, Standardized, normal_and_inv_std, project, project_grad_normal};
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use super::activation::{mask, relu};
+use super::channel::{Split, channel_affine, channel_dot, channel_scale, channel_shift, channel_sum};
+use super::float::{Float, contiguous, dispatch, elements};
+use super::norm_kernel::{self as kernel, Gradients, Layer, Mask, Source, Stats};
+use super::standardize::{Moments, Standardized, normal_and_inv_std, project};
+use super::tape::keeps_graph;
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, bail};
 use std::sync::{Arc, OnceLock};
 
-/// What the passes tell each other.
-#[derive(Clone)]
-struct Shared {
-    eps: f64,
-    /// Moments of `x`, set by the forward pass.
-    moments: Arc<OnceLock<Moments>>,
-}
+/// The statistics that a forward pass found.
+pub(crate) type Found = Arc<OnceLock<Vec<Stats>>>;
 
-impl Shared {
-    fn moments(&self) -> Result<&Moments> {
-        match self.moments.get() {
-            Some(moments) => Ok(moments),
-            None => bail!("batch-norm: no forward pass"),
-        }
-    }
-}
+/// `(c), (c) -> (2, c)`: gain and bias as one operand.
+struct Pack;
 
-/// `gain N(x) + bias`, clipped at 0 with `relu`; `x (outer, channels, inner)`.
-struct Forward {
-    shared: Shared,
-    relu: bool,
-}
-
-impl CustomOp3 for Forward {
+impl CustomOp2 for Pack {
     fn name(&self) -> &'static str {
-        "batch-norm"
-    }
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let split = Split::of(l1.shape())?;
-        if l2.shape().elem_count() != split.channels || l3.shape().elem_count() != split.channels {
-            bail!("batch-norm: gain {:?} and bias {:?} for {} channels", l2.shape(), l3.shape(), split.channels);
-        }
-        dispatch!("batch-norm", s1, T => {
-            let x = contiguous::<T>("batch-norm", s1, l1)?;
-            let (gain, bias) = (contiguous::<T>("batch-norm", s2, l2)?, contiguous::<T>("batch-norm", s3, l3)?);
-            let moments = Moments::of(x, split);
-            let r = moments.inv_std(self.shared.eps);
-            let zero = <T as Default>::default();
-            let out = split.fill(|c, at, out: &mut [T]| {
-                let (mean, factor, bias) = (T::from_f64(moments.mean[c]), T::from_f64(r[c]) * gain[c], bias[c]);
-                let affine = |x: T| (x - mean) * factor + bias;
-                if self.relu {
-                    out.iter_mut().zip(&x[at..]).for_each(|(out, x)| {
-                        let y = affine(*x);
-                        *out = if y < zero { zero } else { y };
-                    });
-                } else {
-                    out.iter_mut().zip(&x[at..]).for_each(|(out, x)| *out = affine(*x));
-                }
-            });
-            let _ = self.shared.moments.set(moments);
-            Ok((T::storage(out), l1.shape().clone()))
-        })
-    }
-    fn bwd(
-        &self,
-        x: &Tensor,
-        gain: &Tensor,
-        bias: &Tensor,
-        res: &Tensor,
-        g: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let g = if self.relu { mask(g, res)? } else { g.contiguous()? };
-        let sums = Sums::default();
-        let shared = || self.shared.clone();
-        let dx = GradInput { shared: shared(), sums: sums.clone() };
-        let dx = x.track_op().then(|| x.apply_op3(gain, &g, dx)).transpose()?;
-        let dgain = GradGain { shared: shared(), sums: sums.clone() };
-        let dgain = gain.track_op().then(|| x.apply_op2(&g, dgain)).transpose()?;
-        let known = sums.0.get().map(|s| s.iter().map(|s| s[0]).collect());
-        let dbias = bias.track_op().then(|| channel_sum_known(&g, known)).transpose()?;
-        Ok((dx, dgain, dbias))
-    }
-}
-
-/// `sum g` and `<g, N(x)>` of each channel, once known.
-#[derive(Clone, Default)]
-struct Sums(Arc<OnceLock<Vec<[f64; 2]>>>);
-
-impl Sums {
-    fn of<T: Float>(&self, shared: &Shared, x: &[T], g: &[T], split: Split) -> Result<&[[f64; 2]]> {
-        let moments = shared.moments()?;
-        let r = moments.inv_std(shared.eps);
-        Ok(self.0.get_or_init(|| {
-            let sums = split.reduce(|at| {
-                let mean = T::from_f64(moments.mean[(at / split.inner) % split.channels]);
-                let (x, g) = (&x[at..at + split.inner], &g[at..at + split.inner]);
-                [sum(g), sum_pairs(g, x, |g, x| g * (x - mean))]
-            });
-            sums.into_iter().zip(r).map(|([s, along], r)| [s, along * r]).collect()
-        }))
-    }
-}
-
-/// `gain P(g)`, the gradient for `x`.
-struct GradInput {
-    shared: Shared,
-    sums: Sums,
-}
-
-impl CustomOp3 for GradInput {
-    fn name(&self) -> &'static str {
-        "batch-norm-grad-input"
-    }
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let split = Split::of(l1.shape())?;
-        if l1.shape() != l3.shape() {
-            bail!("batch-norm: a gradient {:?} for {:?}", l3.shape(), l1.shape());
-        }
-        dispatch!("batch-norm", s1, T => {
-            let (x, g) = (contiguous::<T>("batch-norm", s1, l1)?, contiguous::<T>("batch-norm", s3, l3)?);
-            let gain = contiguous::<T>("batch-norm", s2, l2)?;
-            let sums = self.sums.of(&self.shared, x, g, split)?;
-            let moments = self.shared.moments()?;
-            let (r, count) = (moments.inv_std(self.shared.eps), split.count() as f64);
-            let out = split.fill(|c, at, out: &mut [T]| {
-                let (mean, factor) = (T::from_f64(moments.mean[c]), T::from_f64(r[c]) * gain[c]);
-                let (shift, along) = (T::from_f64(sums[c][0] / count), T::from_f64(r[c] * sums[c][1] / count));
-                for ((out, g), x) in out.iter_mut().zip(&g[at..]).zip(&x[at..]) {
-                    *out = (*g - shift - (*x - mean) * along) * factor;
-                }
-            });
-            Ok((T::storage(out), l1.shape().clone()))
-        })
-    }
-    fn bwd(
-        &self,
-        x: &Tensor,
-        gain: &Tensor,
-        g: &Tensor,
-        _: &Tensor,
-        h: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (normal, r) = normal_and_inv_std(x, self.shared.eps)?;
-        let projected = project(g, &normal, &r)?;
-        let scaled = channel_scale(h, gain)?;
-        let dx = if x.track_op() {
-            // x acts through N(x) and r(x), dr/dx = -r^2 N(x) / count
-            let dnormal = project_grad_normal(g, &normal, &r, &scaled)?;
-            let dr = (channel_dot(&scaled, &projected)? / &r)?;
-            let factor = ((r.sqr()? * dr)? * (-1.0 / Split::of(x.shape())?.count() as f64))?;
-            Some((project(&dnormal, &normal, &r)? + channel_scale(&normal, &factor)?)?)
-        } else {
-            None
-        };
-        let dgain = gain.track_op().then(|| channel_dot(h, &projected)).transpose()?;
-        let dg = g.track_op().then(|| project(&scaled, &normal, &r)).transpose()?;
-        Ok((dx, dgain, dg))
-    }
-}
-
-/// `<g, N(x)>` of each channel, the gradient for the gain.
-struct GradGain {
-    shared: Shared,
-    sums: Sums,
-}
-
-impl CustomOp2 for GradGain {
-    fn name(&self) -> &'static str {
-        "batch-norm-grad-gain"
+        "norm-pack"
     }
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        let split = Split::of(l1.shape())?;
-        dispatch!("batch-norm", s1, T => {
-            let (x, g) = (contiguous::<T>("batch-norm", s1, l1)?, contiguous::<T>("batch-norm", s2, l2)?);
-            let sums = self.sums.of(&self.shared, x, g, split)?;
-            let out: Vec<T> = sums.iter().map(|s| T::from_f64(s[1])).collect();
-            Ok((T::storage(out), Shape::from(split.channels)))
+        dispatch!("norm", s1, T => {
+            let (gain, bias) = (contiguous::<T>("norm", s1, l1)?, contiguous::<T>("norm", s2, l2)?);
+            if gain.len() != bias.len() {
+                bail!("norm: {} gains and {} biases", gain.len(), bias.len());
+            }
+            Ok((T::storage([gain, bias].concat()), Shape::from((2, gain.len()))))
         })
     }
-    fn bwd(&self, x: &Tensor, g: &Tensor, _: &Tensor, h: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (normal, r) = normal_and_inv_std(x, self.shared.eps)?;
-        let dx = x.track_op().then(|| project(&channel_scale(g, h)?, &normal, &r)).transpose()?;
-        let dg = g.track_op().then(|| channel_scale(&normal, h)).transpose()?;
-        Ok((dx, dg))
+    fn bwd(&self, gain: &Tensor, bias: &Tensor, _: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let part = |i, wanted: &Tensor| wanted.track_op().then(|| g.get(i)).transpose();
+        Ok((part(0, gain)?, part(1, bias)?))
     }
 }
 
-/// `gain (x - mean) / sqrt(var + eps) + bias` over the batch `(n, c, ...)`, then relu where asked, and the moments.
+/// The layer; `x (n, c, ...)`, gain and bias `(2, c)`, and the residual as third operand.
+struct Norm {
+    source: Source,
+    relu: bool,
+    /// Set by the forward pass.
+    found: Found,
+}
+
+/// The two rows of gains and biases.
+pub(super) fn halves<T>(packed: &[T], split: Split) -> Result<(&[T], &[T])> {
+    if packed.len() != 2 * split.channels {
+        bail!("norm: {} gains for {} channels", packed.len() / 2, split.channels);
+    }
+    Ok(packed.split_at(split.channels))
+}
+
+impl Norm {
+    fn run(
+        &self,
+        (s1, l1): (&CpuStorage, &Layout),
+        (s2, l2): (&CpuStorage, &Layout),
+        skip: Option<(&CpuStorage, &Layout)>,
+    ) -> Result<(CpuStorage, Shape)> {
+        let split = Split::of(l1.shape())?;
+        if let Some((_, l)) = skip.filter(|(_, l)| l.shape() != l1.shape()) {
+            bail!("norm: a residual {:?} for {:?}", l.shape(), l1.shape());
+        }
+        dispatch!("norm", s1, T => {
+            let x = contiguous::<T>("norm", s1, l1)?;
+            let (gain, bias) = halves(contiguous::<T>("norm", s2, l2)?, split)?;
+            let skip = skip.map(|(s, l)| contiguous::<T>("norm", s, l)).transpose()?;
+            let layer = Layer { split, x, gain, bias, batch: matches!(self.source, Source::Batch(_)) };
+            let (y, stats) = kernel::forward(layer, &self.source, skip, self.relu);
+            let _ = self.found.set(stats);
+            Ok((T::storage(y), l1.shape().clone()))
+        })
+    }
+
+    /// Gradients of `x`, of gain and bias, and of the residual.
+    fn gradients(
+        &self,
+        x: &Tensor,
+        packed: &Tensor,
+        skip: Option<&Tensor>,
+        y: &Tensor,
+        g: &Tensor,
+    ) -> Result<[Option<Tensor>; 3]> {
+        if keeps_graph()? {
+            return self.differentiable(x, packed, skip, y, g);
+        }
+        let g = g.contiguous()?;
+        let [dx, dpacked, dskip] = match x.dtype() {
+            DType::F32 => self.fast::<f32>(x, packed, skip, y, &g)?,
+            _ => self.fast::<f64>(x, packed, skip, y, &g)?,
+        };
+        Ok([dx.filter(|_| x.track_op()), dpacked.filter(|_| packed.track_op()), dskip])
+    }
+
+    fn fast<T: Float>(
+        &self,
+        x: &Tensor,
+        packed: &Tensor,
+        skip: Option<&Tensor>,
+        y: &Tensor,
+        g: &Tensor,
+    ) -> Result<[Option<Tensor>; 3]> {
+        let Some(stats) = self.found.get() else { bail!("norm: no forward pass") };
+        let split = Split::of(x.shape())?;
+        let ((sx, lx), (sp, lp)) = (x.storage_and_layout(), packed.storage_and_layout());
+        let ((sy, ly), (sg, lg)) = (y.storage_and_layout(), g.storage_and_layout());
+        let (gain, bias) = halves(elements::<T>("norm", &sp, lp)?, split)?;
+        let batch = matches!(self.source, Source::Batch(_));
+        let layer = Layer { split, x: elements::<T>("norm", &sx, lx)?, gain, bias, batch };
+        let mask = match (self.relu, skip) {
+            (false, _) => Mask::All,
+            (true, None) => Mask::Again,
+            (true, Some(_)) => Mask::Output(elements::<T>("norm", &sy, ly)?),
+        };
+        let wanted = skip.is_some_and(Tensor::track_op);
+        // without relu the residual's gradient is the one at hand
+        let with_skip = wanted && self.relu;
+        let found = kernel::backward(layer, mask, elements::<T>("norm", &sg, lg)?, stats, with_skip);
+        let Gradients { x: dx, gain, bias, skip: dskip } = found;
+        let dskip = match dskip {
+            Some(dskip) => Some(T::tensor(dskip, x.shape())?),
+            None => wanted.then(|| g.clone()),
+        };
+        let dpacked = T::tensor([gain, bias].concat(), packed.shape())?;
+        Ok([Some(T::tensor(dx, x.shape())?), Some(dpacked), dskip])
+    }
+
+    /// The same as an expression with derivatives of its own.
+    fn differentiable(
+        &self,
+        x: &Tensor,
+        packed: &Tensor,
+        skip: Option<&Tensor>,
+        y: &Tensor,
+        g: &Tensor,
+    ) -> Result<[Option<Tensor>; 3]> {
+        let h = if self.relu { mask(g, y)? } else { g.contiguous()? };
+        let gain = packed.get(0)?;
+        let (normal, dx) = match &self.source {
+            Source::Batch(eps) => {
+                let (normal, r) = normal_and_inv_std(x, *eps)?;
+                let dx = x.track_op().then(|| channel_scale(&project(&h, &normal, &r)?, &gain)).transpose()?;
+                (normal, dx)
+            }
+            Source::Fixed(mean, r) => {
+                let (mean, r) = (constant(mean, x)?, constant(r, x)?);
+                let normal = channel_scale(&channel_shift(x, &mean.neg()?)?, &r)?;
+                (normal, x.track_op().then(|| channel_scale(&h, &(gain * r)?)).transpose()?)
+            }
+        };
+        let both = || Tensor::stack(&[channel_dot(&h, &normal)?, channel_sum(&h)?], 0);
+        let dpacked = packed.track_op().then(both).transpose()?;
+        Ok([dx, dpacked, skip.filter(|s| s.track_op()).map(|_| h)])
+    }
+}
+
+/// Numbers as a tensor of the element type of `like`.
+fn constant(x: &[f64], like: &Tensor) -> Result<Tensor> {
+    Tensor::from_slice(x, x.len(), &Device::Cpu)?.to_dtype(like.dtype())?.to_device(like.device())
+}
+
+impl CustomOp2 for Norm {
+    fn name(&self) -> &'static str {
+        "norm"
+    }
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.run((s1, l1), (s2, l2), None)
+    }
+    fn bwd(&self, x: &Tensor, packed: &Tensor, y: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let [dx, dpacked, _] = self.gradients(x, packed, None, y, g)?;
+        Ok((dx, dpacked))
+    }
+}
+
+impl CustomOp3 for Norm {
+    fn name(&self) -> &'static str {
+        "norm-add"
+    }
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.run((s1, l1), (s2, l2), Some((s3, l3)))
+    }
+    fn bwd(
+        &self,
+        x: &Tensor,
+        packed: &Tensor,
+        skip: &Tensor,
+        y: &Tensor,
+        g: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let [dx, dpacked, dskip] = self.gradients(x, packed, Some(skip), y, g)?;
+        Ok((dx, dpacked, dskip))
+    }
+}
+
+/// A normalised tensor with the statistics that it was made with.
+pub(crate) struct Normed {
+    /// The result.
+    pub y: Tensor,
+    /// On CPU, what the kernels found.
+    pub found: Found,
+    moments: Option<Moments>,
+}
+
+impl Normed {
+    /// The batch's moments of `x`, which was normalised by them.
+    ///
+    /// # Errors
+    /// Statistics that are constants.
+    pub(crate) fn moments(&self, x: &Tensor) -> Result<Moments> {
+        match (&self.moments, self.found.get()) {
+            (Some(moments), _) => Ok(moments.clone()),
+            (None, Some(stats)) => Ok(Moments {
+                mean: stats.iter().map(|s| s.mean).collect(),
+                var: stats.iter().map(|s| s.var).collect(),
+                count: Split::of(x.shape())?.count(),
+            }),
+            (None, None) => bail!("norm: no forward pass"),
+        }
+    }
+}
+
+/// `gain (x - mean) r + bias` for `x (n, c, ...)` and a gain and bias a channel, then `+ skip` and relu where asked.
 ///
 /// # Errors
 /// Shapes that do not fit.
-pub(crate) fn batch_norm(x: &Tensor, gain: &Tensor, bias: &Tensor, eps: f64, relu: bool) -> Result<(Tensor, Moments)> {
-    let split = Split::of(x.shape())?;
+pub(crate) fn norm(
+    x: &Tensor,
+    gain: &Tensor,
+    bias: &Tensor,
+    source: &Source,
+    skip: Option<&Tensor>,
+    with_relu: bool,
+) -> Result<Normed> {
     if !x.device().is_cpu() {
-        let s = Standardized::new(x, split, eps)?;
-        let y = channel_affine(&s.value, gain, bias)?;
-        return Ok((if relu { super::activation::relu(&y)? } else { y }, s.moments));
+        return elsewhere(x, gain, bias, source, skip, with_relu);
     }
-    let shared = Shared { eps, moments: Arc::new(OnceLock::new()) };
-    let flat = x.contiguous()?.reshape((split.outer, split.channels, split.inner))?;
-    let op = Forward { shared: shared.clone(), relu };
-    let y = flat.apply_op3(&gain.contiguous()?, &bias.contiguous()?, op)?.reshape(x.shape())?;
-    Ok((y, shared.moments()?.clone()))
+    let found = Found::default();
+    let op = Norm { source: source.clone(), relu: with_relu, found: found.clone() };
+    let packed = gain.contiguous()?.apply_op2(&bias.contiguous()?, Pack)?;
+    let y = match skip {
+        Some(skip) => x.contiguous()?.apply_op3(&packed, &skip.contiguous()?, op)?,
+        None => x.contiguous()?.apply_op2(&packed, op)?,
+    };
+    Ok(Normed { y, found, moments: None })
+}
+
+/// [`norm`] with candle's operations.
+fn elsewhere(
+    x: &Tensor,
+    gain: &Tensor,
+    bias: &Tensor,
+    source: &Source,
+    skip: Option<&Tensor>,
+    with_relu: bool,
+) -> Result<Normed> {
+    let (normal, moments) = match source {
+        Source::Batch(eps) => {
+            let s = Standardized::new(x, Split::of(x.shape())?, *eps)?;
+            (s.value, Some(s.moments))
+        }
+        Source::Fixed(mean, r) => {
+            let centred = channel_shift(x, &constant(mean, x)?.neg()?)?;
+            (channel_scale(&centred, &constant(r, x)?)?, None)
+        }
+    };
+    let y = channel_affine(&normal, gain, bias)?;
+    let y = match skip {
+        Some(skip) => (y + skip)?,
+        None => y,
+    };
+    Ok(Normed { y: if with_relu { relu(&y)? } else { y }, found: Found::default(), moments })
 }

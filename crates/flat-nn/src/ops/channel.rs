@@ -85,11 +85,7 @@ pub(crate) fn sum<T: Float>(a: &[T]) -> f64 {
 }
 
 /// `(n, c, ...) -> (c)`.
-#[derive(Default)]
-struct Sum {
-    /// The sums, where another kernel has found them.
-    known: Option<Vec<f64>>,
-}
+struct Sum;
 
 impl CustomOp1 for Sum {
     fn name(&self) -> &'static str {
@@ -99,9 +95,7 @@ impl CustomOp1 for Sum {
         let split = Split::of(l.shape())?;
         dispatch!("channel-sum", s, T => {
             let x = contiguous::<T>("channel-sum", s, l)?;
-            let out = if let Some(known) = &self.known {
-                known.iter().map(|s| T::from_f64(*s)).collect()
-            } else if split.inner == 1 {
+            let out = if split.inner == 1 {
                 column_sums(x, split.channels)
             } else {
                 split.reduce(|at| [sum(&x[at..at + split.inner])]).into_iter().map(|[s]| T::from_f64(s)).collect()
@@ -138,15 +132,10 @@ fn as_channels(v: &Tensor, rank: usize) -> Result<Tensor> {
 /// Fewer than two dimensions.
 pub(crate) fn channel_sum(x: &Tensor) -> Result<Tensor> {
     if x.device().is_cpu() {
-        return channel_sum_known(x, None);
+        return x.contiguous()?.apply_op1(Sum);
     }
     let split = Split::of(x.shape())?;
     x.reshape((split.outer, split.channels, split.inner))?.sum((0, 2))
-}
-
-/// [`channel_sum`] on CPU, by a kernel that may take the values from another one.
-pub(crate) fn channel_sum_known(x: &Tensor, known: Option<Vec<f64>>) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(Sum { known })
 }
 
 /// `(n, c, ...), (n, c, ...) -> (c)`: sums of products.

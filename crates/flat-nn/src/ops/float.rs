@@ -1,6 +1,6 @@
 //! The element types of the kernels, and their slices of candle's storage.
 
-use candle_core::{CpuStorage, Layout, Result, bail};
+use candle_core::{CpuStorage, Device, Layout, Result, Shape, Storage, Tensor, bail};
 use std::cell::RefCell;
 use std::ops::{Add, AddAssign, Mul, Sub};
 
@@ -22,6 +22,8 @@ pub(crate) trait Float:
     fn to_f64(self) -> f64;
     fn slice(storage: &CpuStorage) -> Option<&[Self]>;
     fn storage(data: Vec<Self>) -> CpuStorage;
+    /// A tensor on CPU that no gradient goes through.
+    fn tensor(data: Vec<Self>, shape: &Shape) -> Result<Tensor>;
     /// Runs `f` on a buffer of `len` numbers that this thread keeps for the next call; its contents are arbitrary.
     fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [Self]) -> R) -> R;
 }
@@ -30,9 +32,11 @@ macro_rules! float {
     ($t:ty, $variant:ident) => {
         impl Float for $t {
             const ONE: Self = 1.0;
+            #[inline(always)]
             fn from_f64(x: f64) -> Self {
                 x as $t
             }
+            #[inline(always)]
             fn to_f64(self) -> f64 {
                 f64::from(self)
             }
@@ -44,6 +48,9 @@ macro_rules! float {
             }
             fn storage(data: Vec<Self>) -> CpuStorage {
                 CpuStorage::$variant(data)
+            }
+            fn tensor(data: Vec<Self>, shape: &Shape) -> Result<Tensor> {
+                Tensor::from_vec(data, shape.clone(), &Device::Cpu)
             }
             fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [Self]) -> R) -> R {
                 thread_local! {
@@ -70,6 +77,14 @@ pub(crate) fn contiguous<'a, T: Float>(op: &str, storage: &'a CpuStorage, layout
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&data[start..end]),
         None => bail!("{op}: the operands must be contiguous"),
+    }
+}
+
+/// The contiguous elements of a tensor on CPU whose storage and layout were borrowed.
+pub(crate) fn elements<'a, T: Float>(op: &str, storage: &'a Storage, layout: &Layout) -> Result<&'a [T]> {
+    match storage {
+        Storage::Cpu(storage) => contiguous(op, storage, layout),
+        _ => bail!("{op}: the operands must be on one device"),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Differentiable operations on candle tensors: fast kernels on CPU, candle's own operations elsewhere.
 
-mod activation;
-mod batch_norm;
+pub(crate) mod activation;
+pub(crate) mod batch_norm;
 mod block;
+mod buffer;
 pub(crate) mod channel;
 mod conv;
 mod conv_kernel;
@@ -11,14 +12,17 @@ mod float;
 mod lanes;
 mod linear;
 mod matrix;
+pub(crate) mod norm_kernel;
 mod pool;
+mod reduce;
 pub(crate) mod standardize;
 mod strip;
+pub(crate) mod tangent_norm;
+mod tape;
 mod winograd;
 
 pub(crate) use activation::{add_relu, mask};
 pub use activation::{gelu, relu};
-pub(crate) use batch_norm::batch_norm;
 pub use conv::Conv2d;
 pub(crate) use cross_entropy::cross_entropy;
 pub use cross_entropy::softmax;

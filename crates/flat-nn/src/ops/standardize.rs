@@ -5,8 +5,11 @@
 //! backward pass and forward tangents. `N`, `r` and `P` form a closed set: each one's derivative is written with the
 //! others, so any order of derivative is exact.
 
+use super::buffer::{kernel, vectorized};
 use super::channel::{Split, channel_dot, channel_scale, channel_sum, sum, sum_pairs};
 use super::float::{Float, contiguous, dispatch};
+use super::norm_kernel::each_channel;
+use super::reduce::mean_and_variance;
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use std::sync::{Arc, OnceLock};
 
@@ -19,20 +22,17 @@ pub(crate) struct Moments {
     pub count: usize,
 }
 
+kernel! {
+    MeanAndVariance<'a, T> { split: Split, x: &'a [T], channel: usize } -> (f64, f64), |k| {
+        mean_and_variance(k.split, k.channel, k.x)
+    }
+}
+
 impl Moments {
     pub(crate) fn of<T: Float>(x: &[T], split: Split) -> Self {
-        let count = split.count();
-        let run = |at: usize| &x[at..at + split.inner];
-        let means = split.reduce(|at| [sum(run(at))]);
-        let mean: Vec<f64> = means.into_iter().map(|[s]| s / count as f64).collect();
-        let squares = split.reduce(|at| {
-            let m = T::from_f64(mean[(at / split.inner) % split.channels]);
-            let x = run(at);
-            [sum_pairs(x, x, |a, _| (a - m) * (a - m)), sum_pairs(x, x, |a, _| a - m)]
-        });
-        // the second sum is what rounding left of zero
-        let var = squares.into_iter().map(|[q, d]| (q / count as f64 - (d / count as f64).powi(2)).max(0.0)).collect();
-        Self { mean, var, count }
+        let (mean, var) =
+            each_channel(split, |c| vectorized(MeanAndVariance { split, x, channel: c })).into_iter().unzip();
+        Self { mean, var, count: split.count() }
     }
 
     /// `1 / sqrt(var + eps)`.

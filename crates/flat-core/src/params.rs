@@ -104,7 +104,15 @@ impl Params {
                 None => return Err(Error::MissingGradient { name: entry.name.clone() }),
             }
         }
-        self.concat(parts.into_iter())
+        self.collect(&parts)
+    }
+
+    /// One tensor a parameter, in their order, as one vector.
+    ///
+    /// # Errors
+    /// [`Error::LayoutMismatch`] for other shapes or element types; candle's.
+    pub fn collect(&self, parts: &[Tensor]) -> Result<ParamVec> {
+        self.concat(parts.iter().cloned())
     }
 
     fn concat(&self, parts: impl Iterator<Item = Tensor>) -> Result<ParamVec> {

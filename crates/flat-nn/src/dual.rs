@@ -4,30 +4,30 @@
 //! `<grad L, v>`, and one `backward` of it gives the exact product of the Hessian with `v` (Pearlmutter 1994), without
 //! a second backward pass.
 
-use crate::ops::batch_norm::{Normed, norm};
 use crate::ops::channel::{Split, channel_affine, channel_scale, channel_shift};
-use crate::ops::norm_kernel::Source;
 use crate::ops::standardize::Standardized;
-use crate::ops::tangent_norm::{Operands, norm_tangent};
 use crate::ops::{Conv2d, Pool2d, cross_entropy, linear, mask, softmax};
-use crate::value::{fixed, group_split};
+use crate::value::group_split;
 use crate::{Activation, BatchMoments, Result, Value};
 use candle_core::{D, Tensor};
 
 /// A value and its directional derivative, of one shape.
 #[derive(Debug, Clone)]
-pub struct Dual {
+pub struct Dual<V = Tensor> {
     /// The value.
-    pub value: Tensor,
+    pub value: V,
     /// Its derivative along the direction.
-    pub tangent: Tensor,
+    pub tangent: V,
+}
+
+impl<V> Dual<V> {
+    /// A value that changes along `tangent`.
+    pub fn new(value: V, tangent: V) -> Self {
+        Self { value, tangent }
+    }
 }
 
 impl Dual {
-    /// A value that changes along `tangent`.
-    pub fn new(value: Tensor, tangent: Tensor) -> Self {
-        Self { value, tangent }
-    }
 
     /// The same linear map of both.
     fn map(&self, f: impl Fn(&Tensor) -> candle_core::Result<Tensor>) -> Result<Self> {
@@ -39,30 +39,6 @@ impl Dual {
         let value = channel_affine(normal, &gain.value, &bias.value)?;
         let from_gain = channel_affine(normal, &gain.tangent, &bias.tangent)?;
         Ok(Self { value, tangent: (channel_scale(tangent, &gain.value)? + from_gain)? })
-    }
-
-    /// Whether [`Self::norm`] applies: on CPU, along constant directions of gain and bias.
-    fn has_kernel(&self, gain: &Self, bias: &Self) -> bool {
-        self.value.device().is_cpu() && !gain.tangent.track_op() && !bias.tangent.track_op()
-    }
-
-    /// Normalisation, sum with `skip` and relu as one operation each for value and tangent; another nonlinearity follows.
-    fn norm(
-        &self,
-        gain: &Self,
-        bias: &Self,
-        source: &Source,
-        skip: Option<&Self>,
-        then: Option<Activation>,
-    ) -> Result<(Self, Normed)> {
-        let relu = then == Some(Activation::Relu);
-        let (of, dot) = (
-            Operands { x: &self.value, gain: &gain.value, bias: &bias.value, skip: skip.map(|s| &s.value) },
-            Operands { x: &self.tangent, gain: &gain.tangent, bias: &bias.tangent, skip: skip.map(|s| &s.tangent) },
-        );
-        let normed = norm(of.x, of.gain, of.bias, source, of.skip, relu)?;
-        let y = Self { value: normed.y.clone(), tangent: norm_tangent(of, dot, source, relu, &normed)? };
-        Ok((y.finish(None, then.filter(|_| !relu))?, normed))
     }
 
     /// The sum with `skip`, then the nonlinearity, where they are given.
@@ -152,10 +128,6 @@ impl Value for Dual {
         skip: Option<&Self>,
         then: Option<Activation>,
     ) -> Result<(Self, BatchMoments)> {
-        if self.has_kernel(gain, bias) {
-            let (y, normed) = self.norm(gain, bias, &Source::Batch(eps), skip, then)?;
-            return Ok((y, normed.moments(&self.value)?.into()));
-        }
         let s = Standardized::new(&self.value, Split::of(self.value.shape())?, eps)?;
         let y = Self::affine(&s.value, &s.tangent(&self.tangent)?, gain, bias)?.finish(skip, then)?;
         Ok((y, s.moments.into()))
@@ -174,9 +146,6 @@ impl Value for Dual {
         skip: Option<&Self>,
         then: Option<Activation>,
     ) -> Result<Self> {
-        if self.has_kernel(gain, bias) {
-            return Ok(self.norm(gain, bias, &fixed((mean, inv_std))?, skip, then)?.0);
-        }
         let centred = channel_shift(&self.value, &mean.neg()?)?;
         let normal = channel_scale(&centred, inv_std)?;
         Self::affine(&normal, &channel_scale(&self.tangent, inv_std)?, gain, bias)?.finish(skip, then)

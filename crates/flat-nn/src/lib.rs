@@ -42,6 +42,9 @@ mod loss;
 mod model;
 mod models;
 pub mod ops;
+mod pullback;
+mod tape;
+mod traced;
 mod value;
 
 pub use checkpoint::{read_config, read_metadata};
@@ -50,4 +53,5 @@ pub use dual::Dual;
 pub use error::{Error, Result};
 pub use loss::Loss;
 pub use model::Model;
+pub use pullback::{Pullback, TangentPullback};
 pub use value::{BatchMoments, Value};

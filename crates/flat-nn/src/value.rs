@@ -251,7 +251,7 @@ impl Value for Tensor {
     }
 
     fn plus(&self, other: &Self) -> Result<Self> {
-        Ok((self + other)?)
+        Ok(ops::activation::plus(self, other)?)
     }
 
     fn batch_norm_add(

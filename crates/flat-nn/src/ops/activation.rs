@@ -61,6 +61,35 @@ impl CustomOp2 for AddRelu {
     }
 }
 
+/// `a + b`.
+struct Plus;
+
+impl CustomOp2 for Plus {
+    fn name(&self) -> &'static str {
+        "plus"
+    }
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+        if l1.shape() != l2.shape() {
+            bail!("plus: shapes {:?} and {:?} differ", l1.shape(), l2.shape());
+        }
+        dispatch!("plus", s1, T => {
+            let (a, b) = (contiguous::<T>("plus", s1, l1)?, contiguous::<T>("plus", s2, l2)?);
+            Ok((T::storage(zip(a, b, |a, b| a + b)), l1.shape().clone()))
+        })
+    }
+    fn bwd(&self, a: &Tensor, b: &Tensor, _: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        Ok((a.track_op().then(|| g.clone()), b.track_op().then(|| g.clone())))
+    }
+}
+
+/// The sum of two tensors.
+///
+/// # Errors
+/// Different shapes.
+pub(crate) fn plus(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if a.device().is_cpu() { a.contiguous()?.apply_op2(&b.contiguous()?, Plus) } else { a + b }
+}
+
 /// `g` where the second operand is positive, else 0: linear in `g`, constant in the other.
 struct Mask;
 

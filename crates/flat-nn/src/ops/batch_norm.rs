@@ -7,7 +7,7 @@
 use super::activation::{mask, relu};
 use super::channel::{Split, channel_affine, channel_dot, channel_scale, channel_shift, channel_sum};
 use super::float::{Float, contiguous, dispatch, elements};
-use super::norm_kernel::{self as kernel, Gradients, Layer, Mask, Source, Stats};
+use super::norm_kernel::{self as kernel, Layer, Mask, Source, Stats};
 use super::standardize::{Moments, Standardized, normal_and_inv_std, project};
 use super::tape::keeps_graph;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, bail};
@@ -89,44 +89,16 @@ impl Norm {
             return self.differentiable(x, packed, skip, y, g);
         }
         let g = g.contiguous()?;
-        let [dx, dpacked, dskip] = match x.dtype() {
-            DType::F32 => self.fast::<f32>(x, packed, skip, y, &g)?,
-            _ => self.fast::<f64>(x, packed, skip, y, &g)?,
-        };
-        Ok([dx.filter(|_| x.track_op()), dpacked.filter(|_| packed.track_op()), dskip])
-    }
-
-    fn fast<T: Float>(
-        &self,
-        x: &Tensor,
-        packed: &Tensor,
-        skip: Option<&Tensor>,
-        y: &Tensor,
-        g: &Tensor,
-    ) -> Result<[Option<Tensor>; 3]> {
-        let Some(stats) = self.found.get() else { bail!("norm: no forward pass") };
-        let split = Split::of(x.shape())?;
-        let ((sx, lx), (sp, lp)) = (x.storage_and_layout(), packed.storage_and_layout());
-        let ((sy, ly), (sg, lg)) = (y.storage_and_layout(), g.storage_and_layout());
-        let (gain, bias) = halves(elements::<T>("norm", &sp, lp)?, split)?;
         let batch = matches!(self.source, Source::Batch(_));
-        let layer = Layer { split, x: elements::<T>("norm", &sx, lx)?, gain, bias, batch };
-        let mask = match (self.relu, skip) {
-            (false, _) => Mask::All,
-            (true, None) => Mask::Again,
-            (true, Some(_)) => Mask::Output(elements::<T>("norm", &sy, ly)?),
-        };
         let wanted = skip.is_some_and(Tensor::track_op);
-        // without relu the residual's gradient is the one at hand
-        let with_skip = wanted && self.relu;
-        let found = kernel::backward(layer, mask, elements::<T>("norm", &sg, lg)?, stats, with_skip);
-        let Gradients { x: dx, gain, bias, skip: dskip } = found;
-        let dskip = match dskip {
-            Some(dskip) => Some(T::tensor(dskip, x.shape())?),
-            None => wanted.then(|| g.clone()),
+        let of = [x, &packed.get(0)?, &packed.get(1)?];
+        let [dx, dgain, dbias, dskip] =
+            norm_gradients(of, skip.map(|_| y), self.relu, batch, &self.found, &g, wanted)?;
+        let dpacked = match (dgain, dbias) {
+            (Some(gain), Some(bias)) if packed.track_op() => Some(Tensor::stack(&[gain, bias], 0)?),
+            _ => None,
         };
-        let dpacked = T::tensor([gain, bias].concat(), packed.shape())?;
-        Ok([Some(T::tensor(dx, x.shape())?), Some(dpacked), dskip])
+        Ok([dx.filter(|_| x.track_op()), dpacked, dskip.or_else(|| wanted.then(|| g.clone()))])
     }
 
     /// The same as an expression with derivatives of its own.
@@ -156,6 +128,62 @@ impl Norm {
         let dpacked = packed.track_op().then(both).transpose()?;
         Ok([dx, dpacked, skip.filter(|s| s.track_op()).map(|_| h)])
     }
+}
+
+/// Gradients of `x`, gain, bias and, where relu stands between and it is `wanted`, the residual, of a layer that found
+/// `found`. `y` is the output where a residual went into it.
+///
+/// # Errors
+/// Operands of another device or element type, no forward pass.
+pub(crate) fn norm_gradients(
+    of: [&Tensor; 3],
+    y: Option<&Tensor>,
+    relu: bool,
+    batch: bool,
+    found: &Found,
+    g: &Tensor,
+    wanted: bool,
+) -> Result<[Option<Tensor>; 4]> {
+    match g.dtype() {
+        DType::F32 => gradients_of::<f32>(of, y, relu, batch, found, g, wanted),
+        _ => gradients_of::<f64>(of, y, relu, batch, found, g, wanted),
+    }
+}
+
+fn gradients_of<T: Float>(
+    [x, gain, bias]: [&Tensor; 3],
+    y: Option<&Tensor>,
+    relu: bool,
+    batch: bool,
+    found: &Found,
+    g: &Tensor,
+    wanted: bool,
+) -> Result<[Option<Tensor>; 4]> {
+    let Some(stats) = found.get() else { bail!("norm: no forward pass") };
+    let ((sx, lx), (sg, lg)) = (x.storage_and_layout(), g.storage_and_layout());
+    let ((s1, l1), (s2, l2)) = (gain.storage_and_layout(), bias.storage_and_layout());
+    let y = y.map(Tensor::storage_and_layout);
+    let y = y.as_ref().map(|(s, l)| elements::<T>("norm", s, l)).transpose()?;
+    let layer = Layer {
+        split: Split::of(x.shape())?,
+        x: elements::<T>("norm", &sx, lx)?,
+        gain: elements::<T>("norm", &s1, l1)?,
+        bias: elements::<T>("norm", &s2, l2)?,
+        batch,
+    };
+    let mask = match (relu, y) {
+        (false, _) => Mask::All,
+        (true, None) => Mask::Again,
+        (true, Some(y)) => Mask::Output(y),
+    };
+    // without relu the residual's gradient is the one at hand
+    let found = kernel::backward(layer, mask, elements::<T>("norm", &sg, lg)?, stats, wanted && relu);
+    Ok([
+        Some(T::tensor(found.x, x.shape())?),
+        Some(T::tensor(found.gain, gain.shape())?),
+        Some(T::tensor(found.bias, bias.shape())?),
+        found.skip.map(|s| T::tensor(s, x.shape())).transpose()?,
+    ])
 }
 
 /// Numbers as a tensor of the element type of `like`.

@@ -45,6 +45,20 @@ impl Conv2d {
     }
 }
 
+impl Conv2d {
+    /// The gradient for an `x` of the given shape of `<g, F(x, w)>`; on CPU.
+    pub(crate) fn grad_input(self, x: &Shape, w: &Tensor, g: &Tensor) -> Result<Tensor> {
+        let geometry = Geometry::new(x, w.shape(), self)?;
+        g.contiguous()?.apply_op2(&w.contiguous()?, Conv { pass: Pass::GradInput, geometry })
+    }
+
+    /// The gradient for a `w` of the given shape of `<g, F(x, w)>`; on CPU.
+    pub(crate) fn grad_weight(self, x: &Tensor, w: &Shape, g: &Tensor) -> Result<Tensor> {
+        let geometry = Geometry::new(x.shape(), w, self)?;
+        x.contiguous()?.apply_op2(&g.contiguous()?, Conv { pass: Pass::GradWeight, geometry })
+    }
+}
+
 /// Which of the three bilinear operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pass {

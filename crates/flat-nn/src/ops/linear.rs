@@ -155,3 +155,13 @@ pub fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         Some(bias) => apply(Kind::NT, x, w)?.broadcast_add(bias),
     }
 }
+
+/// The gradient for `x` of `<g, x w^T>`.
+pub(crate) fn linear_grad_input(w: &Tensor, g: &Tensor) -> Result<Tensor> {
+    apply(Kind::NN, g, w)
+}
+
+/// The gradient for `w` of `<g, x w^T>`.
+pub(crate) fn linear_grad_weight(x: &Tensor, g: &Tensor) -> Result<Tensor> {
+    apply(Kind::TN, g, x)
+}

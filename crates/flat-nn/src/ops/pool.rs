@@ -97,6 +97,15 @@ pub(crate) enum Pick {
 }
 
 impl Pick {
+    /// Puts the elements of `g` back to their places in a tensor of the given shape, zeros elsewhere; on CPU.
+    pub(crate) fn transpose(&self, g: &Tensor, shape: &Shape) -> Result<Tensor> {
+        let (_, _, h, w) = shape.dims4()?;
+        match self {
+            Self::Places(places) => g.contiguous()?.apply_op2(places, Scatter { h, w }),
+            Self::Mask(..) => bail!("max-pool2d: places are known on CPU alone"),
+        }
+    }
+
     pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Places(places) => x.contiguous()?.apply_op2(places, Gather),

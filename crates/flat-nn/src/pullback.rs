@@ -1,0 +1,169 @@
+//! A forward pass that can be taken back: gradients and Hessian-vector products without candle's graph.
+//!
+//! A loss is any function of the logits. Its derivatives for these few numbers are candle's business; what lies before,
+//! the network, is taken back on a [`crate::tape::Tape`] on CPU, and by candle's graph elsewhere.
+
+use crate::tape::{Tape, Traced};
+use crate::{Dual, Error, Loss, Mode, Model, Result};
+use candle_core::{DType, Tensor, Var};
+use flat_core::ParamVec;
+use std::rc::Rc;
+
+/// Logits, and the way back from them to the parameters.
+pub struct Pullback<'m> {
+    model: &'m Model,
+    logits: Var,
+    way: Way,
+}
+
+/// Logits with their tangent along a direction, and the way back to the parameters' values.
+pub struct TangentPullback<'m> {
+    model: &'m Model,
+    logits: Dual<Var>,
+    way: Way,
+}
+
+enum Way {
+    /// The ends of the tape: logits, and their tangent.
+    Tape(Rc<Tape>, Vec<Traced>),
+    /// The same on candle's graph.
+    Graph(Vec<Tensor>),
+}
+
+impl Way {
+    /// The gradient of `sum_i <seeds_i, ends_i>`.
+    fn back(self, model: &Model, seeds: Vec<Tensor>) -> Result<ParamVec> {
+        let params = model.params();
+        match self {
+            Self::Tape(tape, ends) => {
+                let found = tape.backward(ends.into_iter().zip(seeds).collect(), params.vars().len())?;
+                let named = found.into_iter().zip(params.layout().entries());
+                let parts = named.map(|(g, e)| g.ok_or_else(|| flat_core::Error::MissingGradient { name: e.name.clone() }));
+                Ok(params.collect(&parts.collect::<std::result::Result<Vec<_>, _>>()?)?)
+            }
+            Self::Graph(ends) => {
+                let mut total: Option<Tensor> = None;
+                for (end, seed) in ends.iter().zip(seeds) {
+                    let part = (end * seed)?.sum_all()?;
+                    total = Some(match total {
+                        None => part,
+                        Some(sum) => (sum + part)?,
+                    });
+                }
+                let total = total.ok_or_else(|| Error::BadInput("nothing to take back".into()))?;
+                Ok(params.gradient(&total.backward()?)?)
+            }
+        }
+    }
+}
+
+impl Model {
+    /// A forward pass that can be taken back once. On CPU it holds what the way back needs, and frees it as it goes.
+    ///
+    /// # Errors
+    /// As [`Self::logits`].
+    pub fn pullback(&self, x: &Tensor, mode: Mode) -> Result<Pullback<'_>> {
+        let (logits, way) = if x.device().is_cpu() {
+            let tape = Rc::new(Tape::default());
+            let end = self.forward(x, mode, |_, var| Ok(tape.leaf(var.as_detached_tensor())))?;
+            (end.value.clone(), Way::Tape(tape, vec![end]))
+        } else {
+            let logits = self.logits(x, mode)?;
+            (logits.clone(), Way::Graph(vec![logits]))
+        };
+        Ok(Pullback { model: self, logits: Var::from_tensor(&logits.detach())?, way })
+    }
+
+    /// A forward pass with the tangent along `v`, that can be taken back once: reverse over forward.
+    ///
+    /// # Errors
+    /// As [`Self::logits_tangent`].
+    pub fn pullback_tangent(&self, x: &Tensor, v: &ParamVec, mode: Mode) -> Result<TangentPullback<'_>> {
+        let (logits, way) = if x.device().is_cpu() {
+            self.params().layout().same_as(v.layout())?;
+            let tape = Rc::new(Tape::default());
+            let end = self.forward(x, mode, |i, var| {
+                Ok(Dual::new(tape.leaf(var.as_detached_tensor()), tape.constant(&v.entry(i)?)))
+            })?;
+            let logits = Dual::new(end.value.value.clone(), end.tangent.value.clone());
+            (logits, Way::Tape(tape, vec![end.value, end.tangent]))
+        } else {
+            let logits = self.logits_tangent(x, v, mode)?;
+            (logits.clone(), Way::Graph(vec![logits.value, logits.tangent]))
+        };
+        let var = |t: &Tensor| Var::from_tensor(&t.detach());
+        Ok(TangentPullback { model: self, logits: Dual::new(var(&logits.value)?, var(&logits.tangent)?), way })
+    }
+}
+
+/// The derivative of a scalar for a variable that it may not depend on.
+fn derivative(of: &candle_core::backprop::GradStore, var: &Var) -> Result<Tensor> {
+    match of.get(var.as_tensor()) {
+        Some(g) => Ok(g.clone()),
+        None => Ok(var.zeros_like()?),
+    }
+}
+
+impl Pullback<'_> {
+    /// The logits `(n, classes)`, a variable to write a loss of.
+    pub fn logits(&self) -> &Tensor {
+        self.logits.as_tensor()
+    }
+
+    /// The gradient of a scalar that was computed from [`Self::logits`].
+    ///
+    /// # Errors
+    /// A parameter that the logits do not depend on; candle's.
+    pub fn gradient(self, loss: &Tensor) -> Result<ParamVec> {
+        let seed = derivative(&loss.backward()?, &self.logits)?;
+        self.way.back(self.model, vec![seed])
+    }
+}
+
+impl TangentPullback<'_> {
+    /// The logits and their tangent, variables to write a loss of.
+    pub fn logits(&self) -> Dual {
+        Dual::new(self.logits.value.as_tensor().clone(), self.logits.tangent.as_tensor().clone())
+    }
+
+    /// The gradient, with respect to the parameters' values, of a scalar that was computed from [`Self::logits`]: for the
+    /// tangent of a loss, the product of the loss's Hessian with the direction.
+    ///
+    /// # Errors
+    /// As [`Pullback::gradient`].
+    pub fn gradient(self, scalar: &Tensor) -> Result<ParamVec> {
+        let found = scalar.backward()?;
+        let seeds = vec![derivative(&found, &self.logits.value)?, derivative(&found, &self.logits.tangent)?];
+        self.way.back(self.model, seeds)
+    }
+}
+
+impl Model {
+    /// The mean loss of a batch and its gradient. One forward and one backward pass.
+    ///
+    /// # Errors
+    /// As [`Self::logits`] and [`Loss::mean`].
+    pub fn loss_and_gradient(&self, loss: Loss, x: &Tensor, labels: &Tensor, mode: Mode) -> Result<(f64, ParamVec)> {
+        let pass = self.pullback(x, mode)?;
+        let value = loss.mean(pass.logits(), labels)?;
+        let number = value.detach().to_dtype(DType::F64)?.to_scalar()?;
+        Ok((number, pass.gradient(&value)?))
+    }
+
+    /// The product of the Hessian of the mean loss with `v`, exact.
+    ///
+    /// # Errors
+    /// As [`Self::logits_tangent`] and [`Loss::mean`].
+    pub fn hessian_product(
+        &self,
+        loss: Loss,
+        x: &Tensor,
+        labels: &Tensor,
+        v: &ParamVec,
+        mode: Mode,
+    ) -> Result<ParamVec> {
+        let pass = self.pullback_tangent(x, v, mode)?;
+        let along = loss.mean(&pass.logits(), labels)?.tangent;
+        pass.gradient(&along)
+    }
+}

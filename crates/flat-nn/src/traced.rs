@@ -1,0 +1,366 @@
+//! Layers on the tape, plain and with tangents: on CPU alone, where the kernels are.
+
+use crate::dual::Dual;
+use crate::ops::activation::{mask, plus};
+use crate::ops::batch_norm::{Normed, norm, norm_gradients};
+use crate::ops::norm_kernel::Source;
+use crate::ops::norm_tangent::NormTangent;
+use crate::ops::{self, Conv2d, Pool2d, add_relu};
+use crate::tape::Traced;
+use crate::value::fixed;
+use crate::{Activation, BatchMoments, Result, Value};
+use candle_core::{D, Tensor};
+
+/// `F(x, w) + bias` for a traced or constant input.
+fn conv(x: &Traced, w: &Traced, bias: Option<&Traced>, conv: Conv2d) -> Result<Traced> {
+    let y = conv.forward(&x.value, &w.value, bias.map(|b| &b.value))?;
+    let (xv, wv, at) = (x.value.clone(), w.value.clone(), (x.at, w.at, bias.and_then(|b| b.at)));
+    let operands: Vec<&Traced> = [w].into_iter().chain(bias).collect();
+    Ok(x.step(y, &operands, move |g, out| {
+        out.add(at.1, || Ok(conv.grad_weight(&xv, wv.shape(), g)?))?;
+        out.add(at.2, || Ok(ops::channel::channel_sum(g)?))?;
+        out.add(at.0, || Ok(conv.grad_input(xv.shape(), &wv, g)?))
+    }))
+}
+
+/// `x w^T + bias` for a traced or constant input.
+fn linear(x: &Traced, w: &Traced, bias: Option<&Traced>) -> Result<Traced> {
+    let y = ops::linear(&x.value, &w.value, bias.map(|b| &b.value))?;
+    let (xv, wv, at) = (x.value.clone(), w.value.clone(), (x.at, w.at, bias.and_then(|b| b.at)));
+    let operands: Vec<&Traced> = [w].into_iter().chain(bias).collect();
+    Ok(x.step(y, &operands, move |g, out| {
+        out.add(at.1, || Ok(ops::linear_grad_weight(&xv, g)?))?;
+        out.add(at.2, || Ok(ops::channel::channel_sum(g)?))?;
+        out.add(at.0, || Ok(ops::linear_grad_input(&wv, g)?))
+    }))
+}
+
+/// relu's gradient where it gave `y`.
+fn masked(x: &Traced, value: Tensor, y: Tensor) -> Traced {
+    x.linear_map(value, move |g| Ok(mask(g, &y)?))
+}
+
+/// Normalisation, the sum with `skip` and relu in one step.
+fn normalise(
+    x: &Traced,
+    gain: &Traced,
+    bias: &Traced,
+    source: &Source,
+    skip: Option<&Traced>,
+    relu: bool,
+) -> Result<(Traced, Normed)> {
+    let normed = norm(&x.value, &gain.value, &bias.value, source, skip.map(|s| &s.value), relu)?;
+    let (xv, gv, bv) = (x.value.clone(), gain.value.clone(), bias.value.clone());
+    let at = (x.at, gain.at, bias.at, skip.and_then(|s| s.at));
+    // the output is needed where relu's place cannot be found from `x` alone
+    let (y, batch) = (skip.filter(|_| relu).map(|_| normed.y.clone()), matches!(source, Source::Batch(_)));
+    let found = normed.found.clone();
+    let operands: Vec<&Traced> = [gain, bias].into_iter().chain(skip).collect();
+    let out = x.step(normed.y.clone(), &operands, move |g, out| {
+        let [dx, dgain, dbias, dskip] =
+            norm_gradients([&xv, &gv, &bv], y.as_ref(), relu, batch, &found, g, at.3.is_some())?;
+        out.add(at.3, || Ok(dskip.unwrap_or_else(|| g.clone())))?;
+        out.add(at.1, || dgain.ok_or_else(missing))?;
+        out.add(at.2, || dbias.ok_or_else(missing))?;
+        out.add(at.0, || dx.ok_or_else(missing))
+    });
+    Ok((out, normed))
+}
+
+fn missing() -> crate::Error {
+    crate::Error::BadInput("a normalisation without its gradient".into())
+}
+
+impl Value for Traced {
+    fn primal(&self) -> &Tensor {
+        &self.value
+    }
+
+    fn conv2d(&self, w: &Self, bias: Option<&Self>, c: Conv2d) -> Result<Self> {
+        conv(self, w, bias, c)
+    }
+
+    fn conv2d_of(x: &Tensor, w: &Self, bias: Option<&Self>, c: Conv2d) -> Result<Self> {
+        conv(&w.tape.constant(x), w, bias, c)
+    }
+
+    fn linear(&self, w: &Self, bias: Option<&Self>) -> Result<Self> {
+        linear(self, w, bias)
+    }
+
+    fn linear_of(x: &Tensor, w: &Self, bias: Option<&Self>) -> Result<Self> {
+        linear(&w.tape.constant(x), w, bias)
+    }
+
+    fn max_pool(&self, pool: Pool2d) -> Result<Self> {
+        let (y, pick) = pool.max_and_pick(&self.value)?;
+        let shape = self.value.shape().clone();
+        Ok(self.linear_map(y, move |g| Ok(pick.transpose(g, &shape)?)))
+    }
+
+    fn mean_pool(&self, pool: Pool2d) -> Result<Self> {
+        Self::function(&[self], move |x| Ok(pool.mean(&x[0])?))
+    }
+
+    fn global_mean(&self) -> Result<Self> {
+        let (n, c, h, w) = self.value.dims4()?;
+        Ok(self.linear_map(self.value.global_mean()?, move |g| {
+            Ok((g.reshape((n, c, 1, 1))? * (1.0 / (h * w) as f64))?.broadcast_as((n, c, h, w))?.contiguous()?)
+        }))
+    }
+
+    fn flatten(&self) -> Result<Self> {
+        let shape = self.value.shape().clone();
+        Ok(self.linear_map(self.value.flatten_from(1)?, move |g| Ok(g.reshape(&shape)?)))
+    }
+
+    fn activate(&self, activation: Activation) -> Result<Self> {
+        let y = activation.forward(&self.value)?;
+        if activation == Activation::Relu {
+            return Ok(masked(self, y.clone(), y));
+        }
+        let x = self.value.clone();
+        Ok(self.linear_map(y, move |g| Ok(activation.forward_tangent(&x, g)?.1)))
+    }
+
+    fn add_activate(&self, other: &Self, activation: Activation) -> Result<Self> {
+        if activation != Activation::Relu {
+            return self.plus(other)?.activate(activation);
+        }
+        let y = add_relu(&self.value, &other.value)?;
+        let (result, at) = (y.clone(), (self.at, other.at));
+        Ok(self.step(y, &[other], move |g, out| {
+            let g = mask(g, &result)?;
+            out.add(at.0, || Ok(g.clone()))?;
+            out.add(at.1, || Ok(g))
+        }))
+    }
+
+    fn plus(&self, other: &Self) -> Result<Self> {
+        let at = (self.at, other.at);
+        Ok(self.step(plus(&self.value, &other.value)?, &[other], move |g, out| {
+            out.add(at.0, || Ok(g.clone()))?;
+            out.add(at.1, || Ok(g.clone()))
+        }))
+    }
+
+    fn batch_norm_add(
+        &self,
+        gain: &Self,
+        bias: &Self,
+        eps: f64,
+        skip: Option<&Self>,
+        then: Option<Activation>,
+    ) -> Result<(Self, BatchMoments)> {
+        let relu = then == Some(Activation::Relu);
+        let (y, normed) = normalise(self, gain, bias, &Source::Batch(eps), skip, relu)?;
+        let moments = normed.moments(&self.value)?.into();
+        Ok((after(y, then.filter(|_| !relu))?, moments))
+    }
+
+    fn group_norm(&self, groups: usize, gain: &Self, bias: &Self, eps: f64) -> Result<Self> {
+        Self::function(&[self, gain, bias], move |v| v[0].group_norm(groups, &v[1], &v[2], eps))
+    }
+
+    fn fixed_norm_add(
+        &self,
+        gain: &Self,
+        bias: &Self,
+        statistics: (&Tensor, &Tensor),
+        skip: Option<&Self>,
+        then: Option<Activation>,
+    ) -> Result<Self> {
+        let relu = then == Some(Activation::Relu);
+        let (y, _) = normalise(self, gain, bias, &fixed(statistics)?, skip, relu)?;
+        after(y, then.filter(|_| !relu))
+    }
+
+    fn cross_entropy(&self, targets: &Tensor) -> Result<Self> {
+        let targets = targets.clone();
+        Self::function(&[self], move |z| z[0].cross_entropy(&targets))
+    }
+
+    fn squared_error(&self, targets: &Tensor) -> Result<Self> {
+        let targets = targets.clone();
+        Self::function(&[self], move |z| z[0].squared_error(&targets))
+    }
+
+    fn scaled_mean(&self, factor: f64) -> Result<Self> {
+        Self::function(&[self], move |x| x[0].scaled_mean(factor))
+    }
+}
+
+fn after<V: Value>(x: V, activation: Option<Activation>) -> Result<V> {
+    match activation {
+        None => Ok(x),
+        Some(activation) => x.activate(activation),
+    }
+}
+
+impl Dual<Traced> {
+    /// The tangent as a function of value and tangent, and of others' values and tangents.
+    fn tangent_of(
+        &self,
+        value: Traced,
+        others: &[&Self],
+        f: impl Fn(&[Dual]) -> Result<Dual> + 'static,
+    ) -> Result<Self> {
+        let operands: Vec<&Traced> = [self].iter().chain(others).flat_map(|d| [&d.value, &d.tangent]).collect();
+        let pairs = move |t: &[Tensor]| -> Result<Tensor> {
+            let duals: Vec<Dual> = t.chunks(2).map(|p| Dual::new(p[0].clone(), p[1].clone())).collect();
+            Ok(f(&duals)?.tangent)
+        };
+        Ok(Self { value, tangent: Traced::function(&operands, pairs)? })
+    }
+
+    fn normalise(
+        &self,
+        gain: &Self,
+        bias: &Self,
+        source: &Source,
+        skip: Option<&Self>,
+        then: Option<Activation>,
+    ) -> Result<(Self, Normed)> {
+        let relu = then == Some(Activation::Relu);
+        let (value, normed) =
+            normalise(&self.value, &gain.value, &bias.value, source, skip.map(|s| &s.value), relu)?;
+        let layer = NormTangent::new(
+            [&self.value.value, &gain.value.value, &bias.value.value],
+            [&gain.tangent.value, &bias.tangent.value],
+            skip.map(|s| &s.tangent.value),
+            relu,
+            matches!(source, Source::Batch(_)),
+            &normed,
+        );
+        let x_dot = self.tangent.value.clone();
+        let (t, along) = layer.forward(&x_dot)?;
+        let at = (self.value.at, gain.value.at, self.tangent.at, skip.and_then(|s| s.tangent.at));
+        let operands: Vec<&Traced> =
+            [&gain.value, &self.tangent].into_iter().chain(skip.map(|s| &s.tangent)).collect();
+        let tangent = self.value.step(t, &operands, move |g, out| {
+            let [dx, dgain, dx_dot, dskip] = layer.backward(&x_dot, &along, g)?;
+            out.add(at.3, || dskip.ok_or_else(missing))?;
+            out.add(at.1, || dgain.ok_or_else(missing))?;
+            out.add(at.2, || dx_dot.ok_or_else(missing))?;
+            out.add(at.0, || dx.ok_or_else(missing))
+        });
+        Ok((after(Self { value, tangent }, then.filter(|_| !relu))?, normed))
+    }
+}
+
+/// Directions of parameters are constants.
+impl Value for Dual<Traced> {
+    fn primal(&self) -> &Tensor {
+        &self.value.value
+    }
+
+    fn conv2d(&self, w: &Self, bias: Option<&Self>, c: Conv2d) -> Result<Self> {
+        let value = conv(&self.value, &w.value, bias.map(|b| &b.value), c)?;
+        let along_x = conv(&self.tangent, &w.value, None, c)?;
+        let along_w = conv(&self.value, &w.tangent, bias.map(|b| &b.tangent), c)?;
+        Ok(Self { value, tangent: along_x.plus(&along_w)? })
+    }
+
+    fn conv2d_of(x: &Tensor, w: &Self, bias: Option<&Self>, c: Conv2d) -> Result<Self> {
+        Ok(Self {
+            value: Traced::conv2d_of(x, &w.value, bias.map(|b| &b.value), c)?,
+            tangent: Traced::conv2d_of(x, &w.tangent, bias.map(|b| &b.tangent), c)?,
+        })
+    }
+
+    fn linear(&self, w: &Self, bias: Option<&Self>) -> Result<Self> {
+        let value = linear(&self.value, &w.value, bias.map(|b| &b.value))?;
+        let along_x = linear(&self.tangent, &w.value, None)?;
+        let along_w = linear(&self.value, &w.tangent, bias.map(|b| &b.tangent))?;
+        Ok(Self { value, tangent: along_x.plus(&along_w)? })
+    }
+
+    fn linear_of(x: &Tensor, w: &Self, bias: Option<&Self>) -> Result<Self> {
+        Ok(Self {
+            value: Traced::linear_of(x, &w.value, bias.map(|b| &b.value))?,
+            tangent: Traced::linear_of(x, &w.tangent, bias.map(|b| &b.tangent))?,
+        })
+    }
+
+    fn max_pool(&self, pool: Pool2d) -> Result<Self> {
+        let (y, pick) = pool.max_and_pick(&self.value.value)?;
+        let (shape, again) = (self.value.value.shape().clone(), pick.clone());
+        let tangent = pick.apply(&self.tangent.value)?;
+        let back = move |pick: ops::Pick, shape: candle_core::Shape| move |g: &Tensor| Ok(pick.transpose(g, &shape)?);
+        Ok(Self {
+            value: self.value.linear_map(y, back(again, shape.clone())),
+            tangent: self.tangent.linear_map(tangent, back(pick, shape)),
+        })
+    }
+
+    fn mean_pool(&self, pool: Pool2d) -> Result<Self> {
+        Ok(Self { value: self.value.mean_pool(pool)?, tangent: self.tangent.mean_pool(pool)? })
+    }
+
+    fn global_mean(&self) -> Result<Self> {
+        Ok(Self { value: self.value.global_mean()?, tangent: self.tangent.global_mean()? })
+    }
+
+    fn flatten(&self) -> Result<Self> {
+        Ok(Self { value: self.value.flatten()?, tangent: self.tangent.flatten()? })
+    }
+
+    fn activate(&self, activation: Activation) -> Result<Self> {
+        let value = self.value.activate(activation)?;
+        if activation == Activation::Relu {
+            let y = value.value.clone();
+            return Ok(Self { tangent: masked(&self.tangent, mask(&self.tangent.value, &y)?, y), value });
+        }
+        self.tangent_of(value, &[], move |x| x[0].activate(activation))
+    }
+
+    fn add_activate(&self, other: &Self, activation: Activation) -> Result<Self> {
+        self.plus(other)?.activate(activation)
+    }
+
+    fn plus(&self, other: &Self) -> Result<Self> {
+        Ok(Self { value: self.value.plus(&other.value)?, tangent: self.tangent.plus(&other.tangent)? })
+    }
+
+    fn batch_norm_add(
+        &self,
+        gain: &Self,
+        bias: &Self,
+        eps: f64,
+        skip: Option<&Self>,
+        then: Option<Activation>,
+    ) -> Result<(Self, BatchMoments)> {
+        let (y, normed) = self.normalise(gain, bias, &Source::Batch(eps), skip, then)?;
+        Ok((y, normed.moments(&self.value.value)?.into()))
+    }
+
+    fn group_norm(&self, groups: usize, gain: &Self, bias: &Self, eps: f64) -> Result<Self> {
+        let value = self.value.group_norm(groups, &gain.value, &bias.value, eps)?;
+        self.tangent_of(value, &[gain, bias], move |v| v[0].group_norm(groups, &v[1], &v[2], eps))
+    }
+
+    fn fixed_norm_add(
+        &self,
+        gain: &Self,
+        bias: &Self,
+        statistics: (&Tensor, &Tensor),
+        skip: Option<&Self>,
+        then: Option<Activation>,
+    ) -> Result<Self> {
+        Ok(self.normalise(gain, bias, &fixed(statistics)?, skip, then)?.0)
+    }
+
+    fn cross_entropy(&self, targets: &Tensor) -> Result<Self> {
+        let t = targets.clone();
+        self.tangent_of(self.value.cross_entropy(targets)?, &[], move |z| z[0].cross_entropy(&t))
+    }
+
+    fn squared_error(&self, targets: &Tensor) -> Result<Self> {
+        let t = targets.clone();
+        self.tangent_of(self.value.squared_error(targets)?, &[], move |z| z[0].squared_error(&t))
+    }
+
+    fn scaled_mean(&self, factor: f64) -> Result<Self> {
+        Ok(Self { value: self.value.scaled_mean(factor)?, tangent: self.tangent.scaled_mean(factor)? })
+    }
+}

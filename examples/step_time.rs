@@ -12,9 +12,9 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};
-use flat::core::{ParamVec, Purpose, Streams};
+use flat::core::{ParamVec, Params, Purpose, Streams};
 use flat::nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm, ops};
-use flat::optim::{BaseConfig, Optimizer, Query, RuleConfig, RuleKind, SgdConfig, WithRows};
+use flat::optim::{BaseConfig, Objective, Optimizer, Query, RuleConfig, RuleKind, Sample, SgdConfig};
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::time::Instant;
@@ -69,6 +69,34 @@ impl Args {
     }
 }
 
+/// The loss of the batch.
+struct Batch<'a> {
+    model: &'a Model,
+    x: &'a Tensor,
+    labels: &'a Tensor,
+}
+
+impl Batch<'_> {
+    fn mode(query: Query) -> Mode {
+        if query.update_stats { Mode::Train } else { Mode::BatchStats }
+    }
+}
+
+impl Objective for Batch<'_> {
+    fn rows(&self) -> usize {
+        self.labels.elem_count()
+    }
+    fn loss(&mut self, query: Query) -> flat::optim::Result<Tensor> {
+        let loss = || LOSS.mean(&self.model.logits(self.x, Self::mode(query))?, self.labels);
+        loss().map_err(flat::optim::Error::objective)
+    }
+    fn loss_and_grad(&mut self, _: &Params, query: Query) -> flat::optim::Result<Sample> {
+        let found = self.model.loss_and_gradient(LOSS, self.x, self.labels, Self::mode(query));
+        let (loss, grad) = found.map_err(flat::optim::Error::objective)?;
+        Sample::new(loss, grad)
+    }
+}
+
 /// A model with a batch of noise, and an optimizer for each rule that was asked for.
 struct Bench {
     model: Model,
@@ -105,16 +133,10 @@ impl Bench {
         match what {
             "step" => self.step("step", RuleKind::Plain),
             "sam" => self.step("sam", RuleKind::Sam),
-            "gradient" => {
-                let loss = LOSS.mean(&self.model.logits(&self.x, Mode::BatchStats)?, &self.labels)?;
-                self.model.params().gradient(&loss.backward()?)?;
-                Ok(())
-            }
+            "gradient" => Ok(self.model.loss_and_gradient(LOSS, &self.x, &self.labels, Mode::BatchStats).map(drop)?),
             "hvp" => {
-                let logits = self.model.logits_tangent(&self.x, &self.direction, Mode::BatchStats)?;
-                let along = LOSS.mean(&logits, &self.labels)?.tangent;
-                self.model.params().gradient(&along.backward()?)?;
-                Ok(())
+                let (x, labels, v) = (&self.x, &self.labels, &self.direction);
+                Ok(self.model.hessian_product(LOSS, x, labels, v, Mode::BatchStats).map(drop)?)
             }
             "forward" => Ok(self.model.logits_no_grad(&self.x, Mode::Eval).map(drop)?),
             "gemm" => {
@@ -143,12 +165,7 @@ impl Bench {
             self.optimizers.insert(name, optimizer);
         }
         let optimizer = self.optimizers.get_mut(name).context("just built")?;
-        let (model, x, labels) = (&self.model, &self.x, &self.labels);
-        let mut objective = WithRows::new(x.dim(0)?, |query: Query| {
-            let mode = if query.update_stats { Mode::Train } else { Mode::BatchStats };
-            let logits = model.logits(x, mode).map_err(candle_core::Error::wrap)?;
-            LOSS.mean(&logits, labels).map_err(candle_core::Error::wrap)
-        });
+        let mut objective = Batch { model: &self.model, x: &self.x, labels: &self.labels };
         let report = optimizer.step(&mut objective)?;
         ensure!(report.skipped.is_none(), "the step was skipped: {:?}", report.skipped);
         Ok(())

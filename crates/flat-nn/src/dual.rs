@@ -28,7 +28,6 @@ impl<V> Dual<V> {
 }
 
 impl Dual {
-
     /// The same linear map of both.
     fn map(&self, f: impl Fn(&Tensor) -> candle_core::Result<Tensor>) -> Result<Self> {
         Ok(Self { value: f(&self.value)?, tangent: f(&self.tangent)? })

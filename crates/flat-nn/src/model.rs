@@ -105,7 +105,12 @@ impl Model {
         self.forward(x, mode, |i, var| Ok(Dual::new(var.as_tensor().clone(), v.entry(i)?)))
     }
 
-    pub(crate) fn forward<V: Value>(&self, x: &Tensor, mode: Mode, value: impl Fn(usize, &Var) -> Result<V>) -> Result<V> {
+    pub(crate) fn forward<V: Value>(
+        &self,
+        x: &Tensor,
+        mode: Mode,
+        value: impl Fn(usize, &Var) -> Result<V>,
+    ) -> Result<V> {
         self.check_input(x)?;
         let entries = self.params.layout().entries().iter();
         let params = entries

@@ -31,14 +31,18 @@ enum Way {
 }
 
 impl Way {
-    /// The gradient of `sum_i <seeds_i, ends_i>`.
-    fn back(self, model: &Model, seeds: Vec<Tensor>) -> Result<ParamVec> {
+    /// The gradient of `sum_i <seeds_i, ends_i>`; `zeros` where it does not depend on a parameter, rather than an error.
+    fn back(self, model: &Model, seeds: Vec<Tensor>, zeros: bool) -> Result<ParamVec> {
         let params = model.params();
         match self {
             Self::Tape(tape, ends) => {
                 let found = tape.backward(ends.into_iter().zip(seeds).collect(), params.vars().len())?;
                 let named = found.into_iter().zip(params.layout().entries());
-                let parts = named.map(|(g, e)| g.ok_or_else(|| flat_core::Error::MissingGradient { name: e.name.clone() }));
+                let parts = named.map(|(g, e)| match g {
+                    Some(g) => Ok(g),
+                    None if zeros => Tensor::zeros(&e.shape, params.space().dtype, &params.space().device),
+                    None => Err(candle_core::Error::wrap(flat_core::Error::MissingGradient { name: e.name.clone() })),
+                });
                 Ok(params.collect(&parts.collect::<std::result::Result<Vec<_>, _>>()?)?)
             }
             Self::Graph(ends) => {
@@ -51,7 +55,13 @@ impl Way {
                     });
                 }
                 let total = total.ok_or_else(|| Error::BadInput("nothing to take back".into()))?;
-                Ok(params.gradient(&total.backward()?)?)
+                let mut found = total.backward()?;
+                for var in params.vars().iter().filter(|_| zeros) {
+                    if found.get(var.as_tensor()).is_none() {
+                        found.insert(var.as_tensor(), var.zeros_like()?);
+                    }
+                }
+                Ok(params.gradient(&found)?)
             }
         }
     }
@@ -116,7 +126,7 @@ impl Pullback<'_> {
     /// A parameter that the logits do not depend on; candle's.
     pub fn gradient(self, loss: &Tensor) -> Result<ParamVec> {
         let seed = derivative(&loss.backward()?, &self.logits)?;
-        self.way.back(self.model, vec![seed])
+        self.way.back(self.model, vec![seed], false)
     }
 }
 
@@ -134,7 +144,7 @@ impl TangentPullback<'_> {
     pub fn gradient(self, scalar: &Tensor) -> Result<ParamVec> {
         let found = scalar.backward()?;
         let seeds = vec![derivative(&found, &self.logits.value)?, derivative(&found, &self.logits.tangent)?];
-        self.way.back(self.model, seeds)
+        self.way.back(self.model, seeds, true)
     }
 }
 

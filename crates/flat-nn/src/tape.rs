@@ -47,9 +47,9 @@ impl Tape {
             gradients.add(of.at, || Ok(gradient))?;
         }
         while let Some(step) = steps.pop() {
-            let (Some(back), Some(gradient)) = (step, gradients.0.get_mut(steps.len()).and_then(Option::take)) else {
-                continue;
-            };
+            // leaves keep theirs
+            let Some(back) = step else { continue };
+            let Some(gradient) = gradients.0[steps.len()].take() else { continue };
             back(&gradient.contiguous()?, &mut gradients)?;
         }
         gradients.0.truncate(leaves);
@@ -107,10 +107,7 @@ impl Traced {
 
     /// Any function of values, written with differentiable operations of tensors. It runs once more on the way back: for
     /// what is small or rare.
-    pub(crate) fn function(
-        operands: &[&Self],
-        f: impl Fn(&[Tensor]) -> Result<Tensor> + 'static,
-    ) -> Result<Self> {
+    pub(crate) fn function(operands: &[&Self], f: impl Fn(&[Tensor]) -> Result<Tensor> + 'static) -> Result<Self> {
         let first = operands.first().ok_or_else(|| Error::BadInput("a function of nothing".into()))?;
         let values: Vec<Tensor> = operands.iter().map(|o| o.value.clone()).collect();
         let places: Vec<Option<usize>> = operands.iter().map(|o| o.at).collect();

@@ -9,7 +9,7 @@ use crate::ops::{self, Conv2d, Pool2d, add_relu};
 use crate::tape::Traced;
 use crate::value::fixed;
 use crate::{Activation, BatchMoments, Result, Value};
-use candle_core::{D, Tensor};
+use candle_core::Tensor;
 
 /// `F(x, w) + bias` for a traced or constant input.
 fn conv(x: &Traced, w: &Traced, bias: Option<&Traced>, conv: Conv2d) -> Result<Traced> {
@@ -222,8 +222,7 @@ impl Dual<Traced> {
         then: Option<Activation>,
     ) -> Result<(Self, Normed)> {
         let relu = then == Some(Activation::Relu);
-        let (value, normed) =
-            normalise(&self.value, &gain.value, &bias.value, source, skip.map(|s| &s.value), relu)?;
+        let (value, normed) = normalise(&self.value, &gain.value, &bias.value, source, skip.map(|s| &s.value), relu)?;
         let layer = NormTangent::new(
             [&self.value.value, &gain.value.value, &bias.value.value],
             [&gain.tangent.value, &bias.tangent.value],
@@ -235,8 +234,7 @@ impl Dual<Traced> {
         let x_dot = self.tangent.value.clone();
         let (t, along) = layer.forward(&x_dot)?;
         let at = (self.value.at, gain.value.at, self.tangent.at, skip.and_then(|s| s.tangent.at));
-        let operands: Vec<&Traced> =
-            [&gain.value, &self.tangent].into_iter().chain(skip.map(|s| &s.tangent)).collect();
+        let operands: Vec<&Traced> = [&gain.value, &self.tangent].into_iter().chain(skip.map(|s| &s.tangent)).collect();
         let tangent = self.value.step(t, &operands, move |g, out| {
             let [dx, dgain, dx_dot, dskip] = layer.backward(&x_dot, &along, g)?;
             out.add(at.3, || dskip.ok_or_else(missing))?;

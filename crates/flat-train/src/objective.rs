@@ -4,6 +4,7 @@ use candle_core::{DType, Tensor};
 use flat_data::{Batch, Loader};
 use flat_nn::{Loss, Mode, Model};
 use flat_optim::{Error, Objective, ParamVec, Params, Query, Result, Rows, Sample};
+use std::ops::Range;
 
 /// Rightly classified images among those seen by the evaluations that count: the first of each step.
 #[derive(Debug, Default)]
@@ -66,18 +67,52 @@ impl Objective for BatchLoss<'_> {
     }
 
     fn loss(&mut self, query: Query) -> Result<Tensor> {
+        let part = self.part(query)?;
+        let logits = self.model.logits(&part.images, part.mode).map_err(Error::objective)?;
+        self.loss_of(query, part, &logits)
+    }
+
+    fn loss_and_grad(&mut self, _: &Params, query: Query) -> Result<Sample> {
+        let part = self.part(query)?;
+        let pass = self.model.pullback(&part.images, part.mode).map_err(Error::objective)?;
+        let loss = self.loss_of(query, part, pass.logits())?;
+        let value = loss.detach().to_dtype(DType::F64)?.to_scalar()?;
+        Sample::new(value, pass.gradient(&loss).map_err(Error::objective)?)
+    }
+}
+
+/// What one evaluation looks at.
+struct Part {
+    images: Tensor,
+    labels: Tensor,
+    /// Rows of the batch that the loss is about.
+    rows: Range<usize>,
+    mode: Mode,
+    /// Whether `images` are the whole batch rather than these rows.
+    with_its_batch: bool,
+}
+
+impl BatchLoss<'_> {
+    fn part(&self, query: Query) -> Result<Part> {
         let mode = if query.update_stats { Mode::Train } else { Mode::BatchStats };
         let rows = query.rows.range(self.batch.len())?;
         // One example has no batch statistics of its own: it is normalised with its batch, so that the loss of the
         // batch stays the mean of the losses of its examples, as Algorithm 2 supposes. Without BatchNorm the example
         // alone gives the same for a fraction of the cost.
         let with_its_batch = matches!(query.rows, Rows::One(_)) && self.model.has_batch_norm();
-        let (images, labels) = (&self.batch.images, self.batch.labels.narrow(0, rows.start, rows.len())?);
-        let logits = if with_its_batch {
-            self.model.logits(images, mode).map_err(Error::objective)?.narrow(0, rows.start, rows.len())?
+        let labels = self.batch.labels.narrow(0, rows.start, rows.len())?;
+        let images = if with_its_batch {
+            self.batch.images.clone()
         } else {
-            self.model.logits(&images.narrow(0, rows.start, rows.len())?, mode).map_err(Error::objective)?
+            self.batch.images.narrow(0, rows.start, rows.len())?
         };
+        Ok(Part { images, labels, rows, mode, with_its_batch })
+    }
+
+    /// The mean loss of the rows, whose right answers are counted.
+    fn loss_of(&mut self, query: Query, part: Part, logits: &Tensor) -> Result<Tensor> {
+        let Part { labels, rows, .. } = part;
+        let logits = if part.with_its_batch { logits.narrow(0, rows.start, rows.len())? } else { logits.clone() };
         if rows.start == self.covered && !matches!(query.rows, Rows::One(_)) {
             self.covered = rows.end;
             self.tally.add(&logits, &labels)?;
@@ -102,6 +137,12 @@ pub struct FullLoss<'a> {
 }
 
 impl FullLoss<'_> {
+    /// The batch that holds an example, and its row there.
+    fn example(&self, index: usize) -> Result<(Batch, usize)> {
+        let size = self.loader.options().batch_size;
+        Ok((self.batch(index / size)?, index % size))
+    }
+
     fn batch(&self, index: usize) -> Result<Batch> {
         self.loader.batch(self.epoch, index).map_err(Error::objective)
     }
@@ -121,19 +162,18 @@ impl Objective for FullLoss<'_> {
                 )));
             }
         };
-        let size = self.loader.options().batch_size;
-        let batch = self.batch(row / size)?;
+        let (batch, row) = self.example(row)?;
         let mut unused = Tally::default();
-        let mut one = BatchLoss::new(self.model, self.loss, &batch, &mut unused);
-        one.loss(Query { rows: Rows::One(row % size), update_stats: query.update_stats })
+        BatchLoss::new(self.model, self.loss, &batch, &mut unused).loss(Query { rows: Rows::One(row), ..query })
     }
 
     fn loss_and_grad(&mut self, params: &Params, query: Query) -> Result<Sample> {
         let rows = query.rows.range(self.rows())?;
-        if let Rows::One(_) = query.rows {
-            let loss = self.loss(query)?;
-            let grads = loss.backward()?;
-            return Sample::new(loss.to_dtype(DType::F64)?.to_scalar()?, params.gradient(&grads)?);
+        if let Rows::One(i) = query.rows {
+            let (batch, row) = self.example(i)?;
+            let mut unused = Tally::default();
+            let mut one = BatchLoss::new(self.model, self.loss, &batch, &mut unused);
+            return one.loss_and_grad(params, Query { rows: Rows::One(row), ..query });
         }
         if rows.len() != self.rows() {
             return Err(Error::objective(format!("{:?} of the whole training set is not streamed", query.rows)));

@@ -92,8 +92,7 @@ impl Norm {
         let batch = matches!(self.source, Source::Batch(_));
         let wanted = skip.is_some_and(Tensor::track_op);
         let of = [x, &packed.get(0)?, &packed.get(1)?];
-        let [dx, dgain, dbias, dskip] =
-            norm_gradients(of, skip.map(|_| y), self.relu, batch, &self.found, &g, wanted)?;
+        let [dx, dgain, dbias, dskip] = norm_gradients(of, skip.map(|_| y), self.relu, batch, &self.found, &g, wanted)?;
         let dpacked = match (dgain, dbias) {
             (Some(gain), Some(bias)) if packed.track_op() => Some(Tensor::stack(&[gain, bias], 0)?),
             _ => None,

@@ -35,7 +35,18 @@ impl NormTangent {
     ) -> Self {
         let y = skip_dot.filter(|_| relu).map(|_| normed.y.clone());
         let [x, gain, bias, gain_dot, bias_dot] = [x, gain, bias, gain_dot, bias_dot].map(Tensor::clone);
-        Self { x, gain, bias, gain_dot, bias_dot, skip_dot: skip_dot.cloned(), y, relu, batch, found: normed.found.clone() }
+        Self {
+            x,
+            gain,
+            bias,
+            gain_dot,
+            bias_dot,
+            skip_dot: skip_dot.cloned(),
+            y,
+            relu,
+            batch,
+            found: normed.found.clone(),
+        }
     }
 
     /// Calls `f` with the layer, its mask and direction.
@@ -105,8 +116,8 @@ impl NormTangent {
         let Some(stats) = self.found.get() else { bail!("{OP}: no forward pass") };
         let (s, l) = g.storage_and_layout();
         let g = elements::<T>(OP, &s, l)?;
-        let found = self
-            .with(x_dot, |layer, mask, dot| Ok(kernel::tangent_backward(layer, mask, dot, g, stats, along)))?;
+        let found =
+            self.with(x_dot, |layer, mask, dot| Ok(kernel::tangent_backward(layer, mask, dot, g, stats, along)))?;
         let shape = self.x.shape();
         Ok([
             Some(T::tensor(found.x, shape)?),

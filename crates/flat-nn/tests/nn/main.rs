@@ -7,3 +7,4 @@ mod layers;
 mod losses;
 mod models;
 mod pool;
+mod pullback;

@@ -1,0 +1,82 @@
+//! The tape against candle's graph of the same models, which is itself checked against differences.
+
+use crate::check::normal;
+use crate::models::{build, config};
+use candle_core::{DType, Tensor};
+use flat_core::{ParamVec, Purpose, Streams};
+use flat_nn::{Activation, Arch, Loss, Mode, ModelConfig, Norm, Result};
+
+/// Every architecture with what its layers depend on.
+fn cases() -> Vec<(ModelConfig, Mode)> {
+    let mut cases = Vec::new();
+    for activation in [Activation::Relu, Activation::Tanh, Activation::Gelu] {
+        for arch in [Arch::Mlp, Arch::LeNet, Arch::ResNet20, Arch::Wrn16x4] {
+            for (norm, mode) in
+                [(Norm::Batch, Mode::BatchStats), (Norm::Batch, Mode::Eval), (Norm::Group, Mode::BatchStats)]
+            {
+                let normalised = matches!(arch, Arch::ResNet20 | Arch::Wrn16x4);
+                // the wide one is slow: once is enough
+                if (normalised || (norm, mode) == (Norm::Batch, Mode::Eval))
+                    && (arch != Arch::Wrn16x4 || (activation, norm) == (Activation::Relu, Norm::Batch))
+                {
+                    let side = if arch == Arch::LeNet { 16 } else { 8 };
+                    cases.push((ModelConfig { activation, norm, ..config(arch, 2, side) }, mode));
+                }
+            }
+        }
+    }
+    cases
+}
+
+#[test]
+fn gradients_and_hessian_products_on_the_tape_are_those_of_the_graph() -> Result<()> {
+    for (config, mode) in cases() {
+        for loss in [Loss::CrossEntropy { label_smoothing: 0.1 }, Loss::Mse] {
+            let model = build(&config, DType::F64)?;
+            let (params, x) = (model.params(), normal(&[3, 2, config.height, config.width], 1));
+            let labels = Tensor::new(&[1u32, 7, 4], x.device())?;
+            let v = ParamVec::sphere(params.space(), &Streams::new(2).at(Purpose::Probe, 0))?;
+            let expected = loss.mean(&model.logits(&x, mode)?, &labels)?;
+            let (value, g) = model.loss_and_gradient(loss, &x, &labels, mode)?;
+            assert_eq!(value, expected.to_scalar::<f64>()?);
+            let same = |got: &ParamVec, expected: &ParamVec, what: &str| -> Result<()> {
+                // sums in another order: some roundings of 1e-16 each, amplified by the depth
+                let off = got.plus(-1.0, expected)?.norm()? / expected.norm()?;
+                assert!(off < 1e-12, "{what} of {config:?}, {mode:?}, {loss:?}: off by {off:e}");
+                Ok(())
+            };
+            same(&g, &params.gradient(&expected.backward()?)?, "gradient")?;
+            let along = loss.mean(&model.logits_tangent(&x, &v, mode)?, &labels)?.tangent;
+            let hv = model.hessian_product(loss, &x, &labels, &v, mode)?;
+            same(&hv, &params.gradient(&along.backward()?)?, "Hessian product")?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_pullback_serves_any_function_of_the_logits() -> Result<()> {
+    let model = build(&config(Arch::Mlp, 1, 4), DType::F64)?;
+    let x = normal(&[5, 1, 4, 4], 3);
+    let f = |z: &Tensor| z.narrow(0, 2, 1)?.sqr()?.sum_all();
+    let pass = model.pullback(&x, Mode::Eval)?;
+    let y = f(pass.logits())?;
+    let got = pass.gradient(&y)?;
+    let expected = model.params().gradient(&f(&model.logits(&x, Mode::Eval)?)?.backward()?)?;
+    assert!(got.plus(-1.0, &expected)?.norm()? < 1e-13 * expected.norm()?);
+    Ok(())
+}
+
+#[test]
+fn the_running_statistics_move_as_in_any_forward_pass() -> Result<()> {
+    let c = config(Arch::ResNet20, 2, 8);
+    let (a, b) = (build(&c, DType::F64)?, build(&c, DType::F64)?);
+    let x = normal(&[4, 2, 8, 8], 1);
+    a.logits(&x, Mode::Train)?;
+    b.pullback(&x, Mode::Train)?;
+    for (name, buffer) in a.buffers() {
+        let numbers = |v: &candle_core::Var| v.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
+        assert_eq!(numbers(buffer)?, numbers(&b.buffers()[name])?, "{name}");
+    }
+    Ok(())
+}

@@ -24,3 +24,4 @@ pub(crate) use cross_entropy::cross_entropy;
 pub use cross_entropy::softmax;
 pub use linear::linear;
 pub use pool::Pool2d;
+pub(crate) use pool::global_mean;

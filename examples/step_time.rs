@@ -175,6 +175,7 @@ impl Bench {
 }
 
 fn main() -> Result<()> {
+    flat_train::runtime::prepare();
     let args = Args::parse(std::env::args().skip(1))?;
     let mut bench = Bench::new(args.arch, args.batch)?;
     if !args.serve {

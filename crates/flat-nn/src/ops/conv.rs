@@ -6,7 +6,8 @@
 
 use super::channel::{channel_shift, channel_sum};
 use super::conv_kernel::{self, Geometry};
-use super::float::{contiguous, dispatch};
+use super::float::{Float, contiguous, dispatch};
+use super::winograd::Winograd;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 /// Stride and zero padding of a convolution, the same for rows and columns.
@@ -84,15 +85,25 @@ impl CustomOp2 for Conv {
         if l1.shape() != &first || l2.shape() != &second {
             bail!("{name}: shapes {:?} and {:?} instead of {first:?} and {second:?}", l1.shape(), l2.shape());
         }
-        dispatch!(name, s1, T => {
-            let (a, b) = (contiguous::<T>(name, s1, l1)?, contiguous::<T>(name, s2, l2)?);
-            let data = match self.pass {
-                Pass::Forward => conv_kernel::forward(g, a, b, None),
-                Pass::GradInput => conv_kernel::grad_input(g, a, b),
-                Pass::GradWeight => conv_kernel::grad_weight(g, a, b),
-            };
-            Ok((<T as super::float::Float>::storage(data), out))
-        })
+        let data = match (s1, Winograd::of(g)) {
+            (CpuStorage::F32(_), Some(winograd)) => {
+                let (a, b) = (contiguous(name, s1, l1)?, contiguous(name, s2, l2)?);
+                CpuStorage::F32(match self.pass {
+                    Pass::Forward => (winograd.forward)(g, a, b, None),
+                    Pass::GradInput => (winograd.grad_input)(g, a, b),
+                    Pass::GradWeight => (winograd.grad_weight)(g, a, b),
+                })
+            }
+            _ => dispatch!(name, s1, T => {
+                let (a, b) = (contiguous::<T>(name, s1, l1)?, contiguous::<T>(name, s2, l2)?);
+                T::storage(match self.pass {
+                    Pass::Forward => conv_kernel::forward(g, a, b, None),
+                    Pass::GradInput => conv_kernel::grad_input(g, a, b),
+                    Pass::GradWeight => conv_kernel::grad_weight(g, a, b),
+                })
+            }),
+        };
+        Ok((data, out))
     }
     fn bwd(&self, a: &Tensor, b: &Tensor, _: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (da, db) = match self.pass {
@@ -128,11 +139,17 @@ impl CustomOp3 for Biased {
         if l3.shape().elem_count() != g.out_channels {
             bail!("{name}: a bias of {} for {} channels", l3.shape().elem_count(), g.out_channels);
         }
-        dispatch!(name, s1, T => {
-            let (x, w) = (contiguous::<T>(name, s1, l1)?, contiguous::<T>(name, s2, l2)?);
-            let bias = contiguous::<T>(name, s3, l3)?;
-            Ok((<T as super::float::Float>::storage(conv_kernel::forward(g, x, w, Some(bias))), g.y_shape()))
-        })
+        let data = match (s1, Winograd::of(g)) {
+            (CpuStorage::F32(_), Some(winograd)) => {
+                let (x, w) = (contiguous(name, s1, l1)?, contiguous(name, s2, l2)?);
+                CpuStorage::F32((winograd.forward)(g, x, w, Some(contiguous(name, s3, l3)?)))
+            }
+            _ => dispatch!(name, s1, T => {
+                let (x, w) = (contiguous::<T>(name, s1, l1)?, contiguous::<T>(name, s2, l2)?);
+                T::storage(conv_kernel::forward(g, x, w, Some(contiguous::<T>(name, s3, l3)?)))
+            }),
+        };
+        Ok((data, g.y_shape()))
     }
     fn bwd(
         &self,

@@ -1,6 +1,10 @@
 //! Matrix products of one thread each, for kernels that split their work themselves.
 
+use super::block::{Block, PANEL, ROWS};
 use super::float::Float;
+use super::strip::turn_in;
+use pulp::{Arch, Simd, WithSimd};
+use std::any::TypeId;
 
 /// A matrix in memory: where it starts and how far apart its columns and rows are.
 #[derive(Clone, Copy)]
@@ -38,6 +42,8 @@ impl<T> Dst<T> {
 
 /// `dst (m x n, row by row, rows `dst_stride` apart) <- lhs (m x k) rhs (k x n)`, or `<- dst + ...` with `accumulate`.
 ///
+/// In f32 by the blocks of [`super::block`], in f64 by the gemm crate.
+///
 /// # Safety
 /// `dst` must point at `m` rows of `n` elements, `dst_stride` apart, that nothing else touches during the call.
 pub(crate) unsafe fn product<T: Float>(
@@ -56,6 +62,11 @@ pub(crate) unsafe fn product<T: Float>(
         k > 0 && last(&lhs, m, k) < lhs.data.len() && last(&rhs, k, n) < rhs.data.len(),
         "matrix product out of bounds"
     );
+    if let (Some(lhs), Some(rhs)) = (single(lhs), single(rhs)) {
+        // SAFETY: as the caller promised; T is f32.
+        unsafe { panels((m, n, k), dst.cast(), dst_stride, accumulate, lhs, rhs) };
+        return;
+    }
     // SAFETY: both operands were checked to lie within their slices, the caller answers for `dst`.
     unsafe {
         gemm::gemm(
@@ -79,5 +90,129 @@ pub(crate) unsafe fn product<T: Float>(
             false,
             gemm::Parallelism::None,
         );
+    }
+}
+
+/// The same matrix, if its elements are f32.
+fn single<T: 'static>(v: View<&[T]>) -> Option<View<&[f32]>> {
+    (TypeId::of::<T>() == TypeId::of::<f32>()).then(|| View {
+        // SAFETY: T is f32.
+        data: unsafe { std::slice::from_raw_parts(v.data.as_ptr().cast(), v.data.len()) },
+        row_stride: v.row_stride,
+        col_stride: v.col_stride,
+    })
+}
+
+/// Depth of the products that are summed in registers before they go to memory.
+const DEPTH: usize = 512;
+/// Columns multiplied together.
+const COLS: usize = 2 * PANEL;
+
+/// [`product`] in f32: two panels of `rhs` are laid out and meet all rows of `lhs`, before the next two are.
+///
+/// # Safety
+/// As [`product`], and the operands must be in bounds.
+unsafe fn panels(
+    (m, n, k): (usize, usize, usize),
+    dst: *mut f32,
+    dst_stride: usize,
+    accumulate: bool,
+    lhs: View<&[f32]>,
+    rhs: View<&[f32]>,
+) {
+    let depth = k.min(DEPTH);
+    f32::with_scratch((COLS + ROWS) * depth + ROWS * COLS, |scratch| {
+        let (packed, scratch) = scratch.split_at_mut(COLS * depth);
+        let (rest, edge) = scratch.split_at_mut(ROWS * depth);
+        for (col, from) in (0..n).step_by(COLS).flat_map(|col| (0..k).step_by(DEPTH).map(move |from| (col, from))) {
+            let (cols, depth) = (COLS.min(n - col), DEPTH.min(k - from));
+            lay_out(rhs, (from, depth), (col, cols), packed);
+            let whole = m / ROWS * ROWS;
+            if whole < m {
+                // the last rows, with zeros below
+                for i in 0..ROWS {
+                    for l in 0..depth {
+                        let at = (whole + i) * lhs.row_stride + (from + l) * lhs.col_stride;
+                        rest[i * depth + l] = if whole + i < m { lhs.data[at] } else { 0.0 };
+                    }
+                }
+            }
+            let block = Block {
+                k: depth,
+                a: Dst(lhs.data[from * lhs.col_stride..].as_ptr().cast_mut()),
+                a_row: lhs.row_stride,
+                a_step: lhs.col_stride,
+                b: Dst(packed.as_mut_ptr()),
+                b_step: COLS,
+                b_panel: PANEL,
+                c: Dst(dst.wrapping_add(col)),
+                c_row: dst_stride,
+                accumulate: accumulate || from > 0,
+            };
+            let rest = Block { a: Dst(rest.as_mut_ptr()), a_row: depth, a_step: 1, ..block };
+            Arch::new().dispatch(Rows { block, rest, rows: m, cols, edge });
+        }
+    });
+}
+
+/// `depth` rows and `cols` columns of a matrix as rows of [`COLS`], zeros behind.
+fn lay_out(v: View<&[f32]>, (from, depth): (usize, usize), (col, cols): (usize, usize), packed: &mut [f32]) {
+    let data = &v.data[from * v.row_stride + col * v.col_stride..];
+    if v.col_stride == 1 {
+        for (l, row) in packed.chunks_exact_mut(COLS).take(depth).enumerate() {
+            row[..cols].copy_from_slice(&data[l * v.row_stride..][..cols]);
+            row[cols..].fill(0.0);
+        }
+        return;
+    }
+    if v.row_stride == 1 && cols == COLS {
+        turn_in(data, v.col_stride, packed, COLS, depth);
+        turn_in(&data[PANEL * v.col_stride..], v.col_stride, &mut packed[PANEL..], COLS, depth);
+        return;
+    }
+    for (l, row) in packed.chunks_exact_mut(COLS).take(depth).enumerate() {
+        row[cols..].fill(0.0);
+        row[..cols].iter_mut().enumerate().for_each(|(j, x)| *x = data[l * v.row_stride + j * v.col_stride]);
+    }
+}
+
+/// All rows of the left operand times one layout of the right.
+struct Rows<'a> {
+    /// The first rows.
+    block: Block,
+    /// The last rows, where they do not fill a block.
+    rest: Block,
+    rows: usize,
+    cols: usize,
+    /// Room for a block that does not fit its destination.
+    edge: &'a mut [f32],
+}
+
+impl WithSimd for Rows<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { block, rest, rows, cols, edge } = self;
+        for row in (0..rows).step_by(ROWS) {
+            let c = Dst(block.c.at(row * block.c_row));
+            let full = row + ROWS <= rows;
+            let part =
+                if full { Block { a: Dst(block.a.at(row * block.a_row)), c, ..block } } else { Block { c, ..rest } };
+            // SAFETY: `product` checked the operands; what does not fit the destination goes by the edge.
+            unsafe {
+                if full && cols.is_multiple_of(PANEL) {
+                    part.run(simd, cols / PANEL);
+                } else {
+                    let place = Block { c: Dst(edge.as_mut_ptr()), c_row: COLS, accumulate: false, ..part };
+                    place.run(simd, cols.div_ceil(PANEL));
+                    for i in 0..ROWS.min(rows - row) {
+                        for j in 0..cols {
+                            let (to, x) = (c.at(i * block.c_row + j), edge[i * COLS + j]);
+                            *to = if block.accumulate { *to + x } else { x };
+                        }
+                    }
+                }
+            }
+        }
     }
 }

@@ -1,21 +1,25 @@
 //! Differentiable operations on candle tensors: fast kernels on CPU, candle's own operations elsewhere.
 
-mod activation;
+pub(crate) mod activation;
 pub(crate) mod batch_norm;
+mod block;
 mod buffer;
 pub(crate) mod channel;
 mod conv;
 mod conv_kernel;
 mod cross_entropy;
 mod float;
+mod lanes;
 mod linear;
 mod matrix;
 pub(crate) mod norm_kernel;
 mod pool;
 mod reduce;
 pub(crate) mod standardize;
+mod strip;
 pub(crate) mod tangent_norm;
 mod tape;
+mod winograd;
 
 pub(crate) use activation::{add_relu, mask};
 pub use activation::{gelu, relu};

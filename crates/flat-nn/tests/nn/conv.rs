@@ -81,11 +81,51 @@ fn convolution_matches_a_naive_loop_over_shapes_strides_and_paddings() -> Result
 }
 
 #[test]
+fn convolution_in_f32_matches_a_naive_loop_in_f64() -> Result<()> {
+    // shapes that tiles fit and do not fit, channels that fill panels and do not, several chunks of images, and shapes
+    // that fall back to the direct sum
+    for (case, (n, c, h, wd, o, k, padding)) in [
+        (3, 16, 8, 8, 16, 3, 1),
+        (2, 9, 7, 10, 21, 3, 1),
+        (3, 33, 6, 5, 8, 3, 0),
+        (4, 8, 4, 4, 40, 3, 2),
+        (44, 64, 16, 16, 64, 3, 1),
+        (2, 32, 14, 14, 17, 5, 2),
+        (3, 8, 9, 7, 16, 5, 0),
+        (1, 16, 8, 8, 16, 5, 4),
+        (1, 16, 4, 4, 16, 3, 1),
+        (5, 3, 8, 8, 16, 3, 1),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let conv = Conv2d { stride: 1, padding };
+        let single = |t: Tensor| t.to_dtype(DType::F32);
+        let (x, w) = (single(normal(&[n, c, h, wd], 1))?, single(normal(&[o, c, k, k], 2))?);
+        let y = conv.forward(&x, &w, None)?;
+        let g = single(normal(y.dims(), 3))?;
+        let (y, gx, gw) = ours(&x, &w, Some(&g), conv)?;
+        let double = |t: &Tensor| t.to_dtype(DType::F64);
+        let expected = naive(&double(&x)?, &double(&w)?, &double(&g)?, conv)?;
+        for (what, (got, expected)) in ["y", "gx", "gw"].iter().zip([y, gx, gw].iter().zip(expected)) {
+            let scale = expected.iter().fold(1.0, |m: f64, v| m.max(v.abs()));
+            let got = double(got)?.flatten_all()?.to_vec1::<f64>()?;
+            let worst = got.iter().zip(&expected).fold(0.0, |m: f64, (a, b)| m.max((a - b).abs()));
+            // the transforms amplify rounding about thirtyfold: seen 3e-6 to 6e-6 of the largest entry
+            assert!(worst <= 2e-5 * scale, "case {case} {what}: off by {worst} of {scale}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn results_are_the_same_bits_for_any_number_of_threads() -> Result<()> {
     for (x, w, stride, padding) in [
         ([37, 3, 12, 12], [8, 3, 3, 3], 1, 1),
         ([5, 16, 32, 32], [16, 16, 3, 3], 2, 1),
         ([21, 8, 5, 5], [4, 8, 1, 1], 1, 0),
+        ([45, 64, 16, 16], [64, 64, 3, 3], 1, 1),
+        ([3, 16, 14, 14], [24, 16, 5, 5], 1, 2),
     ] {
         let (x, w) = (normal(&x, 1).to_dtype(DType::F32)?, normal(&w, 2).to_dtype(DType::F32)?);
         let run = |threads: usize| -> Result<Vec<Vec<f32>>> {

@@ -1,7 +1,7 @@
 //! Every layer, to first and second order.
 
 use crate::check::{Function, check, head, normal, variables};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 use flat_nn::ops::{Conv2d, Pool2d};
 use flat_nn::{Activation, Result, Value};
 
@@ -129,6 +129,36 @@ fn batch_norm_gives_mean_bias_and_deviation_gain() -> Result<()> {
         let var = row.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / 400.0;
         // 40 in f32 carries an error of 2e-6; eps shrinks the deviation by 5e-6
         assert!((mean - bias).abs() < 1e-5 && (var.sqrt() - gain).abs() < 2e-5, "{mean} {var}");
+    }
+    Ok(())
+}
+
+#[test]
+fn linear_in_f32_matches_loops_in_f64_for_any_shape() -> Result<()> {
+    // edges of blocks of 8 rows and 16 or 32 columns, and depths beyond one block
+    for (n, k, m) in [(1, 1, 1), (3, 5, 10), (8, 16, 32), (9, 17, 33), (130, 600, 70), (16, 1030, 8), (7, 3, 100)] {
+        let single = |t: Tensor| t.to_dtype(DType::F32);
+        let (x, w) = (Var::from_tensor(&single(normal(&[n, k], 1))?)?, Var::from_tensor(&single(normal(&[m, k], 2))?)?);
+        let (b, g) = (Var::from_tensor(&single(normal(&[m], 3))?)?, single(normal(&[n, m], 4))?);
+        let y = flat_nn::ops::linear(&x, &w, Some(&b))?;
+        let grads = (&y * &g)?.sum_all()?.backward()?;
+        let grad = |v: &Var| grads.get(v.as_tensor()).cloned().expect("gradient");
+        let rows = |t: &Tensor| t.to_dtype(DType::F64)?.to_vec2::<f64>();
+        let (xs, ws, gs) = (rows(&x)?, rows(&w)?, rows(&g)?);
+        let bs = b.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+        let sum = |count: usize, f: &dyn Fn(usize) -> f64| (0..count).map(f).sum::<f64>();
+        let expect = [
+            (rows(&y)?, (0..n).map(|i| (0..m).map(|j| bs[j] + sum(k, &|l| xs[i][l] * ws[j][l])).collect()).collect()),
+            (rows(&grad(&x))?, (0..n).map(|i| (0..k).map(|l| sum(m, &|j| gs[i][j] * ws[j][l])).collect()).collect()),
+            (rows(&grad(&w))?, (0..m).map(|j| (0..k).map(|l| sum(n, &|i| gs[i][j] * xs[i][l])).collect()).collect()),
+        ];
+        for (what, ((got, expected), terms)) in expect.into_iter().zip([k, m, n]).enumerate() {
+            let expected: Vec<Vec<f64>> = expected;
+            for (a, b) in got.iter().flatten().zip(expected.iter().flatten()) {
+                // about eight roundings of the sum of the products' sizes, as they come one after the other
+                assert!((a - b).abs() < 5e-7 * (1 + terms) as f64, "{n} {k} {m}, result {what}: {a} against {b}");
+            }
+        }
     }
     Ok(())
 }

@@ -175,7 +175,8 @@ impl Bench {
 }
 
 fn main() -> Result<()> {
-    flat_train::runtime::prepare();
+    // SAFETY: no thread was started yet.
+    unsafe { flat_train::runtime::prepare() };
     let args = Args::parse(std::env::args().skip(1))?;
     let mut bench = Bench::new(args.arch, args.batch)?;
     if !args.serve {

@@ -5,6 +5,7 @@
 //! a second backward pass.
 
 use crate::ops::batch_norm::{Normed, norm};
+use crate::ops::bilinear_tangent::{Bilinear, bilinear_tangent};
 use crate::ops::channel::{Split, channel_affine, channel_scale, channel_shift};
 use crate::ops::norm_kernel::Source;
 use crate::ops::standardize::Standardized;
@@ -41,9 +42,15 @@ impl Dual {
         Ok(Self { value, tangent: (channel_scale(tangent, &gain.value)? + from_gain)? })
     }
 
-    /// Whether [`Self::norm`] applies: on CPU, along constant directions of gain and bias.
-    fn has_kernel(&self, gain: &Self, bias: &Self) -> bool {
-        self.value.device().is_cpu() && !gain.tangent.track_op() && !bias.tangent.track_op()
+    /// Whether tangents are operations of their own: on CPU, along constant directions of the parameters.
+    fn has_kernel(&self, weight: &Self, bias: &Self) -> bool {
+        self.value.device().is_cpu() && !weight.tangent.track_op() && !bias.tangent.track_op()
+    }
+
+    /// The tangent of a bilinear layer as one operation.
+    fn bilinear(&self, layer: Bilinear, w: &Self, bias: Option<&Self>) -> Result<Tensor> {
+        let bias_dot = bias.map(|b| &b.tangent);
+        Ok(bilinear_tangent(layer, (&self.value, &self.tangent), (&w.value, &w.tangent), bias_dot)?)
     }
 
     /// Normalisation, sum with `skip` and relu as one operation each for value and tangent; another nonlinearity follows.
@@ -82,6 +89,12 @@ impl Value for Dual {
     }
 
     fn conv2d(&self, w: &Self, bias: Option<&Self>, conv: Conv2d) -> Result<Self> {
+        if self.has_kernel(w, bias.unwrap_or(w)) {
+            return Ok(Self {
+                value: conv.forward(&self.value, &w.value, bias.map(|b| &b.value))?,
+                tangent: self.bilinear(Bilinear::Conv(conv), w, bias)?,
+            });
+        }
         let from_w = Self::conv2d_of(&self.value, w, bias, conv)?;
         let value = conv.forward(&self.value, &w.value, bias.map(|b| &b.value))?;
         let tangent = (conv.forward(&self.tangent, &w.value, None)? + from_w.tangent)?;
@@ -96,6 +109,12 @@ impl Value for Dual {
     }
 
     fn linear(&self, w: &Self, bias: Option<&Self>) -> Result<Self> {
+        if self.has_kernel(w, bias.unwrap_or(w)) {
+            return Ok(Self {
+                value: linear(&self.value, &w.value, bias.map(|b| &b.value))?,
+                tangent: self.bilinear(Bilinear::Linear, w, bias)?,
+            });
+        }
         let from_w = Self::linear_of(&self.value, w, bias)?;
         Ok(Self { value: from_w.value, tangent: (linear(&self.tangent, &w.value, None)? + from_w.tangent)? })
     }

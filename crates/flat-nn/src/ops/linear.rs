@@ -6,12 +6,13 @@
 use super::channel::channel_sum;
 use super::float::{Float, contiguous, dispatch};
 use super::matrix::{Dst, View, product, rows, transposed};
+use super::tape::released;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 /// Which operand is transposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// `a (n, k)`, `b (m, k)` -> `a b^T (n, m)`.
     NT,
     /// `a (n, k)`, `b (k, m)` -> `a b (n, m)`.
@@ -81,7 +82,7 @@ fn run<T: Float>(
     Ok((T::storage(multiply((n, m, k), a, b, bias)), Shape::from((n, m))))
 }
 
-fn apply(kind: Kind, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+pub(super) fn apply(kind: Kind, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.device().is_cpu() {
         return a.contiguous()?.apply_op2(&b.contiguous()?, Product(kind));
     }
@@ -105,7 +106,7 @@ impl CustomOp2 for Product {
             Kind::NN => ((Kind::NT, g, b), (Kind::TN, a, g)),
             Kind::TN => ((Kind::NT, b, g), (Kind::NN, a, g)),
         };
-        let grad = |wanted: &Tensor, (kind, x, y)| wanted.track_op().then(|| apply(kind, x, y)).transpose();
+        let grad = |wanted: &Tensor, (kind, x, y)| wanted.track_op().then(|| released(apply(kind, x, y)?)).transpose();
         Ok((grad(a, da)?, grad(b, db)?))
     }
 }

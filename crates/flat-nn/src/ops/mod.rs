@@ -2,6 +2,7 @@
 
 pub(crate) mod activation;
 pub(crate) mod batch_norm;
+pub(crate) mod bilinear_tangent;
 mod block;
 mod buffer;
 pub(crate) mod channel;

@@ -192,6 +192,8 @@ impl Bench {
 }
 
 fn main() -> Result<()> {
+    // SAFETY: no thread was started yet.
+    unsafe { flat_train::runtime::prepare() };
     let args = Args::parse(std::env::args().skip(1))?;
     let mut bench = Bench::new(args.arch, args.batch)?;
     if !args.serve {

@@ -231,8 +231,7 @@ impl Value for Tensor {
     }
 
     fn global_mean(&self) -> Result<Self> {
-        let (n, c, h, w) = self.dims4()?;
-        Ok(self.reshape((n, c, h * w))?.mean(D::Minus1)?)
+        Ok(ops::global_mean(self)?)
     }
 
     fn flatten(&self) -> Result<Self> {

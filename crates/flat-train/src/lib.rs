@@ -20,6 +20,7 @@ pub mod journal;
 pub mod objective;
 mod relevance;
 pub mod run_dir;
+pub mod runtime;
 pub mod setup;
 pub mod signal;
 pub mod subject;

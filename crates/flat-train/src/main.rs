@@ -9,5 +9,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // SAFETY: no thread was started yet.
+    unsafe { flat_train::runtime::prepare() };
     flat_train::command::run(Cli::parse())
 }

@@ -1,5 +1,6 @@
 //! New buffers that kernels fill without clearing them first, and loops compiled for the processor at hand.
 
+use super::float::Float;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
@@ -53,13 +54,37 @@ impl<'a, T> Runs<'a, T> {
     }
 }
 
+/// The operands from `at` on, each `len` long.
+#[inline(always)]
+pub(crate) fn cut<T, const N: usize>(from: [&[T]; N], at: usize, len: usize) -> [&[T]; N] {
+    let mut cut = from;
+    for (to, a) in cut.iter_mut().zip(from) {
+        *to = &a[at..at + len];
+    }
+    cut
+}
+
+/// The `i`-th element of every operand.
+///
+/// # Safety
+/// `i` must be within each of them.
+#[inline(always)]
+pub(crate) unsafe fn elements_at<T: Float, const N: usize>(from: &[&[T]; N], i: usize) -> [T; N] {
+    let mut values = [T::default(); N];
+    for n in 0..N {
+        // SAFETY: the caller's.
+        values[n] = unsafe { *from[n].get_unchecked(i) };
+    }
+    values
+}
+
 /// `out_i = f(a_i, b_i, ...)`: writes every element of `out`.
 #[inline(always)]
-pub(crate) fn write<T: Copy, const N: usize>(out: &mut [MaybeUninit<T>], from: [&[T]; N], f: impl Fn([T; N]) -> T) {
-    let from = from.map(|a| &a[..out.len()]);
+pub(crate) fn write<T: Float, const N: usize>(out: &mut [MaybeUninit<T>], from: [&[T]; N], f: impl Fn([T; N]) -> T) {
+    let from = cut(from, 0, out.len());
     for (i, out) in out.iter_mut().enumerate() {
         // SAFETY: each operand was cut to the length of `out`.
-        out.write(f(from.map(|a| unsafe { *a.get_unchecked(i) })));
+        out.write(f(unsafe { elements_at(&from, i) }));
     }
 }
 

@@ -7,6 +7,7 @@
 use super::channel::{channel_shift, channel_sum};
 use super::conv_kernel::{self, Geometry};
 use super::float::{Float, contiguous, dispatch};
+use super::tape::released;
 use super::winograd::Winograd;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
@@ -76,6 +77,7 @@ struct Conv {
 }
 
 impl Conv {
+    /// Another of the three with the same geometry.
     fn then(&self, pass: Pass, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         a.contiguous()?.apply_op2(&b.contiguous()?, Conv { pass, geometry: self.geometry })
     }
@@ -128,7 +130,8 @@ impl CustomOp2 for Conv {
             // a = x, b = g_y, g like w
             Pass::GradWeight => ((Pass::GradInput, b, g), (Pass::Forward, a, g)),
         };
-        let grad = |wanted: &Tensor, (pass, x, y)| wanted.track_op().then(|| self.then(pass, x, y)).transpose();
+        let grad =
+            |wanted: &Tensor, (pass, x, y)| wanted.track_op().then(|| released(self.then(pass, x, y)?)).transpose();
         Ok((grad(a, da)?, grad(b, db)?))
     }
 }

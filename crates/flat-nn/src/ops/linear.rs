@@ -6,6 +6,7 @@
 use super::channel::channel_sum;
 use super::float::{Float, contiguous, dispatch};
 use super::matrix::{Dst, View, product, rows, transposed};
+use super::tape::released;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
@@ -105,7 +106,7 @@ impl CustomOp2 for Product {
             Kind::NN => ((Kind::NT, g, b), (Kind::TN, a, g)),
             Kind::TN => ((Kind::NT, b, g), (Kind::NN, a, g)),
         };
-        let grad = |wanted: &Tensor, (kind, x, y)| wanted.track_op().then(|| apply(kind, x, y)).transpose();
+        let grad = |wanted: &Tensor, (kind, x, y)| wanted.track_op().then(|| released(apply(kind, x, y)?)).transpose();
         Ok((grad(a, da)?, grad(b, db)?))
     }
 }

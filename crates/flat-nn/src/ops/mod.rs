@@ -30,3 +30,4 @@ pub use linear::linear;
 pub(crate) use linear::{linear_grad_input, linear_grad_weight};
 pub(crate) use pool::Pick;
 pub use pool::Pool2d;
+pub(crate) use pool::global_mean;

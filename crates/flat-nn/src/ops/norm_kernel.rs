@@ -165,7 +165,7 @@ kernel! {
 impl<T: Float> Backward<'_, T> {
     /// The pass with `h(x, g, y)`, the gradient behind relu. Returns the gradients of gain and bias.
     #[inline(always)]
-    fn run(&self, y: &[T], h: impl Fn(T, T, T) -> T) -> [f64; 2] {
+    fn run(&self, y: &[T], h: impl Fn(T, T, T) -> T + Copy) -> [f64; 2] {
         let Layer { split, x, batch, .. } = self.layer;
         let (mean, factor, _) = self.layer.affine(self.channel, &self.stats);
         let r = self.stats.inv_std;
@@ -246,7 +246,7 @@ kernel! {
 impl<T: Float> TangentForward<'_, T> {
     /// The pass with `h(x, t, y)`, the tangent behind relu.
     #[inline(always)]
-    fn run(&self, y: &[T], h: impl Fn(T, T, T) -> T) -> Along {
+    fn run(&self, y: &[T], h: impl Fn(T, T, T) -> T + Copy) -> Along {
         let Layer { split, x, batch, .. } = self.layer;
         let (dot, r) = (self.dot, self.stats.inv_std);
         let (mean, factor, _) = self.layer.affine(self.channel, &self.stats);
@@ -330,7 +330,7 @@ impl<T: Float> TangentBackward<'_, T> {
     /// `P(k)` for `x_dot`, `-r (k a + x_dot b)` for `n` and `<k, P(x_dot)> / r` for `r`; `n` and `r` depend on `x` by
     /// `P` and `-r^2 n / count`.
     #[inline(always)]
-    fn run(&self, y: &[T], h: impl Fn(T, T, T) -> T) -> f64 {
+    fn run(&self, y: &[T], h: impl Fn(T, T, T) -> T + Copy) -> f64 {
         let Layer { split, x, batch, .. } = self.layer;
         let (dot, c, r) = (self.dot, self.channel, self.stats.inv_std);
         let (mean, factor, _) = self.layer.affine(c, &self.stats);

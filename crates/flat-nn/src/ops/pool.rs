@@ -3,9 +3,12 @@
 //! Max pooling picks elements at fixed places as long as the order of the values stays: it is linear almost everywhere.
 //! [`gather`] picks, `scatter` puts back; each is the other's derivative, so any order of derivative is exact.
 
+use super::buffer::{Buffer, kernel, vectorized};
+use super::channel::sum;
 use super::float::{Float, contiguous, dispatch};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, DType, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
+use std::mem::MaybeUninit;
 use std::sync::{Arc, OnceLock};
 
 /// Window of a pooling: `kernel x kernel`, `stride` apart, `padding` at each border (never chosen as a maximum).
@@ -50,7 +53,7 @@ impl Pool2d {
         let places = Arc::new(OnceLock::new());
         let y = x.contiguous()?.apply_op1(MaxPool { pool: *self, places: places.clone() })?;
         let places = places.get().cloned().ok_or_else(|| candle_core::Error::Msg("max pooling did not run".into()))?;
-        Ok((y, Pick::Places(places)))
+        Ok((y, Pick::Places(places, *self)))
     }
 
     /// The same with candle's operations: a mask of the chosen places in every tile.
@@ -91,7 +94,7 @@ impl Pool2d {
 #[derive(Debug, Clone)]
 pub(crate) enum Pick {
     /// Place of every maximum in its input plane, `u32` of the output's shape.
-    Places(Tensor),
+    Places(Tensor, Pool2d),
     /// One mask an output element over its tile.
     Mask(Tensor, Pool2d),
 }
@@ -108,7 +111,7 @@ impl Pick {
 
     pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
         match self {
-            Self::Places(places) => x.contiguous()?.apply_op2(places, Gather),
+            Self::Places(places, pool) => x.contiguous()?.apply_op2(places, Gather { pool: *pool }),
             Self::Mask(mask, pool) => pool.tiled(x)?.broadcast_mul(mask)?.sum(D::Minus1),
         }
     }
@@ -128,6 +131,9 @@ impl MaxPool {
         (oh, ow): (usize, usize),
         planes: usize,
     ) -> (Vec<T>, Vec<u32>) {
+        if self.pool == Pool2d::tiles(2) {
+            return max_of_pairs(x, (h, w), planes);
+        }
         let Pool2d { kernel, stride, padding } = self.pool;
         let mut y = vec![T::default(); planes * oh * ow];
         let mut places = vec![0u32; planes * oh * ow];
@@ -184,16 +190,108 @@ impl CustomOp1 for MaxPool {
     fn bwd(&self, x: &Tensor, _: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
         let Some(places) = self.places.get() else { bail!("max-pool2d: no forward pass") };
         let (_, _, h, w) = x.dims4()?;
-        Ok(Some(g.contiguous()?.apply_op2(places, Scatter { h, w })?))
+        Ok(Some(g.contiguous()?.apply_op2(places, Scatter { h, w, pool: self.pool })?))
     }
 }
 
+kernel! {
+    /// 2x2 tiles of one plane.
+    Max2<'a, T> {
+        x: &'a [T],
+        width: usize,
+        y: &'a mut [MaybeUninit<T>],
+        places: &'a mut [MaybeUninit<u32>],
+    } -> (), |k| {
+        let (w, ow) = (k.width, k.width / 2);
+        let rows = k.x.chunks_exact(2 * w).zip(k.y.chunks_exact_mut(ow)).zip(k.places.chunks_exact_mut(ow));
+        for (i, ((x, y), places)) in rows.enumerate() {
+            let (upper, lower) = x.split_at(w);
+            let tiles = upper.chunks_exact(2).zip(lower.chunks_exact(2));
+            for (j, ((tile, y), place)) in tiles.zip(y).zip(places).enumerate() {
+                let (a, b) = ([tile.0[0], tile.0[1]], [tile.1[0], tile.1[1]]);
+                let first = (2 * i * w + 2 * j) as u32;
+                let (mut best, mut at) = (a[0], first);
+                for (v, p) in [(a[1], first + 1), (b[0], first + w as u32), (b[1], first + w as u32 + 1)] {
+                    // a NaN stays once found
+                    #[allow(clippy::eq_op)]
+                    let take = (v > best) | ((v != v) & (best == best));
+                    best = if take { v } else { best };
+                    at = if take { p } else { at };
+                }
+                y.write(best);
+                place.write(at);
+            }
+        }
+    }
+}
+
+/// [`MaxPool::run`] for 2x2 tiles.
+fn max_of_pairs<T: Float>(x: &[T], (h, w): (usize, usize), planes: usize) -> (Vec<T>, Vec<u32>) {
+    let len = (h / 2) * (w / 2);
+    let (mut y, mut places) = (Buffer::new(planes * len), Buffer::new(planes * len));
+    let (to, place) = (y.runs(), places.runs());
+    let least = (1usize << 14).div_ceil(h * w);
+    (0..planes).into_par_iter().with_min_len(least).for_each(|p| {
+        // SAFETY: every plane has runs of its own.
+        let (y, places) = unsafe { (to.run(p * len, len), place.run(p * len, len)) };
+        vectorized(Max2 { x: &x[p * h * w..(p + 1) * h * w], width: w, y, places });
+    });
+    // SAFETY: every row of every plane was written.
+    unsafe { (y.finish(), places.finish()) }
+}
+
+kernel! {
+    /// The transpose of [`Max2`]: every element of the tiles is written.
+    Spread2<'a, T> { g: &'a [T], places: &'a [u32], width: usize, x: &'a mut [MaybeUninit<T>] } -> (), |k| {
+        let (w, ow) = (k.width, k.width / 2);
+        let zero = T::default();
+        let rows = k.x.chunks_mut(2 * w).zip(k.g.chunks_exact(ow)).zip(k.places.chunks_exact(ow));
+        for (i, ((x, g), places)) in rows.enumerate() {
+            let (upper, lower) = x.split_at_mut(w);
+            let tiles = upper.chunks_exact_mut(2).zip(lower.chunks_exact_mut(2));
+            for (j, ((tile, g), place)) in tiles.zip(g).zip(places).enumerate() {
+                let at = *place - (2 * i * w + 2 * j) as u32;
+                tile.0[0].write(if at == 0 { *g } else { zero });
+                tile.0[1].write(if at == 1 { *g } else { zero });
+                tile.1[0].write(if at == w as u32 { *g } else { zero });
+                tile.1[1].write(if at == w as u32 + 1 { *g } else { zero });
+            }
+            if w % 2 == 1 {
+                upper[w - 1].write(zero);
+                lower[w - 1].write(zero);
+            }
+        }
+        let (oh, rest) = (k.x.len() / (2 * w), k.x.len() % (2 * w));
+        for x in &mut k.x[oh * 2 * w..][..rest] {
+            x.write(zero);
+        }
+    }
+}
+
+/// The gradient of 2x2 tiles.
+fn spread_pairs<T: Float>(g: &[T], places: &[u32], (h, w): (usize, usize), planes: usize) -> Vec<T> {
+    let len = (h / 2) * (w / 2);
+    let mut x = Buffer::new(planes * h * w);
+    let to = x.runs();
+    let least = (1usize << 14).div_ceil(h * w);
+    (0..planes).into_par_iter().with_min_len(least).for_each(|p| {
+        let (g, places) = (&g[p * len..(p + 1) * len], &places[p * len..(p + 1) * len]);
+        // SAFETY: every plane has a run of its own.
+        vectorized(Spread2 { g, places, width: w, x: unsafe { to.run(p * h * w, h * w) } });
+    });
+    // SAFETY: every element of every plane was written.
+    unsafe { x.finish() }
+}
+
 /// `(n, c, h, w), places (n, c, oh, ow) -> (n, c, oh, ow)`.
-struct Gather;
+struct Gather {
+    pool: Pool2d,
+}
 /// `(n, c, oh, ow), places (n, c, oh, ow) -> (n, c, h, w)`: adds up where windows overlap.
 struct Scatter {
     h: usize,
     w: usize,
+    pool: Pool2d,
 }
 
 fn places<'a>(s: &'a CpuStorage, l: &Layout) -> Result<&'a [u32]> {
@@ -214,20 +312,25 @@ impl CustomOp2 for Gather {
         }
         dispatch!("max-pool2d", s1, T => {
             let (x, places) = (contiguous::<T>("max-pool2d", s1, l1)?, places(s2, l2)?);
-            let mut y = vec![T::default(); places.len()];
-            if !y.is_empty() {
-                let least = (1usize << 14).div_ceil(oh * ow);
-                let work = y.par_chunks_mut(oh * ow).zip(places.par_chunks(oh * ow)).zip(x.par_chunks(h * w));
-                work.with_min_len(least).for_each(|((y, places), x)| {
-                    y.iter_mut().zip(places).for_each(|(y, p)| *y = x[*p as usize]);
+            let (len, least) = (oh * ow, (1usize << 14).div_ceil(h * w));
+            let mut y = Buffer::new(places.len());
+            let to = y.runs();
+            (0..n * c).into_par_iter().with_min_len(least).for_each(|p| {
+                let (x, places) = (&x[p * h * w..(p + 1) * h * w], &places[p * len..(p + 1) * len]);
+                // SAFETY: every plane has a run of its own.
+                let y = unsafe { to.run(p * len, len) };
+                y.iter_mut().zip(places).for_each(|(y, p)| {
+                    y.write(x[*p as usize]);
                 });
-            }
-            Ok((T::storage(y), l2.shape().clone()))
+            });
+            // SAFETY: every run was written.
+            Ok((T::storage(unsafe { y.finish() }), l2.shape().clone()))
         })
     }
     fn bwd(&self, x: &Tensor, places: &Tensor, _: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (_, _, h, w) = x.dims4()?;
-        let dx = x.track_op().then(|| g.contiguous()?.apply_op2(places, Scatter { h, w })).transpose()?;
+        let dx =
+            x.track_op().then(|| g.contiguous()?.apply_op2(places, Scatter { h, w, pool: self.pool })).transpose()?;
         Ok((dx, None))
     }
 }
@@ -244,6 +347,9 @@ impl CustomOp2 for Scatter {
         let (h, w) = (self.h, self.w);
         dispatch!("max-pool2d", s1, T => {
             let (g, places) = (contiguous::<T>("max-pool2d", s1, l1)?, places(s2, l2)?);
+            if self.pool == Pool2d::tiles(2) {
+                return Ok((T::storage(spread_pairs(g, places, (h, w), n * c)), Shape::from((n, c, h, w))));
+            }
             let mut x = vec![T::default(); n * c * h * w];
             if !g.is_empty() {
                 let least = (1usize << 14).div_ceil(h * w);
@@ -256,9 +362,72 @@ impl CustomOp2 for Scatter {
         })
     }
     fn bwd(&self, g: &Tensor, places: &Tensor, _: &Tensor, h: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let dg = g.track_op().then(|| h.contiguous()?.apply_op2(places, Gather)).transpose()?;
+        let dg = g.track_op().then(|| h.contiguous()?.apply_op2(places, Gather { pool: self.pool })).transpose()?;
         Ok((dg, None))
     }
+}
+
+/// `(n, c, h, w) -> (n, c)`: the mean over rows and columns.
+struct GlobalMean;
+/// `(n, c) -> (n, c, h, w)`: an equal share for each element. Its derivative is the mean, and that one's is this.
+struct Share {
+    h: usize,
+    w: usize,
+}
+
+impl CustomOp1 for GlobalMean {
+    fn name(&self) -> &'static str {
+        "global-mean"
+    }
+    fn cpu_fwd(&self, s: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (n, c, h, w) = l.shape().dims4()?;
+        dispatch!("global-mean", s, T => {
+            let x = contiguous::<T>("global-mean", s, l)?;
+            let planes = x.par_chunks_exact((h * w).max(1)).with_min_len((1usize << 14).div_ceil((h * w).max(1)));
+            let y: Vec<T> = planes.map(|x| T::from_f64(sum(x) / (h * w) as f64)).collect();
+            Ok((T::storage(y), Shape::from((n, c))))
+        })
+    }
+    fn bwd(&self, x: &Tensor, _: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
+        let (_, _, h, w) = x.dims4()?;
+        Ok(Some(g.contiguous()?.apply_op1(Share { h, w })?))
+    }
+}
+
+impl CustomOp1 for Share {
+    fn name(&self) -> &'static str {
+        "global-mean-share"
+    }
+    fn cpu_fwd(&self, s: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
+        let ((n, c), area) = (l.shape().dims2()?, self.h * self.w);
+        dispatch!("global-mean", s, T => {
+            let g = contiguous::<T>("global-mean", s, l)?;
+            let mut x = Vec::with_capacity(g.len() * area);
+            for g in g {
+                let share = T::from_f64(g.to_f64() / area as f64);
+                x.resize(x.len() + area, share);
+            }
+            Ok((T::storage(x), Shape::from((n, c, self.h, self.w))))
+        })
+    }
+    fn bwd(&self, _: &Tensor, _: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(global_mean(g)?))
+    }
+}
+
+/// The mean over rows and columns of `(n, c, h, w)`.
+///
+/// # Errors
+/// Anything but four dimensions, or none.
+pub(crate) fn global_mean(x: &Tensor) -> Result<Tensor> {
+    let (n, c, h, w) = x.dims4()?;
+    if h * w == 0 {
+        bail!("global mean: images of {h}x{w}");
+    }
+    if x.device().is_cpu() {
+        return x.contiguous()?.apply_op1(GlobalMean);
+    }
+    x.reshape((n, c, h * w))?.mean(D::Minus1)
 }
 
 #[cfg(test)]

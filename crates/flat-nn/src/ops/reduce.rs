@@ -1,5 +1,6 @@
 //! Sums over channels: in blocks of at most 1024 elements in the element type, f64 above.
 
+use super::buffer::{cut, elements_at};
 use super::channel::Split;
 use super::float::Float;
 
@@ -10,70 +11,88 @@ const LANES: usize = 32;
 /// Shorter runs are put together to blocks first.
 const SHORT: usize = 256;
 
-/// Sums of the values of `f` over elements of several slices.
+/// Adds the values of `f` over elements of several slices to `total`.
 #[inline(always)]
-pub(crate) fn reduce<T: Float, const N: usize, const K: usize>(
+fn add_sums<T: Float, const N: usize, const K: usize>(
+    total: &mut [f64; K],
     from: [&[T]; N],
-    f: impl Fn([T; N]) -> [T; K],
-) -> [f64; K] {
+    f: impl Fn([T; N]) -> [T; K] + Copy,
+) {
     let len = from[0].len();
-    let from = from.map(|a| &a[..len]);
-    // SAFETY: each operand was cut to `len`, and `i` is below it.
-    let at = |i: usize| f(from.map(|a| unsafe { *a.get_unchecked(i) }));
+    let from = cut(from, 0, len);
     let mut lanes = [[T::default(); LANES]; K];
     for i in 0..len / LANES {
         for lane in 0..LANES {
-            let value = at(i * LANES + lane);
+            // SAFETY: each operand was cut to `len`, and this is below it.
+            let value = f(unsafe { elements_at(&from, i * LANES + lane) });
             for k in 0..K {
                 lanes[k][lane] += value[k];
             }
         }
     }
-    let mut sums = lanes.map(|lanes| lanes.iter().map(|x| x.to_f64()).sum::<f64>());
+    for k in 0..K {
+        let mut sum = 0.0;
+        for lane in lanes[k] {
+            sum += lane.to_f64();
+        }
+        total[k] += sum;
+    }
     for i in len / LANES * LANES..len {
-        let value = at(i);
+        // SAFETY: as above.
+        let value = f(unsafe { elements_at(&from, i) });
         for k in 0..K {
-            sums[k] += value[k].to_f64();
+            total[k] += value[k].to_f64();
         }
     }
-    sums
 }
 
 /// Cuts a channel of several tensors of one shape into blocks, the same whatever runs it.
-#[inline(always)]
-pub(crate) fn blocks<T: Float, const N: usize>(
+struct Blocks<T, const N: usize> {
     split: Split,
     channel: usize,
-    from: [&[T]; N],
-    mut f: impl FnMut([&[T]; N]),
-) {
-    let inner = split.inner;
-    let start = |o: usize| (o * split.channels + channel) * inner;
-    if inner >= SHORT {
-        for o in 0..split.outer {
-            for at in (0..inner).step_by(BLOCK) {
-                let end = start(o) + inner.min(at + BLOCK);
-                f(from.map(|a| &a[start(o) + at..end]));
-            }
-        }
-        return;
+    /// The run, and the place in it, where the next block starts.
+    next: (usize, usize),
+    gathered: [[T; BLOCK]; N],
+}
+
+impl<T: Float, const N: usize> Blocks<T, N> {
+    #[inline(always)]
+    fn new(split: Split, channel: usize) -> Self {
+        Self { split, channel, next: (0, 0), gathered: [[T::default(); BLOCK]; N] }
     }
-    let mut gathered = [[T::default(); BLOCK]; N];
-    let fit = BLOCK / inner.max(1);
-    for first in (0..split.outer).step_by(fit) {
-        let runs = fit.min(split.outer - first);
-        for (gathered, a) in gathered.iter_mut().zip(from) {
+
+    #[inline(always)]
+    fn next<'a>(&'a mut self, from: [&'a [T]; N]) -> Option<[&'a [T]; N]> {
+        let Split { outer, channels, inner } = self.split;
+        let (o, at) = self.next;
+        if o >= outer || inner == 0 {
+            return None;
+        }
+        let start = |o: usize| (o * channels + self.channel) * inner;
+        if inner >= SHORT {
+            let len = BLOCK.min(inner - at);
+            self.next = if at + len == inner { (o + 1, 0) } else { (o, at + len) };
+            return Some(cut(from, start(o) + at, len));
+        }
+        let runs = (BLOCK / inner).min(outer - o);
+        self.next = (o + runs, 0);
+        for n in 0..N {
+            let to = &mut self.gathered[n];
             if inner == 1 {
-                for (i, to) in gathered[..runs].iter_mut().enumerate() {
-                    *to = a[start(first + i)];
+                for i in 0..runs {
+                    to[i] = from[n][start(o + i)];
                 }
             } else {
                 for i in 0..runs {
-                    gathered[i * inner..][..inner].copy_from_slice(&a[start(first + i)..][..inner]);
+                    to[i * inner..][..inner].copy_from_slice(&from[n][start(o + i)..][..inner]);
                 }
             }
         }
-        f(std::array::from_fn(|n| &gathered[n][..runs * inner]));
+        let mut block = from;
+        for n in 0..N {
+            block[n] = &self.gathered[n][..runs * inner];
+        }
+        Some(block)
     }
 }
 
@@ -83,15 +102,13 @@ pub(crate) fn sums<T: Float, const N: usize, const K: usize>(
     split: Split,
     channel: usize,
     from: [&[T]; N],
-    f: impl Fn([T; N]) -> [T; K],
+    f: impl Fn([T; N]) -> [T; K] + Copy,
 ) -> [f64; K] {
     let mut total = [0.0; K];
-    blocks(split, channel, from, |block| {
-        let part = reduce(block, &f);
-        for k in 0..K {
-            total[k] += part[k];
-        }
-    });
+    let mut blocks = Blocks::new(split, channel);
+    while let Some(block) = blocks.next(from) {
+        add_sums(&mut total, block, f);
+    }
     total
 }
 
@@ -100,17 +117,21 @@ pub(crate) fn sums<T: Float, const N: usize, const K: usize>(
 #[inline(always)]
 pub(crate) fn mean_and_variance<T: Float>(split: Split, channel: usize, x: &[T]) -> (f64, f64) {
     let (mut count, mut mean, mut squares) = (0.0, 0.0, 0.0);
-    blocks(split, channel, [x], |[x]| {
+    let mut blocks = Blocks::new(split, channel);
+    while let Some([x]) = blocks.next([x]) {
         let k = x.len() as f64;
-        let [sum] = reduce([x], |[x]| [x]);
-        let near = T::from_f64(sum / k);
-        let [q, d] = reduce([x], |[x]| [(x - near) * (x - near), x - near]);
+        let mut sum = [0.0];
+        add_sums(&mut sum, [x], |[x]| [x]);
+        let near = T::from_f64(sum[0] / k);
+        let mut rest = [0.0; 2];
+        add_sums(&mut rest, [x], |[x]| [(x - near) * (x - near), x - near]);
         // `near` is the block's mean but for rounding, which the second sum knows
+        let [q, d] = rest;
         let (m, q) = (near.to_f64() + d / k, q - d * d / k);
         let (apart, all) = (m - mean, count + k);
         mean += apart * k / all;
         squares += q + apart * apart * count * k / all;
         count = all;
-    });
+    }
     (mean, if squares > 0.0 || squares.is_nan() { squares / count } else { 0.0 })
 }

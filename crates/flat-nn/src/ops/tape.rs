@@ -41,3 +41,9 @@ pub(crate) fn keeps_graph() -> Result<bool> {
     KEEPS.set(Some(keeps));
     Ok(keeps)
 }
+
+/// A gradient for candle to add up: without its graph, unless a second backward pass will need it. A graph would keep the
+/// operands of the gradient in memory until the sum is used.
+pub(crate) fn released(gradient: Tensor) -> Result<Tensor> {
+    Ok(if keeps_graph()? { gradient } else { gradient.detach() })
+}

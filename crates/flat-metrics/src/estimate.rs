@@ -21,7 +21,7 @@ pub struct Estimate {
     pub t_level: f64,
     /// Independent probes averaged.
     pub probes: u64,
-    /// Operator products spent.
+    /// Operator products spent; gradient or loss evaluations of the data set where the estimator works by these.
     pub matvecs: u64,
 }
 
@@ -48,6 +48,16 @@ impl Estimate {
     }
 }
 
+impl Estimate {
+    /// The estimate of the quantity plus a number known without error.
+    pub(crate) fn shifted(&self, by: f64) -> Self {
+        let mut out = self.clone();
+        out.value += by;
+        out.ci95 = self.ci95.map(|[lo, hi]| [lo + by, hi + by]);
+        out
+    }
+}
+
 /// Running mean and variance (Welford 1962).
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Moments {
@@ -64,12 +74,25 @@ impl Moments {
         self.squares += delta * (x - self.mean);
     }
 
+    pub(crate) fn count(&self) -> u64 {
+        self.n
+    }
+
+    pub(crate) fn mean(&self) -> f64 {
+        self.mean
+    }
+
+    /// Variance of the mean; `None` with fewer than two samples.
+    pub(crate) fn squared_error(&self) -> Option<f64> {
+        (self.n >= 2).then(|| self.squares / (self.n - 1) as f64 / self.n as f64)
+    }
+
     /// The estimate so far, with a t interval of the given level.
     pub(crate) fn estimate(&self, t_level: f64, matvecs: u64) -> Result<Estimate> {
         let mut out = Estimate { value: self.mean, std_error: None, ci95: None, t_level, probes: self.n, matvecs };
         if self.n >= 2 {
             let freedom = (self.n - 1) as f64;
-            let error = (self.squares / freedom / self.n as f64).sqrt();
+            let error = self.squared_error().unwrap_or(f64::NAN).sqrt();
             let half = t_quantile(freedom, t_level)? * error;
             out.std_error = Some(error);
             out.ci95 = Some([self.mean - half, self.mean + half]);

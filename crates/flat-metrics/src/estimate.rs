@@ -7,7 +7,8 @@ use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 /// The mean of independent probes, with its standard error and a 95 % confidence interval.
 ///
 /// The interval is Student's: it is exact for normal samples and right in the limit of many probes for others. For a
-/// quadratic form dominated by one eigenvalue (a skewed sample) it needs some dozens of probes to cover as it says.
+/// quadratic form dominated by few eigenvalues (a skewed sample) it covers a little too rarely: on the spectrum of a
+/// classifier, over 2,000 seeds, in 92 % of the runs with 10 probes, 93 to 94 % with 30 and 64.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Estimate {
     /// The estimate.
@@ -49,6 +50,14 @@ impl Estimate {
 }
 
 impl Estimate {
+    /// The estimate with error and interval `by` times as wide.
+    pub(crate) fn widened(&self, by: f64) -> Self {
+        let mut out = self.clone();
+        out.std_error = self.std_error.map(|s| s * by);
+        out.ci95 = self.ci95.map(|[lo, hi]| [self.value - by * (self.value - lo), self.value + by * (hi - self.value)]);
+        out
+    }
+
     /// The estimate of the quantity plus a number known without error.
     pub(crate) fn shifted(&self, by: f64) -> Self {
         let mut out = self.clone();

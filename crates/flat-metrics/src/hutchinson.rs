@@ -57,7 +57,8 @@ impl Hutchinson {
         })?;
         let (trace, layers) = sample.estimates(operator.matvecs() - before)?;
         let (clusters, stopped_by) = (sample.clusters, sample.stopped_by);
-        let found = Found { estimator: "hutchinson", trace, layers, clusters, radius: None, stopped_by };
+        let found =
+            Found { estimator: "hutchinson", trace, layers, clusters, leave_one_out: None, radius: None, stopped_by };
         Ok(found.report(&self.config, &space, operator.origin(), streams, start))
     }
 }

@@ -21,8 +21,8 @@ use std::time::Instant;
 /// positive semi-definite operator, where Hutchinson's falls as 1/sqrt(products): better the faster the spectrum decays.
 ///
 /// Given Q the projected probes are independent and unbiased, so the interval is Student's over them, as honest as
-/// Hutchinson's: measured over 2,000 seeds on matrices of decaying spectra it covers at its nominal rate (see the tests).
-/// With rotation-invariant probes the projected ones are brought to their mean length, which takes out the noise of it.
+/// Hutchinson's. Over 2,000 seeds on three spectra it covered in 91 to 92 % of the runs with 10 products (4 projected
+/// probes, of a skewed distribution), 92 to 95 % with 30, 95 % with 64. With rotation-invariant probes the projected ones are brought to their mean length, which takes out the noise of it.
 ///
 /// The layers' traces come from the same products and sum to the total. Memory: `max_probes / 3 + 4` vectors of d
 /// numbers; more than 8 GiB of them is an error.
@@ -90,7 +90,7 @@ impl HutchPlusPlus {
         for j in k..self.config.max_probes - k {
             let mut g = draw(j)?;
             basis.reject(&mut g)?;
-            let scale = scale_of_projected(&g, self.config.probe, d - basis.len())?;
+            let scale = scale_of_projected(self.config.probe, g.dot(&g)?, d - basis.len());
             let Product { product, batches } = steps.step(|watch| operator.apply_by_batch(&g, watch))?;
             let part = Draw::quadratic(&g, &product, scale, batches, j)?;
             total.push(part.total);
@@ -104,6 +104,7 @@ impl HutchPlusPlus {
             trace: estimate(&total, exact.iter().sum())?,
             layers: layers.iter().zip(&exact).map(|(m, x)| estimate(m, *x)).collect::<Result<_>>()?,
             clusters,
+            leave_one_out: None,
             radius: None,
             stopped_by: StoppedBy::Budget,
         };

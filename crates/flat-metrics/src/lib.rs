@@ -68,6 +68,7 @@ mod gauss_newton;
 mod gradient;
 mod hutchinson;
 mod hutchpp;
+mod jackknife;
 mod krylov;
 mod model;
 mod objective;

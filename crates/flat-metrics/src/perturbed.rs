@@ -120,7 +120,8 @@ impl PerturbedGradient {
         })?;
         let (trace, layers) = sample.estimates(evaluations)?;
         let (clusters, stopped_by, radius) = (sample.clusters, sample.stopped_by, Some(config.radius));
-        let found = Found { estimator: "perturbed-gradient", trace, layers, clusters, radius, stopped_by };
+        let found =
+            Found { estimator: "perturbed-gradient", trace, layers, clusters, leave_one_out: None, radius, stopped_by };
         let origin = Origin::of("hessian (perturbed gradients)", objective);
         Ok(found.report(&config.trace, space, origin, streams, start))
     }
@@ -180,7 +181,8 @@ impl PerturbedLoss {
         })?;
         let (trace, layers) = sample.estimates(evaluations)?;
         let (clusters, stopped_by, radius) = (sample.clusters, sample.stopped_by, Some(config.radius));
-        let found = Found { estimator: "perturbed-loss", trace, layers, clusters, radius, stopped_by };
+        let found =
+            Found { estimator: "perturbed-loss", trace, layers, clusters, leave_one_out: None, radius, stopped_by };
         let origin = Origin::of("hessian (perturbed losses)", objective);
         Ok(found.report(&config.trace, space, origin, streams, start))
     }

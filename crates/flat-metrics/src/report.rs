@@ -70,6 +70,9 @@ pub struct TraceReport {
     pub estimator: String,
     /// Distribution of the probes.
     pub probe_distribution: ProbeDistribution,
+    /// The leave-one-out error estimate of [`crate::XTrace`]'s authors, smaller than `probe_std_error`; `None` for others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leave_one_out: Option<f64>,
     /// Norm of the perturbations; `None` for estimators by products.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub radius: Option<f64>,
@@ -100,6 +103,7 @@ pub(crate) struct Found {
     /// One a parameter, in the layout's order; or none.
     pub(crate) layers: Vec<Estimate>,
     pub(crate) clusters: Clusters,
+    pub(crate) leave_one_out: Option<f64>,
     pub(crate) radius: Option<f64>,
     pub(crate) stopped_by: StoppedBy,
 }
@@ -123,6 +127,7 @@ impl Found {
             dim: space.layout.len(),
             estimator: self.estimator.into(),
             probe_distribution: config.probe,
+            leave_one_out: self.leave_one_out,
             radius: self.radius,
             operator: origin.operator,
             examples: origin.examples,

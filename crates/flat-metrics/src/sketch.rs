@@ -2,7 +2,6 @@
 
 use crate::report::{OnProgress, Progress};
 use crate::{Error, ProbeDistribution, Result, Tick, Watch};
-use flat_core::ParamVec;
 use std::time::Instant;
 
 /// Products counted for the progress callback.
@@ -45,13 +44,13 @@ impl<'s, 'p> Steps<'s, 'p> {
     }
 }
 
-/// What makes `g^T A g` unbiased for a probe g projected to a subspace of `dim` dimensions: 1, since `E g g^T` is the
-/// projector. Where the direction of g is uniform its length is noise, and `dim / ||g||^2` takes that out.
-pub(crate) fn scale_of_projected(g: &ParamVec, probe: ProbeDistribution, dim: usize) -> Result<f64> {
+/// What makes `g^T A g` unbiased for a probe g projected to a subspace of `dim` dimensions, with `squared` its squared norm
+/// there: 1, since `E g g^T` is the projector. Where the direction of g is uniform its length is noise, and
+/// `dim / ||g||^2` takes that out.
+pub(crate) fn scale_of_projected(probe: ProbeDistribution, squared: f64, dim: usize) -> f64 {
     if !probe.is_rotation_invariant() {
-        return Ok(1.0);
+        return 1.0;
     }
-    let squared = g.dot(g)?;
     // nothing is left of it: the form is zero whatever the scale
-    Ok(if dim == 0 || squared == 0.0 { 0.0 } else { dim as f64 / squared })
+    if dim == 0 || squared <= 0.0 { 0.0 } else { dim as f64 / squared }
 }

@@ -13,6 +13,7 @@ use anyhow::Result;
 use candle_core::DType;
 use flat_core::Streams;
 use flat_metrics::{EigenReport, Lanczos, LanczosConfig};
+use flat_nn::{Activation, Arch};
 use serde_json::json;
 use std::ops::ControlFlow;
 
@@ -21,6 +22,13 @@ pub(super) fn trace(args: &TraceArgs, ui: Ui, json: bool) -> Result<Outcome> {
     let mut settings = Settings::of_args(args, String::new())?;
     let subject = Subject::load(&args.hessian.on)?;
     settings.data = data_in_words(&args.hessian.on, &subject);
+    let config = subject.model.config();
+    if settings.estimator.perturbs() && (config.activation == Activation::Relu || config.arch == Arch::LeNet) {
+        ui.say(
+            "note: the kinks of ReLU and max pooling that a perturbation crosses count as curvature here, while the Hessian \
+             does not see them: the value depends on --radius and may be many times the Hessian's trace",
+        );
+    }
     match flatness::trace(&subject.model, subject.loss, &subject.data, &settings, ui)? {
         None => Ok(Outcome::Interrupted),
         Some(summary) => print(json, &summary, || summary.table()),

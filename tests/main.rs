@@ -4,6 +4,7 @@
 mod accuracy;
 mod cli;
 mod coverage;
+mod flatness;
 mod parity;
 mod reproducible;
 mod resume;

@@ -1,11 +1,13 @@
 //! An objective made of closures, for any candle model.
 
-use crate::{Error, Objective, Result};
+use crate::{Error, Objective, Outputs, Result};
 use candle_core::Tensor;
 use flat_core::{ParamVec, Params};
 
 type LossFn<'a> = Box<dyn Fn(usize) -> candle_core::Result<Tensor> + Send + Sync + 'a>;
 type TangentFn<'a> = Box<dyn Fn(usize, &ParamVec) -> candle_core::Result<Tensor> + Send + Sync + 'a>;
+
+type OutputsFn<'a> = Box<dyn Fn(usize, &ParamVec) -> candle_core::Result<Outputs> + Send + Sync + 'a>;
 
 /// An [`Objective`] whose batch losses come from a closure over candle tensors.
 ///
@@ -32,6 +34,7 @@ pub struct ClosureObjective<'a> {
     examples: usize,
     loss: LossFn<'a>,
     tangent: Option<TangentFn<'a>>,
+    outputs: Option<OutputsFn<'a>>,
     buffers: Vec<(String, Tensor)>,
     bn_mode: Option<&'static str>,
 }
@@ -47,7 +50,16 @@ impl<'a> ClosureObjective<'a> {
         loss: impl Fn(usize) -> candle_core::Result<Tensor> + Send + Sync + 'a,
     ) -> Result<Self> {
         let examples = count(&sizes)?;
-        Ok(Self { params, sizes, examples, loss: Box::new(loss), tangent: None, buffers: Vec::new(), bn_mode: None })
+        Ok(Self {
+            params,
+            sizes,
+            examples,
+            loss: Box::new(loss),
+            tangent: None,
+            outputs: None,
+            buffers: Vec::new(),
+            bn_mode: None,
+        })
     }
 
     /// Adds the directional derivative of each batch, which [`crate::TangentHessian`] needs.
@@ -56,6 +68,16 @@ impl<'a> ClosureObjective<'a> {
         tangent: impl Fn(usize, &ParamVec) -> candle_core::Result<Tensor> + Send + Sync + 'a,
     ) -> Self {
         self.tangent = Some(Box::new(tangent));
+        self
+    }
+
+    /// Adds each batch's logits and their derivative along a direction, which the operators of the Gauss-Newton family
+    /// need. The mean of `loss` over its rows must be what the loss closure gives.
+    pub fn with_outputs(
+        mut self,
+        outputs: impl Fn(usize, &ParamVec) -> candle_core::Result<Outputs> + Send + Sync + 'a,
+    ) -> Self {
+        self.outputs = Some(Box::new(outputs));
         self
     }
 
@@ -114,6 +136,15 @@ impl Objective for ClosureObjective<'_> {
             None => Err(Error::Unsupported {
                 what: "the directional derivative of this closure",
                 remedy: "give one by `with_tangent`, or use DoubleBackwardHessian or DifferenceHessian",
+            }),
+        }
+    }
+    fn outputs(&self, i: usize, v: &ParamVec) -> Result<Outputs> {
+        match &self.outputs {
+            Some(outputs) => Ok(outputs(i, v)?),
+            None => Err(Error::Unsupported {
+                what: "the derivative of this closure's logits",
+                remedy: "give them by `with_outputs`, or use an operator of the Hessian, which needs the loss alone",
             }),
         }
     }

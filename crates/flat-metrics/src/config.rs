@@ -1,9 +1,12 @@
 //! How many probes, and when to stop.
 
-use crate::{Error, Result};
+use crate::{Error, ProbeDistribution, Result};
 use serde::Serialize;
 
-/// Settings of [`crate::Hutchinson`].
+/// Settings of [`crate::Hutchinson`] and the other estimators of a trace.
+///
+/// [`crate::HutchPlusPlus`] and [`crate::XTrace`] spend `max_probes` operator products and cannot stop early: they refuse
+/// a `rel_tol`.
 ///
 /// Without `rel_tol`, exactly `max_probes` probes are drawn and the interval is the plain Student-t interval.
 ///
@@ -23,12 +26,14 @@ pub struct TraceConfig {
     pub rel_tol: Option<f64>,
     /// Ratio of the number of probes at a look to that at the look before, above 1.
     pub growth: f64,
+    /// Where the probes come from.
+    pub probe: ProbeDistribution,
 }
 
 impl Default for TraceConfig {
-    /// 100 probes, no early stop; with a `rel_tol`, looks at 10, 15, 23, 35, 53, 80 and 100 probes.
+    /// 100 Rademacher probes, no early stop; with a `rel_tol`, looks at 10, 15, 23, 35, 53, 80 and 100 probes.
     fn default() -> Self {
-        Self { min_probes: 10, max_probes: 100, rel_tol: None, growth: 1.5 }
+        Self { min_probes: 10, max_probes: 100, rel_tol: None, growth: 1.5, probe: ProbeDistribution::Rademacher }
     }
 }
 
@@ -41,6 +46,11 @@ impl TraceConfig {
     /// At most `max_probes` probes, stopping when the relative half-width of the interval is at most `rel_tol`.
     pub fn to_tolerance(rel_tol: f64, max_probes: u64) -> Self {
         Self { rel_tol: Some(rel_tol), max_probes, ..Self::default() }
+    }
+
+    /// The same settings with probes of another distribution.
+    pub fn with_probe(self, probe: ProbeDistribution) -> Self {
+        Self { probe, ..self }
     }
 
     /// The same settings, if they make sense.
@@ -66,6 +76,22 @@ impl TraceConfig {
             return bad("growth", self.growth.to_string(), "give a ratio above 1, such as 1.5");
         }
         Ok(self)
+    }
+
+    /// The same settings for an estimator that spends `max_probes` products, at least `least`, and cannot stop early.
+    pub(crate) fn of_sketch(self, least: u64) -> Result<Self> {
+        let bad = |field, value: String, remedy| Err(Error::BadConfig { field, value, remedy });
+        if let Some(tol) = self.rel_tol {
+            return bad(
+                "rel_tol",
+                tol.to_string(),
+                "only Hutchinson's estimator stops early; give the number of products",
+            );
+        }
+        if self.max_probes < least {
+            return bad("max_probes", self.max_probes.to_string(), "Hutch++ and XTrace need at least 4 products");
+        }
+        self.validated()
     }
 
     /// Numbers of probes at which the interval is looked at, the last being `max_probes`.
@@ -99,7 +125,7 @@ mod tests {
         let config = TraceConfig::to_tolerance(0.1, 100);
         assert_eq!(config.looks(), [10, 15, 23, 35, 53, 80, 100]);
         assert!((config.t_level() - (1.0 - 0.05 / 7.0)).abs() < 1e-15);
-        let slow = TraceConfig { growth: 1.01, min_probes: 2, max_probes: 4, rel_tol: Some(0.1) };
+        let slow = TraceConfig { growth: 1.01, min_probes: 2, ..TraceConfig::to_tolerance(0.1, 4) };
         assert_eq!(slow.looks(), [2, 3, 4], "always at least one more probe");
     }
 

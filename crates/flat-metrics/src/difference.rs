@@ -2,7 +2,7 @@
 
 use crate::gradient::batch_gradient;
 use crate::operator::tick;
-use crate::{Error, LinearOperator, Objective, Origin, Result, Watch, check_determinism};
+use crate::{BatchForm, Error, LinearOperator, Objective, Origin, Product, Result, Watch, check_determinism};
 use candle_core::DType;
 use flat_core::{ParamVec, Restore, Space};
 
@@ -98,30 +98,37 @@ impl<O: Objective + ?Sized> LinearOperator for DifferenceHessian<'_, O> {
     }
 
     fn apply_watched(&mut self, v: &ParamVec, watch: &mut Watch<'_>) -> Result<ParamVec> {
+        Ok(self.apply_by_batch(v, watch)?.product)
+    }
+
+    fn apply_by_batch(&mut self, v: &ParamVec, watch: &mut Watch<'_>) -> Result<Product> {
         let params = self.objective.params();
         params.layout().same_as(v.layout())?;
-        let mut out = ParamVec::zeros(params.space())?;
+        let n = self.objective.batches();
+        let mut product = ParamVec::zeros(params.space())?;
+        let mut batches: Vec<_> = (0..n).map(|i| BatchForm { weight: self.objective.weight(i), form: 0.0 }).collect();
         let largest: f64 = v.as_tensor().abs()?.max(0)?.to_dtype(DType::F64)?.to_scalar()?;
         if largest == 0.0 {
             self.matvecs += 1;
-            return Ok(out);
+            return Ok(Product { product, batches });
         }
         let theta = params.read()?;
         let there = Restore::replace(params, &theta, &theta)?;
         let rms = theta.norm()? / (v.layout().len() as f64).sqrt();
         let scale = self.step * rms.max(1e-3) / largest;
-        let (points, batches) = (self.stencil.points(), self.objective.batches());
+        let points = self.stencil.points();
         for (k, (multiple, coefficient)) in points.iter().enumerate() {
             there.set(&theta.plus(multiple * scale, v)?)?;
-            for i in 0..batches {
-                tick(watch, k * batches + i, points.len() * batches)?;
+            for (i, batch) in batches.iter_mut().enumerate() {
+                tick(watch, k * n + i, points.len() * n)?;
                 let (_, grad) = batch_gradient(self.objective, i)?;
-                out.add_scaled(self.objective.weight(i) * coefficient / scale, &grad)?;
+                batch.form += coefficient / scale * v.dot(&grad)?;
+                product.add_scaled(batch.weight * coefficient / scale, &grad)?;
             }
         }
         there.finish()?;
         self.matvecs += 1;
-        Ok(out)
+        Ok(Product { product, batches })
     }
 
     fn matvecs(&self) -> u64 {

@@ -1,8 +1,8 @@
 //! Hessian-vector products by differentiating the gradient.
 
 use crate::gradient::{finite, gradient_or_zero, scalar};
-use crate::operator::tick;
-use crate::{Error, LinearOperator, Objective, Origin, Result, TapeThread, Watch, check_determinism};
+use crate::operator::stream;
+use crate::{Error, LinearOperator, Objective, Origin, Product, Result, TapeThread, Watch, check_determinism};
 use flat_core::{ParamVec, Space};
 
 /// The exact Hessian of any objective made of twice differentiable candle operations: `H v = grad <grad L, v>` with two
@@ -68,14 +68,12 @@ impl<O: Objective + Sync + ?Sized> LinearOperator for DoubleBackwardHessian<'_, 
     }
 
     fn apply_watched(&mut self, v: &ParamVec, watch: &mut Watch<'_>) -> Result<ParamVec> {
+        Ok(self.apply_by_batch(v, watch)?.product)
+    }
+
+    fn apply_by_batch(&mut self, v: &ParamVec, watch: &mut Watch<'_>) -> Result<Product> {
         let objective = self.objective;
-        objective.params().layout().same_as(v.layout())?;
-        let mut out = ParamVec::zeros(objective.params().space())?;
-        for i in 0..objective.batches() {
-            tick(watch, i, objective.batches())?;
-            let hv = self.tape.run(|| product(objective, i, v))??;
-            out.add_scaled(objective.weight(i), &hv)?;
-        }
+        let out = stream(objective, v, watch, |i| self.tape.run(|| product(objective, i, v))?)?;
         self.matvecs += 1;
         Ok(out)
     }

@@ -70,6 +70,20 @@ pub enum Error {
         /// Largest dimension allowed.
         limit: usize,
     },
+    /// The vectors that an estimator holds would not fit in memory.
+    #[error(
+        "{vectors} vectors of d = {dim} would take {gib:.1} GiB (at most {limit} are allowed): lower max_probes, or use Hutchinson, which holds three"
+    )]
+    TooManyVectors {
+        /// How many.
+        vectors: u64,
+        /// Numbers in each.
+        dim: usize,
+        /// Their size in GiB.
+        gib: f64,
+        /// GiB allowed.
+        limit: u64,
+    },
     /// The thread that double backward needs could not be started.
     #[error("double backward is not available: {0}")]
     Tape(String),

@@ -7,7 +7,8 @@ use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 /// The mean of independent probes, with its standard error and a 95 % confidence interval.
 ///
 /// The interval is Student's: it is exact for normal samples and right in the limit of many probes for others. For a
-/// quadratic form dominated by one eigenvalue (a skewed sample) it needs some dozens of probes to cover as it says.
+/// quadratic form dominated by few eigenvalues (a skewed sample) it covers a little too rarely: on the spectrum of a
+/// classifier, over 2,000 seeds, in 92 % of the runs with 10 probes, 93 to 94 % with 30 and 64.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Estimate {
     /// The estimate.
@@ -21,7 +22,7 @@ pub struct Estimate {
     pub t_level: f64,
     /// Independent probes averaged.
     pub probes: u64,
-    /// Operator products spent.
+    /// Operator products spent; gradient or loss evaluations of the data set where the estimator works by these.
     pub matvecs: u64,
 }
 
@@ -48,6 +49,24 @@ impl Estimate {
     }
 }
 
+impl Estimate {
+    /// The estimate with error and interval `by` times as wide.
+    pub(crate) fn widened(&self, by: f64) -> Self {
+        let mut out = self.clone();
+        out.std_error = self.std_error.map(|s| s * by);
+        out.ci95 = self.ci95.map(|[lo, hi]| [self.value - by * (self.value - lo), self.value + by * (hi - self.value)]);
+        out
+    }
+
+    /// The estimate of the quantity plus a number known without error.
+    pub(crate) fn shifted(&self, by: f64) -> Self {
+        let mut out = self.clone();
+        out.value += by;
+        out.ci95 = self.ci95.map(|[lo, hi]| [lo + by, hi + by]);
+        out
+    }
+}
+
 /// Running mean and variance (Welford 1962).
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Moments {
@@ -64,12 +83,25 @@ impl Moments {
         self.squares += delta * (x - self.mean);
     }
 
+    pub(crate) fn count(&self) -> u64 {
+        self.n
+    }
+
+    pub(crate) fn mean(&self) -> f64 {
+        self.mean
+    }
+
+    /// Variance of the mean; `None` with fewer than two samples.
+    pub(crate) fn squared_error(&self) -> Option<f64> {
+        (self.n >= 2).then(|| self.squares / (self.n - 1) as f64 / self.n as f64)
+    }
+
     /// The estimate so far, with a t interval of the given level.
     pub(crate) fn estimate(&self, t_level: f64, matvecs: u64) -> Result<Estimate> {
         let mut out = Estimate { value: self.mean, std_error: None, ci95: None, t_level, probes: self.n, matvecs };
         if self.n >= 2 {
             let freedom = (self.n - 1) as f64;
-            let error = (self.squares / freedom / self.n as f64).sqrt();
+            let error = self.squared_error().unwrap_or(f64::NAN).sqrt();
             let half = t_quantile(freedom, t_level)? * error;
             out.std_error = Some(error);
             out.ci95 = Some([self.mean - half, self.mean + half]);

@@ -1,19 +1,29 @@
-//! Flatness metrics: Hessian-vector products and the Hutchinson trace with honest error bars.
+//! Flatness metrics: curvature operators and estimators of their trace, with honest error bars.
 //!
 //! Three parts, apart from each other:
 //! - an [`Objective`] is the loss over a data set, a weighted sum of batch losses: [`ModelObjective`] for the models of
 //!   `flat-nn`, [`ClosureObjective`] for any candle model;
-//! - a [`LinearOperator`] is a symmetric matrix known by its products: [`TangentHessian`] (exact, and mostly the cheapest),
-//!   [`DoubleBackwardHessian`] (exact, needs the loss alone), [`DifferenceHessian`] (approximate, to check the others
-//!   by), [`Dense`] (explicit);
-//! - an estimator is a function of any operator: [`Hutchinson`] for the trace of the whole and of every layer,
-//!   [`Lanczos`] for the largest and smallest eigenvalues, [`exact_trace`] for small models.
+//! - a [`LinearOperator`] is a symmetric matrix known by its products: the Hessian ([`TangentHessian`],
+//!   [`DoubleBackwardHessian`], [`DifferenceHessian`]), its relatives that are positive semi-definite ([`GaussNewton`],
+//!   [`EmpiricalFisher`], [`MonteCarloFisher`]), a [`Block`] of any of them, an explicit matrix ([`Dense`]);
+//! - an estimator is a function of any operator: [`Hutchinson`], [`HutchPlusPlus`] and [`XTrace`] for the trace of the
+//!   whole and of every layer, [`Diagonal`] for the diagonal, [`Lanczos`] for the largest and smallest eigenvalues,
+//!   [`exact_trace`] for small models. [`PerturbedGradient`] and [`PerturbedLoss`] need no operator.
 //!
 //! | operator | cost of a product, in gradients of the data set | needs |
 //! |---|---|---|
 //! | [`TangentHessian`] | 1 to 1.5 (MLP), 2.2 (LeNet), 3.5 (ResNet-20) | layers that carry tangents |
 //! | [`DoubleBackwardHessian`] | 2 to 3.4, and the graph of a gradient in memory | [`TapeThread`] |
 //! | [`DifferenceHessian`] | 2, or 4 with [`Stencil::Four`] | smoothness, f64 |
+//! | [`GaussNewton`], [`EmpiricalFisher`], [`MonteCarloFisher`] | about 1.4 | logits that carry tangents |
+//!
+//! | estimator of the trace | products | standard error | vectors held |
+//! |---|---|---|---|
+//! | [`Hutchinson`] | one a probe, stops when told | `sqrt(2) \|\|A\|\|_F / sqrt(products)` at most | 3 |
+//! | [`HutchPlusPlus`] | a number given before | falls as 1/products, faster for fast decaying spectra | products / 3 |
+//! | [`XTrace`] | a number given before | the same, smaller at equal products | products |
+//! | [`PerturbedGradient`] | none; 2 gradients a probe | Hutchinson's, and a bias O(radius^2) | 4 |
+//! | [`PerturbedLoss`] | none; 2 losses a probe | Hutchinson's, and a bias O(radius^2) | 3 |
 //!
 //! Every estimate comes with its standard error, a 95 % confidence interval and what it was computed on. Every Hessian
 //! operator first evaluates one batch twice and refuses an objective with dropout, augmentation or moving BatchNorm
@@ -40,38 +50,65 @@
 //! # }
 //! ```
 
+mod block;
 mod closure;
+mod clusters;
 mod config;
 mod dense;
+mod diagonal;
 mod difference;
+mod distribution;
 mod double_backward;
 mod eigen;
 mod error;
 mod estimate;
+mod exact;
+mod fisher;
+mod gauss_newton;
 mod gradient;
+mod hutchinson;
+mod hutchpp;
+mod jackknife;
 mod krylov;
 mod model;
 mod objective;
 mod operator;
+mod orthonormal;
+mod outputs;
+mod perturbed;
 mod probe;
+mod report;
+mod sampling;
+mod sketch;
 mod tangent;
 mod tape;
-mod trace;
 mod tridiagonal;
+mod xtrace;
 
+pub use block::Block;
 pub use closure::ClosureObjective;
 pub use config::TraceConfig;
 pub use dense::{Dense, dense_of};
+pub use diagonal::{Diagonal, DiagonalReport, LayerDiagonal, QUANTILE_LEVELS};
 pub use difference::{DifferenceHessian, Stencil};
+pub use distribution::ProbeDistribution;
 pub use double_backward::DoubleBackwardHessian;
 pub use eigen::{EigenProgress, EigenReport, EigenStop, Eigenpair, Lanczos, LanczosConfig};
 pub use error::{Error, Result};
 pub use estimate::Estimate;
+pub use exact::{ExactTrace, exact_trace};
+pub use fisher::{EmpiricalFisher, MonteCarloFisher};
+pub use gauss_newton::GaussNewton;
 pub use gradient::gradient;
+pub use hutchinson::Hutchinson;
+pub use hutchpp::HutchPlusPlus;
 pub use model::ModelObjective;
 pub use objective::Objective;
-pub use operator::{LinearOperator, Origin, Tick, Watch};
+pub use operator::{BatchForm, LinearOperator, Origin, Product, Tick, Watch};
+pub use outputs::Outputs;
+pub use perturbed::{PerturbedConfig, PerturbedGradient, PerturbedLoss};
 pub use probe::{check_determinism, check_symmetry, disagreement};
+pub use report::{Progress, StoppedBy, TraceReport};
 pub use tangent::TangentHessian;
 pub use tape::TapeThread;
-pub use trace::{ExactTrace, Hutchinson, Progress, StoppedBy, TraceReport, exact_trace};
+pub use xtrace::XTrace;

@@ -1,7 +1,7 @@
 //! The objective of a `flat-nn` model.
 
 use crate::closure::count;
-use crate::{Error, Objective, Result};
+use crate::{Error, Objective, Outputs, Result};
 use candle_core::Tensor;
 use flat_core::{ParamVec, Params};
 use flat_nn::{Loss, Mode, Model};
@@ -121,6 +121,11 @@ impl Objective for ModelObjective<'_> {
     fn loss_tangent(&self, i: usize, v: &ParamVec) -> Result<Tensor> {
         let (images, labels) = self.batch(i)?;
         Ok(self.loss.mean(&self.model.logits_tangent(&images, v, self.mode)?, &labels)?.tangent)
+    }
+    fn outputs(&self, i: usize, v: &ParamVec) -> Result<Outputs> {
+        let (images, labels) = self.batch(i)?;
+        let logits = self.model.logits_tangent(&images, v, self.mode)?;
+        Ok(Outputs { logits: logits.value, along: logits.tangent.detach(), labels, loss: self.loss })
     }
     fn buffers(&self) -> Vec<(String, Tensor)> {
         self.model.buffers().iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect()

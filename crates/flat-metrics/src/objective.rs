@@ -1,6 +1,6 @@
 //! The loss over a data set, as a weighted sum of batch losses.
 
-use crate::{Error, Result};
+use crate::{Error, Outputs, Result};
 use candle_core::Tensor;
 use flat_core::{ParamVec, Params};
 
@@ -39,6 +39,20 @@ pub trait Objective {
         Err(Error::Unsupported {
             what: "the directional derivative of this objective",
             remedy: "use DoubleBackwardHessian or DifferenceHessian, which need the loss alone",
+        })
+    }
+
+    /// Logits of batch `i` with their graph, their derivative along `v`, and what the loss makes of them: what the
+    /// operators of the Gauss-Newton family ([`crate::GaussNewton`], [`crate::EmpiricalFisher`],
+    /// [`crate::MonteCarloFisher`]) need.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] unless the objective is a loss of logits that carry tangents.
+    fn outputs(&self, i: usize, v: &ParamVec) -> Result<Outputs> {
+        let _ = (i, v);
+        Err(Error::Unsupported {
+            what: "the derivative of this objective's logits",
+            remedy: "use ModelObjective, or give a ClosureObjective its logits by `with_outputs`",
         })
     }
 

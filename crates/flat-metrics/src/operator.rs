@@ -30,6 +30,17 @@ pub trait LinearOperator {
         self.apply_watched(v, &mut |_| ControlFlow::Continue(()))
     }
 
+    /// `A v`, and what each batch adds to `<v, A v>`: one inner product a batch on top of [`Self::apply_watched`].
+    ///
+    /// Operators over batches report them, so that the error from the choice of examples can be told from that of the
+    /// probes without further products; others leave [`Product::batches`] empty, as this default does.
+    ///
+    /// # Errors
+    /// Those of [`Self::apply_watched`].
+    fn apply_by_batch(&mut self, v: &ParamVec, watch: &mut Watch<'_>) -> Result<Product> {
+        Ok(Product { product: self.apply_watched(v, watch)?, batches: Vec::new() })
+    }
+
     /// Products completed so far.
     fn matvecs(&self) -> u64;
 
@@ -47,6 +58,24 @@ pub struct Tick {
     pub done: usize,
     /// Pieces of work in one product: batches times gradient evaluations of each.
     pub of: usize,
+}
+
+/// A product and the quadratic forms of its batches.
+#[derive(Debug)]
+pub struct Product {
+    /// `A v`.
+    pub product: ParamVec,
+    /// The summands of `<v, A v>`, one a batch; empty where the operator does not tell.
+    pub batches: Vec<BatchForm>,
+}
+
+/// What one batch adds to a quadratic form: `<v, A v> = sum_i weight_i form_i`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BatchForm {
+    /// The batch's fraction of the examples.
+    pub weight: f64,
+    /// `<v, A_i v>` of the batch's own operator.
+    pub form: f64,
 }
 
 /// What an operator was computed on.
@@ -71,6 +100,26 @@ impl Origin {
             bn_mode: objective.bn_mode().map(Into::into),
         }
     }
+}
+
+/// Sums `weight_i A_i v` over the batches, where `part(i)` is `A_i v`; one product is held beside the sum.
+pub(crate) fn stream<O: crate::Objective + ?Sized>(
+    objective: &O,
+    v: &ParamVec,
+    watch: &mut Watch<'_>,
+    mut part: impl FnMut(usize) -> Result<ParamVec>,
+) -> Result<Product> {
+    let params = objective.params();
+    params.layout().same_as(v.layout())?;
+    let n = objective.batches();
+    let (mut product, mut batches) = (ParamVec::zeros(params.space())?, Vec::with_capacity(n));
+    for i in 0..n {
+        tick(watch, i, n)?;
+        let (av, weight) = (part(i)?, objective.weight(i));
+        batches.push(BatchForm { weight, form: v.dot(&av)? });
+        product.add_scaled(weight, &av)?;
+    }
+    Ok(Product { product, batches })
 }
 
 /// Asks `watch` whether to go on.

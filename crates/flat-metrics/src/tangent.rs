@@ -1,8 +1,8 @@
 //! Hessian-vector products by reverse over forward differentiation.
 
 use crate::gradient::{finite, gradient_or_zero, scalar};
-use crate::operator::tick;
-use crate::{LinearOperator, Objective, Origin, Result, Watch, check_determinism};
+use crate::operator::stream;
+use crate::{LinearOperator, Objective, Origin, Product, Result, Watch, check_determinism};
 use flat_core::{ParamVec, Space};
 
 /// The exact Hessian of an objective that carries tangents: `H v = grad <grad L, v>`.
@@ -40,17 +40,17 @@ impl<O: Objective + ?Sized> LinearOperator for TangentHessian<'_, O> {
     }
 
     fn apply_watched(&mut self, v: &ParamVec, watch: &mut Watch<'_>) -> Result<ParamVec> {
-        let params = self.objective.params();
-        params.layout().same_as(v.layout())?;
-        let mut out = ParamVec::zeros(params.space())?;
-        for i in 0..self.objective.batches() {
-            tick(watch, i, self.objective.batches())?;
+        Ok(self.apply_by_batch(v, watch)?.product)
+    }
+
+    fn apply_by_batch(&mut self, v: &ParamVec, watch: &mut Watch<'_>) -> Result<Product> {
+        let out = stream(self.objective, v, watch, |i| {
             let along = self.objective.loss_tangent(i, v)?;
             scalar(&along, i, "directional derivative")?;
-            let hv = gradient_or_zero(params, &along.backward()?)?;
+            let hv = gradient_or_zero(self.objective.params(), &along.backward()?)?;
             finite(&hv, i, "Hessian-vector product")?;
-            out.add_scaled(self.objective.weight(i), &hv)?;
-        }
+            Ok(hv)
+        })?;
         self.matvecs += 1;
         Ok(out)
     }

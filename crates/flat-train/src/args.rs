@@ -1,6 +1,14 @@
 //! The command line as typed. What a flag means, its default and its range are in [`crate::config`].
 
-use crate::choice::{LossName, SapDirection, SapSign, ScheduleName};
+mod layers;
+mod operator;
+mod trace;
+
+pub use layers::LayersArgs;
+pub use operator::{OperatorArgs, OperatorName};
+pub use trace::{EstimatorName, ProbeName, TraceArgs};
+
+use crate::choice::{FlatnessName, LossName, SapDirection, SapSign, ScheduleName};
 use crate::device::DeviceChoice;
 use crate::every::Every;
 use crate::text::Text;
@@ -306,6 +314,22 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N", help_heading = "Flatness")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_examples: Option<usize>,
+    /// Measures taken along the run, as in trace,lambda_max, written to metrics.jsonl [default: none].
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Flatness")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flatness: Option<Vec<FlatnessName>>,
+    /// Take them after so many steps, or epochs as in 1ep [default: 1ep].
+    #[arg(long, value_name = "EVERY", help_heading = "Flatness")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flatness_every: Option<Text<Every>>,
+    /// Training images they are taken on [default: 1024].
+    #[arg(long, value_name = "N", help_heading = "Flatness")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flatness_examples: Option<usize>,
+    /// Probes of the trace along the run [default: 16].
+    #[arg(long, value_name = "K", help_heading = "Flatness")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flatness_probes: Option<u64>,
 }
 
 /// Element type of weights and activations.
@@ -394,9 +418,12 @@ pub enum SplitName {
 /// Measures of flatness.
 #[derive(Debug, Subcommand)]
 pub enum Measure {
-    /// Trace of the Hessian of the loss by Hutchinson's estimator, with a confidence interval.
+    /// Trace of the Hessian of the loss, or of a relative of it, with a confidence interval.
     #[command(allow_negative_numbers = true)]
     Trace(TraceArgs),
+    /// Trace, diagonal, largest eigenvalue and norm of the weights, layer by layer.
+    #[command(allow_negative_numbers = true)]
+    Layers(LayersArgs),
     /// Largest and smallest eigenvalues of the Hessian by Lanczos' method, with their residuals.
     #[command(allow_negative_numbers = true)]
     Eig(EigArgs),
@@ -437,23 +464,6 @@ pub struct EigArgs {
     /// Stop when every residual is at most this fraction of the largest eigenvalue [default: 1e-4 in f32, 1e-6 in f64].
     #[arg(long, value_name = "X")]
     pub rel_tol: Option<f64>,
-}
-
-/// Flags of `metrics trace`.
-#[derive(Debug, Args)]
-pub struct TraceArgs {
-    /// The checkpoint, the data and the products.
-    #[command(flatten)]
-    pub hessian: HessianArgs,
-    /// Probes at most.
-    #[arg(long, value_name = "K", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..))]
-    pub probes: u64,
-    /// Stop as soon as the interval's half-width is this fraction of the value.
-    #[arg(long, value_name = "X")]
-    pub rel_tol: Option<f64>,
-    /// Probes at least, with --rel-tol [default: 8, or --probes where that is less].
-    #[arg(long, value_name = "K", requires = "rel_tol", value_parser = clap::value_parser!(u64).range(2..))]
-    pub min_probes: Option<u64>,
 }
 
 /// Which statistics BatchNorm uses while a metric is measured.

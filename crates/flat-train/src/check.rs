@@ -61,6 +61,7 @@ impl TrainConfig {
             ("sap-examples", Some(self.sap_examples)),
             ("keep-checkpoints", Some(self.keep_checkpoints)),
             ("trace-examples", Some(self.trace_examples)),
+            ("flatness-examples", Some(self.flatness_examples)),
         ];
         for (flag, value) in at_least_one {
             if value == Some(0) {
@@ -75,6 +76,18 @@ impl TrainConfig {
         }
         if self.trace_probes == 1 {
             return Err(usage("--trace-probes 1 has no confidence interval: give at least 2, or 0 for no trace"));
+        }
+        if self.flatness_probes < 2 {
+            return Err(usage(format!(
+                "--flatness-probes {}: a confidence interval needs at least 2",
+                self.flatness_probes
+            )));
+        }
+        if !self.flatness.is_empty() && self.flatness_every.in_steps(1) == 0 {
+            return Err(usage(format!(
+                "--flatness-every {}: --flatness would never be taken; give steps, or epochs as in 1ep",
+                self.flatness_every
+            )));
         }
         if self.epochs.is_some() && self.steps.is_some() {
             return Err(usage("--epochs and --steps exclude each other"));

@@ -21,6 +21,9 @@ pub struct Progress {
     pub skipped: u64,
     /// The last evaluation on the test set.
     pub evaluated: Option<Evaluation>,
+    /// Steps done when flatness was last measured along the run.
+    #[serde(default)]
+    pub measured: Option<u64>,
     /// Best test accuracy so far.
     #[serde(with = "exact")]
     pub best_accuracy: f64,

@@ -45,3 +45,14 @@ pub enum ScheduleName {
     /// Half a cosine down to the last value.
     Cosine,
 }
+
+/// Measures of flatness that a run can take along the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FlatnessName {
+    /// Trace of the Hessian by Hutchinson's estimator.
+    Trace,
+    /// Largest eigenvalue of the Hessian by Lanczos' method.
+    #[value(name = "lambda_max", alias = "lambda-max")]
+    LambdaMax,
+}

@@ -20,6 +20,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let double = match &cli.command {
         Command::Metrics { measure: Measure::Trace(args) } => args.hessian.hvp == HvpName::Double,
         Command::Metrics { measure: Measure::Eig(args) } => args.hessian.hvp == HvpName::Double,
+        Command::Metrics { measure: Measure::Layers(args) } => args.hessian.hvp == HvpName::Double,
         _ => false,
     };
     // while this is the only thread
@@ -31,6 +32,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Train(args) => train::run(&args, ui, json),
         Command::Eval(args) => eval::run(&args, ui, json),
         Command::Metrics { measure: Measure::Trace(args) } => metrics::trace(&args, ui, json),
+        Command::Metrics { measure: Measure::Layers(args) } => metrics::layers(&args, ui, json),
         Command::Metrics { measure: Measure::Eig(args) } => metrics::eig(&args, ui, json),
         Command::Data { action } => data::run(action, ui, json),
     }))

@@ -2,7 +2,7 @@
 //! there bit for bit.
 
 use crate::args::{Float, TrainArgs};
-use crate::choice::{LossName, SapDirection, SapSign, ScheduleName};
+use crate::choice::{FlatnessName, LossName, SapDirection, SapSign, ScheduleName};
 use crate::device::DeviceChoice;
 use crate::every::Every;
 use crate::exit::usage;
@@ -98,6 +98,10 @@ pub struct TrainConfig {
 
     pub trace_probes: u64,
     pub trace_examples: usize,
+    pub flatness: Vec<FlatnessName>,
+    pub flatness_every: Text<Every>,
+    pub flatness_examples: usize,
+    pub flatness_probes: u64,
 }
 
 impl Default for TrainConfig {
@@ -161,6 +165,10 @@ impl Default for TrainConfig {
             min_rho: 0.0,
             trace_probes: 16,
             trace_examples: 1024,
+            flatness: Vec::new(),
+            flatness_every: Text(Every::Epochs(1)),
+            flatness_examples: 1024,
+            flatness_probes: 16,
         }
     }
 }
@@ -341,6 +349,7 @@ mod tests {
             "",
             "--optimizer sap --eps0 0.5 --plain-lr 0.1 --model mlp --hidden 16,8 --augment crop,flip --warmup 1ep --steps 7",
             "--optimizer adamw --weight-decay 0.1 --ema 0.99 --clip 1 --dtype f64",
+            "--flatness trace,lambda_max --flatness-every 50 --flatness-examples 64 --flatness-probes 4",
         ] {
             let config = parse(flags)?;
             std::fs::write(&path, config.to_toml()?)?;
@@ -431,6 +440,11 @@ mod tests {
             ("--loss mse --label-smoothing 0.1", "--label-smoothing"),
             ("--rho 0.1", "--rho"),
             ("--optimizer sam --eps0 1", "--eps0"),
+            ("--flatness-every 1ep", "--flatness-every"),
+            ("--flatness lambda_max --flatness-probes 4", "--flatness-probes"),
+            ("--flatness trace --flatness-probes 1", "--flatness-probes"),
+            ("--flatness trace --flatness-every 0", "--flatness-every"),
+            ("--flatness trace --flatness-examples 0", "--flatness-examples"),
         ] {
             let e = parse(flags).expect_err(flags).to_string();
             assert!(e.contains(flag), "{flags}: {e}");

@@ -44,12 +44,15 @@ pub struct Record {
     /// Seconds: of this step alone for a step, since the run began otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wall_s: Option<f64>,
-    /// Why the step was skipped.
+    /// Why the step, or the measure, was skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped: Option<String>,
     /// The Hessian trace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<serde_json::Value>,
+    /// The Hessian's largest eigenvalue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lambda_max: Option<serde_json::Value>,
 }
 
 impl Record {

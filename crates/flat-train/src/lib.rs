@@ -4,12 +4,14 @@
 //! Flags as typed ([`args`]) become a validated, serialisable configuration ([`config`]), which [`setup`] turns into data,
 //! model and optimizer for the [`trainer`]; [`command`] holds one file a subcommand.
 
+mod along;
 pub mod args;
 mod check;
 pub mod checkpoint;
 pub mod choice;
 pub mod command;
 pub mod config;
+pub mod curvature;
 pub mod device;
 pub mod evaluate;
 pub mod every;
@@ -17,6 +19,7 @@ mod exact;
 pub mod exit;
 pub mod flatness;
 pub mod journal;
+pub mod layers;
 pub mod objective;
 mod relevance;
 pub mod run_dir;
@@ -26,6 +29,7 @@ pub mod signal;
 pub mod subject;
 pub mod summary;
 pub mod text;
+pub mod trace_summary;
 pub mod trainer;
 pub mod ui;
 pub mod weights;

@@ -1,7 +1,7 @@
 //! Which settings a configuration makes use of. A setting that would be ignored is an error where it is a flag, and is
 //! not written to `config.toml`.
 
-use crate::choice::{LossName, SapDirection, ScheduleName};
+use crate::choice::{FlatnessName, LossName, SapDirection, ScheduleName};
 use crate::config::TrainConfig;
 use flat_nn::Arch;
 use flat_optim::{BaseKind, RuleKind};
@@ -37,6 +37,8 @@ impl TrainConfig {
             "gamma" | "step-size" => (stepped, "--schedule step or --rho-schedule step"),
             "micro-batch" => (!self.full_batch, "a run without --full-batch, which streams by --batch-size"),
             "trace-examples" => (self.trace_probes > 0, "--trace-probes above 0"),
+            "flatness-every" | "flatness-examples" => (!self.flatness.is_empty(), "--flatness"),
+            "flatness-probes" => (self.flatness.contains(&FlatnessName::Trace), "--flatness with trace"),
             _ => (true, ""),
         };
         (!applies).then_some(needs)

@@ -63,8 +63,10 @@ pub struct Data {
     pub train_plain: Loader,
     /// The test images.
     pub test: Loader,
-    /// The training images that flatness is measured on.
+    /// The training images that flatness is measured on at the end.
     pub flatness: Loader,
+    /// The training images that flatness is measured on along the run.
+    pub along: Loader,
 }
 
 /// Loads the data of a run.
@@ -88,6 +90,7 @@ pub fn data(config: &TrainConfig, device: &Device) -> Result<Data> {
         dir: files.dir,
         train: Loader::new(train.clone(), kind.normalisation(), options, streams, dtype, device.clone())?,
         flatness: plain_loader(limited(&train, Some(config.trace_examples))?, kind, EVAL_BATCH, dtype, device)?,
+        along: plain_loader(limited(&train, Some(config.flatness_examples))?, kind, EVAL_BATCH, dtype, device)?,
         train_plain: plain_loader(train, kind, EVAL_BATCH, dtype, device)?,
         test: plain_loader(test, kind, EVAL_BATCH, dtype, device)?,
     })

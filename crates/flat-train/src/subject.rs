@@ -75,6 +75,12 @@ impl Subject {
     }
 }
 
+/// The data in words: split and data set.
+pub fn data_in_words(args: &EvalArgs, subject: &Subject) -> String {
+    let split = if args.split == SplitName::Train { "train" } else { "test" };
+    format!("{split} images of {}", subject.dataset)
+}
+
 fn is_supported(dtype: &DType) -> bool {
     matches!(dtype, DType::F32 | DType::F64)
 }

@@ -1,6 +1,6 @@
 //! `summary.json`: what a run came to.
 
-use crate::flatness::TraceSummary;
+use crate::trace_summary::TraceSummary;
 use serde::Serialize;
 
 /// The result of a run.

@@ -1,5 +1,6 @@
 //! The training loop: steps, evaluations, checkpoints and the journal, from any point of the run on.
 
+use crate::along;
 use crate::checkpoint::{self, Checkpoint, Epoch, Evaluation, Progress};
 use crate::config::TrainConfig;
 use crate::evaluate::evaluate;
@@ -130,6 +131,13 @@ impl<'a> Trainer<'a> {
             if (last || self.config.eval_every.due(step, per_epoch)) && !evaluated {
                 self.bar = None;
                 if !self.evaluate_test()? {
+                    self.save()?;
+                    return Ok(Ended::Interrupted);
+                }
+            }
+            if self.config.flatness_every.due(step, per_epoch) && self.progress.measured != Some(step) {
+                self.bar = None;
+                if !self.measure_flatness()? {
                     self.save()?;
                     return Ok(Ended::Interrupted);
                 }
@@ -270,6 +278,32 @@ impl<'a> Trainer<'a> {
                 self.with_final_weights(|t| Ok(t.model.save(&file, &Default::default())?))?;
             }
         }
+        Ok(true)
+    }
+
+    /// Takes the measures of `--flatness`; false where a signal interrupted them. A measure that fails costs a warning.
+    fn measure_flatness(&mut self) -> Result<bool> {
+        if self.config.flatness.is_empty() {
+            return Ok(true);
+        }
+        let step = self.progress.step;
+        let epoch = step.div_ceil(self.steps_per_epoch());
+        let measured = self.with_final_weights(|t| along::measure(t.config, &t.model, t.loss, &t.data.along, t.ui));
+        let record = match measured {
+            Ok(None) => return Ok(false),
+            Ok(Some(record)) => {
+                self.say(format!("epoch {epoch}  step {step}  flatness  {}", along::describe(&record)));
+                record
+            }
+            Err(e) => {
+                let why = format!("{e:#}");
+                self.ui.warn(format!("flatness could not be measured after step {step}: {why}"));
+                Record { skipped: Some(why), ..Record::default() }
+            }
+        };
+        self.progress.measured = Some(step);
+        let wall_s = Some(self.wall());
+        self.journal.write(&Record { kind: "flatness", epoch, step, split: Some("train"), wall_s, ..record })?;
         Ok(true)
     }
 

@@ -1,13 +1,20 @@
 //! Operators against exact Hessians, estimators against known matrices.
 
+mod explicit;
 mod hyperdual;
 mod mlp;
+mod spectra;
 
+mod diagonal;
 mod eigen;
+mod fisher;
 mod hessian;
 mod models;
+mod perturbed;
 mod probe;
 mod restore;
+mod sampling;
+mod sketch;
 mod trace;
 
 use flat_metrics::{DoubleBackwardHessian, Objective, Result, TapeThread};

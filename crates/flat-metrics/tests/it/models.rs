@@ -9,9 +9,9 @@ use flat_metrics::{
 };
 use flat_nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm};
 
-const LOSS: Loss = Loss::CrossEntropy { label_smoothing: 0.0 };
+pub const LOSS: Loss = Loss::CrossEntropy { label_smoothing: 0.0 };
 
-fn model(arch: Arch, size: usize, activation: Activation, dtype: DType) -> Result<Model> {
+pub fn model(arch: Arch, size: usize, activation: Activation, dtype: DType) -> Result<Model> {
     let config = ModelConfig {
         arch,
         in_channels: if arch == Arch::ResNet20 { 3 } else { 1 },
@@ -26,7 +26,7 @@ fn model(arch: Arch, size: usize, activation: Activation, dtype: DType) -> Resul
 }
 
 /// Batches of 4 and 3 random images.
-fn batches(model: &Model) -> Result<Vec<(Tensor, Tensor)>> {
+pub fn batches(model: &Model) -> Result<Vec<(Tensor, Tensor)>> {
     let c = model.config();
     [4usize, 3]
         .iter()

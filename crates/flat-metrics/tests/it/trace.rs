@@ -1,31 +1,14 @@
 //! The trace estimator on matrices whose trace is known.
 
 use crate::mlp::Mlp;
+use crate::spectra::with_spectrum;
 use candle_core::DType;
-use flat_core::{Purpose, Streams};
+use flat_core::Streams;
 use flat_metrics::{
     Dense, DifferenceHessian, Error, Hutchinson, LinearOperator, Result, StoppedBy, TangentHessian, TraceConfig,
     TraceReport, exact_trace,
 };
 use std::ops::ControlFlow;
-
-/// `sum_k lambda_k q_k q_k^T` with random orthonormal q_k (Gram-Schmidt).
-fn with_spectrum(lambda: &[f64], seed: u64) -> Result<Dense> {
-    let d = lambda.len();
-    let mut q: Vec<Vec<f64>> = Vec::new();
-    for k in 0..d {
-        let mut x = Streams::new(seed).at(Purpose::Test, k as u64).normals(d);
-        for _ in 0..2 {
-            for p in &q {
-                let c: f64 = x.iter().zip(p).map(|(a, b)| a * b).sum();
-                x.iter_mut().zip(p).for_each(|(a, b)| *a -= c * b);
-            }
-        }
-        let norm = x.iter().map(|a| a * a).sum::<f64>().sqrt();
-        q.push(x.into_iter().map(|a| a / norm).collect());
-    }
-    Dense::from_fn(d, |i, j| (0..d).map(|k| lambda[k] * q[k][i] * q[k][j]).sum())
-}
 
 fn covers(report: &TraceReport, truth: f64) -> bool {
     report.trace.ci95.is_some_and(|[lo, hi]| lo <= truth && truth <= hi)

@@ -1,26 +1,54 @@
 //! `flat-train metrics`.
 
 use super::print;
-use crate::args::{EigArgs, TraceArgs};
-use crate::exit::Outcome;
+use crate::args::{EigArgs, LayersArgs, TraceArgs};
+use crate::curvature::Curvature;
+use crate::exit::{Outcome, usage};
 use crate::flatness::{self, Settings, Which, flags};
+use crate::layers;
 use crate::signal;
-use crate::subject::Subject;
+use crate::subject::{Subject, data_in_words};
 use crate::ui::Ui;
 use anyhow::Result;
 use candle_core::DType;
 use flat_core::Streams;
 use flat_metrics::{EigenReport, Lanczos, LanczosConfig};
+use flat_nn::{Activation, Arch};
 use serde_json::json;
 use std::ops::ControlFlow;
 
-/// Measures and prints the Hessian trace.
+/// Measures and prints a trace.
 pub(super) fn trace(args: &TraceArgs, ui: Ui, json: bool) -> Result<Outcome> {
-    let settings = Settings::of_args(args)?;
+    let mut settings = Settings::of_args(args, String::new())?;
     let subject = Subject::load(&args.hessian.on)?;
+    settings.data = data_in_words(&args.hessian.on, &subject);
+    let config = subject.model.config();
+    if settings.estimator.perturbs() && (config.activation == Activation::Relu || config.arch == Arch::LeNet) {
+        ui.say(
+            "note: the kinks of ReLU and max pooling that a perturbation crosses count as curvature here, while the Hessian \
+             does not see them: the value depends on --radius and may be many times the Hessian's trace",
+        );
+    }
     match flatness::trace(&subject.model, subject.loss, &subject.data, &settings, ui)? {
         None => Ok(Outcome::Interrupted),
         Some(summary) => print(json, &summary, || summary.table()),
+    }
+}
+
+/// Measures and prints the curvature of every layer.
+pub(super) fn layers(args: &LayersArgs, ui: Ui, json: bool) -> Result<Outcome> {
+    Curvature::of_args(&args.hessian, &args.operator)?; // before the data is loaded
+    if args.max_matvecs == 0 && args.rel_tol.is_some() {
+        return Err(usage("--rel-tol has no effect here: it needs --max-matvecs above 0"));
+    }
+    if let Some(tol) = args.rel_tol.filter(|tol| !(tol.is_finite() && *tol > 0.0)) {
+        return Err(usage(format!("--rel-tol {tol}: give a positive fraction, such as 0.01")));
+    }
+    let subject = Subject::load(&args.hessian.on)?;
+    let data = data_in_words(&args.hessian.on, &subject);
+    match layers::measure(&subject, args, data, ui)? {
+        None => Ok(Outcome::Interrupted),
+        Some(report) => print(json, &report, || report.table()),
     }
 }
 

@@ -1,0 +1,71 @@
+//! Flatness along a training run.
+
+use crate::choice::FlatnessName;
+use crate::config::TrainConfig;
+use crate::curvature::Curvature;
+use crate::flatness::{self, Settings};
+use crate::journal::Record;
+use crate::layers::lambda_max;
+use crate::signal;
+use crate::ui::Ui;
+use anyhow::Result;
+use flat_core::Streams;
+use flat_data::Loader;
+use flat_nn::{Loss, Model};
+use std::ops::ControlFlow;
+
+/// Products at most for a largest eigenvalue, and the residual, as a fraction of it, at which they end: a curve over
+/// training needs no more digits.
+const PRODUCTS: u64 = 50;
+const REL_TOL: f64 = 0.01;
+
+/// Takes the measures that `config` asks for, on the present weights; `None` where a signal asked to stop. The same probes
+/// every time: a curve's differences carry less noise than its points.
+///
+/// # Errors
+/// A loss or a product that is not finite; candle's.
+pub(crate) fn measure(
+    config: &TrainConfig,
+    model: &Model,
+    loss: Loss,
+    data: &Loader,
+    ui: Ui,
+) -> Result<Option<Record>> {
+    let mut record = Record::default();
+    if config.flatness.contains(&FlatnessName::Trace) {
+        let settings = Settings::of_training(config, config.flatness_probes);
+        let Some(trace) = flatness::trace(model, loss, data, &settings, ui)? else { return Ok(None) };
+        record.loss = Some(trace.loss);
+        record.accuracy = Some(trace.accuracy);
+        record.trace = Some(serde_json::to_value(&trace)?);
+    }
+    if config.flatness.contains(&FlatnessName::LambdaMax) {
+        let mut bar = ui.bar("largest eigenvalue", 0, PRODUCTS, "products at most");
+        let curvature = Curvature::of_training(config.seed);
+        let largest = curvature.run(model, loss, data, |operator| {
+            lambda_max(operator, PRODUCTS, REL_TOL, &Streams::new(config.seed), &mut |done| {
+                bar.update(done, String::new);
+                if signal::stop_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+        });
+        drop(bar);
+        if signal::stop_requested() {
+            return Ok(None);
+        }
+        record.lambda_max = Some(serde_json::to_value(largest?)?);
+    }
+    Ok(Some(record))
+}
+
+/// The measures in one line for a person.
+pub(crate) fn describe(record: &Record) -> String {
+    let number = |x: &serde_json::Value| x.as_f64().map_or("unknown".to_string(), |x| format!("{x:.4}"));
+    let mut parts = Vec::new();
+    if let Some(trace) = &record.trace {
+        parts.push(format!("trace {} +- {}", number(&trace["trace"]["value"]), number(&trace["probe_std_error"])));
+    }
+    if let Some(largest) = &record.lambda_max {
+        parts.push(format!("lambda_max {} +- {}", number(&largest["value"]), number(&largest["residual"])));
+    }
+    parts.join("  ")
+}

@@ -1,0 +1,195 @@
+//! A trace as the command line reports it, with the card of what it was measured on.
+
+use crate::args::OperatorName;
+use crate::evaluate::Score;
+use crate::flatness::Settings;
+use flat_metrics::{Estimate, TraceReport};
+use flat_nn::Loss;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// A trace with its errors and what it was measured on.
+#[derive(Debug, Clone, Serialize)]
+pub struct TraceSummary {
+    /// Mean loss on the examples.
+    pub loss: f64,
+    /// Accuracy on the examples, in 0..1.
+    pub accuracy: f64,
+    /// Trainable parameters, d.
+    pub dim: usize,
+    /// The trace.
+    pub trace: Estimate,
+    /// The trace over d.
+    pub trace_normalized: f64,
+    /// Ends of the 95 % confidence interval of the trace over d.
+    pub trace_normalized_ci95: Option<[f64; 2]>,
+    /// Standard error of the trace from the probes, for these very examples.
+    pub probe_std_error: Option<f64>,
+    /// Standard error of the trace from the choice of examples, batches taken as clusters; `null` where it cannot be told.
+    pub data_std_error: Option<f64>,
+    /// Trace of the diagonal block of each parameter; empty for perturbed losses.
+    pub per_layer: BTreeMap<String, Estimate>,
+    /// The loss: `cross-entropy` (with its label smoothing above 0) or `mse`.
+    pub loss_name: String,
+    /// BatchNorm: `eval` or `batch`.
+    pub bn_mode: &'static str,
+    /// Hessian-vector products: `exact`, `double` or `difference`; `null` where none were taken.
+    pub hvp: Option<&'static str>,
+    /// Element type.
+    pub dtype: String,
+    /// Seed of the probes.
+    pub seed: u64,
+    /// Examples the loss averages over.
+    pub examples: usize,
+    /// Why the probes ended.
+    pub stopped_by: flat_metrics::StoppedBy,
+    /// Seconds.
+    pub wall_s: f64,
+    /// What was measured, how, and at what cost.
+    pub card: TraceCard,
+}
+
+/// What was measured, how, and at what cost.
+#[derive(Debug, Clone, Serialize)]
+pub struct TraceCard {
+    /// The data in words.
+    pub data: String,
+    /// Examples the loss averages over.
+    pub examples: usize,
+    /// Batches these were taken in.
+    pub batches: Option<usize>,
+    /// BatchNorm mode; `null` for a model without it.
+    pub bn_mode: Option<String>,
+    /// Element type.
+    pub dtype: String,
+    /// Seed of every random draw.
+    pub seed: u64,
+    /// The matrix and how it was evaluated.
+    pub operator: String,
+    /// The estimator.
+    pub estimator: String,
+    /// Distribution of the probes.
+    pub probe_distribution: String,
+    /// Norm of the perturbations; `null` for estimators by products.
+    pub radius: Option<f64>,
+    /// Independent probes.
+    pub probes: u64,
+    /// Products over the examples; evaluations of the gradient or the loss for the perturbed estimators.
+    pub matvecs: u64,
+    /// Seconds.
+    pub wall_s: f64,
+    /// Version of this program.
+    pub version: &'static str,
+}
+
+impl TraceCard {
+    fn new(report: &TraceReport, examples: usize, data: &str) -> Self {
+        Self {
+            data: data.into(),
+            examples,
+            batches: report.batches,
+            bn_mode: report.bn_mode.clone(),
+            dtype: report.dtype.clone(),
+            seed: report.seed,
+            operator: report.operator.clone(),
+            estimator: report.estimator.clone(),
+            probe_distribution: report.probe_distribution.to_string(),
+            radius: report.radius,
+            probes: report.trace.probes,
+            matvecs: report.trace.matvecs,
+            wall_s: report.wall_s,
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+
+    /// One line for a person.
+    fn line(&self) -> String {
+        let work = match self.estimator.as_str() {
+            "perturbed-gradient" => "gradients",
+            "perturbed-loss" => "losses",
+            _ => "products",
+        };
+        let mut parts = vec![
+            self.operator.clone(),
+            format!("{}, {} probes", self.estimator, self.probe_distribution),
+            format!("{} {}", self.examples, self.data),
+        ];
+        parts.extend(self.radius.map(|r| format!("radius {r}")));
+        parts.extend(self.bn_mode.as_ref().map(|mode| format!("BatchNorm {mode}")));
+        parts.extend([self.dtype.clone(), format!("seed {}", self.seed)]);
+        parts.push(format!("{} {work}, {:.1} s", self.matvecs, self.wall_s));
+        format!("({})", parts.join("; "))
+    }
+}
+
+impl TraceSummary {
+    /// From the library's report.
+    pub fn new(report: TraceReport, score: &Score, loss: Loss, settings: &Settings) -> Self {
+        let (bn_mode, hvp) = settings.curvature.which.words();
+        let by_products = !settings.estimator.perturbs() && settings.curvature.operator == OperatorName::Hessian;
+        Self {
+            card: TraceCard::new(&report, score.examples, &settings.data),
+            loss: score.loss,
+            accuracy: score.accuracy,
+            dim: report.dim,
+            trace_normalized: report.trace_normalized.value,
+            trace_normalized_ci95: report.trace_normalized.ci95,
+            probe_std_error: report.probe_std_error,
+            data_std_error: report.data_std_error,
+            trace: report.trace,
+            per_layer: report.per_layer,
+            loss_name: match loss {
+                Loss::CrossEntropy { label_smoothing: 0.0 } => "cross-entropy".into(),
+                Loss::CrossEntropy { label_smoothing } => format!("cross-entropy, label smoothing {label_smoothing}"),
+                Loss::Mse => "mse".into(),
+            },
+            bn_mode,
+            hvp: by_products.then_some(hvp),
+            dtype: report.dtype,
+            seed: settings.seed,
+            examples: score.examples,
+            stopped_by: report.stopped_by,
+            wall_s: report.wall_s,
+        }
+    }
+
+    /// A line for a person.
+    pub fn text(&self) -> String {
+        let t = &self.trace;
+        let interval = t
+            .ci95
+            .map_or("no interval from one probe".to_string(), |[lo, hi]| format!("95 % interval {lo:.4} to {hi:.4}"));
+        format!(
+            "{:.4}   ({interval}; {} probes on {} images)   tr/d {:.3e}",
+            t.value, t.probes, self.examples, self.trace_normalized
+        )
+    }
+
+    /// A table for a person, layer by layer.
+    pub fn table(&self) -> String {
+        let width = self.per_layer.keys().map(String::len).max().unwrap_or(0).max("standard errors".len());
+        let number = |x: Option<f64>| x.map_or("unknown".to_string(), |x| format!("{x:.4}"));
+        let mut rows = vec![
+            format!("{:<width$}  {:.4}", "loss", self.loss),
+            format!("{:<width$}  {:.2} %", "accuracy", 100.0 * self.accuracy),
+            format!("{:<width$}  {}", "trace", self.text()),
+            format!(
+                "{:<width$}  of the probes {}, of the choice of images {}",
+                "standard errors",
+                number(self.probe_std_error),
+                number(self.data_std_error)
+            ),
+            String::new(),
+        ];
+        rows.extend(
+            self.per_layer.iter().map(|(name, e)| {
+                format!("{name:<width$}  {:>12.4} +- {:.4}", e.value, e.std_error.unwrap_or(f64::NAN))
+            }),
+        );
+        if !self.per_layer.is_empty() {
+            rows.push("(+- one standard error of the probes)".into());
+        }
+        rows.push(self.card.line());
+        rows.join("\n")
+    }
+}

@@ -7,4 +7,5 @@ mod coverage;
 mod parity;
 mod reproducible;
 mod resume;
+mod spectrum;
 mod tool;

@@ -7,7 +7,8 @@
 //!   [`DoubleBackwardHessian`] (exact, needs the loss alone), [`DifferenceHessian`] (approximate, to check the others
 //!   by), [`Dense`] (explicit);
 //! - an estimator is a function of any operator: [`Hutchinson`] for the trace of the whole and of every layer,
-//!   [`Lanczos`] for the largest and smallest eigenvalues, [`exact_trace`] for small models.
+//!   [`Lanczos`] for the largest and smallest eigenvalues, [`SpectralDensity`] for the distribution of all of them with
+//!   its moments and effective ranks, [`exact_trace`] for small models.
 //!
 //! | operator | cost of a product, in gradients of the data set | needs |
 //! |---|---|---|
@@ -43,17 +44,21 @@
 mod closure;
 mod config;
 mod dense;
+mod density;
 mod difference;
 mod double_backward;
 mod eigen;
 mod error;
 mod estimate;
 mod gradient;
+mod intrinsic;
 mod krylov;
 mod model;
 mod objective;
 mod operator;
 mod probe;
+mod quadrature;
+mod rank;
 mod tangent;
 mod tape;
 mod trace;
@@ -62,16 +67,20 @@ mod tridiagonal;
 pub use closure::ClosureObjective;
 pub use config::TraceConfig;
 pub use dense::{Dense, dense_of};
+pub use density::{DensityConfig, DensityProgress, DensityReport, SpectralDensity};
 pub use difference::{DifferenceHessian, Stencil};
 pub use double_backward::DoubleBackwardHessian;
 pub use eigen::{EigenProgress, EigenReport, EigenStop, Eigenpair, Lanczos, LanczosConfig};
 pub use error::{Error, Result};
 pub use estimate::Estimate;
 pub use gradient::gradient;
+pub use intrinsic::{IntrinsicDimension, TwoNn};
 pub use model::ModelObjective;
 pub use objective::Objective;
 pub use operator::{LinearOperator, Origin, Tick, Watch};
 pub use probe::{check_determinism, check_symmetry, disagreement};
+pub use quadrature::Quadrature;
+pub use rank::EffectiveRank;
 pub use tangent::TangentHessian;
 pub use tape::TapeThread;
 pub use trace::{ExactTrace, Hutchinson, Progress, StoppedBy, TraceReport, exact_trace};

@@ -1,5 +1,11 @@
 //! The command line as typed. What a flag means, its default and its range are in [`crate::config`].
 
+mod density;
+mod dimension;
+
+pub use density::{DensityArgs, QuadratureArgs};
+pub use dimension::DimensionArgs;
+
 use crate::choice::{LossName, SapDirection, SapSign, ScheduleName};
 use crate::device::DeviceChoice;
 use crate::every::Every;
@@ -400,6 +406,24 @@ pub enum Measure {
     /// Largest and smallest eigenvalues of the Hessian by Lanczos' method, with their residuals.
     #[command(allow_negative_numbers = true)]
     Eig(EigArgs),
+    /// Density of all eigenvalues of the Hessian by stochastic Lanczos quadrature, with moments and effective ranks.
+    #[command(allow_negative_numbers = true)]
+    Density(DensityArgs),
+    /// Intrinsic dimension of the hidden states before the last layer by TwoNN.
+    #[command(allow_negative_numbers = true)]
+    Dimension(DimensionArgs),
+}
+
+impl Measure {
+    /// The flags of the Hessian, where the measure takes one.
+    pub fn hessian(&self) -> Option<&HessianArgs> {
+        match self {
+            Self::Trace(args) => Some(&args.hessian),
+            Self::Eig(args) => Some(&args.hessian),
+            Self::Density(args) => Some(&args.hessian),
+            Self::Dimension(_) => None,
+        }
+    }
 }
 
 /// What every measure of the Hessian takes.

@@ -1,6 +1,8 @@
 //! The subcommands, one a file.
 
 mod data;
+mod density;
+mod dimension;
 mod eval;
 mod metrics;
 mod train;
@@ -18,8 +20,7 @@ pub fn run(cli: Cli) -> ExitCode {
         unsafe { std::env::set_var("RAYON_NUM_THREADS", threads.to_string()) };
     }
     let double = match &cli.command {
-        Command::Metrics { measure: Measure::Trace(args) } => args.hessian.hvp == HvpName::Double,
-        Command::Metrics { measure: Measure::Eig(args) } => args.hessian.hvp == HvpName::Double,
+        Command::Metrics { measure } => measure.hessian().is_some_and(|h| h.hvp == HvpName::Double),
         _ => false,
     };
     // while this is the only thread
@@ -32,6 +33,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Eval(args) => eval::run(&args, ui, json),
         Command::Metrics { measure: Measure::Trace(args) } => metrics::trace(&args, ui, json),
         Command::Metrics { measure: Measure::Eig(args) } => metrics::eig(&args, ui, json),
+        Command::Metrics { measure: Measure::Density(args) } => density::run(&args, ui, json),
+        Command::Metrics { measure: Measure::Dimension(args) } => dimension::run(&args, ui, json),
         Command::Data { action } => data::run(action, ui, json),
     }))
 }

@@ -28,7 +28,7 @@ pub struct Which {
 }
 
 impl Which {
-    fn words(self) -> (&'static str, &'static str) {
+    pub(crate) fn words(self) -> (&'static str, &'static str) {
         let bn_mode = match self.bn_mode {
             BnModeName::Eval => "eval",
             BnModeName::Batch => "batch",

@@ -5,6 +5,7 @@
 //! model and optimizer for the [`trainer`]; [`command`] holds one file a subcommand.
 
 pub mod args;
+pub mod card;
 mod check;
 pub mod checkpoint;
 pub mod choice;
@@ -18,6 +19,7 @@ pub mod exit;
 pub mod flatness;
 pub mod journal;
 pub mod objective;
+pub mod plot;
 mod relevance;
 pub mod run_dir;
 pub mod setup;

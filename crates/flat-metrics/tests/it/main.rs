@@ -3,8 +3,10 @@
 mod hyperdual;
 mod mlp;
 
+mod density;
 mod eigen;
 mod hessian;
+mod intrinsic;
 mod models;
 mod probe;
 mod restore;

@@ -35,6 +35,12 @@ impl Estimate {
         })
     }
 
+    /// The estimate of the quantity plus a known number.
+    pub fn shifted(&self, by: f64) -> Self {
+        let ci95 = self.ci95.map(|[lo, hi]| [lo + by, hi + by]);
+        Self { value: self.value + by, ci95, ..self.clone() }
+    }
+
     /// The estimate of `factor` times the quantity.
     pub fn scaled(&self, factor: f64) -> Self {
         let mut out = self.clone();

@@ -41,29 +41,39 @@
 //! # }
 //! ```
 
+mod ascent;
+mod ball;
+mod certificate;
 mod closure;
 mod config;
 mod dense;
 mod density;
 mod difference;
 mod double_backward;
+mod drift;
 mod eigen;
 mod error;
 mod estimate;
+mod flow;
 mod gradient;
 mod intrinsic;
 mod krylov;
+mod landscape;
 mod model;
 mod objective;
 mod operator;
 mod probe;
 mod quadrature;
 mod rank;
+mod sharpness;
+mod surface;
 mod tangent;
 mod tape;
 mod trace;
 mod tridiagonal;
 
+pub use ball::Geometry;
+pub use certificate::{Certificate, CertificateConfig, CertificateProgress, CertificateReport, Stage, Verdict};
 pub use closure::ClosureObjective;
 pub use config::TraceConfig;
 pub use dense::{Dense, dense_of};
@@ -73,14 +83,17 @@ pub use double_backward::DoubleBackwardHessian;
 pub use eigen::{EigenProgress, EigenReport, EigenStop, Eigenpair, Lanczos, LanczosConfig};
 pub use error::{Error, Result};
 pub use estimate::Estimate;
+pub use flow::{FlowConfig, FlowReport, FlowStop};
 pub use gradient::gradient;
 pub use intrinsic::{IntrinsicDimension, TwoNn};
+pub use landscape::{Axis, filter_normalized, slice};
 pub use model::ModelObjective;
 pub use objective::Objective;
 pub use operator::{LinearOperator, Origin, Tick, Watch};
 pub use probe::{check_determinism, check_symmetry, disagreement};
 pub use quadrature::Quadrature;
 pub use rank::EffectiveRank;
+pub use sharpness::{Noise, Sharpness, SharpnessProgress, SharpnessReport};
 pub use tangent::TangentHessian;
 pub use tape::TapeThread;
 pub use trace::{ExactTrace, Hutchinson, Progress, StoppedBy, TraceReport, exact_trace};

@@ -1,10 +1,18 @@
 //! The command line as typed. What a flag means, its default and its range are in [`crate::config`].
 
+mod all;
+mod certify;
 mod density;
 mod dimension;
+mod landscape;
+mod sharpness;
 
+pub use all::AllArgs;
+pub use certify::{BoundArgs, CertifyArgs};
 pub use density::{DensityArgs, QuadratureArgs};
 pub use dimension::DimensionArgs;
+pub use landscape::{DirectionName, LandscapeArgs};
+pub use sharpness::{BallArgs, GeometryName, NoiseName, SharpnessArgs, SharpnessName};
 
 use crate::choice::{LossName, SapDirection, SapSign, ScheduleName};
 use crate::device::DeviceChoice;
@@ -51,6 +59,9 @@ pub enum Command {
         #[command(subcommand)]
         measure: Measure,
     },
+    /// Loss and accuracy on slices through a checkpoint: random directions, eigenvectors, or the line to another one.
+    #[command(allow_negative_numbers = true)]
+    Landscape(LandscapeArgs),
     /// Fetch, verify and describe data sets.
     Data {
         /// What to do with them.
@@ -409,6 +420,15 @@ pub enum Measure {
     /// Density of all eigenvalues of the Hessian by stochastic Lanczos quadrature, with moments and effective ranks.
     #[command(allow_negative_numbers = true)]
     Density(DensityArgs),
+    /// How much the loss grows around the weights: worst case, average, SAM's step, m-sharpness, filtered, Keskar's.
+    #[command(allow_negative_numbers = true)]
+    Sharpness(SharpnessArgs),
+    /// Whether the checkpoint is (eps, eps')-flat in the sense of Ahn et al. 2024, with the intervals it rests on.
+    #[command(allow_negative_numbers = true)]
+    Certify(CertifyArgs),
+    /// Trace, eigenvalues, density, sharpness, dimension and, with --certify, the certificate in one report.
+    #[command(allow_negative_numbers = true)]
+    All(AllArgs),
     /// Intrinsic dimension of the hidden states before the last layer by TwoNN.
     #[command(allow_negative_numbers = true)]
     Dimension(DimensionArgs),
@@ -421,6 +441,9 @@ impl Measure {
             Self::Trace(args) => Some(&args.hessian),
             Self::Eig(args) => Some(&args.hessian),
             Self::Density(args) => Some(&args.hessian),
+            Self::Sharpness(args) => Some(&args.hessian),
+            Self::Certify(args) => Some(&args.hessian),
+            Self::All(args) => Some(&args.hessian),
             Self::Dimension(_) => None,
         }
     }

@@ -1,10 +1,14 @@
 //! The subcommands, one a file.
 
+mod all;
+mod certify;
 mod data;
 mod density;
 mod dimension;
 mod eval;
+mod landscape;
 mod metrics;
+mod sharpness;
 mod train;
 
 use crate::args::{Cli, Command, HvpName, Measure};
@@ -20,6 +24,7 @@ pub fn run(cli: Cli) -> ExitCode {
         unsafe { std::env::set_var("RAYON_NUM_THREADS", threads.to_string()) };
     }
     let double = match &cli.command {
+        Command::Landscape(args) => args.hessian.hvp == HvpName::Double,
         Command::Metrics { measure } => measure.hessian().is_some_and(|h| h.hvp == HvpName::Double),
         _ => false,
     };
@@ -34,6 +39,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Metrics { measure: Measure::Trace(args) } => metrics::trace(&args, ui, json),
         Command::Metrics { measure: Measure::Eig(args) } => metrics::eig(&args, ui, json),
         Command::Metrics { measure: Measure::Density(args) } => density::run(&args, ui, json),
+        Command::Metrics { measure: Measure::Sharpness(args) } => sharpness::run(&args, ui, json),
+        Command::Metrics { measure: Measure::Certify(args) } => certify::run(&args, ui, json),
+        Command::Metrics { measure: Measure::All(args) } => all::run(&args, ui, json),
+        Command::Landscape(args) => landscape::run(&args, ui, json),
         Command::Metrics { measure: Measure::Dimension(args) } => dimension::run(&args, ui, json),
         Command::Data { action } => data::run(action, ui, json),
     }))

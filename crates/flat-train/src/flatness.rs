@@ -41,6 +41,28 @@ impl Which {
         (bn_mode, hvp)
     }
 
+    /// The mean loss over the data, streamed batch by batch.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn objective<'a>(
+        self,
+        model: &'a Model,
+        loss: Loss,
+        data: &'a Loader,
+    ) -> flat_metrics::Result<ModelObjective<'a>> {
+        let mode = match self.bn_mode {
+            BnModeName::Eval => Mode::Eval,
+            BnModeName::Batch => Mode::BatchStats,
+        };
+        let (size, total) = (data.options().batch_size, data.split().len());
+        let sizes = (0..data.batches_per_epoch()).map(|i| size.min(total - i * size)).collect();
+        ModelObjective::streamed(model, loss, mode, sizes, |i| {
+            let batch = data.batch(0, i).map_err(|e| flat_metrics::Error::BadObjective(e.to_string()))?;
+            Ok((batch.images, batch.labels))
+        })
+    }
+
     /// Runs a measure on the Hessian of the mean loss over the data.
     ///
     /// # Errors
@@ -52,16 +74,7 @@ impl Which {
         data: &Loader,
         measure: impl FnOnce(&mut dyn LinearOperator) -> flat_metrics::Result<T>,
     ) -> flat_metrics::Result<T> {
-        let mode = match self.bn_mode {
-            BnModeName::Eval => Mode::Eval,
-            BnModeName::Batch => Mode::BatchStats,
-        };
-        let (size, total) = (data.options().batch_size, data.split().len());
-        let sizes = (0..data.batches_per_epoch()).map(|i| size.min(total - i * size)).collect();
-        let objective = ModelObjective::streamed(model, loss, mode, sizes, |i| {
-            let batch = data.batch(0, i).map_err(|e| flat_metrics::Error::BadObjective(e.to_string()))?;
-            Ok((batch.images, batch.labels))
-        })?;
+        let objective = self.objective(model, loss, data)?;
         match self.hvp {
             HvpName::Exact => measure(&mut TangentHessian::new(&objective)?),
             HvpName::Double => measure(&mut DoubleBackwardHessian::new(&objective)?),

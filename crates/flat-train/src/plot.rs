@@ -1,8 +1,12 @@
 //! Plots as SVG files. Bitmaps would need a font file; any browser shows these, and `rsvg-convert` makes bitmaps of them.
 
 mod density;
+mod line;
+mod surface;
 
 pub use density::density;
+pub use line::line;
+pub use surface::{Grid, surface};
 
 use crate::exit::usage;
 use anyhow::{Context, Result};
@@ -33,6 +37,7 @@ pub fn check_name(flag: &str, file: &Path) -> Result<()> {
 
 /// Draws into a string and writes it whole.
 fn save(file: &Path, size: (u32, u32), draw: impl FnOnce(&Canvas<'_>) -> Result<()>) -> Result<()> {
+    let file = &std::path::absolute(file)?;
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
@@ -40,7 +45,7 @@ fn save(file: &Path, size: (u32, u32), draw: impl FnOnce(&Canvas<'_>) -> Result<
         draw(&root)?;
         root.present()?;
     }
-    if let Some(parent) = file.parent().filter(|p| !p.as_os_str().is_empty()) {
+    if let Some(parent) = file.parent() {
         std::fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
     }
     crate::run_dir::write_whole(file, svg.as_bytes())

@@ -3,13 +3,16 @@
 mod hyperdual;
 mod mlp;
 
+mod certificate;
 mod density;
 mod eigen;
 mod hessian;
 mod intrinsic;
+mod landscape;
 mod models;
 mod probe;
 mod restore;
+mod sharpness;
 mod trace;
 
 use flat_metrics::{DoubleBackwardHessian, Objective, Result, TapeThread};

@@ -104,6 +104,9 @@ pub enum Verdict {
 /// A loss without minimisers, such as cross entropy once every example is classified rightly, has no Phi: the flow does
 /// not arrive and the verdict is `undecided`, with the numbers where it stopped.
 ///
+/// The definition asks for a loss with four continuous derivatives. At the kinks of ReLU and max pooling the differences of
+/// step 3 grow without bound as rho falls: their norm then says how densely the kinks lie, and no rho is small enough.
+///
 /// Costs up to `max_gradients + 2 probes + 2` gradients and `max_matvecs` products, and holds `probes + max_matvecs` vectors
 /// of d numbers at its peak. Measure in f64: in f32 the rounding of g, magnified by `2 / rho^2`, is common to all probes and
 /// in no interval.

@@ -1,4 +1,4 @@
-//! Flatness metrics: Hessian-vector products and the Hutchinson trace with honest error bars.
+//! Flatness metrics with honest error bars: traces and spectra of the Hessian, sharpness, certificates of flat minima.
 //!
 //! Three parts, apart from each other:
 //! - an [`Objective`] is the loss over a data set, a weighted sum of batch losses: [`ModelObjective`] for the models of
@@ -15,6 +15,9 @@
 //! | [`TangentHessian`] | 1 to 1.5 (MLP), 2.2 (LeNet), 3.5 (ResNet-20) | layers that carry tangents |
 //! | [`DoubleBackwardHessian`] | 2 to 3.4, and the graph of a gradient in memory | [`TapeThread`] |
 //! | [`DifferenceHessian`] | 2, or 4 with [`Stencil::Four`] | smoothness, f64 |
+//!
+//! Of the objective itself, around the parameters: [`Sharpness`] (how much the loss grows), [`Certificate`] (whether the
+//! point is a flat minimum), [`slice()`] (loss landscapes). Of points: [`TwoNn`] (intrinsic dimension).
 //!
 //! Every estimate comes with its standard error, a 95 % confidence interval and what it was computed on. Every Hessian
 //! operator first evaluates one batch twice and refuses an objective with dropout, augmentation or moving BatchNorm

@@ -44,6 +44,9 @@ pub struct Card {
     pub losses: u64,
     /// Seconds.
     pub wall_s: f64,
+    /// What to know when reading the numbers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Version of this program.
     pub version: &'static str,
 }
@@ -84,11 +87,12 @@ impl Card {
             gradients: 0,
             losses: 0,
             wall_s: 0.0,
+            notes: Vec::new(),
             version: env!("CARGO_PKG_VERSION"),
         }
     }
 
-    /// One line for a person.
+    /// The notes, and one line for a person.
     pub fn line(&self) -> String {
         let mut parts = vec![format!("{} {} images of {}", self.examples, self.split, self.dataset)];
         if let Some(mode) = self.bn_mode {
@@ -101,7 +105,9 @@ impl Card {
                 parts.push(format!("{count} {what}"));
             }
         }
-        format!("({}, {:.1} s)", parts.join(", "), self.wall_s)
+        let mut lines: Vec<String> = self.notes.iter().map(|note| format!("note: {note}")).collect();
+        lines.push(format!("({}, {:.1} s)", parts.join(", "), self.wall_s));
+        lines.join("\n")
     }
 
     /// Where it was measured, as the second line of a plot's title.

@@ -15,6 +15,7 @@ use flat_metrics::{
     Certificate, CertificateProgress, CertificateReport, DifferenceHessian, DoubleBackwardHessian, Error, Stage,
     TangentHessian, Verdict,
 };
+use flat_nn::{Activation, Arch};
 use std::ops::ControlFlow;
 
 /// Certifies and prints.
@@ -35,9 +36,6 @@ pub(super) fn certify(
     max_gradients: u64,
     ui: Ui,
 ) -> Result<Option<Carded<CertificateReport>>> {
-    if subject.model.params().space().dtype == DType::F32 {
-        ui.warn("a certificate in f32 holds rounding that no interval shows; use --dtype f64");
-    }
     let which = Which { bn_mode: args.bn_mode, hvp: args.hvp };
     let objective = which.objective(&subject.model, subject.loss, &subject.data)?;
     let streams = Streams::new(args.seed);
@@ -71,9 +69,26 @@ pub(super) fn certify(
         Ok(report) => {
             let mut card = Card::new(subject, args);
             (card.matvecs, card.gradients, card.wall_s) = (report.matvecs, report.gradients, report.wall_s);
+            card.notes = notes(subject);
             Ok(Some(Carded { card, report }))
         }
     }
+}
+
+/// What the intervals do not show.
+fn notes(subject: &Subject) -> Vec<String> {
+    let (model, mut notes) = (subject.model.config(), Vec::new());
+    if model.activation == Activation::Relu || model.arch == Arch::LeNet {
+        notes.push(
+            "the kinks of ReLU and max pooling have no third derivative: the projected gradient counts those that the probes \
+             cross and grows as --rho falls; the theory asks for a smooth network, such as --activation tanh or gelu"
+                .into(),
+        );
+    }
+    if subject.model.params().space().dtype == DType::F32 {
+        notes.push("in f32 the rounding common to all probes is in no interval; use --dtype f64".into());
+    }
+    notes
 }
 
 /// The verdict and what it rests on.

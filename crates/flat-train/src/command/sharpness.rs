@@ -117,19 +117,21 @@ fn name(sharpness: &Sharpness) -> (String, String) {
 pub(super) fn table(list: &SharpnessList) -> String {
     let mut rows = vec![format!("{:<24}  {:<28}  {:>12}  95 % interval or starts", "measure", "radius", "value")];
     if let Some(first) = list.measures.first() {
-        rows.insert(0, format!("loss at the weights       {:.6}", first.loss));
+        rows.insert(0, format!("loss at the weights  {:.6e}", first.loss));
     }
     for m in &list.measures {
         let (name, radius) = name(&m.sharpness);
         let spread = match (&m.estimate, m.starts.as_slice()) {
-            (Some(e), _) => e.ci95.map_or("no interval from one pair".into(), |[lo, hi]| format!("[{lo:.6}, {hi:.6}]")),
+            (Some(e), _) => {
+                e.ci95.map_or("no interval from one pair".into(), |[lo, hi]| format!("[{lo:.4e}, {hi:.4e}]"))
+            }
             (None, []) => String::new(),
             (None, starts) => {
                 let lowest = starts.iter().copied().fold(f64::INFINITY, f64::min);
-                format!("{} ascents rise by {lowest:.6} to {:.6}", starts.len(), m.displaced - m.loss)
+                format!("{} ascents rise by {lowest:.4e} to {:.4e}", starts.len(), m.displaced - m.loss)
             }
         };
-        rows.push(format!("{name:<24}  {radius:<28}  {:>12.6}  {spread}", m.value));
+        rows.push(format!("{name:<24}  {radius:<28}  {:>12.4e}  {spread}", m.value));
     }
     rows.join("\n")
 }

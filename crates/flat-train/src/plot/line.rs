@@ -1,6 +1,6 @@
 //! Loss and accuracy along one direction.
 
-use super::{BLUE, FONT, GRID, INK, ORANGE, label, save};
+use super::{BLUE, FONT, GRID, INK, ORANGE, coordinate, label, save};
 use crate::card::Card;
 use anyhow::Result;
 use plotters::prelude::*;
@@ -27,6 +27,22 @@ pub fn line(x: &[f64], loss: &[f64], accuracy: &[f64], x_label: &str, card: &Car
         let (head, body) = root.split_vertically(64);
         head.draw(&Text::new("Loss along a line", (24, 14), (FONT, 24).into_font().color(&INK)))?;
         head.draw(&Text::new(card.caption(), (24, 44), (FONT, 15).into_font().color(&INK)))?;
+        // the key is above the chart, where no curve can be under it
+        let key = [
+            (560, 24, "loss (left axis)", BLUE),
+            (560, 48, "accuracy (right axis)", ORANGE),
+            (770, 24, "the checkpoint", INK),
+        ];
+        for (at, height, text, colour) in key {
+            let ends = [(at, height), (at + 28, height)];
+            if colour == BLUE {
+                head.draw(&PathElement::new(ends, colour.stroke_width(2)))?;
+            } else {
+                head.draw(&PathElement::new([(at, height), (at + 12, height)], colour.stroke_width(2)))?;
+                head.draw(&PathElement::new([(at + 17, height), (at + 28, height)], colour.stroke_width(2)))?;
+            }
+            head.draw(&Text::new(text, (at + 36, height - 9), (FONT, 15).into_font().color(&INK)))?;
+        }
         let mut chart = ChartBuilder::on(&body)
             .margin(16)
             .x_label_area_size(52)
@@ -40,7 +56,7 @@ pub fn line(x: &[f64], loss: &[f64], accuracy: &[f64], x_label: &str, card: &Car
             .bold_line_style(GRID)
             .axis_style(INK)
             .x_labels(9)
-            .x_label_formatter(&|x| label(*x))
+            .x_label_formatter(&|at| coordinate(*at, x))
             .y_label_formatter(&|y| label(if logarithmic { 10f64.powf(*y) } else { *y }))
             .label_style((FONT, 15).into_font().color(&INK))
             .axis_desc_style((FONT, 17).into_font().color(&INK))
@@ -57,29 +73,11 @@ pub fn line(x: &[f64], loss: &[f64], accuracy: &[f64], x_label: &str, card: &Car
             .draw()?;
         let points: Vec<(f64, f64)> = x.iter().zip(loss).map(|(x, l)| (*x, scale(*l))).collect();
         let parts = points.split(|(_, y)| !y.is_finite()).filter(|part| part.len() > 1);
-        chart
-            .draw_series(parts.map(|part| PathElement::new(part.to_vec(), BLUE.stroke_width(2))))?
-            .label("loss (left axis)")
-            .legend(|(x, y)| PathElement::new([(x, y), (x + 24, y)], BLUE.stroke_width(2)));
+        chart.draw_series(parts.map(|part| PathElement::new(part.to_vec(), BLUE.stroke_width(2))))?;
         let right = x.iter().zip(accuracy).map(|(x, a)| (*x, 100.0 * a));
-        chart
-            .draw_secondary_series(DashedLineSeries::new(right, 8, 4, ORANGE.stroke_width(2)))?
-            .label("accuracy (right axis)")
-            .legend(|(x, y)| PathElement::new([(x, y), (x + 24, y)], ORANGE.stroke_width(2)));
+        chart.draw_secondary_series(DashedLineSeries::new(right, 8, 4, ORANGE.stroke_width(2)))?;
         let here = [(0.0, low - margin), (0.0, high + margin)];
-        chart
-            .draw_series(DashedLineSeries::new(here, 3, 4, INK.stroke_width(1)))?
-            .label("the checkpoint")
-            .legend(|(x, y)| PathElement::new([(x, y), (x + 24, y)], INK.stroke_width(1)));
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperMiddle)
-            .margin(14)
-            .legend_area_size(34)
-            .background_style(WHITE.mix(0.9))
-            .border_style(GRID)
-            .label_font((FONT, 15).into_font().color(&INK))
-            .draw()?;
+        chart.draw_series(DashedLineSeries::new(here, 3, 4, INK.stroke_width(1)))?;
         Ok(())
     })
 }

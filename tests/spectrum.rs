@@ -88,7 +88,7 @@ fn a_certificate_states_its_verdict_and_what_it_rests_on() {
     assert!(report["card"]["notes"].is_null(), "smooth and f64: nothing to note: {report}");
     let easy = json(&format!("{words} --probes 6 --max-rank 5 --grad-tol 10 --eps 0.1 --eps-prime 100"));
     assert_eq!((&easy["verdict"], &easy["distance"]), (&"flat".into(), &0.0.into()), "{easy}");
-    let hard = json(&format!("{words} --probes 6 --max-rank 5 --grad-tol 10 --eps 10 --eps-prime 1e-9"));
+    let hard = json(&format!("{words} --probes 64 --max-rank 5 --grad-tol 10 --eps 10 --eps-prime 1e-9"));
     assert_eq!(hard["verdict"], "not_flat", "{hard}");
     let kinked = json(&format!("metrics certify {ON} --max-gradients 1 --probes 4 --max-rank 2 --max-matvecs 10"));
     assert_eq!(kinked["card"]["notes"].as_array().map(Vec::len), Some(2), "ReLU and f32: {kinked}");

@@ -92,9 +92,10 @@ pub enum Verdict {
 /// `trbar = tr(hess f) / d` and dPhi at a minimum is the projector on the kernel of the Hessian.
 ///
 /// 1. The flow is followed to a small gradient, see [`FlowConfig`]. What is left of the way is at most `||grad f|| / mu` under
-///    the local PL inequality; mu is taken to be the smallest eigenvalue that is removed in step 2.
+///    the local PL inequality with constant mu. Taken for mu is the smallest eigenvalue found in step 2 that is not
+///    negligible (1e-6 of the largest), which is right where the kernel is among those found and too large otherwise.
 /// 2. The eigenspace of the r largest eigenvalues of the Hessian at Phi(x) is removed, r by the largest ratio of
-///    neighbouring eigenvalues. The kernel is what is left if the others vanish; if they do not, more of the gradient is left
+///    neighbouring eigenvalues (all that are not negligible where the kernel is among those found). The kernel is what is left if the others vanish; if they do not, more of the gradient is left
 ///    than dPhi would leave, so that `flat` still holds while `not flat` may be due to the rest.
 /// 3. For u uniform on the sphere, `(g(x + rho u) + g(x - rho u) - 2 g(x)) / rho^2` has the mean `grad trbar(x)` up to a
 ///    fifth derivative times rho^2. The squared norm of a mean of probes is biased upwards by their variance, so the
@@ -272,7 +273,9 @@ impl Certificate {
         let gap = [rank.checked_sub(1).and_then(value), value(rank)];
         let distance = limit.point.plus(-1.0, &x)?.norm()?;
         let grad_norm_limit = limit.grad.norm()?;
-        let left = gap[0].filter(|mu| *mu > 0.0).map_or(0.0, |mu| grad_norm_limit / mu) + flow.error;
+        // the smallest curvature known of; with none, the gradient itself is all that can be said
+        let mu = standing(&eigen).checked_sub(1).and_then(value);
+        let left = mu.map_or(grad_norm_limit, |mu| grad_norm_limit / mu) + flow.error;
         let distance_interval = [(distance - left).max(0.0), distance + left];
         let (verdict, reason) = self.judge(&flow, distance_interval, norms.ci95);
         let (origin, space) = (hessian.origin(), x.space());
@@ -359,18 +362,19 @@ impl Certificate {
 /// An eigenvalue below this fraction of the largest counts as zero.
 const NEGLIGIBLE: f64 = 1e-6;
 
-/// How many eigenvalues stand out: all above [`NEGLIGIBLE`] where the kernel is among those found, those above the
+/// How many of the eigenvalues found do not count as zero.
+fn standing(eigen: &EigenReport) -> usize {
+    let largest = eigen.top.first().map_or(0.0, |p| p.value);
+    eigen.top.iter().take_while(|p| p.value > 0.0 && p.value > NEGLIGIBLE * largest).count()
+}
+
+/// How many eigenvalues stand out: all that do not count as zero where the kernel is among those found, those above the
 /// largest ratio of neighbours otherwise.
 fn rank_by_gap(eigen: &EigenReport) -> usize {
-    let values: Vec<f64> = eigen.top.iter().map(|p| p.value).collect();
-    let largest = values.first().copied().unwrap_or(0.0);
-    if largest <= 0.0 {
-        return 0;
-    }
-    let standing = values.iter().take_while(|v| **v > NEGLIGIBLE * largest).count();
-    if standing < values.len() || standing == eigen.dim {
+    let standing = standing(eigen);
+    if standing < eigen.top.len() || standing == eigen.dim {
         return standing;
     }
-    let ratio = |i: usize| values[i - 1] / values[i];
-    (1..values.len()).max_by(|a, b| ratio(*a).total_cmp(&ratio(*b))).unwrap_or(standing)
+    let ratio = |i: usize| eigen.top[i - 1].value / eigen.top[i].value;
+    (1..standing).max_by(|a, b| ratio(*a).total_cmp(&ratio(*b))).unwrap_or(standing)
 }

@@ -136,7 +136,7 @@ fn contour(grid: &Grid<'_>, scale: &dyn Fn(f64) -> f64, level: f64) -> Vec<[(f64
                 .filter_map(|k| {
                     let ((p, v), (q, w)) = (corner(k), corner(k + 1));
                     let t = v / (v - w);
-                    ((v < 0.0) != (w < 0.0) && t.is_finite()).then(|| (p.0 + t * (q.0 - p.0), p.1 + t * (q.1 - p.1)))
+                    ((v < 0.0) != (w < 0.0) && t.is_finite()).then_some((p.0 + t * (q.0 - p.0), p.1 + t * (q.1 - p.1)))
                 })
                 .collect();
             lines.extend(crossings.chunks_exact(2).map(|pair| [pair[0], pair[1]]));

@@ -8,4 +8,5 @@ mod flatness;
 mod parity;
 mod reproducible;
 mod resume;
+mod spectrum;
 mod tool;

@@ -36,6 +36,12 @@ impl Estimate {
         })
     }
 
+    /// The estimate of the quantity plus a number known without error.
+    pub fn shifted(&self, by: f64) -> Self {
+        let ci95 = self.ci95.map(|[lo, hi]| [lo + by, hi + by]);
+        Self { value: self.value + by, ci95, ..self.clone() }
+    }
+
     /// The estimate of `factor` times the quantity.
     pub fn scaled(&self, factor: f64) -> Self {
         let mut out = self.clone();
@@ -55,14 +61,6 @@ impl Estimate {
         let mut out = self.clone();
         out.std_error = self.std_error.map(|s| s * by);
         out.ci95 = self.ci95.map(|[lo, hi]| [self.value - by * (self.value - lo), self.value + by * (hi - self.value)]);
-        out
-    }
-
-    /// The estimate of the quantity plus a number known without error.
-    pub(crate) fn shifted(&self, by: f64) -> Self {
-        let mut out = self.clone();
-        out.value += by;
-        out.ci95 = self.ci95.map(|[lo, hi]| [lo + by, hi + by]);
         out
     }
 }
@@ -110,8 +108,31 @@ impl Moments {
     }
 }
 
+/// An estimate of `f` of the means of the columns of `samples` (one row a probe): the jackknife's mean and interval of the
+/// pseudo-values (Tukey 1958), which takes the bias of order 1/n off a function that is not linear. One probe gives the
+/// plain value without an error.
+pub(crate) fn jackknife<const K: usize>(
+    samples: &[[f64; K]],
+    matvecs: u64,
+    f: impl Fn([f64; K]) -> f64,
+) -> Result<Estimate> {
+    let n = samples.len() as f64;
+    let sum = samples.iter().fold([0.0; K], |mut sum, row| {
+        sum.iter_mut().zip(row).for_each(|(s, x)| *s += x);
+        sum
+    });
+    let whole = f(sum.map(|s| s / n));
+    let mut moments = Moments::default();
+    for row in samples {
+        let mut rest = sum;
+        rest.iter_mut().zip(row).for_each(|(s, x)| *s = (*s - x) / (n - 1.0));
+        moments.push(if n > 1.0 { n * whole - (n - 1.0) * f(rest) } else { whole });
+    }
+    moments.estimate(0.95, matvecs)
+}
+
 /// The number that Student's t with `freedom` degrees of freedom stays below in size with probability `level`.
-fn t_quantile(freedom: f64, level: f64) -> Result<f64> {
+pub(crate) fn t_quantile(freedom: f64, level: f64) -> Result<f64> {
     let bad = |_| Error::BadConfig {
         field: "probes",
         value: freedom.to_string(),
@@ -167,6 +188,21 @@ mod tests {
         let [lo, hi] = e.ci95.expect("four samples");
         // t(3, 0.975) = 3.182446
         assert!((hi - 4.0 - 3.182446 * error).abs() < 1e-5 && (lo + hi - 8.0).abs() < 1e-12);
+        Ok(())
+    }
+
+    #[test]
+    fn the_jackknife_of_a_mean_is_the_mean_and_of_a_square_is_unbiased() -> Result<()> {
+        let rows = [[1.0], [2.0], [4.0], [9.0]];
+        let mean = jackknife(&rows, 4, |[x]| x)?;
+        let mut plain = Moments::default();
+        rows.iter().for_each(|[x]| plain.push(*x));
+        let plain = plain.estimate(0.95, 4)?;
+        assert!((mean.value - plain.value).abs() < 1e-14);
+        assert!((mean.std_error.expect("four") - plain.std_error.expect("four")).abs() < 1e-14);
+        // of the square: mean^2 - s^2 / n = 16 - (38 / 3) / 4, the unbiased estimate of the square of the expectation
+        let square = jackknife(&rows, 4, |[x]| x * x)?;
+        assert!((square.value - (16.0 - 38.0 / 12.0)).abs() < 1e-13, "{}", square.value);
         Ok(())
     }
 

@@ -22,9 +22,7 @@ pub fn gradient<O: Objective + ?Sized>(objective: &O) -> Result<(f64, ParamVec)>
 
 /// Loss and gradient of one batch.
 pub(crate) fn batch_gradient<O: Objective + ?Sized>(objective: &O, i: usize) -> Result<(f64, ParamVec)> {
-    let loss = objective.loss(i)?;
-    let value = scalar(&loss, i, "loss")?;
-    let grad = objective.params().gradient(&loss.backward()?)?;
+    let (value, grad) = objective.loss_and_gradient(i)?;
     finite(&grad, i, "gradient")?;
     Ok((value, grad))
 }

@@ -1,4 +1,5 @@
-//! The Krylov space of an operator and the Ritz pairs in it: the arithmetic of [`crate::Lanczos`].
+//! The Krylov space of an operator and the Ritz pairs in it: the arithmetic of [`crate::Lanczos`] and
+//! [`crate::Quadrature`].
 
 use crate::tridiagonal::tridiagonal;
 use crate::{Eigenpair, Error, Result};
@@ -40,10 +41,16 @@ pub(crate) struct Krylov {
 
 impl Krylov {
     pub(crate) fn new(space: &Space, streams: &Streams) -> Result<Self> {
-        let epsilon = if space.dtype == candle_core::DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
-        let basis = vec![ParamVec::sphere(space, &streams.at(Purpose::Probe, u64::MAX))?];
+        Ok(Self::from_unit(ParamVec::sphere(space, &streams.at(Purpose::Probe, u64::MAX))?))
+    }
+
+    /// The space of a start vector of norm 1.
+    pub(crate) fn from_unit(start: ParamVec) -> Self {
+        let double = start.as_tensor().dtype() == candle_core::DType::F64;
+        let epsilon = if double { f64::EPSILON } else { f64::from(f32::EPSILON) };
+        let basis = vec![start];
         let (alpha, beta, slack) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { basis, alpha, beta, slack, epsilon, closed: false, begin: 0, restarts: 0 })
+        Self { basis, alpha, beta, slack, epsilon, closed: false, begin: 0, restarts: 0 }
     }
 
     pub(crate) fn steps(&self) -> usize {

@@ -1,4 +1,5 @@
-//! Flatness metrics: curvature operators and estimators of their trace, with honest error bars.
+//! Flatness metrics with honest error bars: curvature operators, their traces and spectra, sharpness, certificates of flat
+//! minima.
 //!
 //! Three parts, apart from each other:
 //! - an [`Objective`] is the loss over a data set, a weighted sum of batch losses: [`ModelObjective`] for the models of
@@ -8,7 +9,8 @@
 //!   [`EmpiricalFisher`], [`MonteCarloFisher`]), a [`Block`] of any of them, an explicit matrix ([`Dense`]);
 //! - an estimator is a function of any operator: [`Hutchinson`], [`HutchPlusPlus`] and [`XTrace`] for the trace of the
 //!   whole and of every layer, [`Diagonal`] for the diagonal, [`Lanczos`] for the largest and smallest eigenvalues,
-//!   [`exact_trace`] for small models. [`PerturbedGradient`] and [`PerturbedLoss`] need no operator.
+//!   [`SpectralDensity`] for the distribution of all of them with its moments and effective ranks, [`exact_trace`] for
+//!   small models. [`PerturbedGradient`] and [`PerturbedLoss`] need no operator.
 //!
 //! | operator | cost of a product, in gradients of the data set | needs |
 //! |---|---|---|
@@ -24,6 +26,9 @@
 //! | [`XTrace`] | a number given before | the same, smaller at equal products | products |
 //! | [`PerturbedGradient`] | none; 2 gradients a probe | Hutchinson's, and a bias O(radius^2) | 4 |
 //! | [`PerturbedLoss`] | none; 2 losses a probe | Hutchinson's, and a bias O(radius^2) | 3 |
+//!
+//! Of the objective itself, around the parameters: [`Sharpness`] (how much the loss grows), [`Certificate`] (whether the
+//! point is a flat minimum), [`slice()`] (loss landscapes). Of points: [`TwoNn`] (intrinsic dimension).
 //!
 //! Every estimate comes with its standard error, a 95 % confidence interval and what it was computed on. Every Hessian
 //! operator first evaluates one batch twice and refuses an objective with dropout, augmentation or moving BatchNorm
@@ -50,26 +55,34 @@
 //! # }
 //! ```
 
+mod ascent;
+mod ball;
 mod block;
+mod certificate;
 mod closure;
 mod clusters;
 mod config;
 mod dense;
+mod density;
 mod diagonal;
 mod difference;
 mod distribution;
 mod double_backward;
+mod drift;
 mod eigen;
 mod error;
 mod estimate;
 mod exact;
 mod fisher;
+mod flow;
 mod gauss_newton;
 mod gradient;
 mod hutchinson;
 mod hutchpp;
+mod intrinsic;
 mod jackknife;
 mod krylov;
+mod landscape;
 mod model;
 mod objective;
 mod operator;
@@ -77,18 +90,25 @@ mod orthonormal;
 mod outputs;
 mod perturbed;
 mod probe;
+mod quadrature;
+mod rank;
 mod report;
 mod sampling;
+mod sharpness;
 mod sketch;
+mod surface;
 mod tangent;
 mod tape;
 mod tridiagonal;
 mod xtrace;
 
+pub use ball::Geometry;
 pub use block::Block;
+pub use certificate::{Certificate, CertificateConfig, CertificateProgress, CertificateReport, Stage, Verdict};
 pub use closure::ClosureObjective;
 pub use config::TraceConfig;
 pub use dense::{Dense, dense_of};
+pub use density::{DensityConfig, DensityProgress, DensityReport, SpectralDensity};
 pub use diagonal::{Diagonal, DiagonalReport, LayerDiagonal, QUANTILE_LEVELS};
 pub use difference::{DifferenceHessian, Stencil};
 pub use distribution::ProbeDistribution;
@@ -98,17 +118,23 @@ pub use error::{Error, Result};
 pub use estimate::Estimate;
 pub use exact::{ExactTrace, exact_trace};
 pub use fisher::{EmpiricalFisher, MonteCarloFisher};
+pub use flow::{FlowConfig, FlowReport, FlowStop};
 pub use gauss_newton::GaussNewton;
 pub use gradient::gradient;
 pub use hutchinson::Hutchinson;
 pub use hutchpp::HutchPlusPlus;
+pub use intrinsic::{IntrinsicDimension, TwoNn};
+pub use landscape::{Axis, filter_normalized, slice};
 pub use model::ModelObjective;
 pub use objective::Objective;
 pub use operator::{BatchForm, LinearOperator, Origin, Product, Tick, Watch};
 pub use outputs::Outputs;
 pub use perturbed::{PerturbedConfig, PerturbedGradient, PerturbedLoss};
 pub use probe::{check_determinism, check_symmetry, disagreement};
+pub use quadrature::Quadrature;
+pub use rank::EffectiveRank;
 pub use report::{Progress, StoppedBy, TraceReport};
+pub use sharpness::{Noise, Sharpness, SharpnessProgress, SharpnessReport};
 pub use tangent::TangentHessian;
 pub use tape::TapeThread;
 pub use xtrace::XTrace;

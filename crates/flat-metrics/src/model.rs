@@ -122,6 +122,18 @@ impl Objective for ModelObjective<'_> {
         let (images, labels) = self.batch(i)?;
         Ok(self.loss.mean(&self.model.logits_tangent(&images, v, self.mode)?, &labels)?.tangent)
     }
+    fn loss_and_gradient(&self, i: usize) -> Result<(f64, ParamVec)> {
+        let (images, labels) = self.batch(i)?;
+        let (value, grad) = self.model.loss_and_gradient(self.loss, &images, &labels, self.mode)?;
+        if !value.is_finite() {
+            return Err(Error::NonFinite { quantity: format!("the loss of batch {i}"), value });
+        }
+        Ok((value, grad))
+    }
+    fn hessian_product(&self, i: usize, v: &ParamVec) -> Result<ParamVec> {
+        let (images, labels) = self.batch(i)?;
+        Ok(self.model.hessian_product(self.loss, &images, &labels, v, self.mode)?)
+    }
     fn outputs(&self, i: usize, v: &ParamVec) -> Result<Outputs> {
         let (images, labels) = self.batch(i)?;
         let logits = self.model.logits_tangent(&images, v, self.mode)?;

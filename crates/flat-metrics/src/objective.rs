@@ -1,5 +1,6 @@
 //! The loss over a data set, as a weighted sum of batch losses.
 
+use crate::gradient::{gradient_or_zero, scalar};
 use crate::{Error, Outputs, Result};
 use candle_core::Tensor;
 use flat_core::{ParamVec, Params};
@@ -40,6 +41,28 @@ pub trait Objective {
             what: "the directional derivative of this objective",
             remedy: "use DoubleBackwardHessian or DifferenceHessian, which need the loss alone",
         })
+    }
+
+    /// Mean loss of batch `i` and its gradient. The default calls [`Self::loss`] and candle's `backward`; an objective that
+    /// knows a faster way overrides it.
+    ///
+    /// # Errors
+    /// A loss that is not one finite number, or does not depend on some parameter; the objective's own.
+    fn loss_and_gradient(&self, i: usize) -> Result<(f64, ParamVec)> {
+        let loss = self.loss(i)?;
+        let value = scalar(&loss, i, "loss")?;
+        Ok((value, self.params().gradient(&loss.backward()?)?))
+    }
+
+    /// The product of batch `i`'s Hessian with `v`. The default is the gradient of [`Self::loss_tangent`]; an objective
+    /// that knows a faster way overrides it.
+    ///
+    /// # Errors
+    /// As [`Self::loss_tangent`].
+    fn hessian_product(&self, i: usize, v: &ParamVec) -> Result<ParamVec> {
+        let along = self.loss_tangent(i, v)?;
+        scalar(&along, i, "directional derivative")?;
+        gradient_or_zero(self.params(), &along.backward()?)
     }
 
     /// Logits of batch `i` with their graph, their derivative along `v`, and what the loss makes of them: what the

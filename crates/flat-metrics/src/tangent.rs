@@ -1,6 +1,6 @@
 //! Hessian-vector products by reverse over forward differentiation.
 
-use crate::gradient::{finite, gradient_or_zero, scalar};
+use crate::gradient::finite;
 use crate::operator::stream;
 use crate::{LinearOperator, Objective, Origin, Product, Result, Watch, check_determinism};
 use flat_core::{ParamVec, Space};
@@ -45,9 +45,7 @@ impl<O: Objective + ?Sized> LinearOperator for TangentHessian<'_, O> {
 
     fn apply_by_batch(&mut self, v: &ParamVec, watch: &mut Watch<'_>) -> Result<Product> {
         let out = stream(self.objective, v, watch, |i| {
-            let along = self.objective.loss_tangent(i, v)?;
-            scalar(&along, i, "directional derivative")?;
-            let hv = gradient_or_zero(self.objective.params(), &along.backward()?)?;
+            let hv = self.objective.hessian_product(i, v)?;
             finite(&hv, i, "Hessian-vector product")?;
             Ok(hv)
         })?;

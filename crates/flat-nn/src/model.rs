@@ -105,12 +105,42 @@ impl Model {
         self.forward(x, mode, |i, var| Ok(Dual::new(var.as_tensor().clone(), v.entry(i)?)))
     }
 
+    /// Hidden states `(n, width)` that the last layer takes, without a graph: `width` is the last hidden width of an
+    /// mlp (its inputs where it has none), 1024 for lenet, the channels of the last stage for residual networks. One
+    /// forward pass.
+    ///
+    /// # Errors
+    /// As [`Self::logits`].
+    pub fn features(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        let scope = self.scope(x, mode, |_, var| Ok(var.as_detached_tensor()))?;
+        match self.config.arch {
+            Arch::Mlp if self.config.hidden.is_empty() => Ok(x.flatten_from(1)?),
+            Arch::Mlp => mlp::features(&scope, x),
+            Arch::LeNet => lenet::features(&scope, x),
+            arch => Plan::of(arch)?.features(&scope, x),
+        }
+    }
+
     pub(crate) fn forward<V: Value>(
         &self,
         x: &Tensor,
         mode: Mode,
         value: impl Fn(usize, &Var) -> Result<V>,
     ) -> Result<V> {
+        let scope = self.scope(x, mode, value)?;
+        match self.config.arch {
+            Arch::Mlp => mlp::forward(&scope, x),
+            Arch::LeNet => lenet::forward(&scope, x),
+            arch => Plan::of(arch)?.forward(&scope, x),
+        }
+    }
+
+    fn scope<V: Value>(
+        &self,
+        x: &Tensor,
+        mode: Mode,
+        value: impl Fn(usize, &Var) -> Result<V>,
+    ) -> Result<Scope<'_, V>> {
         self.check_input(x)?;
         let entries = self.params.layout().entries().iter();
         let params = entries
@@ -118,12 +148,7 @@ impl Model {
             .enumerate()
             .map(|(i, (entry, var))| Ok((entry.name.as_str(), value(i, var)?)))
             .collect::<Result<BTreeMap<&str, V>>>()?;
-        let scope = Scope { config: &self.config, mode, params, buffers: &self.buffers };
-        match self.config.arch {
-            Arch::Mlp => mlp::forward(&scope, x),
-            Arch::LeNet => lenet::forward(&scope, x),
-            arch => Plan::of(arch)?.forward(&scope, x),
-        }
+        Ok(Scope { config: &self.config, mode, params, buffers: &self.buffers })
     }
 
     fn check_input(&self, x: &Tensor) -> Result<()> {

@@ -1,11 +1,23 @@
 //! The command line as typed. What a flag means, its default and its range are in [`crate::config`].
 
+mod all;
+mod certify;
+mod density;
+mod dimension;
+mod landscape;
 mod layers;
 mod operator;
+mod sharpness;
 mod trace;
 
+pub use all::AllArgs;
+pub use certify::{BoundArgs, CertifyArgs};
+pub use density::{DensityArgs, QuadratureArgs};
+pub use dimension::DimensionArgs;
+pub use landscape::{DirectionName, LandscapeArgs};
 pub use layers::LayersArgs;
 pub use operator::{OperatorArgs, OperatorName};
+pub use sharpness::{BallArgs, GeometryName, NoiseName, SharpnessArgs, SharpnessName};
 pub use trace::{EstimatorName, ProbeName, TraceArgs};
 
 use crate::choice::{FlatnessName, LossName, SapDirection, SapSign, ScheduleName};
@@ -53,6 +65,9 @@ pub enum Command {
         #[command(subcommand)]
         measure: Measure,
     },
+    /// Loss and accuracy on slices through a checkpoint: random directions, eigenvectors, or the line to another one.
+    #[command(allow_negative_numbers = true)]
+    Landscape(LandscapeArgs),
     /// Fetch, verify and describe data sets.
     Data {
         /// What to do with them.
@@ -427,6 +442,37 @@ pub enum Measure {
     /// Largest and smallest eigenvalues of the Hessian by Lanczos' method, with their residuals.
     #[command(allow_negative_numbers = true)]
     Eig(EigArgs),
+    /// Density of all eigenvalues of the Hessian by stochastic Lanczos quadrature, with moments and effective ranks.
+    #[command(allow_negative_numbers = true)]
+    Density(DensityArgs),
+    /// How much the loss grows around the weights: worst case, average, SAM's step, m-sharpness, filtered, Keskar's.
+    #[command(allow_negative_numbers = true)]
+    Sharpness(SharpnessArgs),
+    /// Whether the checkpoint is (eps, eps')-flat in the sense of Ahn et al. 2024, with the intervals it rests on.
+    #[command(allow_negative_numbers = true)]
+    Certify(CertifyArgs),
+    /// Trace, eigenvalues, density, sharpness, dimension and, with --certify, the certificate in one report.
+    #[command(allow_negative_numbers = true)]
+    All(AllArgs),
+    /// Intrinsic dimension of the hidden states before the last layer by TwoNN.
+    #[command(allow_negative_numbers = true)]
+    Dimension(DimensionArgs),
+}
+
+impl Measure {
+    /// The flags of the Hessian, where the measure takes one.
+    pub fn hessian(&self) -> Option<&HessianArgs> {
+        match self {
+            Self::Trace(args) => Some(&args.hessian),
+            Self::Eig(args) => Some(&args.hessian),
+            Self::Layers(args) => Some(&args.hessian),
+            Self::Density(args) => Some(&args.hessian),
+            Self::Sharpness(args) => Some(&args.hessian),
+            Self::Certify(args) => Some(&args.hessian),
+            Self::All(args) => Some(&args.hessian),
+            Self::Dimension(_) => None,
+        }
+    }
 }
 
 /// What every measure of the Hessian takes.

@@ -1,8 +1,14 @@
 //! The subcommands, one a file.
 
+mod all;
+mod certify;
 mod data;
+mod density;
+mod dimension;
 mod eval;
+mod landscape;
 mod metrics;
+mod sharpness;
 mod train;
 
 use crate::args::{Cli, Command, HvpName, Measure};
@@ -18,9 +24,8 @@ pub fn run(cli: Cli) -> ExitCode {
         unsafe { std::env::set_var("RAYON_NUM_THREADS", threads.to_string()) };
     }
     let double = match &cli.command {
-        Command::Metrics { measure: Measure::Trace(args) } => args.hessian.hvp == HvpName::Double,
-        Command::Metrics { measure: Measure::Eig(args) } => args.hessian.hvp == HvpName::Double,
-        Command::Metrics { measure: Measure::Layers(args) } => args.hessian.hvp == HvpName::Double,
+        Command::Landscape(args) => args.hessian.hvp == HvpName::Double,
+        Command::Metrics { measure } => measure.hessian().is_some_and(|h| h.hvp == HvpName::Double),
         _ => false,
     };
     // while this is the only thread
@@ -34,6 +39,12 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Metrics { measure: Measure::Trace(args) } => metrics::trace(&args, ui, json),
         Command::Metrics { measure: Measure::Layers(args) } => metrics::layers(&args, ui, json),
         Command::Metrics { measure: Measure::Eig(args) } => metrics::eig(&args, ui, json),
+        Command::Metrics { measure: Measure::Density(args) } => density::run(&args, ui, json),
+        Command::Metrics { measure: Measure::Sharpness(args) } => sharpness::run(&args, ui, json),
+        Command::Metrics { measure: Measure::Certify(args) } => certify::run(&args, ui, json),
+        Command::Metrics { measure: Measure::All(args) } => all::run(&args, ui, json),
+        Command::Landscape(args) => landscape::run(&args, ui, json),
+        Command::Metrics { measure: Measure::Dimension(args) } => dimension::run(&args, ui, json),
         Command::Data { action } => data::run(action, ui, json),
     }))
 }

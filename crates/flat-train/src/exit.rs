@@ -28,6 +28,17 @@ pub fn usage(message: impl Into<String>) -> anyhow::Error {
     anyhow::Error::new(Usage(message.into()))
 }
 
+/// A measure's complaint about a setting as a usage error that names the flag, which is called as the setting is; other
+/// errors as they are.
+pub fn flag_of(error: flat_metrics::Error) -> anyhow::Error {
+    match error {
+        flat_metrics::Error::BadConfig { field, value, remedy } => {
+            usage(format!("--{} {value}: {remedy}", field.replace('_', "-")))
+        }
+        other => other.into(),
+    }
+}
+
 /// The exit status of a command's result; prints the error.
 pub fn status(result: anyhow::Result<Outcome>) -> ExitCode {
     match result {

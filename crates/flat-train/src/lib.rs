@@ -6,6 +6,7 @@
 
 mod along;
 pub mod args;
+pub mod card;
 mod check;
 pub mod checkpoint;
 pub mod choice;
@@ -21,6 +22,7 @@ pub mod flatness;
 pub mod journal;
 pub mod layers;
 pub mod objective;
+pub mod plot;
 mod relevance;
 pub mod run_dir;
 pub mod runtime;

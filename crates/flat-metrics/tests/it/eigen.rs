@@ -9,7 +9,7 @@ use flat_metrics::{
 use std::ops::ControlFlow;
 
 /// `Q diag(lambda) Q^T` with Q the product of three random reflections.
-fn with_spectrum(lambda: &[f64], seed: u64) -> Result<Dense> {
+pub fn with_spectrum(lambda: &[f64], seed: u64) -> Result<Dense> {
     let d = lambda.len();
     let mut q: Vec<Vec<f64>> = (0..d).map(|i| (0..d).map(|j| f64::from(u8::from(i == j))).collect()).collect();
     for k in 0..3 {

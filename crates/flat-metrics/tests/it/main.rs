@@ -5,15 +5,20 @@ mod hyperdual;
 mod mlp;
 mod spectra;
 
+mod certificate;
+mod density;
 mod diagonal;
 mod eigen;
 mod fisher;
 mod hessian;
+mod intrinsic;
+mod landscape;
 mod models;
 mod perturbed;
 mod probe;
 mod restore;
 mod sampling;
+mod sharpness;
 mod sketch;
 mod trace;
 

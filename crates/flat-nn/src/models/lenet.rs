@@ -28,10 +28,14 @@ pub(crate) fn specs(config: &ModelConfig) -> Result<Specs> {
 }
 
 pub(crate) fn forward<V: Value>(scope: &Scope<'_, V>, x: &Tensor) -> Result<V> {
+    scope.linear("fc2", &features(scope, x)?)
+}
+
+/// What the last layer takes.
+pub(crate) fn features<V: Value>(scope: &Scope<'_, V>, x: &Tensor) -> Result<V> {
     let h = pool(scope, &scope.conv_of("conv1", x, 1, 0)?)?;
     let h = pool(scope, &scope.conv("conv2", &h, 1, 0)?)?;
-    let h = scope.activate(&scope.linear("fc1", &h.flatten()?)?)?;
-    scope.linear("fc2", &h)
+    scope.activate(&scope.linear("fc1", &h.flatten()?)?)
 }
 
 /// Nonlinearity and 2x2 max pooling; a rising nonlinearity may follow the pooling, where it has a quarter of the work:

@@ -16,9 +16,17 @@ pub(crate) fn specs(config: &ModelConfig) -> Specs {
 }
 
 pub(crate) fn forward<V: Value>(scope: &Scope<'_, V>, x: &Tensor) -> Result<V> {
-    let mut h = scope.linear_of("fc1", &x.flatten_from(1)?)?;
-    for i in 0..scope.config.hidden.len() {
-        h = scope.linear(&format!("fc{}", i + 2), &scope.activate(&h)?)?;
+    match scope.config.hidden.len() {
+        0 => scope.linear_of("fc1", &x.flatten_from(1)?),
+        n => scope.linear(&format!("fc{}", n + 1), &features(scope, x)?),
+    }
+}
+
+/// What the last layer takes, of a network with a hidden layer.
+pub(crate) fn features<V: Value>(scope: &Scope<'_, V>, x: &Tensor) -> Result<V> {
+    let mut h = scope.activate(&scope.linear_of("fc1", &x.flatten_from(1)?)?)?;
+    for i in 1..scope.config.hidden.len() {
+        h = scope.activate(&scope.linear(&format!("fc{}", i + 1), &h)?)?;
     }
     Ok(h)
 }

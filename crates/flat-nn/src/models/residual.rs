@@ -83,6 +83,11 @@ impl Plan {
     }
 
     pub(crate) fn forward<V: Value>(&self, scope: &Scope<'_, V>, x: &Tensor) -> Result<V> {
+        scope.linear("fc", &self.features(scope, x)?)
+    }
+
+    /// What the last layer takes.
+    pub(crate) fn features<V: Value>(&self, scope: &Scope<'_, V>, x: &Tensor) -> Result<V> {
         let mut h = scope.conv_of("conv1", x, 1, 1)?;
         if self.pre_activation {
             for b in self.blocks() {
@@ -95,7 +100,7 @@ impl Plan {
                 h = basic_block(scope, &b, &h)?;
             }
         }
-        scope.linear("fc", &h.global_mean()?)
+        h.global_mean()
     }
 }
 

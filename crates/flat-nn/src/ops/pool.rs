@@ -104,7 +104,7 @@ impl Pick {
     pub(crate) fn transpose(&self, g: &Tensor, shape: &Shape) -> Result<Tensor> {
         let (_, _, h, w) = shape.dims4()?;
         match self {
-            Self::Places(places) => g.contiguous()?.apply_op2(places, Scatter { h, w }),
+            Self::Places(places, pool) => g.contiguous()?.apply_op2(places, Scatter { h, w, pool: *pool }),
             Self::Mask(..) => bail!("max-pool2d: places are known on CPU alone"),
         }
     }

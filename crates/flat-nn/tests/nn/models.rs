@@ -341,3 +341,31 @@ fn models_can_be_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
     shared::<Model>();
 }
+
+#[test]
+fn the_last_layer_of_the_features_gives_the_logits() -> Result<()> {
+    let mut deep = config(Arch::Mlp, 1, 5);
+    deep.hidden = vec![9, 7];
+    let mut plain = config(Arch::Mlp, 1, 5);
+    plain.hidden = vec![];
+    let cases = [
+        (deep, "fc3", 7),
+        (plain, "fc1", 25),
+        (config(Arch::LeNet, 1, 16), "fc2", 1024),
+        (config(Arch::ResNet20, 3, 8), "fc", 64),
+        (config(Arch::Wrn16x4, 3, 8), "fc", 256),
+    ];
+    for (config, last, width) in cases {
+        let model = build(&config, DType::F64)?;
+        let (x, _) = batch(&config, 3)?;
+        let features = model.features(&x, Mode::Eval)?;
+        assert_eq!(features.dims(), [3, width], "{}", config.arch);
+        let state = model.state()?;
+        let (w, b) = (&state[&format!("{last}.weight")], &state[&format!("{last}.bias")]);
+        let logits = features.matmul(&w.t()?)?.broadcast_add(b)?;
+        let gap = (logits - model.logits_no_grad(&x, Mode::Eval)?)?.abs()?.max_all()?.to_scalar::<f64>()?;
+        // rounding of sums of at most 1024 terms
+        assert!(gap < 1e-12, "{}: {gap:e}", config.arch);
+    }
+    Ok(())
+}

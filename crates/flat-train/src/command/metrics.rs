@@ -1,7 +1,7 @@
 //! `flat-train metrics`.
 
 use super::print;
-use crate::args::{EigArgs, LayersArgs, TraceArgs};
+use crate::args::{EigArgs, HessianArgs, LayersArgs, TraceArgs};
 use crate::curvature::Curvature;
 use crate::exit::{Outcome, usage};
 use crate::flatness::{self, Settings, Which, flags};
@@ -58,11 +58,25 @@ pub(super) fn eig(args: &EigArgs, ui: Ui, as_json: bool) -> Result<Outcome> {
     let double = subject.model.params().space().dtype == DType::F64;
     let rel_tol = args.rel_tol.unwrap_or(if double { 1e-6 } else { 1e-4 });
     let config = LanczosConfig { top: args.top, bottom: args.bottom, max_matvecs: args.max_matvecs, rel_tol };
+    match eigenvalues(&subject, &args.hessian, config, ui)? {
+        None => Ok(Outcome::Interrupted),
+        Some(report) => print(as_json, &eigenvalue_json(&report)?, || eigenvalue_table(&report)),
+    }
+}
+
+/// Computes them; `None` where a signal asked to stop.
+pub(super) fn eigenvalues(
+    subject: &Subject,
+    hessian: &HessianArgs,
+    config: LanczosConfig,
+    ui: Ui,
+) -> Result<Option<EigenReport>> {
+    let (max_matvecs, rel_tol) = (config.max_matvecs, config.rel_tol);
     let lanczos = Lanczos::new(config).map_err(flags)?;
-    let which = Which { bn_mode: args.hessian.bn_mode, hvp: args.hessian.hvp };
-    let mut bar = ui.bar("eigenvalues", 0, args.max_matvecs, "products at most");
+    let which = Which { bn_mode: hessian.bn_mode, hvp: hessian.hvp };
+    let mut bar = ui.bar("eigenvalues", 0, max_matvecs, "products at most");
     let report = which.hessian(&subject.model, subject.loss, &subject.data, |operator| {
-        lanczos.run_watched(operator, &Streams::new(args.hessian.seed), &mut |p| {
+        lanczos.run_watched(operator, &Streams::new(hessian.seed), &mut |p| {
             bar.update(p.matvecs, || match (p.top, p.residual) {
                 (Some(top), Some(residual)) => format!("largest {top:.4}, residuals {residual:.1e}"),
                 _ => String::new(),
@@ -72,7 +86,7 @@ pub(super) fn eig(args: &EigArgs, ui: Ui, as_json: bool) -> Result<Outcome> {
     });
     drop(bar);
     if signal::stop_requested() {
-        return Ok(Outcome::Interrupted);
+        return Ok(None);
     }
     let report = report.map_err(flags)?;
     if !report.converged {
@@ -81,13 +95,19 @@ pub(super) fn eig(args: &EigArgs, ui: Ui, as_json: bool) -> Result<Outcome> {
             report.stopped_by, report.matvecs
         ));
     }
-    let mut value = serde_json::to_value(&report)?;
-    let pairs = report.top.iter().chain(report.bottom.iter().rev());
-    value["eigenvalues"] = pairs.map(|p| json!({ "value": p.value, "residual": p.residual })).collect();
-    print(as_json, &value, || table(&report))
+    Ok(Some(report))
 }
 
-fn table(report: &EigenReport) -> String {
+/// The report with all eigenvalues in descending order.
+pub(super) fn eigenvalue_json(report: &EigenReport) -> Result<serde_json::Value> {
+    let mut value = serde_json::to_value(report)?;
+    let pairs = report.top.iter().chain(report.bottom.iter().rev());
+    value["eigenvalues"] = pairs.map(|p| json!({ "value": p.value, "residual": p.residual })).collect();
+    Ok(value)
+}
+
+/// A line an eigenvalue.
+pub(super) fn eigenvalue_table(report: &EigenReport) -> String {
     let mut rows = vec![format!("{:>14}  {:>9}", "eigenvalue", "residual")];
     rows.extend(report.top.iter().map(|p| format!("{:>14.6}  {:>9.1e}", p.value, p.residual)));
     if !report.bottom.is_empty() {

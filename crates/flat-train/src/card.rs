@@ -1,0 +1,132 @@
+//! What a measure was taken on and what it cost: the card in every report.
+
+use crate::args::{EvalArgs, HessianArgs, SplitName};
+use crate::device::DeviceChoice;
+use crate::flatness::Which;
+use crate::subject::Subject;
+use flat_nn::Loss;
+use serde::Serialize;
+
+/// Data, model, evaluation and cost.
+#[derive(Debug, Clone, Serialize)]
+pub struct Card {
+    /// The checkpoint as named.
+    pub checkpoint: String,
+    /// Data set.
+    pub dataset: String,
+    /// `train` or `test`.
+    pub split: &'static str,
+    /// Images the loss averages over.
+    pub examples: usize,
+    /// Images a batch.
+    pub batch_size: usize,
+    /// Architecture.
+    pub model: String,
+    /// Trainable parameters, d.
+    pub dim: usize,
+    /// The loss: `cross-entropy` (with its label smoothing above 0) or `mse`.
+    pub loss_name: String,
+    /// BatchNorm: `eval` or `batch`; `None` for a model without it.
+    pub bn_mode: Option<&'static str>,
+    /// Hessian-vector products: `exact`, `double` or `difference`; `None` where none were taken.
+    pub hvp: Option<&'static str>,
+    /// Element type.
+    pub dtype: String,
+    /// Device.
+    pub device: String,
+    /// Seed of the random draws.
+    pub seed: u64,
+    /// Hessian-vector products spent.
+    pub matvecs: u64,
+    /// Gradients of the data set spent beside them.
+    pub gradients: u64,
+    /// Losses of the data set without gradient.
+    pub losses: u64,
+    /// Seconds.
+    pub wall_s: f64,
+    /// What to know when reading the numbers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// Version of this program.
+    pub version: &'static str,
+}
+
+impl Card {
+    /// The card of a measure of the Hessian, with no cost yet.
+    pub fn new(subject: &Subject, args: &HessianArgs) -> Self {
+        let (bn_mode, hvp) = Which { bn_mode: args.bn_mode, hvp: args.hvp }.words();
+        let mut card = Self::of_eval(subject, &args.on);
+        card.bn_mode = subject.model.has_batch_norm().then_some(bn_mode);
+        card.hvp = Some(hvp);
+        card.seed = args.seed;
+        card
+    }
+
+    /// The card of a measure that takes no Hessian and draws nothing.
+    pub fn of_eval(subject: &Subject, on: &EvalArgs) -> Self {
+        let space = subject.model.params().space();
+        Self {
+            checkpoint: on.checkpoint.display().to_string(),
+            dataset: subject.dataset.to_string(),
+            split: if on.split == SplitName::Train { "train" } else { "test" },
+            examples: subject.data.split().len(),
+            batch_size: subject.data.options().batch_size,
+            model: subject.model.config().arch.to_string(),
+            dim: space.layout.len(),
+            loss_name: match subject.loss {
+                Loss::CrossEntropy { label_smoothing: 0.0 } => "cross-entropy".into(),
+                Loss::CrossEntropy { label_smoothing } => format!("cross-entropy, label smoothing {label_smoothing}"),
+                Loss::Mse => "mse".into(),
+            },
+            bn_mode: subject.model.has_batch_norm().then_some("eval"),
+            hvp: None,
+            dtype: space.dtype.as_str().into(),
+            device: DeviceChoice::of(&space.device).to_string(),
+            seed: 0,
+            matvecs: 0,
+            gradients: 0,
+            losses: 0,
+            wall_s: 0.0,
+            notes: Vec::new(),
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+
+    /// The notes, and one line for a person.
+    pub fn line(&self) -> String {
+        let mut parts = vec![format!("{} {} images of {}", self.examples, self.split, self.dataset)];
+        if let Some(mode) = self.bn_mode {
+            parts.push(format!("BatchNorm {mode}"));
+        }
+        parts.push(self.dtype.clone());
+        parts.push(format!("seed {}", self.seed));
+        for (count, what) in [(self.matvecs, "products"), (self.gradients, "gradients"), (self.losses, "losses")] {
+            if count > 0 {
+                parts.push(format!("{count} {what}"));
+            }
+        }
+        let mut lines: Vec<String> = self.notes.iter().map(|note| format!("note: {note}")).collect();
+        lines.push(format!("({}, {:.1} s)", parts.join(", "), self.wall_s));
+        lines.join("\n")
+    }
+
+    /// Where it was measured, as the second line of a plot's title.
+    pub fn caption(&self) -> String {
+        let name = std::path::Path::new(&self.checkpoint).file_stem().map(|s| s.to_string_lossy().into_owned());
+        let name = name.unwrap_or_else(|| self.checkpoint.clone());
+        format!(
+            "{name} ({}, d = {}), {} on {} {} images of {}",
+            self.model, self.dim, self.loss_name, self.examples, self.split, self.dataset
+        )
+    }
+}
+
+/// A report with its card.
+#[derive(Debug, Serialize)]
+pub struct Carded<T> {
+    /// What it was taken on.
+    pub card: Card,
+    /// The report's own fields.
+    #[serde(flatten)]
+    pub report: T,
+}

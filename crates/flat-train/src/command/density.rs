@@ -1,0 +1,88 @@
+//! `flat-train metrics density`.
+
+use super::print;
+use crate::args::{DensityArgs, HessianArgs, QuadratureArgs};
+use crate::card::{Card, Carded};
+use crate::exit::{Outcome, flag_of};
+use crate::flatness::Which;
+use crate::plot;
+use crate::signal;
+use crate::subject::Subject;
+use crate::ui::Ui;
+use anyhow::Result;
+use flat_core::Streams;
+use flat_metrics::{DensityReport, Estimate, SpectralDensity};
+use std::ops::ControlFlow;
+
+/// Estimates, draws and prints the spectral density.
+pub(super) fn run(args: &DensityArgs, ui: Ui, json: bool) -> Result<Outcome> {
+    let estimator = SpectralDensity::new(args.quadrature.config()).map_err(flag_of)?;
+    if let Some(file) = &args.plot {
+        plot::check_name("--plot", file)?;
+    }
+    let subject = Subject::load(&args.hessian.on)?;
+    let Some(found) = estimate(&subject, &args.hessian, &estimator, &args.quadrature, ui)? else {
+        return Ok(Outcome::Interrupted);
+    };
+    if let Some(file) = &args.plot {
+        plot::density(&found.report, &found.card, file)?;
+        ui.say(format!("drawn: {}", file.display()));
+    }
+    print(json, &found, || format!("{}\n{}", table(&found.report), found.card.line()))
+}
+
+/// Estimates; `None` where a signal asked to stop.
+pub(super) fn estimate(
+    subject: &Subject,
+    hessian: &HessianArgs,
+    estimator: &SpectralDensity,
+    quadrature: &QuadratureArgs,
+    ui: Ui,
+) -> Result<Option<Carded<DensityReport>>> {
+    let which = Which { bn_mode: hessian.bn_mode, hvp: hessian.hvp };
+    let most = quadrature.probes.saturating_mul(quadrature.steps.min(subject.model.params().layout().len()) as u64);
+    let mut bar = ui.bar("spectral density", 0, most, "products");
+    let report = which.hessian(&subject.model, subject.loss, &subject.data, |operator| {
+        estimator.run_watched(operator, &Streams::new(hessian.seed), &mut |p| {
+            bar.update(p.matvecs, || {
+                p.range.map_or(String::new(), |[lo, hi]| format!("eigenvalues {lo:.4} to {hi:.4}"))
+            });
+            if signal::stop_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+    });
+    drop(bar);
+    if signal::stop_requested() {
+        return Ok(None);
+    }
+    let report = report.map_err(flag_of)?;
+    let mut card = Card::new(subject, hessian);
+    (card.matvecs, card.wall_s) = (report.matvecs, report.wall_s);
+    Ok(Some(Carded { card, report }))
+}
+
+/// A value with its interval.
+pub(super) fn interval(e: &Estimate) -> String {
+    match e.ci95 {
+        Some([lo, hi]) => format!("{:<12.6}  [{lo:.6}, {hi:.6}]", e.value),
+        None => format!("{:<12.6}  (no interval from one probe)", e.value),
+    }
+}
+
+/// Edges, moments and ranks.
+pub(super) fn table(report: &DensityReport) -> String {
+    let d = report.dim as f64;
+    let [lo, hi] = report.range;
+    let mut rows = vec![
+        ("eigenvalues".to_string(), format!("{lo:.6} to {hi:.6} (outermost Ritz values)")),
+        ("smoothing".to_string(), format!("Gaussian, sigma {:.3e}", report.sigma)),
+    ];
+    let names = ["", "tr H", "tr H^2", "tr H^3"];
+    rows.extend(names.iter().zip(&report.moments).skip(1).map(|(name, m)| (name.to_string(), interval(&m.scaled(d)))));
+    rows.extend([
+        ("rank, tr^2 / tr H^2".to_string(), interval(&report.rank.participation)),
+        ("rank, exp entropy".to_string(), interval(&report.rank.entropy)),
+        ("curvature score".to_string(), interval(&report.rank.curvature_score)),
+    ]);
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    rows.iter().map(|(name, value)| format!("{name:<width$}  {value}")).collect::<Vec<_>>().join("\n")
+}

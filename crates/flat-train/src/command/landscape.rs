@@ -1,0 +1,246 @@
+//! `flat-train landscape`.
+
+use super::print;
+use crate::args::{BnModeName, DirectionName, HessianArgs, LandscapeArgs};
+use crate::card::{Card, Carded};
+use crate::exit::{Outcome, flag_of, usage};
+use crate::flatness::Which;
+use crate::objective::correct;
+use crate::plot::{self, Grid};
+use crate::run_dir::write_whole;
+use crate::signal;
+use crate::subject::Subject;
+use crate::ui::Ui;
+use crate::weights::Weights;
+use anyhow::{Context, Result};
+use candle_core::DType;
+use flat_core::{ParamVec, Purpose, Streams};
+use flat_metrics::{Axis, Lanczos, LanczosConfig, filter_normalized, slice};
+use flat_nn::{Mode, Model};
+use serde::Serialize;
+use std::fmt::Write;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Instant;
+
+/// Streams of the random directions, apart from those of traces and spectra.
+const DIRECTIONS: u64 = u64::MAX - 5;
+
+/// A slice of loss and accuracy.
+#[derive(Debug, Serialize)]
+struct Landscape {
+    /// `random`, `eigen` or `between`.
+    directions: &'static str,
+    /// The checkpoint at 1, where the slice is a line between two.
+    between: Option<String>,
+    /// Eigenvalues of the directions, where they are eigenvectors.
+    eigenvalues: Vec<f64>,
+    /// Length of the coordinate 1 along each axis.
+    lengths: Vec<f64>,
+    /// Coordinates along the first axis.
+    x: Vec<f64>,
+    /// Along the second; empty with one axis.
+    y: Vec<f64>,
+    /// Loss, x fastest; `null` where it is not finite.
+    loss: Vec<f64>,
+    /// Accuracy in 0..1, likewise.
+    accuracy: Vec<f64>,
+    /// Loss at the checkpoint.
+    loss_here: f64,
+    /// Files written.
+    files: Vec<String>,
+}
+
+/// Evaluates, writes and draws the slice.
+pub(super) fn run(args: &LandscapeArgs, ui: Ui, json: bool) -> Result<Outcome> {
+    let two = args.axes == 2 && args.between.is_none();
+    let span = args.span.unwrap_or(if args.between.is_some() { 0.25 } else { 1.0 });
+    let points = args.points.unwrap_or(if two { 21 } else { 51 });
+    if !(span.is_finite() && span >= 0.0) || (span == 0.0 && args.between.is_none()) {
+        return Err(usage(format!("--span {span}: give a number above 0")));
+    }
+    if !(2..=1001).contains(&points) {
+        return Err(usage(format!("--points {points}: give 2 to 1001")));
+    }
+    let subject = Subject::load(&args.hessian.on)?;
+    if args.between.is_some() && subject.model.has_batch_norm() && args.hessian.bn_mode == BnModeName::Eval {
+        ui.warn(
+            "the running statistics are those of --checkpoint along the whole line; --bn-mode batch uses each batch's",
+        );
+    }
+    let started = Instant::now();
+    let Some(directions) = directions(&subject, args, if two { 2 } else { 1 }, ui)? else {
+        return Ok(Outcome::Interrupted);
+    };
+    let range = if args.between.is_some() { [-span, 1.0 + span] } else { [-span, span] };
+    let axes =
+        directions.vectors.into_iter().map(|v| Axis::new(v, range, points)).collect::<flat_metrics::Result<Vec<_>>>();
+    let axes = axes.map_err(flag_of)?;
+    let Some(scores) = evaluate(&subject, &args.hessian, &axes, ui)? else { return Ok(Outcome::Interrupted) };
+    let mode = mode(&args.hessian);
+    let Some((loss_here, _)) = score(&subject, mode)? else { return Ok(Outcome::Interrupted) };
+    let mut card = Card::new(&subject, &args.hessian);
+    card.matvecs = directions.matvecs;
+    (card.losses, card.wall_s) = (scores.len() as u64 + 1, started.elapsed().as_secs_f64());
+    if args.between.is_some() || args.directions != DirectionName::Eigen {
+        card.hvp = None;
+    }
+    let (loss, accuracy) = scores.into_iter().unzip();
+    let mut report = Landscape {
+        directions: match (&args.between, args.directions) {
+            (Some(_), _) => "between",
+            (None, DirectionName::Random) => "random",
+            (None, DirectionName::Eigen) => "eigen",
+        },
+        between: args.between.as_ref().map(|p| p.display().to_string()),
+        eigenvalues: directions.eigenvalues,
+        lengths: axes.iter().map(|a| a.direction.norm()).collect::<flat_core::Result<_>>()?,
+        x: axes[0].coordinates.clone(),
+        y: axes.get(1).map(|a| a.coordinates.clone()).unwrap_or_default(),
+        loss,
+        accuracy,
+        loss_here,
+        files: Vec::new(),
+    };
+    save(&mut report, &card, &args.out)?;
+    let found = Carded { card, report };
+    print(json, &found, || {
+        let r = &found.report;
+        let finite = || r.loss.iter().copied().filter(|x| x.is_finite());
+        let (lo, hi) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
+        format!(
+            "loss {:.6} at the checkpoint, {lo:.6} to {hi:.6} over {} points\n{}\n{}",
+            r.loss_here,
+            r.loss.len(),
+            r.files.join("\n"),
+            found.card.line()
+        )
+    })
+}
+
+/// What to walk along.
+struct Directions {
+    vectors: Vec<ParamVec>,
+    eigenvalues: Vec<f64>,
+    matvecs: u64,
+}
+
+/// `None` where a signal asked to stop.
+fn directions(subject: &Subject, args: &LandscapeArgs, n: usize, ui: Ui) -> Result<Option<Directions>> {
+    let theta = subject.model.params().read()?;
+    let streams = Streams::new(args.hessian.seed);
+    let plain = |vectors| Ok(Some(Directions { vectors, eigenvalues: Vec::new(), matvecs: 0 }));
+    if let Some(other) = &args.between {
+        let read = || -> Result<ParamVec> {
+            let space = theta.space();
+            let weights = Weights::read(other, &space.device)?;
+            let model = Model::new(subject.model.config(), space.dtype, &space.device, &Streams::new(0))?;
+            weights.load_into(&model)?;
+            Ok(model.params().read()?.plus(-1.0, &theta)?)
+        };
+        let line = read().with_context(|| format!("--between {}", other.display()))?;
+        if line.norm()? == 0.0 {
+            return Err(usage(format!("--between {}: it holds the same weights as --checkpoint", other.display())));
+        }
+        return plain(vec![line]);
+    }
+    if args.directions == DirectionName::Random {
+        let draw = |k| filter_normalized(&theta, &streams.at2(Purpose::Probe, DIRECTIONS, k));
+        return plain((0..n as u64).map(draw).collect::<flat_metrics::Result<_>>()?);
+    }
+    let rel_tol = if theta.space().dtype == DType::F64 { 1e-6 } else { 1e-4 };
+    let config = LanczosConfig { top: n, bottom: 0, max_matvecs: 200, rel_tol };
+    let lanczos = Lanczos::new(config)?;
+    let which = Which { bn_mode: args.hessian.bn_mode, hvp: args.hessian.hvp };
+    let mut bar = ui.bar("eigenvectors", 0, 200, "products at most");
+    let report = which.hessian(&subject.model, subject.loss, &subject.data, |operator| {
+        lanczos.run_watched(operator, &streams, &mut |p| {
+            bar.update(p.matvecs, String::new);
+            if signal::stop_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+    });
+    if signal::stop_requested() {
+        return Ok(None);
+    }
+    let report = report?;
+    let eigenvalues = report.top.iter().map(|p| p.value).collect();
+    let vectors = report.top.into_iter().map(|p| p.vector).collect();
+    Ok(Some(Directions { vectors, eigenvalues, matvecs: report.matvecs }))
+}
+
+fn mode(args: &HessianArgs) -> Mode {
+    match args.bn_mode {
+        BnModeName::Eval => Mode::Eval,
+        BnModeName::Batch => Mode::BatchStats,
+    }
+}
+
+/// Loss and accuracy at the present weights; `None` where a signal asked to stop.
+fn score(subject: &Subject, mode: Mode) -> Result<Option<(f64, f64)>> {
+    let (mut loss, mut right, mut seen) = (0.0, 0.0, 0);
+    for index in 0..subject.data.batches_per_epoch() {
+        if signal::stop_requested() {
+            return Ok(None);
+        }
+        let batch = subject.data.batch(0, index)?;
+        let logits = subject.model.logits_no_grad(&batch.images, mode)?;
+        let mean = subject.loss.mean(&logits, &batch.labels)?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        loss += mean * batch.len() as f64;
+        right += correct(&logits, &batch.labels)?.to_scalar::<f64>()?;
+        seen += batch.len();
+    }
+    Ok(Some((loss / seen as f64, right / seen as f64)))
+}
+
+/// The slice; `None` where a signal asked to stop.
+fn evaluate(subject: &Subject, args: &HessianArgs, axes: &[Axis], ui: Ui) -> Result<Option<Vec<(f64, f64)>>> {
+    let (mode, cells) = (mode(args), axes.iter().map(|a| a.coordinates.len() as u64).product());
+    let mut bar = ui.bar("landscape", 0, cells, "points");
+    let mut done = 0;
+    let scores = slice(subject.model.params(), &axes[0], axes.get(1), &mut || {
+        let Some((loss, accuracy)) = score(subject, mode)? else { return Err(flat_metrics::Error::Interrupted.into()) };
+        done += 1;
+        bar.update(done, || format!("loss {loss:.4}"));
+        Ok::<_, anyhow::Error>((loss, accuracy))
+    });
+    match scores {
+        _ if signal::stop_requested() => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// CSV and plots.
+fn save(report: &mut Landscape, card: &Card, dir: &Path) -> Result<()> {
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot create --out {}", dir.display()))?;
+    let mut csv = String::from(if report.y.is_empty() { "x,loss,accuracy\n" } else { "x,y,loss,accuracy\n" });
+    for (i, (loss, accuracy)) in report.loss.iter().zip(&report.accuracy).enumerate() {
+        let x = report.x[i % report.x.len()];
+        match report.y.get(i / report.x.len()) {
+            Some(y) => writeln!(csv, "{x},{y},{loss},{accuracy}")?,
+            None => writeln!(csv, "{x},{loss},{accuracy}")?,
+        }
+    }
+    let file = dir.join("landscape.csv");
+    write_whole(&file, csv.as_bytes())?;
+    let mut files = vec![file];
+    let label = |i: usize| match (report.directions, report.eigenvalues.get(i)) {
+        ("between", _) => "position on the line: 0 is the checkpoint, 1 the other".to_string(),
+        (_, Some(value)) => format!("along the eigenvector of {value:.4}, in units of the weights"),
+        _ => format!("random direction {}, in filter norms", i + 1),
+    };
+    if report.y.is_empty() {
+        let file = dir.join("landscape.svg");
+        plot::line(&report.x, &report.loss, &report.accuracy, &label(0), card, &file)?;
+        files.push(file);
+    } else {
+        let labels = [label(0), label(1)];
+        for (name, values, logarithmic) in [("loss", &report.loss, true), ("accuracy", &report.accuracy, false)] {
+            let file = dir.join(format!("{name}.svg"));
+            let grid = Grid { x: &report.x, y: &report.y, values, name, labels: &labels, logarithmic };
+            plot::surface(&grid, card, &file)?;
+            files.push(file);
+        }
+    }
+    report.files = files.iter().map(|f| f.display().to_string()).collect();
+    Ok(())
+}

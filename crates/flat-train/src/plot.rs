@@ -1,0 +1,92 @@
+//! Plots as SVG files. Bitmaps would need a font file; any browser shows these, and `rsvg-convert` makes bitmaps of them.
+
+mod density;
+mod line;
+mod surface;
+
+pub use density::density;
+pub use line::line;
+pub use surface::{Grid, surface};
+
+use crate::exit::usage;
+use anyhow::{Context, Result};
+use plotters::backend::SVGBackend;
+use plotters::drawing::{DrawingArea, IntoDrawingArea};
+use plotters::style::{RGBColor, WHITE};
+use std::path::Path;
+
+const FONT: &str = "sans-serif";
+const INK: RGBColor = RGBColor(40, 40, 40);
+const GRID: RGBColor = RGBColor(225, 225, 225);
+/// Colours that stay apart for the colour-blind (Okabe & Ito).
+const BLUE: RGBColor = RGBColor(0, 114, 178);
+const ORANGE: RGBColor = RGBColor(213, 94, 0);
+
+type Canvas<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+
+/// Refuses what is no name of an SVG file, before any work is spent.
+///
+/// # Errors
+/// A usage error that names the flag.
+pub fn check_name(flag: &str, file: &Path) -> Result<()> {
+    match file.extension().and_then(|e| e.to_str()) {
+        Some(e) if e.eq_ignore_ascii_case("svg") => Ok(()),
+        _ => Err(usage(format!("{flag} {}: plots are SVG, name a file that ends in .svg", file.display()))),
+    }
+}
+
+/// Draws into a string and writes it whole.
+fn save(file: &Path, size: (u32, u32), draw: impl FnOnce(&Canvas<'_>) -> Result<()>) -> Result<()> {
+    let file = &std::path::absolute(file)?;
+    let mut svg = String::new();
+    {
+        let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+        root.fill(&WHITE)?;
+        draw(&root)?;
+        root.present()?;
+    }
+    if let Some(parent) = file.parent() {
+        std::fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+    }
+    crate::run_dir::write_whole(file, svg.as_bytes())
+}
+
+/// A number as an axis label: three digits, with an exponent where it is far from 1.
+fn label(x: f64) -> String {
+    let size = x.abs();
+    let trim = |text: String| match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_string(),
+        false => text,
+    };
+    if x == 0.0 || size < 1e-300 {
+        "0".into()
+    } else if (1e-3 * (1.0 - 1e-9)..1e5).contains(&size) {
+        let digits = (2 - size.log10().floor() as i32).clamp(0, 6) as usize;
+        trim(format!("{x:.digits$}"))
+    } else {
+        let text = format!("{x:.2e}");
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        format!("{}e{exponent}", trim(mantissa.to_string()))
+    }
+}
+
+/// A coordinate as an axis label: what is nothing but rounding beside the length of the axis is 0.
+fn coordinate(x: f64, axis: &[f64]) -> String {
+    let length = axis.iter().fold(0.0f64, |s, x| s.max(x.abs()));
+    label(if x.abs() < 1e-9 * length { 0.0 } else { x })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_short_at_every_size() {
+        let pairs = [(0.0, "0"), (1.0, "1"), (-0.25, "-0.25"), (12.5, "12.5"), (1e-6, "1e-6"), (2.5e7, "2.5e7")];
+        let more = [(0.001, "0.001"), (31.6228, "31.6"), (0.0316228, "0.0316"), (100.0, "100"), (4000.0, "4000")];
+        for (x, text) in pairs.into_iter().chain(more) {
+            assert_eq!(label(x), text);
+        }
+        assert_eq!((coordinate(-2.2e-16, &[-1.0, 1.0]), coordinate(0.2, &[-1.0, 1.0])), ("0".into(), "0.2".into()));
+    }
+}

@@ -1,0 +1,81 @@
+//! The spectral density with its band.
+
+use super::{BLUE, FONT, GRID, INK, ORANGE, label, save};
+use crate::card::Card;
+use anyhow::{Result, anyhow};
+use flat_metrics::DensityReport;
+use plotters::prelude::*;
+use std::path::Path;
+
+/// Draws the density on a logarithmic scale, from a tenth of the height of a single eigenvalue up.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn density(report: &DensityReport, card: &Card, file: &Path) -> Result<()> {
+    // one eigenvalue smoothed by sigma: what is far below it is the tail of the smoothing, no eigenvalue
+    let single = 1.0 / (report.dim as f64 * report.sigma * (2.0 * std::f64::consts::PI).sqrt());
+    let top = report.band.iter().map(|b| b[1]).chain(report.density.iter().copied()).fold(single, f64::max);
+    let (floor, top) = (0.1 * single, 2.0 * top);
+    let (Some(&first), Some(&last)) = (report.grid.first(), report.grid.last()) else {
+        return Err(anyhow!("the density has no points"));
+    };
+    save(file, (960, 600), |root| {
+        let (head, body) = root.split_vertically(64);
+        head.draw(&Text::new("Spectral density of the Hessian", (24, 14), (FONT, 24).into_font().color(&INK)))?;
+        head.draw(&Text::new(card.caption(), (24, 44), (FONT, 15).into_font().color(&INK)))?;
+        let mut chart = ChartBuilder::on(&body)
+            .margin(16)
+            .margin_right(28)
+            .x_label_area_size(52)
+            .y_label_area_size(86)
+            .build_cartesian_2d(first..last, (floor..top).log_scale())?;
+        chart
+            .configure_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID)
+            .axis_style(INK)
+            .x_labels(9)
+            .x_label_formatter(&|x| label(*x))
+            .y_label_formatter(&|y| label(*y))
+            .label_style((FONT, 15).into_font().color(&INK))
+            .axis_desc_style((FONT, 17).into_font().color(&INK))
+            .x_desc("eigenvalue of the Hessian")
+            .y_desc("density: fraction of eigenvalues per unit (log)")
+            .draw()?;
+        if !report.band.is_empty() {
+            let upper = report.grid.iter().zip(&report.band).map(|(x, b)| (*x, b[1].max(floor)));
+            let lower = report.grid.iter().zip(&report.band).rev().map(|(x, b)| (*x, b[0].max(floor)));
+            let outline: Vec<(f64, f64)> = upper.chain(lower).collect();
+            chart
+                .draw_series([Polygon::new(outline, BLUE.mix(0.25).filled())])?
+                .label("95 % interval, point by point")
+                .legend(|(x, y)| Rectangle::new([(x, y - 6), (x + 24, y + 6)], BLUE.mix(0.25).filled()));
+        }
+        let above = report.grid.iter().copied().zip(report.density.iter().copied()).collect::<Vec<_>>();
+        // nothing is drawn where the density is below the scale
+        let parts = above.split(|(_, y)| *y < floor).filter(|part| part.len() > 1);
+        chart
+            .draw_series(parts.map(|part| PathElement::new(part.to_vec(), BLUE.stroke_width(2))))?
+            .label(format!(
+                "mean of {} probes of {} steps, sigma {}",
+                report.quadratures.len(),
+                report.config.steps,
+                label(report.sigma)
+            ))
+            .legend(|(x, y)| PathElement::new([(x, y), (x + 24, y)], BLUE.stroke_width(2)));
+        chart
+            .draw_series(DashedLineSeries::new([(first, single), (last, single)], 6, 5, ORANGE.stroke_width(1)))?
+            .label("height of a single eigenvalue")
+            .legend(|(x, y)| PathElement::new([(x, y), (x + 24, y)], ORANGE.stroke_width(1)));
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperRight)
+            .margin(14)
+            .legend_area_size(34)
+            .background_style(WHITE.mix(0.9))
+            .border_style(GRID)
+            .label_font((FONT, 15).into_font().color(&INK))
+            .draw()?;
+        Ok(())
+    })
+}

@@ -19,16 +19,20 @@
 //! # }
 //! ```
 
+mod algebra;
 mod error;
 mod kernel;
 mod layout;
+mod number;
 mod params;
+mod pool;
 mod restore;
 mod rng;
 mod vector;
 
 pub use error::{Error, Result};
 pub use layout::{Entry, Layout, Space};
+pub use number::{Number, Update};
 pub use params::{Params, is_buffer};
 pub use restore::Restore;
 pub use rng::{Purpose, Stream, Streams};

@@ -1,9 +1,14 @@
 //! A model's trainable variables as one point in parameter space.
 
-use crate::{Error, Layout, ParamVec, Result, Space};
+use crate::algebra::{Copied, Leave, Sum, SumOfProduct};
+use crate::kernel::{self, with_real};
+use crate::number::Whole;
+use crate::vector::read;
+use crate::{Error, Layout, ParamVec, Result, Space, Update};
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Shape, Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use candle_nn::VarMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Whether a name is that of a BatchNorm buffer (`running_mean`, `running_var`, `num_batches_tracked`): state that is
@@ -23,11 +28,20 @@ impl Params {
     /// Collects named variables.
     ///
     /// # Errors
-    /// Duplicate names, no variable, or variables of several element types or devices.
+    /// Duplicate names, one variable under two names, no variable, or variables of several element types or devices.
     pub fn new(named: impl IntoIterator<Item = (String, Var)>) -> Result<Self> {
         let mut named: Vec<(String, Var)> = named.into_iter().collect();
         named.sort_by(|a, b| a.0.cmp(&b.0));
         let layout = Layout::new(named.iter().map(|(n, v)| (n.clone(), v.shape().clone())))?;
+        let mut ids = HashMap::new();
+        for (name, var) in &named {
+            if let Some(other) = ids.insert(var.id(), name) {
+                return Err(Error::BadParams(format!("`{other}` and `{name}` are one variable; name it once")));
+            }
+            if !var.is_contiguous() {
+                return Err(Error::BadParams(format!("`{name}` is not contiguous")));
+            }
+        }
         let first = &named[0].1;
         let (dtype, device) = (first.dtype(), first.device().clone());
         for (name, var) in &named {
@@ -70,29 +84,114 @@ impl Params {
         &self.vars
     }
 
-    /// A copy of the present values.
+    /// A copy of the present values. One pass.
     ///
     /// # Errors
     /// candle's.
     pub fn read(&self) -> Result<ParamVec> {
-        self.concat(self.vars.iter().map(|v| v.as_detached_tensor()))
+        self.collect(&self.vars.iter().map(|v| v.as_detached_tensor()).collect::<Vec<_>>())
     }
 
-    /// Sets the variables to `theta`, bit for bit.
+    /// Sets the variables to `theta`, bit for bit. One pass.
     ///
     /// # Errors
-    /// A vector of another layout; candle's.
+    /// A vector of another space; candle's.
     pub fn write(&self, theta: &ParamVec) -> Result<()> {
-        if !Arc::ptr_eq(theta.layout(), self.layout()) {
-            self.layout().same_as(theta.layout())?;
+        self.update([theta], [], |_| Copied {})
+    }
+
+    /// Sets the variables to `theta + by dir`, or to `theta + by (dir mask)` with the product element by element. One
+    /// pass.
+    ///
+    /// # Errors
+    /// Vectors of another space; candle's.
+    pub fn write_sum(&self, theta: &ParamVec, by: f64, dir: &ParamVec, mask: Option<&ParamVec>) -> Result<()> {
+        match mask {
+            None => self.update([theta, dir], [], |_| Sum { a: by }),
+            Some(mask) => self.update([theta, dir, mask], [], |_| SumOfProduct { a: by }),
         }
+    }
+
+    /// Adds `by dir`, or `by (dir mask)`, to the variables and returns a copy of what they held: [`Self::read`] and
+    /// [`Self::write_sum`] in one pass. `write` of the copy undoes it bit for bit.
+    ///
+    /// # Errors
+    /// Vectors of another space; candle's.
+    pub fn leave(&self, by: f64, dir: &ParamVec, mask: Option<&ParamVec>) -> Result<ParamVec> {
+        let mut theta = ParamVec::scratch(&self.space)?;
+        match mask {
+            None => self.update([dir], [&mut theta], |_| Leave { a: by })?,
+            Some(mask) => self.update([dir, mask], [&mut theta], |_| Leave { a: by })?,
+        }
+        Ok(theta)
+    }
+
+    /// Carries out a recurrence over the variables and vectors, element by element and in place: one pass over memory
+    /// for all of it. `of` gives the recurrence for the parameter of each index, whose constants may differ.
+    ///
+    /// On the host nothing is written unless all is.
+    ///
+    /// # Errors
+    /// Vectors of another space; candle's.
+    pub fn update<const M: usize, const N: usize, U: Update<M, N>>(
+        &self,
+        inputs: [&ParamVec; M],
+        mut state: [&mut ParamVec; N],
+        of: impl Fn(usize) -> U,
+    ) -> Result<()> {
+        for x in inputs.iter().copied().chain(state.iter().map(|s| &**s)) {
+            x.check_space(&self.space)?;
+        }
+        for s in &mut state {
+            s.forget_square();
+            inputs.iter().try_for_each(|x| s.apart(x))?;
+        }
+        if !self.space.device.is_cpu() {
+            return self.update_whole(inputs, state, of);
+        }
+        let state = state.map(|s| &*s);
+        with_real!(self.space.dtype, T => read(inputs, |inputs: [&[T]; M]| {
+            let empty = std::array::from_fn(|_| &mut [][..]);
+            kernel::lend_all(state.map(ParamVec::flat), 0, empty, &mut |mut state: [&mut [T]; N]| {
+                for (i, (var, e)) in self.vars.iter().zip(self.layout().entries()).enumerate() {
+                    let part = e.offset..e.offset + e.len;
+                    let inputs = inputs.map(|x| &x[part.clone()]);
+                    let state = state.each_mut().map(|s| &mut s[part.clone()]);
+                    kernel::lend(var.as_tensor(), |w: &mut [T]| {
+                        kernel::update(w, inputs, state, &of(i));
+                        Ok(())
+                    })?;
+                }
+                Ok(())
+            })
+        }))??;
+        Ok(())
+    }
+
+    /// [`Self::update`] with the operations of the tensors, for devices whose memory the host does not see.
+    fn update_whole<const M: usize, const N: usize, U: Update<M, N>>(
+        &self,
+        inputs: [&ParamVec; M],
+        state: [&mut ParamVec; N],
+        of: impl Fn(usize) -> U,
+    ) -> Result<()> {
+        let mut parts: [Vec<Tensor>; N] = std::array::from_fn(|_| Vec::with_capacity(self.vars.len()));
         for (i, var) in self.vars.iter().enumerate() {
-            var.set(&theta.entry(i)?)?;
+            let whole = |x: &ParamVec| Whole::new(x.part(i).map_err(candle_core::Error::wrap));
+            let old = Whole::new(var.as_detached_tensor().copy());
+            let (new, kept) = of(i).update(old, inputs.map(whole), std::array::from_fn(|k| whole(state[k])));
+            for (parts, kept) in parts.iter_mut().zip(kept) {
+                parts.push(kept.tensor()?.flatten_all()?);
+            }
+            var.set(&new.tensor()?)?;
+        }
+        for (state, parts) in state.into_iter().zip(&parts) {
+            state.set_flat(Tensor::cat(parts, 0)?.copy()?);
         }
         Ok(())
     }
 
-    /// The gradient of a loss on which `backward` was called.
+    /// The gradient of a loss on which `backward` was called. One pass, which finds the norm as well.
     ///
     /// # Errors
     /// [`Error::MissingGradient`] naming the parameter that the loss does not depend on.
@@ -104,14 +203,31 @@ impl Params {
                 None => return Err(Error::MissingGradient { name: entry.name.clone() }),
             }
         }
-        self.concat(parts.into_iter())
+        self.collect(&parts)
     }
 
-    fn concat(&self, parts: impl Iterator<Item = Tensor>) -> Result<ParamVec> {
-        let parts = parts.map(|t| t.flatten_all()).collect::<candle_core::Result<Vec<_>>>()?;
-        let flat = if parts.len() == 1 { parts[0].copy()? } else { Tensor::cat(&parts, 0)? };
-        debug_assert_eq!(flat.shape(), &Shape::from(self.layout().len()));
-        ParamVec::from_tensor(self.layout().clone(), flat.detach())
+    /// One tensor a parameter, in one vector.
+    fn collect(&self, parts: &[Tensor]) -> Result<ParamVec> {
+        for (part, e) in parts.iter().zip(self.layout().entries()) {
+            if part.shape() != &e.shape || part.dtype() != self.space.dtype {
+                let of =
+                    format!("{:?} {:?} instead of {:?} {:?}", part.shape(), part.dtype(), e.shape, self.space.dtype);
+                return Err(Error::LayoutMismatch(format!("`{}` is {of}", e.name)));
+            }
+        }
+        let parts = parts.iter().map(Tensor::contiguous).collect::<candle_core::Result<Vec<_>>>()?;
+        if !self.space.device.is_cpu() {
+            let parts = parts.iter().map(Tensor::flatten_all).collect::<candle_core::Result<Vec<_>>>()?;
+            return Ok(ParamVec::own(self.layout().clone(), Tensor::cat(&parts, 0)?.copy()?.detach()));
+        }
+        let mut out = ParamVec::scratch(&self.space)?;
+        let guards: Vec<_> = parts.iter().map(Tensor::storage_and_layout).collect();
+        let square = with_real!(self.space.dtype, T => {
+            let parts = guards.iter().map(|(s, l)| kernel::view(s, l)).collect::<candle_core::Result<Vec<&[T]>>>()?;
+            kernel::lend(out.flat(), |out: &mut [T]| Ok(kernel::gather(out, &parts)))
+        })?;
+        out.know_square(square);
+        Ok(out)
     }
 }
 

@@ -148,7 +148,12 @@ pub(crate) fn lend_all<T: Real, const N: usize>(
 /// `<x, y>`, accumulated in f64.
 pub(crate) fn dot<T: Real>(x: &[T], y: &[T]) -> f64 {
     let arch = Arch::new();
-    let part = |(x, y): (&[T], &[T])| arch.dispatch(|| dot_chunk(x, y));
+    let part = |(x, y): (&[T], &[T])| {
+        arch.dispatch(
+            #[inline(always)]
+            || dot_chunk(x, y),
+        )
+    };
     if x.len() <= SERIAL {
         return x.chunks(CHUNK).zip(y.chunks(CHUNK)).map(part).sum();
     }
@@ -208,7 +213,10 @@ pub(crate) fn gather<T: Real>(out: &mut [T], parts: &[&[T]]) -> f64 {
             now.copy_from_slice(&part[from..from + n]);
             (rest, at, which) = (later, at + n, which + 1);
         }
-        arch.dispatch(|| dot_chunk(out, out))
+        arch.dispatch(
+            #[inline(always)]
+            || dot_chunk(out, out),
+        )
     });
     squares.iter().sum()
 }

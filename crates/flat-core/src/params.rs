@@ -234,6 +234,7 @@ impl Params {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Number, Purpose, Streams};
     use candle_core::Device;
 
     fn two() -> Result<(Params, Var, Var)> {
@@ -275,5 +276,118 @@ mod tests {
     fn buffers_are_known_by_their_last_component() {
         assert!(is_buffer("layer1.0.bn1.running_mean"));
         assert!(!is_buffer("layer1.0.bn1.weight"));
+    }
+
+    /// Three parameters of 40,000 elements, and vectors of their space.
+    fn large(dtype: DType, n: u64) -> Result<(Params, Vec<ParamVec>)> {
+        let shapes = [("a", vec![3, 1000]), ("b", vec![36_000]), ("c", vec![100, 10])];
+        let named = shapes.map(|(name, shape)| {
+            let len = shape.iter().product();
+            let x = Streams::new(1).named(Purpose::Test, name).normals(len);
+            let x = Tensor::from_vec(x, shape, &Device::Cpu)?.to_dtype(dtype)?;
+            Ok((name.to_string(), Var::from_tensor(&x)?))
+        });
+        let params = Params::new(named.into_iter().collect::<Result<Vec<_>>>()?)?;
+        let vectors = (0..n).map(|i| ParamVec::gaussian(params.space(), 1.0, &Streams::new(2).at(Purpose::Test, i)));
+        let vectors = vectors.collect::<Result<_>>()?;
+        Ok((params, vectors))
+    }
+
+    /// Every operation of a [`Number`], two inputs, two vectors of state, constants that differ between parameters.
+    struct Everything(f64);
+
+    impl Update<2, 2> for Everything {
+        fn update<E: Number>(&self, w: E, [x, y]: [E; 2], [s, t]: [E; 2]) -> (E, [E; 2]) {
+            let s = s * 0.5 + x * self.0;
+            let t = (t.clone() * t + 0.125) / 3.0;
+            (w - s.clone() / (t.clone().sqrt() + 1.0) * y, [s, t])
+        }
+    }
+
+    #[test]
+    fn an_update_of_elements_is_that_of_tensors() -> Result<()> {
+        for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::F64, 1e-14)] {
+            let (params, mut v) = large(dtype, 4)?;
+            let (others, mut u) = large(dtype, 4)?;
+            let of = |i: usize| Everything(1.0 + i as f64);
+            let ([x, y, s, t], [p, q, k, l]) = (&mut v[..], &mut u[..]) else { unreachable!() };
+            params.update([x, y], [s, t], of)?;
+            others.update_whole([p, q], [k, l], of)?;
+            let (w, z) = (params.read()?, others.read()?);
+            for (fast, slow) in [(&w, &z), (&*s, &*k), (&*t, &*l)] {
+                for (a, b) in fast.to_f64()?.into_iter().zip(slow.to_f64()?) {
+                    // a few roundings of numbers up to about 10
+                    assert!((a - b).abs() < tolerance * (1.0 + a.abs()), "{a} against {b}");
+                }
+            }
+            assert_ne!(w.to_f64()?, large(dtype, 0)?.0.read()?.to_f64()?);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn leaving_a_point_remembers_it_bit_for_bit_and_goes_where_write_sum_goes() -> Result<()> {
+        for dtype in [DType::F32, DType::F64] {
+            let (params, v) = large(dtype, 2)?;
+            let here = params.read()?.to_f64()?;
+            for mask in [None, Some(&v[1])] {
+                let theta = params.leave(0.3, &v[0], mask)?;
+                assert_eq!(theta.to_f64()?, here);
+                let there = params.read()?.to_f64()?;
+                let step = mask.map_or_else(|| v[0].duplicate(), |mask| v[0].hadamard(mask))?;
+                assert_eq!(there, theta.plus(0.3, &step)?.to_f64()?);
+                params.write(&theta)?;
+                assert_eq!(params.read()?.to_f64()?, here);
+                params.write_sum(&theta, 0.3, &v[0], mask)?;
+                assert_eq!(params.read()?.to_f64()?, there);
+                params.write(&theta)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_norm_of_a_gradient_is_known_until_the_gradient_changes() -> Result<()> {
+        for dtype in [DType::F32, DType::F64] {
+            let (params, _) = large(dtype, 0)?;
+            let mut loss = Tensor::zeros((), dtype, &Device::Cpu)?;
+            for var in params.vars() {
+                loss = (loss + var.sqr()?.sum_all()?)?;
+            }
+            let mut g = params.gradient(&loss.backward()?)?;
+            let norm = g.norm()?;
+            assert_eq!(norm.to_bits(), g.dot(&g)?.sqrt().to_bits());
+            g.scale(2.0)?;
+            assert_eq!(g.norm()?, 2.0 * norm);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_gradient_with_nan_has_a_norm_that_is_nan() -> Result<()> {
+        let (params, a, b) = two()?;
+        let loss = (a.affine(f64::NAN, 0.0)?.sum_all()? + b.sum_all()?)?;
+        assert!(params.gradient(&loss.backward()?)?.norm()?.is_nan());
+        Ok(())
+    }
+
+    #[test]
+    fn one_variable_under_two_names_is_refused() -> Result<()> {
+        let (_, a, _) = two()?;
+        let text = Params::new([("a".to_string(), a.clone()), ("b".to_string(), a)]).expect_err("twice").to_string();
+        assert!(text.contains("`a` and `b` are one variable"), "{text}");
+        Ok(())
+    }
+
+    #[test]
+    fn vectors_of_another_space_are_refused_and_change_nothing() -> Result<()> {
+        let (params, a, _) = two()?;
+        let (_, other) = large(DType::F32, 1)?;
+        assert!(params.write(&other[0]).is_err());
+        assert!(params.leave(1.0, &other[0], None).is_err());
+        let f64s = Space { dtype: DType::F64, ..params.space().clone() };
+        assert!(params.write(&ParamVec::zeros(&f64s)?).is_err());
+        assert_eq!(a.to_vec1::<f32>()?, [1.0, 2.0]);
+        Ok(())
     }
 }

@@ -522,4 +522,71 @@ mod tests {
         assert!(a.dot(&b).is_err());
         Ok(())
     }
+
+    #[test]
+    fn draws_are_those_of_the_stream_rounded_once() -> Result<()> {
+        let n = 40_001;
+        let stream = Streams::new(6).at(Purpose::Test, 0);
+        let (normals, signs) = (stream.normals(n), stream.signs(n));
+        let norm = kernel::dot(&normals, &normals).sqrt();
+        for dtype in [DType::F32, DType::F64] {
+            let space = space(n, dtype)?;
+            let round = |x: f64| if dtype == DType::F32 { f64::from(x as f32) } else { x };
+            let check = |v: ParamVec, expected: &dyn Fn(usize) -> f64| -> Result<()> {
+                assert!(v.to_f64()?.into_iter().enumerate().all(|(i, x)| x == round(expected(i))));
+                Ok(())
+            };
+            check(ParamVec::gaussian(&space, 0.3, &stream)?, &|i| normals[i] * 0.3)?;
+            check(ParamVec::sphere(&space, &stream)?, &|i| normals[i] / norm)?;
+            check(ParamVec::rademacher(&space, &stream)?, &|i| signs[i])?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_buffer_is_reused_only_when_no_tensor_looks_at_it() -> Result<()> {
+        let space = space(10, DType::F64)?;
+        let s = Streams::new(7);
+        let x = ParamVec::gaussian(&space, 1.0, &s.at(Purpose::Test, 0))?;
+        let (view, before) = (x.entry(0)?, x.to_f64()?);
+        drop(x);
+        let y = ParamVec::gaussian(&space, 1.0, &s.at(Purpose::Test, 1))?;
+        let (whole, after) = (y.as_tensor().clone(), y.to_f64()?);
+        drop(y);
+        let wrapped = Tensor::new(&[1.0f64; 10], &Device::Cpu)?;
+        drop(ParamVec::from_tensor(space.layout.clone(), wrapped.clone())?);
+        for _ in 0..3 {
+            ParamVec::gaussian(&space, 9.0, &s.at(Purpose::Test, 2))?;
+        }
+        assert_eq!(view.to_vec1::<f64>()?, before[..9]);
+        assert_eq!(whole.to_vec1::<f64>()?, after);
+        assert_eq!(wrapped.to_vec1::<f64>()?, [1.0; 10]);
+        assert_eq!(ParamVec::zeros(&space)?.to_f64()?, [0.0; 10], "zeros whatever was there before");
+        Ok(())
+    }
+
+    #[test]
+    fn two_vectors_over_one_tensor_are_refused_where_one_is_written() -> Result<()> {
+        let space = space(3, DType::F64)?;
+        let t = Tensor::new(&[1.0f64, 2.0, 3.0], &Device::Cpu)?;
+        let mut a = ParamVec::from_tensor(space.layout.clone(), t.clone())?;
+        let b = ParamVec::from_tensor(space.layout.clone(), t)?;
+        assert!(a.add_scaled(1.0, &b).is_err());
+        assert_eq!(a.dot(&b)?, 14.0);
+        Ok(())
+    }
+
+    #[test]
+    fn rejecting_in_place_is_rejecting() -> Result<()> {
+        for dtype in [DType::F32, DType::F64] {
+            let space = space(70_001, dtype)?;
+            let s = Streams::new(8);
+            let u = ParamVec::gaussian(&space, 1.0, &s.at(Purpose::Test, 0))?;
+            let mut v = ParamVec::gaussian(&space, 1.0, &s.at(Purpose::Test, 1))?;
+            let r = v.reject(&u)?;
+            v.reject_in_place(&u)?;
+            assert_eq!(v.to_f64()?, r.to_f64()?);
+        }
+        Ok(())
+    }
 }

@@ -74,7 +74,7 @@ impl BaseOptimizer for AdamW {
         params.update([&grad], [&mut self.mean, &mut self.square], |i| {
             let lr = lr * masks.lr_scale(i);
             let keep = 1.0 - lr * masks.weight_decay(i, weight_decay);
-            Step { keep, beta1, beta2, rate: lr * scale, root, eps }
+            Step { keep, beta1, beta2, rate: lr * scale * root, eps: eps * root }
         })?;
         self.updates += 1;
         Ok(())
@@ -87,10 +87,9 @@ struct Step {
     keep: f64,
     beta1: f64,
     beta2: f64,
-    /// `lr / (1 - beta1^t)`.
+    /// `lr sqrt(1 - beta2^t) / (1 - beta1^t)`.
     rate: f64,
-    /// `sqrt(1 - beta2^t)`.
-    root: f64,
+    /// `eps sqrt(1 - beta2^t)`: the fraction is expanded by the root, which saves a division an element.
     eps: f64,
 }
 
@@ -100,6 +99,6 @@ impl Update<1, 2> for Step {
         let x = x * self.keep;
         let m = m * self.beta1 + g.clone() * (1.0 - self.beta1);
         let v = v * self.beta2 + g.clone() * g * (1.0 - self.beta2);
-        (x - m.clone() / (v.clone().sqrt() / self.root + self.eps) * self.rate, [m, v])
+        (x - m.clone() / (v.clone().sqrt() + self.eps) * self.rate, [m, v])
     }
 }

@@ -2,7 +2,8 @@
 //! [`Params`] themselves (candle variables, sorted by name) and [`ParamVec`], a point or direction in parameter space
 //! held in one flat buffer.
 //!
-//! A gradient rule is algebra on `ParamVec`s; only `Params` touches candle variables.
+//! A gradient rule is algebra on `ParamVec`s; only `Params` touches candle variables. An [`Update`] is an element-wise
+//! recurrence that [`Params::update`] carries out on the variables and on vectors of state, in one pass over memory.
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor, Var};

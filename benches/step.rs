@@ -11,6 +11,10 @@ use std::time::Duration;
 
 mod classifier;
 
+/// The allocator of the tool.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const BATCH: usize = 128;
 
 fn run(c: &mut Criterion) -> anyhow::Result<()> {

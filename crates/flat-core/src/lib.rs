@@ -2,7 +2,8 @@
 //! [`Params`] themselves (candle variables, sorted by name) and [`ParamVec`], a point or direction in parameter space
 //! held in one flat buffer.
 //!
-//! A gradient rule is algebra on `ParamVec`s; only `Params` touches candle variables.
+//! A gradient rule is algebra on `ParamVec`s; only `Params` touches candle variables. An [`Update`] is an element-wise
+//! recurrence that [`Params::update`] carries out on the variables and on vectors of state, in one pass over memory.
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor, Var};
@@ -19,16 +20,20 @@
 //! # }
 //! ```
 
+mod algebra;
 mod error;
 mod kernel;
 mod layout;
+mod number;
 mod params;
+mod pool;
 mod restore;
 mod rng;
 mod vector;
 
 pub use error::{Error, Result};
 pub use layout::{Entry, Layout, Space};
+pub use number::{Number, Update};
 pub use params::{Params, is_buffer};
 pub use restore::Restore;
 pub use rng::{Purpose, Stream, Streams};

@@ -1,9 +1,14 @@
 //! A model's trainable variables as one point in parameter space.
 
-use crate::{Error, Layout, ParamVec, Result, Space};
+use crate::algebra::{Copied, Leave, Sum, SumOfProduct};
+use crate::kernel::{self, with_real};
+use crate::number::Whole;
+use crate::vector::read;
+use crate::{Error, Layout, ParamVec, Result, Space, Update};
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Shape, Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use candle_nn::VarMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Whether a name is that of a BatchNorm buffer (`running_mean`, `running_var`, `num_batches_tracked`): state that is
@@ -23,11 +28,20 @@ impl Params {
     /// Collects named variables.
     ///
     /// # Errors
-    /// Duplicate names, no variable, or variables of several element types or devices.
+    /// Duplicate names, one variable under two names, no variable, or variables of several element types or devices.
     pub fn new(named: impl IntoIterator<Item = (String, Var)>) -> Result<Self> {
         let mut named: Vec<(String, Var)> = named.into_iter().collect();
         named.sort_by(|a, b| a.0.cmp(&b.0));
         let layout = Layout::new(named.iter().map(|(n, v)| (n.clone(), v.shape().clone())))?;
+        let mut ids = HashMap::new();
+        for (name, var) in &named {
+            if let Some(other) = ids.insert(var.id(), name) {
+                return Err(Error::BadParams(format!("`{other}` and `{name}` are one variable; name it once")));
+            }
+            if !var.is_contiguous() {
+                return Err(Error::BadParams(format!("`{name}` is not contiguous")));
+            }
+        }
         let first = &named[0].1;
         let (dtype, device) = (first.dtype(), first.device().clone());
         for (name, var) in &named {
@@ -70,29 +84,114 @@ impl Params {
         &self.vars
     }
 
-    /// A copy of the present values.
+    /// A copy of the present values. One pass.
     ///
     /// # Errors
     /// candle's.
     pub fn read(&self) -> Result<ParamVec> {
-        self.concat(self.vars.iter().map(|v| v.as_detached_tensor()))
+        self.collect(&self.vars.iter().map(|v| v.as_detached_tensor()).collect::<Vec<_>>())
     }
 
-    /// Sets the variables to `theta`, bit for bit.
+    /// Sets the variables to `theta`, bit for bit. One pass.
     ///
     /// # Errors
-    /// A vector of another layout; candle's.
+    /// A vector of another space; candle's.
     pub fn write(&self, theta: &ParamVec) -> Result<()> {
-        if !Arc::ptr_eq(theta.layout(), self.layout()) {
-            self.layout().same_as(theta.layout())?;
+        self.update([theta], [], |_| Copied {})
+    }
+
+    /// Sets the variables to `theta + by dir`, or to `theta + by (dir mask)` with the product element by element. One
+    /// pass.
+    ///
+    /// # Errors
+    /// Vectors of another space; candle's.
+    pub fn write_sum(&self, theta: &ParamVec, by: f64, dir: &ParamVec, mask: Option<&ParamVec>) -> Result<()> {
+        match mask {
+            None => self.update([theta, dir], [], |_| Sum { a: by }),
+            Some(mask) => self.update([theta, dir, mask], [], |_| SumOfProduct { a: by }),
         }
+    }
+
+    /// Adds `by dir`, or `by (dir mask)`, to the variables and returns a copy of what they held: [`Self::read`] and
+    /// [`Self::write_sum`] in one pass. `write` of the copy undoes it bit for bit.
+    ///
+    /// # Errors
+    /// Vectors of another space; candle's.
+    pub fn leave(&self, by: f64, dir: &ParamVec, mask: Option<&ParamVec>) -> Result<ParamVec> {
+        let mut theta = ParamVec::scratch(&self.space)?;
+        match mask {
+            None => self.update([dir], [&mut theta], |_| Leave { a: by })?,
+            Some(mask) => self.update([dir, mask], [&mut theta], |_| Leave { a: by })?,
+        }
+        Ok(theta)
+    }
+
+    /// Carries out a recurrence over the variables and vectors, element by element and in place: one pass over memory
+    /// for all of it. `of` gives the recurrence for the parameter of each index, whose constants may differ.
+    ///
+    /// On the host nothing is written unless all is.
+    ///
+    /// # Errors
+    /// Vectors of another space; candle's.
+    pub fn update<const M: usize, const N: usize, U: Update<M, N>>(
+        &self,
+        inputs: [&ParamVec; M],
+        mut state: [&mut ParamVec; N],
+        of: impl Fn(usize) -> U,
+    ) -> Result<()> {
+        for x in inputs.iter().copied().chain(state.iter().map(|s| &**s)) {
+            x.check_space(&self.space)?;
+        }
+        for s in &mut state {
+            s.forget_square();
+            inputs.iter().try_for_each(|x| s.apart(x))?;
+        }
+        if !self.space.device.is_cpu() {
+            return self.update_whole(inputs, state, of);
+        }
+        let state = state.map(|s| &*s);
+        with_real!(self.space.dtype, T => read(inputs, |inputs: [&[T]; M]| {
+            let empty = std::array::from_fn(|_| &mut [][..]);
+            kernel::lend_all(state.map(ParamVec::flat), 0, empty, &mut |mut state: [&mut [T]; N]| {
+                for (i, (var, e)) in self.vars.iter().zip(self.layout().entries()).enumerate() {
+                    let part = e.offset..e.offset + e.len;
+                    let inputs = inputs.map(|x| &x[part.clone()]);
+                    let state = state.each_mut().map(|s| &mut s[part.clone()]);
+                    kernel::lend(var.as_tensor(), |w: &mut [T]| {
+                        kernel::update(w, inputs, state, &of(i));
+                        Ok(())
+                    })?;
+                }
+                Ok(())
+            })
+        }))??;
+        Ok(())
+    }
+
+    /// [`Self::update`] with the operations of the tensors, for devices whose memory the host does not see.
+    fn update_whole<const M: usize, const N: usize, U: Update<M, N>>(
+        &self,
+        inputs: [&ParamVec; M],
+        state: [&mut ParamVec; N],
+        of: impl Fn(usize) -> U,
+    ) -> Result<()> {
+        let mut parts: [Vec<Tensor>; N] = std::array::from_fn(|_| Vec::with_capacity(self.vars.len()));
         for (i, var) in self.vars.iter().enumerate() {
-            var.set(&theta.entry(i)?)?;
+            let whole = |x: &ParamVec| Whole::new(x.part(i).map_err(candle_core::Error::wrap));
+            let old = Whole::new(var.as_detached_tensor().copy());
+            let (new, kept) = of(i).update(old, inputs.map(whole), std::array::from_fn(|k| whole(state[k])));
+            for (parts, kept) in parts.iter_mut().zip(kept) {
+                parts.push(kept.tensor()?.flatten_all()?);
+            }
+            var.set(&new.tensor()?)?;
+        }
+        for (state, parts) in state.into_iter().zip(&parts) {
+            state.set_flat(Tensor::cat(parts, 0)?.copy()?);
         }
         Ok(())
     }
 
-    /// The gradient of a loss on which `backward` was called.
+    /// The gradient of a loss on which `backward` was called. One pass, which finds the norm as well.
     ///
     /// # Errors
     /// [`Error::MissingGradient`] naming the parameter that the loss does not depend on.
@@ -107,25 +206,38 @@ impl Params {
         self.collect(&parts)
     }
 
-    /// One tensor a parameter, in their order, as one vector.
+    /// One tensor a parameter, in their order, in one vector. One pass, which finds the norm as well.
     ///
     /// # Errors
     /// [`Error::LayoutMismatch`] for other shapes or element types; candle's.
     pub fn collect(&self, parts: &[Tensor]) -> Result<ParamVec> {
-        self.concat(parts.iter().cloned())
-    }
-
-    fn concat(&self, parts: impl Iterator<Item = Tensor>) -> Result<ParamVec> {
-        let parts = parts.map(|t| t.flatten_all()).collect::<candle_core::Result<Vec<_>>>()?;
-        let flat = if parts.len() == 1 { parts[0].copy()? } else { Tensor::cat(&parts, 0)? };
-        debug_assert_eq!(flat.shape(), &Shape::from(self.layout().len()));
-        ParamVec::from_tensor(self.layout().clone(), flat.detach())
+        for (part, e) in parts.iter().zip(self.layout().entries()) {
+            if part.shape() != &e.shape || part.dtype() != self.space.dtype {
+                let of =
+                    format!("{:?} {:?} instead of {:?} {:?}", part.shape(), part.dtype(), e.shape, self.space.dtype);
+                return Err(Error::LayoutMismatch(format!("`{}` is {of}", e.name)));
+            }
+        }
+        let parts = parts.iter().map(Tensor::contiguous).collect::<candle_core::Result<Vec<_>>>()?;
+        if !self.space.device.is_cpu() {
+            let parts = parts.iter().map(Tensor::flatten_all).collect::<candle_core::Result<Vec<_>>>()?;
+            return Ok(ParamVec::own(self.layout().clone(), Tensor::cat(&parts, 0)?.copy()?.detach()));
+        }
+        let mut out = ParamVec::scratch(&self.space)?;
+        let guards: Vec<_> = parts.iter().map(Tensor::storage_and_layout).collect();
+        let square = with_real!(self.space.dtype, T => {
+            let parts = guards.iter().map(|(s, l)| kernel::view(s, l)).collect::<candle_core::Result<Vec<&[T]>>>()?;
+            kernel::lend(out.flat(), |out: &mut [T]| Ok(kernel::gather(out, &parts)))
+        })?;
+        out.know_square(square);
+        Ok(out)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Number, Purpose, Streams};
     use candle_core::Device;
 
     fn two() -> Result<(Params, Var, Var)> {
@@ -167,5 +279,118 @@ mod tests {
     fn buffers_are_known_by_their_last_component() {
         assert!(is_buffer("layer1.0.bn1.running_mean"));
         assert!(!is_buffer("layer1.0.bn1.weight"));
+    }
+
+    /// Three parameters of 40,000 elements, and vectors of their space.
+    fn large(dtype: DType, n: u64) -> Result<(Params, Vec<ParamVec>)> {
+        let shapes = [("a", vec![3, 1000]), ("b", vec![36_000]), ("c", vec![100, 10])];
+        let named = shapes.map(|(name, shape)| {
+            let len = shape.iter().product();
+            let x = Streams::new(1).named(Purpose::Test, name).normals(len);
+            let x = Tensor::from_vec(x, shape, &Device::Cpu)?.to_dtype(dtype)?;
+            Ok((name.to_string(), Var::from_tensor(&x)?))
+        });
+        let params = Params::new(named.into_iter().collect::<Result<Vec<_>>>()?)?;
+        let vectors = (0..n).map(|i| ParamVec::gaussian(params.space(), 1.0, &Streams::new(2).at(Purpose::Test, i)));
+        let vectors = vectors.collect::<Result<_>>()?;
+        Ok((params, vectors))
+    }
+
+    /// Every operation of a [`Number`], two inputs, two vectors of state, constants that differ between parameters.
+    struct Everything(f64);
+
+    impl Update<2, 2> for Everything {
+        fn update<E: Number>(&self, w: E, [x, y]: [E; 2], [s, t]: [E; 2]) -> (E, [E; 2]) {
+            let s = s * 0.5 + x * self.0;
+            let t = (t.clone() * t + 0.125) / 3.0;
+            (w - s.clone() / (t.clone().sqrt() + 1.0) * y, [s, t])
+        }
+    }
+
+    #[test]
+    fn an_update_of_elements_is_that_of_tensors() -> Result<()> {
+        for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::F64, 1e-14)] {
+            let (params, mut v) = large(dtype, 4)?;
+            let (others, mut u) = large(dtype, 4)?;
+            let of = |i: usize| Everything(1.0 + i as f64);
+            let ([x, y, s, t], [p, q, k, l]) = (&mut v[..], &mut u[..]) else { unreachable!() };
+            params.update([x, y], [s, t], of)?;
+            others.update_whole([p, q], [k, l], of)?;
+            let (w, z) = (params.read()?, others.read()?);
+            for (fast, slow) in [(&w, &z), (&*s, &*k), (&*t, &*l)] {
+                for (a, b) in fast.to_f64()?.into_iter().zip(slow.to_f64()?) {
+                    // a few roundings of numbers up to about 10
+                    assert!((a - b).abs() < tolerance * (1.0 + a.abs()), "{a} against {b}");
+                }
+            }
+            assert_ne!(w.to_f64()?, large(dtype, 0)?.0.read()?.to_f64()?);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn leaving_a_point_remembers_it_bit_for_bit_and_goes_where_write_sum_goes() -> Result<()> {
+        for dtype in [DType::F32, DType::F64] {
+            let (params, v) = large(dtype, 2)?;
+            let here = params.read()?.to_f64()?;
+            for mask in [None, Some(&v[1])] {
+                let theta = params.leave(0.3, &v[0], mask)?;
+                assert_eq!(theta.to_f64()?, here);
+                let there = params.read()?.to_f64()?;
+                let step = mask.map_or_else(|| v[0].duplicate(), |mask| v[0].hadamard(mask))?;
+                assert_eq!(there, theta.plus(0.3, &step)?.to_f64()?);
+                params.write(&theta)?;
+                assert_eq!(params.read()?.to_f64()?, here);
+                params.write_sum(&theta, 0.3, &v[0], mask)?;
+                assert_eq!(params.read()?.to_f64()?, there);
+                params.write(&theta)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_norm_of_a_gradient_is_known_until_the_gradient_changes() -> Result<()> {
+        for dtype in [DType::F32, DType::F64] {
+            let (params, _) = large(dtype, 0)?;
+            let mut loss = Tensor::zeros((), dtype, &Device::Cpu)?;
+            for var in params.vars() {
+                loss = (loss + var.sqr()?.sum_all()?)?;
+            }
+            let mut g = params.gradient(&loss.backward()?)?;
+            let norm = g.norm()?;
+            assert_eq!(norm.to_bits(), g.dot(&g)?.sqrt().to_bits());
+            g.scale(2.0)?;
+            assert_eq!(g.norm()?, 2.0 * norm);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_gradient_with_nan_has_a_norm_that_is_nan() -> Result<()> {
+        let (params, a, b) = two()?;
+        let loss = (a.affine(f64::NAN, 0.0)?.sum_all()? + b.sum_all()?)?;
+        assert!(params.gradient(&loss.backward()?)?.norm()?.is_nan());
+        Ok(())
+    }
+
+    #[test]
+    fn one_variable_under_two_names_is_refused() -> Result<()> {
+        let (_, a, _) = two()?;
+        let text = Params::new([("a".to_string(), a.clone()), ("b".to_string(), a)]).expect_err("twice").to_string();
+        assert!(text.contains("`a` and `b` are one variable"), "{text}");
+        Ok(())
+    }
+
+    #[test]
+    fn vectors_of_another_space_are_refused_and_change_nothing() -> Result<()> {
+        let (params, a, _) = two()?;
+        let (_, other) = large(DType::F32, 1)?;
+        assert!(params.write(&other[0]).is_err());
+        assert!(params.leave(1.0, &other[0], None).is_err());
+        let f64s = Space { dtype: DType::F64, ..params.space().clone() };
+        assert!(params.write(&ParamVec::zeros(&f64s)?).is_err());
+        assert_eq!(a.to_vec1::<f32>()?, [1.0, 2.0]);
+        Ok(())
     }
 }

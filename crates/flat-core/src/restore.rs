@@ -24,6 +24,27 @@ impl<'a> Restore<'a> {
         Ok(guard)
     }
 
+    /// Sets the variables to `original + by dir`, or to `original + by (dir mask)`, as [`Params::write_sum`].
+    ///
+    /// # Errors
+    /// As [`Self::replace`].
+    pub fn displace(
+        params: &'a Params,
+        original: &'a ParamVec,
+        by: f64,
+        dir: &ParamVec,
+        mask: Option<&ParamVec>,
+    ) -> Result<Self> {
+        let guard = Self { params, original, armed: true };
+        params.write_sum(original, by, dir, mask)?;
+        Ok(guard)
+    }
+
+    /// Guards variables that hold other values already.
+    pub fn later(params: &'a Params, original: &'a ParamVec) -> Self {
+        Self { params, original, armed: true }
+    }
+
     /// Sets the variables to other values again.
     ///
     /// # Errors

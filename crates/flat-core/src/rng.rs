@@ -85,7 +85,7 @@ pub struct Stream {
 }
 
 /// Numbers a sub-stream provides in the parallel draws; part of the definition of the draws: never change.
-const CHUNK: usize = 1 << 14;
+pub(crate) const CHUNK: usize = 1 << 14;
 
 impl Stream {
     /// A standard normal number.
@@ -141,11 +141,17 @@ impl Stream {
     fn fill(&self, n: usize, draw: impl Fn(&mut ChaCha8Rng) -> f64 + Sync) -> Vec<f64> {
         let mut out = vec![0.0; n];
         out.par_chunks_mut(CHUNK).enumerate().for_each(|(i, chunk)| {
-            let mut rng = ChaCha8Rng::from_seed(self.key);
-            rng.set_stream(i as u64 + 1);
-            chunk.iter_mut().for_each(|x| *x = draw(&mut rng));
+            let mut part = self.part(i);
+            chunk.iter_mut().for_each(|x| *x = draw(&mut part.rng));
         });
         out
+    }
+
+    /// The sub-stream of the `i`-th chunk of a parallel draw.
+    pub(crate) fn part(&self, i: usize) -> Self {
+        let mut rng = ChaCha8Rng::from_seed(self.key);
+        rng.set_stream(i as u64 + 1);
+        Self { key: self.key, rng }
     }
 }
 

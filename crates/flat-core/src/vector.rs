@@ -1,18 +1,27 @@
 //! Points and directions in parameter space.
 
-use crate::kernel::{self, Axpby, Combine3, Scale};
-use crate::{Layout, Result, Space, Stream};
-use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
+use crate::algebra::{AddProduct, AddRatio, AddScaled, Axpby, AxpbySquared, Copied, Product, Scale, Scaled, Sum};
+use crate::kernel::{self, Real, with_real};
+use crate::number::Whole;
+use crate::{Error, Layout, Result, Space, Stream, Update, rng};
+use candle_core::{DType, Device, Tensor};
+use std::array::from_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A vector over all trainable parameters, in one flat buffer that nothing else shares.
 ///
 /// Reductions accumulate in f64 and return a host number; on CPU every operation is one parallel pass whose result does
-/// not depend on the number of threads.
+/// not depend on the number of threads. The buffer of a vector that goes serves the next one of its layout, unless a
+/// tensor was handed out that may still look at it.
 #[derive(Debug)]
 pub struct ParamVec {
     layout: Arc<Layout>,
     flat: Tensor,
+    /// Whether a tensor outside may share the buffer.
+    seen: AtomicBool,
+    /// `<self, self>`, where it is known.
+    square: Option<f64>,
 }
 
 impl ParamVec {
@@ -21,8 +30,25 @@ impl ParamVec {
     /// # Errors
     /// candle's.
     pub fn zeros(space: &Space) -> Result<Self> {
-        let flat = Tensor::zeros(space.layout.len(), space.dtype, &space.device)?;
-        Ok(Self { layout: space.layout.clone(), flat })
+        if !space.device.is_cpu() {
+            return Self::scratch(space);
+        }
+        with_real!(space.dtype, T => Self::filled(space, |_, out: &mut [T]| out.fill(T::from_f64(0.0))))
+    }
+
+    /// A vector whose elements are yet to be written: zeros, or those of a vector that is gone.
+    pub(crate) fn scratch(space: &Space) -> Result<Self> {
+        let spare = if space.device.is_cpu() { space.layout.spare.take(space.dtype) } else { None };
+        let flat = match spare {
+            Some(flat) => flat,
+            None => Tensor::zeros(space.layout.len(), space.dtype, &space.device)?,
+        };
+        Ok(Self::own(space.layout.clone(), flat))
+    }
+
+    /// Takes a tensor that nothing else shares.
+    pub(crate) fn own(layout: Arc<Layout>, flat: Tensor) -> Self {
+        Self { layout, flat, seen: AtomicBool::new(false), square: None }
     }
 
     /// Wraps a one-dimensional tensor that nobody else will write to.
@@ -31,9 +57,11 @@ impl ParamVec {
     /// A tensor whose length is not the layout's.
     pub fn from_tensor(layout: Arc<Layout>, flat: Tensor) -> Result<Self> {
         if flat.dims() != [layout.len()] {
-            return Err(crate::Error::LayoutMismatch(format!("{:?} elements for d = {}", flat.dims(), layout.len())));
+            return Err(Error::LayoutMismatch(format!("{:?} elements for d = {}", flat.dims(), layout.len())));
         }
-        Ok(Self { layout, flat: flat.contiguous()? })
+        let mut wrapped = Self::own(layout, flat.contiguous()?);
+        *wrapped.seen.get_mut() = true;
+        Ok(wrapped)
     }
 
     /// A vector of the given numbers, rounded to the space's element type.
@@ -41,12 +69,42 @@ impl ParamVec {
     /// # Errors
     /// A wrong number of elements; candle's.
     pub fn from_f64(space: &Space, x: Vec<f64>) -> Result<Self> {
-        let n = x.len();
-        let flat = match space.dtype {
-            DType::F32 => Tensor::from_vec(x.into_iter().map(|v| v as f32).collect::<Vec<f32>>(), n, &space.device)?,
-            _ => Tensor::from_vec(x, n, &space.device)?.to_dtype(space.dtype)?,
-        };
-        Self::from_tensor(space.layout.clone(), flat)
+        if x.len() != space.layout.len() {
+            return Err(Error::LayoutMismatch(format!("{} elements for d = {}", x.len(), space.layout.len())));
+        }
+        Self::quotient(space, &x, 1.0)
+    }
+
+    /// `x / by`, computed in f64 and then rounded.
+    fn quotient(space: &Space, x: &[f64], by: f64) -> Result<Self> {
+        with_real!(space.dtype, T => Self::filled(space, |begin, out: &mut [T]| {
+            for (out, x) in out.iter_mut().zip(&x[begin..]) {
+                *out = T::from_f64(*x / by);
+            }
+        }))
+    }
+
+    /// Independent numbers, drawn in parallel from the sub-streams of `stream`.
+    fn drawn(space: &Space, stream: &Stream, draw: impl Fn(&mut Stream) -> f64 + Sync) -> Result<Self> {
+        const { assert!(kernel::CHUNK == rng::CHUNK) };
+        with_real!(space.dtype, T => Self::filled(space, |begin, out: &mut [T]| {
+            let mut part = stream.part(begin / rng::CHUNK);
+            out.iter_mut().for_each(|x| *x = T::from_f64(draw(&mut part)));
+        }))
+    }
+
+    /// A vector whose chunks `f` fills on the host, given the place where the chunk begins.
+    fn filled<T: Real>(space: &Space, f: impl Fn(usize, &mut [T]) + Sync) -> Result<Self> {
+        let host = Space { device: Device::Cpu, ..space.clone() };
+        let mut out = Self::scratch(&host)?;
+        kernel::lend(&out.flat, |out: &mut [T]| {
+            kernel::fill(out, f);
+            Ok(())
+        })?;
+        if !space.device.is_cpu() {
+            out = Self::own(space.layout.clone(), out.flat.to_device(&space.device)?);
+        }
+        Ok(out)
     }
 
     /// Uniform on the unit sphere of all parameters together: N(0, I_d) divided by its norm.
@@ -54,12 +112,9 @@ impl ParamVec {
     /// # Errors
     /// candle's.
     pub fn sphere(space: &Space, stream: &Stream) -> Result<Self> {
-        let mut x = stream.normals(space.layout.len());
+        let x = stream.normals(space.layout.len());
         let norm = kernel::dot(&x, &x).sqrt();
-        if norm > 0.0 {
-            x.iter_mut().for_each(|v| *v /= norm);
-        }
-        Self::from_f64(space, x)
+        Self::quotient(space, &x, if norm > 0.0 { norm } else { 1.0 })
     }
 
     /// N(0, sigma^2 I_d).
@@ -67,9 +122,7 @@ impl ParamVec {
     /// # Errors
     /// candle's.
     pub fn gaussian(space: &Space, sigma: f64, stream: &Stream) -> Result<Self> {
-        let mut x = stream.normals(space.layout.len());
-        x.iter_mut().for_each(|v| *v *= sigma);
-        Self::from_f64(space, x)
+        Self::drawn(space, stream, |part| part.normal() * sigma)
     }
 
     /// Independent signs, -1 or +1.
@@ -77,7 +130,7 @@ impl ParamVec {
     /// # Errors
     /// candle's.
     pub fn rademacher(space: &Space, stream: &Stream) -> Result<Self> {
-        Self::from_f64(space, stream.signs(space.layout.len()))
+        Self::drawn(space, stream, Stream::sign)
     }
 
     /// Names, shapes and offsets.
@@ -87,11 +140,22 @@ impl ParamVec {
 
     /// The space this vector lives in.
     pub fn space(&self) -> Space {
-        Space { layout: self.layout.clone(), dtype: self.flat.dtype(), device: self.flat.device().clone() }
+        Space { layout: self.layout.clone(), dtype: self.dtype(), device: self.flat.device().clone() }
+    }
+
+    /// `F32` or `F64`.
+    pub fn dtype(&self) -> DType {
+        self.flat.dtype()
     }
 
     /// The flat tensor, to read from.
     pub fn as_tensor(&self) -> &Tensor {
+        self.seen.store(true, Ordering::Relaxed);
+        &self.flat
+    }
+
+    /// The flat tensor, for those who do not keep it.
+    pub(crate) fn flat(&self) -> &Tensor {
         &self.flat
     }
 
@@ -100,6 +164,12 @@ impl ParamVec {
     /// # Errors
     /// candle's.
     pub fn entry(&self, i: usize) -> Result<Tensor> {
+        self.seen.store(true, Ordering::Relaxed);
+        self.part(i)
+    }
+
+    /// [`Self::entry`], for those who do not keep it.
+    pub(crate) fn part(&self, i: usize) -> Result<Tensor> {
         let e = &self.layout.entries()[i];
         Ok(self.flat.narrow(0, e.offset, e.len)?.reshape(&e.shape)?)
     }
@@ -117,7 +187,7 @@ impl ParamVec {
     /// # Errors
     /// candle's.
     pub fn duplicate(&self) -> Result<Self> {
-        Ok(Self { layout: self.layout.clone(), flat: self.flat.copy()? })
+        self.made([self], Copied {})
     }
 
     /// `<self, other>`, accumulated in f64.
@@ -127,28 +197,21 @@ impl ParamVec {
     pub fn dot(&self, other: &Self) -> Result<f64> {
         self.check(other)?;
         if self.on_cpu() {
-            let ((s1, l1), (s2, l2)) = (self.flat.storage_and_layout(), other.flat.storage_and_layout());
-            let (o1, o2, n) = (l1.start_offset(), l2.start_offset(), self.layout.len());
-            match (&*s1, &*s2) {
-                (Storage::Cpu(CpuStorage::F32(x)), Storage::Cpu(CpuStorage::F32(y))) => {
-                    return Ok(kernel::dot(&x[o1..o1 + n], &y[o2..o2 + n]));
-                }
-                (Storage::Cpu(CpuStorage::F64(x)), Storage::Cpu(CpuStorage::F64(y))) => {
-                    return Ok(kernel::dot(&x[o1..o1 + n], &y[o2..o2 + n]));
-                }
-                _ => {}
-            }
+            return with_real!(self.dtype(), T => read([self, other], |[x, y]: [&[T]; 2]| kernel::dot(x, y)));
         }
         let (x, y) = (self.flat.to_dtype(DType::F64)?, other.flat.to_dtype(DType::F64)?);
         Ok((x * y)?.sum_all()?.to_scalar()?)
     }
 
-    /// Euclidean norm.
+    /// Euclidean norm. Costs nothing for a gradient that [`crate::Params::gradient`] has just collected.
     ///
     /// # Errors
     /// candle's.
     pub fn norm(&self) -> Result<f64> {
-        Ok(self.dot(self)?.sqrt())
+        match self.square {
+            Some(square) => Ok(square.sqrt()),
+            None => Ok(self.dot(self)?.sqrt()),
+        }
     }
 
     /// `self <- a self + b x`, in place.
@@ -156,7 +219,7 @@ impl ParamVec {
     /// # Errors
     /// Vectors of different spaces; candle's.
     pub fn axpby(&mut self, a: f64, b: f64, x: &Self) -> Result<()> {
-        self.combine(Axpby { a, b, squared: false }, x)
+        self.combine([x], Axpby { a, b })
     }
 
     /// `self <- a self + b x^2` element by element, in place.
@@ -164,7 +227,7 @@ impl ParamVec {
     /// # Errors
     /// Vectors of different spaces; candle's.
     pub fn axpby_squared(&mut self, a: f64, b: f64, x: &Self) -> Result<()> {
-        self.combine(Axpby { a, b, squared: true }, x)
+        self.combine([x], AxpbySquared { a, b })
     }
 
     /// `self <- self + alpha x y` element by element, in place.
@@ -172,14 +235,7 @@ impl ParamVec {
     /// # Errors
     /// Vectors of different spaces; candle's.
     pub fn add_product(&mut self, alpha: f64, x: &Self, y: &Self) -> Result<()> {
-        self.check(x)?;
-        self.check(y)?;
-        if self.on_cpu() {
-            self.flat.inplace_op3(&x.flat, &y.flat, &Combine3::Product { alpha })?;
-        } else {
-            self.flat = (&self.flat + (&x.flat * &y.flat)?.affine(alpha, 0.0)?)?;
-        }
-        Ok(())
+        self.combine([x, y], AddProduct { a: alpha })
     }
 
     /// `self <- self + alpha x / (sqrt(y) / root + eps)` element by element, in place: Adam's update.
@@ -187,15 +243,7 @@ impl ParamVec {
     /// # Errors
     /// Vectors of different spaces; candle's.
     pub fn add_ratio(&mut self, alpha: f64, x: &Self, y: &Self, root: f64, eps: f64) -> Result<()> {
-        self.check(x)?;
-        self.check(y)?;
-        if self.on_cpu() {
-            self.flat.inplace_op3(&x.flat, &y.flat, &Combine3::Ratio { alpha, root, eps })?;
-        } else {
-            let denominator = y.flat.sqrt()?.affine(1.0 / root, eps)?;
-            self.flat = (&self.flat + (&x.flat / denominator)?.affine(alpha, 0.0)?)?;
-        }
-        Ok(())
+        self.combine([x, y], AddRatio { a: alpha, root, eps })
     }
 
     /// `self <- self + alpha x`, in place.
@@ -203,7 +251,7 @@ impl ParamVec {
     /// # Errors
     /// Vectors of different spaces; candle's.
     pub fn add_scaled(&mut self, alpha: f64, x: &Self) -> Result<()> {
-        self.axpby(1.0, alpha, x)
+        self.combine([x], AddScaled { a: alpha })
     }
 
     /// `self <- alpha self`, in place.
@@ -211,12 +259,7 @@ impl ParamVec {
     /// # Errors
     /// candle's.
     pub fn scale(&mut self, alpha: f64) -> Result<()> {
-        if self.on_cpu() {
-            self.flat.inplace_op1(&Scale(alpha))?;
-        } else {
-            self.flat = self.flat.affine(alpha, 0.0)?;
-        }
-        Ok(())
+        self.combine([], Scale { a: alpha })
     }
 
     /// `self + alpha x`, as a new vector.
@@ -224,9 +267,7 @@ impl ParamVec {
     /// # Errors
     /// Vectors of different spaces; candle's.
     pub fn plus(&self, alpha: f64, x: &Self) -> Result<Self> {
-        let mut out = self.duplicate()?;
-        out.add_scaled(alpha, x)?;
-        Ok(out)
+        self.made([self, x], Sum { a: alpha })
     }
 
     /// `alpha self`, as a new vector.
@@ -234,9 +275,7 @@ impl ParamVec {
     /// # Errors
     /// candle's.
     pub fn scaled(&self, alpha: f64) -> Result<Self> {
-        let mut out = self.duplicate()?;
-        out.scale(alpha)?;
-        Ok(out)
+        self.made([self], Scaled { a: alpha })
     }
 
     /// The part orthogonal to `u`: `self - (<u, self> / ||u||^2) u`; `self` where `u` is zero.
@@ -244,11 +283,21 @@ impl ParamVec {
     /// # Errors
     /// Vectors of different spaces; candle's.
     pub fn reject(&self, u: &Self) -> Result<Self> {
-        let uu = u.dot(u)?;
-        if uu == 0.0 {
-            return self.duplicate();
-        }
-        self.plus(-u.dot(self)? / uu, u)
+        self.plus(-self.along(u)?, u)
+    }
+
+    /// `self <- self - (<u, self> / ||u||^2) u`, in place: [`Self::reject`] where self is no longer needed.
+    ///
+    /// # Errors
+    /// Vectors of different spaces; candle's.
+    pub fn reject_in_place(&mut self, u: &Self) -> Result<()> {
+        self.add_scaled(-self.along(u)?, u)
+    }
+
+    /// `<u, self> / ||u||^2`, the coefficient of the projection on `u`; 0 where `u` is zero.
+    fn along(&self, u: &Self) -> Result<f64> {
+        let square = u.square.map_or_else(|| u.dot(u), Ok)?;
+        if square == 0.0 { Ok(0.0) } else { Ok(u.dot(self)? / square) }
     }
 
     /// Element-wise product.
@@ -256,8 +305,7 @@ impl ParamVec {
     /// # Errors
     /// Vectors of different spaces; candle's.
     pub fn hadamard(&self, other: &Self) -> Result<Self> {
-        self.check(other)?;
-        Ok(Self { layout: self.layout.clone(), flat: (&self.flat * &other.flat)? })
+        self.made([self, other], Product {})
     }
 
     /// Sum of the element-wise products over each parameter apart: `out[i]` is `<self, other>` over entry `i`, so that
@@ -267,33 +315,109 @@ impl ParamVec {
     /// Vectors of different spaces; candle's.
     pub fn dot_per_entry(&self, other: &Self) -> Result<Vec<f64>> {
         self.check(other)?;
-        let (x, y) = (self.to_f64()?, other.to_f64()?);
-        Ok(self
-            .layout
-            .entries()
-            .iter()
-            .map(|e| kernel::dot(&x[e.offset..e.offset + e.len], &y[e.offset..e.offset + e.len]))
-            .collect())
+        if !self.on_cpu() {
+            let host = |x: &Self| Self::from_f64(&Space { device: Device::Cpu, ..x.space() }, x.to_f64()?);
+            return host(self)?.dot_per_entry(&host(other)?);
+        }
+        let ranges = self.layout.entries().iter().map(|e| e.offset..e.offset + e.len);
+        with_real!(self.dtype(), T => read([self, other], |[x, y]: [&[T]; 2]| {
+            ranges.map(|r| kernel::dot(&x[r.clone()], &y[r])).collect()
+        }))
     }
 
-    fn combine(&mut self, op: Axpby, x: &Self) -> Result<()> {
-        self.check(x)?;
-        if self.on_cpu() {
-            self.flat.inplace_op2(&x.flat, &op)?;
-        } else {
-            let x = if op.squared { x.flat.sqr()? } else { x.flat.clone() };
-            self.flat = (self.flat.affine(op.a, 0.0)? + x.affine(op.b, 0.0)?)?;
+    /// Carries out an update of this vector in place. [`crate::Params::update`] does the same to the variables.
+    ///
+    /// # Errors
+    /// Vectors of different spaces; candle's.
+    pub(crate) fn combine<const M: usize>(&mut self, inputs: [&Self; M], op: impl Update<M, 0>) -> Result<()> {
+        for x in inputs {
+            self.check(x)?;
+            self.apart(x)?;
         }
+        self.square = None;
+        if !self.on_cpu() {
+            let (new, []) =
+                op.update(Whole::new(Ok(self.flat.clone())), inputs.map(|x| Whole::new(Ok(x.flat.clone()))), []);
+            self.flat = new.tensor()?;
+            return Ok(());
+        }
+        with_real!(self.dtype(), T => read(inputs, |inputs: [&[T]; M]| {
+            kernel::lend(&self.flat, |flat: &mut [T]| {
+                kernel::update(flat, inputs, [], &op);
+                Ok(())
+            })
+        }))??;
         Ok(())
     }
 
-    fn on_cpu(&self) -> bool {
-        matches!(self.flat.device(), Device::Cpu)
+    /// A new vector of this one's space, from an update that does not look at what was there.
+    fn made<const M: usize>(&self, inputs: [&Self; M], op: impl Update<M, 0>) -> Result<Self> {
+        let mut new = Self::scratch(&self.space())?;
+        new.combine(inputs, op)?;
+        Ok(new)
+    }
+
+    /// The square of the norm, found while the elements were written.
+    pub(crate) fn know_square(&mut self, square: f64) {
+        self.square = Some(square);
+    }
+
+    pub(crate) fn forget_square(&mut self) {
+        self.square = None;
+    }
+
+    pub(crate) fn set_flat(&mut self, flat: Tensor) {
+        (self.flat, self.square) = (flat, None);
+    }
+
+    pub(crate) fn on_cpu(&self) -> bool {
+        self.flat.device().is_cpu()
     }
 
     fn check(&self, other: &Self) -> Result<()> {
-        if Arc::ptr_eq(&self.layout, &other.layout) { Ok(()) } else { self.layout.same_as(&other.layout) }
+        self.fits(&other.layout, other.dtype(), other.flat.device())
     }
+
+    /// Refuses a vector of another space.
+    pub(crate) fn check_space(&self, space: &Space) -> Result<()> {
+        self.fits(&space.layout, space.dtype, &space.device)
+    }
+
+    fn fits(&self, layout: &Arc<Layout>, dtype: DType, device: &Device) -> Result<()> {
+        if self.dtype() != dtype || !self.flat.device().same_device(device) {
+            let (here, there) = (self.flat.device().location(), device.location());
+            let text = format!("a vector of {:?} on {here:?} against {dtype:?} on {there:?}", self.dtype());
+            return Err(Error::LayoutMismatch(text));
+        }
+        if Arc::ptr_eq(&self.layout, layout) { Ok(()) } else { self.layout.same_as(layout) }
+    }
+
+    /// Refuses a source that wraps the very tensor that is to be written: it could be neither locked nor read.
+    pub(crate) fn apart(&self, other: &Self) -> Result<()> {
+        let at = |x: &Self| std::ptr::from_ref(&*x.flat.storage_and_layout().0).addr();
+        if at(self) == at(other) {
+            return Err(Error::LayoutMismatch("two vectors wrap one tensor; duplicate it first".into()));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for ParamVec {
+    fn drop(&mut self) {
+        if self.on_cpu() && !*self.seen.get_mut() {
+            self.layout.spare.give(self.flat.clone());
+        }
+    }
+}
+
+/// Calls `f` with the elements of vectors on the host.
+pub(crate) fn read<T: Real, const M: usize, R>(vectors: [&ParamVec; M], f: impl FnOnce([&[T]; M]) -> R) -> Result<R> {
+    let guards = vectors.map(|x| x.flat.storage_and_layout());
+    let mut slices: [&[T]; M] = from_fn(|_| &[][..]);
+    for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
+        *slice = kernel::view(storage, layout)?;
+    }
+    Ok(f(slices))
 }
 
 #[cfg(test)]
@@ -396,6 +520,73 @@ mod tests {
         let a = ParamVec::zeros(&space(4, DType::F32)?)?;
         let b = ParamVec::zeros(&space(5, DType::F32)?)?;
         assert!(a.dot(&b).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn draws_are_those_of_the_stream_rounded_once() -> Result<()> {
+        let n = 40_001;
+        let stream = Streams::new(6).at(Purpose::Test, 0);
+        let (normals, signs) = (stream.normals(n), stream.signs(n));
+        let norm = kernel::dot(&normals, &normals).sqrt();
+        for dtype in [DType::F32, DType::F64] {
+            let space = space(n, dtype)?;
+            let round = |x: f64| if dtype == DType::F32 { f64::from(x as f32) } else { x };
+            let check = |v: ParamVec, expected: &dyn Fn(usize) -> f64| -> Result<()> {
+                assert!(v.to_f64()?.into_iter().enumerate().all(|(i, x)| x == round(expected(i))));
+                Ok(())
+            };
+            check(ParamVec::gaussian(&space, 0.3, &stream)?, &|i| normals[i] * 0.3)?;
+            check(ParamVec::sphere(&space, &stream)?, &|i| normals[i] / norm)?;
+            check(ParamVec::rademacher(&space, &stream)?, &|i| signs[i])?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_buffer_is_reused_only_when_no_tensor_looks_at_it() -> Result<()> {
+        let space = space(10, DType::F64)?;
+        let s = Streams::new(7);
+        let x = ParamVec::gaussian(&space, 1.0, &s.at(Purpose::Test, 0))?;
+        let (view, before) = (x.entry(0)?, x.to_f64()?);
+        drop(x);
+        let y = ParamVec::gaussian(&space, 1.0, &s.at(Purpose::Test, 1))?;
+        let (whole, after) = (y.as_tensor().clone(), y.to_f64()?);
+        drop(y);
+        let wrapped = Tensor::new(&[1.0f64; 10], &Device::Cpu)?;
+        drop(ParamVec::from_tensor(space.layout.clone(), wrapped.clone())?);
+        for _ in 0..3 {
+            ParamVec::gaussian(&space, 9.0, &s.at(Purpose::Test, 2))?;
+        }
+        assert_eq!(view.to_vec1::<f64>()?, before[..9]);
+        assert_eq!(whole.to_vec1::<f64>()?, after);
+        assert_eq!(wrapped.to_vec1::<f64>()?, [1.0; 10]);
+        assert_eq!(ParamVec::zeros(&space)?.to_f64()?, [0.0; 10], "zeros whatever was there before");
+        Ok(())
+    }
+
+    #[test]
+    fn two_vectors_over_one_tensor_are_refused_where_one_is_written() -> Result<()> {
+        let space = space(3, DType::F64)?;
+        let t = Tensor::new(&[1.0f64, 2.0, 3.0], &Device::Cpu)?;
+        let mut a = ParamVec::from_tensor(space.layout.clone(), t.clone())?;
+        let b = ParamVec::from_tensor(space.layout.clone(), t)?;
+        assert!(a.add_scaled(1.0, &b).is_err());
+        assert_eq!(a.dot(&b)?, 14.0);
+        Ok(())
+    }
+
+    #[test]
+    fn rejecting_in_place_is_rejecting() -> Result<()> {
+        for dtype in [DType::F32, DType::F64] {
+            let space = space(70_001, dtype)?;
+            let s = Streams::new(8);
+            let u = ParamVec::gaussian(&space, 1.0, &s.at(Purpose::Test, 0))?;
+            let mut v = ParamVec::gaussian(&space, 1.0, &s.at(Purpose::Test, 1))?;
+            let r = v.reject(&u)?;
+            v.reject_in_place(&u)?;
+            assert_eq!(v.to_f64()?, r.to_f64()?);
+        }
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ pub use sgd::{Sgd, SgdConfig};
 
 use crate::error::names;
 use crate::{Error, Masks, Result, Stateful};
-use flat_core::{ParamVec, Space};
+use flat_core::{ParamVec, Params, Space};
 use std::fmt;
 use std::str::FromStr;
 
@@ -17,12 +17,13 @@ pub trait BaseOptimizer: Stateful + Send {
     /// Name, as in [`BaseKind`].
     fn name(&self) -> &'static str;
 
-    /// `theta <- theta - lr * direction(grad)`, weight decay included, in place. `masks` hold what differs between
-    /// parameters.
+    /// `theta <- theta - lr * direction(grad)`, weight decay included, in the variables themselves: a recurrence over
+    /// elements in one pass ([`Params::update`]), or algebra on vectors between [`Params::read`] and [`Params::write`].
+    /// `masks` hold what differs between parameters.
     ///
     /// # Errors
     /// candle's.
-    fn apply(&mut self, theta: &mut ParamVec, grad: ParamVec, lr: f64, masks: &Masks) -> Result<()>;
+    fn apply(&mut self, params: &Params, grad: ParamVec, lr: f64, masks: &Masks) -> Result<()>;
 }
 
 /// The base optimizers by name.
@@ -116,25 +117,5 @@ impl From<BaseKind> for BaseConfig {
             BaseKind::Sgd => Self::Sgd(SgdConfig::default()),
             BaseKind::AdamW => Self::AdamW(AdamWConfig::default()),
         }
-    }
-}
-
-/// `theta <- theta (1 - lr lr_scale weight_decay)`, element by element.
-fn decay(theta: &mut ParamVec, lr: f64, weight_decay: f64, masks: &Masks) -> Result<()> {
-    match &masks.decoupled_decay {
-        None if weight_decay == 0.0 => Ok(()),
-        None => Ok(theta.scale(1.0 - lr * weight_decay)?),
-        Some(rate) => {
-            let before = theta.duplicate()?;
-            Ok(theta.add_product(-lr, rate, &before)?)
-        }
-    }
-}
-
-/// `theta <- theta - lr lr_scale direction`, element by element.
-fn descend(theta: &mut ParamVec, direction: &ParamVec, lr: f64, masks: &Masks) -> Result<()> {
-    match &masks.lr_scale {
-        None => Ok(theta.add_scaled(-lr, direction)?),
-        Some(scale) => Ok(theta.add_product(-lr, scale, direction)?),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::error::below_one;
 use crate::{Result, StateVisitor, Stateful};
-use flat_core::{ParamVec, Params, Restore, Space};
+use flat_core::{Number, ParamVec, Params, Restore, Space, Update};
 
 /// Averages theta over the steps: `average <- decay average + (1 - decay) theta`, starting from the first theta that it
 /// is given.
@@ -28,15 +28,15 @@ impl Ema {
         Ok(Self { decay, average: ParamVec::zeros(space)?, updates: 0 })
     }
 
-    /// Takes in the parameters after a step.
+    /// Takes in the parameters after a step. One pass.
     ///
     /// # Errors
     /// Another layout; candle's.
-    pub fn update(&mut self, theta: &ParamVec) -> Result<()> {
+    pub fn update(&mut self, params: &Params) -> Result<()> {
         if self.updates == 0 {
-            self.average = theta.duplicate()?;
+            self.average = params.read()?;
         } else {
-            self.average.axpby(self.decay, 1.0 - self.decay, theta)?;
+            params.update([], [&mut self.average], |_| Average { decay: self.decay })?;
         }
         self.updates += 1;
         Ok(())
@@ -63,6 +63,18 @@ impl Ema {
         let out = evaluate()?;
         guard.finish().map_err(crate::Error::from)?;
         Ok(out)
+    }
+}
+
+/// The recurrence of [`Ema`]; the weights stay as they are.
+struct Average {
+    decay: f64,
+}
+
+impl Update<0, 1> for Average {
+    #[inline(always)]
+    fn update<E: Number>(&self, x: E, _: [E; 0], [average]: [E; 1]) -> (E, [E; 1]) {
+        (x.clone(), [average * self.decay + x * (1.0 - self.decay)])
     }
 }
 

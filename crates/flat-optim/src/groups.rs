@@ -94,38 +94,49 @@ impl Groups {
                 return Err(Error::option("groups", &group.label, "matches no parameter that is still free"));
             }
         }
-        let spread = |default: f64, setting: &dyn Fn(&Group) -> f64| -> Result<Option<ParamVec>> {
+        let each = |default: f64, setting: &dyn Fn(&Group) -> f64| {
             let values: Vec<f64> = of.iter().map(|g| g.map_or(default, |g| setting(&self.groups[g]))).collect();
-            if values.iter().all(|v| *v == default) {
-                return Ok(None);
-            }
-            let flat = entries.iter().zip(&values).flat_map(|(e, v)| std::iter::repeat_n(*v, e.len)).collect();
-            Ok(Some(ParamVec::from_f64(space, flat)?))
+            values.iter().any(|v| *v != default).then_some(values)
         };
         if !of.iter().any(|g| g.is_none_or(|g| self.groups[g].perturb)) {
             return Err(Error::option("groups", "perturb = false", "some parameters must be left to perturb"));
         }
-        let decay = |g: &Group| g.weight_decay.unwrap_or(weight_decay);
+        let perturb = match each(1.0, &|g| f64::from(u8::from(g.perturb))) {
+            None => None,
+            Some(values) => {
+                let flat = entries.iter().zip(values).flat_map(|(e, v)| std::iter::repeat_n(v, e.len)).collect();
+                Some(ParamVec::from_f64(space, flat)?)
+            }
+        };
         Ok(Masks {
-            lr_scale: spread(1.0, &|g| g.lr_scale)?,
-            weight_decay: spread(weight_decay, &decay)?,
-            decoupled_decay: spread(weight_decay, &|g| g.lr_scale * decay(g))?,
-            perturb: spread(1.0, &|g| f64::from(u8::from(g.perturb)))?,
+            lr_scale: each(1.0, &|g| g.lr_scale),
+            weight_decay: each(weight_decay, &|g| g.weight_decay.unwrap_or(weight_decay)),
+            perturb,
         })
     }
 }
 
-/// Per-parameter settings, spread over the flat vector; `None` where all parameters have the default.
+/// Settings that differ between parameters; `None` where all of them have the default.
 #[derive(Debug, Default)]
 pub struct Masks {
-    /// Factor of the learning rate.
-    pub lr_scale: Option<ParamVec>,
-    /// Weight decay.
-    pub weight_decay: Option<ParamVec>,
-    /// Weight decay times the factor of the learning rate.
-    pub decoupled_decay: Option<ParamVec>,
-    /// 1 where a rule perturbs, else 0.
+    /// Factor of the learning rate, one a parameter.
+    pub lr_scale: Option<Vec<f64>>,
+    /// Weight decay, one a parameter.
+    pub weight_decay: Option<Vec<f64>>,
+    /// 1 where a rule perturbs, else 0, element by element.
     pub perturb: Option<ParamVec>,
+}
+
+impl Masks {
+    /// Factor of the learning rate of the parameter of this index.
+    pub fn lr_scale(&self, parameter: usize) -> f64 {
+        self.lr_scale.as_ref().map_or(1.0, |scale| scale[parameter])
+    }
+
+    /// Weight decay of the parameter of this index, where the base optimizer's is `default`.
+    pub fn weight_decay(&self, parameter: usize, default: f64) -> f64 {
+        self.weight_decay.as_ref().map_or(default, |decay| decay[parameter])
+    }
 }
 
 #[cfg(test)]
@@ -143,7 +154,7 @@ mod tests {
     #[test]
     fn default_groups_cost_nothing() -> Result<()> {
         let m = Groups::default().masks(&space()?, 0.1)?;
-        assert!(m.lr_scale.is_none() && m.weight_decay.is_none() && m.decoupled_decay.is_none() && m.perturb.is_none());
+        assert!(m.lr_scale.is_none() && m.weight_decay.is_none() && m.perturb.is_none());
         Ok(())
     }
 
@@ -152,11 +163,9 @@ mod tests {
         let m = Groups::no_decay_on_bias_and_norm()
             .with(Group::new("fc", |p| p.name.starts_with("fc")).lr_scale(3.0).perturb(false))
             .masks(&space()?, 0.5)?;
-        let host = |v: &Option<ParamVec>| v.as_ref().map(|v| v.to_f64()).transpose();
-        assert_eq!(host(&m.weight_decay)?, Some(vec![0.0, 0.0, 0.5, 0.5]));
-        assert_eq!(host(&m.decoupled_decay)?, Some(vec![0.0, 0.0, 1.5, 1.5]));
-        assert_eq!(host(&m.lr_scale)?, Some(vec![1.0, 1.0, 3.0, 3.0]));
-        assert_eq!(host(&m.perturb)?, Some(vec![1.0, 1.0, 0.0, 0.0]));
+        assert_eq!(m.weight_decay, Some(vec![0.0, 0.5]));
+        assert_eq!(m.lr_scale, Some(vec![1.0, 3.0]));
+        assert_eq!(m.perturb.map(|p| p.to_f64()).transpose()?, Some(vec![1.0, 1.0, 0.0, 0.0]));
         Ok(())
     }
 

@@ -97,7 +97,9 @@ pub use base::{AdamW, AdamWConfig, BaseConfig, BaseKind, BaseOptimizer, Sgd, Sgd
 pub use builder::Builder;
 pub use ema::Ema;
 pub use error::{Error, Result};
-pub use flat_core::{self, Entry, Layout, ParamVec, Params, Purpose, Space, Stream, Streams, is_buffer};
+pub use flat_core::{
+    self, Entry, Layout, Number, ParamVec, Params, Purpose, Space, Stream, Streams, Update, is_buffer,
+};
 pub use groups::{Group, Groups, Masks};
 pub use objective::{Objective, Query, Rows, Sample, WithRows};
 pub use optimizer::{Optimizer, StepReport};

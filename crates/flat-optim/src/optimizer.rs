@@ -7,6 +7,7 @@ use crate::{
 };
 use candle_core::Tensor;
 use flat_core::{ParamVec, Params, Streams};
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 /// Trains the variables of a model on any [`Objective`].
@@ -104,13 +105,13 @@ impl Optimizer {
     /// objective returns. After an error, too, the parameters are what they were before the step; an error other than
     /// `TooManySkips` does not count as a step.
     pub fn step(&mut self, objective: &mut dyn Objective) -> Result<StepReport> {
-        let mut theta = self.params.read()?;
+        let theta = OnceCell::new();
         let step = self.progress.step;
         let (lr, rho) = (self.lr.at(step), self.rho.at(step));
         let mask = self.masks.perturb.as_ref();
         let cx = Ctx::new(step, rho, lr, self.streams, self.params.space(), mask);
         let parts = self.micro_batch.map_or(self.micro_batches, |examples| objective.rows().div_ceil(examples));
-        let mut oracle = Oracle::new(&self.params, objective, &theta, mask, parts)?;
+        let mut oracle = Oracle::lazy(&self.params, objective, &theta, mask, parts)?;
         let off = rho <= 0.0 && self.rule.radius() > 0.0;
         let estimate = if off { Plain.estimate(&mut oracle, &cx) } else { self.rule.estimate(&mut oracle, &cx) };
         let evals = oracle.evals();
@@ -125,10 +126,9 @@ impl Optimizer {
         if let Some(most) = self.clip_norm.filter(|_| clipped) {
             grad.scale(most / norm)?;
         }
-        self.base.apply(&mut theta, grad, lr, &self.masks)?;
-        self.params.write(&theta)?;
+        self.base.apply(&self.params, grad, lr, &self.masks)?;
         if let Some(ema) = &mut self.ema {
-            ema.update(&theta)?;
+            ema.update(&self.params)?;
         }
         self.progress.step += 1;
         self.progress.evals += evals;

@@ -3,6 +3,7 @@
 use crate::{Error, Estimate, Objective, Query, Result, Rows, Sample};
 use candle_core::DType;
 use flat_core::{ParamVec, Params, Restore, Space};
+use std::cell::OnceCell;
 
 /// Gives a gradient rule losses and gradients at theta and at points near it.
 ///
@@ -12,13 +13,21 @@ use flat_core::{ParamVec, Params, Restore, Space};
 pub struct Oracle<'a> {
     params: &'a Params,
     objective: &'a mut dyn Objective,
-    theta: &'a ParamVec,
+    theta: Theta<'a>,
     mask: Option<&'a ParamVec>,
     micro_batches: usize,
     rows: usize,
     stats_due: bool,
     evals: f64,
     calls: u64,
+}
+
+/// A copy of the present parameters.
+#[derive(Clone, Copy)]
+enum Theta<'a> {
+    Known(&'a ParamVec),
+    /// To be made, for a step that displaces them; a plain step never needs it.
+    Later(&'a OnceCell<ParamVec>),
 }
 
 impl<'a> Oracle<'a> {
@@ -36,14 +45,47 @@ impl<'a> Oracle<'a> {
         mask: Option<&'a ParamVec>,
         micro_batches: usize,
     ) -> Result<Self> {
+        Self::at(Theta::Known(theta), params, objective, mask, micro_batches)
+    }
+
+    /// An oracle for one step at what the variables hold; `theta` is filled with a copy once one is needed.
+    pub(crate) fn lazy(
+        params: &'a Params,
+        objective: &'a mut dyn Objective,
+        theta: &'a OnceCell<ParamVec>,
+        mask: Option<&'a ParamVec>,
+        micro_batches: usize,
+    ) -> Result<Self> {
+        Self::at(Theta::Later(theta), params, objective, mask, micro_batches)
+    }
+
+    fn at(
+        theta: Theta<'a>,
+        params: &'a Params,
+        objective: &'a mut dyn Objective,
+        mask: Option<&'a ParamVec>,
+        micro_batches: usize,
+    ) -> Result<Self> {
         let rows = objective.rows();
         let micro_batches = micro_batches.clamp(1, Rows::All.range(rows)?.len());
         Ok(Self { params, objective, theta, mask, micro_batches, rows, stats_due: true, evals: 0.0, calls: 0 })
     }
 
-    /// The present parameters.
-    pub fn theta(&self) -> &ParamVec {
-        self.theta
+    /// The present parameters. Costs a pass where nothing was displaced yet.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn theta(&self) -> Result<&ParamVec> {
+        match self.theta {
+            Theta::Known(theta) => Ok(theta),
+            Theta::Later(cell) => match cell.get() {
+                Some(theta) => Ok(theta),
+                None => {
+                    let theta = self.params.read()?;
+                    Ok(cell.get_or_init(|| theta))
+                }
+            },
+        }
     }
 
     /// The space that the parameters span.
@@ -79,18 +121,25 @@ impl<'a> Oracle<'a> {
     /// # Errors
     /// As [`Self::here`].
     pub fn displaced(&mut self, by: f64, dir: &ParamVec, rows: Rows) -> Result<Sample> {
-        let there = match self.mask {
-            None => self.theta.plus(by, dir)?,
-            Some(mask) => {
-                let mut there = self.theta.duplicate()?;
-                there.add_product(by, dir, mask)?;
-                there
-            }
-        };
-        let guard = Restore::replace(self.params, self.theta, &there)?;
+        let guard = self.displace(by, dir)?;
         let sample = self.evaluate(rows, "at the perturbed parameters")?;
         guard.finish()?;
         Ok(sample)
+    }
+
+    /// Moves the variables; with the first move of a step goes the copy of where they were.
+    fn displace(&self, by: f64, dir: &ParamVec) -> Result<Restore<'a>> {
+        let theta = match self.theta {
+            Theta::Known(theta) => theta,
+            Theta::Later(cell) => match cell.get() {
+                Some(theta) => theta,
+                None => {
+                    let theta = self.params.leave(by, dir, self.mask)?;
+                    return Ok(Restore::later(self.params, cell.get_or_init(|| theta)));
+                }
+            },
+        };
+        Ok(Restore::displace(self.params, theta, by, dir, self.mask)?)
     }
 
     /// The factor that gives a sample's gradient the length `rho` over the perturbed parameters: `rho / ||grad||`.

@@ -134,7 +134,7 @@ impl Check<'_> {
 
 impl StateVisitor for Check<'_> {
     fn vector(&mut self, name: &str, value: &mut ParamVec) -> Result<()> {
-        let dtype = value.as_tensor().dtype();
+        let dtype = value.dtype();
         for entry in value.layout().entries() {
             self.expect(format!("{name}.{}", entry.name), entry.shape.dims(), dtype);
         }
@@ -164,7 +164,7 @@ impl Load<'_> {
 
 impl StateVisitor for Load<'_> {
     fn vector(&mut self, name: &str, value: &mut ParamVec) -> Result<()> {
-        let device = value.as_tensor().device().clone();
+        let device = value.space().device;
         let mut parts = Vec::with_capacity(value.layout().entries().len());
         for entry in value.layout().entries() {
             parts.push(self.get(&format!("{name}.{}", entry.name))?.to_device(&device)?.flatten_all()?);

@@ -1,9 +1,8 @@
 //! Adam with decoupled weight decay.
 
-use super::{decay, descend};
 use crate::error::{below_one, non_negative, positive};
 use crate::{BaseOptimizer, Masks, Result, StateVisitor, Stateful};
-use flat_core::{ParamVec, Space};
+use flat_core::{Number, ParamVec, Params, Space, Update};
 
 /// Options of [`AdamW`]; the defaults are those of `torch.optim.AdamW`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -68,19 +67,38 @@ impl BaseOptimizer for AdamW {
         "adamw"
     }
 
-    fn apply(&mut self, theta: &mut ParamVec, grad: ParamVec, lr: f64, masks: &Masks) -> Result<()> {
+    fn apply(&mut self, params: &Params, grad: ParamVec, lr: f64, masks: &Masks) -> Result<()> {
         let AdamWConfig { beta1, beta2, eps, weight_decay } = self.config;
-        decay(theta, lr, weight_decay, masks)?;
+        let t = (self.updates + 1) as f64;
+        let (scale, root) = (1.0 / (1.0 - beta1.powf(t)), (1.0 - beta2.powf(t)).sqrt());
+        params.update([&grad], [&mut self.mean, &mut self.square], |i| {
+            let lr = lr * masks.lr_scale(i);
+            let keep = 1.0 - lr * masks.weight_decay(i, weight_decay);
+            Step { keep, beta1, beta2, rate: lr * scale * root, eps: eps * root }
+        })?;
         self.updates += 1;
-        self.mean.axpby(beta1, 1.0 - beta1, &grad)?;
-        self.square.axpby_squared(beta2, 1.0 - beta2, &grad)?;
-        let t = self.updates as f64;
-        let (step, root) = (1.0 / (1.0 - beta1.powf(t)), (1.0 - beta2.powf(t)).sqrt());
-        if masks.lr_scale.is_none() {
-            return Ok(theta.add_ratio(-lr * step, &self.mean, &self.square, root, eps)?);
-        }
-        let mut direction = ParamVec::zeros(&theta.space())?;
-        direction.add_ratio(step, &self.mean, &self.square, root, eps)?;
-        descend(theta, &direction, lr, masks)
+        Ok(())
+    }
+}
+
+/// The recurrence of [`AdamW`] for one parameter.
+struct Step {
+    /// What weight decay leaves.
+    keep: f64,
+    beta1: f64,
+    beta2: f64,
+    /// `lr sqrt(1 - beta2^t) / (1 - beta1^t)`.
+    rate: f64,
+    /// `eps sqrt(1 - beta2^t)`: the fraction is expanded by the root, which saves a division an element.
+    eps: f64,
+}
+
+impl Update<1, 2> for Step {
+    #[inline(always)]
+    fn update<E: Number>(&self, x: E, [g]: [E; 1], [m, v]: [E; 2]) -> (E, [E; 2]) {
+        let x = x * self.keep;
+        let m = m * self.beta1 + g.clone() * (1.0 - self.beta1);
+        let v = v * self.beta2 + g.clone() * g * (1.0 - self.beta2);
+        (x - m.clone() / (v.clone().sqrt() + self.eps) * self.rate, [m, v])
     }
 }

@@ -1,9 +1,8 @@
 //! Stochastic gradient descent.
 
-use super::{decay, descend};
 use crate::error::{below_one, non_negative};
 use crate::{BaseOptimizer, Error, Masks, Result, StateVisitor, Stateful};
-use flat_core::{ParamVec, Space};
+use flat_core::{Number, ParamVec, Params, Space, Update};
 
 /// Options of [`Sgd`].
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -71,24 +70,58 @@ impl BaseOptimizer for Sgd {
         "sgd"
     }
 
-    fn apply(&mut self, theta: &mut ParamVec, mut grad: ParamVec, lr: f64, masks: &Masks) -> Result<()> {
-        let SgdConfig { momentum, dampening, nesterov, weight_decay, decoupled } = self.config;
-        if decoupled {
-            decay(theta, lr, weight_decay, masks)?;
-        } else if let Some(rate) = &masks.weight_decay {
-            grad.add_product(1.0, rate, theta)?;
-        } else if weight_decay > 0.0 {
-            grad.add_scaled(weight_decay, theta)?;
-        }
+    fn apply(&mut self, params: &Params, grad: ParamVec, lr: f64, masks: &Masks) -> Result<()> {
         let first = self.updates == 0;
-        self.updates += 1;
-        let Some(buffer) = &mut self.buffer else { return descend(theta, &grad, lr, masks) };
-        // The buffer is zero at first; a weight of 1 then is PyTorch's copy of the first gradient.
-        buffer.axpby(momentum, if first { 1.0 } else { 1.0 - dampening }, &grad)?;
-        if !nesterov {
-            return descend(theta, buffer, lr, masks);
+        let SgdConfig { momentum, dampening, nesterov, weight_decay, decoupled } = self.config;
+        let step = |i| {
+            let (lr, decay) = (lr * masks.lr_scale(i), masks.weight_decay(i, weight_decay));
+            Step {
+                lr,
+                keep: if decoupled { 1.0 - lr * decay } else { 1.0 },
+                weight_decay: if decoupled { 0.0 } else { decay },
+                momentum,
+                // the buffer is zero at first; without dampening then it becomes a copy of the gradient, as PyTorch's
+                gain: if first { 1.0 } else { 1.0 - dampening },
+                mix: if nesterov { (1.0, momentum) } else { (0.0, 1.0) },
+            }
+        };
+        match &mut self.buffer {
+            None => params.update([&grad], [], step)?,
+            Some(buffer) => params.update([&grad], [buffer], step)?,
         }
-        grad.add_scaled(momentum, buffer)?;
-        descend(theta, &grad, lr, masks)
+        self.updates += 1;
+        Ok(())
+    }
+}
+
+/// The recurrence of [`Sgd`] for one parameter, without branches: the loop over its elements is to fill vectors.
+struct Step {
+    lr: f64,
+    /// What decoupled weight decay leaves.
+    keep: f64,
+    /// Coupled weight decay.
+    weight_decay: f64,
+    momentum: f64,
+    /// 1 - dampening.
+    gain: f64,
+    /// Shares of gradient and momentum in the direction.
+    mix: (f64, f64),
+}
+
+impl Update<1, 0> for Step {
+    #[inline(always)]
+    fn update<E: Number>(&self, x: E, [g]: [E; 1], _: [E; 0]) -> (E, [E; 0]) {
+        let g = g + x.clone() * self.weight_decay;
+        (x * self.keep - g * self.lr, [])
+    }
+}
+
+impl Update<1, 1> for Step {
+    #[inline(always)]
+    fn update<E: Number>(&self, x: E, [g]: [E; 1], [m]: [E; 1]) -> (E, [E; 1]) {
+        let g = g + x.clone() * self.weight_decay;
+        let m = m * self.momentum + g.clone() * self.gain;
+        let direction = g * self.mix.0 + m.clone() * self.mix.1;
+        (x * self.keep - direction * self.lr, [m])
     }
 }

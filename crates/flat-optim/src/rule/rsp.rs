@@ -89,8 +89,10 @@ impl GradientRule for Rsp {
             return Ok(Estimate::plain(g).with_lr(self.config.plain_lr));
         }
         let u = cx.sphere()?;
-        let smoothed = f.displaced(cx.rho, &u, Rows::All)?.grad;
-        let mut v = if self.config.project { smoothed.reject(&g.grad)? } else { smoothed };
+        let mut v = f.displaced(cx.rho, &u, Rows::All)?.grad;
+        if self.config.project {
+            v.reject_in_place(&g.grad)?;
+        }
         v.add_scaled(1.0, &g.grad)?;
         Ok(Estimate::perturbed(&g, v))
     }

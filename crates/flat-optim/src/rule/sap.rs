@@ -180,8 +180,10 @@ impl GradientRule for Sap {
         }
         let direction = g_i.as_ref().unwrap_or(&g);
         let Some(by) = f.scale_to(cx.rho, direction)? else { return Ok(Estimate::plain(g)) };
-        let sharp = f.displaced(sign * by, &direction.grad, i)?.grad;
-        let mut v = if self.config.project { sharp.reject(&g.grad)? } else { sharp };
+        let mut v = f.displaced(sign * by, &direction.grad, i)?.grad;
+        if self.config.project {
+            v.reject_in_place(&g.grad)?;
+        }
         v.add_scaled(1.0, &g.grad)?;
         Ok(Estimate::perturbed(&g, v))
     }

@@ -1,11 +1,13 @@
 //! `flat-train metrics all`.
 
 use super::{certify, density, dimension, metrics, print, sharpness};
-use crate::args::{AllArgs, BallArgs, GeometryName, NoiseName};
+use crate::args::{AllArgs, BallArgs, EstimatorName, GeometryName, NoiseName, OperatorName};
 use crate::card::{Card, Carded};
+use crate::curvature::Curvature;
 use crate::exit::{Outcome, flag_of};
-use crate::flatness::{self, Settings, TraceSummary, Which};
-use crate::subject::Subject;
+use crate::flatness::{self, Settings, Which};
+use crate::subject::{Subject, data_in_words};
+use crate::trace_summary::TraceSummary;
 use crate::ui::Ui;
 use anyhow::Result;
 use candle_core::DType;
@@ -46,7 +48,14 @@ pub(super) fn run(args: &AllArgs, ui: Ui, json: bool) -> Result<Outcome> {
         .map_err(flatness::flags)?;
     let (started, subject) = (Instant::now(), Subject::load(&hessian.on)?);
     let which = Which { bn_mode: hessian.bn_mode, hvp: hessian.hvp };
-    let settings = Settings { probes: TraceConfig::fixed(args.trace_probes), seed: hessian.seed, which };
+    let settings = Settings {
+        probes: TraceConfig::fixed(args.trace_probes),
+        seed: hessian.seed,
+        curvature: Curvature { which, operator: OperatorName::Hessian, labels: 1, seed: hessian.seed },
+        estimator: EstimatorName::Hutchinson,
+        radius: None,
+        data: data_in_words(&hessian.on, &subject),
+    };
     let Some(trace) = flatness::trace(&subject.model, subject.loss, &subject.data, &settings, ui)? else {
         return Ok(Outcome::Interrupted);
     };

@@ -1,0 +1,53 @@
+//! Buffers of vectors that are gone, kept for the next ones.
+
+use candle_core::{DType, Tensor};
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+/// Buffers kept at most: what a step of the rules holds at a time.
+const MOST: usize = 4;
+
+/// Spare host buffers of one length.
+///
+/// Fresh memory of tens of megabytes costs more than a pass over it: the system has to find, clear and map its pages.
+#[derive(Default)]
+pub(crate) struct Pool(Mutex<Vec<Tensor>>);
+
+impl Pool {
+    /// A buffer of this element type, with whatever numbers are in it.
+    pub(crate) fn take(&self, dtype: DType) -> Option<Tensor> {
+        let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = spare.iter().rposition(|t| t.dtype() == dtype)?;
+        Some(spare.swap_remove(at))
+    }
+
+    /// Keeps a buffer that nothing refers to.
+    pub(crate) fn give(&self, buffer: Tensor) {
+        let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < MOST {
+            spare.push(buffer);
+        }
+    }
+}
+
+impl Clone for Pool {
+    /// Empty: buffers are not shared.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Pool {
+    /// Spare buffers are no part of what a layout is.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Pool {}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pool")
+    }
+}

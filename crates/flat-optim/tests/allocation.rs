@@ -1,0 +1,92 @@
+//! A step in the steady state allocates no vector: the buffers of one step serve the next.
+//!
+//! A binary of its own, because it counts what the whole process allocates.
+
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Device, Tensor, Var};
+use flat_optim::{BaseKind, Objective, Optimizer, Params, Query, Result, RuleConfig, RuleKind, Sample};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Parameters.
+const D: usize = 300_000;
+/// What counts as large: half a vector.
+const LARGE: usize = D * 4 / 2;
+
+static LARGE_ONES: AtomicUsize = AtomicUsize::new(0);
+
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn count(size: usize) {
+    if size >= LARGE {
+        LARGE_ONES.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: every call is passed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        // SAFETY: the caller keeps `GlobalAlloc`'s contract.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size);
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+/// Returns the same gradient at every point, so that nothing but the optimizer is measured.
+struct Kept(GradStore);
+
+impl Objective for Kept {
+    fn rows(&self) -> usize {
+        8
+    }
+    fn loss(&mut self, _: Query) -> Result<Tensor> {
+        Ok(Tensor::zeros((), DType::F32, &Device::Cpu)?)
+    }
+    fn loss_and_grad(&mut self, params: &Params, _: Query) -> Result<Sample> {
+        Sample::new(1.0, params.gradient(&self.0)?)
+    }
+}
+
+#[test]
+fn after_two_steps_no_rule_allocates_a_vector() -> Result<()> {
+    for base in BaseKind::ALL {
+        for rule in RuleKind::ALL {
+            let w = Var::zeros(D - 3, DType::F32, &Device::Cpu)?;
+            let b = Var::zeros(3, DType::F32, &Device::Cpu)?;
+            let params = Params::new([("w".to_string(), w.clone()), ("b".to_string(), b.clone())])?;
+            let loss = (w.affine(1.0, 1.0)?.sum_all()? + b.sum_all()?)?;
+            let mut objective = Kept(loss.backward()?);
+            let mut optimizer =
+                Optimizer::builder(&params).rule(RuleConfig::from(rule)).base(base.into()).ema(0.9).build()?;
+            optimizer.step(&mut objective)?;
+            optimizer.step(&mut objective)?;
+            let before = LARGE_ONES.load(Ordering::Relaxed);
+            for _ in 0..3 {
+                optimizer.step(&mut objective)?;
+            }
+            let large = LARGE_ONES.load(Ordering::Relaxed) - before;
+            // the normal numbers of a direction are held in f64 until their norm is known
+            let draws = if rule == RuleKind::Rsp { 3 } else { 0 };
+            assert_eq!(large, draws, "{rule} over {base}");
+        }
+    }
+    assert!(LARGE_ONES.load(Ordering::Relaxed) > 20, "the count works: vectors were allocated at first");
+    Ok(())
+}

@@ -68,6 +68,7 @@ pub(crate) fn cut<T, const N: usize>(from: [&[T]; N], at: usize, len: usize) -> 
 ///
 /// # Safety
 /// `i` must be within each of them.
+#[allow(clippy::needless_range_loop)] // a plain loop is certain to be inlined
 #[inline(always)]
 pub(crate) unsafe fn elements_at<T: Float, const N: usize>(from: &[&[T]; N], i: usize) -> [T; N] {
     let mut values = [T::default(); N];

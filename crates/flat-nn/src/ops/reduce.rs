@@ -1,5 +1,8 @@
 //! Sums over channels: in blocks of at most 1024 elements in the element type, f64 above.
 
+// indices run over several arrays at once, and plain loops are certain to be inlined into the vectorised kernel
+#![allow(clippy::needless_range_loop)]
+
 use super::buffer::{cut, elements_at};
 use super::channel::Split;
 use super::float::Float;

@@ -84,7 +84,13 @@ pub(crate) fn turn_in(planes: &[f32], stride: usize, out: &mut [f32], to: usize,
     for x in (0..whole).step_by(4) {
         let out = &mut out[x * to..][..3 * to + PANEL];
         for c in (0..PANEL).step_by(4) {
-            let block = transpose([0, 1, 2, 3].map(|i| four(&planes[(c + i) * stride + x..][..4])));
+            let row = &planes[c * stride + x..];
+            let block = transpose([
+                four(row),
+                four(&row[stride..]),
+                four(&row[2 * stride..]),
+                four(&row[3 * stride..]),
+            ]);
             for (i, column) in block.iter().enumerate() {
                 out[i * to + c..][..4].copy_from_slice(column);
             }
@@ -100,7 +106,13 @@ fn turn_out(from: &[f32], planes: &mut [f32], stride: usize, len: usize) {
     let whole = len / 4 * 4;
     for c in (0..PANEL).step_by(4) {
         for x in (0..whole).step_by(4) {
-            let block = transpose([0, 1, 2, 3].map(|i| four(&from[(x + i) * PANEL + c..][..4])));
+            let row = &from[x * PANEL + c..];
+            let block = transpose([
+                four(row),
+                four(&row[PANEL..]),
+                four(&row[2 * PANEL..]),
+                four(&row[3 * PANEL..]),
+            ]);
             for (i, row) in block.iter().enumerate() {
                 planes[(c + i) * stride + x..][..4].copy_from_slice(row);
             }

@@ -31,6 +31,12 @@ layer!(GlobalMean {}, |_s, i, V| i[0].global_mean());
 layer!(Activate { activation: Activation }, |s, i, V| i[0].activate(s.activation));
 layer!(AddActivate { activation: Activation }, |s, i, V| i[0].add_activate(&i[1], s.activation));
 layer!(BatchNorm { then: Option<Activation> }, |s, i, V| i[0].batch_norm(&i[1], &i[2], 1e-5, s.then).map(|r| r.0));
+layer!(BatchNormAdd { then: Option<Activation> }, |s, i, V| {
+    i[0].batch_norm_add(&i[1], &i[2], 1e-5, Some(&i[3]), s.then).map(|r| r.0)
+});
+layer!(FixedNormAdd { mean: Tensor, inv_std: Tensor, then: Option<Activation> }, |s, i, V| {
+    i[0].fixed_norm_add(&i[1], &i[2], (&s.mean, &s.inv_std), Some(&i[3]), s.then)
+});
 layer!(GroupNorm {}, |_s, i, V| i[0].group_norm(2, &i[1], &i[2], 1e-5));
 layer!(FixedNorm { mean: Tensor, inv_std: Tensor }, |s, i, V| i[0].fixed_norm(&i[1], &i[2], &s.mean, &s.inv_std));
 
@@ -90,6 +96,86 @@ fn normalisation_has_right_derivatives() {
     check("group norm", &GroupNorm {}, &variables(&shapes), SMOOTH);
     let f = FixedNorm { mean: normal(&[4], 1), inv_std: normal(&[4], 2).sqr().expect("positive") };
     check("fixed norm", &f, &variables(&shapes), SMOOTH);
+}
+
+#[test]
+fn normalisation_with_a_residual_has_right_derivatives() {
+    let shapes: [&[usize]; 4] = [&[3, 4, 2, 3], &[4], &[4], &[3, 4, 2, 3]];
+    let (mean, inv_std) = (normal(&[4], 1), normal(&[4], 2).sqr().expect("positive"));
+    for then in [None, Some(Activation::Relu), Some(Activation::Tanh)] {
+        check(&format!("batch norm, residual, {then:?}"), &BatchNormAdd { then }, &variables(&shapes), SMOOTH);
+        let f = FixedNormAdd { mean: mean.clone(), inv_std: inv_std.clone(), then };
+        check(&format!("fixed norm, residual, {then:?}"), &f, &variables(&shapes), SMOOTH);
+    }
+}
+
+/// `relu(gain (x - mean) / sqrt(var + eps) + bias + skip)` by candle's own operations, for values and derivatives of the
+/// first order.
+fn by_definition(x: &Tensor, gain: &Tensor, bias: &Tensor, skip: &Tensor) -> candle_core::Result<Tensor> {
+    let wide = |t: &Tensor| t.reshape((1, t.elem_count(), 1, 1));
+    let mean = x.mean_keepdim((0, 2, 3))?;
+    let centred = x.broadcast_sub(&mean)?;
+    let var = centred.sqr()?.mean_keepdim((0, 2, 3))?;
+    let normal = centred.broadcast_div(&(var + 1e-5)?.sqrt()?)?;
+    (normal.broadcast_mul(&wide(gain)?)?.broadcast_add(&wide(bias)?)? + skip)?.relu()
+}
+
+#[test]
+fn normalisation_is_right_for_channels_of_any_size() -> Result<()> {
+    // runs shorter than a block and put together, of about a block, and longer; few and many
+    for shape in [[300, 2, 2, 3], [130, 3, 4, 4], [3, 2, 16, 17], [2, 2, 32, 32], [2, 3, 41, 40]] {
+        let var = |i: u64, shape: &[usize]| candle_core::Var::from_tensor(&normal(shape, i));
+        let (x, skip) = (var(1, &shape)?, var(2, &shape)?);
+        let (gain, bias) = (var(3, &[shape[1]])?, var(4, &[shape[1]])?);
+        let weight = normal(&shape, 5);
+        let ours = x.as_tensor().batch_norm_add(&gain, &bias, 1e-5, Some(skip.as_tensor()), Some(Activation::Relu))?.0;
+        let theirs = by_definition(&x, &gain, &bias, &skip)?;
+        let grads = |y: &Tensor| (y * &weight)?.sum_all()?.backward();
+        let (a, b) = (grads(&ours)?, grads(&theirs)?);
+        let far = |a: &Tensor, b: &Tensor| -> candle_core::Result<f64> {
+            (a - b)?.abs()?.flatten_all()?.max(0)?.to_scalar::<f64>()
+        };
+        // sums of up to 4,000 terms of order one in f64, in another order
+        assert!(far(&ours, &theirs)? < 1e-11, "{shape:?}: value");
+        for (name, v) in [("x", &x), ("skip", &skip), ("gain", &gain), ("bias", &bias)] {
+            let (a, b) = (a.get(v.as_tensor()).expect("gradient"), b.get(v.as_tensor()).expect("gradient"));
+            assert!(far(a, b)? < 1e-10, "{shape:?}: gradient of {name}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_variance_of_images_of_different_brightness_keeps_its_digits() -> Result<()> {
+    // one dark image first: deviations from its mean would square to 1e6 in f32
+    let dark = Tensor::zeros((1, 2, 32, 32), DType::F64, &Device::Cpu)?;
+    let light = (normal(&[7, 2, 32, 32], 3) + 1000.0)?;
+    let x = Tensor::cat(&[&dark, &light], 0)?.to_dtype(DType::F32)?;
+    let ones = Tensor::ones(2, DType::F32, &Device::Cpu)?;
+    let (_, moments) = x.batch_norm(&ones, &ones.zeros_like()?, 1e-5, None)?;
+    let rows = x.to_dtype(DType::F64)?.transpose(0, 1)?.flatten_from(1)?.to_vec2::<f64>()?;
+    for (c, row) in rows.iter().enumerate() {
+        let mean = row.iter().sum::<f64>() / row.len() as f64;
+        let var = row.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / row.len() as f64;
+        // f32 sums of 32 terms, their rounding averaged over 8,192 elements
+        assert!((moments.mean[c] - mean).abs() < 1e-7 * mean, "{} against {mean}", moments.mean[c]);
+        assert!((moments.var[c] - var).abs() < 1e-7 * var, "{} against {var}", moments.var[c]);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_gradient_of_a_tangent_refuses_to_be_differentiated() {
+    let params = variables(&[&[3, 4, 2, 3], &[4], &[4]]);
+    let v = flat_core::ParamVec::sphere(params.space(), &flat_core::Streams::new(5).at(flat_core::Purpose::Probe, 0))
+        .expect("a vector");
+    let tangent = || {
+        let duals = params.vars().iter().enumerate();
+        let duals = duals.map(|(i, var)| Ok(flat_nn::Dual::new(var.as_tensor().clone(), v.entry(i)?)));
+        Ok(BatchNorm { then: Some(Activation::Relu) }.eval(&duals.collect::<Result<Vec<_>>>()?)?.tangent)
+    };
+    let message = crate::check::double_backward(tangent, &params, &v).expect_err("a third derivative").to_string();
+    assert!(message.contains("third derivatives"), "{message}");
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn the_whole_matrices_of_a_perceptron_are_the_explicit_ones() -> Result<()> {
 
 /// d = 12,730, whose dense matrix would take 1.3 GB: column by column.
 #[test]
-#[ignore = "a minute: every column of four matrices of size 12,730"]
+#[ignore = "minutes: every column of four matrices of size 12,730"]
 fn every_column_of_a_large_perceptron_is_the_explicit_one() -> Result<()> {
     let (model, held) = wide(16, 28)?;
     let objective = ModelObjective::new(&model, LOSS, Mode::Eval, held.clone())?;

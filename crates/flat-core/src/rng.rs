@@ -21,7 +21,7 @@ pub enum Purpose {
     Augment = 3,
     /// Perturbation directions, one stream a step.
     Perturb = 4,
-    /// Which example of the batch SAP uses, one stream a step.
+    /// Which example of the batch SAP uses, one stream a step; labels drawn from a model, one stream a batch and draw.
     Sample = 5,
     /// SAP's random sign, one stream a step.
     Sign = 6,

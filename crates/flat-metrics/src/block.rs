@@ -1,6 +1,6 @@
 //! The part of an operator within some of the parameters.
 
-use crate::{Error, LinearOperator, Origin, Product, Result, Watch};
+use crate::{Error, Form, LinearOperator, Origin, Product, Result, Watch};
 use candle_core::Tensor;
 use flat_core::{Layout, ParamVec, Space};
 use std::sync::Arc;
@@ -101,6 +101,10 @@ impl LinearOperator for Block<'_> {
     fn apply_by_batch(&mut self, v: &ParamVec, watch: &mut Watch<'_>) -> Result<Product> {
         let Product { product, batches } = self.whole.apply_by_batch(&self.embed(v)?, watch)?;
         Ok(Product { product: self.extract(&product)?, batches })
+    }
+
+    fn form(&mut self, v: &ParamVec, watch: &mut Watch<'_>) -> Result<Form> {
+        self.whole.form(&self.embed(v)?, watch)
     }
 
     fn matvecs(&self) -> u64 {

@@ -28,12 +28,22 @@ pub struct TraceConfig {
     pub growth: f64,
     /// Where the probes come from.
     pub probe: ProbeDistribution,
+    /// Estimate the layers' traces too. Without them Hutchinson's estimator asks the operator for quadratic forms alone,
+    /// which spares those of the Gauss-Newton family the backward pass; it makes no difference to the others.
+    pub per_layer: bool,
 }
 
 impl Default for TraceConfig {
     /// 100 Rademacher probes, no early stop; with a `rel_tol`, looks at 10, 15, 23, 35, 53, 80 and 100 probes.
     fn default() -> Self {
-        Self { min_probes: 10, max_probes: 100, rel_tol: None, growth: 1.5, probe: ProbeDistribution::Rademacher }
+        Self {
+            min_probes: 10,
+            max_probes: 100,
+            rel_tol: None,
+            growth: 1.5,
+            probe: ProbeDistribution::Rademacher,
+            per_layer: true,
+        }
     }
 }
 
@@ -51,6 +61,11 @@ impl TraceConfig {
     /// The same settings with probes of another distribution.
     pub fn with_probe(self, probe: ProbeDistribution) -> Self {
         Self { probe, ..self }
+    }
+
+    /// The same settings without the layers.
+    pub fn total_only(self) -> Self {
+        Self { per_layer: false, ..self }
     }
 
     /// The same settings, if they make sense.

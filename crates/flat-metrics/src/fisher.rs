@@ -1,7 +1,7 @@
 //! Fisher matrices: of the data's labels, and of labels drawn from the model.
 
-use crate::operator::stream;
-use crate::{Error, LinearOperator, Objective, Origin, Product, Result, Watch, check_determinism};
+use crate::operator::{stream, stream_forms};
+use crate::{Error, Form, LinearOperator, Objective, Origin, Product, Result, Watch, check_determinism};
 use flat_core::{ParamVec, Purpose, Space, Streams};
 
 /// The empirical Fisher matrix `F = (1/n) sum_i g_i g_i^T`, g_i the gradient of example i's loss at its own label.
@@ -49,6 +49,15 @@ impl<O: Objective + ?Sized> LinearOperator for EmpiricalFisher<'_, O> {
         let out = stream(self.objective, v, watch, |i| {
             let outputs = self.objective.outputs(i, v)?;
             outputs.pull_back(self.objective.params(), outputs.rows(i)?.sloped(), i)
+        })?;
+        self.matvecs += 1;
+        Ok(out)
+    }
+
+    fn form(&mut self, v: &ParamVec, watch: &mut Watch<'_>) -> Result<Form> {
+        let out = stream_forms(self.objective, v, watch, |i| {
+            let rows = self.objective.outputs(i, v)?.rows(i)?;
+            Ok(rows.form(&rows.sloped()))
         })?;
         self.matvecs += 1;
         Ok(out)
@@ -120,6 +129,16 @@ impl<O: Objective + ?Sized> LinearOperator for MonteCarloFisher<'_, O> {
             let labels: Vec<_> = (0..self.samples).map(|s| self.streams.at2(Purpose::Sample, i as u64, s)).collect();
             let outputs = self.objective.outputs(i, v)?;
             outputs.pull_back(self.objective.params(), outputs.rows(i)?.sampled(&labels), i)
+        })?;
+        self.matvecs += 1;
+        Ok(out)
+    }
+
+    fn form(&mut self, v: &ParamVec, watch: &mut Watch<'_>) -> Result<Form> {
+        let out = stream_forms(self.objective, v, watch, |i| {
+            let labels: Vec<_> = (0..self.samples).map(|s| self.streams.at2(Purpose::Sample, i as u64, s)).collect();
+            let rows = self.objective.outputs(i, v)?.rows(i)?;
+            Ok(rows.form(&rows.sampled(&labels)))
         })?;
         self.matvecs += 1;
         Ok(out)

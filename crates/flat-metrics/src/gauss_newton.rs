@@ -1,7 +1,7 @@
 //! The generalised Gauss-Newton matrix.
 
-use crate::operator::stream;
-use crate::{LinearOperator, Objective, Origin, Product, Result, Watch, check_determinism};
+use crate::operator::{stream, stream_forms};
+use crate::{Form, LinearOperator, Objective, Origin, Product, Result, Watch, check_determinism};
 use flat_core::{ParamVec, Space};
 
 /// The generalised Gauss-Newton matrix `G = (1/n) sum_i J_i^T H_i J_i` (Schraudolph 2002, "Fast Curvature Matrix-Vector
@@ -14,7 +14,8 @@ use flat_core::{ParamVec, Space};
 /// piecewise linear networks its trace and the Hessian's agree in all blocks of a single layer's weights.
 ///
 /// A product is one forward pass with tangents, which gives `J v` of all examples of a batch, arithmetic on the logits,
-/// and one backward pass from them: about 1.4 gradient evaluations of the data set, in constant memory.
+/// and one backward pass from them: about 1.4 gradient evaluations of the data set, in constant memory. A quadratic form
+/// needs no backward pass.
 #[derive(Debug)]
 pub struct GaussNewton<'a, O: ?Sized> {
     objective: &'a O,
@@ -50,6 +51,15 @@ impl<O: Objective + ?Sized> LinearOperator for GaussNewton<'_, O> {
         let out = stream(self.objective, v, watch, |i| {
             let outputs = self.objective.outputs(i, v)?;
             outputs.pull_back(self.objective.params(), outputs.rows(i)?.curved(), i)
+        })?;
+        self.matvecs += 1;
+        Ok(out)
+    }
+
+    fn form(&mut self, v: &ParamVec, watch: &mut Watch<'_>) -> Result<Form> {
+        let out = stream_forms(self.objective, v, watch, |i| {
+            let rows = self.objective.outputs(i, v)?.rows(i)?;
+            Ok(rows.form(&rows.curved()))
         })?;
         self.matvecs += 1;
         Ok(out)

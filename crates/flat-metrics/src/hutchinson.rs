@@ -2,7 +2,7 @@
 
 use crate::report::{Found, Progress, TraceReport};
 use crate::sampling::{Draw, Sample};
-use crate::{LinearOperator, Product, Result, TraceConfig};
+use crate::{Form, LinearOperator, Product, Result, TraceConfig};
 use flat_core::{Purpose, Streams};
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use std::time::Instant;
 ///
 /// Each probe is unbiased, costs one product, and has the variance of its [`crate::ProbeDistribution`]. The part of
 /// `z^T A z` within one parameter's entries is an unbiased estimate of the trace of that parameter's diagonal block, so
-/// the traces of all layers come at no extra cost. Memory: three vectors of d numbers beside the operator's.
+/// the traces of all layers come at no extra cost ([`TraceConfig::per_layer`] leaves them out). Memory: three vectors of d numbers beside the operator's.
 ///
 /// Probe k is drawn from the stream (seed, probe, k): the same on every device, and independent of how many there are.
 #[derive(Debug, Clone)]
@@ -52,6 +52,10 @@ impl Hutchinson {
         let space = operator.space().clone();
         let sample = Sample::take(&self.config, &space, progress, |k, watch| {
             let z = self.config.probe.draw(&space, &streams.at(Purpose::Probe, k))?;
+            if !self.config.per_layer {
+                let Form { value, batches } = operator.form(&z, watch)?;
+                return Draw::total(value, batches, k);
+            }
             let Product { product, batches } = operator.apply_by_batch(&z, watch)?;
             Draw::quadratic(&z, &product, 1.0, batches, k)
         })?;

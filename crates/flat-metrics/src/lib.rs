@@ -127,7 +127,7 @@ pub use intrinsic::{IntrinsicDimension, TwoNn};
 pub use landscape::{Axis, filter_normalized, slice};
 pub use model::ModelObjective;
 pub use objective::Objective;
-pub use operator::{BatchForm, LinearOperator, Origin, Product, Tick, Watch};
+pub use operator::{BatchForm, Form, LinearOperator, Origin, Product, Tick, Watch};
 pub use outputs::Outputs;
 pub use perturbed::{PerturbedConfig, PerturbedGradient, PerturbedLoss};
 pub use probe::{check_determinism, check_symmetry, disagreement};

@@ -41,6 +41,18 @@ pub trait LinearOperator {
         Ok(Product { product: self.apply_watched(v, watch)?, batches: Vec::new() })
     }
 
+    /// `<v, A v>` without the product, where that is cheaper; counts as a product.
+    ///
+    /// The operators of the Gauss-Newton family need no backward pass for it; by default it is
+    /// [`Self::apply_by_batch`] and an inner product.
+    ///
+    /// # Errors
+    /// Those of [`Self::apply_watched`].
+    fn form(&mut self, v: &ParamVec, watch: &mut Watch<'_>) -> Result<Form> {
+        let Product { product, batches } = self.apply_by_batch(v, watch)?;
+        Ok(Form { value: v.dot(&product)?, batches })
+    }
+
     /// Products completed so far.
     fn matvecs(&self) -> u64;
 
@@ -66,6 +78,15 @@ pub struct Product {
     /// `A v`.
     pub product: ParamVec,
     /// The summands of `<v, A v>`, one a batch; empty where the operator does not tell.
+    pub batches: Vec<BatchForm>,
+}
+
+/// A quadratic form and those of its batches.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Form {
+    /// `<v, A v>`.
+    pub value: f64,
+    /// Its summands, one a batch; empty where the operator does not tell.
     pub batches: Vec<BatchForm>,
 }
 
@@ -120,6 +141,27 @@ pub(crate) fn stream<O: crate::Objective + ?Sized>(
         product.add_scaled(weight, &av)?;
     }
     Ok(Product { product, batches })
+}
+
+/// Sums `weight_i form_i` over the batches, where `part(i)` is `<v, A_i v>`.
+pub(crate) fn stream_forms<O: crate::Objective + ?Sized>(
+    objective: &O,
+    v: &ParamVec,
+    watch: &mut Watch<'_>,
+    mut part: impl FnMut(usize) -> Result<f64>,
+) -> Result<Form> {
+    objective.params().layout().same_as(v.layout())?;
+    let n = objective.batches();
+    let mut batches = Vec::with_capacity(n);
+    for i in 0..n {
+        tick(watch, i, n)?;
+        let form = part(i)?;
+        if !form.is_finite() {
+            return Err(crate::Error::NonFinite { quantity: format!("the quadratic form of batch {i}"), value: form });
+        }
+        batches.push(BatchForm { weight: objective.weight(i), form });
+    }
+    Ok(Form { value: batches.iter().map(|b| b.weight * b.form).sum(), batches })
 }
 
 /// Asks `watch` whether to go on.

@@ -77,6 +77,11 @@ impl Rows {
         rows.enumerate().flat_map(|(k, (p, u))| f(k, p, u)).collect()
     }
 
+    /// `<J v, c> / n` for constants `c` of the logits' shape: the batch's quadratic form where c is its matrix times `J v`.
+    pub(crate) fn form(&self, c: &[f64]) -> f64 {
+        self.along.iter().zip(c).map(|(u, c)| u * c).sum::<f64>() / self.labels.len() as f64
+    }
+
     /// `H_out J v`, row by row: the loss's second derivative in the logits applied to the derivative of the logits.
     pub(crate) fn curved(&self) -> Vec<f64> {
         match self.loss {

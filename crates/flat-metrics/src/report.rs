@@ -62,7 +62,8 @@ pub struct TraceReport {
     /// operator that is no sum over batches, and where the noise of the probes hides it.
     pub data_std_error: Option<f64>,
     /// Trace of the diagonal block of each parameter, by name; they sum to `trace`. Each interval covers its own block
-    /// with 95 %, not all of them together. Empty where the estimator cannot tell ([`crate::PerturbedLoss`]).
+    /// with 95 %, not all of them together. Empty where the estimator cannot tell
+    /// ([`crate::PerturbedLoss`]) or was told not to ([`TraceConfig::per_layer`]).
     pub per_layer: BTreeMap<String, Estimate>,
     /// d, the number of trainable parameters.
     pub dim: usize,

@@ -16,6 +16,14 @@ pub(crate) struct Draw {
 }
 
 impl Draw {
+    /// A form without its layers.
+    pub(crate) fn total(total: f64, batches: Vec<BatchForm>, k: u64) -> Result<Self> {
+        if !total.is_finite() {
+            return Err(Error::NonFinite { quantity: format!("probe {k}"), value: total });
+        }
+        Ok(Self { total, layers: Vec::new(), batches })
+    }
+
     /// `z^T A z` over each parameter's entries, times `scale`.
     pub(crate) fn quadratic(z: &ParamVec, az: &ParamVec, scale: f64, batches: Vec<BatchForm>, k: u64) -> Result<Self> {
         let layers: Vec<f64> = z.dot_per_entry(az)?.into_iter().map(|x| scale * x).collect();

@@ -130,6 +130,7 @@ impl Settings {
             ("radius", args.radius.is_some() && !perturbs, "--estimator perturbed-gradient or perturbed-loss"),
             ("operator", args.operator.operator.is_some() && perturbs, "an --estimator by products"),
             ("hvp", args.hessian.hvp != HvpName::Exact && perturbs, "an --estimator by products"),
+            ("total-only", args.total_only && estimator != EstimatorName::Hutchinson, "--estimator hutchinson"),
             ("rel-tol", args.rel_tol.is_some() && sketches, "an --estimator that can stop early, such as hutchinson"),
         ] {
             if given {
@@ -147,6 +148,7 @@ impl Settings {
             EstimatorName::Hutchinson => ProbeDistribution::Rademacher,
             _ => ProbeDistribution::Sphere,
         };
+        let probes = TraceConfig { per_layer: !args.total_only, ..probes };
         let probes = probes.with_probe(args.probe_distribution.map_or(usual, ProbeName::distribution));
         let settings = Self {
             probes: probes.validated().map_err(flags)?,

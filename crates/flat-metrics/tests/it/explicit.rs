@@ -31,8 +31,11 @@ impl Factors {
     }
 }
 
+/// Logits of each example, and the gradient of each of them.
+type Jacobians = (Vec<Vec<f64>>, Vec<Vec<Vec<f64>>>);
+
 /// Logits of a batch and the Jacobian of each, by candle's reverse mode.
-fn jacobian(model: &Model, images: &Tensor, mode: Mode) -> Result<(Vec<Vec<f64>>, Vec<Vec<Vec<f64>>>)> {
+fn jacobian(model: &Model, images: &Tensor, mode: Mode) -> Result<Jacobians> {
     let z = model.logits(images, mode)?;
     let (n, classes) = z.dims2()?;
     let mut rows = Vec::new();

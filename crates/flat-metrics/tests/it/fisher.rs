@@ -66,7 +66,7 @@ fn the_whole_matrices_of_a_perceptron_are_the_explicit_ones() -> Result<()> {
 
 /// d = 12,730, whose dense matrix would take 1.3 GB: column by column.
 #[test]
-#[ignore = "a minute: every column of four matrices of size 12,730"]
+#[ignore = "minutes: every column of four matrices of size 12,730"]
 fn every_column_of_a_large_perceptron_is_the_explicit_one() -> Result<()> {
     let (model, held) = wide(16, 28)?;
     let objective = ModelObjective::new(&model, LOSS, Mode::Eval, held.clone())?;
@@ -229,6 +229,12 @@ fn each_batch_tells_its_part_of_the_quadratic_form() -> Result<()> {
         let name = operator.origin().operator;
         // differences cancel: 1e-10 of terms larger than the form
         assert!((form - whole).abs() < 1e-8 * whole.abs().max(1.0), "{name}: {form} {whole}");
+        let alone = operator.form(&z, &mut |_| ControlFlow::Continue(()))?;
+        assert!((alone.value - whole).abs() < 1e-8 * whole.abs().max(1.0), "{name}: {} {whole}", alone.value);
+        assert_eq!(operator.matvecs(), 2, "{name}");
+        for (a, b) in alone.batches.iter().zip(&out.batches) {
+            assert!((a.form - b.form).abs() < 1e-8 * b.form.abs().max(1.0) && a.weight == b.weight, "{name}");
+        }
         assert_eq!(out.batches.iter().map(|b| b.weight).collect::<Vec<_>>(), [4.0 / 7.0, 3.0 / 7.0], "{name}");
         // the first batch alone is an objective of its own
         let first = ModelObjective::new(&model, LOSS, Mode::Eval, held[..1].to_vec())?;
@@ -237,6 +243,21 @@ fn each_batch_tells_its_part_of_the_quadratic_form() -> Result<()> {
             assert!((out.batches[0].form - alone).abs() < 1e-8 * alone.abs().max(1.0), "{name}");
         }
     }
+    Ok(())
+}
+
+#[test]
+fn without_layers_the_trace_is_the_same() -> Result<()> {
+    let model = model(Arch::Mlp, 3, Activation::Relu, DType::F64)?;
+    let objective = ModelObjective::new(&model, LOSS, Mode::Eval, batches(&model)?)?;
+    let mut ggn = GaussNewton::new(&objective)?;
+    let (config, s) = (flat_metrics::TraceConfig::fixed(20), Streams::new(2));
+    let with = flat_metrics::Hutchinson::new(config.clone())?.run(&mut ggn, &s)?;
+    let without = flat_metrics::Hutchinson::new(config.total_only())?.run(&mut ggn, &s)?;
+    assert!((with.trace.value - without.trace.value).abs() < 1e-12 * with.trace.value);
+    let (a, b) = (with.data_std_error.expect("two batches"), without.data_std_error.expect("two batches"));
+    assert!((a - b).abs() < 1e-10 * a);
+    assert_eq!((with.per_layer.len(), without.per_layer.len(), without.trace.matvecs), (4, 0, 20));
     Ok(())
 }
 

@@ -25,6 +25,10 @@ pub struct TraceArgs {
     /// Probes at most; products in all for hutchpp and xtrace, pairs of gradients or losses for the perturbed ones.
     #[arg(long, value_name = "K", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..))]
     pub probes: u64,
+    /// hutchinson: leave out the layers; about half the time with --operator ggn or fisher, which then need no backward
+    /// pass. For ReLU networks the trace of ggn is the Hessian's.
+    #[arg(long)]
+    pub total_only: bool,
     /// Stop as soon as the interval's half-width is this fraction of the value; not for hutchpp and xtrace.
     #[arg(long, value_name = "X")]
     pub rel_tol: Option<f64>,

@@ -1,97 +1,24 @@
 //! Whether a point is a flat local minimum.
 
+mod config;
+mod report;
+
+pub use config::CertificateConfig;
+pub use report::{CertificateProgress, CertificateReport, Stage, Verdict};
+
 use crate::drift::Drift;
-use crate::flow::{FlowConfig, FlowReport, FlowStop, Place, flow};
+use crate::flow::{FlowReport, FlowStop, Place, flow};
 use crate::surface::Surface;
-use crate::{
-    EigenReport, Error, Estimate, Lanczos, LanczosConfig, LinearOperator, Objective, Result, check_determinism,
-};
-use flat_core::{ParamVec, Streams};
-use serde::Serialize;
+use crate::{EigenReport, Error, Lanczos, LanczosConfig, LinearOperator, Objective, Result, check_determinism};
+use flat_core::Streams;
 use std::ops::ControlFlow;
 use std::time::Instant;
-
-/// Settings of [`Certificate`].
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct CertificateConfig {
-    /// Distance to the limit of the flow that is allowed, the paper's epsilon.
-    pub eps: f64,
-    /// Norm of the projected gradient that is allowed, the paper's epsilon'.
-    pub eps_prime: f64,
-    /// How the limit of the flow is approached.
-    pub flow: FlowConfig,
-    /// Antithetic probes of the gradient of the normalised trace, at least 4.
-    pub probes: u64,
-    /// Radius of the probes [default: the fourth root of the machine precision times the norm of the parameters].
-    pub rho: Option<f64>,
-    /// Dimension of the eigenspace that is removed [default: by the gap among the largest `max_rank` eigenvalues].
-    pub rank: Option<usize>,
-    /// Most eigenvalues looked at; never more than d.
-    pub max_rank: usize,
-    /// Most Hessian-vector products for them.
-    pub max_matvecs: u64,
-}
-
-impl Default for CertificateConfig {
-    /// (0.1, sqrt 0.1)-flatness, 32 probes, at most 20 eigenvalues by at most 200 products.
-    fn default() -> Self {
-        Self {
-            eps: 0.1,
-            eps_prime: 0.1f64.sqrt(),
-            flow: FlowConfig::default(),
-            probes: 32,
-            rho: None,
-            rank: None,
-            max_rank: 20,
-            max_matvecs: 200,
-        }
-    }
-}
-
-impl CertificateConfig {
-    /// The same settings, if they make sense.
-    ///
-    /// # Errors
-    /// [`Error::BadConfig`] naming the field.
-    pub fn validated(self) -> Result<Self> {
-        let bad = |field, value: String, remedy| Err(Error::BadConfig { field, value, remedy });
-        for (field, x) in [("eps", self.eps), ("eps_prime", self.eps_prime), ("rho", self.rho.unwrap_or(1.0))] {
-            if !(x.is_finite() && x > 0.0) {
-                return bad(field, x.to_string(), "give a number above 0");
-            }
-        }
-        if self.probes < 4 {
-            return bad("probes", self.probes.to_string(), "an unbiased norm with an interval needs at least 4");
-        }
-        if self.max_rank == 0 {
-            return bad("max_rank", "0".into(), "look at one eigenvalue at least");
-        }
-        if let Some(rank) = self.rank.filter(|r| *r > self.max_rank) {
-            return bad("rank", rank.to_string(), "it must not exceed max_rank");
-        }
-        let flow = self.flow.clone().validated()?;
-        Ok(Self { flow, ..self })
-    }
-}
-
-/// What is said of the point.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Verdict {
-    /// Both intervals lie below their bounds.
-    Flat,
-    /// One interval lies above its bound.
-    NotFlat,
-    /// An interval holds its bound, or the flow did not arrive.
-    Undecided,
-}
 
 /// A certificate of (eps, eps')-flatness in the sense of Ahn, Jadbabaie & Sra (2024, arXiv 2305.15659): with Phi(x) the limit
 /// of the gradient flow from x, `||x - Phi(x)|| <= eps` and `||dPhi(Phi(x)) grad trbar(Phi(x))|| <= eps'`, where
 /// `trbar = tr(hess f) / d` and dPhi at a minimum is the projector on the kernel of the Hessian.
 ///
-/// 1. The flow is followed to a small gradient, see [`FlowConfig`]. What is left of the way is at most `||grad f|| / mu` under
+/// 1. The flow is followed to a small gradient, see [`crate::FlowConfig`]. What is left of the way is at most `||grad f|| / mu` under
 ///    the local PL inequality with constant mu. Taken for mu is the smallest eigenvalue found in step 2 that is not
 ///    negligible (1e-6 of the largest), which is right where the kernel is among those found and too large otherwise.
 /// 2. The eigenspace of the r largest eigenvalues of the Hessian at Phi(x) is removed, r by the largest ratio of
@@ -114,100 +41,6 @@ pub enum Verdict {
 #[derive(Debug, Clone)]
 pub struct Certificate {
     config: CertificateConfig,
-}
-
-/// What a [`Certificate`] is doing.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[non_exhaustive]
-pub struct CertificateProgress {
-    /// Which part.
-    pub stage: Stage,
-    /// Gradients (flow), products (eigenvalues) or probes done in it.
-    pub done: u64,
-    /// Most of them.
-    pub of: u64,
-    /// Norm of the gradient in the flow.
-    pub grad_norm: Option<f64>,
-    /// Seconds since the start.
-    pub wall_s: f64,
-}
-
-/// The parts of the work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Stage {
-    /// Gradient flow to Phi(x).
-    Flow,
-    /// Eigenvalues of the Hessian there.
-    Eigenvalues,
-    /// Probes of the gradient of the trace.
-    Probes,
-}
-
-/// The certificate and all it rests on.
-#[derive(Debug, Serialize)]
-#[non_exhaustive]
-pub struct CertificateReport {
-    /// The verdict.
-    pub verdict: Verdict,
-    /// Why, in words.
-    pub reason: String,
-    /// `||x - Phi(x)||` for the point the flow reached.
-    pub distance: f64,
-    /// The distance less and plus what the flow has left to go and its integration error.
-    pub distance_interval: [f64; 2],
-    /// Loss at x.
-    pub loss: f64,
-    /// `f(x) - f(Phi(x))`.
-    pub loss_gap: f64,
-    /// `||grad f(x)||`.
-    pub grad_norm: f64,
-    /// `||grad f(Phi(x))||`.
-    pub grad_norm_limit: f64,
-    /// How the flow went.
-    pub flow: FlowReport,
-    /// The largest eigenvalues of the Hessian at Phi(x), in descending order, and their residuals.
-    pub eigenvalues: Vec<[f64; 2]>,
-    /// Eigenvectors removed, r.
-    pub rank: usize,
-    /// The last eigenvalue removed and the first kept; `None` where there is none.
-    pub gap: [Option<f64>; 2],
-    /// Norm of the projected gradient of trbar: the root of the unbiased estimate of its square, 0 where that is negative.
-    pub projected_norm: f64,
-    /// Its 95 % interval.
-    pub projected_norm_ci95: [f64; 2],
-    /// Unbiased estimate of the square.
-    pub projected_norm_squared: Estimate,
-    /// The same for the gradient of trbar before the projection.
-    pub gradient_norm_squared: Estimate,
-    /// Radius of the probes.
-    pub rho: f64,
-    /// Gradients of the data set spent.
-    pub gradients: u64,
-    /// Hessian-vector products spent.
-    pub matvecs: u64,
-    /// d, the number of trainable parameters.
-    pub dim: usize,
-    /// Examples that the loss averages over.
-    pub examples: usize,
-    /// BatchNorm mode, where known.
-    pub bn_mode: Option<String>,
-    /// Kind of Hessian.
-    pub operator: String,
-    /// Element type, `f32` or `f64`.
-    pub dtype: String,
-    /// Seed of the probes.
-    pub seed: u64,
-    /// The settings.
-    pub config: CertificateConfig,
-    /// Seconds spent.
-    pub wall_s: f64,
-    /// Phi(x) as far as the flow reached.
-    #[serde(skip)]
-    pub limit: ParamVec,
-    /// Mean of the projected probes, an estimate of the projected gradient of trbar.
-    #[serde(skip)]
-    pub direction: ParamVec,
 }
 
 impl Certificate {

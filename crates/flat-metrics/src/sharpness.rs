@@ -1,13 +1,15 @@
 //! How much the loss grows around the parameters.
 
-use crate::ascent::ascend;
+mod job;
+mod report;
+
+pub use report::{SharpnessProgress, SharpnessReport};
+
 use crate::ball::{Ball, Geometry};
-use crate::estimate::Moments;
-use crate::gradient::batch_gradient;
-use crate::operator::tick;
 use crate::surface::Surface;
-use crate::{Error, Estimate, Objective, Result, Tick, check_determinism};
-use flat_core::{ParamVec, Purpose, Stream, Streams};
+use crate::{Error, Objective, Result, check_determinism};
+use flat_core::Streams;
+use job::{Draw, Job};
 use serde::Serialize;
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -34,7 +36,8 @@ pub enum Sharpness {
         geometry: Geometry,
     },
     /// `E L(theta + delta) - L(theta)`, by antithetic pairs `+-delta`, whose odd terms cancel: `rho^2 tr(H) / 2d` to second
-    /// order \[2 l a pair\].
+    /// order for a smooth loss \[2 l a pair\]. The kinks of ReLU that the displacements cross count as curvature, which can
+    /// be many times that of the Hessian.
     Average {
         /// Root of the mean of `||delta||^2`; with `adaptive` that of `||delta / (|theta| + eta)||^2`.
         rho: f64,
@@ -87,75 +90,6 @@ pub enum Noise {
     /// `N(0, rho^2 / d)` for each element.
     Gaussian,
 }
-
-/// How far a measure has come; given to its callback before every batch.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[non_exhaustive]
-pub struct SharpnessProgress {
-    /// Evaluations of the data set completed, losses and gradients alike.
-    pub evaluations: u64,
-    /// Most evaluations there will be.
-    pub max_evaluations: u64,
-    /// Position within the current evaluation.
-    pub tick: Tick,
-    /// Seconds since the start.
-    pub wall_s: f64,
-}
-
-/// A sharpness, its error where it is random, and what it was computed on.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct SharpnessReport {
-    /// What was measured, with its radius.
-    #[serde(flatten)]
-    pub sharpness: Sharpness,
-    /// The value, see [`Sharpness`].
-    pub value: f64,
-    /// Standard error and 95 % interval of `value` over the pairs; `None` where the measure draws nothing or is a maximum.
-    pub estimate: Option<Estimate>,
-    /// Loss at theta.
-    pub loss: f64,
-    /// Loss at the displaced parameters: the mean, or the largest.
-    pub displaced: f64,
-    /// What each ascent reached, as a difference from `loss`; empty for the other measures.
-    pub starts: Vec<f64>,
-    /// Gradients of the data set spent.
-    pub gradients: u64,
-    /// Losses of the data set spent beside them.
-    pub losses: u64,
-    /// d, the number of trainable parameters.
-    pub dim: usize,
-    /// Examples that the loss averages over.
-    pub examples: usize,
-    /// Batches these were taken in.
-    pub batches: usize,
-    /// BatchNorm mode, where known.
-    pub bn_mode: Option<String>,
-    /// Element type, `f32` or `f64`.
-    pub dtype: String,
-    /// Seed of the draws.
-    pub seed: u64,
-    /// The callback asked to stop; the report covers the pairs or ascents completed.
-    pub interrupted: bool,
-    /// Seconds spent.
-    pub wall_s: f64,
-}
-
-/// What a measure found.
-#[derive(Default)]
-struct Found {
-    value: f64,
-    displaced: f64,
-    estimate: Option<Estimate>,
-    starts: Vec<f64>,
-    interrupted: bool,
-}
-
-/// Streams of the draws, apart from those of traces and spectra.
-const PAIRS: u64 = u64::MAX - 2;
-const STARTS: u64 = u64::MAX - 3;
-
-type Report<'w> = dyn FnMut(u64, Tick) -> ControlFlow<()> + 'w;
 
 impl Sharpness {
     /// The same, if it makes sense.
@@ -286,111 +220,5 @@ impl Sharpness {
             interrupted: found.interrupted,
             wall_s: start.elapsed().as_secs_f64(),
         })
-    }
-}
-
-/// How a displacement is drawn.
-struct Draw {
-    rho: f64,
-    noise: Noise,
-    adaptive: Option<f64>,
-}
-
-impl Draw {
-    fn delta(&self, theta: &ParamVec, stream: &Stream) -> Result<ParamVec> {
-        let space = theta.space();
-        let delta = match self.noise {
-            Noise::Sphere => ParamVec::sphere(&space, stream)?.scaled(self.rho)?,
-            Noise::Gaussian => ParamVec::gaussian(&space, self.rho / (theta.layout().len() as f64).sqrt(), stream)?,
-        };
-        let Some(eta) = self.adaptive else { return Ok(delta) };
-        let units = theta.to_f64()?.into_iter().map(|x| x.abs() + eta).collect();
-        Ok(delta.hadamard(&ParamVec::from_f64(&space, units)?)?)
-    }
-}
-
-/// One measurement.
-struct Job<'j, 'a, O: ?Sized> {
-    objective: &'a O,
-    surface: &'j mut Surface<'a, O>,
-    theta: &'j ParamVec,
-    loss: f64,
-    streams: &'j Streams,
-}
-
-impl<O: Objective + ?Sized> Job<'_, '_, O> {
-    fn first_order(&mut self, ball: &Ball, watch: &mut Report<'_>) -> Result<Found> {
-        let (_, grad) = self.surface.gradient(self.theta, &mut |tick| watch(1, tick))?;
-        let displaced = match ball.steepest(&grad)? {
-            Some(delta) => self.surface.loss(&self.theta.plus(1.0, &delta)?, &mut |tick| watch(2, tick))?,
-            None => self.loss,
-        };
-        Ok(Found { value: displaced - self.loss, displaced, ..Found::default() })
-    }
-
-    fn per_batch(&mut self, ball: &Ball, watch: &mut Report<'_>) -> Result<Found> {
-        let (mut value, mut displaced) = (0.0, 0.0);
-        let batches = self.objective.batches();
-        for i in 0..batches {
-            tick(&mut |tick| watch(1, tick), i, batches)?;
-            self.surface.go(self.theta)?;
-            let (here, grad) = batch_gradient(self.objective, i)?;
-            let there = match ball.steepest(&grad)? {
-                Some(delta) => {
-                    self.surface.go(&self.theta.plus(1.0, &delta)?)?;
-                    self.surface.batch_loss(i)?
-                }
-                None => here,
-            };
-            value += self.objective.weight(i) * (there - here);
-            displaced += self.objective.weight(i) * there;
-        }
-        self.surface.gradients += 1;
-        self.surface.losses += 1;
-        Ok(Found { value, displaced, ..Found::default() })
-    }
-
-    fn pairs(&mut self, pairs: u64, draw: &Draw, watch: &mut Report<'_>) -> Result<Found> {
-        let mut sample = Moments::default();
-        let mut interrupted = false;
-        for k in 0..pairs {
-            let delta = draw.delta(self.theta, &self.streams.at2(Purpose::Probe, PAIRS, k))?;
-            let mut half =
-                |sign: f64, done| self.surface.loss(&self.theta.plus(sign, &delta)?, &mut |t| watch(done, t));
-            let pair = half(1.0, 1 + 2 * k).and_then(|a| Ok((a, half(-1.0, 2 + 2 * k)?)));
-            match pair {
-                Ok((a, b)) => sample.push(0.5 * (a + b)),
-                Err(Error::Interrupted) if k > 0 => {
-                    interrupted = true;
-                    break;
-                }
-                Err(e) => return Err(e),
-            }
-        }
-        let mean = sample.estimate(0.95, 0)?;
-        Ok(Found { value: mean.value, displaced: mean.value, estimate: Some(mean), interrupted, ..Found::default() })
-    }
-
-    fn worst(&mut self, ball: &Ball, steps: u64, starts: u64, watch: &mut Report<'_>) -> Result<Found> {
-        let mut found = Found { displaced: self.loss, ..Found::default() };
-        for k in 0..starts {
-            let random = || ball.random(&self.streams.at2(Purpose::Probe, STARTS, k));
-            let start = if k == 0 { ParamVec::zeros(&self.theta.space())? } else { random()? };
-            let done = 1 + k * (steps + 1);
-            let watch = &mut |step, tick| watch(done + step, tick);
-            match ascend(self.surface, self.theta, ball, start, random, steps, watch) {
-                Ok(summit) => {
-                    found.starts.push(summit - self.loss);
-                    found.displaced = found.displaced.max(summit);
-                }
-                Err(Error::Interrupted) if k > 0 => {
-                    found.interrupted = true;
-                    break;
-                }
-                Err(e) => return Err(e),
-            }
-        }
-        found.value = found.displaced - self.loss;
-        Ok(found)
     }
 }

@@ -71,6 +71,12 @@ impl Gradients {
         });
         Ok(())
     }
+
+    /// The gradient of a value whose consumers have all been taken back, for a step that serves two values; the step of
+    /// that value is then skipped.
+    pub(crate) fn take(&mut self, at: Option<usize>) -> Option<Tensor> {
+        at.and_then(|at| self.0[at].take())
+    }
 }
 
 /// A value on a [`Tape`], or a constant.

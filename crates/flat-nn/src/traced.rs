@@ -17,10 +17,54 @@ fn conv(x: &Traced, w: &Traced, bias: Option<&Traced>, conv: Conv2d) -> Result<T
     let (xv, wv, at) = (x.value.clone(), w.value.clone(), (x.at, w.at, bias.and_then(|b| b.at)));
     let operands: Vec<&Traced> = [w].into_iter().chain(bias).collect();
     Ok(x.step(y, &operands, move |g, out| {
-        out.add(at.1, || Ok(conv.grad_weight(&xv, wv.shape(), g)?))?;
         out.add(at.2, || Ok(ops::channel::channel_sum(g)?))?;
+        if at.0.is_some()
+            && at.1.is_some()
+            && let Some([dx, dw]) = conv.gradients(&xv, &wv, g)?
+        {
+            out.add(at.1, || Ok(dw))?;
+            return out.add(at.0, || Ok(dx));
+        }
+        out.add(at.1, || Ok(conv.grad_weight(&xv, wv.shape(), g)?))?;
         out.add(at.0, || Ok(conv.grad_input(xv.shape(), &wv, g)?))
     }))
+}
+
+/// A convolution and its tangent, with each other's transforms; `None` where no kernel computes them together.
+fn conv_tangent(
+    x: &Dual<Traced>,
+    w: &Dual<Traced>,
+    bias: Option<&Dual<Traced>>,
+    c: Conv2d,
+) -> Result<Option<Dual<Traced>>> {
+    let biases = bias.map(|b| [&b.value.value, &b.tangent.value]);
+    let (of, dot) = ([&x.value.value, &w.value.value], [&x.tangent.value, &w.tangent.value]);
+    let Some([y, y_dot]) = c.forward_tangent(of, dot, biases)? else { return Ok(None) };
+    let operands: Vec<&Traced> = [&w.value].into_iter().chain(bias.map(|b| &b.value)).collect();
+    let (of, dot) = (of.map(Tensor::clone), dot.map(Tensor::clone));
+    let at = (x.value.at, w.value.at, bias.and_then(|b| b.value.at), x.tangent.at);
+    // for a tangent that nobody asks for
+    let (xv, wv) = (of[0].clone(), of[1].clone());
+    let value = x.value.step(y, &operands, move |g, out| {
+        out.add(at.2, || Ok(ops::channel::channel_sum(g)?))?;
+        out.add(at.1, || Ok(c.grad_weight(&xv, wv.shape(), g)?))?;
+        out.add(at.0, || Ok(c.grad_input(xv.shape(), &wv, g)?))
+    });
+    // its step comes last in the list, hence first on the way back, when both gradients are complete
+    let value_at = value.at;
+    let tangent = x.tangent.step(y_dot, &[&x.value, &w.value], move |g_dot, out| {
+        let g = match out.take(value_at) {
+            Some(g) => g.contiguous()?,
+            None => g_dot.zeros_like()?,
+        };
+        out.add(at.2, || Ok(ops::channel::channel_sum(&g)?))?;
+        let found = c.tangent_gradients([&of[0], &of[1], &g], [&dot[0], &dot[1], g_dot])?;
+        let [dx, dx_dot, dw] = found.ok_or_else(missing)?;
+        out.add(at.1, || Ok(dw))?;
+        out.add(at.3, || Ok(dx_dot))?;
+        out.add(at.0, || Ok(dx))
+    });
+    Ok(Some(Dual { value, tangent }))
 }
 
 /// `x w^T + bias` for a traced or constant input.
@@ -68,7 +112,7 @@ fn normalise(
 }
 
 fn missing() -> crate::Error {
-    crate::Error::BadInput("a normalisation without its gradient".into())
+    crate::Error::BadInput("a kernel without its gradient".into())
 }
 
 impl Value for Traced {
@@ -253,6 +297,9 @@ impl Value for Dual<Traced> {
     }
 
     fn conv2d(&self, w: &Self, bias: Option<&Self>, c: Conv2d) -> Result<Self> {
+        if let Some(both) = conv_tangent(self, w, bias, c)? {
+            return Ok(both);
+        }
         let value = conv(&self.value, &w.value, bias.map(|b| &b.value), c)?;
         let along_x = conv(&self.tangent, &w.value, None, c)?;
         let along_w = conv(&self.value, &w.tangent, bias.map(|b| &b.tangent), c)?;

@@ -6,6 +6,7 @@ mod block;
 mod buffer;
 pub(crate) mod channel;
 mod conv;
+mod conv_joint;
 mod conv_kernel;
 mod cross_entropy;
 mod float;

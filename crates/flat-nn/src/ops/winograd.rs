@@ -36,6 +36,12 @@ pub(crate) struct Winograd {
     pub grad_input: fn(&Geometry, &[f32], &[f32]) -> Vec<f32>,
     /// See [`super::conv_kernel::grad_weight`].
     pub grad_weight: fn(&Geometry, &[f32], &[f32]) -> Vec<f32>,
+    /// Both gradients of `<gy, F(x, w)>` for `[x, w, gy]`, with one transform of `gy`.
+    pub gradients: fn(&Geometry, [&[f32]; 3]) -> [Vec<f32>; 2],
+    /// `F(x, w) + bias` and its tangent, for `[x, w]`, their directions, bias and its direction.
+    pub tangent: fn(&Geometry, [&[f32]; 2], [&[f32]; 2], [Option<&[f32]>; 2]) -> [Vec<f32>; 2],
+    /// Gradients for `x`, `x_dot` and `w` of `<gy, F> + <gy_dot, F_dot>`, for `[x, w, gy]` and their directions.
+    pub tangent_gradients: fn(&Geometry, [&[f32]; 3], [&[f32]; 3]) -> [Vec<f32>; 3],
 }
 
 impl Winograd {
@@ -49,11 +55,17 @@ impl Winograd {
                 forward: forward::<4, 3>,
                 grad_input: grad_input::<4, 3>,
                 grad_weight: grad_weight::<4, 3>,
+                gradients: gradients::<4, 3>,
+                tangent: tangent::<4, 3>,
+                tangent_gradients: tangent_gradients::<4, 3>,
             }),
             5 => faster::<2>(g).then_some(Self {
                 forward: forward::<2, 5>,
                 grad_input: grad_input::<2, 5>,
                 grad_weight: grad_weight::<2, 5>,
+                gradients: gradients::<2, 5>,
+                tangent: tangent::<2, 5>,
+                tangent_gradients: tangent_gradients::<2, 5>,
             }),
             _ => None,
         }
@@ -216,8 +228,14 @@ impl<'g> Plan<'g> {
         });
     }
 
-    /// `from (tiles x channels) * weights (channels x channels of to)` at every point.
-    fn multiply(&self, (from, a): (&Side, &mut [f32]), weights: &mut [f32], (to, c): (&Side, &mut [f32])) {
+    /// `from (tiles x channels) * weights (channels x channels of to)` at every point, added to what is there or not.
+    fn multiply(
+        &self,
+        (from, a): (&Side, &mut [f32]),
+        weights: &mut [f32],
+        (to, c): (&Side, &mut [f32]),
+        accumulate: bool,
+    ) {
         let (k, panels) = (from.channels, to.padded / PANEL);
         let products = Products {
             block: Block {
@@ -230,7 +248,7 @@ impl<'g> Plan<'g> {
                 b_panel: k * PANEL,
                 c: Dst(c.as_mut_ptr()),
                 c_row: to.padded,
-                accumulate: false,
+                accumulate,
             },
             count: POINTS,
             a: self.point(from),
@@ -275,6 +293,14 @@ impl<'g> Plan<'g> {
         unsafe { products.run() }
     }
 
+    /// The gradient for the weights from the sums of [`Self::correlate`].
+    fn from_correlation<const R: usize>(&self, sums: &[f32], dw: &mut [f32]) {
+        let (row, point) = (self.inputs.padded, self.outputs.padded * self.inputs.padded);
+        dw.par_chunks_mut(self.g.channels * R * R).enumerate().for_each(|(o, dw)| {
+            Arch::new().dispatch(WeightFromPoints::<R> { dw, from: sums[o * row..].as_ptr(), point });
+        });
+    }
+
     /// Scratch for the points of a chunk's inputs, its outputs, and `rest` numbers.
     fn with_points<O>(&self, rest: usize, f: impl FnOnce(&mut [f32], &mut [f32], &mut [f32]) -> O) -> O {
         let (x, y) = (self.len(&self.inputs), self.len(&self.outputs));
@@ -295,7 +321,7 @@ fn forward<const M: usize, const R: usize>(g: &Geometry, x: &[f32], w: &[f32], b
         plan.weights::<R>(w, false, ws);
         for (x, y) in x.chunks(plan.chunk(inputs)).zip(y.chunks_mut(plan.chunk(outputs))) {
             plan.to_points::<M>(inputs, false, x, xs);
-            plan.multiply((inputs, xs), ws, (outputs, ys));
+            plan.multiply((inputs, xs), ws, (outputs, ys), false);
             plan.from_points::<M>(outputs, false, ys, y, bias);
         }
     });
@@ -311,7 +337,7 @@ fn grad_input<const M: usize, const R: usize>(g: &Geometry, gy: &[f32], w: &[f32
         plan.weights::<R>(w, true, ws);
         for (gy, gx) in gy.chunks(plan.chunk(outputs)).zip(gx.chunks_mut(plan.chunk(inputs))) {
             plan.to_points::<M>(outputs, true, gy, ys);
-            plan.multiply((outputs, ys), ws, (inputs, xs));
+            plan.multiply((outputs, ys), ws, (inputs, xs), false);
             plan.from_points::<M>(inputs, true, xs, gx, None);
         }
     });
@@ -330,10 +356,105 @@ fn grad_weight<const M: usize, const R: usize>(g: &Geometry, x: &[f32], gy: &[f3
             plan.to_points::<M>(outputs, true, gy, ys);
             plan.correlate(ys, xs, ws, i == 0);
         }
-        let ws = &*ws;
-        dw.par_chunks_mut(g.channels * R * R).enumerate().for_each(|(o, dw)| {
-            Arch::new().dispatch(WeightFromPoints::<R> { dw, from: ws[o * inputs.padded..].as_ptr(), point });
-        });
+        plan.from_correlation::<R>(ws, &mut dw);
     });
     dw
+}
+
+/// Consecutive parts of a buffer.
+fn parts<const N: usize>(mut buffer: &mut [f32], lengths: [usize; N]) -> [&mut [f32]; N] {
+    lengths.map(|len| {
+        let (part, rest) = std::mem::take(&mut buffer).split_at_mut(len);
+        buffer = rest;
+        part
+    })
+}
+
+/// The gradients for `x` and `w` of `<gy, F(x, w)>`.
+fn gradients<const M: usize, const R: usize>(g: &Geometry, [x, w, gy]: [&[f32]; 3]) -> [Vec<f32>; 2] {
+    let plan = Plan::new::<M>(g);
+    let (inputs, outputs) = (&plan.inputs, &plan.outputs);
+    let (mut gx, mut dw) = (vec![0.0; g.n * inputs.image()], vec![0.0; g.out_channels * g.channels * R * R]);
+    let (weights, sums) = (POINTS * g.out_channels * inputs.padded, POINTS * outputs.padded * inputs.padded);
+    plan.with_points(weights + sums, |xs, ys, rest| {
+        let [ws, sums] = parts(rest, [weights, sums]);
+        plan.weights::<R>(w, true, ws);
+        let chunks = x.chunks(plan.chunk(inputs)).zip(gx.chunks_mut(plan.chunk(inputs)));
+        for (i, ((x, gx), gy)) in chunks.zip(gy.chunks(plan.chunk(outputs))).enumerate() {
+            plan.to_points::<M>(outputs, true, gy, ys);
+            plan.multiply((outputs, ys), ws, (inputs, xs), false);
+            plan.from_points::<M>(inputs, true, xs, gx, None);
+            plan.to_points::<M>(inputs, false, x, xs);
+            plan.correlate(ys, xs, sums, i == 0);
+        }
+        plan.from_correlation::<R>(sums, &mut dw);
+    });
+    [gx, dw]
+}
+
+/// `y = F(x, w) + bias` and `F(x_dot, w) + F(x, w_dot) + bias_dot`: every image is transformed once.
+fn tangent<const M: usize, const R: usize>(
+    g: &Geometry,
+    [x, w]: [&[f32]; 2],
+    [x_dot, w_dot]: [&[f32]; 2],
+    [bias, bias_dot]: [Option<&[f32]>; 2],
+) -> [Vec<f32>; 2] {
+    let plan = Plan::new::<M>(g);
+    let (inputs, outputs) = (&plan.inputs, &plan.outputs);
+    let [mut y, mut y_dot] = [(); 2].map(|()| vec![0.0; g.n * outputs.image()]);
+    let weights = POINTS * g.channels * outputs.padded;
+    plan.with_points(plan.len(inputs) + 2 * weights, |xs, ys, rest| {
+        let [xs_dot, ws, ws_dot] = parts(rest, [plan.len(inputs), weights, weights]);
+        plan.weights::<R>(w, false, ws);
+        plan.weights::<R>(w_dot, false, ws_dot);
+        let (chunk, out) = (plan.chunk(inputs), plan.chunk(outputs));
+        let results = y.chunks_mut(out).zip(y_dot.chunks_mut(out));
+        for ((x, x_dot), (y, y_dot)) in x.chunks(chunk).zip(x_dot.chunks(chunk)).zip(results) {
+            plan.to_points::<M>(inputs, false, x, xs);
+            plan.to_points::<M>(inputs, false, x_dot, xs_dot);
+            plan.multiply((inputs, xs), ws, (outputs, ys), false);
+            plan.from_points::<M>(outputs, false, ys, y, bias);
+            plan.multiply((inputs, xs), ws_dot, (outputs, ys), false);
+            plan.multiply((inputs, xs_dot), ws, (outputs, ys), true);
+            plan.from_points::<M>(outputs, false, ys, y_dot, bias_dot);
+        }
+    });
+    [y, y_dot]
+}
+
+/// The gradients of [`tangent`]: `X(gy, w) + X(gy_dot, w_dot)` for `x`, `X(gy_dot, w)` for `x_dot`,
+/// `W(x, gy) + W(x_dot, gy_dot)` for `w`.
+fn tangent_gradients<const M: usize, const R: usize>(
+    g: &Geometry,
+    [x, w, gy]: [&[f32]; 3],
+    [x_dot, w_dot, gy_dot]: [&[f32]; 3],
+) -> [Vec<f32>; 3] {
+    let plan = Plan::new::<M>(g);
+    let (inputs, outputs) = (&plan.inputs, &plan.outputs);
+    let [mut gx, mut gx_dot] = [(); 2].map(|()| vec![0.0; g.n * inputs.image()]);
+    let mut dw = vec![0.0; g.out_channels * g.channels * R * R];
+    let (weights, sums) = (POINTS * g.out_channels * inputs.padded, POINTS * outputs.padded * inputs.padded);
+    plan.with_points(plan.len(outputs) + 2 * weights + sums, |xs, ys, rest| {
+        let [ys_dot, ws, ws_dot, sums] = parts(rest, [plan.len(outputs), weights, weights, sums]);
+        plan.weights::<R>(w, true, ws);
+        plan.weights::<R>(w_dot, true, ws_dot);
+        let (chunk, out) = (plan.chunk(inputs), plan.chunk(outputs));
+        let results = gx.chunks_mut(chunk).zip(gx_dot.chunks_mut(chunk));
+        let images = x.chunks(chunk).zip(x_dot.chunks(chunk)).zip(gy.chunks(out).zip(gy_dot.chunks(out)));
+        for (i, (((x, x_dot), (gy, gy_dot)), (gx, gx_dot))) in images.zip(results).enumerate() {
+            plan.to_points::<M>(outputs, true, gy, ys);
+            plan.to_points::<M>(outputs, true, gy_dot, ys_dot);
+            plan.multiply((outputs, ys), ws, (inputs, xs), false);
+            plan.multiply((outputs, ys_dot), ws_dot, (inputs, xs), true);
+            plan.from_points::<M>(inputs, true, xs, gx, None);
+            plan.multiply((outputs, ys_dot), ws, (inputs, xs), false);
+            plan.from_points::<M>(inputs, true, xs, gx_dot, None);
+            plan.to_points::<M>(inputs, false, x, xs);
+            plan.correlate(ys, xs, sums, i == 0);
+            plan.to_points::<M>(inputs, false, x_dot, xs);
+            plan.correlate(ys_dot, xs, sums, false);
+        }
+        plan.from_correlation::<R>(sums, &mut dw);
+    });
+    [gx, gx_dot, dw]
 }

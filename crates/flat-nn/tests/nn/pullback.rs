@@ -80,3 +80,40 @@ fn the_running_statistics_move_as_in_any_forward_pass() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn gradients_and_hessian_products_in_f32_are_those_in_f64() -> Result<()> {
+    // large enough for the kernels that take several passes together; tanh, so that no kink lies between the two
+    for (arch, channels, side) in [(Arch::LeNet, 1, 28), (Arch::ResNet20, 3, 32)] {
+        let c = ModelConfig { activation: Activation::Tanh, ..config(arch, channels, side) };
+        let (single, double) = (build(&c, DType::F32)?, build(&c, DType::F64)?);
+        double.set_state(&single.state()?)?;
+        let x = normal(&[5, channels, side, side], 1).to_dtype(DType::F32)?;
+        let labels = Tensor::new(&[1u32, 7, 4, 0, 9], x.device())?;
+        let v = ParamVec::sphere(single.params().space(), &Streams::new(2).at(Purpose::Probe, 0))?;
+        let wide = ParamVec::from_f64(double.params().space(), v.to_f64()?)?;
+        let loss = Loss::CrossEntropy { label_smoothing: 0.0 };
+        let off = |a: &ParamVec, b: &ParamVec| -> Result<f64> {
+            let (a, b) = (a.to_f64()?, b.to_f64()?);
+            let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
+            Ok(norm(&mut a.iter().zip(&b).map(|(a, b)| a - b)) / norm(&mut b.iter().copied()))
+        };
+        for mode in [Mode::Eval, Mode::BatchStats] {
+            let x64 = x.to_dtype(DType::F64)?;
+            let (g, g64) = (
+                single.loss_and_gradient(loss, &x, &labels, mode)?.1,
+                double.loss_and_gradient(loss, &x64, &labels, mode)?.1,
+            );
+            let (h, h64) = (
+                single.hessian_product(loss, &x, &labels, &v, mode)?,
+                double.hessian_product(loss, &x64, &labels, &wide, mode)?,
+            );
+            println!("{arch} {mode:?}: {:.1e} {:.1e}", off(&g, &g64)?, off(&h, &h64)?);
+            // transforms with relative errors of some 1e-6 each; the statistics of five images amplify them: seen 1e-6 to
+            // 2e-6 without, 2e-5 and 4e-5 with them
+            assert!(off(&g, &g64)? < 1e-4, "gradient of {arch}, {mode:?}: {:e}", off(&g, &g64)?);
+            assert!(off(&h, &h64)? < 1e-4, "Hessian product of {arch}, {mode:?}: {:e}", off(&h, &h64)?);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! Convolution passes that go together and share what they transform, where there are kernels for it.
+
+use super::conv::Conv2d;
+use super::conv_kernel::Geometry;
+use super::float::elements;
+use super::winograd::Winograd;
+use candle_core::{DType, Device, Result, Tensor};
+
+/// The kernels for this convolution, if they are the ones to use.
+fn kernels(conv: Conv2d, x: &Tensor, w: &Tensor) -> Result<Option<(Geometry, Winograd)>> {
+    if x.dtype() != DType::F32 || !x.device().is_cpu() {
+        return Ok(None);
+    }
+    let geometry = Geometry::new(x.shape(), w.shape(), conv)?;
+    Ok(Winograd::of(&geometry).map(|w| (geometry, w)))
+}
+
+/// Calls `f` with the elements of contiguous tensors.
+fn with<const N: usize, R>(tensors: &[Tensor; N], f: impl FnOnce([&[f32]; N]) -> R) -> Result<R> {
+    let guards = tensors.each_ref().map(Tensor::storage_and_layout);
+    let mut slices = [&[][..]; N];
+    for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
+        *slice = elements("conv2d", storage, layout)?;
+    }
+    Ok(f(slices))
+}
+
+fn contiguous<const N: usize>(tensors: [&Tensor; N]) -> Result<[Tensor; N]> {
+    let mut out = tensors.map(Tensor::clone);
+    for t in &mut out {
+        *t = t.contiguous()?;
+    }
+    Ok(out)
+}
+
+fn tensor(data: Vec<f32>, like: &Tensor) -> Result<Tensor> {
+    Tensor::from_vec(data, like.shape().clone(), &Device::Cpu)
+}
+
+impl Conv2d {
+    /// The gradients for `x` and `w` of `<g, F(x, w)>`; `None` where no kernel computes them together.
+    pub(crate) fn gradients(self, x: &Tensor, w: &Tensor, g: &Tensor) -> Result<Option<[Tensor; 2]>> {
+        let Some((geometry, kernels)) = kernels(self, x, w)? else { return Ok(None) };
+        let operands = contiguous([x, w, g])?;
+        let [dx, dw] = with(&operands, |operands| (kernels.gradients)(&geometry, operands))?;
+        Ok(Some([tensor(dx, x)?, tensor(dw, w)?]))
+    }
+
+    /// `F(x, w) + bias` and its tangent; `None` where no kernel computes them together.
+    pub(crate) fn forward_tangent(
+        self,
+        [x, w]: [&Tensor; 2],
+        [x_dot, w_dot]: [&Tensor; 2],
+        biases: Option<[&Tensor; 2]>,
+    ) -> Result<Option<[Tensor; 2]>> {
+        let Some((geometry, kernels)) = kernels(self, x, w)? else { return Ok(None) };
+        let shape = geometry.y_shape();
+        let operands = contiguous([x, w, x_dot, w_dot])?;
+        let [y, y_dot] = match biases.map(contiguous).transpose()? {
+            None => with(&operands, |[x, w, a, b]| (kernels.tangent)(&geometry, [x, w], [a, b], [None, None]))?,
+            Some(biases) => with(&biases, |biases| {
+                with(&operands, |[x, w, a, b]| (kernels.tangent)(&geometry, [x, w], [a, b], biases.map(Some)))
+            })??,
+        };
+        let out = |data| Tensor::from_vec(data, shape.clone(), &Device::Cpu);
+        Ok(Some([out(y)?, out(y_dot)?]))
+    }
+
+    /// The gradients for `x`, `x_dot` and `w` of `<g, F> + <g_dot, F_dot>`; `None` where no kernel computes them together.
+    pub(crate) fn tangent_gradients(
+        self,
+        [x, w, g]: [&Tensor; 3],
+        [x_dot, w_dot, g_dot]: [&Tensor; 3],
+    ) -> Result<Option<[Tensor; 3]>> {
+        let Some((geometry, kernels)) = kernels(self, x, w)? else { return Ok(None) };
+        let operands = contiguous([x, w, g, x_dot, w_dot, g_dot])?;
+        let [dx, dx_dot, dw] =
+            with(&operands, |[a, b, c, d, e, f]| (kernels.tangent_gradients)(&geometry, [a, b, c], [d, e, f]))?;
+        Ok(Some([tensor(dx, x)?, tensor(dx_dot, x)?, tensor(dw, w)?]))
+    }
+}

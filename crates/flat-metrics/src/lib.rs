@@ -14,7 +14,7 @@
 //!
 //! | operator | cost of a product, in gradients of the data set | needs |
 //! |---|---|---|
-//! | [`TangentHessian`] | 1 to 1.5 (MLP), 2.2 (LeNet), 3.5 (ResNet-20) | layers that carry tangents |
+//! | [`TangentHessian`] | 1.6 (MLP), 2.1 (LeNet), 2.6 (ResNet-20) | layers that carry tangents |
 //! | [`DoubleBackwardHessian`] | 2 to 3.4, and the graph of a gradient in memory | [`TapeThread`] |
 //! | [`DifferenceHessian`] | 2, or 4 with [`Stencil::Four`] | smoothness, f64 |
 //! | [`GaussNewton`], [`EmpiricalFisher`], [`MonteCarloFisher`] | about 1.4 | logits that carry tangents |

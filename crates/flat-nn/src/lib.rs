@@ -1,13 +1,15 @@
 //! Layers with right first and second derivatives, fast CPU kernels and the classifiers built from them.
 //!
-//! Three layers of code:
+//! Four layers of code:
 //!
 //! - [`ops`]: operations on candle tensors. On CPU they are kernels of their own, each part of a set closed under
 //!   differentiation (the derivative of every operation is written with the others), so derivatives of any order are
 //!   exact; elsewhere they are candle's differentiable operations.
-//! - [`Value`]: what models compute with, a plain tensor or a [`Dual`] of value and tangent. One model serves training
-//!   and exact Hessian-vector products.
+//! - [`Value`]: what models compute with, a plain tensor, a value on a tape, or a [`Dual`] of value and tangent of either.
+//!   One model serves training and exact Hessian-vector products.
 //! - [`Model`] and [`Loss`]: the networks, named and initialised as in PyTorch, and their checkpoints.
+//! - [`Pullback`]: a forward pass with the way back, faster and smaller than candle's graph; [`Model::loss_and_gradient`] and
+//!   [`Model::hessian_product`] are written with it.
 //!
 //! A product of the Hessian with a vector, by reverse over forward:
 //!
@@ -27,9 +29,12 @@
 //! let labels = Tensor::new(&[0u32, 2], &Device::Cpu)?;
 //! let v = ParamVec::sphere(model.params().space(), &streams.at(Purpose::Probe, 0))?;
 //! let loss = Loss::CrossEntropy { label_smoothing: 0.0 };
-//! let along = loss.mean(&model.logits_tangent(&x, &v, Mode::BatchStats)?, &labels)?;
-//! let hv = model.params().gradient(&along.tangent.backward()?)?;
+//! let hv = model.hessian_product(loss, &x, &labels, &v, Mode::BatchStats)?;
 //! assert!(v.dot(&hv)?.is_finite());
+//! // the same on candle's graph
+//! let along = loss.mean(&model.logits_tangent(&x, &v, Mode::BatchStats)?, &labels)?;
+//! let again = model.params().gradient(&along.tangent.backward()?)?;
+//! assert!(hv.plus(-1.0, &again)?.norm()? < 1e-12);
 //! # Ok(())
 //! # }
 //! ```

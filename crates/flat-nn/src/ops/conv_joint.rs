@@ -3,7 +3,7 @@
 use super::conv::Conv2d;
 use super::conv_kernel::Geometry;
 use super::float::elements;
-use super::winograd::Winograd;
+use super::winograd::{Winograd, may_join};
 use candle_core::{DType, Device, Result, Tensor};
 
 /// The kernels for this convolution, if they are the ones to use.
@@ -12,7 +12,7 @@ fn kernels(conv: Conv2d, x: &Tensor, w: &Tensor) -> Result<Option<(Geometry, Win
         return Ok(None);
     }
     let geometry = Geometry::new(x.shape(), w.shape(), conv)?;
-    Ok(Winograd::of(&geometry).map(|w| (geometry, w)))
+    Ok(Winograd::of(&geometry).filter(|_| may_join(&geometry)).map(|w| (geometry, w)))
 }
 
 /// Calls `f` with the elements of contiguous tensors.

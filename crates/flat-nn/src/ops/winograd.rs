@@ -28,6 +28,9 @@ const POINTS: usize = TILE * TILE;
 /// Numbers that the transformed images of a chunk may take: 12 MB, which a last-level cache holds.
 const CHUNK: usize = 3 << 20;
 
+/// Numbers that transformed weights may take for passes to be taken together, each with scratch of its own: 16 MB.
+const JOINT: usize = 4 << 20;
+
 /// The kernels of one size of windows.
 pub(crate) struct Winograd {
     /// See [`super::conv_kernel::forward`].
@@ -70,6 +73,12 @@ impl Winograd {
             _ => None,
         }
     }
+}
+
+/// Whether passes that share their transforms may be taken together: for wide layers, whose images are small and whose
+/// weights are large, it saves little time and costs much memory.
+pub(crate) fn may_join(g: &Geometry) -> bool {
+    POINTS * g.channels * g.out_channels <= JOINT
 }
 
 /// Whether tiles of `M x M` outputs pay. Measured: channels must half fill the panels, the tiles the image, and there must

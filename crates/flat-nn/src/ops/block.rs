@@ -1,5 +1,8 @@
 //! Matrix products from small blocks held in registers, for operands that their kernels lay out as they are read.
 
+// registers are addressed by number: iterators' closures would be compiled without the kernel's instructions
+#![allow(clippy::needless_range_loop)]
+
 use super::lanes::Lanes;
 use super::matrix::Dst;
 use pulp::{Arch, Simd, WithSimd};

@@ -105,9 +105,9 @@ impl CustomOp2 for Conv {
             (CpuStorage::F32(_), Some(winograd)) => {
                 let (a, b) = (contiguous(name, s1, l1)?, contiguous(name, s2, l2)?);
                 CpuStorage::F32(match self.pass {
-                    Pass::Forward => (winograd.forward)(g, a, b, None),
-                    Pass::GradInput => (winograd.grad_input)(g, a, b),
-                    Pass::GradWeight => (winograd.grad_weight)(g, a, b),
+                    Pass::Forward => winograd.forward(g, a, b, None),
+                    Pass::GradInput => winograd.grad_input(g, a, b),
+                    Pass::GradWeight => winograd.grad_weight(g, a, b),
                 })
             }
             _ => dispatch!(name, s1, T => {
@@ -159,7 +159,7 @@ impl CustomOp3 for Biased {
         let data = match (s1, Winograd::of(g)) {
             (CpuStorage::F32(_), Some(winograd)) => {
                 let (x, w) = (contiguous(name, s1, l1)?, contiguous(name, s2, l2)?);
-                CpuStorage::F32((winograd.forward)(g, x, w, Some(contiguous(name, s3, l3)?)))
+                CpuStorage::F32(winograd.forward(g, x, w, Some(contiguous(name, s3, l3)?)))
             }
             _ => dispatch!(name, s1, T => {
                 let (x, w) = (contiguous::<T>(name, s1, l1)?, contiguous::<T>(name, s2, l2)?);

@@ -42,7 +42,7 @@ impl Conv2d {
     pub(crate) fn gradients(self, x: &Tensor, w: &Tensor, g: &Tensor) -> Result<Option<[Tensor; 2]>> {
         let Some((geometry, kernels)) = kernels(self, x, w)? else { return Ok(None) };
         let operands = contiguous([x, w, g])?;
-        let [dx, dw] = with(&operands, |operands| (kernels.gradients)(&geometry, operands))?;
+        let [dx, dw] = with(&operands, |operands| kernels.gradients(&geometry, operands))?;
         Ok(Some([tensor(dx, x)?, tensor(dw, w)?]))
     }
 
@@ -57,9 +57,9 @@ impl Conv2d {
         let shape = geometry.y_shape();
         let operands = contiguous([x, w, x_dot, w_dot])?;
         let [y, y_dot] = match biases.map(contiguous).transpose()? {
-            None => with(&operands, |[x, w, a, b]| (kernels.tangent)(&geometry, [x, w], [a, b], [None, None]))?,
+            None => with(&operands, |[x, w, a, b]| kernels.tangent(&geometry, [x, w], [a, b], [None, None]))?,
             Some(biases) => with(&biases, |biases| {
-                with(&operands, |[x, w, a, b]| (kernels.tangent)(&geometry, [x, w], [a, b], biases.map(Some)))
+                with(&operands, |[x, w, a, b]| kernels.tangent(&geometry, [x, w], [a, b], biases.map(Some)))
             })??,
         };
         let out = |data| Tensor::from_vec(data, shape.clone(), &Device::Cpu);
@@ -75,7 +75,7 @@ impl Conv2d {
         let Some((geometry, kernels)) = kernels(self, x, w)? else { return Ok(None) };
         let operands = contiguous([x, w, g, x_dot, w_dot, g_dot])?;
         let [dx, dx_dot, dw] =
-            with(&operands, |[a, b, c, d, e, f]| (kernels.tangent_gradients)(&geometry, [a, b, c], [d, e, f]))?;
+            with(&operands, |[a, b, c, d, e, f]| kernels.tangent_gradients(&geometry, [a, b, c], [d, e, f]))?;
         Ok(Some([tensor(dx, x)?, tensor(dx_dot, x)?, tensor(dw, w)?]))
     }
 }

@@ -31,47 +31,69 @@ const CHUNK: usize = 3 << 20;
 /// Numbers that transformed weights may take for passes to be taken together, each with scratch of its own: 16 MB.
 const JOINT: usize = 4 << 20;
 
-/// The kernels of one size of windows.
-pub(crate) struct Winograd {
-    /// See [`super::conv_kernel::forward`].
-    pub forward: fn(&Geometry, &[f32], &[f32], Option<&[f32]>) -> Vec<f32>,
-    /// See [`super::conv_kernel::grad_input`].
-    pub grad_input: fn(&Geometry, &[f32], &[f32]) -> Vec<f32>,
-    /// See [`super::conv_kernel::grad_weight`].
-    pub grad_weight: fn(&Geometry, &[f32], &[f32]) -> Vec<f32>,
-    /// Both gradients of `<gy, F(x, w)>` for `[x, w, gy]`, with one transform of `gy`.
-    pub gradients: fn(&Geometry, [&[f32]; 3]) -> [Vec<f32>; 2],
-    /// `F(x, w) + bias` and its tangent, for `[x, w]`, their directions, bias and its direction.
-    pub tangent: fn(&Geometry, [&[f32]; 2], [&[f32]; 2], [Option<&[f32]>; 2]) -> [Vec<f32>; 2],
-    /// Gradients for `x`, `x_dot` and `w` of `<gy, F> + <gy_dot, F_dot>`, for `[x, w, gy]` and their directions.
-    pub tangent_gradients: fn(&Geometry, [&[f32]; 3], [&[f32]; 3]) -> [Vec<f32>; 3],
+/// The kernels, by the size of windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Winograd {
+    /// F(4x4, 3x3).
+    Three,
+    /// F(2x2, 5x5).
+    Five,
+}
+
+/// Calls a function of this module for a size of tiles and windows.
+macro_rules! sized {
+    ($size:expr, $function:ident($($operand:expr),*)) => {
+        match $size {
+            Winograd::Three => $function::<4, 3>($($operand),*),
+            Winograd::Five => $function::<2, 5>($($operand),*),
+        }
+    };
 }
 
 impl Winograd {
     /// The kernels for a convolution, where they are the faster ones.
     pub(crate) fn of(g: &Geometry) -> Option<Self> {
-        if g.kh != g.kw || g.conv.stride != 1 {
-            return None;
-        }
-        match g.kh {
-            3 => faster::<4>(g).then_some(Self {
-                forward: forward::<4, 3>,
-                grad_input: grad_input::<4, 3>,
-                grad_weight: grad_weight::<4, 3>,
-                gradients: gradients::<4, 3>,
-                tangent: tangent::<4, 3>,
-                tangent_gradients: tangent_gradients::<4, 3>,
-            }),
-            5 => faster::<2>(g).then_some(Self {
-                forward: forward::<2, 5>,
-                grad_input: grad_input::<2, 5>,
-                grad_weight: grad_weight::<2, 5>,
-                gradients: gradients::<2, 5>,
-                tangent: tangent::<2, 5>,
-                tangent_gradients: tangent_gradients::<2, 5>,
-            }),
+        match (g.kh, g.kw, g.conv.stride) {
+            (3, 3, 1) if faster::<4>(g) => Some(Self::Three),
+            (5, 5, 1) if faster::<2>(g) => Some(Self::Five),
             _ => None,
         }
+    }
+
+    /// See [`super::conv_kernel::forward`].
+    pub(crate) fn forward(self, g: &Geometry, x: &[f32], w: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+        sized!(self, forward(g, x, w, bias))
+    }
+
+    /// See [`super::conv_kernel::grad_input`].
+    pub(crate) fn grad_input(self, g: &Geometry, gy: &[f32], w: &[f32]) -> Vec<f32> {
+        sized!(self, grad_input(g, gy, w))
+    }
+
+    /// See [`super::conv_kernel::grad_weight`].
+    pub(crate) fn grad_weight(self, g: &Geometry, x: &[f32], gy: &[f32]) -> Vec<f32> {
+        sized!(self, grad_weight(g, x, gy))
+    }
+
+    /// Both gradients of `<gy, F(x, w)>` for `[x, w, gy]`, with one transform of `gy`.
+    pub(crate) fn gradients(self, g: &Geometry, operands: [&[f32]; 3]) -> [Vec<f32>; 2] {
+        sized!(self, gradients(g, operands))
+    }
+
+    /// `F(x, w) + bias` and its tangent, for `[x, w]`, their directions, bias and its direction.
+    pub(crate) fn tangent(
+        self,
+        g: &Geometry,
+        of: [&[f32]; 2],
+        dot: [&[f32]; 2],
+        biases: [Option<&[f32]>; 2],
+    ) -> [Vec<f32>; 2] {
+        sized!(self, tangent(g, of, dot, biases))
+    }
+
+    /// Gradients for `x`, `x_dot` and `w` of `<gy, F> + <gy_dot, F_dot>`, for `[x, w, gy]` and their directions.
+    pub(crate) fn tangent_gradients(self, g: &Geometry, of: [&[f32]; 3], dot: [&[f32]; 3]) -> [Vec<f32>; 3] {
+        sized!(self, tangent_gradients(g, of, dot))
     }
 }
 
@@ -162,7 +184,7 @@ impl<'g> Plan<'g> {
     }
 
     /// Transforms the images of a chunk: inputs with `B^T`, or output gradients with `A`.
-    fn to_points<const M: usize>(&self, side: &Side, adjoint: bool, images: &[f32], points: &mut [f32]) {
+    fn transform<const M: usize>(&self, side: &Side, adjoint: bool, images: &[f32], points: &mut [f32]) {
         let (plane, point) = (side.h * side.w, self.point(side));
         let to = Dst(points.as_mut_ptr());
         images.par_chunks(side.image()).enumerate().for_each(|(image, planes)| {
@@ -187,7 +209,7 @@ impl<'g> Plan<'g> {
     }
 
     /// Transforms the points of a chunk back to images: outputs with `A^T`, or input gradients with `B`.
-    fn from_points<const M: usize>(
+    fn restore<const M: usize>(
         &self,
         side: &Side,
         adjoint: bool,
@@ -303,7 +325,7 @@ impl<'g> Plan<'g> {
     }
 
     /// The gradient for the weights from the sums of [`Self::correlate`].
-    fn from_correlation<const R: usize>(&self, sums: &[f32], dw: &mut [f32]) {
+    fn collect<const R: usize>(&self, sums: &[f32], dw: &mut [f32]) {
         let (row, point) = (self.inputs.padded, self.outputs.padded * self.inputs.padded);
         dw.par_chunks_mut(self.g.channels * R * R).enumerate().for_each(|(o, dw)| {
             Arch::new().dispatch(WeightFromPoints::<R> { dw, from: sums[o * row..].as_ptr(), point });
@@ -329,9 +351,9 @@ fn forward<const M: usize, const R: usize>(g: &Geometry, x: &[f32], w: &[f32], b
     plan.with_points(POINTS * g.channels * outputs.padded, |xs, ys, ws| {
         plan.weights::<R>(w, false, ws);
         for (x, y) in x.chunks(plan.chunk(inputs)).zip(y.chunks_mut(plan.chunk(outputs))) {
-            plan.to_points::<M>(inputs, false, x, xs);
+            plan.transform::<M>(inputs, false, x, xs);
             plan.multiply((inputs, xs), ws, (outputs, ys), false);
-            plan.from_points::<M>(outputs, false, ys, y, bias);
+            plan.restore::<M>(outputs, false, ys, y, bias);
         }
     });
     y
@@ -345,9 +367,9 @@ fn grad_input<const M: usize, const R: usize>(g: &Geometry, gy: &[f32], w: &[f32
     plan.with_points(POINTS * g.out_channels * inputs.padded, |xs, ys, ws| {
         plan.weights::<R>(w, true, ws);
         for (gy, gx) in gy.chunks(plan.chunk(outputs)).zip(gx.chunks_mut(plan.chunk(inputs))) {
-            plan.to_points::<M>(outputs, true, gy, ys);
+            plan.transform::<M>(outputs, true, gy, ys);
             plan.multiply((outputs, ys), ws, (inputs, xs), false);
-            plan.from_points::<M>(inputs, true, xs, gx, None);
+            plan.restore::<M>(inputs, true, xs, gx, None);
         }
     });
     gx
@@ -361,11 +383,11 @@ fn grad_weight<const M: usize, const R: usize>(g: &Geometry, x: &[f32], gy: &[f3
     let point = outputs.padded * inputs.padded;
     plan.with_points(POINTS * point, |xs, ys, ws| {
         for (i, (x, gy)) in x.chunks(plan.chunk(inputs)).zip(gy.chunks(plan.chunk(outputs))).enumerate() {
-            plan.to_points::<M>(inputs, false, x, xs);
-            plan.to_points::<M>(outputs, true, gy, ys);
+            plan.transform::<M>(inputs, false, x, xs);
+            plan.transform::<M>(outputs, true, gy, ys);
             plan.correlate(ys, xs, ws, i == 0);
         }
-        plan.from_correlation::<R>(ws, &mut dw);
+        plan.collect::<R>(ws, &mut dw);
     });
     dw
 }
@@ -390,13 +412,13 @@ fn gradients<const M: usize, const R: usize>(g: &Geometry, [x, w, gy]: [&[f32]; 
         plan.weights::<R>(w, true, ws);
         let chunks = x.chunks(plan.chunk(inputs)).zip(gx.chunks_mut(plan.chunk(inputs)));
         for (i, ((x, gx), gy)) in chunks.zip(gy.chunks(plan.chunk(outputs))).enumerate() {
-            plan.to_points::<M>(outputs, true, gy, ys);
+            plan.transform::<M>(outputs, true, gy, ys);
             plan.multiply((outputs, ys), ws, (inputs, xs), false);
-            plan.from_points::<M>(inputs, true, xs, gx, None);
-            plan.to_points::<M>(inputs, false, x, xs);
+            plan.restore::<M>(inputs, true, xs, gx, None);
+            plan.transform::<M>(inputs, false, x, xs);
             plan.correlate(ys, xs, sums, i == 0);
         }
-        plan.from_correlation::<R>(sums, &mut dw);
+        plan.collect::<R>(sums, &mut dw);
     });
     [gx, dw]
 }
@@ -419,13 +441,13 @@ fn tangent<const M: usize, const R: usize>(
         let (chunk, out) = (plan.chunk(inputs), plan.chunk(outputs));
         let results = y.chunks_mut(out).zip(y_dot.chunks_mut(out));
         for ((x, x_dot), (y, y_dot)) in x.chunks(chunk).zip(x_dot.chunks(chunk)).zip(results) {
-            plan.to_points::<M>(inputs, false, x, xs);
-            plan.to_points::<M>(inputs, false, x_dot, xs_dot);
+            plan.transform::<M>(inputs, false, x, xs);
+            plan.transform::<M>(inputs, false, x_dot, xs_dot);
             plan.multiply((inputs, xs), ws, (outputs, ys), false);
-            plan.from_points::<M>(outputs, false, ys, y, bias);
+            plan.restore::<M>(outputs, false, ys, y, bias);
             plan.multiply((inputs, xs), ws_dot, (outputs, ys), false);
             plan.multiply((inputs, xs_dot), ws, (outputs, ys), true);
-            plan.from_points::<M>(outputs, false, ys, y_dot, bias_dot);
+            plan.restore::<M>(outputs, false, ys, y_dot, bias_dot);
         }
     });
     [y, y_dot]
@@ -451,19 +473,19 @@ fn tangent_gradients<const M: usize, const R: usize>(
         let results = gx.chunks_mut(chunk).zip(gx_dot.chunks_mut(chunk));
         let images = x.chunks(chunk).zip(x_dot.chunks(chunk)).zip(gy.chunks(out).zip(gy_dot.chunks(out)));
         for (i, (((x, x_dot), (gy, gy_dot)), (gx, gx_dot))) in images.zip(results).enumerate() {
-            plan.to_points::<M>(outputs, true, gy, ys);
-            plan.to_points::<M>(outputs, true, gy_dot, ys_dot);
+            plan.transform::<M>(outputs, true, gy, ys);
+            plan.transform::<M>(outputs, true, gy_dot, ys_dot);
             plan.multiply((outputs, ys), ws, (inputs, xs), false);
             plan.multiply((outputs, ys_dot), ws_dot, (inputs, xs), true);
-            plan.from_points::<M>(inputs, true, xs, gx, None);
+            plan.restore::<M>(inputs, true, xs, gx, None);
             plan.multiply((outputs, ys_dot), ws, (inputs, xs), false);
-            plan.from_points::<M>(inputs, true, xs, gx_dot, None);
-            plan.to_points::<M>(inputs, false, x, xs);
+            plan.restore::<M>(inputs, true, xs, gx_dot, None);
+            plan.transform::<M>(inputs, false, x, xs);
             plan.correlate(ys, xs, sums, i == 0);
-            plan.to_points::<M>(inputs, false, x_dot, xs);
+            plan.transform::<M>(inputs, false, x_dot, xs);
             plan.correlate(ys_dot, xs, sums, false);
         }
-        plan.from_correlation::<R>(sums, &mut dw);
+        plan.collect::<R>(sums, &mut dw);
     });
     [gx, gx_dot, dw]
 }

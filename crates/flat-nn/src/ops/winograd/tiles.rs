@@ -1,5 +1,8 @@
 //! The transforms of whole images and weights, sixteen channels at a time.
 
+// registers are addressed by number: iterators' closures would be compiled without the kernel's instructions
+#![allow(clippy::needless_range_loop)]
+
 use super::TILE;
 use super::transform::{Collect, Evaluate, Input, InputAdjoint, Weight, WeightAdjoint, square, window};
 use crate::ops::block::PANEL;

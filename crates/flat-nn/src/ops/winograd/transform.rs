@@ -5,6 +5,9 @@
 //! points and `G` one of r coefficients, up to the factors [`SCALE`]: one pair of functions serves both, and each is the
 //! other's transpose.
 
+// registers are addressed by number: iterators' closures would be compiled without the kernel's instructions
+#![allow(clippy::needless_range_loop)]
+
 use crate::ops::lanes::Lanes;
 use pulp::Simd;
 

@@ -1,6 +1,6 @@
 //! Fisher matrices: of the data's labels, and of labels drawn from the model.
 
-use crate::operator::{stream, stream_forms};
+use crate::outputs::{self, Rows};
 use crate::{Error, Form, LinearOperator, Objective, Origin, Product, Result, Watch, check_determinism};
 use flat_core::{ParamVec, Purpose, Space, Streams};
 
@@ -46,19 +46,13 @@ impl<O: Objective + ?Sized> LinearOperator for EmpiricalFisher<'_, O> {
     }
 
     fn apply_by_batch(&mut self, v: &ParamVec, watch: &mut Watch<'_>) -> Result<Product> {
-        let out = stream(self.objective, v, watch, |i| {
-            let outputs = self.objective.outputs(i, v)?;
-            outputs.pull_back(self.objective.params(), outputs.rows(i)?.sloped(), i)
-        })?;
+        let out = outputs::product(self.objective, v, watch, |_, rows| rows.sloped())?;
         self.matvecs += 1;
         Ok(out)
     }
 
     fn form(&mut self, v: &ParamVec, watch: &mut Watch<'_>) -> Result<Form> {
-        let out = stream_forms(self.objective, v, watch, |i| {
-            let rows = self.objective.outputs(i, v)?.rows(i)?;
-            Ok(rows.form(&rows.sloped()))
-        })?;
+        let out = outputs::form(self.objective, v, watch, |_, rows| rows.sloped())?;
         self.matvecs += 1;
         Ok(out)
     }
@@ -113,6 +107,12 @@ impl<'a, O: Objective + ?Sized> MonteCarloFisher<'a, O> {
         }
         Ok(Self { objective, streams, samples, matvecs: 0 })
     }
+
+    /// `s <s, J v>` over the labels drawn for batch `i`.
+    fn drawn(&self, i: usize, rows: &Rows) -> Vec<f64> {
+        let labels: Vec<_> = (0..self.samples).map(|s| self.streams.at2(Purpose::Sample, i as u64, s)).collect();
+        rows.sampled(&labels)
+    }
 }
 
 impl<O: Objective + ?Sized> LinearOperator for MonteCarloFisher<'_, O> {
@@ -125,21 +125,13 @@ impl<O: Objective + ?Sized> LinearOperator for MonteCarloFisher<'_, O> {
     }
 
     fn apply_by_batch(&mut self, v: &ParamVec, watch: &mut Watch<'_>) -> Result<Product> {
-        let out = stream(self.objective, v, watch, |i| {
-            let labels: Vec<_> = (0..self.samples).map(|s| self.streams.at2(Purpose::Sample, i as u64, s)).collect();
-            let outputs = self.objective.outputs(i, v)?;
-            outputs.pull_back(self.objective.params(), outputs.rows(i)?.sampled(&labels), i)
-        })?;
+        let out = outputs::product(self.objective, v, watch, |i, rows| self.drawn(i, rows))?;
         self.matvecs += 1;
         Ok(out)
     }
 
     fn form(&mut self, v: &ParamVec, watch: &mut Watch<'_>) -> Result<Form> {
-        let out = stream_forms(self.objective, v, watch, |i| {
-            let labels: Vec<_> = (0..self.samples).map(|s| self.streams.at2(Purpose::Sample, i as u64, s)).collect();
-            let rows = self.objective.outputs(i, v)?.rows(i)?;
-            Ok(rows.form(&rows.sampled(&labels)))
-        })?;
+        let out = outputs::form(self.objective, v, watch, |i, rows| self.drawn(i, rows))?;
         self.matvecs += 1;
         Ok(out)
     }

@@ -1,7 +1,6 @@
 //! The generalised Gauss-Newton matrix.
 
-use crate::operator::{stream, stream_forms};
-use crate::{Form, LinearOperator, Objective, Origin, Product, Result, Watch, check_determinism};
+use crate::{Form, LinearOperator, Objective, Origin, Product, Result, Watch, check_determinism, outputs};
 use flat_core::{ParamVec, Space};
 
 /// The generalised Gauss-Newton matrix `G = (1/n) sum_i J_i^T H_i J_i` (Schraudolph 2002, "Fast Curvature Matrix-Vector
@@ -48,19 +47,13 @@ impl<O: Objective + ?Sized> LinearOperator for GaussNewton<'_, O> {
     }
 
     fn apply_by_batch(&mut self, v: &ParamVec, watch: &mut Watch<'_>) -> Result<Product> {
-        let out = stream(self.objective, v, watch, |i| {
-            let outputs = self.objective.outputs(i, v)?;
-            outputs.pull_back(self.objective.params(), outputs.rows(i)?.curved(), i)
-        })?;
+        let out = outputs::product(self.objective, v, watch, |_, rows| rows.curved())?;
         self.matvecs += 1;
         Ok(out)
     }
 
     fn form(&mut self, v: &ParamVec, watch: &mut Watch<'_>) -> Result<Form> {
-        let out = stream_forms(self.objective, v, watch, |i| {
-            let rows = self.objective.outputs(i, v)?.rows(i)?;
-            Ok(rows.form(&rows.curved()))
-        })?;
+        let out = outputs::form(self.objective, v, watch, |_, rows| rows.curved())?;
         self.matvecs += 1;
         Ok(out)
     }

@@ -1,7 +1,8 @@
 //! The logits of a batch and what the loss makes of them: slopes and curvature in the space of the outputs.
 
 use crate::gradient::{finite, gradient_or_zero};
-use crate::{Error, Result};
+use crate::operator::{stream, stream_forms};
+use crate::{Error, Form, Objective, Product, Result, Watch};
 use candle_core::{DType, Tensor};
 use flat_core::{ParamVec, Params, Stream};
 use flat_nn::Loss;
@@ -69,6 +70,33 @@ fn softmax(z: &[f64]) -> Vec<f64> {
     let e: Vec<f64> = z.iter().map(|z| (z - max).exp()).collect();
     let total: f64 = e.iter().sum();
     e.into_iter().map(|e| e / total).collect()
+}
+
+/// The product with `v` of a matrix that is the mean over examples of `J^T c`, `c` a function of a batch's rows: a
+/// forward pass with tangents and a backward pass a batch.
+pub(crate) fn product<O: Objective + ?Sized>(
+    objective: &O,
+    v: &ParamVec,
+    watch: &mut Watch<'_>,
+    c: impl Fn(usize, &Rows) -> Vec<f64>,
+) -> Result<Product> {
+    stream(objective, v, watch, |i| {
+        let outputs = objective.outputs(i, v)?;
+        outputs.pull_back(objective.params(), c(i, &outputs.rows(i)?), i)
+    })
+}
+
+/// The quadratic form of the same matrix, without a backward pass.
+pub(crate) fn form<O: Objective + ?Sized>(
+    objective: &O,
+    v: &ParamVec,
+    watch: &mut Watch<'_>,
+    c: impl Fn(usize, &Rows) -> Vec<f64>,
+) -> Result<Form> {
+    stream_forms(objective, v, watch, |i| {
+        let rows = objective.outputs(i, v)?.rows(i)?;
+        Ok(rows.form(&c(i, &rows)))
+    })
 }
 
 impl Rows {

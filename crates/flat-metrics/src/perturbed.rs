@@ -4,7 +4,7 @@ use crate::gradient::{batch_gradient, scalar};
 use crate::operator::tick;
 use crate::report::{Found, Progress, TraceReport};
 use crate::sampling::{Draw, Sample};
-use crate::{BatchForm, Error, Objective, Origin, Result, TraceConfig, check_determinism};
+use crate::{BatchForm, Error, Objective, Origin, Result, TraceConfig, Watch, check_determinism};
 use flat_core::{ParamVec, Purpose, Restore, Streams};
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -103,25 +103,18 @@ impl PerturbedGradient {
     ) -> Result<TraceReport> {
         check_determinism(objective)?;
         let (start, config, params) = (Instant::now(), &self.config, objective.params());
-        let (space, n) = (params.space(), objective.batches());
+        let space = params.space();
         let step = config.radius / (space.layout.len() as f64).sqrt();
         let theta = params.read()?;
         let mut evaluations = 0;
         let sample = Sample::take(&config.trace, space, progress, |k, watch| {
             let z = config.trace.probe.draw(space, &streams.at(Purpose::Probe, k))?;
-            let there = Restore::replace(params, &theta, &theta)?;
-            let (mut difference, mut batches) = (ParamVec::zeros(space)?, forms(objective));
-            for (side, sign) in [1.0, -1.0].into_iter().enumerate() {
-                there.set(&theta.plus(sign * step, &z)?)?;
-                for (i, batch) in batches.iter_mut().enumerate() {
-                    tick(watch, side * n + i, 2 * n)?;
-                    let (_, grad) = batch_gradient(objective, i)?;
-                    batch.form += sign * z.dot(&grad)?;
-                    difference.add_scaled(sign * batch.weight, &grad)?;
-                }
-                evaluations += 1;
-            }
-            there.finish()?;
+            let mut difference = ParamVec::zeros(space)?;
+            let batches = both_sides(objective, &theta, (step, &z), &mut evaluations, watch, &mut |sign, i, batch| {
+                let (_, grad) = batch_gradient(objective, i)?;
+                batch.form += sign * z.dot(&grad)?;
+                Ok(difference.add_scaled(sign * batch.weight, &grad)?)
+            })?;
             Draw::quadratic(&z, &difference, 0.5 / step, batches, k)
         })?;
         let (trace, layers) = sample.estimates(evaluations)?;
@@ -171,17 +164,10 @@ impl PerturbedLoss {
         let mut evaluations = 1;
         let sample = Sample::take(&config.trace, space, progress, |k, watch| {
             let z = config.trace.probe.draw(space, &streams.at(Purpose::Probe, k))?;
-            let there = Restore::replace(params, &theta, &theta)?;
-            let mut batches = forms(objective);
-            for (side, sign) in [1.0, -1.0].into_iter().enumerate() {
-                there.set(&theta.plus(sign * step, &z)?)?;
-                for (i, batch) in batches.iter_mut().enumerate() {
-                    tick(watch, side * n + i, 2 * n)?;
-                    batch.form += (loss(i)? - here[i]) / (step * step);
-                }
-                evaluations += 1;
-            }
-            there.finish()?;
+            let batches = both_sides(objective, &theta, (step, &z), &mut evaluations, watch, &mut |_, i, batch| {
+                batch.form += (loss(i)? - here[i]) / (step * step);
+                Ok(())
+            })?;
             let total = batches.iter().map(|b| b.weight * b.form).sum();
             Ok(Draw { total, layers: Vec::new(), batches })
         })?;
@@ -194,6 +180,27 @@ impl PerturbedLoss {
     }
 }
 
-fn forms<O: Objective + ?Sized>(objective: &O) -> Vec<BatchForm> {
-    (0..objective.batches()).map(|i| BatchForm { weight: objective.weight(i), form: 0.0 }).collect()
+/// Visits the batches at `theta + step z` and then at `theta - step z`: `at(sign, i, ..)` adds to what batch i has. The
+/// parameters are restored. Each side is one evaluation.
+fn both_sides<O: Objective + ?Sized>(
+    objective: &O,
+    theta: &ParamVec,
+    (step, z): (f64, &ParamVec),
+    evaluations: &mut u64,
+    watch: &mut Watch<'_>,
+    at: &mut dyn FnMut(f64, usize, &mut BatchForm) -> Result<()>,
+) -> Result<Vec<BatchForm>> {
+    let n = objective.batches();
+    let mut batches: Vec<_> = (0..n).map(|i| BatchForm { weight: objective.weight(i), form: 0.0 }).collect();
+    let there = Restore::replace(objective.params(), theta, theta)?;
+    for (side, sign) in [1.0, -1.0].into_iter().enumerate() {
+        there.set(&theta.plus(sign * step, z)?)?;
+        for (i, batch) in batches.iter_mut().enumerate() {
+            tick(watch, side * n + i, 2 * n)?;
+            at(sign, i, batch)?;
+        }
+        *evaluations += 1;
+    }
+    there.finish()?;
+    Ok(batches)
 }

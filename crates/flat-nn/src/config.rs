@@ -103,6 +103,12 @@ pub struct ModelConfig {
 }
 
 impl ModelConfig {
+    /// Whether the loss has kinks in the parameters, from relu or max pooling: second differences count them, while the
+    /// Hessian does not see them.
+    pub fn has_kinks(&self) -> bool {
+        self.activation == Activation::Relu || self.arch == Arch::LeNet
+    }
+
     /// Checks what no architecture can take.
     ///
     /// # Errors

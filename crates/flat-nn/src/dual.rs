@@ -25,29 +25,24 @@ impl<V> Dual<V> {
     pub fn new(value: V, tangent: V) -> Self {
         Self { value, tangent }
     }
-}
 
-impl Dual {
     /// The same linear map of both.
-    fn map(&self, f: impl Fn(&Tensor) -> candle_core::Result<Tensor>) -> Result<Self> {
+    pub(crate) fn map(&self, f: impl Fn(&V) -> Result<V>) -> Result<Self> {
         Ok(Self { value: f(&self.value)?, tangent: f(&self.tangent)? })
     }
 
+    /// A linear map of two operands, of both.
+    pub(crate) fn zip(&self, other: &Self, f: impl Fn(&V, &V) -> Result<V>) -> Result<Self> {
+        Ok(Self { value: f(&self.value, &other.value)?, tangent: f(&self.tangent, &other.tangent)? })
+    }
+}
+
+impl Dual {
     /// `gain * normal + bias` and its tangent, given those of `normal`.
     fn affine(normal: &Tensor, tangent: &Tensor, gain: &Self, bias: &Self) -> Result<Self> {
         let value = channel_affine(normal, &gain.value, &bias.value)?;
         let from_gain = channel_affine(normal, &gain.tangent, &bias.tangent)?;
         Ok(Self { value, tangent: (channel_scale(tangent, &gain.value)? + from_gain)? })
-    }
-
-    /// The sum with `skip`, then the nonlinearity, where they are given.
-    fn finish(self, skip: Option<&Self>, then: Option<Activation>) -> Result<Self> {
-        match (skip, then) {
-            (None, None) => Ok(self),
-            (None, Some(activation)) => self.activate(activation),
-            (Some(skip), None) => self.plus(skip),
-            (Some(skip), Some(activation)) => self.add_activate(skip, activation),
-        }
     }
 }
 
@@ -88,15 +83,15 @@ impl Value for Dual {
     }
 
     fn mean_pool(&self, pool: Pool2d) -> Result<Self> {
-        self.map(|x| pool.mean(x))
+        self.map(|x| x.mean_pool(pool))
     }
 
     fn global_mean(&self) -> Result<Self> {
-        Ok(Self { value: self.value.global_mean()?, tangent: self.tangent.global_mean()? })
+        self.map(Value::global_mean)
     }
 
     fn flatten(&self) -> Result<Self> {
-        self.map(|x| x.flatten_from(1))
+        self.map(Value::flatten)
     }
 
     fn activate(&self, activation: Activation) -> Result<Self> {
@@ -116,7 +111,7 @@ impl Value for Dual {
     }
 
     fn plus(&self, other: &Self) -> Result<Self> {
-        Ok(Self { value: (&self.value + &other.value)?, tangent: (&self.tangent + &other.tangent)? })
+        self.zip(other, Value::plus)
     }
 
     fn batch_norm_add(
@@ -161,6 +156,6 @@ impl Value for Dual {
     }
 
     fn scaled_mean(&self, factor: f64) -> Result<Self> {
-        self.map(|x| x.mean_all()? * factor)
+        self.map(|x| x.scaled_mean(factor))
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::{Error, Result, Value};
 use candle_core::{DType, Tensor};
+use std::fmt;
 
 /// A loss of logits `(n, classes)` and labels `(n)`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -14,6 +15,16 @@ pub enum Loss {
     },
     /// Squared distance to the one-hot label, mean over examples and classes, as PyTorch's `mse_loss` of the raw logits.
     Mse,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CrossEntropy { label_smoothing: 0.0 } => f.write_str("cross-entropy"),
+            Self::CrossEntropy { label_smoothing } => write!(f, "cross-entropy, label smoothing {label_smoothing}"),
+            Self::Mse => f.write_str("mse"),
+        }
+    }
 }
 
 impl Loss {

@@ -199,7 +199,7 @@ impl Value for Traced {
         let relu = then == Some(Activation::Relu);
         let (y, normed) = normalise(self, gain, bias, &Source::Batch(eps), skip, relu)?;
         let moments = normed.moments(&self.value)?.into();
-        Ok((after(y, then.filter(|_| !relu))?, moments))
+        Ok((y.finish(None, then.filter(|_| !relu))?, moments))
     }
 
     fn group_norm(&self, groups: usize, gain: &Self, bias: &Self, eps: f64) -> Result<Self> {
@@ -216,7 +216,7 @@ impl Value for Traced {
     ) -> Result<Self> {
         let relu = then == Some(Activation::Relu);
         let (y, _) = normalise(self, gain, bias, &fixed(statistics)?, skip, relu)?;
-        after(y, then.filter(|_| !relu))
+        y.finish(None, then.filter(|_| !relu))
     }
 
     fn cross_entropy(&self, targets: &Tensor) -> Result<Self> {
@@ -231,13 +231,6 @@ impl Value for Traced {
 
     fn scaled_mean(&self, factor: f64) -> Result<Self> {
         Self::function(&[self], move |x| x[0].scaled_mean(factor))
-    }
-}
-
-fn after<V: Value>(x: V, activation: Option<Activation>) -> Result<V> {
-    match activation {
-        None => Ok(x),
-        Some(activation) => x.activate(activation),
     }
 }
 
@@ -286,7 +279,7 @@ impl Dual<Traced> {
             out.add(at.2, || dx_dot.ok_or_else(missing))?;
             out.add(at.0, || dx.ok_or_else(missing))
         });
-        Ok((after(Self { value, tangent }, then.filter(|_| !relu))?, normed))
+        Ok((Self { value, tangent }.finish(None, then.filter(|_| !relu))?, normed))
     }
 }
 
@@ -339,15 +332,15 @@ impl Value for Dual<Traced> {
     }
 
     fn mean_pool(&self, pool: Pool2d) -> Result<Self> {
-        Ok(Self { value: self.value.mean_pool(pool)?, tangent: self.tangent.mean_pool(pool)? })
+        self.map(|x| x.mean_pool(pool))
     }
 
     fn global_mean(&self) -> Result<Self> {
-        Ok(Self { value: self.value.global_mean()?, tangent: self.tangent.global_mean()? })
+        self.map(Value::global_mean)
     }
 
     fn flatten(&self) -> Result<Self> {
-        Ok(Self { value: self.value.flatten()?, tangent: self.tangent.flatten()? })
+        self.map(Value::flatten)
     }
 
     fn activate(&self, activation: Activation) -> Result<Self> {
@@ -364,7 +357,7 @@ impl Value for Dual<Traced> {
     }
 
     fn plus(&self, other: &Self) -> Result<Self> {
-        Ok(Self { value: self.value.plus(&other.value)?, tangent: self.tangent.plus(&other.tangent)? })
+        self.zip(other, Value::plus)
     }
 
     fn batch_norm_add(
@@ -406,6 +399,6 @@ impl Value for Dual<Traced> {
     }
 
     fn scaled_mean(&self, factor: f64) -> Result<Self> {
-        Ok(Self { value: self.value.scaled_mean(factor)?, tangent: self.tangent.scaled_mean(factor)? })
+        self.map(|x| x.scaled_mean(factor))
     }
 }

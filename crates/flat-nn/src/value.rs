@@ -99,6 +99,19 @@ pub trait Value: Clone + Sized {
     /// Different shapes.
     fn plus(&self, other: &Self) -> Result<Self>;
 
+    /// The sum with `skip`, then the nonlinearity, where they are given.
+    ///
+    /// # Errors
+    /// Different shapes.
+    fn finish(self, skip: Option<&Self>, then: Option<Activation>) -> Result<Self> {
+        match (skip, then) {
+            (None, None) => Ok(self),
+            (None, Some(activation)) => self.activate(activation),
+            (Some(skip), None) => self.plus(skip),
+            (Some(skip), Some(activation)) => self.add_activate(skip, activation),
+        }
+    }
+
     /// `gain (x - mean) / sqrt(var + eps) + bias` with the mean and biased variance of each channel of `(n, c, ...)` over
     /// the batch, then the nonlinearity where one is given.
     ///
@@ -193,12 +206,9 @@ fn norm_then(
     skip: Option<&Tensor>,
     then: Option<Activation>,
 ) -> Result<(Tensor, Normed)> {
-    let normed = norm(x, gain, bias, source, skip, then == Some(Activation::Relu))?;
-    let y = match then {
-        Some(Activation::Relu) | None => normed.y.clone(),
-        Some(activation) => activation.forward(&normed.y)?,
-    };
-    Ok((y, normed))
+    let relu = then == Some(Activation::Relu);
+    let normed = norm(x, gain, bias, source, skip, relu)?;
+    Ok((normed.y.clone().finish(None, then.filter(|_| !relu))?, normed))
 }
 
 impl Value for Tensor {

@@ -12,7 +12,6 @@ use anyhow::Result;
 use flat_core::Streams;
 use flat_data::Loader;
 use flat_nn::{Loss, Model};
-use std::ops::ControlFlow;
 
 /// Products at most for a largest eigenvalue, and the residual, as a fraction of it, at which they end: a curve over
 /// training needs no more digits.
@@ -45,7 +44,7 @@ pub(crate) fn measure(
         let largest = curvature.run(model, loss, data, |operator| {
             lambda_max(operator, PRODUCTS, REL_TOL, &Streams::new(config.seed), &mut |done| {
                 bar.update(done, String::new);
-                if signal::stop_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                signal::go_on()
             })
         });
         drop(bar);

@@ -4,7 +4,6 @@ use crate::args::{EvalArgs, HessianArgs, SplitName};
 use crate::device::DeviceChoice;
 use crate::flatness::Which;
 use crate::subject::Subject;
-use flat_nn::Loss;
 use serde::Serialize;
 
 /// Data, model, evaluation and cost.
@@ -54,7 +53,7 @@ pub struct Card {
 impl Card {
     /// The card of a measure of the Hessian, with no cost yet.
     pub fn new(subject: &Subject, args: &HessianArgs) -> Self {
-        let (bn_mode, hvp) = Which { bn_mode: args.bn_mode, hvp: args.hvp }.words();
+        let (bn_mode, hvp) = Which::of(args).words();
         let mut card = Self::of_eval(subject, &args.on);
         card.bn_mode = subject.model.has_batch_norm().then_some(bn_mode);
         card.hvp = Some(hvp);
@@ -73,11 +72,7 @@ impl Card {
             batch_size: subject.data.options().batch_size,
             model: subject.model.config().arch.to_string(),
             dim: space.layout.len(),
-            loss_name: match subject.loss {
-                Loss::CrossEntropy { label_smoothing: 0.0 } => "cross-entropy".into(),
-                Loss::CrossEntropy { label_smoothing } => format!("cross-entropy, label smoothing {label_smoothing}"),
-                Loss::Mse => "mse".into(),
-            },
+            loss_name: subject.loss.to_string(),
             bn_mode: subject.model.has_batch_norm().then_some("eval"),
             hvp: None,
             dtype: space.dtype.as_str().into(),

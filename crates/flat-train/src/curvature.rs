@@ -41,7 +41,7 @@ impl Curvature {
         if name != OperatorName::Fisher && operator.labels.is_some() {
             return Err(usage("--labels has no effect here: it needs --operator fisher"));
         }
-        let which = Which { bn_mode: hessian.bn_mode, hvp: hessian.hvp };
+        let which = Which::of(hessian);
         Ok(Self { which, operator: name, labels: operator.labels.unwrap_or(1), seed: hessian.seed })
     }
 

@@ -26,18 +26,33 @@ pub struct Score {
 /// candle's.
 pub fn evaluate(model: &Model, loss: Loss, data: &Loader, what: &str, ui: Ui) -> Result<Option<Score>> {
     let mut bar = ui.bar(what, 0, data.batches_per_epoch() as u64, "batches");
+    score(model, loss, data, Mode::Eval, |done, accuracy| bar.update(done, || format!("accuracy {accuracy:.4}")))
+}
+
+/// Loss and accuracy, calling `progress` with the batches done and the accuracy so far; `None` where a signal asked to
+/// stop. Cost: one forward pass over the data.
+///
+/// # Errors
+/// candle's.
+pub fn score(
+    model: &Model,
+    loss: Loss,
+    data: &Loader,
+    mode: Mode,
+    mut progress: impl FnMut(u64, f64),
+) -> Result<Option<Score>> {
     let (mut loss_sum, mut right, mut seen) = (0.0, 0.0, 0);
     for index in 0..data.batches_per_epoch() {
         if signal::stop_requested() {
             return Ok(None);
         }
         let batch = data.batch(0, index)?;
-        let logits = model.logits_no_grad(&batch.images, Mode::Eval)?;
+        let logits = model.logits_no_grad(&batch.images, mode)?;
         let mean = loss.mean(&logits, &batch.labels)?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
         loss_sum += mean * batch.len() as f64;
         right += correct(&logits, &batch.labels)?.to_scalar::<f64>()?;
         seen += batch.len();
-        bar.update(index as u64 + 1, || format!("accuracy {:.4}", right / seen as f64));
+        progress(index as u64 + 1, right / seen as f64);
     }
     Ok(Some(Score { loss: loss_sum / seen as f64, accuracy: right / seen as f64, examples: seen }))
 }

@@ -1,6 +1,6 @@
 //! The Hessian trace of a model's loss on a data set, as the command line reports it.
 
-use crate::args::{BnModeName, EstimatorName, HvpName, ProbeName, TraceArgs};
+use crate::args::{BnModeName, EstimatorName, HessianArgs, HvpName, ProbeName, TraceArgs};
 use crate::config::TrainConfig;
 use crate::curvature::Curvature;
 use crate::evaluate::evaluate;
@@ -17,7 +17,6 @@ use flat_metrics::{
     XTrace,
 };
 use flat_nn::{Loss, Mode, Model};
-use std::ops::ControlFlow;
 
 /// Which Hessian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +28,19 @@ pub struct Which {
 }
 
 impl Which {
+    /// What the flags ask for.
+    pub fn of(args: &HessianArgs) -> Self {
+        Self { bn_mode: args.bn_mode, hvp: args.hvp }
+    }
+
+    /// The model's mode.
+    pub fn mode(self) -> Mode {
+        match self.bn_mode {
+            BnModeName::Eval => Mode::Eval,
+            BnModeName::Batch => Mode::BatchStats,
+        }
+    }
+
     pub(crate) fn words(self) -> (&'static str, &'static str) {
         let bn_mode = match self.bn_mode {
             BnModeName::Eval => "eval",
@@ -52,13 +64,9 @@ impl Which {
         loss: Loss,
         data: &'a Loader,
     ) -> flat_metrics::Result<ModelObjective<'a>> {
-        let mode = match self.bn_mode {
-            BnModeName::Eval => Mode::Eval,
-            BnModeName::Batch => Mode::BatchStats,
-        };
         let (size, total) = (data.options().batch_size, data.split().len());
         let sizes = (0..data.batches_per_epoch()).map(|i| size.min(total - i * size)).collect();
-        ModelObjective::streamed(model, loss, mode, sizes, |i| {
+        ModelObjective::streamed(model, loss, self.mode(), sizes, |i| {
             let batch = data.batch(0, i).map_err(|e| flat_metrics::Error::BadObjective(e.to_string()))?;
             Ok((batch.images, batch.labels))
         })
@@ -75,11 +83,22 @@ impl Which {
         data: &Loader,
         measure: impl FnOnce(&mut dyn LinearOperator) -> flat_metrics::Result<T>,
     ) -> flat_metrics::Result<T> {
-        let objective = self.objective(model, loss, data)?;
+        self.products(&self.objective(model, loss, data)?, measure)
+    }
+
+    /// Runs a measure on the Hessian of an objective.
+    ///
+    /// # Errors
+    /// As [`Self::hessian`].
+    pub fn products<T>(
+        self,
+        objective: &ModelObjective<'_>,
+        measure: impl FnOnce(&mut dyn LinearOperator) -> flat_metrics::Result<T>,
+    ) -> flat_metrics::Result<T> {
         match self.hvp {
-            HvpName::Exact => measure(&mut TangentHessian::new(&objective)?),
-            HvpName::Double => measure(&mut DoubleBackwardHessian::new(&objective)?),
-            HvpName::Difference => measure(&mut DifferenceHessian::new(&objective)?),
+            HvpName::Exact => measure(&mut TangentHessian::new(objective)?),
+            HvpName::Double => measure(&mut DoubleBackwardHessian::new(objective)?),
+            HvpName::Difference => measure(&mut DifferenceHessian::new(objective)?),
         }
     }
 }
@@ -203,7 +222,7 @@ pub fn trace(model: &Model, loss: Loss, data: &Loader, settings: &Settings, ui: 
             (Some(v), Some(e)) => format!("{v:.4} +- {e:.4}"),
             _ => String::new(),
         });
-        if signal::stop_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        signal::go_on()
     };
     let curvature = &settings.curvature;
     let report = match estimator {

@@ -115,11 +115,10 @@ pub fn measure(subject: &Subject, args: &LayersArgs, data: String, ui: Ui) -> Re
     let at_most: u64 = entries.iter().map(|e| args.max_matvecs.min(e.len as u64)).sum();
     let mut bar = ui.bar("layers", 0, args.probes + at_most, "products at most");
     let streams = Streams::new(args.hessian.seed);
-    let go = || if signal::stop_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
     let measured = curvature.run(&subject.model, subject.loss, &subject.data, |operator| {
         let report = diagonal.run_watched(operator, &streams, &mut |p| {
             bar.update(p.probes, || "diagonal".into());
-            go()
+            signal::go_on()
         })?;
         let mut largest = Vec::new();
         for entry in entries.iter().filter(|_| args.max_matvecs > 0) {
@@ -127,7 +126,7 @@ pub fn measure(subject: &Subject, args: &LayersArgs, data: String, ui: Ui) -> Re
             let mut block = Block::of(operator, &entry.name)?;
             largest.push(lambda_max(&mut block, args.max_matvecs, rel_tol, &streams, &mut |done| {
                 bar.update(before + done, || entry.name.clone());
-                go()
+                signal::go_on()
             })?);
         }
         Ok((report, largest, operator.matvecs()))

@@ -1,6 +1,7 @@
 //! SIGINT and SIGTERM: the first asks the run to save and stop, the second aborts.
 
 use anyhow::Context;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 static RECEIVED: AtomicUsize = AtomicUsize::new(0);
@@ -20,4 +21,9 @@ pub fn install() -> anyhow::Result<()> {
 /// Whether the run was asked to stop.
 pub fn stop_requested() -> bool {
     RECEIVED.load(Ordering::SeqCst) > 0
+}
+
+/// What a library's callback answers: go on, unless the run was asked to stop.
+pub fn go_on() -> ControlFlow<()> {
+    if stop_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }

@@ -138,11 +138,7 @@ impl TraceSummary {
             data_std_error: report.data_std_error,
             trace: report.trace,
             per_layer: report.per_layer,
-            loss_name: match loss {
-                Loss::CrossEntropy { label_smoothing: 0.0 } => "cross-entropy".into(),
-                Loss::CrossEntropy { label_smoothing } => format!("cross-entropy, label smoothing {label_smoothing}"),
-                Loss::Mse => "mse".into(),
-            },
+            loss_name: loss.to_string(),
             bn_mode,
             hvp: by_products.then_some(hvp),
             dtype: report.dtype,

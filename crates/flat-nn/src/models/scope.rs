@@ -79,13 +79,7 @@ impl<V: Value> Scope<'_, V> {
         match (self.config.norm, self.mode) {
             (Norm::Group, _) => {
                 let channels = x.primal().dim(1)?;
-                let y = x.group_norm(Norm::groups(channels), gain, bias, EPS)?;
-                match (skip, activation) {
-                    (None, None) => Ok(y),
-                    (None, Some(activation)) => y.activate(activation),
-                    (Some(skip), None) => y.plus(skip),
-                    (Some(skip), Some(activation)) => y.add_activate(skip, activation),
-                }
+                x.group_norm(Norm::groups(channels), gain, bias, EPS)?.finish(skip, activation)
             }
             (Norm::Batch, Mode::Eval) => {
                 let mean = self.buffer(layer, "running_mean")?.as_detached_tensor();

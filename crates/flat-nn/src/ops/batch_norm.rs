@@ -47,7 +47,7 @@ struct Norm {
 }
 
 /// The two rows of gains and biases.
-pub(super) fn halves<T>(packed: &[T], split: Split) -> Result<(&[T], &[T])> {
+fn halves<T>(packed: &[T], split: Split) -> Result<(&[T], &[T])> {
     if packed.len() != 2 * split.channels {
         bail!("norm: {} gains for {} channels", packed.len() / 2, split.channels);
     }
@@ -170,13 +170,8 @@ fn gradients_of<T: Float>(
         bias: elements::<T>("norm", &s2, l2)?,
         batch,
     };
-    let mask = match (relu, y) {
-        (false, _) => Mask::All,
-        (true, None) => Mask::Again,
-        (true, Some(y)) => Mask::Output(y),
-    };
     // without relu the residual's gradient is the one at hand
-    let found = kernel::backward(layer, mask, elements::<T>("norm", &sg, lg)?, stats, wanted && relu);
+    let found = kernel::backward(layer, Mask::of(relu, y), elements::<T>("norm", &sg, lg)?, stats, wanted && relu);
     Ok([
         Some(T::tensor(found.x, x.shape())?),
         Some(T::tensor(found.gain, gain.shape())?),

@@ -83,6 +83,36 @@ impl Conv {
     }
 }
 
+impl Conv {
+    /// The pass, by the kernels for its geometry; a bias goes with the forward pass.
+    fn run(
+        &self,
+        (s1, l1): (&CpuStorage, &Layout),
+        (s2, l2): (&CpuStorage, &Layout),
+        bias: Option<(&CpuStorage, &Layout)>,
+    ) -> Result<CpuStorage> {
+        let (g, name) = (&self.geometry, self.name());
+        if let (CpuStorage::F32(_), Some(winograd)) = (s1, Winograd::of(g)) {
+            let (a, b) = (contiguous(name, s1, l1)?, contiguous(name, s2, l2)?);
+            let bias = bias.map(|(s, l)| contiguous(name, s, l)).transpose()?;
+            return Ok(CpuStorage::F32(match self.pass {
+                Pass::Forward => winograd.forward(g, a, b, bias),
+                Pass::GradInput => winograd.grad_input(g, a, b),
+                Pass::GradWeight => winograd.grad_weight(g, a, b),
+            }));
+        }
+        dispatch!(name, s1, T => {
+            let (a, b) = (contiguous::<T>(name, s1, l1)?, contiguous::<T>(name, s2, l2)?);
+            let bias = bias.map(|(s, l)| contiguous::<T>(name, s, l)).transpose()?;
+            Ok(T::storage(match self.pass {
+                Pass::Forward => conv_kernel::forward(g, a, b, bias),
+                Pass::GradInput => conv_kernel::grad_input(g, a, b),
+                Pass::GradWeight => conv_kernel::grad_weight(g, a, b),
+            }))
+        })
+    }
+}
+
 impl CustomOp2 for Conv {
     fn name(&self) -> &'static str {
         match self.pass {
@@ -101,25 +131,7 @@ impl CustomOp2 for Conv {
         if l1.shape() != &first || l2.shape() != &second {
             bail!("{name}: shapes {:?} and {:?} instead of {first:?} and {second:?}", l1.shape(), l2.shape());
         }
-        let data = match (s1, Winograd::of(g)) {
-            (CpuStorage::F32(_), Some(winograd)) => {
-                let (a, b) = (contiguous(name, s1, l1)?, contiguous(name, s2, l2)?);
-                CpuStorage::F32(match self.pass {
-                    Pass::Forward => winograd.forward(g, a, b, None),
-                    Pass::GradInput => winograd.grad_input(g, a, b),
-                    Pass::GradWeight => winograd.grad_weight(g, a, b),
-                })
-            }
-            _ => dispatch!(name, s1, T => {
-                let (a, b) = (contiguous::<T>(name, s1, l1)?, contiguous::<T>(name, s2, l2)?);
-                T::storage(match self.pass {
-                    Pass::Forward => conv_kernel::forward(g, a, b, None),
-                    Pass::GradInput => conv_kernel::grad_input(g, a, b),
-                    Pass::GradWeight => conv_kernel::grad_weight(g, a, b),
-                })
-            }),
-        };
-        Ok((data, out))
+        Ok((self.run((s1, l1), (s2, l2), None)?, out))
     }
     fn bwd(&self, a: &Tensor, b: &Tensor, _: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (da, db) = match self.pass {
@@ -156,16 +168,7 @@ impl CustomOp3 for Biased {
         if l3.shape().elem_count() != g.out_channels {
             bail!("{name}: a bias of {} for {} channels", l3.shape().elem_count(), g.out_channels);
         }
-        let data = match (s1, Winograd::of(g)) {
-            (CpuStorage::F32(_), Some(winograd)) => {
-                let (x, w) = (contiguous(name, s1, l1)?, contiguous(name, s2, l2)?);
-                CpuStorage::F32(winograd.forward(g, x, w, Some(contiguous(name, s3, l3)?)))
-            }
-            _ => dispatch!(name, s1, T => {
-                let (x, w) = (contiguous::<T>(name, s1, l1)?, contiguous::<T>(name, s2, l2)?);
-                T::storage(conv_kernel::forward(g, x, w, Some(contiguous::<T>(name, s3, l3)?)))
-            }),
-        };
+        let data = Conv { pass: Pass::Forward, geometry: self.0 }.run((s1, l1), (s2, l2), Some((s3, l3)))?;
         Ok((data, g.y_shape()))
     }
     fn bwd(

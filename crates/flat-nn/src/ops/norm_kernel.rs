@@ -38,6 +38,17 @@ pub(crate) enum Mask<'a, T> {
     Output(&'a [T]),
 }
 
+impl<'a, T> Mask<'a, T> {
+    /// For a layer with or without relu, and its output where a residual went into it.
+    pub(crate) fn of(relu: bool, y: Option<&'a [T]>) -> Self {
+        match (relu, y) {
+            (false, _) => Self::All,
+            (true, None) => Self::Again,
+            (true, Some(y)) => Self::Output(y),
+        }
+    }
+}
+
 /// The operands that belong to a layer rather than to a pass.
 #[derive(Clone, Copy)]
 pub(crate) struct Layer<'a, T> {

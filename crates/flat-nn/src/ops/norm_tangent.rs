@@ -70,16 +70,11 @@ impl NormTangent {
             skip: skip.as_ref().map(|(s, l)| elements::<T>(OP, s, l)).transpose()?,
         };
         let y = y.as_ref().map(|(s, l)| elements::<T>(OP, s, l)).transpose()?;
-        let mask = match (self.relu, y) {
-            (false, _) => Mask::All,
-            (true, None) => Mask::Again,
-            (true, Some(y)) => Mask::Output(y),
-        };
         let channels = [gain.len(), bias.len(), dot.gain.len(), dot.bias.len()];
         if channels != [split.channels; 4] || dot.x.len() != x.len() || dot.skip.is_some_and(|s| s.len() != x.len()) {
             bail!("{OP}: directions that do not fit their values");
         }
-        f(Layer { split, x, gain, bias, batch: self.batch }, mask, dot)
+        f(Layer { split, x, gain, bias, batch: self.batch }, Mask::of(self.relu, y), dot)
     }
 
     /// The tangent for the direction `x_dot`, and what the way back needs of it.

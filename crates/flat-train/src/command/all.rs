@@ -10,7 +10,6 @@ use crate::subject::{Subject, data_in_words};
 use crate::trace_summary::TraceSummary;
 use crate::ui::Ui;
 use anyhow::Result;
-use candle_core::DType;
 use flat_metrics::{
     Certificate, CertificateReport, DensityReport, IntrinsicDimension, LanczosConfig, SpectralDensity, TraceConfig,
     TwoNn,
@@ -47,7 +46,7 @@ pub(super) fn run(args: &AllArgs, ui: Ui, json: bool) -> Result<Outcome> {
         .validated()
         .map_err(flatness::flags)?;
     let (started, subject) = (Instant::now(), Subject::load(&hessian.on)?);
-    let which = Which { bn_mode: hessian.bn_mode, hvp: hessian.hvp };
+    let which = Which::of(hessian);
     let settings = Settings {
         probes: TraceConfig::fixed(args.trace_probes),
         seed: hessian.seed,
@@ -59,11 +58,10 @@ pub(super) fn run(args: &AllArgs, ui: Ui, json: bool) -> Result<Outcome> {
     let Some(trace) = flatness::trace(&subject.model, subject.loss, &subject.data, &settings, ui)? else {
         return Ok(Outcome::Interrupted);
     };
-    let double = subject.model.params().space().dtype == DType::F64;
     let config = LanczosConfig {
         top: args.top,
         bottom: args.bottom,
-        rel_tol: if double { 1e-6 } else { 1e-4 },
+        rel_tol: metrics::eigen_tolerance(&subject),
         ..LanczosConfig::default()
     };
     let Some(eig) = metrics::eigenvalues(&subject, hessian, config, ui)? else { return Ok(Outcome::Interrupted) };

@@ -1,7 +1,7 @@
 //! `flat-train metrics certify`.
 
 use super::print;
-use crate::args::{CertifyArgs, HessianArgs, HvpName};
+use crate::args::{CertifyArgs, HessianArgs};
 use crate::card::{Card, Carded};
 use crate::exit::{Outcome, flag_of};
 use crate::flatness::Which;
@@ -11,12 +11,7 @@ use crate::ui::Ui;
 use anyhow::Result;
 use candle_core::DType;
 use flat_core::Streams;
-use flat_metrics::{
-    Certificate, CertificateProgress, CertificateReport, DifferenceHessian, DoubleBackwardHessian, Error, Stage,
-    TangentHessian, Verdict,
-};
-use flat_nn::{Activation, Arch};
-use std::ops::ControlFlow;
+use flat_metrics::{Certificate, CertificateProgress, CertificateReport, Error, Stage, Verdict};
 
 /// Certifies and prints.
 pub(super) fn run(args: &CertifyArgs, ui: Ui, json: bool) -> Result<Outcome> {
@@ -36,7 +31,7 @@ pub(super) fn certify(
     max_gradients: u64,
     ui: Ui,
 ) -> Result<Option<Carded<CertificateReport>>> {
-    let which = Which { bn_mode: args.bn_mode, hvp: args.hvp };
+    let which = Which::of(args);
     let objective = which.objective(&subject.model, subject.loss, &subject.data)?;
     let streams = Streams::new(args.seed);
     let (mut bar, mut stage) = (ui.bar("gradient flow", 0, max_gradients, "gradients at most"), Stage::Flow);
@@ -49,19 +44,9 @@ pub(super) fn certify(
             };
         }
         bar.update(p.done, || p.grad_norm.map_or(String::new(), |g| format!("||grad|| {g:.2e}")));
-        if signal::stop_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        signal::go_on()
     };
-    let report = match args.hvp {
-        HvpName::Exact => {
-            certificate.run_watched(&objective, &mut TangentHessian::new(&objective)?, &streams, progress)
-        }
-        HvpName::Double => {
-            certificate.run_watched(&objective, &mut DoubleBackwardHessian::new(&objective)?, &streams, progress)
-        }
-        HvpName::Difference => {
-            certificate.run_watched(&objective, &mut DifferenceHessian::new(&objective)?, &streams, progress)
-        }
-    };
+    let report = which.products(&objective, |hessian| certificate.run_watched(&objective, hessian, &streams, progress));
     drop(bar);
     match report {
         Err(Error::Interrupted) => Ok(None),
@@ -77,8 +62,8 @@ pub(super) fn certify(
 
 /// What the intervals do not show.
 fn notes(subject: &Subject) -> Vec<String> {
-    let (model, mut notes) = (subject.model.config(), Vec::new());
-    if model.activation == Activation::Relu || model.arch == Arch::LeNet {
+    let mut notes = Vec::new();
+    if subject.model.config().has_kinks() {
         notes.push(
             "the kinks of ReLU and max pooling have no third derivative: the projected gradient counts those that the probes \
              cross and grows as --rho falls; the theory asks for a smooth network, such as --activation tanh or gelu"

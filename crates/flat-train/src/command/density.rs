@@ -12,7 +12,6 @@ use crate::ui::Ui;
 use anyhow::Result;
 use flat_core::Streams;
 use flat_metrics::{DensityReport, Estimate, SpectralDensity};
-use std::ops::ControlFlow;
 
 /// Estimates, draws and prints the spectral density.
 pub(super) fn run(args: &DensityArgs, ui: Ui, json: bool) -> Result<Outcome> {
@@ -39,7 +38,7 @@ pub(super) fn estimate(
     quadrature: &QuadratureArgs,
     ui: Ui,
 ) -> Result<Option<Carded<DensityReport>>> {
-    let which = Which { bn_mode: hessian.bn_mode, hvp: hessian.hvp };
+    let which = Which::of(hessian);
     let most = quadrature.probes.saturating_mul(quadrature.steps.min(subject.model.params().layout().len()) as u64);
     let mut bar = ui.bar("spectral density", 0, most, "products");
     let report = which.hessian(&subject.model, subject.loss, &subject.data, |operator| {
@@ -47,7 +46,7 @@ pub(super) fn estimate(
             bar.update(p.matvecs, || {
                 p.range.map_or(String::new(), |[lo, hi]| format!("eigenvalues {lo:.4} to {hi:.4}"))
             });
-            if signal::stop_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            signal::go_on()
         })
     });
     drop(bar);

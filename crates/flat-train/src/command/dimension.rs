@@ -11,7 +11,6 @@ use anyhow::Result;
 use candle_core::DType;
 use flat_metrics::{Error, IntrinsicDimension, TwoNn};
 use flat_nn::Mode;
-use std::ops::ControlFlow;
 
 /// Images looked at where `--limit` does not say it.
 const IMAGES: usize = 2000;
@@ -54,7 +53,7 @@ pub(super) fn estimate(
     let mut bar = ui.bar("intrinsic dimension", 0, seen as u64, "points");
     let found = method.run(&points, width, &mut |done, _| {
         bar.update(done as u64, String::new);
-        if signal::stop_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        signal::go_on()
     });
     drop(bar);
     match found {

@@ -1,11 +1,11 @@
 //! `flat-train landscape`.
 
-use super::print;
+use super::{metrics, print};
 use crate::args::{BnModeName, DirectionName, HessianArgs, LandscapeArgs};
 use crate::card::{Card, Carded};
+use crate::evaluate::{Score, score};
 use crate::exit::{Outcome, flag_of, usage};
 use crate::flatness::Which;
-use crate::objective::correct;
 use crate::plot::{self, Grid};
 use crate::run_dir::write_whole;
 use crate::signal;
@@ -13,13 +13,11 @@ use crate::subject::Subject;
 use crate::ui::Ui;
 use crate::weights::Weights;
 use anyhow::{Context, Result};
-use candle_core::DType;
 use flat_core::{ParamVec, Purpose, Streams};
 use flat_metrics::{Axis, Lanczos, LanczosConfig, filter_normalized, slice};
-use flat_nn::{Mode, Model};
+use flat_nn::Model;
 use serde::Serialize;
 use std::fmt::Write;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
@@ -77,8 +75,9 @@ pub(super) fn run(args: &LandscapeArgs, ui: Ui, json: bool) -> Result<Outcome> {
         directions.vectors.into_iter().map(|v| Axis::new(v, range, points)).collect::<flat_metrics::Result<Vec<_>>>();
     let axes = axes.map_err(flag_of)?;
     let Some(scores) = evaluate(&subject, &args.hessian, &axes, ui)? else { return Ok(Outcome::Interrupted) };
-    let mode = mode(&args.hessian);
-    let Some((loss_here, _)) = score(&subject, mode)? else { return Ok(Outcome::Interrupted) };
+    let mode = Which::of(&args.hessian).mode();
+    let here = score(&subject.model, subject.loss, &subject.data, mode, |_, _| ())?;
+    let Some(Score { loss: loss_here, .. }) = here else { return Ok(Outcome::Interrupted) };
     let mut card = Card::new(&subject, &args.hessian);
     card.matvecs = directions.matvecs;
     (card.losses, card.wall_s) = (scores.len() as u64 + 1, started.elapsed().as_secs_f64());
@@ -148,15 +147,15 @@ fn directions(subject: &Subject, args: &LandscapeArgs, n: usize, ui: Ui) -> Resu
         let draw = |k| filter_normalized(&theta, &streams.at2(Purpose::Probe, DIRECTIONS, k));
         return plain((0..n as u64).map(draw).collect::<flat_metrics::Result<_>>()?);
     }
-    let rel_tol = if theta.space().dtype == DType::F64 { 1e-6 } else { 1e-4 };
+    let rel_tol = metrics::eigen_tolerance(subject);
     let config = LanczosConfig { top: n, bottom: 0, max_matvecs: 200, rel_tol };
     let lanczos = Lanczos::new(config)?;
-    let which = Which { bn_mode: args.hessian.bn_mode, hvp: args.hessian.hvp };
+    let which = Which::of(&args.hessian);
     let mut bar = ui.bar("eigenvectors", 0, 200, "products at most");
     let report = which.hessian(&subject.model, subject.loss, &subject.data, |operator| {
         lanczos.run_watched(operator, &streams, &mut |p| {
             bar.update(p.matvecs, String::new);
-            if signal::stop_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            signal::go_on()
         })
     });
     if signal::stop_requested() {
@@ -168,37 +167,14 @@ fn directions(subject: &Subject, args: &LandscapeArgs, n: usize, ui: Ui) -> Resu
     Ok(Some(Directions { vectors, eigenvalues, matvecs: report.matvecs }))
 }
 
-fn mode(args: &HessianArgs) -> Mode {
-    match args.bn_mode {
-        BnModeName::Eval => Mode::Eval,
-        BnModeName::Batch => Mode::BatchStats,
-    }
-}
-
-/// Loss and accuracy at the present weights; `None` where a signal asked to stop.
-fn score(subject: &Subject, mode: Mode) -> Result<Option<(f64, f64)>> {
-    let (mut loss, mut right, mut seen) = (0.0, 0.0, 0);
-    for index in 0..subject.data.batches_per_epoch() {
-        if signal::stop_requested() {
-            return Ok(None);
-        }
-        let batch = subject.data.batch(0, index)?;
-        let logits = subject.model.logits_no_grad(&batch.images, mode)?;
-        let mean = subject.loss.mean(&logits, &batch.labels)?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-        loss += mean * batch.len() as f64;
-        right += correct(&logits, &batch.labels)?.to_scalar::<f64>()?;
-        seen += batch.len();
-    }
-    Ok(Some((loss / seen as f64, right / seen as f64)))
-}
-
 /// The slice; `None` where a signal asked to stop.
 fn evaluate(subject: &Subject, args: &HessianArgs, axes: &[Axis], ui: Ui) -> Result<Option<Vec<(f64, f64)>>> {
-    let (mode, cells) = (mode(args), axes.iter().map(|a| a.coordinates.len() as u64).product());
+    let (mode, cells) = (Which::of(args).mode(), axes.iter().map(|a| a.coordinates.len() as u64).product());
     let mut bar = ui.bar("landscape", 0, cells, "points");
     let mut done = 0;
     let scores = slice(subject.model.params(), &axes[0], axes.get(1), &mut || {
-        let Some((loss, accuracy)) = score(subject, mode)? else { return Err(flat_metrics::Error::Interrupted.into()) };
+        let found = score(&subject.model, subject.loss, &subject.data, mode, |_, _| ())?;
+        let Some(Score { loss, accuracy, .. }) = found else { return Err(flat_metrics::Error::Interrupted.into()) };
         done += 1;
         bar.update(done, || format!("loss {loss:.4}"));
         Ok::<_, anyhow::Error>((loss, accuracy))

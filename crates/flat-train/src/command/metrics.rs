@@ -13,17 +13,14 @@ use anyhow::Result;
 use candle_core::DType;
 use flat_core::Streams;
 use flat_metrics::{EigenReport, Lanczos, LanczosConfig};
-use flat_nn::{Activation, Arch};
 use serde_json::json;
-use std::ops::ControlFlow;
 
 /// Measures and prints a trace.
 pub(super) fn trace(args: &TraceArgs, ui: Ui, json: bool) -> Result<Outcome> {
     let mut settings = Settings::of_args(args, String::new())?;
     let subject = Subject::load(&args.hessian.on)?;
     settings.data = data_in_words(&args.hessian.on, &subject);
-    let config = subject.model.config();
-    if settings.estimator.perturbs() && (config.activation == Activation::Relu || config.arch == Arch::LeNet) {
+    if settings.estimator.perturbs() && subject.model.config().has_kinks() {
         ui.say(
             "note: the kinks of ReLU and max pooling that a perturbation crosses count as curvature here, while the Hessian \
              does not see them: the value depends on --radius and may be many times the Hessian's trace",
@@ -55,13 +52,17 @@ pub(super) fn layers(args: &LayersArgs, ui: Ui, json: bool) -> Result<Outcome> {
 /// Computes and prints the Hessian's extreme eigenvalues.
 pub(super) fn eig(args: &EigArgs, ui: Ui, as_json: bool) -> Result<Outcome> {
     let subject = Subject::load(&args.hessian.on)?;
-    let double = subject.model.params().space().dtype == DType::F64;
-    let rel_tol = args.rel_tol.unwrap_or(if double { 1e-6 } else { 1e-4 });
+    let rel_tol = args.rel_tol.unwrap_or_else(|| eigen_tolerance(&subject));
     let config = LanczosConfig { top: args.top, bottom: args.bottom, max_matvecs: args.max_matvecs, rel_tol };
     match eigenvalues(&subject, &args.hessian, config, ui)? {
         None => Ok(Outcome::Interrupted),
         Some(report) => print(as_json, &eigenvalue_json(&report)?, || eigenvalue_table(&report)),
     }
+}
+
+/// The residual at which eigenvalues are done where no flag says it, as a fraction of the largest.
+pub(super) fn eigen_tolerance(subject: &Subject) -> f64 {
+    if subject.model.params().space().dtype == DType::F64 { 1e-6 } else { 1e-4 }
 }
 
 /// Computes them; `None` where a signal asked to stop.
@@ -73,7 +74,7 @@ pub(super) fn eigenvalues(
 ) -> Result<Option<EigenReport>> {
     let (max_matvecs, rel_tol) = (config.max_matvecs, config.rel_tol);
     let lanczos = Lanczos::new(config).map_err(flags)?;
-    let which = Which { bn_mode: hessian.bn_mode, hvp: hessian.hvp };
+    let which = Which::of(hessian);
     let mut bar = ui.bar("eigenvalues", 0, max_matvecs, "products at most");
     let report = which.hessian(&subject.model, subject.loss, &subject.data, |operator| {
         lanczos.run_watched(operator, &Streams::new(hessian.seed), &mut |p| {
@@ -81,7 +82,7 @@ pub(super) fn eigenvalues(
                 (Some(top), Some(residual)) => format!("largest {top:.4}, residuals {residual:.1e}"),
                 _ => String::new(),
             });
-            if signal::stop_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            signal::go_on()
         })
     });
     drop(bar);

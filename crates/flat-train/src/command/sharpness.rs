@@ -13,7 +13,6 @@ use anyhow::Result;
 use flat_core::Streams;
 use flat_metrics::{Error, Geometry, Sharpness, SharpnessReport};
 use serde::Serialize;
-use std::ops::ControlFlow;
 
 /// All measures of one checkpoint.
 #[derive(Debug, Serialize)]
@@ -59,7 +58,7 @@ pub(super) fn measure(
     args: &BallArgs,
     ui: Ui,
 ) -> Result<Option<Carded<SharpnessList>>> {
-    let which = Which { bn_mode: hessian.bn_mode, hvp: hessian.hvp };
+    let which = Which::of(hessian);
     let list = args.list();
     let most = list.iter().map(Sharpness::max_evaluations).sum();
     let whole = which.objective(&subject.model, subject.loss, &subject.data)?;
@@ -73,7 +72,7 @@ pub(super) fn measure(
         let objective = if matches!(sharpness, Sharpness::PerBatch { .. }) { &batches } else { &whole };
         let report = sharpness.run_watched(objective, &Streams::new(hessian.seed), &mut |p| {
             bar.update(before + p.evaluations, || name(&sharpness).0);
-            if signal::stop_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            signal::go_on()
         });
         match report {
             _ if signal::stop_requested() => return Ok(None),

@@ -128,6 +128,11 @@ pub struct TrainArgs {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help_heading = "Run")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_steps: Option<bool>,
+    /// Read losses and accuracies from the device every N steps; between reads the host does not wait for it, and lines of
+    /// metrics.jsonl are written N at a time [default: 1 on the CPU, 50 on CUDA].
+    #[arg(long, value_name = "N", help_heading = "Run")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_every: Option<usize>,
 
     /// mnist, fashion-mnist, cifar10 or cifar100 [default: mnist].
     #[arg(long, value_name = "NAME", help_heading = "Data")]

@@ -31,6 +31,8 @@ pub struct TrainConfig {
     pub checkpoint_every: Text<Every>,
     pub keep_checkpoints: usize,
     pub log_steps: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_every: Option<usize>,
 
     pub dataset: Text<DatasetKind>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,6 +118,7 @@ impl Default for TrainConfig {
             checkpoint_every: Text(Every::Epochs(1)),
             keep_checkpoints: 2,
             log_steps: false,
+            log_every: None,
             dataset: Text(DatasetKind::Mnist),
             data_dir: None,
             train_limit: None,
@@ -255,6 +258,11 @@ impl TrainConfig {
             env!("CARGO_PKG_VERSION"),
             toml::to_string(&table)?
         ))
+    }
+
+    /// Steps between two reads of losses and accuracies: `--log-every`, or 1 on the CPU, where a read is free.
+    pub fn steps_between_reads(&self, device: &candle_core::Device) -> usize {
+        self.log_every.unwrap_or(if device.is_cpu() { 1 } else { 50 })
     }
 
     /// Base optimizer.

@@ -43,6 +43,8 @@ pub struct Summary {
     pub dtype: String,
     /// Device.
     pub device: String,
+    /// The same, and why it was that one.
+    pub device_note: String,
     /// Version of this program.
     pub version: String,
     /// Run directory.

@@ -38,6 +38,7 @@ pub(super) fn run(args: &TrainArgs, ui: Ui, json: bool) -> Result<Outcome> {
             (config, parts, dir)
         }
     };
+    ui.say(format!("device: {}", parts.device_note));
     ui.say(format!(
         "{} on {} with {}, seed {}: {}",
         *config.model,
@@ -165,6 +166,7 @@ fn summarise(trainer: &Trainer<'_>, config: &TrainConfig, dir: &RunDir, train: S
         seed: config.seed,
         dtype: config.dtype.to_string(),
         device: DeviceChoice::of(trainer.device()).to_string(),
+        device_note: trainer.device_note().to_string(),
         version: env!("CARGO_PKG_VERSION").to_string(),
         out: dir.root().display().to_string(),
     })

@@ -82,7 +82,7 @@ impl Sample {
         if self.norm.is_pending() {
             return scalar::rejected(&v, &self.grad);
         }
-        v.reject_in_place(&self.grad)?;
+        v.reject_in_place(&self.grad)?; // host read: on the CPU
         Ok(v)
     }
 }

@@ -172,7 +172,10 @@ impl<'a> Oracle<'a> {
     /// candle's.
     pub fn scale_to(&self, rho: f64, sample: &Sample) -> Result<Option<Scalar>> {
         let norm = self.perturbed_norm(sample)?;
-        let Some(norm) = norm.pending() else { return Ok(self.factor(rho, norm.value()?).map(Scalar::from)) };
+        if let Some(norm) = norm.known() {
+            return Ok(self.factor(rho, norm).map(Scalar::from));
+        }
+        let norm = norm.tensor(&self.space().device)?;
         let factor = (norm.recip()? * rho)?;
         Ok(Some(Scalar::left(&scalar::or_zero(&norm.ge(self.smallest())?, &factor)?)?))
     }

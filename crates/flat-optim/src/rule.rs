@@ -77,7 +77,7 @@ impl<'a> Ctx<'a> {
             let norm = scalar::dot(&u, &u)?.sqrt()?;
             return scalar::scaled(&u, &scalar::or_zero(&norm.gt(0.0)?, &norm.recip()?)?);
         }
-        let norm = u.norm()?;
+        let norm = u.norm()?; // host read: on the CPU
         if norm > 0.0 {
             u.scale(1.0 / norm)?;
         }

@@ -30,7 +30,10 @@ impl Scalar {
     /// [`Error::NotScalar`] for another number of elements; candle's.
     pub fn of(x: &Tensor) -> Result<Self> {
         let left = Self::left(x)?;
-        if x.device().is_cpu() { Ok(Self(Repr::Host(left.value()?))) } else { Ok(left) }
+        if !x.device().is_cpu() {
+            return Ok(left);
+        }
+        Ok(left.value()?.into()) // host read: on the CPU
     }
 
     /// The one element of a tensor, left where it is. On the CPU this makes a step go the way that it goes on other
@@ -117,7 +120,10 @@ pub(crate) fn dot(x: &ParamVec, y: &ParamVec) -> Result<Tensor> {
 
 /// Euclidean norm; where `pending`, left on the device.
 pub(crate) fn norm(x: &ParamVec, pending: bool) -> Result<Scalar> {
-    if pending { Scalar::left(&dot(x, x)?.sqrt()?) } else { Ok(x.norm()?.into()) }
+    if pending {
+        return Scalar::left(&dot(x, x)?.sqrt()?);
+    }
+    Ok(x.norm()?.into()) // host read: on the CPU
 }
 
 /// `by x` for a factor that is on the device.

@@ -27,7 +27,7 @@ use crate::text::Text;
 use candle_core::DType;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use flat_data::{Augment, DatasetKind};
-use flat_nn::{Activation, Arch, Norm};
+use flat_nn::{Activation, Arch, Norm, Precision};
 use flat_optim::BaseKind;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -112,6 +112,11 @@ pub struct TrainArgs {
     #[arg(long, value_name = "TYPE", help_heading = "Run")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dtype: Option<Float>,
+    /// Arithmetic of the products of f32 weights and activations: f32, tf32 (CUDA's tensor cores) or bf16; everything else
+    /// stays f32, and flatness is always measured with f32 products [default: f32].
+    #[arg(long, value_name = "NAME", help_heading = "Run")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Text<Precision>>,
     /// Evaluate on the test set after so many steps, or epochs as in 1ep; 0 only at the end [default: 1ep].
     #[arg(long, value_name = "EVERY", help_heading = "Run")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -10,7 +10,7 @@ use crate::relevance;
 use crate::text::Text;
 use anyhow::{Context, Result};
 use flat_data::{Augment, DatasetKind};
-use flat_nn::{Activation, Arch, Norm};
+use flat_nn::{Activation, Arch, Norm, Precision};
 use flat_optim::{BaseKind, RuleKind};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -27,6 +27,7 @@ pub struct TrainConfig {
     pub seed: u64,
     pub device: Text<DeviceChoice>,
     pub dtype: Float,
+    pub precision: Text<Precision>,
     pub eval_every: Text<Every>,
     pub checkpoint_every: Text<Every>,
     pub keep_checkpoints: usize,
@@ -114,6 +115,7 @@ impl Default for TrainConfig {
             seed: 0,
             device: Text(DeviceChoice::Auto),
             dtype: Float::F32,
+            precision: Text(Precision::F32),
             eval_every: Text(Every::Epochs(1)),
             checkpoint_every: Text(Every::Epochs(1)),
             keep_checkpoints: 2,

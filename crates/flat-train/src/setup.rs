@@ -44,6 +44,7 @@ impl Parts {
     /// Missing or damaged files, a missing device, options out of range.
     pub fn new(config: &TrainConfig, start_from_init: bool) -> Result<Self> {
         let Opened { device, note: device_note } = Opened::new(*config.device)?;
+        config.precision.set(&device).map_err(|e| usage(format!("--precision {}: {e}", *config.precision)))?;
         let data = data(config, &device)?;
         let model = model(config, &device)?;
         if let Some(init) = config.init.as_ref().filter(|_| start_from_init) {

@@ -5,7 +5,9 @@
 //! some tenths of a second a source, once a process.
 
 use crate::{BLOCK, Launch, Real, Source};
-use candle_core::cuda::cudarc::driver::{CudaSlice, DevicePtr, DevicePtrMut, LaunchConfig, PushKernelArg, SyncOnDrop};
+use candle_core::cuda::cudarc::driver::{
+    CudaSlice, DevicePtr, DevicePtrMut, DeviceRepr, LaunchConfig, PushKernelArg, SyncOnDrop,
+};
 use candle_core::cuda::cudarc::nvrtc::{CompileError, CompileOptions, compile_ptx_with_opts};
 use candle_core::cuda::{CudaDType, CudaStorage};
 use candle_core::{CudaDevice, DType, Error, InplaceOp1, Layout, Result, Tensor, bail};
@@ -60,7 +62,7 @@ pub unsafe fn run(device: &CudaDevice, source: &Source, launches: &[Launch]) -> 
 }
 
 /// f32 and f64 on a device.
-pub trait Element: CudaDType + candle_core::cuda::cudarc::driver::DeviceRepr + Send + Sync + 'static {
+pub trait Element: CudaDType + DeviceRepr + Send + Sync + 'static {
     /// Which of the two.
     const REAL: Real;
 }
@@ -96,17 +98,14 @@ pub struct Read<'a> {
 ///
 /// # Errors
 /// Another element type; an operand that is not contiguous, or too large to be counted in 32 bits.
-pub fn read<'a, T: CudaDType>(op: &str, storage: &'a CudaStorage, layout: &Layout) -> Result<Read<'a>> {
+pub fn read<'a, T: CudaDType + 'static>(op: &str, storage: &'a CudaStorage, layout: &Layout) -> Result<Read<'a>> {
     let Some((start, end)) = layout.contiguous_offsets() else { bail!("{op}: the operands must be contiguous") };
     if end - start > u32::MAX as usize {
         bail!("{op}: {} elements are too many for one kernel", end - start);
     }
-    let (address, until) = pointer(storage.as_cuda_slice::<T>()?, &storage.device);
+    let slice = storage.as_cuda_slice::<T>()?;
+    let (address, until) = slice.device_ptr(slice.stream());
     Ok(Read { address: address + (start * size_of::<T>()) as u64, _until: until })
-}
-
-fn pointer<'a, T>(slice: &'a CudaSlice<T>, _: &CudaDevice) -> (u64, SyncOnDrop<'a>) {
-    slice.device_ptr(slice.stream())
 }
 
 /// New memory of a device, whose elements are whatever was there.
@@ -115,7 +114,7 @@ pub struct New<T> {
     device: CudaDevice,
 }
 
-impl<T: candle_core::cuda::cudarc::driver::DeviceRepr> New<T> {
+impl<T: DeviceRepr> New<T> {
     /// `len` elements.
     ///
     /// # Errors

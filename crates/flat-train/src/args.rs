@@ -7,6 +7,7 @@ mod dimension;
 mod landscape;
 mod layers;
 mod operator;
+mod reproduce;
 mod sharpness;
 mod trace;
 
@@ -17,6 +18,7 @@ pub use dimension::DimensionArgs;
 pub use landscape::{DirectionName, LandscapeArgs};
 pub use layers::LayersArgs;
 pub use operator::{OperatorArgs, OperatorName};
+pub use reproduce::{ReproduceArgs, ReproductionName};
 pub use sharpness::{BallArgs, GeometryName, NoiseName, SharpnessArgs, SharpnessName};
 pub use trace::{EstimatorName, ProbeName, TraceArgs};
 
@@ -68,6 +70,8 @@ pub enum Command {
     /// Loss and accuracy on slices through a checkpoint: random directions, eigenvectors, or the line to another one.
     #[command(allow_negative_numbers = true)]
     Landscape(LandscapeArgs),
+    /// The papers' results from scratch, with tables, plots and a page; an interrupted one is continued.
+    Reproduce(ReproduceArgs),
     /// Fetch, verify and describe data sets.
     Data {
         /// What to do with them.

@@ -5,6 +5,7 @@
 //! formulas in plain f64, curvature with a closed form. Whole training runs beside PyTorch are in `parity.rs`, which takes
 //! the same list of devices.
 
+use crate::tool::{Room, SMALL, fails, json, run, step_losses};
 use candle_core::{DType, Device, Tensor, Var};
 use flat_core::{ParamVec, Params, Purpose, Space, Streams};
 use flat_data::{Augment, DatasetKind, Loader, LoaderOptions, Split};
@@ -446,4 +447,43 @@ fn batches_are_the_bytes_of_the_split_normalised_and_augmented() -> Result {
         }
     }
     Ok(())
+}
+
+#[test]
+fn a_run_says_on_which_device_it_is_and_why_and_writes_it_down() {
+    let room = Room::new();
+    let flags = format!("{SMALL} --steps 2 --device cpu --out {}", room.path("run").display());
+    let said = String::from_utf8_lossy(&run(&flags).stderr).into_owned();
+    assert!(said.lines().any(|line| line == "device: cpu (asked for)"), "{said}");
+    let summary = std::fs::read_to_string(room.path("run").join("summary.json")).expect("summary.json");
+    assert!(summary.contains("\"device_note\": \"cpu (asked for)\""), "{summary}");
+    let eval = format!("eval --checkpoint {} --limit 64", room.path("run").display());
+    let said = String::from_utf8_lossy(&run(&eval).stderr).into_owned();
+    let line = said.lines().find(|line| line.starts_with("device: ")).unwrap_or_default();
+    let why = if cfg!(feature = "cuda") { "CUDA" } else { "cargo build --release --features cuda" };
+    assert!(line.contains(why), "{said}");
+}
+
+#[test]
+fn bf16_products_change_the_losses_by_their_rounding_and_f64_has_none() {
+    let room = Room::new();
+    let losses = |precision: &str| {
+        let out = room.path(precision);
+        json(&format!(
+            "{SMALL} --lr 0.01 --steps 8 --log-steps --device cpu --precision {precision} --out {}",
+            out.display()
+        ));
+        step_losses(&out)
+    };
+    let (full, half) = (losses("f32"), losses("bf16"));
+    for (a, b) in full.iter().zip(&half) {
+        // operands of 8 bits: 2^-9 a product, on losses near 2
+        assert!(a != b && (a - b).abs() < 0.05, "{a} in f32, {b} in bf16");
+    }
+    let said = fails(&format!("{SMALL} --precision bf16 --dtype f64"), 2);
+    assert!(said.contains("--precision has no effect here: it needs --dtype f32"), "{said}");
+    let said = fails(&format!("{SMALL} --precision tf32 --device cpu"), 2);
+    assert!(said.contains("--precision tf32") && said.contains("use f32 or bf16"), "{said}");
+    let said = fails(&format!("{SMALL} --log-every 0"), 2);
+    assert!(said.contains("--log-every 0: give at least 1"), "{said}");
 }

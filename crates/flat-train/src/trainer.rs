@@ -499,7 +499,7 @@ mod tests {
     use clap::Parser;
     use serde_json::Value;
 
-    const RUN: &str = "train --model resnet20 --norm batch --train-limit 80 --test-limit 32 --batch-size 16 --steps 12 \
+    const RUN: &str = "train --model resnet20 --norm batch --train-limit 40 --test-limit 8 --batch-size 8 \
                        --eval-every 0 --log-steps --trace-probes 0 --schedule constant --device cpu";
 
     /// What a run writes down of its steps and epochs without its times, and the model at its end.
@@ -541,9 +541,10 @@ mod tests {
 
     #[test]
     fn reading_later_changes_nothing_that_a_run_writes() -> Result<()> {
-        for optimizer in ["sgd", "sam --rho 0.1", "sgd --checkpoint-every 4", "sgd --full-batch"] {
+        for optimizer in ["sgd --steps 7", "sam --rho 0.1 --steps 7 --checkpoint-every 4", "sgd --full-batch --steps 2"]
+        {
             let now = run(&format!("--optimizer {optimizer}"), false)?;
-            for every in [1, 3, 50] {
+            for every in [3, 50] {
                 let later = run(&format!("--optimizer {optimizer} --log-every {every}"), false)?;
                 assert_eq!(now.lines, later.lines, "{optimizer}, every {every}");
                 assert!(now.state == later.state, "{optimizer}, every {every}: the weights differ");
@@ -557,8 +558,8 @@ mod tests {
         for optimizer in
             ["sgd", "sam --rho 0.1", "rsp --rho 0.5", "sap --micro-batch 8", "nso", "adamw", "sgd --full-batch"]
         {
-            let now = run(&format!("--optimizer {optimizer} --lr 0.01"), false)?;
-            let there = run(&format!("--optimizer {optimizer} --lr 0.01 --log-every 5"), true)?;
+            let now = run(&format!("--optimizer {optimizer} --lr 0.01 --steps 7"), false)?;
+            let there = run(&format!("--optimizer {optimizer} --lr 0.01 --steps 7 --log-every 5"), true)?;
             assert_eq!(now.lines.len(), there.lines.len(), "{optimizer}");
             for (a, b) in now.lines.iter().zip(&there.lines) {
                 for key in ["kind", "epoch", "step", "evals", "lr", "rho"] {
@@ -566,7 +567,7 @@ mod tests {
                 }
                 for key in ["loss", "grad_norm"] {
                     let (Some(x), Some(y)) = (a[key].as_f64(), b[key].as_f64()) else { continue };
-                    // a norm's last bit in f64 moves f32 weights by an ulp at most; twelve steps amplify it
+                    // a norm's last bit in f64 moves f32 weights by an ulp at most; seven steps amplify it
                     assert!((x - y).abs() <= 1e-3 * x.abs(), "{optimizer}: {a} {b}");
                 }
                 assert_eq!(a.get("loss").is_some(), b.get("loss").is_some(), "{optimizer}: {a} {b}");

@@ -4,9 +4,11 @@
 mod accuracy;
 mod cli;
 mod coverage;
+mod device;
 mod flatness;
 mod parity;
 mod reproducible;
 mod resume;
+mod round_trips;
 mod spectrum;
 mod tool;

@@ -1,9 +1,11 @@
 //! Plots as SVG files. Bitmaps would need a font file; any browser shows these, and `rsvg-convert` makes bitmaps of them.
 
+mod curves;
 mod density;
 mod line;
 mod surface;
 
+pub use curves::{Axis, Chart, Point, Series, curves};
 pub use density::density;
 pub use line::line;
 pub use surface::{Grid, surface};
@@ -21,6 +23,17 @@ const GRID: RGBColor = RGBColor(225, 225, 225);
 /// Colours that stay apart for the colour-blind (Okabe & Ito).
 const BLUE: RGBColor = RGBColor(0, 114, 178);
 const ORANGE: RGBColor = RGBColor(213, 94, 0);
+/// Colours of several curves in one plot, the same palette.
+const SERIES: [RGBColor; 8] = [
+    BLUE,
+    ORANGE,
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(86, 180, 233),
+    RGBColor(230, 159, 0),
+    INK,
+    RGBColor(150, 150, 150),
+];
 
 type Canvas<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 

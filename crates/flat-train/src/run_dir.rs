@@ -68,24 +68,8 @@ impl RunDir {
     }
 
     fn lock(root: &Path) -> Result<Self> {
-        let path = root.join(".lock");
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .with_context(|| format!("cannot write to {}", path.display()))?;
-        match lock.try_lock() {
-            Ok(()) => {
-                sweep(root)?;
-                sweep(&root.join("checkpoints"))?;
-                Ok(Self { root: root.to_path_buf(), _lock: lock })
-            }
-            Err(TryLockError::WouldBlock) => {
-                bail!("{}: another process is writing this run; wait for it, or choose another --out", root.display())
-            }
-            Err(TryLockError::Error(e)) => Err(e).with_context(|| format!("cannot lock {}", path.display())),
-        }
+        let lock = lock(root, "checkpoints")?;
+        Ok(Self { root: root.to_path_buf(), _lock: lock })
     }
 
     /// The directory.
@@ -121,6 +105,31 @@ impl RunDir {
     /// The checkpoints' folder.
     pub fn checkpoints(&self) -> PathBuf {
         self.root.join("checkpoints")
+    }
+}
+
+/// Takes a folder for this process until the file is dropped, and tidies it and its `inner` folder up.
+///
+/// # Errors
+/// Another process has it; it cannot be written.
+pub fn lock(root: &Path, inner: &str) -> Result<File> {
+    let path = root.join(".lock");
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("cannot write to {}", path.display()))?;
+    match lock.try_lock() {
+        Ok(()) => {
+            sweep(root)?;
+            sweep(&root.join(inner))?;
+            Ok(lock)
+        }
+        Err(TryLockError::WouldBlock) => {
+            bail!("{}: another process is writing there; wait for it, or choose another --out", root.display())
+        }
+        Err(TryLockError::Error(e)) => Err(e).with_context(|| format!("cannot lock {}", path.display())),
     }
 }
 

@@ -1,0 +1,29 @@
+//! `flat-train reproduce`.
+
+use super::print;
+use crate::args::{ReproduceArgs, ReproductionName};
+use crate::exit::Outcome;
+use crate::reproduce::{Study, escape, late_sam, sam_vs_sgd, theory};
+use crate::ui::Ui;
+use anyhow::Result;
+use clap::ValueEnum;
+use std::path::PathBuf;
+
+/// Makes or continues the study and prints its tables.
+pub(super) fn run(args: &ReproduceArgs, ui: Ui, json: bool) -> Result<Outcome> {
+    let name = args.name.to_possible_value().map(|v| v.get_name().to_string()).unwrap_or_default();
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/reproduce-{name}-{}", args.scale)));
+    let mut study = Study::open(&out, &name, args.scale, args.seed, ui)?;
+    let found = match args.name {
+        ReproductionName::Theory => theory::run(&mut study, args)?,
+        ReproductionName::Escape => escape::run(&mut study, args)?,
+        ReproductionName::LateSam => late_sam::run(&mut study, args)?,
+        ReproductionName::SamVsSgd => sam_vs_sgd::run(&mut study, args)?,
+    };
+    let Some((page, results)) = found else {
+        ui.say(format!("stopped; the same command with --out {} goes on", out.display()));
+        return Ok(Outcome::Interrupted);
+    };
+    let whole = study.finish(&page, &results)?;
+    print(json, &whole, || format!("{}\n{}", page.summary(), out.join("results.md").display()))
+}

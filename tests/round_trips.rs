@@ -77,7 +77,7 @@ const REASONS: [(&str, usize); 7] = [
 
 /// Reads in the crates below (`flat-nn` and `flat-core`) that a step does not come to on another device than the CPU, as
 /// they are written there.
-const ELSEWHERE: [(&str, &str, &str); 8] = [
+const ELSEWHERE: [(&str, &str, &str); 9] = [
     ("flat-nn/src/models/scope.rs", "moments.to_host()", "after the way of other devices has returned"),
     ("flat-nn/src/models/scope.rs", "let old: Vec<f64> = buffer.", "likewise"),
     ("flat-nn/src/models/scope.rs", "let seen: i64 = tracked.", "likewise"),
@@ -89,6 +89,7 @@ const ELSEWHERE: [(&str, &str, &str); 8] = [
         "let number = value.",
         "`loss_and_gradient` returns a number; the trainer does not call it",
     ),
+    ("flat-core/src/device.rs", "let mut found = out.to_host()?;", "sums a parameter, for reports"),
     ("flat-core/src/params.rs", "let norm = dir.norm()?;", "after the way of CUDA has returned"),
 ];
 

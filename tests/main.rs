@@ -6,6 +6,7 @@ mod cli;
 mod coverage;
 mod flatness;
 mod parity;
+mod reproduce_escape;
 mod reproducible;
 mod resume;
 mod spectrum;

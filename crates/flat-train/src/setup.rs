@@ -42,6 +42,14 @@ impl Parts {
     pub fn new(config: &TrainConfig, start_from_init: bool) -> Result<Self> {
         let device = config.device.open()?;
         let data = data(config, &device)?;
+        Self::on(config, data, device, start_from_init)
+    }
+
+    /// Builds for data that is there already; writes nothing. `--init` is read only where the run starts from it.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn on(config: &TrainConfig, data: Data, device: Device, start_from_init: bool) -> Result<Self> {
         let model = model(config, &device)?;
         if let Some(init) = config.init.as_ref().filter(|_| start_from_init) {
             let read = || Weights::read(init, &device)?.load_into(&model);
@@ -78,6 +86,21 @@ pub fn data(config: &TrainConfig, device: &Device) -> Result<Data> {
     let files = flat_data::locate(kind, config.data_dir.as_deref())?;
     let Dataset { train, test, .. } = Dataset::read(kind, &files)?;
     let (train, test) = (limited(&Arc::new(train), config.train_limit)?, limited(&Arc::new(test), config.test_limit)?);
+    data_of(config, train, test, files.dir, device)
+}
+
+/// The data of a run on these images of `config.dataset`, whole; `dir` is where they come from.
+///
+/// # Errors
+/// A batch size of 0.
+pub fn data_of(
+    config: &TrainConfig,
+    train: Arc<Split>,
+    test: Arc<Split>,
+    dir: PathBuf,
+    device: &Device,
+) -> Result<Data> {
+    let kind = config.dataset.0;
     let dtype = config.dtype.dtype();
     let options = LoaderOptions {
         batch_size: config.batch_size,
@@ -87,7 +110,7 @@ pub fn data(config: &TrainConfig, device: &Device) -> Result<Data> {
     };
     let streams = Streams::new(config.seed);
     Ok(Data {
-        dir: files.dir,
+        dir,
         train: Loader::new(train.clone(), kind.normalisation(), options, streams, dtype, device.clone())?,
         flatness: plain_loader(limited(&train, Some(config.trace_examples))?, kind, EVAL_BATCH, dtype, device)?,
         along: plain_loader(limited(&train, Some(config.flatness_examples))?, kind, EVAL_BATCH, dtype, device)?,

@@ -4,10 +4,12 @@
 mod accuracy;
 mod cli;
 mod coverage;
+mod device;
 mod flatness;
 mod parity;
 mod reproduce_escape;
 mod reproducible;
 mod resume;
+mod round_trips;
 mod spectrum;
 mod tool;

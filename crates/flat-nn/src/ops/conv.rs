@@ -6,9 +6,10 @@
 
 use super::channel::{channel_shift, channel_sum};
 use super::conv_kernel::{self, Geometry};
-use super::float::{Float, contiguous, dispatch};
+use super::float::{Float, contiguous, dispatch, operand, result};
 use super::tape::released;
 use super::winograd::Winograd;
+use crate::precision::{Precision, in_precision};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 /// Stride and zero padding of a convolution, the same for rows and columns.
@@ -32,7 +33,7 @@ impl Conv2d {
     pub fn forward(&self, x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         let geometry = Geometry::new(x.shape(), w.shape(), *self)?;
         if !x.device().is_cpu() {
-            let y = x.conv2d(w, self.padding, self.stride, 1, 1)?;
+            let y = in_precision(x, w, |x, w| x.conv2d(w, self.padding, self.stride, 1, 1))?;
             return match bias {
                 Some(bias) => channel_shift(&y, bias),
                 None => Ok(y),
@@ -40,6 +41,8 @@ impl Conv2d {
         }
         let (x, w) = (x.contiguous()?, w.contiguous()?);
         match bias {
+            // the bias is no part of a rounded product
+            Some(bias) if Precision::rounds(x.dtype()) => channel_shift(&self.forward(&x, &w, None)?, bias),
             Some(bias) => x.apply_op3(&w, &bias.contiguous()?, Biased(geometry)),
             None => x.apply_op2(&w, Conv { pass: Pass::Forward, geometry }),
         }
@@ -93,22 +96,22 @@ impl Conv {
     ) -> Result<CpuStorage> {
         let (g, name) = (&self.geometry, self.name());
         if let (CpuStorage::F32(_), Some(winograd)) = (s1, Winograd::of(g)) {
-            let (a, b) = (contiguous(name, s1, l1)?, contiguous(name, s2, l2)?);
+            let (a, b) = (operand(name, s1, l1)?, operand(name, s2, l2)?);
             let bias = bias.map(|(s, l)| contiguous(name, s, l)).transpose()?;
-            return Ok(CpuStorage::F32(match self.pass {
-                Pass::Forward => winograd.forward(g, a, b, bias),
-                Pass::GradInput => winograd.grad_input(g, a, b),
-                Pass::GradWeight => winograd.grad_weight(g, a, b),
-            }));
+            return Ok(CpuStorage::F32(result(match self.pass {
+                Pass::Forward => winograd.forward(g, &a, &b, bias),
+                Pass::GradInput => winograd.grad_input(g, &a, &b),
+                Pass::GradWeight => winograd.grad_weight(g, &a, &b),
+            })));
         }
         dispatch!(name, s1, T => {
-            let (a, b) = (contiguous::<T>(name, s1, l1)?, contiguous::<T>(name, s2, l2)?);
+            let (a, b) = (operand::<T>(name, s1, l1)?, operand::<T>(name, s2, l2)?);
             let bias = bias.map(|(s, l)| contiguous::<T>(name, s, l)).transpose()?;
-            Ok(T::storage(match self.pass {
-                Pass::Forward => conv_kernel::forward(g, a, b, bias),
-                Pass::GradInput => conv_kernel::grad_input(g, a, b),
-                Pass::GradWeight => conv_kernel::grad_weight(g, a, b),
-            }))
+            Ok(T::storage(result(match self.pass {
+                Pass::Forward => conv_kernel::forward(g, &a, &b, bias),
+                Pass::GradInput => conv_kernel::grad_input(g, &a, &b),
+                Pass::GradWeight => conv_kernel::grad_weight(g, &a, &b),
+            })))
         })
     }
 }

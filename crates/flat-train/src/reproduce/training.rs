@@ -102,8 +102,8 @@ pub(super) fn train(
     folder: &Path,
     ui: Ui,
 ) -> Result<Option<Fit>> {
-    let device = config.device.open()?;
-    let data = setup::data_of(config, train.clone(), held_out.clone(), images.dir.clone(), &device)?;
+    let opened = setup::open(config)?;
+    let data = setup::data_of(config, train.clone(), held_out.clone(), images.dir.clone(), &opened.device)?;
     // a run may be made longer: its length is not among what must be the same
     let settings = TrainConfig { steps: None, epochs: None, ..config.clone() }.to_toml()?;
     let same = std::fs::read_to_string(folder.join("config.toml")).is_ok_and(|found| found == settings);
@@ -115,7 +115,7 @@ pub(super) fn train(
         write_whole(&dir.config(), settings.as_bytes())?;
     }
     let begun = !checkpoint::list(&dir.checkpoints())?.is_empty();
-    let parts = Parts::on(config, data, device, !begun)?;
+    let parts = Parts::on(config, data, opened, !begun)?;
     let quiet = if ui == Ui::Lines { Ui::Quiet } else { ui };
     let mut trainer =
         if begun { Trainer::resume(config, parts, &dir, quiet)? } else { Trainer::new(config, parts, &dir, quiet)? };

@@ -4,6 +4,7 @@ use super::Study;
 use super::images::{Images, zeroed_copies};
 use super::training::{Fit, Point, measured, train};
 use crate::config::TrainConfig;
+use crate::run_dir::write_whole;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -77,12 +78,18 @@ pub(super) fn make(
         let at = |lr: f64| TrainConfig { lr: Some(lr), ..config.clone() };
         let copies = zeroed_copies(&images.train, spoiling.copies, config.seed)?;
         let fit = |config: &TrainConfig, split, folder: &Path| train(config, images, split, &images.test, folder, ui);
-        let random = until_fitted(&at(spoiling.lr), spoiling.epochs, 25, |c| fit(c, &copies, &folder("random")))?;
-        let Some(random) = random else { return Ok(None) };
+        let on_copies = |config: &TrainConfig| fit(config, &copies, &folder("random"));
+        let fitted = until_fitted(&at(spoiling.lr), spoiling.epochs, 25, &folder("random"), on_copies)?;
+        let Some((_, random)) = fitted else { return Ok(None) };
         let init = Some(folder("random").join("model.safetensors"));
-        let bad = measured(TrainConfig { init, ..at(spoiling.true_lr) }, images, 0);
-        let bad = until_fitted(&bad, spoiling.true_epochs, spoiling.true_epochs.div_ceil(100), |c| fit(c, &images.train, &folder("true")))?;
-        let Some(bad) = bad else { return Ok(None) };
+        let config = TrainConfig { init, ..at(spoiling.true_lr) };
+        let (most, step) = (spoiling.true_epochs, spoiling.true_epochs.div_ceil(100));
+        let on_true = |config: &TrainConfig| fit(config, &images.train, &folder("true"));
+        let fitted = until_fitted(&config, most, step, &folder("true"), on_true)?;
+        let Some((epochs, _)) = fitted else { return Ok(None) };
+        // the same run, which has nothing left to do but to be measured
+        let config = TrainConfig { epochs: Some(epochs), ..measured(config, images, 0) };
+        let Some(bad) = on_true(&config)? else { return Ok(None) };
         let good = TrainConfig { epochs: Some(spoiling.good_epochs), ..measured(at(spoiling.lr), images, 0) };
         let Some(good) = fit(&good, &images.train, &folder("good"))? else { return Ok(None) };
         std::fs::copy(folder("true").join("model.safetensors"), &kept)
@@ -90,7 +97,7 @@ pub(super) fn make(
         for part in ["random", "true", "good"] {
             std::fs::remove_dir_all(folder(part)).with_context(|| format!("cannot clear {key}-{part}"))?;
         }
-        Ok(Some(Minima { random, bad, good: end(good)? }))
+        Ok(Some(Minima { random, bad: end(bad)?, good: end(good)? }))
     })?;
     if found.is_some() && !kept.is_file() {
         bail!("{} is gone; delete cells/{cell}.json beside it to have it made again", kept.display());
@@ -98,21 +105,27 @@ pub(super) fn make(
     Ok(found)
 }
 
-/// Trains for more and more epochs, `step` by `step`, until the training set is fitted or `most` are spent.
+/// Trains in `folder` for more and more epochs, `step` by `step`, until the training set is fitted or `most` are spent: how
+/// many that took, and where it ended.
 fn until_fitted(
     config: &TrainConfig,
     most: u64,
     step: u64,
+    folder: &Path,
     mut train: impl FnMut(&TrainConfig) -> Result<Option<Fit>>,
-) -> Result<Option<Point>> {
-    let mut epochs = 0;
+) -> Result<Option<(u64, Point)>> {
+    // where an interrupted sitting was headed, so that the next one looks at the accuracy after the same epochs
+    let file = folder.join("epochs");
+    let headed = std::fs::read_to_string(&file).ok().and_then(|text| text.parse().ok());
+    let mut epochs = headed.unwrap_or(step).min(most);
     loop {
-        epochs = (epochs + step).min(most);
         let Some(fit) = train(&TrainConfig { epochs: Some(epochs), ..config.clone() })? else { return Ok(None) };
         let point = end(fit)?;
         if point.train_accuracy >= FITTED || epochs == most {
-            return Ok(Some(point));
+            return Ok(Some((epochs, point)));
         }
+        epochs = (epochs + step).min(most);
+        write_whole(&file, epochs.to_string().as_bytes())?;
     }
 }
 

@@ -108,8 +108,7 @@ impl Lab<'_> {
             for seed in self.seeds() {
                 let key = format!("run-{}-{}-s{seed}", self.name(), setting.key());
                 let config = setting.over(&self.config(seed));
-                let config =
-                    self.sized(config, method.evals_per_step(), self.plan.evals, self.plan.points, true);
+                let config = self.sized(config, method.evals_per_step(), self.plan.evals, self.plan.points, true);
                 let Some(fit) = self.cell(study, &key, &config, seed, false)? else { return Ok(None) };
                 fits.push(fit);
             }
@@ -197,9 +196,7 @@ impl Lab<'_> {
 /// The setting with the best validation accuracy among those that still fit the training set; where none does, the one
 /// that fits it best.
 fn chosen(method: Method, trials: &[Trial]) -> Result<Setting> {
-    let score = |t: &&Trial| {
-        t.fit.end().map(|end| (end.train_accuracy.min(FITTED), end.held_out_accuracy))
-    };
+    let score = |t: &&Trial| t.fit.end().map(|end| (end.train_accuracy.min(FITTED), end.held_out_accuracy));
     let mine = trials.iter().filter(|t| t.setting.method == method && t.fit.end().is_some());
     let best = mine.max_by(|a, b| score(a).partial_cmp(&score(b)).unwrap_or(std::cmp::Ordering::Equal));
     match best {

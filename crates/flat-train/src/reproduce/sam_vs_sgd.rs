@@ -198,10 +198,10 @@ fn page(scale: Scale, plan: &Plan, groups: &[Group], trials: Table) -> Page {
     }
     page.table(ends("The ends of the runs, means over the seeds.", groups));
     if let [once, twice, sam] = groups {
-        page.table(differences("SAM beside SGD, seed by seed.", &[
-            ("SAM - SGD, equal epochs", sam, once),
-            ("SAM - SGD, equal evaluations", sam, twice),
-        ]));
+        page.table(differences(
+            "SAM beside SGD, seed by seed.",
+            &[("SAM - SGD, equal epochs", sam, once), ("SAM - SGD, equal evaluations", sam, twice)],
+        ));
     }
     page.text(
         "An interval of a difference that reaches over 0 (over 1 for a ratio) shows no difference at this size. trbar is the \

@@ -104,8 +104,8 @@ pub(super) fn train(
 ) -> Result<Option<Fit>> {
     let opened = setup::open(config)?;
     let data = setup::data_of(config, train.clone(), held_out.clone(), images.dir.clone(), &opened.device)?;
-    // a run may be made longer: its length is not among what must be the same
-    let settings = TrainConfig { steps: None, epochs: None, ..config.clone() }.to_toml()?;
+    // a run may be made longer and be measured later: neither is among what must be the same
+    let settings = TrainConfig { steps: None, epochs: None, flatness: Vec::new(), ..config.clone() }.to_toml()?;
     let same = std::fs::read_to_string(folder.join("config.toml")).is_ok_and(|found| found == settings);
     if !same && folder.exists() {
         std::fs::remove_dir_all(folder).with_context(|| format!("cannot clear {}", folder.display()))?;
@@ -160,9 +160,7 @@ impl Point {
     }
 
     fn is_finite(&self) -> bool {
-        [self.train_loss, self.train_accuracy, self.held_out_loss, self.held_out_accuracy]
-            .iter()
-            .all(|x| x.is_finite())
+        [self.train_loss, self.train_accuracy, self.held_out_loss, self.held_out_accuracy].iter().all(|x| x.is_finite())
     }
 }
 

@@ -74,11 +74,8 @@ pub(super) fn at_equal_loss(minima: &Minima, sgd: &Fit, fit: &Fit) -> Option<f64
 /// Logarithm of the trace where a run first has this training loss; between two measurements on the straight line in the
 /// logarithms of both.
 fn trace_at(minima: &Minima, fit: &Fit, loss: f64) -> Option<f64> {
-    let path: Vec<(f64, f64)> = [&minima.bad]
-        .into_iter()
-        .chain(&fit.points)
-        .filter_map(|p| Some((p.train_loss.ln(), p.trbar?.ln())))
-        .collect();
+    let path: Vec<(f64, f64)> =
+        [&minima.bad].into_iter().chain(&fit.points).filter_map(|p| Some((p.train_loss.ln(), p.trbar?.ln()))).collect();
     if fit.end()?.train_loss == loss {
         return path.last().map(|p| p.1);
     }

@@ -40,8 +40,7 @@ pub(super) struct Setting {
 
 impl Method {
     /// The methods that are compared, the reference first.
-    pub const ALL: [Self; 7] =
-        [Self::Sgd, Self::Rs, Self::Sa(BATCH), Self::Sa(64), Self::Sa(1), Self::Sam, Self::Nso];
+    pub const ALL: [Self; 7] = [Self::Sgd, Self::Rs, Self::Sa(BATCH), Self::Sa(64), Self::Sa(1), Self::Sam, Self::Nso];
 
     /// As the page names it.
     pub fn name(self) -> String {
@@ -173,9 +172,7 @@ impl Ablation {
             Self::None => config,
             Self::NoProjection => TrainConfig { no_project: true, ..config },
             Self::Plus => TrainConfig { sap_sign: SapSign::Plus, ..config },
-            Self::BatchDirection => {
-                TrainConfig { sap_direction: SapDirection::Batch, sap_examples: 1, ..config }
-            }
+            Self::BatchDirection => TrainConfig { sap_direction: SapDirection::Batch, sap_examples: 1, ..config },
             Self::Gate => {
                 let eps0 = if setting.eps0.is_some() { f64::INFINITY } else { GATE };
                 TrainConfig { eps0, ..config }

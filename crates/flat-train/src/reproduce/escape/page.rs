@@ -197,7 +197,9 @@ fn verdict(outcome: &Outcome, rows: &[Row]) -> String {
         (true, true) => "SGD stays at the bad minimum's test accuracy within 2 points, while RS and SA gain 5 or more.",
         (true, false) => "SGD stays within 2 points of the bad minimum's test accuracy; RS and SA do not both gain 5.",
         (false, true) => "RS and SA gain 5 points of test accuracy or more, but SGD does not stay within 2 either.",
-        (false, false) => "No setting was found in which RS and SA gain 5 points of test accuracy while SGD stays within 2.",
+        (false, false) => {
+            "No setting was found in which RS and SA gain 5 points of test accuracy while SGD stays within 2."
+        }
     };
     let (r, n) = proxy(outcome);
     let r = r.map_or("cannot be told".into(), |r| format!("is {r:.2}"));
@@ -209,10 +211,8 @@ fn verdict(outcome: &Outcome, rows: &[Row]) -> String {
 
 /// What was asked of the comparison, and what came out.
 fn measures(rows: &[Row]) -> Table {
-    let mut table = Table::new(
-        "What was asked for, at equal training loss, and what was found.",
-        &["asked", "found", "met"],
-    );
+    let mut table =
+        Table::new("What was asked for, at equal training loss, and what was found.", &["asked", "found", "met"]);
     let of = |method: Method| rows.iter().find(|r| r.setting.method == method);
     let mut ask = |what: &str, found: String, met: bool| {
         table.row([what.to_string(), found, if met { "yes" } else { "no" }.to_string()]);
@@ -233,7 +233,8 @@ fn measures(rows: &[Row]) -> Table {
             format!("{} and {}", sa.setting.rho, rs.setting.rho),
             sa.setting.rho < rs.setting.rho,
         );
-        let ratio = |row: &Row| row.at_equal_loss.map_or(f64::NAN, |m| m.value);
+        // without a common loss nothing was lowered
+        let ratio = |row: &Row| row.at_equal_loss.map_or(0.0, |m| m.value);
         ask(
             "SA lowers trbar more than RS",
             format!("{} and {} times", short(ratio(sa)), short(ratio(rs))),
@@ -242,16 +243,18 @@ fn measures(rows: &[Row]) -> Table {
         let small = [Method::Sa(64), Method::Sa(1)].into_iter().filter_map(of);
         let best = small.max_by(|a, b| ratio(a).total_cmp(&ratio(b)));
         if let Some(best) = best {
+            let times =
+                |row: &Row| row.at_equal_loss.map_or("no common loss".into(), |m| format!("{} times", short(m.value)));
             ask(
                 "SA with a sample below 128 lowers trbar at least as much as with 128",
-                format!("{}: {} times, with 128: {}", best.setting.method.name(), short(ratio(best)), short(ratio(sa))),
+                format!("{}: {}; with 128: {}", best.setting.method.name(), times(best), times(sa)),
                 ratio(best) >= ratio(sa),
             );
         }
     }
-    let worst = rows.iter().min_by(|a, b| {
-        a.train_accuracy.unwrap_or_default().total_cmp(&b.train_accuracy.unwrap_or_default())
-    });
+    let worst = rows
+        .iter()
+        .min_by(|a, b| a.train_accuracy.unwrap_or_default().total_cmp(&b.train_accuracy.unwrap_or_default()));
     if let Some(worst) = worst {
         ask(
             "training accuracy stays at 99.9 % or above",
@@ -264,7 +267,8 @@ fn measures(rows: &[Row]) -> Table {
 
 fn figures(study: &Study, outcome: &Outcome, page: &mut Page) -> Result<()> {
     let seeds = outcome.minima.len();
-    let caption = format!("{}; means of {seeds} seeds, the bands reach from the lowest to the highest", title(outcome.loss));
+    let caption =
+        format!("{}; means of {seeds} seeds, the bands reach from the lowest to the highest", title(outcome.loss));
     for (name, heading, label, logarithmic) in [
         ("trbar", "Trace along the evaluations", "trace of the Hessian / d", true),
         ("test", "Test accuracy along the evaluations", "test accuracy, %", false),
@@ -273,7 +277,7 @@ fn figures(study: &Study, outcome: &Outcome, page: &mut Page) -> Result<()> {
             true => p.trbar,
             false => Some(100.0 * p.held_out_accuracy),
         };
-        let names: Vec<String> = outcome.contenders.iter().map(|c| label_of(c)).collect();
+        let names: Vec<String> = outcome.contenders.iter().map(label_of).collect();
         let series = outcome
             .contenders
             .iter()

@@ -58,7 +58,14 @@ impl Plan {
                 points: 2,
                 losses: vec![LossPlan {
                     loss: LossName::CrossEntropy,
-                    spoiling: Spoiling { copies: 2, lr: 0.1, epochs: 50, true_lr: 0.05, true_epochs: 50, good_epochs: 20 },
+                    spoiling: Spoiling {
+                        copies: 2,
+                        lr: 0.1,
+                        epochs: 50,
+                        true_lr: 0.05,
+                        true_epochs: 50,
+                        good_epochs: 20,
+                    },
                     grid: Method::ALL.into_iter().flat_map(|m| grid(m, &[0.01], &[0.1], None)).collect(),
                     ablations: true,
                 }],
@@ -68,21 +75,21 @@ impl Plan {
                 images: [1000, 2000, 10_000],
                 network: "multilayer perceptron 784-128-10, ReLU",
                 seeds: 3,
-                search_evals: 2000.0,
-                evals: 8000.0,
+                search_evals: 1600.0,
+                evals: 4000.0,
                 points: 5,
                 losses: vec![
                     LossPlan {
                         loss: LossName::CrossEntropy,
                         spoiling: Spoiling {
-                            copies: 10,
+                            copies: 8,
                             lr: 0.1,
                             epochs: 350,
                             true_lr: 0.05,
                             true_epochs: 200,
                             good_epochs: 200,
                         },
-                        grid: perturbations(&[0.003, 0.01], [&[20.0, 40.0], &[0.5, 1.0, 2.0], &[0.1], &[0.2, 0.5]]),
+                        grid: perturbations(&[0.003, 0.01], [&[20.0, 40.0], &[1.0, 2.0], &[0.1], &[0.2, 0.5]]),
                         ablations: true,
                     },
                     LossPlan {
@@ -90,12 +97,12 @@ impl Plan {
                         spoiling: Spoiling {
                             copies: 6,
                             lr: 0.5,
-                            epochs: 500,
+                            epochs: 400,
                             true_lr: 0.5,
                             true_epochs: 1000,
                             good_epochs: 300,
                         },
-                        grid: perturbations(&[0.03, 0.1], [&[5.0, 10.0], &[0.1, 0.2, 0.5], &[0.03], &[0.1, 0.2]]),
+                        grid: perturbations(&[0.03, 0.1], [&[5.0, 10.0], &[0.2, 0.5], &[0.03], &[0.1, 0.2]]),
                         ablations: false,
                     },
                 ],
@@ -118,7 +125,10 @@ impl Plan {
                         true_epochs: 200,
                         good_epochs: 200,
                     },
-                    grid: perturbations(&[0.001], [&[5.0, 20.0, 80.0], &[0.1, 0.5, 2.0], &[0.1, 0.5], &[0.05, 0.1, 0.5]]),
+                    grid: perturbations(
+                        &[0.001],
+                        [&[5.0, 20.0, 80.0], &[0.1, 0.5, 2.0], &[0.1, 0.5], &[0.05, 0.1, 0.5]],
+                    ),
                     ablations: true,
                 }],
             },
@@ -144,11 +154,9 @@ impl Plan {
     /// The same for fitting from random weights: at the paper's scale the learning rate falls.
     pub fn fitting(&self, config: TrainConfig, scale: Scale) -> TrainConfig {
         match scale {
-            Scale::Paper => TrainConfig {
-                schedule: ScheduleName::Step,
-                step_size: Some(Text(Every::Epochs(125))),
-                ..config
-            },
+            Scale::Paper => {
+                TrainConfig { schedule: ScheduleName::Step, step_size: Some(Text(Every::Epochs(125))), ..config }
+            }
             _ => config,
         }
     }
@@ -173,6 +181,6 @@ fn perturbations(lrs: &[f64], [rs, sa, sa1, sam]: [&[f64]; 4]) -> Vec<Setting> {
 }
 
 fn grid(method: Method, lrs: &[f64], rhos: &[f64], eps0: Option<f64>) -> Vec<Setting> {
-    let rhos = if method == Method::Sgd { &[0.0] } else { rhos };
+    let rhos: &[f64] = if method == Method::Sgd { &[0.0] } else { rhos };
     lrs.iter().flat_map(|&lr| rhos.iter().map(move |&rho| Setting { method, lr, rho, eps0 })).collect()
 }

@@ -8,6 +8,7 @@ mod device;
 mod flatness;
 mod parity;
 mod reproduce_escape;
+mod reproduce_theory;
 mod reproducible;
 mod resume;
 mod round_trips;

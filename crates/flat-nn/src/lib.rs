@@ -60,6 +60,7 @@ pub use dual::Dual;
 pub use error::{Error, Result};
 pub use loss::Loss;
 pub use model::Model;
+pub use models::multiply_adds;
 pub use precision::Precision;
 pub use pullback::{Pullback, TangentPullback};
 pub use value::{BatchMoments, Value};

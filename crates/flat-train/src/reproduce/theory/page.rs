@@ -178,11 +178,12 @@ fn rates(page: &mut Page, found: &Findings, scale: Scale) -> Result<()> {
         }
     }
     page.text(
-        "**Why an interval may miss by a few hundredths** where the law is exact: the scatter between seeds is so small that corrections which vanish \
-         with eps are seen. A noisy path passes the threshold for the first time a little early; of the steps by the mean drift that is a share that falls with \
-         eps (table below: steps against the steps by drift), and the exponent between the last two places is nearer to the law. On the valley SA's kicks from single samples, of size \
-         eta D rho, need plain steps beyond eps0 to come back: their share of all steps falls with eps and grows with D, which makes the measured exponent in D \
-         smaller than that of the drift. On the bowl, with one sample, the projection takes the kicks away and the prediction is met to about 1 %.",
+        "**Why the valley's intervals miss the law by a few hundredths** (RS and SA in eps, SA in D): the scatter between seeds is so small that \
+         corrections which vanish with eps are seen. By hand: a kick of size a across the valley moves Phi by s a^2 / 4 down it, which adds to the drift about the share \
+         eta (D/n) e^(sq) / 2 for RS and eta D e^(sq) / 2 for SA (less 1/n, which the projection takes); eta falls with eps. For RS at eps = 0.2, D = 4 \
+         that is 0.03, and as much is missing in the table below. SA's kicks, of size eta D rho, also end beyond eps0 and need plain steps to come back, \
+         2 % of the steps at D = 3 and half of them at D = 32 (eps = 0.008). On the bowl, with one sample, the projection takes all kicks away, and the prediction is met to about 1 %, \
+         which is what the start is off the minima. None of this contradicts an upper bound, which has a constant in front.",
     );
     page.text(
         "**GD, SAM, NSO.** GD stays where it came to the minima. NSO with sigma = rho / sqrt(D) is as quick as RS: it has the same mean drift. \
@@ -266,7 +267,7 @@ fn verdict(s: &Swept) -> Option<String> {
     };
     Some(if fit.exponent.holds(bound) {
         format!("* {name}: the interval holds the theorem's {bound} {with_drift}.")
-    } else if better {
+    } else if better && (predicted.exponent.value - bound).abs() >= 0.01 {
         format!("* {name}: better than the theorem's {bound}, as it may; the interval is {}.", {
             let also = if fit.exponent.holds(predicted.exponent.value) { "holds" } else { "does not hold" };
             format!(
@@ -275,13 +276,18 @@ fn verdict(s: &Swept) -> Option<String> {
                 number(predicted.exponent.value)
             )
         })
+    } else if (predicted.exponent.value - bound).abs() < 0.01 {
+        format!(
+            "* {name}: by the mean drift the exponent is the theorem's, {bound}; the interval {} misses it by {:.3}, for the reasons below.",
+            fit.exponent.text(3),
+            (fit.exponent.value - bound).abs()
+        )
     } else {
         format!(
-            "* {name}: the interval {} lies beyond the theorem's {bound}. By the mean drift it is {} at these places; what the \
-             bound leaves in its O() and does not vary with {} it does not speak of.",
+            "* {name}: the interval {} lies on the other side of the theorem's {bound}, as the mean drift has it at these places, {}: the \
+             start moves with D, see below.",
             fit.exponent.text(3),
-            number(predicted.exponent.value),
-            if s.line.along == Along::Eps { "eps" } else { "D" },
+            number(predicted.exponent.value)
         )
     })
 }

@@ -7,6 +7,7 @@ mod coverage;
 mod device;
 mod flatness;
 mod parity;
+mod reproduce_escape;
 mod reproduce_theory;
 mod reproducible;
 mod resume;

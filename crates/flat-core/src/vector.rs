@@ -217,6 +217,29 @@ impl ParamVec {
         Ok((x * y)?.sum_all()?.to_scalar()?)
     }
 
+    /// `<self, other>` as an f64 scalar tensor on the vectors' device, which the host does not wait for. `<g, g>` of a
+    /// gradient that was just collected costs nothing.
+    ///
+    /// # Errors
+    /// Vectors of different spaces; candle's.
+    pub fn dot_tensor(&self, other: &Self) -> Result<Tensor> {
+        self.check(other)?;
+        #[cfg(feature = "cuda")]
+        if self.on_cuda() {
+            let product = match std::ptr::eq(self, other) {
+                true => self.remote_square()?,
+                false => with_real!(self.dtype(), T => crate::device::dot::<T>(&self.flat, &other.flat))?,
+            };
+            return Ok(product.get(0)?);
+        }
+        if self.on_cpu() {
+            let product = if std::ptr::eq(self, other) { self.square()? } else { self.dot(other)? };
+            return Ok(Tensor::new(product, &Device::Cpu)?);
+        }
+        let (x, y) = (self.flat.to_dtype(DType::F64)?, other.flat.to_dtype(DType::F64)?);
+        Ok((x * y)?.sum_all()?)
+    }
+
     /// Euclidean norm. Costs nothing for a gradient that [`crate::Params::gradient`] has just collected.
     ///
     /// # Errors
@@ -521,6 +544,8 @@ mod tests {
             }
             let host: f64 = hx.iter().zip(&hy).map(|(a, b)| a * b).sum();
             assert!((x.dot(&y)? - host).abs() < 1e-9);
+            assert_eq!(x.dot_tensor(&y)?.to_scalar::<f64>()?, x.dot(&y)?);
+            assert_eq!(x.dot_tensor(&x)?.to_scalar::<f64>()?, x.dot(&x)?);
             let parts = x.dot_per_entry(&y)?;
             assert!((parts.iter().sum::<f64>() - host).abs() < 1e-9);
             assert_eq!(x.to_f64()?, hx, "the source is untouched");

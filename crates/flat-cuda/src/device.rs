@@ -100,7 +100,8 @@ pub struct Read<'a> {
 /// Another element type; an operand that is not contiguous, or too large to be counted in 32 bits.
 pub fn read<'a, T: CudaDType + 'static>(op: &str, storage: &'a CudaStorage, layout: &Layout) -> Result<Read<'a>> {
     let Some((start, end)) = layout.contiguous_offsets() else { bail!("{op}: the operands must be contiguous") };
-    if end - start > u32::MAX as usize {
+    // half of the range: a thread steps beyond the end once
+    if end - start > 1 << 31 {
         bail!("{op}: {} elements are too many for one kernel", end - start);
     }
     let slice = storage.as_cuda_slice::<T>()?;

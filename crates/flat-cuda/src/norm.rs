@@ -14,7 +14,7 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// All elements; fewer than 2^32 (kernels count in 32 bits).
+    /// All elements; at most 2^31 (kernels count in 32 bits).
     pub fn elements(self) -> usize {
         self.outer * self.channels * self.inner
     }

@@ -28,7 +28,7 @@ impl Windows {
         [self.planes, self.h, self.w, self.oh, self.ow, self.kernel, self.stride, self.padding].map(|x| x as u64)
     }
 
-    /// Elements of the input; fewer than 2^32.
+    /// Elements of the input; at most 2^31.
     pub fn inputs(self) -> usize {
         self.planes * self.h * self.w
     }

@@ -1,6 +1,7 @@
 //! The command line as typed. What a flag means, its default and its range are in [`crate::config`].
 
 mod all;
+mod bench;
 mod certify;
 mod density;
 mod dimension;
@@ -12,6 +13,7 @@ mod sharpness;
 mod trace;
 
 pub use all::AllArgs;
+pub use bench::BenchArgs;
 pub use certify::{BoundArgs, CertifyArgs};
 pub use density::{DensityArgs, QuadratureArgs};
 pub use dimension::DimensionArgs;
@@ -70,6 +72,8 @@ pub enum Command {
     /// Loss and accuracy on slices through a checkpoint: random directions, eigenvectors, or the line to another one.
     #[command(allow_negative_numbers = true)]
     Landscape(LandscapeArgs),
+    /// Time of a training step over devices, models, optimizers and batch sizes.
+    Bench(BenchArgs),
     /// The papers' results from scratch, with tables, plots and a page; an interrupted one is continued.
     Reproduce(ReproduceArgs),
     /// Fetch, verify and describe data sets.

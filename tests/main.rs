@@ -6,6 +6,7 @@ mod cli;
 mod coverage;
 mod flatness;
 mod parity;
+mod report;
 mod reproducible;
 mod resume;
 mod spectrum;

@@ -7,6 +7,7 @@ mod dimension;
 mod landscape;
 mod layers;
 mod operator;
+mod report;
 mod reproduce;
 mod sharpness;
 mod trace;
@@ -18,6 +19,7 @@ pub use dimension::DimensionArgs;
 pub use landscape::{DirectionName, LandscapeArgs};
 pub use layers::LayersArgs;
 pub use operator::{OperatorArgs, OperatorName};
+pub use report::ReportArgs;
 pub use reproduce::{ReproduceArgs, ReproductionName};
 pub use sharpness::{BallArgs, GeometryName, NoiseName, SharpnessArgs, SharpnessName};
 pub use trace::{EstimatorName, ProbeName, TraceArgs};
@@ -72,6 +74,8 @@ pub enum Command {
     Landscape(LandscapeArgs),
     /// The papers' results from scratch, with tables, plots and a page; an interrupted one is continued.
     Reproduce(ReproduceArgs),
+    /// Runs and reproductions as one HTML page: what differs, results, curves; opens without a network.
+    Report(ReportArgs),
     /// Fetch, verify and describe data sets.
     Data {
         /// What to do with them.

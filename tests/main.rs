@@ -10,6 +10,7 @@ mod flatness;
 mod parity;
 mod reproduce_escape;
 mod reproduce_theory;
+mod report;
 mod reproducible;
 mod resume;
 mod round_trips;

@@ -8,6 +8,7 @@ mod dimension;
 mod landscape;
 mod layers;
 mod operator;
+mod report;
 mod reproduce;
 mod sharpness;
 mod trace;
@@ -20,6 +21,7 @@ pub use dimension::DimensionArgs;
 pub use landscape::{DirectionName, LandscapeArgs};
 pub use layers::LayersArgs;
 pub use operator::{OperatorArgs, OperatorName};
+pub use report::ReportArgs;
 pub use reproduce::{ReproduceArgs, ReproductionName};
 pub use sharpness::{BallArgs, GeometryName, NoiseName, SharpnessArgs, SharpnessName};
 pub use trace::{EstimatorName, ProbeName, TraceArgs};
@@ -76,6 +78,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// The papers' results from scratch, with tables, plots and a page; an interrupted one is continued.
     Reproduce(ReproduceArgs),
+    /// Runs and reproductions as one HTML page: what differs, results, curves; opens without a network.
+    Report(ReportArgs),
     /// Fetch, verify and describe data sets.
     Data {
         /// What to do with them.

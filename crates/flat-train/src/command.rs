@@ -9,6 +9,7 @@ mod dimension;
 mod eval;
 mod landscape;
 mod metrics;
+mod report;
 mod reproduce;
 mod sharpness;
 mod train;
@@ -48,6 +49,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Landscape(args) => landscape::run(&args, ui, json),
         Command::Metrics { measure: Measure::Dimension(args) } => dimension::run(&args, ui, json),
         Command::Bench(args) => bench::run(&args, ui, json),
+        Command::Report(args) => report::run(&args, ui, json),
         Command::Reproduce(args) => reproduce::run(&args, ui, json),
         Command::Data { action } => data::run(action, ui, json),
     }))

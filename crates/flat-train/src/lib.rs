@@ -25,6 +25,7 @@ pub mod layers;
 pub mod objective;
 pub mod plot;
 mod relevance;
+pub mod report;
 pub mod reproduce;
 pub mod run_dir;
 pub mod runtime;

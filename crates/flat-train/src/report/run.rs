@@ -1,0 +1,75 @@
+//! A run directory, read back.
+
+use super::journal::Journal;
+use super::summary::Summary;
+use anyhow::{Context, Result, anyhow};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A run, finished or not.
+#[derive(Debug)]
+pub(super) struct Run {
+    /// The folder's name, longer where another folder has the same.
+    pub name: String,
+    /// The folder as it was named.
+    pub path: String,
+    /// Every setting by its flag's name.
+    pub settings: BTreeMap<String, String>,
+    /// `config.toml` as it is.
+    pub config: String,
+    /// Lines along the run.
+    pub journal: Journal,
+    /// `None` while the run is in progress.
+    pub summary: Option<Summary>,
+}
+
+impl Run {
+    /// Reads `config.toml`, `metrics.jsonl` and, where it is there, `summary.json`.
+    ///
+    /// # Errors
+    /// A missing or damaged file, which is named.
+    pub fn read(folder: &Path, name: String) -> Result<Self> {
+        let file = folder.join("config.toml");
+        let config = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let table: toml::Table =
+            config.parse().map_err(|e: toml::de::Error| anyhow!("{} is damaged: {}", file.display(), e.message()))?;
+        let text = |value: &toml::Value| match value {
+            toml::Value::String(text) => text.clone(),
+            // 1e-8, where the other format has 0.00000001
+            toml::Value::Float(x) => format!("{x:?}"),
+            other => other.to_string(),
+        };
+        let settings = table.iter().map(|(key, value)| (key.clone(), text(value))).collect();
+
+        let file = folder.join("summary.json");
+        let summary: Option<Summary> = match std::fs::read(&file) {
+            Ok(bytes) => {
+                Some(serde_json::from_slice(&bytes).map_err(|e| anyhow!("{} is damaged: {e}", file.display()))?)
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+            Err(e) => return Err(e).with_context(|| format!("cannot read {}", file.display())),
+        };
+        let journal = Journal::read(&folder.join("metrics.jsonl"), summary.is_none())?;
+        Ok(Self { name, path: folder.display().to_string(), settings, config, journal, summary })
+    }
+
+    /// A setting, where it had an effect.
+    pub fn setting(&self, key: &str) -> Option<&str> {
+        self.settings.get(key).map(String::as_str)
+    }
+
+    /// The version of the program that wrote the run.
+    pub fn version(&self) -> Option<&str> {
+        let first = || self.config.lines().next()?.strip_prefix("# flat-train ")?.split_once(':');
+        self.summary.as_ref().map(|s| s.version.as_str()).or_else(|| Some(first()?.0))
+    }
+
+    /// Test images that an accuracy was counted on: that many or, as in every data set here, 10,000; `None` where the accuracy
+    /// is not a whole number of them, so that it cannot be so.
+    pub fn test_images(&self, accuracy: f64) -> Option<f64> {
+        let all = 10_000.0f64;
+        let n = self.setting("test-limit").and_then(|n| n.parse().ok()).map_or(all, |n: f64| n.min(all));
+        let right = accuracy * n;
+        ((right - right.round()).abs() < 1e-6 * n && n > 0.0).then_some(n)
+    }
+}

@@ -1,0 +1,96 @@
+//! The folder of a reproduction, read back.
+
+use super::base64::base64;
+use crate::reproduce::{Provenance, Table};
+use anyhow::{Context, Result, anyhow, bail};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::path::{Component, Path};
+
+/// A reproduction: tables and plots.
+#[derive(Debug)]
+pub(super) struct StudyPage {
+    /// The folder's name, longer where another folder has the same.
+    pub name: String,
+    /// The folder as it was named.
+    pub path: String,
+    /// What made it.
+    pub provenance: Provenance,
+    /// Whether its results are there.
+    pub finished: bool,
+    /// Its title; its name while it is in progress.
+    pub title: String,
+    /// Its tables.
+    pub tables: Vec<Table>,
+    /// Its plots.
+    pub figures: Vec<Plot>,
+}
+
+/// A plot within the page.
+#[derive(Debug)]
+pub(super) struct Plot {
+    /// What it shows.
+    pub caption: String,
+    /// The SVG file as a `data:` address. A browser runs no script and loads nothing in an image.
+    pub address: String,
+}
+
+#[derive(Deserialize)]
+struct Results {
+    title: String,
+    tables: Vec<Table>,
+    figures: Vec<Figure>,
+}
+
+#[derive(Deserialize)]
+struct Figure {
+    file: String,
+    caption: String,
+}
+
+impl StudyPage {
+    /// Reads `study.json` and, where it is there, `results.json` with the plots it names.
+    ///
+    /// # Errors
+    /// A missing or damaged file, which is named.
+    pub fn read(folder: &Path, name: String) -> Result<Self> {
+        let provenance: Provenance = parse(&folder.join("study.json"))?;
+        let file = folder.join("results.json");
+        let finished = file.exists();
+        let results = match finished {
+            true => parse(&file)?,
+            false => Results { title: provenance.study.clone(), tables: Vec::new(), figures: Vec::new() },
+        };
+        if let Some(t) = results.tables.iter().find(|t| t.rows.iter().any(|row| row.len() != t.columns.len())) {
+            bail!("{} is damaged: a row of the table `{}` is not as long as its head", file.display(), t.caption);
+        }
+        let plot = |figure: Figure| plot(folder, &file, figure);
+        Ok(Self {
+            name,
+            path: folder.display().to_string(),
+            provenance,
+            finished,
+            title: results.title,
+            tables: results.tables,
+            figures: results.figures.into_iter().map(plot).collect::<Result<_>>()?,
+        })
+    }
+}
+
+fn plot(folder: &Path, results: &Path, Figure { file, caption }: Figure) -> Result<Plot> {
+    let mut parts = Path::new(&file).components();
+    if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
+        bail!("{} is damaged: the figure `{file}` is no file beside it", results.display());
+    }
+    let path = folder.join(&file);
+    let svg = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    if !(svg.contains("<svg") && svg.trim_end().ends_with("</svg>")) {
+        bail!("{} is damaged: it is no whole SVG file", path.display());
+    }
+    Ok(Plot { caption, address: format!("data:image/svg+xml;base64,{}", base64(svg.as_bytes())) })
+}
+
+fn parse<T: DeserializeOwned>(file: &Path) -> Result<T> {
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    serde_json::from_slice(&bytes).map_err(|e| anyhow!("{} is damaged: {e}", file.display()))
+}

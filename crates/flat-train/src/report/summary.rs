@@ -1,0 +1,66 @@
+//! `summary.json`, read back, and what stands in its place while a run is in progress.
+
+use super::journal::{Journal, Kind, LambdaMax, Split, Trace};
+use serde::Deserialize;
+
+/// What a run came to. Numbers that were not finite are absent.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Summary {
+    pub dim: u64,
+    pub optimizer: String,
+    pub base: String,
+    pub test_accuracy: Option<f64>,
+    pub test_loss: Option<f64>,
+    pub train_accuracy: Option<f64>,
+    pub train_loss: Option<f64>,
+    pub best_test_accuracy: Option<f64>,
+    pub steps: u64,
+    pub evals: Option<f64>,
+    pub skipped_steps: u64,
+    pub wall_s: Option<f64>,
+    pub trace: Option<Trace>,
+    pub seed: u64,
+    pub dtype: String,
+    pub device: String,
+    pub version: String,
+}
+
+/// The numbers of a run that are known now.
+#[derive(Debug, Clone)]
+pub(super) struct Standing {
+    pub test_accuracy: Option<f64>,
+    pub test_loss: Option<f64>,
+    pub best_test_accuracy: Option<f64>,
+    pub trace: Option<Trace>,
+    pub lambda_max: Option<LambdaMax>,
+    pub steps: u64,
+    pub evals: Option<f64>,
+}
+
+impl Standing {
+    /// From the summary, or from the last lines of the journal where there is none yet.
+    pub fn of(summary: Option<&Summary>, journal: &Journal) -> Self {
+        let lambda_max = journal.of(Kind::Flatness, None).filter_map(|l| l.lambda_max.clone()).last();
+        if let Some(s) = summary {
+            return Self {
+                test_accuracy: s.test_accuracy,
+                test_loss: s.test_loss,
+                best_test_accuracy: s.best_test_accuracy,
+                trace: s.trace.clone(),
+                lambda_max,
+                steps: s.steps,
+                evals: s.evals,
+            };
+        }
+        let tests = || journal.of(Kind::Epoch, Some(Split::Test));
+        Self {
+            test_accuracy: tests().last().and_then(|l| l.accuracy),
+            test_loss: tests().last().and_then(|l| l.loss),
+            best_test_accuracy: tests().filter_map(|l| l.accuracy).reduce(f64::max),
+            trace: journal.of(Kind::Flatness, None).filter_map(|l| l.trace.clone()).last(),
+            lambda_max,
+            steps: journal.last_step(),
+            evals: journal.evals(),
+        }
+    }
+}

@@ -2,6 +2,7 @@
 //! PyTorch. What a single crate promises is tested in that crate.
 
 mod accuracy;
+mod bench;
 mod cli;
 mod coverage;
 mod device;

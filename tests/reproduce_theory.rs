@@ -22,11 +22,12 @@ fn the_page_is_written_and_a_study_that_was_cut_short_comes_to_the_same_results(
     let found = &results["results"];
     // the ratio of the drifts is D, here within the error of 4,000 steps of RS
     for drift in found["drifts"].as_array().expect("a list") {
-        let (d, ratio) = (drift["setting"]["dim"].as_f64().unwrap(), drift["ratio"]["value"].as_f64().unwrap());
+        let (d, ratio) =
+            (drift["setting"]["dim"].as_f64().expect("a number"), drift["ratio"]["value"].as_f64().expect("a number"));
         assert!((ratio / d - 1.0).abs() < 0.15, "{drift}");
     }
     // GD stays, RS and SA come down
-    let trbar = |i: usize| found["ends"][i]["trbar"]["value"].as_f64().unwrap();
+    let trbar = |i: usize| found["ends"][i]["trbar"]["value"].as_f64().expect("a number");
     assert!((trbar(0) - 16.0625).abs() < 1e-9 && trbar(3) < 8.0 && trbar(4) < 3.2, "{}", found["ends"]);
 
     // as if it had been stopped: some cells are missing, one was cut off while it was written

@@ -5,6 +5,7 @@
 
 use crate::tool::top;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// The files that a step passes through on a device that is not the CPU.
 const STEP: [&str; 21] = [
@@ -47,6 +48,20 @@ const READS: [&str; 12] = [
     ".synchronize(",
 ];
 
+/// The same for `flat-nn` and `flat-core`, where `to_f64` and `value` are conversions of one number.
+const LAYERS: [&str; 10] = [
+    ".to_scalar",
+    ".to_vec0",
+    ".to_vec1",
+    ".to_vec2",
+    ".to_vec3",
+    ".norm()",
+    ".dot_per_entry(",
+    ".reject_in_place(",
+    ".synchronize(",
+    ".to_host()",
+];
+
 const MARK: &str = "// host read: ";
 
 /// Every reason that is given in these files, and how often. A further read of the same kind changes the count.
@@ -59,6 +74,62 @@ const REASONS: [(&str, usize); 7] = [
     ("a finite gate", 1),
     ("a zero gradient changes what sap does", 1),
 ];
+
+/// Reads in the crates below (`flat-nn` and `flat-core`) that a step does not come to on another device than the CPU, as
+/// they are written there.
+const ELSEWHERE: [(&str, &str, &str); 9] = [
+    ("flat-nn/src/models/scope.rs", "moments.to_host()", "after the way of other devices has returned"),
+    ("flat-nn/src/models/scope.rs", "let old: Vec<f64> = buffer.", "likewise"),
+    ("flat-nn/src/models/scope.rs", "let seen: i64 = tracked.", "likewise"),
+    ("flat-nn/src/value.rs", "let row = |i| stats.get(i)?", "moments for whoever asks for them on the host"),
+    ("flat-nn/src/value.rs", "let host = |t: &Tensor|", "running statistics as constants: evaluation, not training"),
+    ("flat-nn/src/model.rs", "let zeros: f64 = t.", "weights that are loaded have to be finite"),
+    (
+        "flat-nn/src/pullback.rs",
+        "let number = value.",
+        "`loss_and_gradient` returns a number; the trainer does not call it",
+    ),
+    ("flat-core/src/device.rs", "let mut found = out.to_host()?;", "sums a parameter, for reports"),
+    ("flat-core/src/params.rs", "let norm = dir.norm()?;", "after the way of CUDA has returned"),
+];
+
+/// Files whose functions return host numbers by contract: that they are called from a step is what `STEP` is searched for.
+const BY_CONTRACT: [&str; 2] = ["flat-core/src/vector.rs", "flat-nn/src/checkpoint.rs"];
+
+/// Every source file under a folder.
+fn sources(folder: &Path, out: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, out);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            out.push(path);
+        }
+    }
+}
+
+#[test]
+fn layers_and_vectors_read_from_the_device_only_where_it_is_known_to_be_no_step() {
+    let crates = top().join("crates");
+    let mut files = Vec::new();
+    ["flat-nn/src", "flat-core/src"].iter().for_each(|folder| sources(&crates.join(folder), &mut files));
+    assert!(files.len() > 30, "{} files", files.len());
+    let mut wrong = Vec::new();
+    for path in files {
+        let name = path.strip_prefix(&crates).expect("below crates").display().to_string();
+        let text = std::fs::read_to_string(&path).expect("a source file");
+        if BY_CONTRACT.contains(&name.as_str()) {
+            continue;
+        }
+        for (number, line, mark) in code(&text) {
+            let read = LAYERS.iter().any(|read| line.contains(read)) && mark.is_none();
+            if read && !ELSEWHERE.iter().any(|(file, text, _)| name == *file && line.contains(text)) {
+                wrong.push(format!("{name}:{number}: {}", line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "a step may come to these reads:\n{}", wrong.join("\n"));
+}
 
 /// The code of a file without comments and without its tests, line by line, with the mark of each line.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str, Option<&str>)> {

@@ -74,7 +74,7 @@ impl<'a> Ctx<'a> {
         let Some(mask) = self.mask else { return Ok(ParamVec::sphere(self.space, &stream)?) };
         let mut u = ParamVec::gaussian(self.space, 1.0, &stream)?.hadamard(mask)?;
         if !self.space.device.is_cpu() {
-            let norm = scalar::dot(&u, &u)?.sqrt()?;
+            let norm = u.dot_tensor(&u)?.sqrt()?;
             return scalar::scaled(&u, &scalar::or_zero(&norm.gt(0.0)?, &norm.recip()?)?);
         }
         let norm = u.norm()?; // host read: on the CPU

@@ -112,16 +112,10 @@ impl Scalar {
     }
 }
 
-/// `<x, y>` on their device, accumulated in f64.
-pub(crate) fn dot(x: &ParamVec, y: &ParamVec) -> Result<Tensor> {
-    let (x, y) = (x.as_tensor().to_dtype(DType::F64)?, y.as_tensor().to_dtype(DType::F64)?);
-    Ok((x * y)?.sum_all()?)
-}
-
 /// Euclidean norm; where `pending`, left on the device.
 pub(crate) fn norm(x: &ParamVec, pending: bool) -> Result<Scalar> {
     if pending {
-        return Scalar::left(&dot(x, x)?.sqrt()?);
+        return Scalar::left(&x.dot_tensor(x)?.sqrt()?);
     }
     Ok(x.norm()?.into()) // host read: on the CPU
 }
@@ -134,8 +128,8 @@ pub(crate) fn scaled(x: &ParamVec, by: &Tensor) -> Result<ParamVec> {
 
 /// `x - (<u, x> / ||u||^2) u`, and `x` where `u` is zero, without a read.
 pub(crate) fn rejected(x: &ParamVec, u: &ParamVec) -> Result<ParamVec> {
-    let square = dot(u, u)?;
-    let along = or_zero(&square.gt(0.0)?, &(dot(u, x)? / &square)?)?;
+    let square = u.dot_tensor(u)?;
+    let along = or_zero(&square.gt(0.0)?, &(u.dot_tensor(x)? / &square)?)?;
     Ok(x.plus(-1.0, &scaled(u, &along)?)?)
 }
 
@@ -161,7 +155,7 @@ mod tests {
     fn numbers_left_on_the_device_are_those_of_the_host() -> Result<()> {
         for (dtype, tolerance) in [(DType::F32, 1e-6), (DType::F64, 1e-14)] {
             let [x, u] = vectors(dtype)?;
-            // sums of 5000 squares in f64, in another order
+            // one root more or less of a sum in f64
             assert!((norm(&x, true)?.value()? - x.norm()?).abs() < 1e-11);
             let by = Tensor::new(0.3f64, &Device::Cpu)?;
             assert!(scaled(&x, &by)?.plus(-1.0, &x.scaled(0.3)?)?.norm()? <= tolerance * x.norm()?);

@@ -2,6 +2,7 @@
 
 mod cell;
 mod compare;
+mod counted;
 mod energy;
 mod environment;
 mod memory;
@@ -15,5 +16,5 @@ pub use energy::Meter;
 pub use environment::Environment;
 pub use memory::{Memory, of_cell};
 pub use peak::Peak;
-pub use report::{BenchReport, Row};
+pub use report::{BenchReport, Rates, Row};
 pub use timing::Timing;

@@ -24,9 +24,12 @@ pub struct BenchArgs {
     /// Arithmetic of the products: f32, tf32 (CUDA) or bf16.
     #[arg(long, value_name = "NAME", default_value_t = Text(Precision::F32))]
     pub precision: Text<Precision>,
-    /// Seconds of timed steps for each cell of the table, in --rounds bursts.
-    #[arg(long, value_name = "S", default_value_t = 6.0)]
+    /// Seconds of timed steps for each cell of the table, in --rounds bursts of at least one step.
+    #[arg(long, value_name = "S", default_value_t = 6.0, conflicts_with = "steps")]
     pub seconds: f64,
+    /// Steps a burst, instead of --seconds.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub steps: Option<u64>,
     /// Bursts of each cell; those of different cells alternate.
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub rounds: u16,

@@ -1,7 +1,9 @@
 //! One cell of the table: a training step of one model by one optimizer.
 
+use super::counted::Counted;
 use crate::objective::{BatchLoss, Tally};
 use crate::setup::model_config;
+use crate::signal;
 use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
 use flat_core::{Purpose, Streams};
@@ -37,6 +39,9 @@ pub struct Cell {
     tally: Tally,
     /// Multiply-adds of one image's forward pass.
     multiply_adds: u64,
+    /// Images whose gradient was taken, and the steps that took them.
+    images: u64,
+    steps: u64,
 }
 
 impl Cell {
@@ -63,10 +68,19 @@ impl Cell {
         let labels = Tensor::from_vec(labels, batch_size, device)?;
         let batch = Batch { images, labels, indices: (0..batch_size).collect() };
         let multiply_adds = multiply_adds(&model);
-        Ok(Self { model, optimizer, batch, device: device.clone(), tally: Tally::default(), multiply_adds })
+        Ok(Self {
+            model,
+            optimizer,
+            batch,
+            device: device.clone(),
+            tally: Tally::default(),
+            multiply_adds,
+            images: 0,
+            steps: 0,
+        })
     }
 
-    /// Steps so many times and waits for the device; seconds a step.
+    /// Steps so many times and waits for the device; seconds a step. Ends early where a signal asked to stop.
     ///
     /// # Errors
     /// A step that was skipped, whose time would mean nothing; candle's.
@@ -75,10 +89,15 @@ impl Cell {
         let started = Instant::now();
         let mut taken = Vec::with_capacity(steps as usize);
         for _ in 0..steps {
-            let mut objective = BatchLoss::new(&self.model, LOSS, &self.batch, &mut self.tally);
-            taken.push(self.optimizer.launch(&mut objective)?);
+            if signal::stop_requested() {
+                break;
+            }
+            let inner = BatchLoss::new(&self.model, LOSS, &self.batch, &mut self.tally);
+            let whole = self.model.has_batch_norm();
+            taken.push(self.optimizer.launch(&mut Counted { inner, whole, images: &mut self.images })?);
             self.tally.unread();
         }
+        self.steps += taken.len() as u64;
         let reports = self.optimizer.read(taken)?;
         self.device.synchronize()?;
         let seconds = started.elapsed().as_secs_f64() / steps.max(1) as f64;
@@ -88,14 +107,15 @@ impl Cell {
         }
     }
 
-    /// Gradient evaluations a step, in units of the batch.
+    /// Gradient evaluations a step, in units of the batch, as the optimizer announces them.
     pub fn evals_per_step(&self) -> f64 {
         self.optimizer.evals_per_step(self.batch.len())
     }
 
-    /// Floating point operations of a step's gradients: two for each multiply-add, a gradient three forward passes.
+    /// Floating point operations of a step's gradients: two for each multiply-add, a gradient three forward passes, of
+    /// all images that the steps so far went through.
     pub fn flops_per_step(&self) -> f64 {
-        6.0 * self.multiply_adds as f64 * self.batch.len() as f64 * self.evals_per_step()
+        6.0 * self.multiply_adds as f64 * self.images as f64 / self.steps.max(1) as f64
     }
 
     /// Trainable parameters.

@@ -1,5 +1,6 @@
 //! The machine and the program that a table was made by.
 
+use crate::device::DeviceChoice;
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use std::process::{Command, Stdio};
@@ -33,11 +34,23 @@ impl Environment {
             cpu: processor().unwrap_or_else(|| "unknown".into()),
             cores,
             threads: asked.unwrap_or(cores),
-            gpu: if devices.iter().all(Device::is_cpu) { None } else { gpu() },
+            gpu: devices.iter().filter_map(gpu).reduce(|a, b| format!("{a}; {b}")),
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             version: env!("CARGO_PKG_VERSION").into(),
             unix_time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
         }
+    }
+
+    /// What of an earlier environment was otherwise, but for the time.
+    pub fn differences(&self, earlier: &Self) -> Vec<String> {
+        let fields = |e: &Self| {
+            let gpu = e.gpu.clone().unwrap_or_else(|| "none".into());
+            let numbers = [("cores", e.cores.to_string()), ("threads", e.threads.to_string())];
+            let words = [("processor", e.cpu.clone()), ("GPU", gpu), ("system", e.system.clone())];
+            words.into_iter().chain(numbers).chain([("version", e.version.clone())])
+        };
+        let pairs = fields(earlier).zip(fields(self)).filter(|(then, now)| then != now);
+        pairs.map(|((name, then), (_, now))| format!("{name} was {then}, is {now}")).collect()
     }
 
     /// One line.
@@ -53,9 +66,10 @@ fn processor() -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_string())
 }
 
-fn gpu() -> Option<String> {
+fn gpu(device: &Device) -> Option<String> {
+    let DeviceChoice::Cuda(n) = DeviceChoice::of(device) else { return None };
     let out = Command::new("nvidia-smi")
-        .args(["--query-gpu=name,driver_version", "--format=csv,noheader", "--id=0"])
+        .args(["--query-gpu=name,driver_version", "--format=csv,noheader", &format!("--id={n}")])
         .stderr(Stdio::null())
         .output()
         .ok()?;

@@ -2,17 +2,22 @@
 
 use super::print;
 use crate::args::BenchArgs;
-use crate::bench::{BenchReport, Cell, Environment, Memory, Meter, Peak, Place, Row, Timing, compare, of_cell};
+use crate::bench::{BenchReport, Cell, Environment, Memory, Meter, Peak, Place, Row, Timing, of_cell};
 use crate::device::{DeviceChoice, Opened};
 use crate::exit::{Outcome, usage};
 use crate::plot;
 use crate::run_dir::write_whole;
 use crate::signal;
 use crate::ui::Ui;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Device;
 use flat_optim::parse_optimizer;
 use std::collections::BTreeMap;
+
+/// Most seconds of a cell: a day.
+const LONGEST: f64 = 86_400.0;
+/// Most images a step.
+const LARGEST: usize = 65_536;
 
 /// A cell that is there.
 struct Timed {
@@ -29,7 +34,8 @@ pub(super) fn run(args: &BenchArgs, ui: Ui, json: bool) -> Result<Outcome> {
     check(args)?;
     let mut devices: BTreeMap<String, Result<Device, String>> = BTreeMap::new();
     for choice in &args.devices {
-        let opened = Opened::new(choice.0);
+        // the flag has another name here
+        let opened = Opened::new(choice.0).map_err(|e| anyhow!(e.to_string().replace("--device ", "--devices ")));
         match opened {
             Err(e) if args.devices.len() == 1 => return Err(e),
             Err(e) => drop(devices.insert(choice.to_string(), Err(format!("{e:#}")))),
@@ -50,11 +56,7 @@ pub(super) fn run(args: &BenchArgs, ui: Ui, json: bool) -> Result<Outcome> {
         rows: Vec::new(),
         comparison: None,
     };
-    let baseline = args.baseline.as_ref().map(|file| -> Result<BenchReport> {
-        let read = || Ok::<_, anyhow::Error>(serde_json::from_slice(&std::fs::read(file)?)?);
-        read().with_context(|| format!("--baseline {} is not what `bench --json` prints", file.display()))
-    });
-    let baseline = baseline.transpose()?;
+    let baseline = args.baseline.as_deref().map(BenchReport::baseline).transpose()?;
     let Some(mut timed) = prepare(args, &devices, &mut report, ui)? else { return Ok(Outcome::Interrupted) };
     if !measure(args, &mut timed, &mut report, ui)? {
         return Ok(Outcome::Interrupted);
@@ -64,7 +66,7 @@ pub(super) fn run(args: &BenchArgs, ui: Ui, json: bool) -> Result<Outcome> {
         report.rows[row].step = Timing::of(ms, steps);
         report.rows[row].joules_per_step = (joules > 0.0).then(|| joules / (bursts * steps as f64));
     }
-    report.comparison = baseline.map(|then| compare(&report, &then));
+    report.conclude(baseline.as_ref());
     if let Some(file) = &args.csv {
         write_whole(&std::path::absolute(file)?, report.csv().as_bytes())?;
     }
@@ -75,14 +77,20 @@ pub(super) fn run(args: &BenchArgs, ui: Ui, json: bool) -> Result<Outcome> {
 }
 
 fn check(args: &BenchArgs) -> Result<()> {
-    if !(args.seconds.is_finite() && args.seconds > 0.0) {
-        return Err(usage(format!("--seconds {}: give a number above 0", args.seconds)));
+    if !(args.seconds > 0.0 && args.seconds <= LONGEST) {
+        return Err(usage(format!("--seconds {}: give a number above 0, at most {LONGEST}", args.seconds)));
     }
-    if args.batch_sizes.contains(&0) {
-        return Err(usage("--batch-sizes 0: give at least 1"));
+    if let Some(size) = args.batch_sizes.iter().find(|n| !(1..=LARGEST).contains(*n)) {
+        return Err(usage(format!("--batch-sizes {size}: give at least 1, at most {LARGEST}")));
     }
     for name in &args.optimizers {
         parse_optimizer(name).map_err(|e| usage(format!("--optimizers: {e}")))?;
+    }
+    if let Some(file) = &args.csv {
+        let whole = std::path::absolute(file)?;
+        if whole.is_dir() || whole.parent().is_some_and(|folder| !folder.is_dir()) {
+            return Err(usage(format!("--csv {}: name a file in a folder that is there", file.display())));
+        }
     }
     args.plot.as_ref().map_or(Ok(()), |file| plot::check_name("--plot", file))
 }
@@ -115,6 +123,7 @@ fn prepare(
                     place,
                     absent: None,
                     step: None,
+                    rates: None,
                     dim: 0,
                     evals_per_step: 0.0,
                     flops_per_step: 0.0,
@@ -126,10 +135,15 @@ fn prepare(
                         row.memory = of_cell(&row.place).context("measuring memory")?;
                         let mut cell = Cell::new(arch, optimizer, batch_size, device)?;
                         (row.dim, row.evals_per_step) = (cell.dim(), cell.evals_per_step());
-                        row.flops_per_step = cell.flops_per_step();
                         cell.burst(2)?;
-                        let step = cell.burst(2)?.min(cell.burst(2)?);
-                        let steps = (args.seconds / f64::from(args.rounds) / step).round().max(1.0) as u64;
+                        row.flops_per_step = cell.flops_per_step();
+                        let steps = match args.steps {
+                            Some(steps) => steps,
+                            None => {
+                                let step = cell.burst(2)?.min(cell.burst(2)?);
+                                (args.seconds / f64::from(args.rounds) / step).round().max(1.0) as u64
+                            }
+                        };
                         let (row, device) = (report.rows.len(), device.clone());
                         timed.push(Timed { row, device, cell, steps, ms: Vec::new(), joules: 0.0 });
                     }
@@ -184,7 +198,8 @@ fn measure(args: &BenchArgs, timed: &mut [Timed], report: &mut BenchReport, ui: 
             done += 1;
         }
     }
-    Ok(true)
+    // a burst that a signal cut short has no time
+    Ok(!signal::stop_requested())
 }
 
 /// What [`of_cell`] starts.

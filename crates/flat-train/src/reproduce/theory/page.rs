@@ -150,6 +150,7 @@ fn rates(page: &mut Page, found: &Findings, scale: Scale) -> Result<()> {
             "by hand",
             "mean drift",
             "measured",
+            "last two places",
             "holds bound",
             "perturbed / drift",
         ],
@@ -165,6 +166,7 @@ fn rates(page: &mut Page, found: &Findings, scale: Scale) -> Result<()> {
             maybe(s.line.by_hand.map(number)),
             maybe(s.predicted.as_ref().map(|p| number(p.exponent.value))),
             fit.exponent.text(3),
+            maybe(s.last.map(number)),
             if fit.exponent.holds(bound) { "yes" } else { "no" }.into(),
             maybe(s.ratio.map(|r| r.text(3))),
         ]);
@@ -175,6 +177,19 @@ fn rates(page: &mut Page, found: &Findings, scale: Scale) -> Result<()> {
             page.text(text);
         }
     }
+    page.text(
+        "**Why the valley's intervals miss the law by a few hundredths** (RS and SA in eps, SA in D): the scatter between seeds is so small that \
+         corrections which vanish with eps are seen. By hand: a kick of size a across the valley moves Phi by s a^2 / 4 down it, which adds to the drift about the share \
+         eta (D/n) e^(sq) / 2 for RS and eta D e^(sq) / 2 for SA (less 1/n, which the projection takes); eta falls with eps. For RS at eps = 0.2, D = 4 \
+         that is 0.03, and as much is missing in the table below. SA's kicks, of size eta D rho, also end beyond eps0 and need plain steps to come back, \
+         2 % of the steps at D = 3 and half of them at D = 32 (eps = 0.008). On the bowl, with one sample, the projection takes all kicks away, and the prediction is met to about 1 %, \
+         which is what the start is off the minima. None of this contradicts an upper bound, which has a constant in front.",
+    );
+    page.text(
+        "**GD, SAM, NSO.** GD stays where it came to the minima. NSO with sigma = rho / sqrt(D) is as quick as RS: it has the same mean drift. \
+         SAM, started off the minima, is quicker than RS at the same rho, on the bowl by about D: its perturbation lies along the gradient, \
+         the one curved direction, as that of SA does; at an exact minimum it has no direction and stays (first table). The theorems give no rates for these three; **not in the paper**.",
+    );
     page.text(
         "In D, the starts have the slope 4 sqrt(eps) (bowl) and 2 sqrt(eps) (valley) at every D. On the bowl that start moves out with D, \
          since a Hessian of rank one and curvature beta has trbar at most beta / D: the trace to be got rid of, trbar(x0) - trbar(x_T), grows \
@@ -252,7 +267,7 @@ fn verdict(s: &Swept) -> Option<String> {
     };
     Some(if fit.exponent.holds(bound) {
         format!("* {name}: the interval holds the theorem's {bound} {with_drift}.")
-    } else if better {
+    } else if better && (predicted.exponent.value - bound).abs() >= 0.01 {
         format!("* {name}: better than the theorem's {bound}, as it may; the interval is {}.", {
             let also = if fit.exponent.holds(predicted.exponent.value) { "holds" } else { "does not hold" };
             format!(
@@ -261,13 +276,18 @@ fn verdict(s: &Swept) -> Option<String> {
                 number(predicted.exponent.value)
             )
         })
+    } else if (predicted.exponent.value - bound).abs() < 0.01 {
+        format!(
+            "* {name}: by the mean drift the exponent is the theorem's, {bound}; the interval {} misses it by {:.3}, for the reasons below.",
+            fit.exponent.text(3),
+            (fit.exponent.value - bound).abs()
+        )
     } else {
         format!(
-            "* {name}: the interval {} lies beyond the theorem's {bound}. By the mean drift it is {} at these places; what the \
-             bound leaves in its O() and does not vary with {} it does not speak of.",
+            "* {name}: the interval {} lies on the other side of the theorem's {bound}, as the mean drift has it at these places, {}: the \
+             start moves with D, see below.",
             fit.exponent.text(3),
-            number(predicted.exponent.value),
-            if s.line.along == Along::Eps { "eps" } else { "D" },
+            number(predicted.exponent.value)
         )
     })
 }
@@ -361,7 +381,8 @@ fn manifold(page: &mut Page, found: &Findings) {
     }
     page.table(table);
     page.text(
-        "At the same radius RS drifts D times more slowly. (By hand:) a larger radius helps only up to about D^(1/4): beyond it the part of second order in \
+        "SA's cost grows as log D (by hand: the weight of the sparse solution starts at 1/D of its final size and grows exponentially at a rate without D). \
+         At the same radius RS drifts D times more slowly. (By hand:) a larger radius helps only up to about D^(1/4): beyond it the part of second order in \
          the perturbation, which sums over all parameters to about rho^2 / sqrt(D), is as large as the answers that are fitted.",
     );
 }

@@ -98,6 +98,8 @@ pub(super) struct Swept {
     pub(super) fit: Option<Power>,
     /// Fitted to the steps by the mean drift at the same places.
     pub(super) predicted: Option<Power>,
+    /// The exponent between the mean steps of the last two places.
+    pub(super) last: Option<f64>,
     /// Perturbed steps measured over those of the mean drift, geometric mean over all walks.
     pub(super) ratio: Option<Interval>,
 }
@@ -207,7 +209,14 @@ pub(super) fn run(study: &mut Study, line: Line) -> Result<Option<Swept>> {
     let expected: Vec<(f64, f64)> = places().zip(&found).map(|(x, f)| (x, f.predicted)).collect();
     let ratios: Vec<f64> =
         found.iter().flat_map(|f| f.walks.iter().map(|w| w.perturbed as f64 / f.predicted)).collect();
+    let mean = |f: &Found| f.steps().sum::<f64>() / f.steps().count() as f64;
+    let ends = places().zip(&found).map(|(x, f)| (x.ln(), mean(f).ln())).collect::<Vec<_>>();
+    let last = match ends[..] {
+        [.., (x0, y0), (x1, y1)] if whole => Some((y1 - y0) / (x1 - x0)),
+        _ => None,
+    };
     Ok(Some(Swept {
+        last,
         fit: if whole { Power::fit(&points).ok() } else { None },
         predicted: Power::fit(&expected).ok(),
         ratio: if whole { Some(Interval::geometric_mean(&ratios)?) } else { None },

@@ -110,7 +110,8 @@ pub(super) struct Walk {
     pub(super) slope: f64,
     /// trbar at Phi(x) at the end.
     pub(super) trbar: f64,
-    /// Where it ended.
+    /// Where it ended; not kept with the results.
+    #[serde(skip)]
     pub(super) x: Vec<f64>,
 }
 

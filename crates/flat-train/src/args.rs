@@ -75,6 +75,7 @@ pub enum Command {
     #[command(allow_negative_numbers = true)]
     Landscape(LandscapeArgs),
     /// Time of a training step over devices, models, optimizers and batch sizes.
+    #[command(allow_negative_numbers = true)]
     Bench(BenchArgs),
     /// The papers' results from scratch, with tables, plots and a page; an interrupted one is continued.
     Reproduce(ReproduceArgs),

@@ -2,12 +2,17 @@
 //! PyTorch. What a single crate promises is tested in that crate.
 
 mod accuracy;
+mod bench;
 mod cli;
 mod coverage;
+mod device;
 mod flatness;
 mod parity;
 mod report;
+mod reproduce_escape;
+mod reproduce_theory;
 mod reproducible;
 mod resume;
+mod round_trips;
 mod spectrum;
 mod tool;

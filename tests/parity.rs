@@ -7,12 +7,20 @@
 //! then differs from PyTorch in f64 by as much as these runs differ from either (at lr 0.02, by some percent after 50
 //! steps), and no tolerance would mean anything. In f64 the usual rates are used.
 
+use crate::device::devices;
 use crate::tool::{Room, json, step_losses};
+use flat_train::device::DeviceChoice;
 
 const RUN: &str = "train --no-shuffle --train-limit 12800 --test-limit 100 --batch-size 128 --schedule constant --log-steps \
                    --trace-probes 0";
 
 fn compare(flags: &str, reference: &str, tolerance: f64) {
+    for device in devices() {
+        compare_on(&format!("{flags} --device {}", DeviceChoice::of(&device)), reference, tolerance);
+    }
+}
+
+fn compare_on(flags: &str, reference: &str, tolerance: f64) {
     let room = Room::new();
     let out = room.path("run");
     let expected: Vec<f64> = reference.lines().map(|l| l.parse().expect("a number a line")).collect();
@@ -21,7 +29,7 @@ fn compare(flags: &str, reference: &str, tolerance: f64) {
     assert_eq!(losses.len(), expected.len());
     for (step, (ours, theirs)) in losses.iter().zip(&expected).enumerate() {
         let error = (ours - theirs).abs() / theirs;
-        assert!(error <= tolerance, "step {step}: {ours} here, {theirs} in PyTorch, relative {error:.1e}");
+        assert!(error <= tolerance, "{flags}, step {step}: {ours} here, {theirs} in PyTorch, relative {error:.1e}");
     }
 }
 

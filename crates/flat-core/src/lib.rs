@@ -3,7 +3,9 @@
 //! held in one flat buffer.
 //!
 //! A gradient rule is algebra on `ParamVec`s; only `Params` touches candle variables. An [`Update`] is an element-wise
-//! recurrence that [`Params::update`] carries out on the variables and on vectors of state, in one pass over memory.
+//! recurrence that [`Params::update`] carries out on the variables and on vectors of state, in one pass over memory. With the
+//! feature `cuda` a CUDA device does all of this in a few launches for all parameters: a kernel of every recurrence is
+//! written from the same expression ([`recurrence`]).
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor, Var};
@@ -21,6 +23,8 @@
 //! ```
 
 mod algebra;
+#[cfg(feature = "cuda")]
+mod device;
 mod error;
 mod kernel;
 mod layout;
@@ -29,6 +33,7 @@ mod params;
 mod pool;
 mod restore;
 mod rng;
+mod symbol;
 mod vector;
 
 pub use error::{Error, Result};
@@ -37,4 +42,5 @@ pub use number::{Number, Update};
 pub use params::{Params, is_buffer};
 pub use restore::Restore;
 pub use rng::{Purpose, Stream, Streams};
+pub use symbol::recurrence;
 pub use vector::ParamVec;

@@ -45,6 +45,13 @@ pub trait Update<const M: usize, const N: usize>: Sync {
     fn update<E: Number>(&self, w: E, inputs: [E; M], state: [E; N]) -> (E, [E; N]);
 }
 
+impl<const M: usize, const N: usize, U: Update<M, N>> Update<M, N> for &U {
+    #[inline(always)]
+    fn update<E: Number>(&self, w: E, inputs: [E; M], state: [E; N]) -> (E, [E; N]) {
+        (**self).update(w, inputs, state)
+    }
+}
+
 /// One element of a host buffer.
 #[derive(Clone, Copy)]
 pub(crate) struct Element<T>(pub T);

@@ -126,6 +126,31 @@ impl Params {
         Ok(theta)
     }
 
+    /// [`Self::leave`] by the multiple of `dir`, or of `dir mask`, that has the length `rho`: the step of sharpness-aware
+    /// minimisation. Where that vector's norm is below the smallest normal number, or no number, the variables stay.
+    ///
+    /// On a CUDA device the norm is found and used there, and the host waits for nothing.
+    ///
+    /// # Errors
+    /// Vectors of another space; candle's.
+    pub fn leave_to_length(&self, rho: f64, dir: &ParamVec, mask: Option<&ParamVec>) -> Result<ParamVec> {
+        let masked = mask.map(|mask| dir.hadamard(mask)).transpose()?;
+        let dir = masked.as_ref().unwrap_or(dir);
+        dir.check_space(&self.space)?;
+        let least = if self.space.dtype == DType::F64 { f64::MIN_POSITIVE } else { f64::from(f32::MIN_POSITIVE) };
+        #[cfg(feature = "cuda")]
+        if self.space.device.is_cuda() {
+            let (kept, square) = (ParamVec::scratch(&self.space)?, dir.remote_square()?);
+            let vars: Vec<&Tensor> = self.vars.iter().map(|v| v.as_tensor()).collect();
+            with_real!(self.space.dtype, T => {
+                crate::device::leave::<T>(&vars, dir.flat(), kept.flat(), &square, rho, least)
+            })?;
+            return Ok(kept);
+        }
+        let norm = dir.norm()?;
+        if norm >= least { self.leave(rho / norm, dir, None) } else { self.read() }
+    }
+
     /// Carries out a recurrence over the variables and vectors, element by element and in place: one pass over memory
     /// for all of it. `of` gives the recurrence for the parameter of each index, whose constants may differ.
     ///
@@ -145,6 +170,14 @@ impl Params {
         for s in &mut state {
             s.forget_square();
             inputs.iter().try_for_each(|x| s.apart(x))?;
+        }
+        #[cfg(feature = "cuda")]
+        if self.space.device.is_cuda() {
+            let vars: Vec<&Tensor> = self.vars.iter().map(|v| v.as_tensor()).collect();
+            let (inputs, state) = (inputs.map(ParamVec::flat), state.map(|s| &*s).map(ParamVec::flat));
+            return Ok(
+                with_real!(self.space.dtype, T => crate::device::update::<T, M, N, U>(&vars, inputs, state, of))?,
+            );
         }
         if !self.space.device.is_cpu() {
             return self.update_whole(inputs, state, of);
@@ -219,6 +252,13 @@ impl Params {
             }
         }
         let parts = parts.iter().map(Tensor::contiguous).collect::<candle_core::Result<Vec<_>>>()?;
+        #[cfg(feature = "cuda")]
+        if self.space.device.is_cuda() {
+            let mut out = ParamVec::scratch(&self.space)?;
+            let square = with_real!(self.space.dtype, T => crate::device::collect::<T>(&parts, out.flat()))?;
+            out.know_remote_square(square);
+            return Ok(out);
+        }
         if !self.space.device.is_cpu() {
             let parts = parts.iter().map(Tensor::flatten_all).collect::<candle_core::Result<Vec<_>>>()?;
             return Ok(ParamVec::own(self.layout().clone(), Tensor::cat(&parts, 0)?.copy()?.detach()));
@@ -345,6 +385,25 @@ mod tests {
                 assert_eq!(params.read()?.to_f64()?, there);
                 params.write(&theta)?;
             }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_step_to_a_length_has_that_length_and_a_zero_direction_moves_nothing() -> Result<()> {
+        for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::F64, 1e-12)] {
+            let (params, v) = large(dtype, 2)?;
+            let here = params.read()?;
+            for mask in [None, Some(&v[1])] {
+                let kept = params.leave_to_length(0.5, &v[0], mask)?;
+                assert_eq!(kept.to_f64()?, here.to_f64()?);
+                let moved = params.read()?.plus(-1.0, &here)?;
+                // differences of numbers of size 1, rounded, over 40,000 elements
+                assert!((moved.norm()? - 0.5).abs() < tolerance, "{}", moved.norm()?);
+                params.write(&kept)?;
+            }
+            params.leave_to_length(0.5, &ParamVec::zeros(params.space())?, None)?;
+            assert_eq!(params.read()?.to_f64()?, here.to_f64()?);
         }
         Ok(())
     }

@@ -1,23 +1,23 @@
 //! Buffers of vectors that are gone, kept for the next ones.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 /// Buffers kept at most: what a step of the rules holds at a time.
 const MOST: usize = 4;
 
-/// Spare host buffers of one length.
+/// Spare buffers of one length.
 ///
 /// Fresh memory of tens of megabytes costs more than a pass over it: the system has to find, clear and map its pages.
 #[derive(Default)]
 pub(crate) struct Pool(Mutex<Vec<Tensor>>);
 
 impl Pool {
-    /// A buffer of this element type, with whatever numbers are in it.
-    pub(crate) fn take(&self, dtype: DType) -> Option<Tensor> {
+    /// A buffer of this element type and device, with whatever numbers are in it.
+    pub(crate) fn take(&self, dtype: DType, device: &Device) -> Option<Tensor> {
         let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = spare.iter().rposition(|t| t.dtype() == dtype)?;
+        let at = spare.iter().rposition(|t| t.dtype() == dtype && t.device().same_device(device))?;
         Some(spare.swap_remove(at))
     }
 

@@ -22,6 +22,13 @@ pub struct ParamVec {
     seen: AtomicBool,
     /// `<self, self>`, where it is known.
     square: Option<f64>,
+    /// The same on a device, where the host did not ask for it yet.
+    remote: Option<Tensor>,
+}
+
+/// Whether there are kernels for a vector on this device.
+pub(crate) fn has_kernels(device: &Device) -> bool {
+    device.is_cpu() || (cfg!(feature = "cuda") && device.is_cuda())
 }
 
 impl ParamVec {
@@ -31,14 +38,16 @@ impl ParamVec {
     /// candle's.
     pub fn zeros(space: &Space) -> Result<Self> {
         if !space.device.is_cpu() {
-            return Self::scratch(space);
+            let flat = Tensor::zeros(space.layout.len(), space.dtype, &space.device)?;
+            return Ok(Self::own(space.layout.clone(), flat));
         }
         with_real!(space.dtype, T => Self::filled(space, |_, out: &mut [T]| out.fill(T::from_f64(0.0))))
     }
 
     /// A vector whose elements are yet to be written: zeros, or those of a vector that is gone.
     pub(crate) fn scratch(space: &Space) -> Result<Self> {
-        let spare = if space.device.is_cpu() { space.layout.spare.take(space.dtype) } else { None };
+        let kept = has_kernels(&space.device);
+        let spare = if kept { space.layout.spare.take(space.dtype, &space.device) } else { None };
         let flat = match spare {
             Some(flat) => flat,
             None => Tensor::zeros(space.layout.len(), space.dtype, &space.device)?,
@@ -48,7 +57,7 @@ impl ParamVec {
 
     /// Takes a tensor that nothing else shares.
     pub(crate) fn own(layout: Arc<Layout>, flat: Tensor) -> Self {
-        Self { layout, flat, seen: AtomicBool::new(false), square: None }
+        Self { layout, flat, seen: AtomicBool::new(false), square: None, remote: None }
     }
 
     /// Wraps a one-dimensional tensor that nobody else will write to.
@@ -199,8 +208,36 @@ impl ParamVec {
         if self.on_cpu() {
             return with_real!(self.dtype(), T => read([self, other], |[x, y]: [&[T]; 2]| kernel::dot(x, y)));
         }
+        #[cfg(feature = "cuda")]
+        if self.on_cuda() {
+            let product = with_real!(self.dtype(), T => crate::device::dot::<T>(&self.flat, &other.flat))?;
+            return Ok(product.get(0)?.to_scalar()?);
+        }
         let (x, y) = (self.flat.to_dtype(DType::F64)?, other.flat.to_dtype(DType::F64)?);
         Ok((x * y)?.sum_all()?.to_scalar()?)
+    }
+
+    /// `<self, other>` as an f64 scalar tensor on the vectors' device, which the host does not wait for. `<g, g>` of a
+    /// gradient that was just collected costs nothing.
+    ///
+    /// # Errors
+    /// Vectors of different spaces; candle's.
+    pub fn dot_tensor(&self, other: &Self) -> Result<Tensor> {
+        self.check(other)?;
+        #[cfg(feature = "cuda")]
+        if self.on_cuda() {
+            let product = match std::ptr::eq(self, other) {
+                true => self.remote_square()?,
+                false => with_real!(self.dtype(), T => crate::device::dot::<T>(&self.flat, &other.flat))?,
+            };
+            return Ok(product.get(0)?);
+        }
+        if self.on_cpu() {
+            let product = if std::ptr::eq(self, other) { self.square()? } else { self.dot(other)? };
+            return Ok(Tensor::new(product, &Device::Cpu)?);
+        }
+        let (x, y) = (self.flat.to_dtype(DType::F64)?, other.flat.to_dtype(DType::F64)?);
+        Ok((x * y)?.sum_all()?)
     }
 
     /// Euclidean norm. Costs nothing for a gradient that [`crate::Params::gradient`] has just collected.
@@ -208,9 +245,15 @@ impl ParamVec {
     /// # Errors
     /// candle's.
     pub fn norm(&self) -> Result<f64> {
-        match self.square {
-            Some(square) => Ok(square.sqrt()),
-            None => Ok(self.dot(self)?.sqrt()),
+        Ok(self.square()?.sqrt())
+    }
+
+    /// `<self, self>`, from where it is known.
+    fn square(&self) -> Result<f64> {
+        match (self.square, &self.remote) {
+            (Some(square), _) => Ok(square),
+            (None, Some(remote)) => Ok(remote.get(0)?.to_scalar()?),
+            (None, None) => self.dot(self),
         }
     }
 
@@ -296,7 +339,7 @@ impl ParamVec {
 
     /// `<u, self> / ||u||^2`, the coefficient of the projection on `u`; 0 where `u` is zero.
     fn along(&self, u: &Self) -> Result<f64> {
-        let square = u.square.map_or_else(|| u.dot(u), Ok)?;
+        let square = u.square()?;
         if square == 0.0 { Ok(0.0) } else { Ok(u.dot(self)? / square) }
     }
 
@@ -315,6 +358,13 @@ impl ParamVec {
     /// Vectors of different spaces; candle's.
     pub fn dot_per_entry(&self, other: &Self) -> Result<Vec<f64>> {
         self.check(other)?;
+        #[cfg(feature = "cuda")]
+        if self.on_cuda() {
+            let lengths = self.layout.entries().iter().map(|e| e.len);
+            return Ok(
+                with_real!(self.dtype(), T => crate::device::dot_entries::<T>(&self.flat, &other.flat, lengths))?,
+            );
+        }
         if !self.on_cpu() {
             let host = |x: &Self| Self::from_f64(&Space { device: Device::Cpu, ..x.space() }, x.to_f64()?);
             return host(self)?.dot_per_entry(&host(other)?);
@@ -334,7 +384,13 @@ impl ParamVec {
             self.check(x)?;
             self.apart(x)?;
         }
-        self.square = None;
+        self.forget_square();
+        #[cfg(feature = "cuda")]
+        if self.on_cuda() {
+            let (flat, inputs) = ([&self.flat], inputs.map(|x| &x.flat));
+            with_real!(self.dtype(), T => crate::device::update::<T, M, 0, _>(&flat, inputs, [], |_| &op))?;
+            return Ok(());
+        }
         if !self.on_cpu() {
             let (new, []) =
                 op.update(Whole::new(Ok(self.flat.clone())), inputs.map(|x| Whole::new(Ok(x.flat.clone()))), []);
@@ -362,12 +418,34 @@ impl ParamVec {
         self.square = Some(square);
     }
 
+    /// [`Self::know_square`] with a number that is still on the device.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn know_remote_square(&mut self, square: Tensor) {
+        self.remote = Some(square);
+    }
+
+    /// `<self, self>` as a number of the device, without waiting for it.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn remote_square(&self) -> Result<Tensor> {
+        match (&self.remote, self.square) {
+            (Some(square), _) => Ok(square.clone()),
+            (None, Some(square)) => Ok(Tensor::new(&[square], self.flat.device())?),
+            (None, None) => Ok(with_real!(self.dtype(), T => crate::device::dot::<T>(&self.flat, &self.flat))?),
+        }
+    }
+
     pub(crate) fn forget_square(&mut self) {
-        self.square = None;
+        (self.square, self.remote) = (None, None);
     }
 
     pub(crate) fn set_flat(&mut self, flat: Tensor) {
-        (self.flat, self.square) = (flat, None);
+        self.flat = flat;
+        self.forget_square();
+    }
+
+    #[cfg(feature = "cuda")]
+    pub(crate) fn on_cuda(&self) -> bool {
+        self.flat.device().is_cuda()
     }
 
     pub(crate) fn on_cpu(&self) -> bool {
@@ -404,7 +482,7 @@ impl ParamVec {
 
 impl Drop for ParamVec {
     fn drop(&mut self) {
-        if self.on_cpu() && !*self.seen.get_mut() {
+        if has_kernels(self.flat.device()) && !*self.seen.get_mut() {
             self.layout.spare.give(self.flat.clone());
         }
     }
@@ -466,6 +544,8 @@ mod tests {
             }
             let host: f64 = hx.iter().zip(&hy).map(|(a, b)| a * b).sum();
             assert!((x.dot(&y)? - host).abs() < 1e-9);
+            assert_eq!(x.dot_tensor(&y)?.to_scalar::<f64>()?, x.dot(&y)?);
+            assert_eq!(x.dot_tensor(&x)?.to_scalar::<f64>()?, x.dot(&x)?);
             let parts = x.dot_per_entry(&y)?;
             assert!((parts.iter().sum::<f64>() - host).abs() < 1e-9);
             assert_eq!(x.to_f64()?, hx, "the source is untouched");

@@ -125,9 +125,13 @@ impl Plan {
         }
     }
 
-    /// Whether the image gets a hole.
-    pub(crate) fn has_hole(&self) -> bool {
-        self.hole.is_some()
+    /// The same in numbers for another device, for images `width` wide: row and column of the output become row
+    /// `row + down` and column `step * column + start` of the source; rows top to before bottom and columns left to before
+    /// right of the output are the hole.
+    pub(crate) fn numbers(&self, width: usize) -> [i64; 7] {
+        let (step, start) = if self.flip { (-1, width as isize - 1 + self.right) } else { (1, self.right) };
+        let ((top, bottom), (left, right)) = self.hole.unwrap_or_default();
+        [self.down as i64, step, start as i64, top as i64, bottom as i64, left as i64, right as i64]
     }
 
     /// Writes `blank` over the hole, in one channel `width` wide.

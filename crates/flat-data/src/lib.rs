@@ -45,6 +45,7 @@ mod page;
 mod parquet_file;
 mod pass;
 mod picture;
+mod resident;
 mod split;
 mod sums;
 mod verify;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use flat_core::{Purpose, Streams};
 use serde::{Deserialize, Serialize};
 
@@ -34,8 +34,9 @@ impl Default for LoaderOptions {
 ///
 /// The order of an epoch is drawn from the stream (order, epoch), the augmentation of an example from (augment, epoch,
 /// example): batch `index` of epoch `epoch` is the same whether or not others were drawn before it, so resuming needs
-/// two numbers. On the CPU a batch is gathered, augmented, scaled and normalised in one pass; for another device its
-/// bytes are gathered and augmented here, sent, and scaled and normalised there.
+/// two numbers. On the CPU a batch is gathered, augmented, scaled and normalised in one pass. On another device the whole
+/// split lies there as bytes, from the first batch on, and the same is done there to the same bits: what is sent for a
+/// batch are the indices of its examples and the few numbers that were drawn for each.
 #[derive(Debug)]
 pub struct Loader {
     split: Arc<Split>,
@@ -63,13 +64,7 @@ impl Loader {
         device: Device,
     ) -> Result<Self> {
         let wrong = |option, problem: String| Err(Error::BadOption { option, problem });
-        if options.batch_size == 0 {
-            return wrong("batch_size", "0 examples a batch; use 1 or more".into());
-        }
-        if options.drop_last && options.batch_size > split.len() {
-            let problem = format!("{} leaves no batch of {} examples with drop_last", options.batch_size, split.len());
-            return wrong("batch_size", problem);
-        }
+        check(options, &split)?;
         let Normalisation { mean, std } = &normalisation;
         if mean.len() != split.channels() || std.len() != split.channels() {
             let problem = format!("{} means and {} deviations, {} channels", mean.len(), std.len(), split.channels());
@@ -86,6 +81,16 @@ impl Loader {
         }
         let pass = Pass::new(&normalisation, dtype, &device)?;
         Ok(Self { split, options, streams, dtype, device, pass, order: Mutex::new(None) })
+    }
+
+    /// Another loader of the same split, dtype and device, with which it shares the images that lie on the device.
+    ///
+    /// # Errors
+    /// As [`Self::new`], for the options.
+    pub fn beside(&self, options: LoaderOptions, streams: Streams) -> Result<Self> {
+        check(options, &self.split)?;
+        let (split, device, pass) = (Arc::clone(&self.split), self.device.clone(), self.pass.clone());
+        Ok(Self { split, options, streams, dtype: self.dtype, device, pass, order: Mutex::new(None) })
     }
 
     /// The split.
@@ -178,10 +183,21 @@ impl Loader {
         };
         let plans: Vec<Plan> = indices.iter().map(plan).collect();
         let images = self.pass.run(&self.split, &indices, &plans, &self.device)?;
-        let labels: Vec<u32> = indices.iter().map(|&i| u32::from(self.split.labels()[i])).collect();
-        let labels = Tensor::from_vec(labels, indices.len(), &self.device)?;
+        let labels = self.pass.labels(&self.split, &indices, &self.device)?;
         Ok(Batch { images: images.to_dtype(self.dtype)?, labels, indices })
     }
+}
+
+/// Refuses options that make no batch.
+fn check(options: LoaderOptions, split: &Split) -> Result<()> {
+    let wrong = |problem| Err(Error::BadOption { option: "batch_size", problem });
+    if options.batch_size == 0 {
+        return wrong("0 examples a batch; use 1 or more".into());
+    }
+    if options.drop_last && options.batch_size > split.len() {
+        return wrong(format!("{} leaves no batch of {} examples with drop_last", options.batch_size, split.len()));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -132,7 +132,10 @@ pub(crate) fn jackknife<const K: usize>(
 }
 
 /// The number that Student's t with `freedom` degrees of freedom stays below in size with probability `level`.
-pub(crate) fn t_quantile(freedom: f64, level: f64) -> Result<f64> {
+///
+/// # Errors
+/// [`Error::BadConfig`] where `freedom` is not above 0.
+pub fn t_quantile(freedom: f64, level: f64) -> Result<f64> {
     let bad = |_| Error::BadConfig {
         field: "probes",
         value: freedom.to_string(),

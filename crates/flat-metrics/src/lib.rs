@@ -115,7 +115,7 @@ pub use distribution::ProbeDistribution;
 pub use double_backward::DoubleBackwardHessian;
 pub use eigen::{EigenProgress, EigenReport, EigenStop, Eigenpair, Lanczos, LanczosConfig};
 pub use error::{Error, Result};
-pub use estimate::Estimate;
+pub use estimate::{Estimate, t_quantile};
 pub use exact::{ExactTrace, exact_trace};
 pub use fisher::{EmpiricalFisher, MonteCarloFisher};
 pub use flow::{FlowConfig, FlowReport, FlowStop};

@@ -35,6 +35,8 @@ macro_rules! words {
     };
 }
 
+pub(crate) use words;
+
 words! {
     /// Which network.
     Arch, "architecture", "mlp, lenet, resnet20, resnet18, wrn-16-4" {

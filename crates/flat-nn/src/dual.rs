@@ -124,7 +124,7 @@ impl Value for Dual {
     ) -> Result<(Self, BatchMoments)> {
         let s = Standardized::new(&self.value, Split::of(self.value.shape())?, eps)?;
         let y = Self::affine(&s.value, &s.tangent(&self.tangent)?, gain, bias)?.finish(skip, then)?;
-        Ok((y, s.moments.into()))
+        Ok((y, s.moments()))
     }
 
     fn group_norm(&self, groups: usize, gain: &Self, bias: &Self, eps: f64) -> Result<Self> {

@@ -25,6 +25,16 @@ pub enum Error {
         /// The words known.
         choices: &'static str,
     },
+    /// A precision that the device has no arithmetic for.
+    #[error("precision {precision} on {device}: {remedy}")]
+    Precision {
+        /// The precision.
+        precision: crate::Precision,
+        /// The kind of device.
+        device: &'static str,
+        /// What to use instead.
+        remedy: &'static str,
+    },
     /// A model that cannot be built as described.
     #[error("unusable model: {0}")]
     BadConfig(String),

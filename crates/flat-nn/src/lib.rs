@@ -4,7 +4,8 @@
 //!
 //! - [`ops`]: operations on candle tensors. On CPU they are kernels of their own, each part of a set closed under
 //!   differentiation (the derivative of every operation is written with the others), so derivatives of any order are
-//!   exact; elsewhere they are candle's differentiable operations.
+//!   exact; elsewhere they are candle's differentiable operations. With the feature `cuda` normalisation, pooling and the
+//!   losses have kernels on CUDA as well ([`flat_cuda`]), with `cudnn` convolutions are cuDNN's.
 //! - [`Value`]: what models compute with, a plain tensor, a value on a tape, or a [`Dual`] of value and tangent of either.
 //!   One model serves training and exact Hessian-vector products.
 //! - [`Model`] and [`Loss`]: the networks, named and initialised as in PyTorch, and their checkpoints.
@@ -47,6 +48,7 @@ mod loss;
 mod model;
 mod models;
 pub mod ops;
+mod precision;
 mod pullback;
 mod tape;
 mod traced;
@@ -58,5 +60,7 @@ pub use dual::Dual;
 pub use error::{Error, Result};
 pub use loss::Loss;
 pub use model::Model;
+pub use models::multiply_adds;
+pub use precision::Precision;
 pub use pullback::{Pullback, TangentPullback};
 pub use value::{BatchMoments, Value};

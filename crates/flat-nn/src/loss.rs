@@ -32,7 +32,8 @@ impl Loss {
     /// `tangent.backward()` gives Hessian-vector products.
     ///
     /// # Errors
-    /// [`Error::BadInput`] for labels outside the classes, a wrong number of labels, no example.
+    /// [`Error::BadInput`] for labels outside the classes, a wrong number of labels, no example. Labels on a device other
+    /// than the CPU are not looked at, because that would wait for the device: whoever put them there has checked them.
     pub fn mean<V: Value>(&self, logits: &V, labels: &Tensor) -> Result<V> {
         let targets = self.targets(logits.primal(), labels)?;
         match self {
@@ -59,7 +60,6 @@ impl Loss {
         if labels.dims() != [n] || n == 0 || classes == 0 {
             return Err(Error::BadInput(format!("labels {:?} for logits {:?}", labels.shape(), logits.shape())));
         }
-        let labels: Vec<u32> = labels.to_dtype(DType::U32)?.to_vec1()?;
         let (on, off) = match self {
             Self::CrossEntropy { label_smoothing: s } if (0.0..1.0).contains(s) => {
                 (1.0 - s + s / classes as f64, s / classes as f64)
@@ -69,6 +69,10 @@ impl Loss {
             }
             Self::Mse => (1.0, 0.0),
         };
+        if !labels.device().is_cpu() {
+            return chosen(labels, classes, on, off, logits.dtype());
+        }
+        let labels: Vec<u32> = labels.to_dtype(DType::U32)?.to_vec1()?; // host read: labels that are there already
         let mut targets = vec![off; n * classes];
         for (row, &label) in targets.chunks_exact_mut(classes).zip(&labels) {
             match row.get_mut(label as usize) {
@@ -85,5 +89,36 @@ impl Loss {
             }
             dtype => Tensor::from_vec(targets, (n, classes), device)?.to_dtype(dtype)?,
         })
+    }
+}
+
+/// `on` in the column of each row's label and `off` elsewhere, where the labels are: no number comes to the host.
+fn chosen(labels: &Tensor, classes: usize, on: f64, off: f64, dtype: DType) -> Result<Tensor> {
+    let (n, device) = (labels.dims1()?, labels.device());
+    let columns = Tensor::arange(0u32, classes as u32, device)?.unsqueeze(0)?;
+    let hit = labels.to_dtype(DType::U32)?.unsqueeze(1)?.broadcast_eq(&columns)?;
+    let filled = |x: f64| Tensor::new(x, device)?.to_dtype(dtype)?.broadcast_as((n, classes));
+    Ok(hit.where_cond(&filled(on)?, &filled(off)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn targets_made_on_the_device_are_those_of_the_host_bit_for_bit() -> Result<()> {
+        let labels = Tensor::new(&[3u32, 0, 6, 2, 6], &Device::Cpu)?;
+        for dtype in [DType::F32, DType::F64] {
+            let logits = Tensor::zeros((5, 7), dtype, &Device::Cpu)?;
+            for s in [0.0, 0.1, 0.3] {
+                let host = Loss::CrossEntropy { label_smoothing: s }.targets(&logits, &labels)?;
+                let there = chosen(&labels, 7, 1.0 - s + s / 7.0, s / 7.0, dtype)?;
+                assert_eq!((there.dims(), there.dtype()), (host.dims(), host.dtype()));
+                let bits = |t: &Tensor| -> Result<Vec<f64>> { Ok(t.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?) };
+                assert_eq!(bits(&there)?, bits(&host)?);
+            }
+        }
+        Ok(())
     }
 }

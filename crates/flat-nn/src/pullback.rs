@@ -1,8 +1,10 @@
 //! A forward pass that can be taken back: gradients and Hessian-vector products without candle's graph.
 //!
 //! A loss is any function of the logits. Its derivatives for these few numbers are candle's business; what lies before,
-//! the network, is taken back on a [`crate::tape::Tape`] on CPU, and by candle's graph elsewhere.
+//! the network, is taken back on a [`crate::tape::Tape`] where there are kernels for it (gradients on CPU and CUDA, tangents on
+//! CPU), and by candle's graph elsewhere.
 
+use crate::ops::has_kernels;
 use crate::tape::{Tape, Traced};
 use crate::{Dual, Error, Loss, Mode, Model, Result};
 use candle_core::{DType, Tensor, Var};
@@ -68,12 +70,12 @@ impl Way {
 }
 
 impl Model {
-    /// A forward pass that can be taken back once. On CPU it holds what the way back needs, and frees it as it goes.
+    /// A forward pass that can be taken back once. On the tape it holds what the way back needs, and frees it as it goes.
     ///
     /// # Errors
     /// As [`Self::logits`].
     pub fn pullback(&self, x: &Tensor, mode: Mode) -> Result<Pullback<'_>> {
-        let (logits, way) = if x.device().is_cpu() {
+        let (logits, way) = if has_kernels(x.device()) {
             let tape = Rc::new(Tape::default());
             let end = self.forward(x, mode, |_, var| Ok(tape.leaf(var.as_detached_tensor())))?;
             (end.value.clone(), Way::Tape(tape, vec![end]))

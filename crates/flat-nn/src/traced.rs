@@ -1,4 +1,4 @@
-//! Layers on the tape, plain and with tangents: on CPU alone, where the kernels are.
+//! Layers on the tape, plain and with tangents: the latter on CPU alone, where their kernels are.
 
 use crate::dual::Dual;
 use crate::ops::activation::{mask, plus};
@@ -198,7 +198,7 @@ impl Value for Traced {
     ) -> Result<(Self, BatchMoments)> {
         let relu = then == Some(Activation::Relu);
         let (y, normed) = normalise(self, gain, bias, &Source::Batch(eps), skip, relu)?;
-        let moments = normed.moments(&self.value)?.into();
+        let moments = normed.moments(&self.value)?;
         Ok((y.finish(None, then.filter(|_| !relu))?, moments))
     }
 
@@ -369,7 +369,7 @@ impl Value for Dual<Traced> {
         then: Option<Activation>,
     ) -> Result<(Self, BatchMoments)> {
         let (y, normed) = self.normalise(gain, bias, &Source::Batch(eps), skip, then)?;
-        Ok((y, normed.moments(&self.value.value)?.into()))
+        Ok((y, normed.moments(&self.value.value)?))
     }
 
     fn group_norm(&self, groups: usize, gain: &Self, bias: &Self, eps: f64) -> Result<Self> {

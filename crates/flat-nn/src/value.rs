@@ -8,20 +8,43 @@ use crate::ops::{self, Conv2d, Pool2d, add_relu, channel, cross_entropy};
 use crate::{Activation, Result};
 use candle_core::{D, DType, Tensor};
 
-/// Mean and variance that a batch had in each channel.
-#[derive(Debug, Clone, PartialEq)]
+/// Mean and biased variance that a batch had in each channel, wherever they were found.
+#[derive(Debug, Clone)]
 pub struct BatchMoments {
-    /// Mean a channel.
-    pub mean: Vec<f64>,
-    /// Biased variance a channel.
-    pub var: Vec<f64>,
     /// Elements a channel has in the batch.
     pub count: usize,
+    at: Moments,
 }
 
-impl From<Moments> for BatchMoments {
-    fn from(m: Moments) -> Self {
-        Self { mean: m.mean, var: m.var, count: m.count }
+impl BatchMoments {
+    pub(crate) fn new(count: usize, at: Moments) -> Self {
+        Self { count, at }
+    }
+
+    /// Mean and biased variance a channel, on the host.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn to_host(&self) -> Result<[Vec<f64>; 2]> {
+        match &self.at {
+            Moments::Host { mean, var } => Ok([mean.clone(), var.clone()]),
+            Moments::Device(stats) => {
+                let row = |i| stats.get(i)?.to_dtype(DType::F64)?.to_vec1();
+                Ok([row(0)?, row(1)?])
+            }
+        }
+    }
+
+    /// The same as tensors of the element type and device of `like`, without waiting for a device.
+    pub(crate) fn tensors(&self, like: &Tensor) -> Result<[Tensor; 2]> {
+        let like = |t: Tensor| t.to_dtype(like.dtype())?.to_device(like.device());
+        match &self.at {
+            Moments::Host { mean, var } => {
+                let tensor = |x: &Vec<f64>| like(Tensor::new(x.as_slice(), &candle_core::Device::Cpu)?);
+                Ok([tensor(mean)?, tensor(var)?])
+            }
+            Moments::Device(stats) => Ok([like(stats.get(0)?)?, like(stats.get(1)?)?]),
+        }
     }
 }
 
@@ -272,7 +295,7 @@ impl Value for Tensor {
         then: Option<Activation>,
     ) -> Result<(Self, BatchMoments)> {
         let (y, normed) = norm_then(self, gain, bias, &Source::Batch(eps), skip, then)?;
-        Ok((y, normed.moments(self)?.into()))
+        Ok((y, normed.moments(self)?))
     }
 
     fn group_norm(&self, groups: usize, gain: &Self, bias: &Self, eps: f64) -> Result<Self> {

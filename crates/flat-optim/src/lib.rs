@@ -67,6 +67,14 @@
 //!   parameters is all that a resumed run needs to go on bit for bit.
 //! * **Weight decay belongs to the base**: it is taken at theta and has no part in a perturbation.
 //!
+//! # Devices
+//!
+//! On a device other than the CPU the numbers of a step (losses, norms, factors) stay there, as [`Scalar`]s:
+//! [`Optimizer::launch`] queues a step and returns without waiting, [`Optimizer::read`] fetches the reports of many steps
+//! in one transfer, and [`Optimizer::step`] is both. Whether everything was finite is decided on the device too, which
+//! keeps or undoes the step. Two things need a number on the host, one round trip a step each: a finite gate of [`Rsp`]
+//! or [`Sap`], and the length of [`Sap`]'s sample gradient, which may be zero.
+//!
 //! # How to add a rule in five steps
 //!
 //! 1. Write `src/rule/<name>.rs`: a config struct with documented options and a `build` that validates them, and the rule
@@ -89,7 +97,9 @@ mod groups;
 mod objective;
 mod optimizer;
 mod oracle;
+mod pending;
 mod rule;
+mod scalar;
 mod schedule;
 mod state;
 
@@ -104,10 +114,12 @@ pub use groups::{Group, Groups, Masks};
 pub use objective::{Objective, Query, Rows, Sample, WithRows};
 pub use optimizer::{Optimizer, StepReport};
 pub use oracle::Oracle;
+pub use pending::PendingStep;
 pub use rule::{
     Ctx, Direction, Estimate, GradientRule, Nso, NsoConfig, Plain, Rsp, RspConfig, RuleConfig, RuleKind, Sam,
     SamConfig, Sap, SapConfig, Sign, parse_optimizer,
 };
+pub use scalar::Scalar;
 pub use schedule::{
     Constant, Cosine, FollowLr, Milestones, Schedule, ScheduleConfig, ScheduleShape, Steps, Warmup, Window,
 };

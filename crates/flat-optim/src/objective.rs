@@ -1,7 +1,7 @@
 //! What is minimised: a mean loss over the rows of a batch.
 
-use crate::{Error, Result};
-use candle_core::{DType, Tensor};
+use crate::{Error, Result, Scalar, scalar};
+use candle_core::Tensor;
 use flat_core::{ParamVec, Params};
 use std::ops::Range;
 
@@ -56,21 +56,34 @@ pub struct Query {
 #[derive(Debug)]
 pub struct Sample {
     /// Mean loss over the rows.
-    pub loss: f64,
+    pub loss: Scalar,
     /// Its gradient in all parameters.
     pub grad: ParamVec,
     /// Euclidean norm of `grad`.
-    pub norm: f64,
+    pub norm: Scalar,
 }
 
 impl Sample {
-    /// A loss and gradient; computes the norm.
+    /// A loss and gradient; computes the norm, which is left on the device if the loss is there.
     ///
     /// # Errors
     /// candle's.
-    pub fn new(loss: f64, grad: ParamVec) -> Result<Self> {
-        let norm = grad.norm()?;
+    pub fn new(loss: impl Into<Scalar>, grad: ParamVec) -> Result<Self> {
+        let loss = loss.into();
+        let norm = scalar::norm(&grad, loss.is_pending())?;
         Ok(Self { loss, grad, norm })
+    }
+
+    /// The part of `v` that is orthogonal to the gradient: `v - (<grad, v> / ||grad||^2) grad`; `v` for a zero gradient.
+    ///
+    /// # Errors
+    /// Vectors of different spaces; candle's.
+    pub fn reject(&self, mut v: ParamVec) -> Result<ParamVec> {
+        if self.norm.is_pending() {
+            return scalar::rejected(&v, &self.grad);
+        }
+        v.reject_in_place(&self.grad)?; // host read: on the CPU
+        Ok(v)
     }
 }
 
@@ -98,19 +111,12 @@ pub trait Objective {
     /// As [`Self::loss`]; a parameter that the loss does not depend on; a loss that is not one number.
     fn loss_and_grad(&mut self, params: &Params, query: Query) -> Result<Sample> {
         let loss = self.loss(query)?;
-        let value = scalar(&loss)?;
-        if !value.is_finite() {
+        let value = Scalar::of(&loss)?;
+        if value.known().is_some_and(|x| !x.is_finite()) {
             return Sample::new(value, ParamVec::zeros(params.space())?);
         }
         Sample::new(value, params.gradient(&loss.backward()?)?)
     }
-}
-
-fn scalar(loss: &Tensor) -> Result<f64> {
-    if loss.elem_count() != 1 {
-        return Err(Error::NotScalar { shape: loss.dims().to_vec() });
-    }
-    Ok(loss.detach().flatten_all()?.get(0)?.to_dtype(DType::F64)?.to_scalar()?)
 }
 
 impl<F: FnMut(Query) -> candle_core::Result<Tensor>> Objective for F {

@@ -1,9 +1,10 @@
 //! The optimizer: a gradient rule, a base optimizer and schedules over an oracle.
 
+use crate::pending::{self, PendingStep, Snapshot};
 use crate::state::{self, visit_part};
 use crate::{
-    BaseOptimizer, Builder, Ctx, Ema, Error, Estimate, GradientRule, Masks, Objective, Oracle, Plain, Result, Schedule,
-    StateVisitor, Stateful,
+    BaseOptimizer, Builder, Ctx, Ema, Error, Estimate, GradientRule, Masks, Objective, Oracle, Plain, Result, Scalar,
+    Schedule, StateVisitor, Stateful, scalar,
 };
 use candle_core::Tensor;
 use flat_core::{ParamVec, Params, Streams};
@@ -105,6 +106,22 @@ impl Optimizer {
     /// objective returns. After an error, too, the parameters are what they were before the step; an error other than
     /// `TooManySkips` does not count as a step.
     pub fn step(&mut self, objective: &mut dyn Objective) -> Result<StepReport> {
+        let step = self.launch(objective)?;
+        match step.report() {
+            Some(report) => Ok(report.clone()),
+            None => Ok(self.read(vec![step])?.swap_remove(0)),
+        }
+    }
+
+    /// [`Self::step`] without waiting for the device: as long as [`Objective::loss_and_grad`] leaves its losses there
+    /// ([`Scalar::of`] does, except on the CPU), no number comes to the host before [`Self::read`]. The step is kept or
+    /// undone on the device. Two counts are then ahead of what [`Self::step`] describes, because the host does not know
+    /// better: a skipped step counts in the bias correction of AdamW and as SGD's first update. And an average of weights
+    /// begins with the first step even if that was skipped.
+    ///
+    /// # Errors
+    /// As [`Self::step`], but for the errors that [`Self::read`] finds out about.
+    pub fn launch(&mut self, objective: &mut dyn Objective) -> Result<PendingStep> {
         let theta = OnceCell::new();
         let step = self.progress.step;
         let (lr, rho) = (self.lr.at(step), self.rho.at(step));
@@ -113,15 +130,34 @@ impl Optimizer {
         let parts = self.micro_batch.map_or(self.micro_batches, |examples| objective.rows().div_ceil(examples));
         let mut oracle = Oracle::lazy(&self.params, objective, &theta, mask, parts)?;
         let off = rho <= 0.0 && self.rule.radius() > 0.0;
+        let elsewhere = !self.params.space().device.is_cpu();
+        let rule_was = if elsewhere { Snapshot::of(self.rule.as_mut())? } else { Snapshot::default() };
         let estimate = if off { Plain.estimate(&mut oracle, &cx) } else { self.rule.estimate(&mut oracle, &cx) };
-        let evals = oracle.evals();
+        let (evals, unread) = (oracle.evals(), oracle.unread().to_vec());
         let (estimate, norm) = match estimate.and_then(finite) {
             Ok(found) => found,
-            Err(e) if e.is_non_finite() => return self.skip(e.to_string(), evals, lr, rho),
+            Err(e) if e.is_non_finite() => return self.skip(e.to_string(), evals, lr, rho).map(PendingStep::known),
             Err(e) => return Err(e),
         };
-        let Estimate { mut grad, loss, grad_norm, perturbed, lr: own_lr } = estimate;
-        let lr = own_lr.unwrap_or(lr);
+        let lr = estimate.lr.unwrap_or(lr);
+        let report = StepReport {
+            step,
+            loss: f64::NAN,
+            grad_norm: f64::NAN,
+            surrogate_norm: f64::NAN,
+            evals,
+            lr,
+            rho,
+            perturbed: estimate.perturbed,
+            clipped: false,
+            skipped: None,
+        };
+        let (Some(norm), Some(loss), Some(grad_norm)) =
+            (norm.known(), estimate.loss.known(), estimate.grad_norm.known())
+        else {
+            return self.finish_there(estimate, &norm, &unread, &theta, report, rule_was);
+        };
+        let mut grad = estimate.grad;
         let clipped = self.clip_norm.is_some_and(|most| norm > most);
         if let Some(most) = self.clip_norm.filter(|_| clipped) {
             grad.scale(most / norm)?;
@@ -133,30 +169,79 @@ impl Optimizer {
         self.progress.step += 1;
         self.progress.evals += evals;
         self.progress.consecutive_skips = 0;
-        Ok(StepReport {
-            step,
-            loss,
-            grad_norm,
-            surrogate_norm: norm,
-            evals,
-            lr,
-            rho,
-            perturbed,
-            clipped,
-            skipped: None,
-        })
+        Ok(PendingStep::known(StepReport { loss, grad_norm, surrogate_norm: norm, clipped, ..report }))
+    }
+
+    /// The update by an estimate whose numbers are on the device, which keeps or undoes it.
+    fn finish_there(
+        &mut self,
+        estimate: Estimate,
+        norm: &Scalar,
+        unread: &[Tensor],
+        theta: &OnceCell<ParamVec>,
+        report: StepReport,
+        rule_was: Snapshot,
+    ) -> Result<PendingStep> {
+        let device = self.params.space().device.clone();
+        let [loss, grad_norm, norm] = pending::numbers(&estimate, norm, &device)?;
+        let all: Vec<&Tensor> = [&loss, &grad_norm, &norm].into_iter().chain(unread).collect();
+        let taken = pending::all_finite(&all, &device)?;
+        let (mut grad, mut clipped) = (estimate.grad, Tensor::new(0f64, &device)?);
+        if let Some(most) = self.clip_norm {
+            let over = norm.gt(most)?;
+            let factor = over.where_cond(&(norm.recip()? * most)?, &norm.ones_like()?)?;
+            grad = scalar::scaled(&grad, &factor)?;
+            clipped = over.to_dtype(candle_core::DType::F64)?;
+        }
+        let read;
+        let before = match theta.get() {
+            Some(theta) => theta,
+            None => {
+                read = self.params.read()?;
+                &read
+            }
+        };
+        let base_was = Snapshot::of(self.base.as_mut())?;
+        self.base.apply(&self.params, grad, report.lr, &self.masks)?;
+        pending::keep_or_restore(&self.params, &taken, before)?;
+        base_was.keep_or_restore(&taken, self.base.as_mut())?;
+        if let Some(ema) = &mut self.ema {
+            let average_was = ema.average().is_some().then(|| Snapshot::of(ema)).transpose()?;
+            ema.update(&self.params)?;
+            if let Some(was) = average_was {
+                was.keep_or_restore(&taken, ema)?;
+            }
+        }
+        rule_was.keep_or_restore(&taken, self.rule.as_mut())?;
+        self.progress.step += 1;
+        self.progress.evals += report.evals;
+        PendingStep::on_device(report, &[loss, grad_norm, norm, clipped], taken)
+    }
+
+    /// The reports of launched steps, in the order of their launch, each step once. Waits for the device; one transfer.
+    ///
+    /// # Errors
+    /// [`Error::TooManySkips`]; candle's.
+    pub fn read(&mut self, steps: Vec<PendingStep>) -> Result<Vec<StepReport>> {
+        let counted: Vec<bool> = steps.iter().map(|s| s.report().is_some()).collect();
+        let mut reports = PendingStep::read(steps)?;
+        for (report, _) in reports.iter_mut().zip(counted).filter(|(_, counted)| !counted) {
+            match report.skipped.take() {
+                None => self.progress.consecutive_skips = 0,
+                Some(reason) => {
+                    report.skipped = Some(self.count_skip(report.step, reason)?);
+                    report.lr = self.lr.at(report.step);
+                }
+            }
+        }
+        Ok(reports)
     }
 
     fn skip(&mut self, reason: String, evals: f64, lr: f64, rho: f64) -> Result<StepReport> {
         let step = self.progress.step;
         self.progress.step += 1;
         self.progress.evals += evals;
-        self.progress.skipped += 1;
-        self.progress.consecutive_skips += 1;
-        let skips = self.progress.consecutive_skips;
-        if skips > self.max_consecutive_skips {
-            return Err(Error::TooManySkips { skips, step, last: reason });
-        }
+        let reason = self.count_skip(step, reason)?;
         let nan = f64::NAN;
         Ok(StepReport {
             step,
@@ -170,6 +255,17 @@ impl Optimizer {
             clipped: false,
             skipped: Some(reason),
         })
+    }
+
+    /// Counts a skipped step, whose reason it gives back.
+    fn count_skip(&mut self, step: u64, reason: String) -> Result<String> {
+        self.progress.skipped += 1;
+        self.progress.consecutive_skips += 1;
+        let skips = self.progress.consecutive_skips;
+        if skips > self.max_consecutive_skips {
+            return Err(Error::TooManySkips { skips, step, last: reason });
+        }
+        Ok(reason)
     }
 
     /// Steps so far, skipped ones included; the index of the next one.
@@ -261,15 +357,20 @@ impl Stateful for Optimizer {
 }
 
 /// An estimate with the norm of its surrogate gradient, which must be finite.
-fn finite(estimate: Estimate) -> Result<(Estimate, f64)> {
+fn finite(estimate: Estimate) -> Result<(Estimate, Scalar)> {
     let norm = surrogate_norm(&estimate)?;
-    if norm.is_finite() {
-        return Ok((estimate, norm));
+    match norm.known() {
+        Some(value) if !value.is_finite() => {
+            Err(Error::NonFinite { what: "surrogate gradient norm", value, place: "after the rule" })
+        }
+        _ => Ok((estimate, norm)),
     }
-    Err(Error::NonFinite { what: "surrogate gradient norm", value: norm, place: "after the rule" })
 }
 
-fn surrogate_norm(estimate: &Estimate) -> Result<f64> {
+fn surrogate_norm(estimate: &Estimate) -> Result<Scalar> {
     // a plain estimate is its own surrogate, and its norm is known
-    if estimate.perturbed { Ok(ParamVec::norm(&estimate.grad)?) } else { Ok(estimate.grad_norm) }
+    if !estimate.perturbed {
+        return Ok(estimate.grad_norm.clone());
+    }
+    scalar::norm(&estimate.grad, estimate.grad_norm.is_pending())
 }

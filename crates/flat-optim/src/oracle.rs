@@ -1,7 +1,7 @@
 //! The only code that touches the model: evaluates loss and gradient at theta and near it.
 
-use crate::{Error, Estimate, Objective, Query, Result, Rows, Sample};
-use candle_core::DType;
+use crate::{Error, Estimate, Objective, Query, Result, Rows, Sample, Scalar, scalar};
+use candle_core::{DType, Tensor};
 use flat_core::{ParamVec, Params, Restore, Space};
 use std::cell::OnceCell;
 
@@ -9,7 +9,7 @@ use std::cell::OnceCell;
 ///
 /// Evaluations are counted in units of one gradient of the whole batch. After every displaced evaluation the variables
 /// hold theta again, bit for bit, whether it succeeded, failed or panicked. A loss or gradient that is not finite is an
-/// [`Error::NonFinite`].
+/// [`Error::NonFinite`]; where the numbers are left on the device, the optimizer finds out there, after the rule.
 pub struct Oracle<'a> {
     params: &'a Params,
     objective: &'a mut dyn Objective,
@@ -20,6 +20,8 @@ pub struct Oracle<'a> {
     stats_due: bool,
     evals: f64,
     calls: u64,
+    /// Losses and norms that were left on the device.
+    unread: Vec<Tensor>,
 }
 
 /// A copy of the present parameters.
@@ -68,7 +70,18 @@ impl<'a> Oracle<'a> {
     ) -> Result<Self> {
         let rows = objective.rows();
         let micro_batches = micro_batches.clamp(1, Rows::All.range(rows)?.len());
-        Ok(Self { params, objective, theta, mask, micro_batches, rows, stats_due: true, evals: 0.0, calls: 0 })
+        Ok(Self {
+            params,
+            objective,
+            theta,
+            mask,
+            micro_batches,
+            rows,
+            stats_due: true,
+            evals: 0.0,
+            calls: 0,
+            unread: Vec::new(),
+        })
     }
 
     /// The present parameters. Costs a pass where nothing was displaced yet.
@@ -108,6 +121,11 @@ impl<'a> Oracle<'a> {
         self.calls
     }
 
+    /// Losses and norms of gradients so far that were left on the device, and nobody has looked at.
+    pub(crate) fn unread(&self) -> &[Tensor] {
+        &self.unread
+    }
+
     /// Loss and gradient at theta.
     ///
     /// # Errors
@@ -120,8 +138,12 @@ impl<'a> Oracle<'a> {
     ///
     /// # Errors
     /// As [`Self::here`].
-    pub fn displaced(&mut self, by: f64, dir: &ParamVec, rows: Rows) -> Result<Sample> {
-        let guard = self.displace(by, dir)?;
+    pub fn displaced(&mut self, by: impl Into<Scalar>, dir: &ParamVec, rows: Rows) -> Result<Sample> {
+        let by = by.into();
+        let guard = match (by.known(), by.pending()) {
+            (None, Some(by)) => self.displace(1.0, &scalar::scaled(dir, by)?)?,
+            (by, _) => self.displace(by.unwrap_or(0.0), dir)?,
+        };
         let sample = self.evaluate(rows, "at the perturbed parameters")?;
         guard.finish()?;
         Ok(sample)
@@ -143,17 +165,44 @@ impl<'a> Oracle<'a> {
     }
 
     /// The factor that gives a sample's gradient the length `rho` over the perturbed parameters: `rho / ||grad||`.
-    /// `None` where the gradient is zero (below the smallest normal number), so that it has no direction.
+    /// `None` where the gradient is zero (below the smallest normal number), so that it has no direction. On the device a
+    /// zero gradient gives the factor 0 instead, because nobody knows of it yet.
     ///
     /// # Errors
     /// candle's.
-    pub fn scale_to(&self, rho: f64, sample: &Sample) -> Result<Option<f64>> {
-        let norm = match self.mask {
-            None => sample.norm,
-            Some(mask) => sample.grad.hadamard(mask)?.norm()?,
-        };
-        let smallest = if self.space().dtype == DType::F64 { f64::MIN_POSITIVE } else { f64::from(f32::MIN_POSITIVE) };
-        Ok((norm >= smallest).then_some(rho / norm))
+    pub fn scale_to(&self, rho: f64, sample: &Sample) -> Result<Option<Scalar>> {
+        let norm = self.perturbed_norm(sample)?;
+        if let Some(norm) = norm.known() {
+            return Ok(self.factor(rho, norm).map(Scalar::from));
+        }
+        let norm = norm.tensor(&self.space().device)?;
+        let factor = (norm.recip()? * rho)?;
+        Ok(Some(Scalar::left(&scalar::or_zero(&norm.ge(self.smallest())?, &factor)?)?))
+    }
+
+    /// [`Self::scale_to`] for a rule that must know at once whether the gradient is zero. Waits for the device.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn scale_to_known(&self, rho: f64, sample: &Sample) -> Result<Option<f64>> {
+        Ok(self.factor(rho, self.perturbed_norm(sample)?.value()?)) // host read: a zero gradient changes what sap does
+    }
+
+    /// Norm of a sample's gradient over the perturbed parameters.
+    fn perturbed_norm(&self, sample: &Sample) -> Result<Scalar> {
+        match self.mask {
+            None => Ok(sample.norm.clone()),
+            Some(mask) => scalar::norm(&sample.grad.hadamard(mask)?, sample.norm.is_pending()),
+        }
+    }
+
+    fn factor(&self, rho: f64, norm: f64) -> Option<f64> {
+        (norm >= self.smallest()).then_some(rho / norm)
+    }
+
+    /// The smallest normal number.
+    fn smallest(&self) -> f64 {
+        if self.space().dtype == DType::F64 { f64::MIN_POSITIVE } else { f64::from(f32::MIN_POSITIVE) }
     }
 
     /// Averages estimates over `parts` consecutive parts of the batch, weighted by their sizes; with one part the rows
@@ -191,7 +240,7 @@ impl<'a> Oracle<'a> {
         if rows != Rows::All || self.micro_batches == 1 {
             return self.call(rows, place);
         }
-        let mut mean: Option<(f64, ParamVec)> = None;
+        let mut mean: Option<(Scalar, ParamVec)> = None;
         for index in 0..self.micro_batches {
             let shard = Rows::Shard { index, of: self.micro_batches };
             let weight = self.fraction(shard)?;
@@ -199,10 +248,10 @@ impl<'a> Oracle<'a> {
             match mean.as_mut() {
                 None => {
                     part.grad.scale(weight)?;
-                    mean = Some((weight * part.loss, part.grad));
+                    mean = Some((part.loss.times(weight)?, part.grad));
                 }
                 Some((loss, grad)) => {
-                    *loss += weight * part.loss;
+                    *loss = loss.plus(&part.loss.times(weight)?)?;
                     grad.add_scaled(weight, &part.grad)?;
                 }
             }
@@ -218,9 +267,11 @@ impl<'a> Oracle<'a> {
         let update_stats = self.stats_due && (self.rows == 1 || !matches!(rows, Rows::One(_)));
         self.stats_due &= !update_stats;
         let sample = self.objective.loss_and_grad(self.params, Query { rows, update_stats })?;
-        for (what, value) in [("loss", sample.loss), ("gradient norm", sample.norm)] {
-            if !value.is_finite() {
-                return Err(Error::NonFinite { what, value, place });
+        for (what, number) in [("loss", &sample.loss), ("gradient norm", &sample.norm)] {
+            match (number.known(), number.pending()) {
+                (Some(value), _) if !value.is_finite() => return Err(Error::NonFinite { what, value, place }),
+                (_, Some(unread)) => self.unread.push(unread.clone()),
+                _ => {}
             }
         }
         Ok(sample)

@@ -14,13 +14,14 @@ pub use rsp::{Rsp, RspConfig};
 pub use sam::{Sam, SamConfig};
 pub use sap::{Direction, Sap, SapConfig, Sign};
 
-use crate::{Oracle, Result, Sample, Stateful};
+use crate::{Oracle, Result, Sample, Scalar, Stateful, scalar};
 use flat_core::{ParamVec, Purpose, Space, Stream, Streams};
 
 /// How one step turns gradient evaluations into a surrogate gradient.
 ///
 /// A rule sees parameter space only through the [`Oracle`] and [`ParamVec`]s. A rule with state of its own must change
-/// it only after its last evaluation has succeeded: a step that fails or is skipped leaves the state alone.
+/// it only after its last evaluation has succeeded: a step that fails or is skipped leaves the state alone. Where the
+/// numbers of a step are left on the device, its vectors are put back there if the step turns out to be skipped.
 pub trait GradientRule: Stateful + Send {
     /// Name, as in [`RuleKind`].
     fn name(&self) -> &'static str;
@@ -72,7 +73,11 @@ impl<'a> Ctx<'a> {
         let stream = self.stream(Purpose::Perturb);
         let Some(mask) = self.mask else { return Ok(ParamVec::sphere(self.space, &stream)?) };
         let mut u = ParamVec::gaussian(self.space, 1.0, &stream)?.hadamard(mask)?;
-        let norm = u.norm()?;
+        if !self.space.device.is_cpu() {
+            let norm = u.dot_tensor(&u)?.sqrt()?;
+            return scalar::scaled(&u, &scalar::or_zero(&norm.gt(0.0)?, &norm.recip()?)?);
+        }
+        let norm = u.norm()?; // host read: on the CPU
         if norm > 0.0 {
             u.scale(1.0 / norm)?;
         }
@@ -94,9 +99,9 @@ pub struct Estimate {
     /// The surrogate gradient, to be given to the base optimizer.
     pub grad: ParamVec,
     /// Mean loss at theta (for a rule that does not evaluate there: at the points it evaluates).
-    pub loss: f64,
+    pub loss: Scalar,
     /// Norm of the gradient at theta (for a rule that does not evaluate there: of the surrogate).
-    pub grad_norm: f64,
+    pub grad_norm: Scalar,
     /// Whether the surrogate differs from the plain gradient.
     pub perturbed: bool,
     /// Learning rate of this step, where the rule wants another one than the schedule's.
@@ -111,7 +116,8 @@ impl Estimate {
 
     /// A surrogate in place of the gradient at theta.
     pub fn perturbed(at_theta: &Sample, surrogate: ParamVec) -> Self {
-        Self { loss: at_theta.loss, grad_norm: at_theta.norm, grad: surrogate, perturbed: true, lr: None }
+        let (loss, grad_norm) = (at_theta.loss.clone(), at_theta.norm.clone());
+        Self { loss, grad_norm, grad: surrogate, perturbed: true, lr: None }
     }
 
     /// The same with a learning rate of its own (`None`: the schedule's).
@@ -121,15 +127,15 @@ impl Estimate {
 
     pub(crate) fn scaled(mut self, weight: f64) -> Result<Self> {
         self.grad.scale(weight)?;
-        self.loss *= weight;
-        self.grad_norm *= weight;
+        self.loss = self.loss.times(weight)?;
+        self.grad_norm = self.grad_norm.times(weight)?;
         Ok(self)
     }
 
     pub(crate) fn add(&mut self, weight: f64, other: &Self) -> Result<()> {
         self.grad.add_scaled(weight, &other.grad)?;
-        self.loss += weight * other.loss;
-        self.grad_norm += weight * other.grad_norm;
+        self.loss = self.loss.plus(&other.loss.times(weight)?)?;
+        self.grad_norm = self.grad_norm.plus(&other.grad_norm.times(weight)?)?;
         self.perturbed |= other.perturbed;
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The command line as typed. What a flag means, its default and its range are in [`crate::config`].
 
 mod all;
+mod bench;
 mod certify;
 mod density;
 mod dimension;
@@ -13,6 +14,7 @@ mod sharpness;
 mod trace;
 
 pub use all::AllArgs;
+pub use bench::BenchArgs;
 pub use certify::{BoundArgs, CertifyArgs};
 pub use density::{DensityArgs, QuadratureArgs};
 pub use dimension::DimensionArgs;
@@ -31,7 +33,7 @@ use crate::text::Text;
 use candle_core::DType;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use flat_data::{Augment, DatasetKind};
-use flat_nn::{Activation, Arch, Norm};
+use flat_nn::{Activation, Arch, Norm, Precision};
 use flat_optim::BaseKind;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -72,6 +74,8 @@ pub enum Command {
     /// Loss and accuracy on slices through a checkpoint: random directions, eigenvectors, or the line to another one.
     #[command(allow_negative_numbers = true)]
     Landscape(LandscapeArgs),
+    /// Time of a training step over devices, models, optimizers and batch sizes.
+    Bench(BenchArgs),
     /// The papers' results from scratch, with tables, plots and a page; an interrupted one is continued.
     Reproduce(ReproduceArgs),
     /// Runs and reproductions as one HTML page: what differs, results, curves; opens without a network.
@@ -120,6 +124,11 @@ pub struct TrainArgs {
     #[arg(long, value_name = "TYPE", help_heading = "Run")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dtype: Option<Float>,
+    /// Arithmetic of the products of f32 weights and activations: f32, tf32 (CUDA's tensor cores) or bf16; everything else
+    /// stays f32, and flatness is always measured with f32 products [default: f32].
+    #[arg(long, value_name = "NAME", help_heading = "Run")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Text<Precision>>,
     /// Evaluate on the test set after so many steps, or epochs as in 1ep; 0 only at the end [default: 1ep].
     #[arg(long, value_name = "EVERY", help_heading = "Run")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,6 +145,11 @@ pub struct TrainArgs {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", help_heading = "Run")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_steps: Option<bool>,
+    /// Read losses and accuracies from the device every N steps; between reads the host does not wait for it, and lines of
+    /// metrics.jsonl are written N at a time [default: 1 on the CPU, 50 on CUDA].
+    #[arg(long, value_name = "N", help_heading = "Run")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_every: Option<usize>,
 
     /// mnist, fashion-mnist, cifar10 or cifar100 [default: mnist].
     #[arg(long, value_name = "NAME", help_heading = "Data")]

@@ -33,6 +33,8 @@ pub struct Card {
     pub dtype: String,
     /// Device.
     pub device: String,
+    /// The same, and why it was that one.
+    pub device_note: String,
     /// Seed of the random draws.
     pub seed: u64,
     /// Hessian-vector products spent.
@@ -77,6 +79,7 @@ impl Card {
             hvp: None,
             dtype: space.dtype.as_str().into(),
             device: DeviceChoice::of(&space.device).to_string(),
+            device_note: subject.device_note.clone(),
             seed: 0,
             matvecs: 0,
             gradients: 0,

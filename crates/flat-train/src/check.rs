@@ -55,6 +55,7 @@ impl TrainConfig {
         let at_least_one = [
             ("batch-size", Some(self.batch_size)),
             ("micro-batch", self.micro_batch),
+            ("log-every", self.log_every),
             ("train-limit", self.train_limit),
             ("test-limit", self.test_limit),
             ("pairs", Some(self.pairs)),

@@ -1,6 +1,7 @@
 //! The subcommands, one a file.
 
 mod all;
+mod bench;
 mod certify;
 mod data;
 mod density;
@@ -47,6 +48,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Metrics { measure: Measure::All(args) } => all::run(&args, ui, json),
         Command::Landscape(args) => landscape::run(&args, ui, json),
         Command::Metrics { measure: Measure::Dimension(args) } => dimension::run(&args, ui, json),
+        Command::Bench(args) => bench::run(&args, ui, json),
         Command::Report(args) => report::run(&args, ui, json),
         Command::Reproduce(args) => reproduce::run(&args, ui, json),
         Command::Data { action } => data::run(action, ui, json),

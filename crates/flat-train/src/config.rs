@@ -10,7 +10,7 @@ use crate::relevance;
 use crate::text::Text;
 use anyhow::{Context, Result};
 use flat_data::{Augment, DatasetKind};
-use flat_nn::{Activation, Arch, Norm};
+use flat_nn::{Activation, Arch, Norm, Precision};
 use flat_optim::{BaseKind, RuleKind};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -27,10 +27,13 @@ pub struct TrainConfig {
     pub seed: u64,
     pub device: Text<DeviceChoice>,
     pub dtype: Float,
+    pub precision: Text<Precision>,
     pub eval_every: Text<Every>,
     pub checkpoint_every: Text<Every>,
     pub keep_checkpoints: usize,
     pub log_steps: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_every: Option<usize>,
 
     pub dataset: Text<DatasetKind>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,10 +115,12 @@ impl Default for TrainConfig {
             seed: 0,
             device: Text(DeviceChoice::Auto),
             dtype: Float::F32,
+            precision: Text(Precision::F32),
             eval_every: Text(Every::Epochs(1)),
             checkpoint_every: Text(Every::Epochs(1)),
             keep_checkpoints: 2,
             log_steps: false,
+            log_every: None,
             dataset: Text(DatasetKind::Mnist),
             data_dir: None,
             train_limit: None,
@@ -255,6 +260,11 @@ impl TrainConfig {
             env!("CARGO_PKG_VERSION"),
             toml::to_string(&table)?
         ))
+    }
+
+    /// Steps between two reads of losses and accuracies: `--log-every`, or 1 on the CPU, where a read is free.
+    pub fn steps_between_reads(&self, device: &candle_core::Device) -> usize {
+        self.log_every.unwrap_or(if device.is_cpu() { 1 } else { 50 })
     }
 
     /// Base optimizer.

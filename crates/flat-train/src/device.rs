@@ -54,20 +54,65 @@ impl DeviceChoice {
     /// Opens the device.
     ///
     /// # Errors
-    /// CUDA was asked for by name and this build or this machine has none; the message names the remedy.
+    /// As [`Opened::new`].
     pub fn open(self) -> anyhow::Result<Device> {
-        match self {
-            Self::Cpu => Ok(Device::Cpu),
-            Self::Auto => {
-                Ok(if cfg!(feature = "cuda") { Device::new_cuda(0).unwrap_or(Device::Cpu) } else { Device::Cpu })
+        Ok(Opened::new(self)?.device)
+    }
+}
+
+/// The device of a run, and why it is that one.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// The device.
+    pub device: Device,
+    /// Device and reason, as in `cpu (asked for)`.
+    pub note: String,
+}
+
+impl Opened {
+    /// Opens what was chosen; `auto` is CUDA where that opens, otherwise the CPU.
+    ///
+    /// # Errors
+    /// CUDA was asked for by name and this build or this machine has none; the message names the remedy.
+    pub fn new(choice: DeviceChoice) -> anyhow::Result<Self> {
+        let found = |device: Device, why: &str| {
+            let note = format!("{} ({why})", DeviceChoice::of(&device));
+            Ok(Self { device, note })
+        };
+        match choice {
+            DeviceChoice::Cpu => found(Device::Cpu, "asked for"),
+            DeviceChoice::Auto if !cfg!(feature = "cuda") => {
+                found(Device::Cpu, &format!("this build has no CUDA; build with `{BUILD}`"))
             }
-            Self::Cuda(n) if cfg!(feature = "cuda") => Device::new_cuda(n)
-                .map_err(|e| anyhow::anyhow!("--device cuda:{n} cannot be opened ({e}); use --device cpu")),
-            Self::Cuda(n) => Err(anyhow::anyhow!(
-                "--device cuda:{n}: this build has no CUDA; build with `cargo build --release --features cuda`, or use --device cpu"
+            DeviceChoice::Auto => match Device::new_cuda(0) {
+                Ok(device) => found(device, "the first CUDA device; --device cpu for the CPU"),
+                Err(e) => found(Device::Cpu, &format!("CUDA cannot be opened: {}", first_line(&e))),
+            },
+            DeviceChoice::Cuda(n) if cfg!(feature = "cuda") => match Device::new_cuda(n) {
+                Ok(device) => found(device, "asked for"),
+                Err(e) => Err(anyhow::anyhow!(
+                    "--device cuda:{n} cannot be opened ({}); see `nvidia-smi`, or use --device cpu",
+                    first_line(&e)
+                )),
+            },
+            DeviceChoice::Cuda(n) => Err(anyhow::anyhow!(
+                "--device cuda:{n}: this build has no CUDA; build with `{BUILD}`, or use --device cpu"
             )),
         }
     }
+
+    /// The line that a run begins with.
+    pub fn line(&self) -> String {
+        format!("device: {}", self.note)
+    }
+}
+
+/// What makes a build with CUDA.
+const BUILD: &str = "cargo build --release --features cuda";
+
+/// candle's errors may carry a backtrace.
+fn first_line(e: &candle_core::Error) -> String {
+    e.to_string().lines().next().unwrap_or_default().to_string()
 }
 
 #[cfg(test)]
@@ -89,5 +134,17 @@ mod tests {
     fn a_cpu_build_asked_for_cuda_names_the_build_command() {
         let e = DeviceChoice::Cuda(0).open().expect_err("no CUDA here").to_string();
         assert!(e.contains("--features cuda"), "{e}");
+    }
+
+    #[test]
+    fn a_run_says_which_device_it_has_and_why() -> anyhow::Result<()> {
+        assert_eq!(Opened::new(DeviceChoice::Cpu)?.line(), "device: cpu (asked for)");
+        let auto = Opened::new(DeviceChoice::Auto)?;
+        match (cfg!(feature = "cuda"), auto.device.is_cpu()) {
+            (false, _) => assert!(auto.line().contains("(this build has no CUDA; build with `cargo build"), "{auto:?}"),
+            (true, true) => assert!(auto.line().contains("cpu (CUDA cannot be opened: "), "{auto:?}"),
+            (true, false) => assert!(auto.line().starts_with("device: cuda:0 (the first"), "{auto:?}"),
+        }
+        Ok(())
     }
 }

@@ -6,6 +6,7 @@
 
 mod along;
 pub mod args;
+pub mod bench;
 pub mod card;
 mod check;
 pub mod checkpoint;

@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor};
 use flat_data::{Batch, Loader};
 use flat_nn::{Loss, Mode, Model};
-use flat_optim::{Error, Objective, ParamVec, Params, Query, Result, Rows, Sample};
+use flat_optim::{Error, Objective, ParamVec, Params, Query, Result, Rows, Sample, Scalar};
 use std::ops::Range;
 
 /// Rightly classified images among those seen by the evaluations that count: the first of each step.
@@ -27,7 +27,13 @@ impl Tally {
     /// # Errors
     /// candle's.
     pub fn take(&mut self) -> candle_core::Result<f64> {
-        self.correct.take().map_or(Ok(0.0), |c| c.to_scalar())
+        self.unread().map_or(Ok(0.0), |c| c.to_scalar()) // host read: outside of steps
+    }
+
+    /// The number so far, an f64 of no dimension that is left on the device (`None`: nothing was counted), and starts
+    /// anew.
+    pub fn unread(&mut self) -> Option<Tensor> {
+        self.correct.take()
     }
 }
 
@@ -51,13 +57,21 @@ pub struct BatchLoss<'a> {
     tally: &'a mut Tally,
     /// Rows that the first pass over the batch has covered.
     covered: usize,
+    leave: bool,
 }
 
 impl<'a> BatchLoss<'a> {
     /// The loss of one step's batch. Right answers are counted once a row, in the first pass over the batch: at theta,
     /// for every rule that evaluates there.
     pub fn new(model: &'a Model, loss: Loss, batch: &'a Batch, tally: &'a mut Tally) -> Self {
-        Self { model, loss, batch, tally, covered: 0 }
+        Self { model, loss, batch, tally, covered: 0, leave: false }
+    }
+
+    /// Leaves losses where they are even on the CPU, where reading them costs nothing: the step then goes as it goes on
+    /// other devices.
+    #[must_use]
+    pub fn leave(self, leave: bool) -> Self {
+        Self { leave, ..self }
     }
 }
 
@@ -76,7 +90,7 @@ impl Objective for BatchLoss<'_> {
         let part = self.part(query)?;
         let pass = self.model.pullback(&part.images, part.mode).map_err(Error::objective)?;
         let loss = self.loss_of(query, part, pass.logits())?;
-        let value = loss.detach().to_dtype(DType::F64)?.to_scalar()?;
+        let value = if self.leave { Scalar::left(&loss)? } else { Scalar::of(&loss)? };
         Sample::new(value, pass.gradient(&loss).map_err(Error::objective)?)
     }
 }
@@ -134,6 +148,8 @@ pub struct FullLoss<'a> {
     pub epoch: u64,
     /// Counts right answers.
     pub tally: &'a mut Tally,
+    /// As [`BatchLoss::leave`].
+    pub leave: bool,
 }
 
 impl FullLoss<'_> {
@@ -172,23 +188,23 @@ impl Objective for FullLoss<'_> {
         if let Rows::One(i) = query.rows {
             let (batch, row) = self.example(i)?;
             let mut unused = Tally::default();
-            let mut one = BatchLoss::new(self.model, self.loss, &batch, &mut unused);
+            let mut one = BatchLoss::new(self.model, self.loss, &batch, &mut unused).leave(self.leave);
             return one.loss_and_grad(params, Query { rows: Rows::One(row), ..query });
         }
         if rows.len() != self.rows() {
             return Err(Error::objective(format!("{:?} of the whole training set is not streamed", query.rows)));
         }
-        let (mut total, mut grad) = (0.0, ParamVec::zeros(params.space())?);
+        let (mut total, mut grad) = (Scalar::from(0.0), ParamVec::zeros(params.space())?);
         for index in 0..self.loader.batches_per_epoch() {
             let batch = self.batch(index)?;
             let weight = batch.len() as f64 / rows.len() as f64;
             let mut unused = Tally::default();
             let tally = if query.update_stats { &mut *self.tally } else { &mut unused };
-            let mut part = BatchLoss::new(self.model, self.loss, &batch, tally);
+            let mut part = BatchLoss::new(self.model, self.loss, &batch, tally).leave(self.leave);
             // one update of the running statistics a step, whatever the number of batches
             let update_stats = query.update_stats && index == 0;
             let sample = part.loss_and_grad(params, Query { rows: Rows::All, update_stats })?;
-            total += weight * sample.loss;
+            total = total.plus(&sample.loss.times(weight)?)?;
             grad.add_scaled(weight, &sample.grad)?;
         }
         Sample::new(total, grad)

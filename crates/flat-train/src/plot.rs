@@ -1,10 +1,12 @@
 //! Plots as SVG files. Bitmaps would need a font file; any browser shows these, and `rsvg-convert` makes bitmaps of them.
 
+mod bars;
 mod curves;
 mod density;
 mod line;
 mod surface;
 
+pub use bars::{Bar, bars};
 pub use curves::{Axis, Chart, Point, Series, curves};
 pub use density::density;
 pub use line::line;

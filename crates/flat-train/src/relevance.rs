@@ -1,6 +1,7 @@
 //! Which settings a configuration makes use of. A setting that would be ignored is an error where it is a flag, and is
 //! not written to `config.toml`.
 
+use crate::args::Float;
 use crate::choice::{FlatnessName, LossName, SapDirection, ScheduleName};
 use crate::config::TrainConfig;
 use flat_nn::Arch;
@@ -14,6 +15,7 @@ impl TrainConfig {
             self.schedule == ScheduleName::Step || (self.rho_schedule == ScheduleName::Step && rule != RuleKind::Plain);
         let (applies, needs) = match key {
             "rho" => (matches!(rule, RuleKind::Sam | RuleKind::Rsp | RuleKind::Sap), "--optimizer sam, rsp or sap"),
+            "precision" => (self.dtype == Float::F32, "--dtype f32: products of f64 are never rounded"),
             "sigma" | "pairs" => (rule == RuleKind::Nso, "--optimizer nso"),
             "plain-lr" | "eps0" | "no-project" => {
                 (matches!(rule, RuleKind::Rsp | RuleKind::Sap), "--optimizer rsp or sap")

@@ -3,13 +3,18 @@
 //! A reproduction is a [`Study`]: a folder of cells, each computed once and kept, so that an interrupted study goes on where
 //! it stopped; what the cells come to is a [`Page`] of text, tables and plots beside the numbers it was made of.
 
+mod bad_minimum;
 pub(crate) mod escape;
+mod images;
+mod interval;
 pub(crate) mod late_sam;
 mod page;
+mod paired;
 pub(crate) mod sam_vs_sgd;
 mod scale;
 mod study;
 pub(crate) mod theory;
+mod training;
 
 pub use page::{Page, Table};
 pub use scale::Scale;

@@ -2,6 +2,7 @@
 
 use crate::choice::{LossName, SapDirection, SapSign, ScheduleName};
 use crate::config::TrainConfig;
+use crate::device::Opened;
 use crate::every::Every;
 use crate::exit::usage;
 use crate::weights::Weights;
@@ -24,6 +25,8 @@ const EVAL_BATCH: usize = 256;
 pub struct Parts {
     /// Where.
     pub device: Device,
+    /// The same, and why it is that one.
+    pub device_note: String,
     /// The data.
     pub data: Data,
     /// The model with its initial weights.
@@ -40,16 +43,35 @@ impl Parts {
     /// # Errors
     /// Missing or damaged files, a missing device, options out of range.
     pub fn new(config: &TrainConfig, start_from_init: bool) -> Result<Self> {
-        let device = config.device.open()?;
-        let data = data(config, &device)?;
+        let opened = open(config)?;
+        let data = data(config, &opened.device)?;
+        Self::on(config, data, opened, start_from_init)
+    }
+
+    /// Builds for data that is there already; writes nothing. `--init` is read only where the run starts from it.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn on(config: &TrainConfig, data: Data, opened: Opened, start_from_init: bool) -> Result<Self> {
+        let Opened { device, note: device_note } = opened;
         let model = model(config, &device)?;
         if let Some(init) = config.init.as_ref().filter(|_| start_from_init) {
             let read = || Weights::read(init, &device)?.load_into(&model);
             read().with_context(|| format!("--init {}", init.display()))?;
         }
         let optimizer = optimizer(config, &model, steps_per_epoch(config, &data))?;
-        Ok(Self { device, data, model, loss: loss(config), optimizer })
+        Ok(Self { device, device_note, data, model, loss: loss(config), optimizer })
     }
+}
+
+/// The device of a run, set to its precision.
+///
+/// # Errors
+/// A missing device, a precision that it does not have.
+pub fn open(config: &TrainConfig) -> Result<Opened> {
+    let opened = Opened::new(*config.device)?;
+    config.precision.set(&opened.device).map_err(|e| usage(format!("--precision {}: {e}", *config.precision)))?;
+    Ok(opened)
 }
 
 /// The data of a run.
@@ -78,6 +100,21 @@ pub fn data(config: &TrainConfig, device: &Device) -> Result<Data> {
     let files = flat_data::locate(kind, config.data_dir.as_deref())?;
     let Dataset { train, test, .. } = Dataset::read(kind, &files)?;
     let (train, test) = (limited(&Arc::new(train), config.train_limit)?, limited(&Arc::new(test), config.test_limit)?);
+    data_of(config, train, test, files.dir, device)
+}
+
+/// The data of a run on these images of `config.dataset`, whole; `dir` is where they come from.
+///
+/// # Errors
+/// A batch size of 0.
+pub fn data_of(
+    config: &TrainConfig,
+    train: Arc<Split>,
+    test: Arc<Split>,
+    dir: PathBuf,
+    device: &Device,
+) -> Result<Data> {
+    let kind = config.dataset.0;
     let dtype = config.dtype.dtype();
     let options = LoaderOptions {
         batch_size: config.batch_size,
@@ -86,14 +123,22 @@ pub fn data(config: &TrainConfig, device: &Device) -> Result<Data> {
         augment: config.augment.0,
     };
     let streams = Streams::new(config.seed);
+    let loader = Loader::new(train.clone(), kind.normalisation(), options, streams, dtype, device.clone())?;
     Ok(Data {
-        dir: files.dir,
-        train: Loader::new(train.clone(), kind.normalisation(), options, streams, dtype, device.clone())?,
+        dir,
+        train_plain: train_plain(&loader)?,
+        train: loader,
         flatness: plain_loader(limited(&train, Some(config.trace_examples))?, kind, EVAL_BATCH, dtype, device)?,
         along: plain_loader(limited(&train, Some(config.flatness_examples))?, kind, EVAL_BATCH, dtype, device)?,
-        train_plain: plain_loader(train, kind, EVAL_BATCH, dtype, device)?,
         test: plain_loader(test, kind, EVAL_BATCH, dtype, device)?,
     })
+}
+
+/// The training images as they are, which on another device than the CPU lie there once.
+fn train_plain(train: &Loader) -> Result<Loader> {
+    let options =
+        LoaderOptions { batch_size: EVAL_BATCH, shuffle: false, drop_last: false, augment: Augment::default() };
+    Ok(train.beside(options, Streams::new(0))?)
 }
 
 fn limited(split: &Arc<Split>, limit: Option<usize>) -> Result<Arc<Split>> {

@@ -1,8 +1,10 @@
 //! A trained model and the data to look at it with.
 
 use crate::args::{EvalArgs, SplitName};
+use crate::device::Opened;
 use crate::exit::usage;
 use crate::setup;
+use crate::ui::Ui;
 use crate::weights::Weights;
 use anyhow::Result;
 use candle_core::DType;
@@ -20,6 +22,8 @@ pub struct Subject {
     pub loss: Loss,
     /// The data set.
     pub dataset: DatasetKind,
+    /// Device, and why it is that one.
+    pub device_note: String,
 }
 
 impl Subject {
@@ -31,7 +35,7 @@ impl Subject {
         if args.limit == Some(0) {
             return Err(usage("--limit 0: give at least 1"));
         }
-        let device = args.device.open()?;
+        let Opened { device, note: device_note } = Opened::new(args.device)?;
         let weights = Weights::read(&args.checkpoint, &device)?;
         let run = weights.run.as_ref();
         let Some(dataset) = args.dataset.or(run.map(|r| r.dataset)) else {
@@ -71,7 +75,14 @@ impl Subject {
             (None, None, Some(run)) => setup::loss(run),
             (name, smoothing, _) => setup::loss_of(name.unwrap_or_default(), smoothing.unwrap_or(0.0))?,
         };
-        Ok(Self { model, data, loss, dataset: dataset.0 })
+        Ok(Self { model, data, loss, dataset: dataset.0, device_note })
+    }
+
+    /// The same, once its device and the reason for it were printed.
+    #[must_use]
+    pub fn announced(self, ui: Ui) -> Self {
+        ui.say(format!("device: {}", self.device_note));
+        self
     }
 }
 

@@ -41,8 +41,12 @@ pub struct Summary {
     pub seed: u64,
     /// Element type.
     pub dtype: String,
+    /// Arithmetic of the products in training.
+    pub precision: String,
     /// Device.
     pub device: String,
+    /// The same, and why it was that one.
+    pub device_note: String,
     /// Version of this program.
     pub version: String,
     /// Run directory.

@@ -13,8 +13,8 @@ use crate::ui::{Bar, Ui};
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use flat_core::Restore;
-use flat_nn::{Loss, Model};
-use flat_optim::{Optimizer, StepReport};
+use flat_nn::{Loss, Model, Precision};
+use flat_optim::{Optimizer, PendingStep, StepReport};
 use std::time::{Duration, Instant};
 
 /// Time between two updates of the progress display.
@@ -28,6 +28,7 @@ pub struct Trainer<'a> {
     bar: Option<Bar>,
     shown: Instant,
     device: Device,
+    device_note: String,
     data: Data,
     model: Model,
     loss: Loss,
@@ -38,6 +39,25 @@ pub struct Trainer<'a> {
     saved: Option<u64>,
     sat_down: Instant,
     last: Option<StepReport>,
+    /// Steps whose numbers are still on the device.
+    launched: Vec<Launched>,
+    /// Steps between two reads.
+    log_every: usize,
+    /// Whether losses are left on the device even where that is the CPU.
+    leave: bool,
+}
+
+/// A step whose numbers are to be read.
+struct Launched {
+    pending: PendingStep,
+    /// Right answers, on the device.
+    correct: Option<Tensor>,
+    examples: usize,
+    epoch: u64,
+    /// Steps and gradient evaluations done by then.
+    step: u64,
+    evals: f64,
+    seconds: f64,
 }
 
 /// How the loop ended.
@@ -91,8 +111,9 @@ impl<'a> Trainer<'a> {
     }
 
     fn at(progress: Progress, config: &'a TrainConfig, parts: Parts, dir: &'a RunDir, ui: Ui) -> Result<Self> {
-        let Parts { device, data, model, loss, optimizer } = parts;
+        let Parts { device, device_note, data, model, loss, optimizer } = parts;
         Ok(Self {
+            log_every: config.steps_between_reads(&device),
             journal: Journal::open(&dir.metrics(), progress.journal_bytes)?,
             saved: (progress.step > 0).then_some(progress.step),
             config,
@@ -101,6 +122,7 @@ impl<'a> Trainer<'a> {
             bar: None,
             shown: Instant::now(),
             device,
+            device_note,
             data,
             model,
             loss,
@@ -109,6 +131,8 @@ impl<'a> Trainer<'a> {
             progress,
             sat_down: Instant::now(),
             last: None,
+            launched: Vec::new(),
+            leave: false,
         })
     }
 
@@ -142,10 +166,13 @@ impl<'a> Trainer<'a> {
                     return Ok(Ended::Interrupted);
                 }
             }
+            let due = self.config.checkpoint_every.due(step, per_epoch);
+            if last || due {
+                self.read_steps()?;
+            }
             // a diverging run must not push its last good checkpoint out
             let diverging = self.last.as_ref().is_some_and(|r| r.skipped.is_some());
-            let due = self.config.checkpoint_every.due(step, per_epoch) && !diverging;
-            if (last || due) && self.saved != Some(step) {
+            if (last || due && !diverging) && self.saved != Some(step) {
                 self.save()?;
             }
             if last {
@@ -160,65 +187,107 @@ impl<'a> Trainer<'a> {
     }
 
     fn step(&mut self) -> Result<()> {
-        let begun = Instant::now();
         let per_epoch = self.steps_per_epoch();
-        let epoch = self.progress.step / per_epoch;
-        let index = (self.progress.step % per_epoch) as usize;
+        let launched = self.launch(self.progress.step / per_epoch, (self.progress.step % per_epoch) as usize)?;
+        self.launched.push(launched);
+        let epoch_ends = self.progress.step.is_multiple_of(per_epoch) || self.progress.step == self.total_steps();
+        if self.launched.len() >= self.log_every || epoch_ends {
+            self.read_steps()?;
+        }
+        self.show();
+        if epoch_ends {
+            self.end_epoch((self.progress.step - 1) / per_epoch)?;
+        }
+        Ok(())
+    }
+
+    /// Queues a step. On another device than the CPU nothing in here waits for it, but for what a finite `--eps0` and
+    /// `--optimizer sap` have to know.
+    fn launch(&mut self, epoch: u64, index: usize) -> Result<Launched> {
+        let begun = Instant::now();
         let statistics = self.statistics()?;
-        let (report, examples) = if self.config.full_batch {
+        let (pending, examples) = if self.config.full_batch {
             let mut full = FullLoss {
                 model: &self.model,
                 loss: self.loss,
                 loader: &self.data.train,
                 epoch,
                 tally: &mut self.tally,
+                leave: self.leave,
             };
-            (self.optimizer.step(&mut full)?, self.data.train.split().len())
+            (self.optimizer.launch(&mut full)?, self.data.train.split().len())
         } else {
             let batch = self.data.train.batch(epoch, index)?;
-            let mut objective = BatchLoss::new(&self.model, self.loss, &batch, &mut self.tally);
-            (self.optimizer.step(&mut objective)?, batch.len())
+            let mut objective = BatchLoss::new(&self.model, self.loss, &batch, &mut self.tally).leave(self.leave);
+            (self.optimizer.launch(&mut objective)?, batch.len())
         };
-        let correct = self.tally.take()?;
-        let seconds = begun.elapsed().as_secs_f64();
-        let progress = &mut self.progress;
-        progress.step += 1;
-        progress.evals += report.evals;
-        progress.epoch.seconds += seconds;
-        match &report.skipped {
-            None => {
-                progress.epoch.loss_sum += report.loss * examples as f64;
-                progress.epoch.correct += correct;
-                progress.epoch.seen += examples as u64;
+        let buffers = self.model.buffers().values().zip(statistics);
+        match (pending.report(), pending.taken()) {
+            (Some(report), _) if report.skipped.is_some() => {
+                buffers.into_iter().try_for_each(|(var, before)| var.set(&before))?;
             }
-            Some(why) => {
-                progress.skipped += 1;
-                for (var, before) in self.model.buffers().values().zip(&statistics) {
-                    var.set(before)?;
+            (None, Some(taken)) => {
+                for (var, before) in buffers {
+                    let flag = taken.broadcast_as(before.shape())?;
+                    var.set(&flag.where_cond(&var.as_detached_tensor(), &before)?)?;
                 }
-                let line = format!("warning: step {} skipped: {why}", progress.step);
-                self.say(line);
             }
+            _ => {}
         }
-        if self.config.log_steps {
-            let evals = self.progress.evals;
-            self.journal.write(&Record {
-                kind: "step",
-                epoch: epoch + 1,
-                step: self.progress.step,
-                split: Some("train"),
-                loss: finite(report.loss),
-                evals: Some(evals),
-                samples_per_s: Some(examples as f64 / seconds),
-                wall_s: Some(seconds),
-                skipped: report.skipped.clone(),
-                ..Record::of_step(&report)
-            })?;
+        self.progress.step += 1;
+        self.progress.evals += pending.evals();
+        let (step, evals) = (self.progress.step, self.progress.evals);
+        let correct = self.tally.unread();
+        Ok(Launched { pending, correct, examples, epoch, step, evals, seconds: begun.elapsed().as_secs_f64() })
+    }
+
+    /// Reads the numbers of the launched steps, adds them up and writes them down. Waits for the device.
+    fn read_steps(&mut self) -> Result<()> {
+        let launched = std::mem::take(&mut self.launched);
+        if launched.is_empty() {
+            return Ok(());
         }
-        self.last = Some(report);
-        self.show();
-        if self.progress.step.is_multiple_of(per_epoch) || self.progress.step == self.total_steps() {
-            self.end_epoch(epoch)?;
+        let begun = Instant::now();
+        let counts: Vec<&Tensor> = launched.iter().filter_map(|l| l.correct.as_ref()).collect();
+        let counts = if counts.is_empty() { Vec::new() } else { Tensor::stack(&counts, 0)?.to_vec1::<f64>()? }; // host read: log interval
+        let mut counts = counts.into_iter();
+        let of_queueing: f64 = launched.iter().map(|l| l.seconds).sum();
+        let n = launched.len() as f64;
+        let (pending, rest): (Vec<_>, Vec<_>) = launched
+            .into_iter()
+            .map(|l| (l.pending, (l.correct.and_then(|_| counts.next()), l.examples, l.epoch, l.step, l.evals)))
+            .unzip();
+        let reports = self.optimizer.read(pending)?;
+        let seconds = (of_queueing + begun.elapsed().as_secs_f64()) / n;
+        for (report, (correct, examples, epoch, step, evals)) in reports.into_iter().zip(rest) {
+            self.progress.epoch.seconds += seconds;
+            match &report.skipped {
+                None => {
+                    let sums = &mut self.progress.epoch;
+                    sums.loss_sum += report.loss * examples as f64;
+                    sums.correct += correct.unwrap_or(0.0);
+                    sums.seen += examples as u64;
+                }
+                Some(why) => {
+                    self.progress.skipped += 1;
+                    self.say(format!("warning: step {step} skipped: {why}"));
+                }
+            }
+            if self.config.log_steps {
+                self.journal.write(&Record {
+                    kind: "step",
+                    epoch: epoch + 1,
+                    step,
+                    split: Some("train"),
+                    loss: finite(report.loss),
+                    evals: Some(evals),
+                    samples_per_s: Some(examples as f64 / seconds),
+                    wall_s: Some(seconds),
+                    skipped: report.skipped.clone(),
+                    ..Record::of_step(&report)
+                })?;
+            }
+            self.last = Some(report);
         }
         Ok(())
     }
@@ -249,6 +318,7 @@ impl<'a> Trainer<'a> {
 
     /// Evaluates on the test set; false where a signal interrupted it.
     fn evaluate_test(&mut self) -> Result<bool> {
+        self.read_steps()?;
         let Some(score) = self.with_final_weights(|t| evaluate(&t.model, t.loss, &t.data.test, "testing", t.ui))?
         else {
             return Ok(false);
@@ -286,9 +356,13 @@ impl<'a> Trainer<'a> {
         if self.config.flatness.is_empty() {
             return Ok(true);
         }
+        self.read_steps()?;
         let step = self.progress.step;
         let epoch = step.div_ceil(self.steps_per_epoch());
+        // curvature drowns in rounded products
+        Precision::F32.set(&self.device)?;
         let measured = self.with_final_weights(|t| along::measure(t.config, &t.model, t.loss, &t.data.along, t.ui));
+        self.config.precision.set(&self.device)?;
         let record = match measured {
             Ok(None) => return Ok(false),
             Ok(Some(record)) => {
@@ -322,6 +396,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn save(&mut self) -> Result<()> {
+        self.read_steps()?;
         self.progress.journal_bytes = self.journal.synced_length()?;
         self.progress.wall_s = self.wall();
         self.sat_down = Instant::now();
@@ -393,6 +468,11 @@ impl<'a> Trainer<'a> {
         &self.device
     }
 
+    /// The device, and why it is that one.
+    pub fn device_note(&self) -> &str {
+        &self.device_note
+    }
+
     /// The journal.
     pub fn journal(&mut self) -> &mut Journal {
         &mut self.journal
@@ -410,4 +490,103 @@ fn describe(sums: &Epoch) -> String {
 
 fn finite(x: f64) -> Option<f64> {
     Some(x).filter(|x| x.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Cli, Command};
+    use clap::Parser;
+    use serde_json::Value;
+
+    const RUN: &str = "train --model resnet20 --norm batch --train-limit 40 --test-limit 8 --batch-size 8 \
+                       --eval-every 0 --log-steps --trace-probes 0 --schedule constant --device cpu";
+
+    /// What a run writes down of its steps and epochs without its times, and the model at its end.
+    struct Ran {
+        lines: Vec<Value>,
+        state: Vec<(String, Vec<f64>)>,
+        skipped: u64,
+    }
+
+    fn run(flags: &str, leave: bool) -> Result<Ran> {
+        let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data");
+        let words = format!("flat-train {RUN} --data-dir {data} {flags}");
+        let Command::Train(args) = Cli::try_parse_from(words.split_whitespace())?.command else {
+            bail!("train was parsed");
+        };
+        let config = TrainConfig::resolve(&args)?;
+        let (room, parts) = (tempfile::tempdir()?, Parts::new(&config, true)?);
+        let dir = RunDir::create(&room.path().join("run"))?;
+        let mut trainer = Trainer::new(&config, parts, &dir, Ui::Quiet)?;
+        trainer.leave = leave;
+        assert_eq!(trainer.run()?, Ended::Complete);
+        let lines = std::fs::read_to_string(dir.metrics())?;
+        let lines = lines.lines().map(|line| {
+            let mut line: Value = serde_json::from_str(line)?;
+            if let Some(fields) = line.as_object_mut() {
+                fields.remove("samples_per_s");
+                fields.remove("wall_s");
+            }
+            Ok(line)
+        });
+        let lines = lines.collect::<Result<_>>()?;
+        let state = trainer
+            .model
+            .state()?
+            .into_iter()
+            .map(|(name, t)| Ok((name, t.to_dtype(candle_core::DType::F64)?.flatten_all()?.to_vec1()?)));
+        Ok(Ran { lines, state: state.collect::<Result<_>>()?, skipped: trainer.progress().skipped })
+    }
+
+    #[test]
+    fn reading_later_changes_nothing_that_a_run_writes() -> Result<()> {
+        for optimizer in ["sgd --steps 7", "sam --rho 0.1 --steps 7 --checkpoint-every 4", "sgd --full-batch --steps 2"]
+        {
+            let now = run(&format!("--optimizer {optimizer}"), false)?;
+            for every in [3, 50] {
+                let later = run(&format!("--optimizer {optimizer} --log-every {every}"), false)?;
+                assert_eq!(now.lines, later.lines, "{optimizer}, every {every}");
+                assert!(now.state == later.state, "{optimizer}, every {every}: the weights differ");
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_run_whose_numbers_stay_on_the_device_is_the_same_run() -> Result<()> {
+        for optimizer in
+            ["sgd", "sam --rho 0.1", "rsp --rho 0.5", "sap --micro-batch 8", "nso", "adamw", "sgd --full-batch"]
+        {
+            let now = run(&format!("--optimizer {optimizer} --lr 0.01 --steps 7"), false)?;
+            let there = run(&format!("--optimizer {optimizer} --lr 0.01 --steps 7 --log-every 5"), true)?;
+            assert_eq!(now.lines.len(), there.lines.len(), "{optimizer}");
+            for (a, b) in now.lines.iter().zip(&there.lines) {
+                for key in ["kind", "epoch", "step", "evals", "lr", "rho"] {
+                    assert_eq!(a[key], b[key], "{optimizer}: {a} {b}");
+                }
+                for key in ["loss", "grad_norm"] {
+                    let (Some(x), Some(y)) = (a[key].as_f64(), b[key].as_f64()) else { continue };
+                    // a norm's last bit in f64 moves f32 weights by an ulp at most; seven steps amplify it
+                    assert!((x - y).abs() <= 1e-3 * x.abs(), "{optimizer}: {a} {b}");
+                }
+                assert_eq!(a.get("loss").is_some(), b.get("loss").is_some(), "{optimizer}: {a} {b}");
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_skipped_step_leaves_running_statistics_alone_wherever_it_is_found_out() -> Result<()> {
+        // the first step makes the weights so large that every later loss is not finite
+        let flags = "--optimizer sgd --momentum 0 --lr 1e30 --steps 5";
+        let (now, there) = (run(flags, false)?, run(&format!("{flags} --log-every 5"), true)?);
+        assert!(now.skipped > 0, "the test is about skipped steps");
+        assert_eq!(now.skipped, there.skipped);
+        for ((name, a), (_, b)) in now.state.iter().zip(&there.state) {
+            assert!(a.iter().all(|x| x.is_finite()) || !name.contains("running"), "{name}");
+            assert!(a == b, "{name}");
+        }
+        Ok(())
+    }
 }

@@ -105,14 +105,25 @@ impl<V: Value> Scope<'_, V> {
     /// `running <- 0.9 running + 0.1 batch`, with the unbiased variance.
     fn update_running(&self, layer: &str, moments: &BatchMoments) -> Result<()> {
         let unbiased = moments.count as f64 / (moments.count - 1) as f64;
-        let var: Vec<f64> = moments.var.iter().map(|v| v * unbiased).collect();
-        for (part, batch) in [("running_mean", &moments.mean), ("running_var", &var)] {
+        let tracked = self.buffer(layer, "num_batches_tracked")?;
+        if !tracked.device().is_cpu() {
+            let [mean, var] = moments.tensors(self.buffer(layer, "running_mean")?)?;
+            for (part, batch, by) in [("running_mean", mean, 1.0), ("running_var", var, unbiased)] {
+                let buffer = self.buffer(layer, part)?;
+                let old = (buffer.as_detached_tensor() * (1.0 - MOMENTUM))?;
+                buffer.set(&(old + (batch * (by * MOMENTUM))?)?)?;
+            }
+            tracked.set(&(tracked.as_detached_tensor() + Tensor::new(1i64, tracked.device())?)?)?;
+            return Ok(());
+        }
+        let [mean, mut var] = moments.to_host()?;
+        var.iter_mut().for_each(|v| *v *= unbiased);
+        for (part, batch) in [("running_mean", &mean), ("running_var", &var)] {
             let buffer = self.buffer(layer, part)?;
             let old: Vec<f64> = buffer.as_detached_tensor().to_dtype(DType::F64)?.to_vec1()?;
             let new = old.iter().zip(batch).map(|(o, b)| (1.0 - MOMENTUM) * o + MOMENTUM * b).collect::<Vec<f64>>();
             buffer.set(&Tensor::from_vec(new, buffer.shape(), buffer.device())?.to_dtype(buffer.dtype())?)?;
         }
-        let tracked = self.buffer(layer, "num_batches_tracked")?;
         let seen: i64 = tracked.as_detached_tensor().to_scalar()?;
         tracked.set(&Tensor::new(seen + 1, tracked.device())?)?;
         Ok(())

@@ -7,14 +7,35 @@
 use super::activation::{mask, relu};
 use super::channel::{Split, channel_affine, channel_dot, channel_scale, channel_shift, channel_sum};
 use super::float::{Float, contiguous, dispatch, elements};
+use super::has_kernels;
 use super::norm_kernel::{self as kernel, Layer, Mask, Source, Stats};
 use super::standardize::{Moments, Standardized, normal_and_inv_std, project};
 use super::tape::keeps_graph;
+use crate::BatchMoments;
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, bail};
 use std::sync::{Arc, OnceLock};
 
-/// The statistics that a forward pass found.
-pub(crate) type Found = Arc<OnceLock<Vec<Stats>>>;
+/// The statistics that a forward pass found, on the host or on a device: there `(3, c)` in f64, mean, variance and `r`.
+#[derive(Clone, Default)]
+pub(crate) struct Found(Arc<(OnceLock<Vec<Stats>>, OnceLock<Tensor>)>);
+
+impl Found {
+    pub(crate) fn get(&self) -> Option<&Vec<Stats>> {
+        self.0.0.get()
+    }
+
+    #[cfg(feature = "cuda")]
+    pub(crate) fn on_device(&self) -> Result<&Tensor> {
+        self.0.1.get().ok_or_else(|| candle_core::Error::Msg("norm: no forward pass".into()))
+    }
+
+    #[cfg(feature = "cuda")]
+    pub(crate) fn set_on_device(&self, stats: Tensor) {
+        let _ = self.0.1.set(stats);
+    }
+}
 
 /// `(c), (c) -> (2, c)`: gain and bias as one operand.
 struct Pack;
@@ -71,7 +92,7 @@ impl Norm {
             let skip = skip.map(|(s, l)| contiguous::<T>("norm", s, l)).transpose()?;
             let layer = Layer { split, x, gain, bias, batch: matches!(self.source, Source::Batch(_)) };
             let (y, stats) = kernel::forward(layer, &self.source, skip, self.relu);
-            let _ = self.found.set(stats);
+            let _ = self.found.0.0.set(stats);
             Ok((T::storage(y), l1.shape().clone()))
         })
     }
@@ -143,6 +164,10 @@ pub(crate) fn norm_gradients(
     g: &Tensor,
     wanted: bool,
 ) -> Result<[Option<Tensor>; 4]> {
+    #[cfg(feature = "cuda")]
+    if g.device().is_cuda() {
+        return super::cuda::norm_gradients(of, y, relu, batch, found, g, wanted && relu);
+    }
     match g.dtype() {
         DType::F32 => gradients_of::<f32>(of, y, relu, batch, found, g, wanted),
         _ => gradients_of::<f64>(of, y, relu, batch, found, g, wanted),
@@ -192,6 +217,10 @@ impl CustomOp2 for Norm {
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
         self.run((s1, l1), (s2, l2), None)
     }
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
+        super::cuda::norm(&self.source, self.relu, &self.found, (s1, l1), (s2, l2), None)
+    }
     fn bwd(&self, x: &Tensor, packed: &Tensor, y: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let [dx, dpacked, _] = self.gradients(x, packed, None, y, g)?;
         Ok((dx, dpacked))
@@ -213,6 +242,18 @@ impl CustomOp3 for Norm {
     ) -> Result<(CpuStorage, Shape)> {
         self.run((s1, l1), (s2, l2), Some((s3, l3)))
     }
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        s1: &CudaStorage,
+        l1: &Layout,
+        s2: &CudaStorage,
+        l2: &Layout,
+        s3: &CudaStorage,
+        l3: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        super::cuda::norm(&self.source, self.relu, &self.found, (s1, l1), (s2, l2), Some((s3, l3)))
+    }
     fn bwd(
         &self,
         x: &Tensor,
@@ -230,9 +271,9 @@ impl CustomOp3 for Norm {
 pub(crate) struct Normed {
     /// The result.
     pub y: Tensor,
-    /// On CPU, what the kernels found.
+    /// What the kernels found, where there are any.
     pub found: Found,
-    moments: Option<Moments>,
+    moments: Option<BatchMoments>,
 }
 
 impl Normed {
@@ -240,16 +281,17 @@ impl Normed {
     ///
     /// # Errors
     /// Statistics that are constants.
-    pub(crate) fn moments(&self, x: &Tensor) -> Result<Moments> {
-        match (&self.moments, self.found.get()) {
-            (Some(moments), _) => Ok(moments.clone()),
-            (None, Some(stats)) => Ok(Moments {
+    pub(crate) fn moments(&self, x: &Tensor) -> Result<BatchMoments> {
+        let moments = match (&self.moments, self.found.0.0.get(), self.found.0.1.get()) {
+            (Some(moments), ..) => return Ok(moments.clone()),
+            (None, Some(stats), _) => Moments::Host {
                 mean: stats.iter().map(|s| s.mean).collect(),
                 var: stats.iter().map(|s| s.var).collect(),
-                count: Split::of(x.shape())?.count(),
-            }),
-            (None, None) => bail!("norm: no forward pass"),
-        }
+            },
+            (None, None, Some(stats)) => Moments::Device(stats.clone()),
+            (None, None, None) => bail!("norm: no forward pass"),
+        };
+        Ok(BatchMoments::new(Split::of(x.shape())?.count(), moments))
     }
 }
 
@@ -265,12 +307,15 @@ pub(crate) fn norm(
     skip: Option<&Tensor>,
     with_relu: bool,
 ) -> Result<Normed> {
-    if !x.device().is_cpu() {
+    if !has_kernels(x.device()) {
         return elsewhere(x, gain, bias, source, skip, with_relu);
     }
     let found = Found::default();
     let op = Norm { source: source.clone(), relu: with_relu, found: found.clone() };
-    let packed = gain.contiguous()?.apply_op2(&bias.contiguous()?, Pack)?;
+    let packed = match x.device().is_cpu() {
+        true => gain.contiguous()?.apply_op2(&bias.contiguous()?, Pack)?,
+        false => Tensor::stack(&[gain, bias], 0)?,
+    };
     let y = match skip {
         Some(skip) => x.contiguous()?.apply_op3(&packed, &skip.contiguous()?, op)?,
         None => x.contiguous()?.apply_op2(&packed, op)?,
@@ -290,7 +335,7 @@ fn elsewhere(
     let (normal, moments) = match source {
         Source::Batch(eps) => {
             let s = Standardized::new(x, Split::of(x.shape())?, *eps)?;
-            (s.value, Some(s.moments))
+            (s.value.clone(), Some(s.moments()))
         }
         Source::Fixed(mean, r) => {
             let centred = channel_shift(x, &constant(mean, x)?.neg()?)?;

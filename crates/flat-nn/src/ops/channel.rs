@@ -120,7 +120,7 @@ fn column_sums<T: Float>(x: &[T], columns: usize) -> Vec<T> {
 }
 
 /// `(c)` as `(1, c, 1, ...)`.
-fn as_channels(v: &Tensor, rank: usize) -> Result<Tensor> {
+pub(crate) fn as_channels(v: &Tensor, rank: usize) -> Result<Tensor> {
     let mut dims = vec![1; rank];
     dims[1] = v.elem_count();
     v.reshape(dims)

@@ -4,11 +4,12 @@ use super::conv::Conv2d;
 use super::conv_kernel::Geometry;
 use super::float::elements;
 use super::winograd::{Winograd, may_join};
+use crate::Precision;
 use candle_core::{DType, Device, Result, Tensor};
 
 /// The kernels for this convolution, if they are the ones to use.
 fn kernels(conv: Conv2d, x: &Tensor, w: &Tensor) -> Result<Option<(Geometry, Winograd)>> {
-    if x.dtype() != DType::F32 || !x.device().is_cpu() {
+    if x.dtype() != DType::F32 || !x.device().is_cpu() || Precision::rounds(x.dtype()) {
         return Ok(None);
     }
     let geometry = Geometry::new(x.shape(), w.shape(), conv)?;

@@ -1,6 +1,9 @@
 //! Softmax cross entropy, a loss a row.
 
 use super::float::{Float, contiguous, dispatch};
+use super::has_kernels;
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, Layout, Result, Shape, Tensor, bail};
 
 /// `(n, k)` logits -> probabilities.
@@ -33,6 +36,10 @@ impl CustomOp1 for Softmax {
             Ok((T::storage(out), l.shape().clone()))
         })
     }
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, s: &CudaStorage, l: &Layout) -> Result<(CudaStorage, Shape)> {
+        super::cuda::softmax((s, l))
+    }
     fn bwd(&self, _: &Tensor, p: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
         Ok(Some((p * g.broadcast_sub(&(g * p)?.sum_keepdim(D::Minus1)?)?)?))
     }
@@ -43,7 +50,7 @@ impl CustomOp1 for Softmax {
 /// # Errors
 /// Anything but two dimensions.
 pub fn softmax(z: &Tensor) -> Result<Tensor> {
-    if z.device().is_cpu() {
+    if has_kernels(z.device()) {
         return z.contiguous()?.apply_op1(Softmax);
     }
     let e = z.broadcast_sub(&z.max_keepdim(D::Minus1)?.detach())?.exp()?;
@@ -68,9 +75,17 @@ impl CustomOp2 for CrossEntropy {
             Ok((T::storage(losses.collect()), Shape::from(n)))
         })
     }
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
+        super::cuda::cross_entropy((s1, l1), (s2, l2))
+    }
     fn bwd(&self, z: &Tensor, t: &Tensor, _: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         if t.track_op() {
             bail!("cross-entropy: the targets must be constants");
+        }
+        #[cfg(feature = "cuda")]
+        if z.device().is_cuda() && !super::tape::keeps_graph()? {
+            return Ok((Some(super::cuda::cross_entropy_gradient(z, t, g)?), None));
         }
         Ok((Some((softmax(z)? - t)?.broadcast_mul(&g.unsqueeze(1)?)?), None))
     }
@@ -101,7 +116,7 @@ fn row<T: Float>(z: &[T], t: &[T]) -> f64 {
 /// # Errors
 /// Different shapes.
 pub(crate) fn cross_entropy(z: &Tensor, t: &Tensor) -> Result<Tensor> {
-    if z.device().is_cpu() {
+    if has_kernels(z.device()) {
         return z.contiguous()?.apply_op2(&t.contiguous()?, CrossEntropy);
     }
     let z = z.broadcast_sub(&z.max_keepdim(D::Minus1)?.detach())?;

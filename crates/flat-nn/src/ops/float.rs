@@ -1,6 +1,9 @@
 //! The element types of the kernels, and their slices of candle's storage.
 
+use crate::Precision;
+use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, Device, Layout, Result, Shape, Storage, Tensor, bail};
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ops::{Add, AddAssign, Mul, Sub};
 
@@ -20,6 +23,8 @@ pub(crate) trait Float:
     const ONE: Self;
     fn from_f64(x: f64) -> Self;
     fn to_f64(self) -> f64;
+    /// The nearest number that bf16 can hold, ties to even; f64 as it is.
+    fn to_bf16(self) -> Self;
     fn slice(storage: &CpuStorage) -> Option<&[Self]>;
     fn storage(data: Vec<Self>) -> CpuStorage;
     /// A tensor on CPU that no gradient goes through.
@@ -29,7 +34,7 @@ pub(crate) trait Float:
 }
 
 macro_rules! float {
-    ($t:ty, $variant:ident) => {
+    ($t:ty, $variant:ident, $to_bf16:expr) => {
         impl Float for $t {
             const ONE: Self = 1.0;
             #[inline(always)]
@@ -39,6 +44,10 @@ macro_rules! float {
             #[inline(always)]
             fn to_f64(self) -> f64 {
                 f64::from(self)
+            }
+            #[inline(always)]
+            fn to_bf16(self) -> Self {
+                $to_bf16(self)
             }
             fn slice(storage: &CpuStorage) -> Option<&[Self]> {
                 match storage {
@@ -68,8 +77,17 @@ macro_rules! float {
         }
     };
 }
-float!(f32, F32);
-float!(f64, F64);
+float!(f32, F32, nearest_bf16);
+float!(f64, F64, |x| x);
+
+fn nearest_bf16(x: f32) -> f32 {
+    if x.is_nan() {
+        return x;
+    }
+    let bits = x.to_bits();
+    // half of the last place kept, less one where that place is even; a carry moves the exponent, up to infinity
+    f32::from_bits(bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) & 0xffff_0000)
+}
 
 /// The contiguous elements of an operand.
 pub(crate) fn contiguous<'a, T: Float>(op: &str, storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
@@ -78,6 +96,23 @@ pub(crate) fn contiguous<'a, T: Float>(op: &str, storage: &'a CpuStorage, layout
         Some((start, end)) => Ok(&data[start..end]),
         None => bail!("{op}: the operands must be contiguous"),
     }
+}
+
+/// The contiguous elements of an operand of a product, rounded where [`Precision`] asks for it.
+pub(crate) fn operand<'a, T: Float>(op: &str, storage: &'a CpuStorage, layout: &Layout) -> Result<Cow<'a, [T]>> {
+    let x = contiguous(op, storage, layout)?;
+    Ok(match Precision::rounds(storage.dtype()) {
+        true => Cow::Owned(x.iter().map(|x: &T| x.to_bf16()).collect()),
+        false => Cow::Borrowed(x),
+    })
+}
+
+/// The result of a product, rounded where [`Precision`] asks for it.
+pub(crate) fn result<T: Float>(mut x: Vec<T>) -> Vec<T> {
+    if Precision::current() == Precision::Bf16 {
+        x.iter_mut().for_each(|x| *x = x.to_bf16());
+    }
+    x
 }
 
 /// The contiguous elements of a tensor on CPU whose storage and layout were borrowed.

@@ -4,9 +4,10 @@
 //! others, so any order of derivative is exact.
 
 use super::channel::channel_sum;
-use super::float::{Float, contiguous, dispatch};
+use super::float::{Float, contiguous, dispatch, operand, result};
 use super::matrix::{Dst, View, product, rows, transposed};
 use super::tape::released;
+use crate::precision::{Precision, in_precision};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
@@ -62,7 +63,8 @@ fn run<T: Float>(
     (s2, l2): (&CpuStorage, &Layout),
     bias: Option<(&CpuStorage, &Layout)>,
 ) -> Result<(CpuStorage, Shape)> {
-    let (a, b) = (contiguous::<T>("linear", s1, l1)?, contiguous::<T>("linear", s2, l2)?);
+    let (a, b) = (operand::<T>("linear", s1, l1)?, operand::<T>("linear", s2, l2)?);
+    let (a, b) = (&*a, &*b);
     let ((a0, a1), (b0, b1)) = (l1.shape().dims2()?, l2.shape().dims2()?);
     let (n, m, k, other, a, b) = match kind {
         Kind::NT => (a0, b0, a1, b1, rows(a, a1), transposed(b, b1)),
@@ -79,18 +81,18 @@ fn run<T: Float>(
     if bias.is_some_and(|b| b.len() != m) {
         bail!("linear: the bias must have {m} elements");
     }
-    Ok((T::storage(multiply((n, m, k), a, b, bias)), Shape::from((n, m))))
+    Ok((T::storage(result(multiply((n, m, k), a, b, bias))), Shape::from((n, m))))
 }
 
 fn apply(kind: Kind, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.device().is_cpu() {
         return a.contiguous()?.apply_op2(&b.contiguous()?, Product(kind));
     }
-    match kind {
+    in_precision(a, b, |a, b| match kind {
         Kind::NT => a.matmul(&b.t()?),
         Kind::NN => a.matmul(b),
         Kind::TN => a.t()?.matmul(b),
-    }
+    })
 }
 
 impl CustomOp2 for Product {
@@ -152,7 +154,10 @@ impl CustomOp3 for Biased {
 pub fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     match bias {
         None => apply(Kind::NT, x, w),
-        Some(bias) if x.device().is_cpu() => x.contiguous()?.apply_op3(&w.contiguous()?, &bias.contiguous()?, Biased),
+        // the bias is no part of a rounded product
+        Some(bias) if x.device().is_cpu() && !Precision::rounds(x.dtype()) => {
+            x.contiguous()?.apply_op3(&w.contiguous()?, &bias.contiguous()?, Biased)
+        }
         Some(bias) => apply(Kind::NT, x, w)?.broadcast_add(bias),
     }
 }

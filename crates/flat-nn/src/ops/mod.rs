@@ -1,4 +1,5 @@
-//! Differentiable operations on candle tensors: fast kernels on CPU, candle's own operations elsewhere.
+//! Differentiable operations on candle tensors: fast kernels on CPU, and on CUDA where candle's are slow or wrong; candle's
+//! own operations elsewhere.
 
 pub(crate) mod activation;
 pub(crate) mod batch_norm;
@@ -9,6 +10,10 @@ mod conv;
 mod conv_joint;
 mod conv_kernel;
 mod cross_entropy;
+#[cfg(feature = "cuda")]
+mod cuda;
+#[cfg(feature = "cudnn")]
+mod cudnn;
 mod float;
 mod lanes;
 mod linear;
@@ -32,3 +37,8 @@ pub(crate) use linear::{linear_grad_input, linear_grad_weight};
 pub(crate) use pool::Pick;
 pub use pool::Pool2d;
 pub(crate) use pool::global_mean;
+
+/// Whether normalisation, pooling and the losses have kernels of their own on this device.
+pub(crate) fn has_kernels(device: &candle_core::Device) -> bool {
+    device.is_cpu() || (cfg!(feature = "cuda") && device.is_cuda())
+}

@@ -6,6 +6,9 @@
 use super::buffer::{Buffer, kernel, vectorized};
 use super::channel::sum;
 use super::float::{Float, contiguous, dispatch};
+use super::has_kernels;
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, DType, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
@@ -40,14 +43,14 @@ impl Pool2d {
     /// where there is one, as in PyTorch.
     ///
     /// # Errors
-    /// A window that does not fit; on other devices than CPU, windows that are not [`Self::tiles`] of the input.
+    /// A window that does not fit; on a device without kernels, windows that are not [`Self::tiles`].
     pub fn max(&self, x: &Tensor) -> Result<Tensor> {
         Ok(self.max_and_pick(x)?.0)
     }
 
     /// The maxima, and the linear map that picks the same places of another tensor of `x`'s shape.
     pub(crate) fn max_and_pick(&self, x: &Tensor) -> Result<(Tensor, Pick)> {
-        if !x.device().is_cpu() {
+        if !has_kernels(x.device()) {
             return self.max_portable(x);
         }
         let places = Arc::new(OnceLock::new());
@@ -72,7 +75,7 @@ impl Pool2d {
         let (k, (n, c, h, w)) = (self.kernel, x.dims4()?);
         let (oh, ow) = (self.output(h)?, self.output(w)?);
         if self.stride != k || self.padding != 0 {
-            bail!("pooling: {self:?} runs on CPU alone; use kernel = stride and no padding on this device");
+            bail!("pooling: {self:?} has no kernel on this device; use kernel = stride and no padding on this device");
         }
         x.narrow(2, 0, oh * k)?
             .narrow(3, 0, ow * k)?
@@ -100,12 +103,12 @@ pub(crate) enum Pick {
 }
 
 impl Pick {
-    /// Puts the elements of `g` back to their places in a tensor of the given shape, zeros elsewhere; on CPU.
+    /// Puts the elements of `g` back to their places in a tensor of the given shape, zeros elsewhere; where there are kernels.
     pub(crate) fn transpose(&self, g: &Tensor, shape: &Shape) -> Result<Tensor> {
         let (_, _, h, w) = shape.dims4()?;
         match self {
             Self::Places(places, pool) => g.contiguous()?.apply_op2(places, Scatter { h, w, pool: *pool }),
-            Self::Mask(..) => bail!("max-pool2d: places are known on CPU alone"),
+            Self::Mask(..) => bail!("max-pool2d: a mask knows no places"),
         }
     }
 
@@ -186,6 +189,14 @@ impl CustomOp1 for MaxPool {
             let _ = self.places.set(Tensor::from_vec(places, (n, c, oh, ow), &candle_core::Device::Cpu)?);
             Ok((T::storage(y), Shape::from((n, c, oh, ow))))
         })
+    }
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, s: &CudaStorage, l: &Layout) -> Result<(CudaStorage, Shape)> {
+        let (n, c, h, w) = l.shape().dims4()?;
+        let output = (self.pool.output(h)?, self.pool.output(w)?);
+        let (y, places, shape) = super::cuda::max_pool(self.pool, output, (n, c, h, w), (s, l))?;
+        let _ = self.places.set(places);
+        Ok((y, shape))
     }
     fn bwd(&self, x: &Tensor, _: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
         let Some(places) = self.places.get() else { bail!("max-pool2d: no forward pass") };
@@ -327,6 +338,10 @@ impl CustomOp2 for Gather {
             Ok((T::storage(unsafe { y.finish() }), l2.shape().clone()))
         })
     }
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
+        super::cuda::pool_gather(self.pool, (s1, l1), (s2, l2))
+    }
     fn bwd(&self, x: &Tensor, places: &Tensor, _: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (_, _, h, w) = x.dims4()?;
         let dx =
@@ -360,6 +375,10 @@ impl CustomOp2 for Scatter {
             }
             Ok((T::storage(x), Shape::from((n, c, h, w))))
         })
+    }
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
+        super::cuda::pool_scatter(self.pool, (self.h, self.w), (s1, l1), (s2, l2))
     }
     fn bwd(&self, g: &Tensor, places: &Tensor, _: &Tensor, h: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let dg = g.track_op().then(|| h.contiguous()?.apply_op2(places, Gather { pool: self.pool })).transpose()?;

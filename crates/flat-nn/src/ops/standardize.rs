@@ -6,20 +6,23 @@
 //! others, so any order of derivative is exact.
 
 use super::buffer::{kernel, vectorized};
-use super::channel::{Split, channel_dot, channel_scale, channel_sum, sum, sum_pairs};
+use super::channel::{Split, as_channels, channel_dot, channel_scale, channel_sum, sum, sum_pairs};
 use super::float::{Float, contiguous, dispatch};
 use super::norm_kernel::each_channel;
 use super::reduce::mean_and_variance;
+use crate::BatchMoments;
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use std::sync::{Arc, OnceLock};
 
 /// Mean and (biased) variance of every channel.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Moments {
-    pub mean: Vec<f64>,
-    pub var: Vec<f64>,
-    /// Elements that a channel has.
-    pub count: usize,
+#[derive(Debug, Clone)]
+pub(crate) enum Moments {
+    Host {
+        mean: Vec<f64>,
+        var: Vec<f64>,
+    },
+    /// In the first two rows.
+    Device(Tensor),
 }
 
 kernel! {
@@ -28,15 +31,22 @@ kernel! {
     }
 }
 
-impl Moments {
-    pub(crate) fn of<T: Float>(x: &[T], split: Split) -> Self {
+/// Mean and variance of the channels of a batch on the host.
+#[derive(Debug, Clone)]
+struct Found {
+    mean: Vec<f64>,
+    var: Vec<f64>,
+}
+
+impl Found {
+    fn of<T: Float>(x: &[T], split: Split) -> Self {
         let (mean, var) =
             each_channel(split, |c| vectorized(MeanAndVariance { split, x, channel: c })).into_iter().unzip();
-        Self { mean, var, count: split.count() }
+        Self { mean, var }
     }
 
     /// `1 / sqrt(var + eps)`.
-    pub(crate) fn inv_std(&self, eps: f64) -> Vec<f64> {
+    fn inv_std(&self, eps: f64) -> Vec<f64> {
         self.var.iter().map(|v| 1.0 / (v + eps).sqrt()).collect()
     }
 }
@@ -45,7 +55,7 @@ impl Moments {
 struct Normalize {
     eps: f64,
     /// Set by the forward pass.
-    moments: Arc<OnceLock<Moments>>,
+    moments: Arc<OnceLock<Found>>,
 }
 
 impl CustomOp1 for Normalize {
@@ -56,7 +66,7 @@ impl CustomOp1 for Normalize {
         let split = Split::of(l.shape())?;
         dispatch!("standardize", s, T => {
             let x = contiguous::<T>("standardize", s, l)?;
-            let moments = Moments::of(x, split);
+            let moments = Found::of(x, split);
             let r = moments.inv_std(self.eps);
             let out = split.fill(|c, at, out: &mut [T]| {
                 let (mean, r) = (T::from_f64(moments.mean[c]), T::from_f64(r[c]));
@@ -74,15 +84,19 @@ impl CustomOp1 for Normalize {
 /// `r(x)`, known from the forward pass of [`Normalize`].
 struct InvStd {
     eps: f64,
-    moments: Arc<OnceLock<Moments>>,
+    moments: Arc<OnceLock<Found>>,
 }
 
-fn inv_std(x: &Tensor, eps: f64, moments: &Arc<OnceLock<Moments>>) -> Result<Tensor> {
+fn inv_std(x: &Tensor, eps: f64, moments: &Arc<OnceLock<Found>>) -> Result<Tensor> {
     x.apply_op1(InvStd { eps, moments: moments.clone() })
 }
 
-/// `N(x)` and `r(x)` of `x (outer, channels, inner)` on CPU.
+/// `N(x)` and `r(x)` of `x (outer, channels, ...)`.
 pub(crate) fn normal_and_inv_std(x: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
+    if !x.device().is_cpu() {
+        let s = Standardized::new(x, Split::of(x.shape())?, eps)?;
+        return Ok((s.value, s.inv_std));
+    }
     let moments = Arc::new(OnceLock::new());
     let normal = x.apply_op1(Normalize { eps, moments: moments.clone() })?;
     Ok((normal, inv_std(x, eps, &moments)?))
@@ -167,18 +181,14 @@ pub(crate) fn project_grad_normal(g: &Tensor, normal: &Tensor, r: &Tensor, h: &T
     channel_scale(h, &(channel_dot(g, normal)? * &r)?)? + channel_scale(g, &(channel_dot(h, normal)? * &r)?)?
 }
 
-/// `P(g; normal, r)` of tensors `(outer, channels, inner)`.
+/// `P(g; normal, r)` of tensors `(outer, channels, ...)`.
 pub(crate) fn project(g: &Tensor, normal: &Tensor, r: &Tensor) -> Result<Tensor> {
     if g.device().is_cpu() {
         return g.contiguous()?.apply_op3(&normal.contiguous()?, &r.contiguous()?, Project);
     }
     let count = Split::of(g.shape())?.count() as f64;
-    let centred = g.broadcast_sub(&channels3(&(channel_sum(g)? / count)?)?)?;
+    let centred = g.broadcast_sub(&as_channels(&(channel_sum(g)? / count)?, g.rank())?)?;
     channel_scale(&(centred - channel_scale(normal, &(channel_dot(g, normal)? / count)?)?)?, r)
-}
-
-fn channels3(v: &Tensor) -> Result<Tensor> {
-    v.reshape((1, v.elem_count(), 1))
 }
 
 /// A standardised tensor with what its tangents need.
@@ -187,8 +197,7 @@ pub(crate) struct Standardized {
     pub value: Tensor,
     /// `r(x)`, one a channel.
     inv_std: Tensor,
-    /// What the channels' moments were.
-    pub moments: Moments,
+    moments: Moments,
     split: Split,
 }
 
@@ -203,18 +212,23 @@ impl Standardized {
             let cell = Arc::new(OnceLock::new());
             let value = flat.apply_op1(Normalize { eps, moments: cell.clone() })?.reshape(x.shape())?;
             let inv_std = inv_std(&flat, eps, &cell)?;
-            let Some(moments) = cell.get().cloned() else { bail!("standardize: no forward pass") };
+            let Some(Found { mean, var }) = cell.get().cloned() else { bail!("standardize: no forward pass") };
+            let moments = Moments::Host { mean, var };
             return Ok(Self { value, inv_std, moments, split });
         }
         let count = split.count() as f64;
         let mean = (channel_sum(&flat)? / count)?;
-        let centred = flat.broadcast_sub(&channels3(&mean)?)?;
+        let centred = flat.broadcast_sub(&as_channels(&mean, 3)?)?;
         let var = (channel_sum(&centred.sqr()?)? / count)?;
         let inv_std = (&var + eps)?.sqrt()?.recip()?;
-        let host = |t: &Tensor| t.to_dtype(candle_core::DType::F64)?.to_vec1::<f64>();
-        let moments = Moments { mean: host(&mean)?, var: host(&var)?, count: split.count() };
+        let moments = Moments::Device(Tensor::stack(&[mean.detach(), var.detach()], 0)?);
         let value = channel_scale(&centred, &inv_std)?.reshape(x.shape())?;
         Ok(Self { value, inv_std, moments, split })
+    }
+
+    /// What the channels' moments were.
+    pub(crate) fn moments(&self) -> BatchMoments {
+        BatchMoments::new(self.split.count(), self.moments.clone())
     }
 
     /// The directional derivative of `N(x)` along `tangent`.

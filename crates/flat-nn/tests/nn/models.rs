@@ -369,3 +369,26 @@ fn the_last_layer_of_the_features_gives_the_logits() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn the_arithmetic_of_known_networks_is_counted() -> Result<()> {
+    // ResNet-18 for CIFAR is known by 0.56 G multiply-adds, ResNet-20 by 41 M, LeNet's by hand
+    let lenet = 25 * 32 * 24 * 24 + 25 * 32 * 64 * 8 * 8 + 1024 * 1024 + 10 * 1024;
+    let mlp = 16 * 7 + 7 * 4;
+    let mut small = config(Arch::Mlp, 1, 4);
+    (small.hidden, small.classes) = (vec![7], 4);
+    let ten = |mut c: ModelConfig| {
+        c.classes = 10;
+        c
+    };
+    for (config, low, high) in [
+        (small, mlp, mlp),
+        (ten(config(Arch::LeNet, 1, 28)), lenet, lenet),
+        (ten(config(Arch::ResNet20, 3, 32)), 40_500_000, 41_500_000),
+        (ten(config(Arch::ResNet18, 3, 32)), 550_000_000, 560_000_000),
+    ] {
+        let count = flat_nn::multiply_adds(&build(&config, DType::F32)?);
+        assert!((low..=high).contains(&count), "{}: {count}", config.arch);
+    }
+    Ok(())
+}

@@ -1,7 +1,7 @@
 //! Noise stability optimization.
 
 use crate::error::positive;
-use crate::{Ctx, Error, Estimate, GradientRule, Oracle, Result, Rows, Sample, StateVisitor, Stateful};
+use crate::{Ctx, Error, Estimate, GradientRule, Oracle, Result, Rows, Sample, Scalar, StateVisitor, Stateful};
 
 /// Options of [`Nso`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,12 +69,12 @@ impl GradientRule for Nso {
     }
     fn estimate(&mut self, f: &mut Oracle<'_>, cx: &Ctx<'_>) -> Result<Estimate> {
         let weight = 1.0 / self.evals_per_step(f.rows());
-        let (mut loss, mut grad) = (0.0, flat_core::ParamVec::zeros(f.space())?);
+        let (mut loss, mut grad) = (Scalar::from(0.0), flat_core::ParamVec::zeros(f.space())?);
         for j in 0..self.config.k as u64 {
             let u = cx.gaussian(j)?;
             for sigma in [cx.rho, -cx.rho] {
                 let noisy = f.displaced(sigma, &u, Rows::All)?;
-                loss += weight * noisy.loss;
+                loss = loss.plus(&noisy.loss.times(weight)?)?;
                 grad.add_scaled(weight, &noisy.grad)?;
             }
         }

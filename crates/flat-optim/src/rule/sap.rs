@@ -1,6 +1,6 @@
 //! Sharpness-aware perturbation.
 
-use super::rsp::gate;
+use super::rsp::{beyond, gate};
 use crate::error::{names, positive};
 use crate::{Ctx, Error, Estimate, GradientRule, Oracle, Result, Rows, StateVisitor, Stateful};
 use flat_core::Purpose;
@@ -120,7 +120,8 @@ impl SapConfig {
 /// SAP is not SAM: it keeps the ordinary gradient and adds v, projects, has a random sign and a single sample.
 ///
 /// Cost: 1 + 2/n evaluations a perturbed step, 1 beyond the gate. Where the sample is the whole batch (n = 1,
-/// [`Direction::Batch`]) its gradient is known, and the cost is 2.
+/// [`Direction::Batch`]) its gradient is known, and the cost is 2. The length of grad f_i decides what is evaluated next:
+/// one round trip to the device a step, and one more for a finite gate.
 ///
 /// K. Ahn, A. Jadbabaie, S. Sra, "How to Escape Sharp Minima with Random Perturbations", ICML 2024, arXiv 2305.15659,
 /// Algorithm 2 and the remark after it.
@@ -169,20 +170,20 @@ impl GradientRule for Sap {
     }
     fn estimate(&mut self, f: &mut Oracle<'_>, cx: &Ctx<'_>) -> Result<Estimate> {
         let g = f.here(Rows::All)?;
-        if g.norm > self.config.gate {
+        if beyond(self.config.gate, &g)? {
             return Ok(Estimate::plain(g).with_lr(self.config.plain_lr));
         }
         let i = self.draw(f.rows(), cx);
         let sign = if self.config.sign == Sign::Random { cx.stream(Purpose::Sign).sign() } else { 1.0 };
         let mut g_i = if i == Rows::All { None } else { Some(f.here(i)?) };
-        if f.scale_to(cx.rho, g_i.as_ref().unwrap_or(&g))?.is_none() {
+        if f.scale_to_known(cx.rho, g_i.as_ref().unwrap_or(&g))?.is_none() {
             g_i = Some(f.displaced(OFFSET * cx.rho, &cx.sphere()?, i)?);
         }
         let direction = g_i.as_ref().unwrap_or(&g);
-        let Some(by) = f.scale_to(cx.rho, direction)? else { return Ok(Estimate::plain(g)) };
+        let Some(by) = f.scale_to_known(cx.rho, direction)? else { return Ok(Estimate::plain(g)) };
         let mut v = f.displaced(sign * by, &direction.grad, i)?.grad;
         if self.config.project {
-            v.reject_in_place(&g.grad)?;
+            v = g.reject(v)?;
         }
         v.add_scaled(1.0, &g.grad)?;
         Ok(Estimate::perturbed(&g, v))

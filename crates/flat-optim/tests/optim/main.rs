@@ -4,6 +4,7 @@ mod closed_form;
 mod conformance;
 mod functions;
 mod invariants;
+mod pending;
 mod pytorch;
 mod resume;
 mod rules;

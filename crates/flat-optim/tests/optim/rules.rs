@@ -172,7 +172,7 @@ fn m_sharpness_perturbs_every_micro_batch_by_its_own_gradient() -> Result<()> {
     for index in 0..3 {
         let rows = Rows::Shard { index, of: 3 };
         let g = f.here(rows)?;
-        let s = f.displaced(rho / g.norm, &g.grad, rows)?;
+        let s = f.displaced(rho / g.norm.value()?, &g.grad, rows)?;
         expected.add_scaled(rows.range(10)?.len() as f64 / 10.0, &s.grad)?;
     }
     let before = f.evals();

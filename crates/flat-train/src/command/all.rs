@@ -45,7 +45,7 @@ pub(super) fn run(args: &AllArgs, ui: Ui, json: bool) -> Result<Outcome> {
     LanczosConfig { top: args.top, bottom: args.bottom, ..LanczosConfig::default() }
         .validated()
         .map_err(flatness::flags)?;
-    let (started, subject) = (Instant::now(), Subject::load(&hessian.on)?);
+    let (started, subject) = (Instant::now(), Subject::load(&hessian.on)?.announced(ui));
     let which = Which::of(hessian);
     let settings = Settings {
         probes: TraceConfig::fixed(args.trace_probes),

@@ -16,7 +16,7 @@ use flat_metrics::{Certificate, CertificateProgress, CertificateReport, Error, S
 /// Certifies and prints.
 pub(super) fn run(args: &CertifyArgs, ui: Ui, json: bool) -> Result<Outcome> {
     let certificate = Certificate::new(args.config()).map_err(flag_of)?;
-    let subject = Subject::load(&args.hessian.on)?;
+    let subject = Subject::load(&args.hessian.on)?.announced(ui);
     match certify(&subject, &args.hessian, &certificate, args.config().flow.max_gradients, ui)? {
         None => Ok(Outcome::Interrupted),
         Some(found) => print(json, &found, || format!("{}\n{}", table(&found.report), found.card.line())),

@@ -19,7 +19,7 @@ pub(super) fn run(args: &DensityArgs, ui: Ui, json: bool) -> Result<Outcome> {
     if let Some(file) = &args.plot {
         plot::check_name("--plot", file)?;
     }
-    let subject = Subject::load(&args.hessian.on)?;
+    let subject = Subject::load(&args.hessian.on)?.announced(ui);
     let Some(found) = estimate(&subject, &args.hessian, &estimator, &args.quadrature, ui)? else {
         return Ok(Outcome::Interrupted);
     };

@@ -19,7 +19,7 @@ const IMAGES: usize = 2000;
 pub(super) fn run(args: &DimensionArgs, ui: Ui, json: bool) -> Result<Outcome> {
     let mut on = args.on.clone();
     on.limit = on.limit.or(Some(IMAGES));
-    let subject = Subject::load(&on)?;
+    let subject = Subject::load(&on)?.announced(ui);
     let method = TwoNn { discard: args.discard };
     match estimate(&subject, &on, &method, ui)? {
         None => Ok(Outcome::Interrupted),

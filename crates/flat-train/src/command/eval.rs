@@ -10,7 +10,7 @@ use anyhow::Result;
 
 /// Prints loss and accuracy.
 pub(super) fn run(args: &EvalArgs, ui: Ui, json: bool) -> Result<Outcome> {
-    let subject = Subject::load(args)?;
+    let subject = Subject::load(args)?.announced(ui);
     match evaluate(&subject.model, subject.loss, &subject.data, "evaluating", ui)? {
         None => Ok(Outcome::Interrupted),
         Some(score) => print(json, &score, || {

@@ -60,7 +60,7 @@ pub(super) fn run(args: &LandscapeArgs, ui: Ui, json: bool) -> Result<Outcome> {
     if !(2..=1001).contains(&points) {
         return Err(usage(format!("--points {points}: give 2 to 1001")));
     }
-    let subject = Subject::load(&args.hessian.on)?;
+    let subject = Subject::load(&args.hessian.on)?.announced(ui);
     if args.between.is_some() && subject.model.has_batch_norm() && args.hessian.bn_mode == BnModeName::Eval {
         ui.warn(
             "the running statistics are those of --checkpoint along the whole line; --bn-mode batch uses each batch's",

@@ -18,7 +18,7 @@ use serde_json::json;
 /// Measures and prints a trace.
 pub(super) fn trace(args: &TraceArgs, ui: Ui, json: bool) -> Result<Outcome> {
     let mut settings = Settings::of_args(args, String::new())?;
-    let subject = Subject::load(&args.hessian.on)?;
+    let subject = Subject::load(&args.hessian.on)?.announced(ui);
     settings.data = data_in_words(&args.hessian.on, &subject);
     if settings.estimator.perturbs() && subject.model.config().has_kinks() {
         ui.say(
@@ -41,7 +41,7 @@ pub(super) fn layers(args: &LayersArgs, ui: Ui, json: bool) -> Result<Outcome> {
     if let Some(tol) = args.rel_tol.filter(|tol| !(tol.is_finite() && *tol > 0.0)) {
         return Err(usage(format!("--rel-tol {tol}: give a positive fraction, such as 0.01")));
     }
-    let subject = Subject::load(&args.hessian.on)?;
+    let subject = Subject::load(&args.hessian.on)?.announced(ui);
     let data = data_in_words(&args.hessian.on, &subject);
     match layers::measure(&subject, args, data, ui)? {
         None => Ok(Outcome::Interrupted),
@@ -51,7 +51,7 @@ pub(super) fn layers(args: &LayersArgs, ui: Ui, json: bool) -> Result<Outcome> {
 
 /// Computes and prints the Hessian's extreme eigenvalues.
 pub(super) fn eig(args: &EigArgs, ui: Ui, as_json: bool) -> Result<Outcome> {
-    let subject = Subject::load(&args.hessian.on)?;
+    let subject = Subject::load(&args.hessian.on)?.announced(ui);
     let rel_tol = args.rel_tol.unwrap_or_else(|| eigen_tolerance(&subject));
     let config = LanczosConfig { top: args.top, bottom: args.bottom, max_matvecs: args.max_matvecs, rel_tol };
     match eigenvalues(&subject, &args.hessian, config, ui)? {

@@ -24,7 +24,7 @@ pub(super) struct SharpnessList {
 /// Measures and prints the sharpness.
 pub(super) fn run(args: &SharpnessArgs, ui: Ui, json: bool) -> Result<Outcome> {
     check(&args.ball)?;
-    let subject = Subject::load(&args.hessian.on)?;
+    let subject = Subject::load(&args.hessian.on)?.announced(ui);
     match measure(&subject, &args.hessian, &args.ball, ui)? {
         None => Ok(Outcome::Interrupted),
         Some(found) => print(json, &found, || format!("{}\n{}", table(&found.report), found.card.line())),

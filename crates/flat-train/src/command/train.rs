@@ -16,6 +16,7 @@ use crate::text::Text;
 use crate::trainer::{Ended, Trainer};
 use crate::ui::Ui;
 use anyhow::{Context, Result, bail};
+use flat_nn::Precision;
 use flat_optim::RuleKind;
 use std::path::Path;
 
@@ -38,6 +39,7 @@ pub(super) fn run(args: &TrainArgs, ui: Ui, json: bool) -> Result<Outcome> {
             (config, parts, dir)
         }
     };
+    ui.say(format!("device: {}", parts.device_note));
     ui.say(format!(
         "{} on {} with {}, seed {}: {}",
         *config.model,
@@ -119,6 +121,7 @@ fn finish(trainer: &mut Trainer<'_>, config: &TrainConfig, dir: &RunDir, ui: Ui)
         );
     }
     let Some(settings) = Settings::of_run(config) else { return Ok(Some(summary)) };
+    Precision::F32.set(trainer.device())?;
     let trace = trainer
         .with_final_weights(|t| flatness::trace(t.model(), t.loss(), &t.data().flatness, &settings, ui))
         .with_context(|| {
@@ -164,7 +167,9 @@ fn summarise(trainer: &Trainer<'_>, config: &TrainConfig, dir: &RunDir, train: S
         trace: None,
         seed: config.seed,
         dtype: config.dtype.to_string(),
+        precision: config.precision.to_string(),
         device: DeviceChoice::of(trainer.device()).to_string(),
+        device_note: trainer.device_note().to_string(),
         version: env!("CARGO_PKG_VERSION").to_string(),
         out: dir.root().display().to_string(),
     })

@@ -72,7 +72,7 @@ impl Axis<'_> {
             .filter_map(|x| self.scaled(x))
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), x| (lo.min(x), hi.max(x)));
         let margin = (0.04 * (hi - lo)).max(1e-3 * lo.abs().max(hi.abs())).max(1e-9);
-        (lo <= hi).then(|| lo - margin..hi + margin)
+        (lo <= hi).then_some(lo - margin..hi + margin)
     }
 }
 

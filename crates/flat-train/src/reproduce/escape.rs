@@ -1,11 +1,206 @@
-//! The escape from a bad minimum.
+//! The escape from a bad minimum: Figure 3 of Ahn, Jadbabaie & Sra 2024, arXiv 2305.15659.
+//!
+//! From minima that fit every training image and generalise badly, each method goes on at a constant learning rate; what is
+//! followed is the trace of the Hessian over the number of parameters, beside the accuracies.
 
+mod compare;
+mod method;
+mod page;
+mod plan;
+
+use super::bad_minimum::{self, FITTED, Minima};
+use super::images::Images;
+use super::training::{Fit, measured, train};
 use super::{Page, Study};
 use crate::args::ReproduceArgs;
+use crate::choice::LossName;
+use crate::config::TrainConfig;
 use anyhow::{Result, bail};
+use method::{Ablation, Method, Setting};
+use plan::{LossPlan, Plan};
+use serde::Serialize;
 use serde_json::Value;
 
+/// A setting that the search tried.
+#[derive(Debug, Clone, Serialize)]
+struct Trial {
+    setting: Setting,
+    fit: Fit,
+}
+
+/// A method's runs at its chosen setting, one a seed.
+#[derive(Debug, Clone, Serialize)]
+struct Contender {
+    setting: Setting,
+    fits: Vec<Fit>,
+}
+
+/// A method's runs with one thing changed, one a seed.
+#[derive(Debug, Clone, Serialize)]
+struct Variant {
+    method: Method,
+    name: String,
+    fits: Vec<Fit>,
+}
+
+/// All that was found with one loss.
+#[derive(Debug, Clone, Serialize)]
+struct Outcome {
+    loss: LossName,
+    minima: Vec<Minima>,
+    trials: Vec<Trial>,
+    contenders: Vec<Contender>,
+    variants: Vec<Variant>,
+}
+
 /// Runs the study; `None` where a signal asked to stop.
-pub(crate) fn run(_study: &mut Study, _args: &ReproduceArgs) -> Result<Option<(Page, Value)>> {
-    bail!("in the making")
+pub(crate) fn run(study: &mut Study, args: &ReproduceArgs) -> Result<Option<(Page, Value)>> {
+    let (scale, plan) = (args.scale, Plan::of(args.scale));
+    let images = Images::load(plan.dataset, args.data_dir.as_deref(), plan.images)?;
+    study.plan(plan.losses.iter().map(|l| cells(&plan, l)).sum());
+    let mut outcomes = Vec::new();
+    for part in &plan.losses {
+        let lab = Lab { plan: &plan, part, images: &images, args };
+        let Some(outcome) = lab.outcome(study)? else { return Ok(None) };
+        outcomes.push(outcome);
+    }
+    let page = page::page(study, scale, &plan, &outcomes)?;
+    Ok(Some((page, serde_json::to_value(&outcomes)?)))
+}
+
+fn cells(plan: &Plan, part: &LossPlan) -> usize {
+    let variants: usize = Method::ALL.into_iter().map(|m| Ablation::of(m).len()).sum();
+    let variants = if part.ablations { variants } else { 0 };
+    part.grid.len() + plan.seeds as usize * (1 + Method::ALL.len() + variants)
+}
+
+/// The study of one loss.
+struct Lab<'a> {
+    plan: &'a Plan,
+    part: &'a LossPlan,
+    images: &'a Images,
+    args: &'a ReproduceArgs,
+}
+
+impl Lab<'_> {
+    fn outcome(&self, study: &mut Study) -> Result<Option<Outcome>> {
+        let mut minima = Vec::new();
+        for seed in self.seeds() {
+            let config = self.plan.fitting(self.config(seed), self.args.scale);
+            let key = self.minimum(seed);
+            let Some(found) = bad_minimum::make(study, &key, &config, self.images, self.part.spoiling)? else {
+                return Ok(None);
+            };
+            minima.push(found);
+        }
+        let mut trials = Vec::new();
+        for &setting in &self.part.grid {
+            let key = format!("search-{}-{}", self.name(), setting.key());
+            let config = setting.over(&self.config(self.args.seed));
+            let config = self.sized(config, setting.method.evals_per_step(), self.plan.search_evals, 1, false);
+            let Some(fit) = self.cell(study, &key, &config, self.args.seed, true)? else { return Ok(None) };
+            trials.push(Trial { setting, fit });
+        }
+        let mut contenders = Vec::new();
+        for method in Method::ALL {
+            let setting = chosen(method, &trials)?;
+            let mut fits = Vec::new();
+            for seed in self.seeds() {
+                let key = format!("run-{}-{}-s{seed}", self.name(), setting.key());
+                let config = setting.over(&self.config(seed));
+                let config = self.sized(config, method.evals_per_step(), self.plan.evals, self.plan.points, true);
+                let Some(fit) = self.cell(study, &key, &config, seed, false)? else { return Ok(None) };
+                fits.push(fit);
+            }
+            contenders.push(Contender { setting, fits });
+        }
+        let Some(variants) = self.variants(study, &contenders)? else { return Ok(None) };
+        Ok(Some(Outcome { loss: self.part.loss, minima, trials, contenders, variants }))
+    }
+
+    fn variants(&self, study: &mut Study, contenders: &[Contender]) -> Result<Option<Vec<Variant>>> {
+        let mut variants = Vec::new();
+        for Contender { setting, .. } in contenders.iter().filter(|_| self.part.ablations) {
+            let method = setting.method;
+            for ablation in Ablation::of(method) {
+                let mut fits = Vec::new();
+                for seed in self.seeds() {
+                    let key = format!("ablation-{}-{}-{}-s{seed}", self.name(), method.key(), ablation.key());
+                    let evals = if *ablation == Ablation::BatchDirection { 2.0 } else { method.evals_per_step() };
+                    let config = ablation.over(*setting, &self.config(seed));
+                    let config = self.sized(config, evals, self.plan.search_evals, 1, true);
+                    let Some(fit) = self.cell(study, &key, &config, seed, false)? else { return Ok(None) };
+                    fits.push(fit);
+                }
+                variants.push(Variant { method, name: ablation.name(*setting), fits });
+            }
+        }
+        Ok(Some(variants))
+    }
+
+    /// A run from the seed's bad minimum as a cell; its folder goes when it is done.
+    fn cell(
+        &self,
+        study: &mut Study,
+        key: &str,
+        config: &TrainConfig,
+        seed: u64,
+        validation: bool,
+    ) -> Result<Option<Fit>> {
+        let init = bad_minimum::weights(study, &self.minimum(seed))?;
+        let folder = study.folder("runs")?.join(key);
+        let held_out = if validation { &self.images.validation } else { &self.images.test };
+        // folders are no settings: a study may be moved
+        let settings = (TrainConfig { data_dir: None, ..config.clone() }, self.part.spoiling, self.plan.images);
+        study.cell(key, &settings, |ui| {
+            let config = TrainConfig { init: Some(init), ..config.clone() };
+            let fit = train(&config, self.images, &self.images.train, held_out, &folder, ui)?;
+            if fit.is_some() {
+                std::fs::remove_dir_all(&folder)?;
+            }
+            Ok(fit)
+        })
+    }
+
+    /// As many steps as the evaluations allow, in so many equal parts, after each of which the run is looked at.
+    fn sized(&self, config: TrainConfig, per_step: f64, evals: f64, parts: u64, measure: bool) -> TrainConfig {
+        let every = ((evals / per_step) as u64 / parts).max(1);
+        let config = TrainConfig { steps: Some(every * parts), ..config };
+        match (measure, parts) {
+            (false, _) => config,
+            (true, 1) => measured(config, self.images, 0),
+            (true, _) => measured(config, self.images, every),
+        }
+    }
+
+    fn config(&self, seed: u64) -> TrainConfig {
+        self.plan.config(self.part.loss, seed, self.args.scale, self.args)
+    }
+
+    fn seeds(&self) -> std::ops::Range<u64> {
+        self.args.seed..self.args.seed + self.plan.seeds
+    }
+
+    fn name(&self) -> &'static str {
+        match self.part.loss {
+            LossName::CrossEntropy => "ce",
+            LossName::Mse => "mse",
+        }
+    }
+
+    fn minimum(&self, seed: u64) -> String {
+        format!("{}-s{seed}", self.name())
+    }
+}
+
+/// The setting with the best validation accuracy among those that still fit the training set; where none does, the one
+/// that fits it best.
+fn chosen(method: Method, trials: &[Trial]) -> Result<Setting> {
+    let score = |t: &&Trial| t.fit.end().map(|end| (end.train_accuracy.min(FITTED), end.held_out_accuracy));
+    let mine = trials.iter().filter(|t| t.setting.method == method && t.fit.end().is_some());
+    let best = mine.max_by(|a, b| score(a).partial_cmp(&score(b)).unwrap_or(std::cmp::Ordering::Equal));
+    match best {
+        Some(trial) => Ok(trial.setting),
+        None => bail!("{}: every setting of the search diverged", method.name()),
+    }
 }

@@ -1,0 +1,10 @@
+//! CUDA kernels without a GPU: their sources, compiled for the host and carried out with the launches that a device gets, give
+//! the values of the CPU's operations; and nvrtc, where its library is there, accepts every one of them.
+
+#[allow(unsafe_code)]
+mod host;
+mod norm;
+mod nvrtc;
+mod pool;
+mod softmax;
+mod vector;

@@ -1,0 +1,20 @@
+//! Timing of training steps over devices, models, optimizers and batch sizes.
+
+mod cell;
+mod compare;
+mod counted;
+mod energy;
+mod environment;
+mod memory;
+mod peak;
+mod report;
+mod timing;
+
+pub use cell::{Cell, Place};
+pub use compare::{Comparison, Verdict, compare};
+pub use energy::Meter;
+pub use environment::Environment;
+pub use memory::{Memory, of_cell};
+pub use peak::Peak;
+pub use report::{BenchReport, Rates, Row};
+pub use timing::Timing;

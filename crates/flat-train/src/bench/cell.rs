@@ -1,0 +1,125 @@
+//! One cell of the table: a training step of one model by one optimizer.
+
+use super::counted::Counted;
+use crate::objective::{BatchLoss, Tally};
+use crate::setup::model_config;
+use crate::signal;
+use anyhow::{Result, bail};
+use candle_core::{DType, Device, Tensor};
+use flat_core::{Purpose, Streams};
+use flat_data::{Batch, DatasetKind};
+use flat_nn::{Arch, Loss, Model, multiply_adds};
+use flat_optim::{BaseConfig, BaseKind, Optimizer, RuleConfig, parse_optimizer};
+use serde::{Deserialize, Serialize};
+use std::time::Instant;
+
+const LOSS: Loss = Loss::CrossEntropy { label_smoothing: 0.0 };
+
+/// Where in the table a cell is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Device.
+    pub device: String,
+    /// Model.
+    pub model: String,
+    /// Optimizer.
+    pub optimizer: String,
+    /// Images a step.
+    pub batch_size: usize,
+    /// Arithmetic of the products.
+    pub precision: String,
+}
+
+/// A model, an optimizer and a batch of noise, ready to step.
+pub struct Cell {
+    model: Model,
+    optimizer: Optimizer,
+    batch: Batch,
+    device: Device,
+    tally: Tally,
+    /// Multiply-adds of one image's forward pass.
+    multiply_adds: u64,
+    /// Images whose gradient was taken, and the steps that took them.
+    images: u64,
+    steps: u64,
+}
+
+impl Cell {
+    /// Builds it; the images are noise, because the time of a step does not depend on them.
+    ///
+    /// # Errors
+    /// An unknown optimizer; candle's.
+    pub fn new(arch: Arch, optimizer: &str, batch_size: usize, device: &Device) -> Result<Self> {
+        let data = if matches!(arch, Arch::Mlp | Arch::LeNet) { DatasetKind::Mnist } else { DatasetKind::Cifar10 };
+        let config = model_config(arch, None, None, None, data);
+        let streams = Streams::new(0);
+        let model = Model::new(&config, DType::F32, device, &streams)?;
+        let (rule, base) = parse_optimizer(optimizer)?;
+        // a small rate, so that thousands of steps on noise stay finite
+        let optimizer = Optimizer::builder(model.params())
+            .rule(RuleConfig::from(rule))
+            .base(BaseConfig::from(base.unwrap_or(BaseKind::Sgd)))
+            .lr(1e-4)
+            .build()?;
+        let shape = (batch_size, config.in_channels, config.height, config.width);
+        let pixels = streams.at(Purpose::Test, 0).normals(shape.0 * shape.1 * shape.2 * shape.3);
+        let images = Tensor::from_vec(pixels, shape, &Device::Cpu)?.to_dtype(DType::F32)?.to_device(device)?;
+        let labels = (0..batch_size).map(|i| (i % config.classes) as u32).collect::<Vec<_>>();
+        let labels = Tensor::from_vec(labels, batch_size, device)?;
+        let batch = Batch { images, labels, indices: (0..batch_size).collect() };
+        let multiply_adds = multiply_adds(&model);
+        Ok(Self {
+            model,
+            optimizer,
+            batch,
+            device: device.clone(),
+            tally: Tally::default(),
+            multiply_adds,
+            images: 0,
+            steps: 0,
+        })
+    }
+
+    /// Steps so many times and waits for the device; seconds a step. Ends early where a signal asked to stop.
+    ///
+    /// # Errors
+    /// A step that was skipped, whose time would mean nothing; candle's.
+    pub fn burst(&mut self, steps: u64) -> Result<f64> {
+        self.device.synchronize()?;
+        let started = Instant::now();
+        let mut taken = Vec::with_capacity(steps as usize);
+        for _ in 0..steps {
+            if signal::stop_requested() {
+                break;
+            }
+            let inner = BatchLoss::new(&self.model, LOSS, &self.batch, &mut self.tally);
+            let whole = self.model.has_batch_norm();
+            taken.push(self.optimizer.launch(&mut Counted { inner, whole, images: &mut self.images })?);
+            self.tally.unread();
+        }
+        self.steps += taken.len() as u64;
+        let reports = self.optimizer.read(taken)?;
+        self.device.synchronize()?;
+        let seconds = started.elapsed().as_secs_f64() / steps.max(1) as f64;
+        match reports.iter().find_map(|r| r.skipped.as_ref()) {
+            Some(why) => bail!("a step was skipped: {why}"),
+            None => Ok(seconds),
+        }
+    }
+
+    /// Gradient evaluations a step, in units of the batch, as the optimizer announces them.
+    pub fn evals_per_step(&self) -> f64 {
+        self.optimizer.evals_per_step(self.batch.len())
+    }
+
+    /// Floating point operations of a step's gradients: two for each multiply-add, a gradient three forward passes, of
+    /// all images that the steps so far went through.
+    pub fn flops_per_step(&self) -> f64 {
+        6.0 * self.multiply_adds as f64 * self.images as f64 / self.steps.max(1) as f64
+    }
+
+    /// Trainable parameters.
+    pub fn dim(&self) -> usize {
+        self.model.params().space().layout.len()
+    }
+}

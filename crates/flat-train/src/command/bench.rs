@@ -1,0 +1,233 @@
+//! `flat-train bench`.
+
+use super::print;
+use crate::args::BenchArgs;
+use crate::bench::{BenchReport, Cell, Environment, Memory, Meter, Peak, Place, Row, Timing, of_cell};
+use crate::device::{DeviceChoice, Opened};
+use crate::exit::{Outcome, usage};
+use crate::plot;
+use crate::run_dir::write_whole;
+use crate::signal;
+use crate::ui::Ui;
+use anyhow::{Context, Result, anyhow, bail};
+use candle_core::Device;
+use flat_optim::parse_optimizer;
+use std::collections::BTreeMap;
+
+/// Most seconds of a cell: a day.
+const LONGEST: f64 = 86_400.0;
+/// Most images a step.
+const LARGEST: usize = 65_536;
+
+/// A cell that is there.
+struct Timed {
+    row: usize,
+    device: Device,
+    cell: Cell,
+    steps: u64,
+    ms: Vec<f64>,
+    joules: f64,
+}
+
+/// Times every cell and prints the table.
+pub(super) fn run(args: &BenchArgs, ui: Ui, json: bool) -> Result<Outcome> {
+    check(args)?;
+    let mut devices: BTreeMap<String, Result<Device, String>> = BTreeMap::new();
+    for choice in &args.devices {
+        // the flag has another name here
+        let opened = Opened::new(choice.0).map_err(|e| anyhow!(e.to_string().replace("--device ", "--devices ")));
+        match opened {
+            Err(e) if args.devices.len() == 1 => return Err(e),
+            Err(e) => drop(devices.insert(choice.to_string(), Err(format!("{e:#}")))),
+            Ok(found) => drop(devices.insert(choice.to_string(), Ok(found.device))),
+        }
+    }
+    let there: Vec<Device> = devices.values().filter_map(|d| d.as_ref().ok().cloned()).collect();
+    for device in &there {
+        args.precision.set(device).map_err(|e| usage(format!("--precision {}: {e}", *args.precision)))?;
+    }
+    if args.memory_alone {
+        return memory_alone(args, &there, json);
+    }
+    let mut report = BenchReport {
+        environment: Environment::here(&there),
+        peak_gflops: BTreeMap::new(),
+        notes: Vec::new(),
+        rows: Vec::new(),
+        comparison: None,
+    };
+    let baseline = args.baseline.as_deref().map(BenchReport::baseline).transpose()?;
+    let Some(mut timed) = prepare(args, &devices, &mut report, ui)? else { return Ok(Outcome::Interrupted) };
+    if !measure(args, &mut timed, &mut report, ui)? {
+        return Ok(Outcome::Interrupted);
+    }
+    for Timed { row, ms, joules, steps, .. } in timed {
+        let bursts = ms.len() as f64;
+        report.rows[row].step = Timing::of(ms, steps);
+        report.rows[row].joules_per_step = (joules > 0.0).then(|| joules / (bursts * steps as f64));
+    }
+    report.conclude(baseline.as_ref());
+    if let Some(file) = &args.csv {
+        write_whole(&std::path::absolute(file)?, report.csv().as_bytes())?;
+    }
+    if let Some(file) = &args.plot {
+        draw(&report, file)?;
+    }
+    print(json, &report, || report.text())
+}
+
+fn check(args: &BenchArgs) -> Result<()> {
+    if !(args.seconds > 0.0 && args.seconds <= LONGEST) {
+        return Err(usage(format!("--seconds {}: give a number above 0, at most {LONGEST}", args.seconds)));
+    }
+    if let Some(size) = args.batch_sizes.iter().find(|n| !(1..=LARGEST).contains(*n)) {
+        return Err(usage(format!("--batch-sizes {size}: give at least 1, at most {LARGEST}")));
+    }
+    for name in &args.optimizers {
+        parse_optimizer(name).map_err(|e| usage(format!("--optimizers: {e}")))?;
+    }
+    if let Some(file) = &args.csv {
+        let whole = std::path::absolute(file)?;
+        if whole.is_dir() || whole.parent().is_some_and(|folder| !folder.is_dir()) {
+            return Err(usage(format!("--csv {}: name a file in a folder that is there", file.display())));
+        }
+    }
+    args.plot.as_ref().map_or(Ok(()), |file| plot::check_name("--plot", file))
+}
+
+/// Builds and warms every cell and measures its memory; a row for each. `None` where a signal asked to stop.
+fn prepare(
+    args: &BenchArgs,
+    devices: &BTreeMap<String, Result<Device, String>>,
+    report: &mut BenchReport,
+    ui: Ui,
+) -> Result<Option<Vec<Timed>>> {
+    let cells = args.devices.len() * args.models.len() * args.optimizers.len() * args.batch_sizes.len();
+    let mut bar = ui.bar("preparing", 0, cells as u64, "cells");
+    let mut timed = Vec::new();
+    for choice in &args.devices {
+        for (arch, batch_size) in args.models.iter().flat_map(|m| args.batch_sizes.iter().map(move |b| (m.0, *b))) {
+            for optimizer in &args.optimizers {
+                if signal::stop_requested() {
+                    return Ok(None);
+                }
+                let place = Place {
+                    device: choice.to_string(),
+                    model: arch.to_string(),
+                    optimizer: optimizer.clone(),
+                    batch_size,
+                    precision: args.precision.to_string(),
+                };
+                bar.update(report.rows.len() as u64, || format!("{arch} {optimizer} {batch_size}"));
+                let mut row = Row {
+                    place,
+                    absent: None,
+                    step: None,
+                    rates: None,
+                    dim: 0,
+                    evals_per_step: 0.0,
+                    flops_per_step: 0.0,
+                    memory: Memory::default(),
+                    joules_per_step: None,
+                };
+                match devices.get(&choice.to_string()) {
+                    Some(Ok(device)) => {
+                        row.memory = of_cell(&row.place).context("measuring memory")?;
+                        let mut cell = Cell::new(arch, optimizer, batch_size, device)?;
+                        (row.dim, row.evals_per_step) = (cell.dim(), cell.evals_per_step());
+                        cell.burst(2)?;
+                        row.flops_per_step = cell.flops_per_step();
+                        let steps = match args.steps {
+                            Some(steps) => steps,
+                            None => {
+                                let step = cell.burst(2)?.min(cell.burst(2)?);
+                                (args.seconds / f64::from(args.rounds) / step).round().max(1.0) as u64
+                            }
+                        };
+                        let (row, device) = (report.rows.len(), device.clone());
+                        timed.push(Timed { row, device, cell, steps, ms: Vec::new(), joules: 0.0 });
+                    }
+                    Some(Err(why)) => row.absent = Some(why.clone()),
+                    None => bail!("--devices {choice}: not opened"),
+                }
+                report.rows.push(row);
+            }
+        }
+    }
+    Ok(Some(timed))
+}
+
+/// The bursts, those of different cells in turns, with a product of matrices on each device in every round. False where
+/// a signal asked to stop.
+fn measure(args: &BenchArgs, timed: &mut [Timed], report: &mut BenchReport, ui: Ui) -> Result<bool> {
+    let mut peaks = BTreeMap::new();
+    let mut meters = BTreeMap::new();
+    for t in timed.iter() {
+        let name = report.rows[t.row].place.device.clone();
+        if !peaks.contains_key(&name) {
+            let peak = Peak::new(&t.device)?;
+            peak.measure()?;
+            peaks.insert(name.clone(), peak);
+            match Meter::of(&t.device) {
+                Ok(meter) => drop(meters.insert(name, meter)),
+                Err(why) => report.notes.push(format!("{name}: energy is not available: {why}")),
+            }
+        }
+    }
+    let rounds = u64::from(args.rounds);
+    let mut bar = ui.bar("timing", 0, rounds * timed.len() as u64, "bursts");
+    let mut done = 0;
+    for _ in 0..rounds {
+        for (name, peak) in &peaks {
+            let best = report.peak_gflops.entry(name.clone()).or_insert(0.0);
+            *best = best.max(peak.measure()?);
+        }
+        for t in timed.iter_mut() {
+            if signal::stop_requested() {
+                return Ok(false);
+            }
+            let place = &report.rows[t.row].place;
+            bar.update(done, || format!("{} {} {} {}", place.device, place.model, place.optimizer, place.batch_size));
+            let meter = meters.get(&place.device);
+            let before = meter.map(Meter::read);
+            let seconds = t.cell.burst(t.steps)?;
+            if let (Some(meter), Some(before)) = (meter, before) {
+                t.joules += meter.joules(&before, &meter.read(), seconds * t.steps as f64);
+            }
+            t.ms.push(1e3 * seconds);
+            done += 1;
+        }
+    }
+    // a burst that a signal cut short has no time
+    Ok(!signal::stop_requested())
+}
+
+/// What [`of_cell`] starts.
+fn memory_alone(args: &BenchArgs, devices: &[Device], json: bool) -> Result<Outcome> {
+    let ([device], [arch], [optimizer], [batch_size]) =
+        (devices, &args.models[..], &args.optimizers[..], &args.batch_sizes[..])
+    else {
+        return Err(usage("--memory-alone is for one cell"));
+    };
+    Cell::new(arch.0, optimizer, *batch_size, device)?.burst(2)?;
+    let memory = Memory::here(DeviceChoice::of(device) != DeviceChoice::Cpu);
+    print(json, &memory, || format!("{memory:?}"))
+}
+
+fn draw(report: &BenchReport, file: &std::path::Path) -> Result<()> {
+    let mut models: Vec<&str> = report.rows.iter().map(|r| r.place.model.as_str()).collect();
+    models.dedup();
+    let several = models.len() > 1;
+    let bar = |row: &Row| {
+        let (p, t) = (&row.place, row.step.as_ref()?);
+        let group = models.iter().position(|m| *m == p.model).unwrap_or_default();
+        let name = format!("{} {} {} b{}", p.device, p.model, p.optimizer, p.batch_size);
+        let per_image = |ms: f64| 1e3 * ms / p.batch_size as f64;
+        // images as the common measure of models and batch sizes
+        Some(plot::Bar { name, group, value: per_image(t.median_ms), interval: t.interval_ms.map(per_image) })
+    };
+    let bars: Vec<plot::Bar> = report.rows.iter().filter_map(bar).collect();
+    let caption = format!("{}; black: interval of the median", report.environment.line());
+    let title = if several { "Training step, by model" } else { "Training step" };
+    plot::bars(title, &caption, "microseconds an image", &bars, file)
+}

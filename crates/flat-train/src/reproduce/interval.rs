@@ -1,0 +1,101 @@
+//! Means over seeds with Student's intervals.
+
+use serde::{Deserialize, Serialize};
+
+/// Upper 97.5 % points of Student's t for 1 to 30 degrees of freedom.
+const T: [f64; 30] = [
+    12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281, 2.2010, 2.1788, 2.1604, 2.1448,
+    2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860, 2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484,
+    2.0452, 2.0423,
+];
+
+/// The mean of a sample with its 95 % interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Mean {
+    /// The mean.
+    pub value: f64,
+    /// Student's interval; `None` for fewer than two numbers.
+    pub ci95: Option<[f64; 2]>,
+}
+
+impl Mean {
+    /// Of these numbers; `None` for none, or where one is not finite.
+    pub fn of(sample: &[f64]) -> Option<Self> {
+        if sample.is_empty() || sample.iter().any(|x| !x.is_finite()) {
+            return None;
+        }
+        let n = sample.len() as f64;
+        let value = sample.iter().sum::<f64>() / n;
+        let ci95 = (sample.len() > 1).then(|| {
+            let variance = sample.iter().map(|x| (x - value).powi(2)).sum::<f64>() / (n - 1.0);
+            let half = T[(sample.len() - 2).min(T.len() - 1)] * (variance / n).sqrt();
+            [value - half, value + half]
+        });
+        Some(Self { value, ci95 })
+    }
+
+    /// The image under a rising function, such as `exp` of a mean of logarithms.
+    pub fn map(self, f: impl Fn(f64) -> f64) -> Self {
+        Self { value: f(self.value), ci95: self.ci95.map(|ends| ends.map(&f)) }
+    }
+
+    /// As text, each number by `number`.
+    pub fn text(&self, number: impl Fn(f64) -> String) -> String {
+        match self.ci95 {
+            Some([lo, hi]) => format!("{} [{}, {}]", number(self.value), number(lo), number(hi)),
+            None => number(self.value),
+        }
+    }
+}
+
+/// Pearson's correlation; `None` for fewer than three pairs or a constant.
+pub(super) fn correlation(pairs: &[(f64, f64)]) -> Option<f64> {
+    let n = pairs.len() as f64;
+    let mean = |f: fn(&(f64, f64)) -> f64| pairs.iter().map(f).sum::<f64>() / n;
+    let (mx, my) = (mean(|p| p.0), mean(|p| p.1));
+    let sum = |f: &dyn Fn(f64, f64) -> f64| pairs.iter().map(|p| f(p.0 - mx, p.1 - my)).sum::<f64>();
+    let (xx, yy, xy) = (sum(&|x, _| x * x), sum(&|_, y| y * y), sum(&|x, y| x * y));
+    let r = xy / (xx * yy).sqrt();
+    (pairs.len() > 2 && r.is_finite()).then_some(r)
+}
+
+/// A number with three digits.
+pub(super) fn short(x: f64) -> String {
+    let size = x.abs();
+    if x == 0.0 {
+        "0".into()
+    } else if (1e-3..1e5).contains(&size) {
+        let digits = (2 - size.log10().floor() as i32).clamp(0, 5) as usize;
+        format!("{x:.digits$}")
+    } else {
+        format!("{x:.2e}")
+    }
+}
+
+/// A fraction in percent.
+pub(super) fn percent(x: f64) -> String {
+    format!("{:.2}", 100.0 * x)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_students() {
+        // scipy.stats.t.interval(0.95, 2, loc = 2, scale = 1 / sqrt(3))
+        let [lo, hi] = Mean::of(&[1.0, 2.0, 3.0]).and_then(|m| m.ci95).expect("three numbers");
+        assert!((lo + 0.484_138).abs() < 1e-4 && (hi - 4.484_138).abs() < 1e-4, "{lo} {hi}");
+        assert_eq!(Mean::of(&[1.0]).map(|m| (m.value, m.ci95)), Some((1.0, None)));
+        assert!(Mean::of(&[]).is_none() && Mean::of(&[1.0, f64::NAN]).is_none());
+    }
+
+    #[test]
+    fn correlation_is_pearsons() {
+        assert_eq!(correlation(&[(0.0, 1.0), (1.0, 3.0), (2.0, 5.0)]), Some(1.0));
+        // numpy.corrcoef([0, 1, 2, 3], [1, 0, 3, 1])[0, 1]
+        let r = correlation(&[(0.0, 1.0), (1.0, 0.0), (2.0, 3.0), (3.0, 1.0)]).expect("four pairs");
+        assert!((r - 0.307_793_5).abs() < 1e-6, "{r}");
+        assert!(correlation(&[(0.0, 1.0), (1.0, 1.0), (2.0, 1.0)]).is_none());
+    }
+}

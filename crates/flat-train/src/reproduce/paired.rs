@@ -1,0 +1,142 @@
+//! Groups of runs, one run a seed, and their differences seed by seed.
+
+use super::Table;
+use super::interval::{Mean, percent, short};
+use super::training::{Fit, Point};
+use anyhow::{Result, bail};
+
+/// The runs of one method, in the order of the seeds.
+pub(super) struct Group {
+    /// The method in words.
+    pub name: String,
+    /// Learning rate.
+    pub lr: f64,
+    /// The runs.
+    pub fits: Vec<Fit>,
+}
+
+impl Group {
+    fn values(&self, of: &dyn Fn(&Point) -> Option<f64>) -> Option<Vec<f64>> {
+        self.fits.iter().map(|fit| of(fit.end()?)).collect()
+    }
+
+    fn mean(&self, of: &dyn Fn(&Point) -> Option<f64>) -> Option<Mean> {
+        Mean::of(&self.values(of)?)
+    }
+}
+
+/// The setting with the best accuracy on the images held out; the first of several.
+///
+/// # Errors
+/// All of them diverged.
+pub(super) fn best<S: Copy>(tried: &[(S, Fit)]) -> Result<S> {
+    let mut found: Option<(S, f64)> = None;
+    for (setting, fit) in tried {
+        if let Some(end) = fit.end()
+            && found.is_none_or(|(_, accuracy)| end.held_out_accuracy > accuracy)
+        {
+            found = Some((*setting, end.held_out_accuracy));
+        }
+    }
+    match found {
+        Some((setting, _)) => Ok(setting),
+        None => bail!("every setting of the search diverged"),
+    }
+}
+
+const DIVERGED: &str = "diverged";
+
+fn text(mean: Option<Mean>, number: impl Fn(f64) -> String) -> String {
+    mean.map_or(DIVERGED.into(), |m| m.text(number))
+}
+
+/// How the groups end.
+pub(super) fn ends(caption: &str, groups: &[Group]) -> Table {
+    let columns =
+        ["method", "lr", "evals", "train loss", "train acc., %", "test loss", "test acc., %", "trbar", "lambda_max"];
+    let mut table = Table::new(caption, &columns);
+    for group in groups {
+        let log = |of: &dyn Fn(&Point) -> Option<f64>| group.mean(&|p| Some(of(p)?.ln())).map(|m| m.map(f64::exp));
+        table.row([
+            group.name.clone(),
+            group.lr.to_string(),
+            group.mean(&|p| Some(p.evals)).map_or(DIVERGED.into(), |m| format!("{:.0}", m.value)),
+            text(group.mean(&|p| Some(p.train_loss)), short),
+            text(group.mean(&|p| Some(p.train_accuracy)), percent),
+            text(group.mean(&|p| Some(p.held_out_loss)), short),
+            text(group.mean(&|p| Some(p.held_out_accuracy)), percent),
+            text(log(&|p| p.trbar), short),
+            text(log(&|p| p.lambda_max), short),
+        ]);
+    }
+    table
+}
+
+/// Differences of groups of the same seeds: (words, first, what is subtracted). Traces are divided.
+pub(super) fn differences(caption: &str, pairs: &[(&str, &Group, &Group)]) -> Table {
+    let columns = ["difference", "test acc., points", "test loss", "train acc., points", "trbar, ratio", "shown"];
+    let mut table = Table::new(caption, &columns);
+    for (words, first, second) in pairs {
+        let paired = |of: &dyn Fn(&Point) -> Option<f64>| {
+            let (a, b) = (first.values(of)?, second.values(of)?);
+            Mean::of(&a.iter().zip(&b).map(|(a, b)| a - b).collect::<Vec<_>>())
+        };
+        let accuracy = paired(&|p| Some(p.held_out_accuracy));
+        let shown = match accuracy.and_then(|m| m.ci95) {
+            Some([lo, _]) if lo > 0.0 => "better",
+            Some([_, hi]) if hi < 0.0 => "worse",
+            _ => "no difference in test accuracy",
+        };
+        table.row([
+            words.to_string(),
+            text(accuracy, percent),
+            text(paired(&|p| Some(p.held_out_loss)), short),
+            text(paired(&|p| Some(p.train_accuracy)), percent),
+            text(paired(&|p| Some(p.trbar?.ln())).map(|m| m.map(f64::exp)), short),
+            shown.to_string(),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(accuracies: &[f64]) -> Group {
+        let fit = |a: &f64| Fit {
+            points: vec![Point {
+                step: 1,
+                evals: 1.0,
+                train_loss: 0.1,
+                train_accuracy: 1.0,
+                held_out_loss: 1.0,
+                held_out_accuracy: *a,
+                trbar: Some(*a),
+                trbar_ci95: None,
+                lambda_max: None,
+            }],
+            diverged: None,
+        };
+        Group { name: "g".into(), lr: 0.1, fits: accuracies.iter().map(fit).collect() }
+    }
+
+    #[test]
+    fn differences_are_taken_seed_by_seed() {
+        // the groups overlap, the differences are all 1 point
+        let (a, b) = (group(&[0.51, 0.61, 0.71]), group(&[0.5, 0.6, 0.7]));
+        let table = differences("", &[("a - b", &a, &b), ("b - a", &b, &a), ("a - a", &a, &a)]);
+        let shown: Vec<&str> = table.rows.iter().map(|r| r[5].as_str()).collect();
+        assert_eq!(shown, ["better", "worse", "no difference in test accuracy"]);
+        assert!(table.rows[0][1].starts_with("1.00 ["), "{:?}", table.rows[0]);
+    }
+
+    #[test]
+    fn the_best_setting_is_the_first_of_the_most_accurate() -> Result<()> {
+        let fit = |a| group(&[a]).fits.remove(0);
+        let lost = Fit { points: Vec::new(), diverged: Some("inf".into()) };
+        assert_eq!(best(&[(1, fit(0.2)), (2, fit(0.5)), (3, fit(0.5)), (4, lost.clone())])?, 2);
+        assert!(best(&[(4, lost)]).is_err());
+        Ok(())
+    }
+}

@@ -1,0 +1,198 @@
+//! A training run within a study: the trainer of `train`, on the study's images.
+
+use super::images::Images;
+use crate::along;
+use crate::checkpoint;
+use crate::choice::{FlatnessName, ScheduleName};
+use crate::config::TrainConfig;
+use crate::evaluate::evaluate;
+use crate::every::Every;
+use crate::run_dir::{RunDir, write_whole};
+use crate::setup::{self, Parts};
+use crate::text::Text;
+use crate::trainer::{Ended, Trainer};
+use crate::ui::Ui;
+use anyhow::{Context, Result};
+use flat_data::Split;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Probes of a trace along a run.
+const PROBES: u64 = 8;
+
+/// A run at one of its steps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Point {
+    /// Optimizer steps.
+    pub step: u64,
+    /// Gradient evaluations, in mini-batch gradients.
+    pub evals: f64,
+    /// Mean training loss.
+    pub train_loss: f64,
+    /// Training accuracy in 0..1.
+    pub train_accuracy: f64,
+    /// Loss on the images held out.
+    pub held_out_loss: f64,
+    /// Accuracy on the images held out: validation while settings are chosen, test otherwise.
+    pub held_out_accuracy: f64,
+    /// Trace of the training loss's Hessian over the number of parameters.
+    pub trbar: Option<f64>,
+    /// Its 95 % interval over the probes.
+    pub trbar_ci95: Option<[f64; 2]>,
+    /// Largest eigenvalue of the training loss's Hessian.
+    pub lambda_max: Option<f64>,
+}
+
+/// What became of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Fit {
+    /// Along the run; the last one is its end.
+    pub points: Vec<Point>,
+    /// Why it ended early, where it diverged.
+    pub diverged: Option<String>,
+}
+
+impl Fit {
+    /// Its end; `None` where it diverged.
+    pub fn end(&self) -> Option<&Point> {
+        if self.diverged.is_some() { None } else { self.points.last() }
+    }
+}
+
+/// The settings that the runs of a study have in common: plain SGD at a constant rate, and nothing that is not needed.
+pub(super) fn plain_sgd(dataset: flat_data::DatasetKind, seed: u64) -> TrainConfig {
+    TrainConfig {
+        dataset: Text(dataset),
+        seed,
+        momentum: 0.0,
+        weight_decay: Some(0.0),
+        schedule: ScheduleName::Constant,
+        eval_every: Text(Every::Steps(0)),
+        checkpoint_every: Text(Every::Steps(0)),
+        keep_checkpoints: 1,
+        trace_probes: 0,
+        ..TrainConfig::default()
+    }
+}
+
+/// Measures trace and largest eigenvalue on all training images at the end and after every so many steps, if not 0.
+pub(super) fn measured(config: TrainConfig, images: &Images, every: u64) -> TrainConfig {
+    TrainConfig {
+        eval_every: Text(Every::Steps(every)),
+        flatness: vec![FlatnessName::Trace, FlatnessName::LambdaMax],
+        flatness_every: Text(Every::Steps(every)),
+        flatness_examples: images.train.len(),
+        flatness_probes: PROBES,
+        ..config
+    }
+}
+
+/// Trains in `folder`, going on where an earlier sitting left it, on `train`, and scores on `held_out`; leaves
+/// `model.safetensors` there. `None` where a signal asked to stop.
+///
+/// # Errors
+/// A full disk, a damaged checkpoint; candle's. A run that diverges is a result, not an error.
+pub(super) fn train(
+    config: &TrainConfig,
+    images: &Images,
+    train: &Arc<Split>,
+    held_out: &Arc<Split>,
+    folder: &Path,
+    ui: Ui,
+) -> Result<Option<Fit>> {
+    let opened = setup::open(config)?;
+    let data = setup::data_of(config, train.clone(), held_out.clone(), images.dir.clone(), &opened.device)?;
+    // a run may be made longer and be measured later: neither is among what must be the same
+    let settings = TrainConfig { steps: None, epochs: None, flatness: Vec::new(), ..config.clone() }.to_toml()?;
+    let same = std::fs::read_to_string(folder.join("config.toml")).is_ok_and(|found| found == settings);
+    if !same && folder.exists() {
+        std::fs::remove_dir_all(folder).with_context(|| format!("cannot clear {}", folder.display()))?;
+    }
+    let dir = if same { RunDir::open(folder)? } else { RunDir::create(folder)? };
+    if !same {
+        write_whole(&dir.config(), settings.as_bytes())?;
+    }
+    let begun = !checkpoint::list(&dir.checkpoints())?.is_empty();
+    let parts = Parts::on(config, data, opened, !begun)?;
+    let quiet = if ui == Ui::Lines { Ui::Quiet } else { ui };
+    let mut trainer =
+        if begun { Trainer::resume(config, parts, &dir, quiet)? } else { Trainer::new(config, parts, &dir, quiet)? };
+    match trainer.run() {
+        Ok(Ended::Complete) => {}
+        Ok(Ended::Interrupted) => return Ok(None),
+        Err(e) => match e.downcast_ref::<flat_optim::Error>() {
+            Some(flat_optim::Error::TooManySkips { .. }) => {
+                return Ok(Some(Fit { points: points(&dir)?, diverged: Some(format!("{e:#}")) }));
+            }
+            _ => return Err(e),
+        },
+    }
+    trainer.with_final_weights(|t| Ok(t.model().save(&dir.model(), &Default::default())?))?;
+    let Some(score) = evaluate(trainer.model(), trainer.loss(), &trainer.data().train_plain, "scoring", quiet)? else {
+        return Ok(None);
+    };
+    let mut points = points(&dir)?;
+    if !score.loss.is_finite() {
+        return Ok(Some(Fit { points, diverged: Some("the loss is not finite".into()) }));
+    }
+    if let Some(end) = points.last_mut() {
+        (end.train_loss, end.train_accuracy) = (score.loss, score.accuracy);
+        if !config.flatness.is_empty() && end.trbar.is_none() {
+            let (model, loss) = (trainer.model(), trainer.loss());
+            let Some(found) = along::measure(config, model, loss, &trainer.data().along, quiet)? else {
+                return Ok(None);
+            };
+            end.set_flatness(&serde_json::to_value(&found)?);
+        }
+    }
+    Ok(Some(Fit { points, diverged: None }))
+}
+
+impl Point {
+    /// Takes the measures over from a line of the journal.
+    fn set_flatness(&mut self, record: &Value) {
+        let trace = &record["trace"];
+        self.trbar = trace["trace_normalized"].as_f64();
+        self.trbar_ci95 = serde_json::from_value(trace["trace_normalized_ci95"].clone()).unwrap_or_default();
+        self.lambda_max = record["lambda_max"]["value"].as_f64();
+    }
+
+    fn is_finite(&self) -> bool {
+        [self.train_loss, self.train_accuracy, self.held_out_loss, self.held_out_accuracy].iter().all(|x| x.is_finite())
+    }
+}
+
+/// What the journal says, one point a step at which the run was evaluated.
+fn points(dir: &RunDir) -> Result<Vec<Point>> {
+    let file = dir.metrics();
+    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut points: Vec<Point> = Vec::new();
+    for line in text.lines() {
+        let record: Value = serde_json::from_str(line).with_context(|| file.display().to_string())?;
+        let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
+        let step = record["step"].as_u64().unwrap_or_default();
+        if record["kind"] == "epoch" && record["split"] == "test" {
+            points.push(Point {
+                step,
+                evals: number(&record["evals"]),
+                train_loss: 0.0,
+                train_accuracy: 0.0,
+                held_out_loss: number(&record["loss"]),
+                held_out_accuracy: number(&record["accuracy"]),
+                trbar: None,
+                trbar_ci95: None,
+                lambda_max: None,
+            });
+        } else if record["kind"] == "flatness"
+            && let Some(point) = points.last_mut().filter(|p| p.step == step)
+        {
+            (point.train_loss, point.train_accuracy) = (number(&record["loss"]), number(&record["accuracy"]));
+            point.set_flatness(&record);
+        }
+    }
+    // a run that diverges ends in numbers that JSON does not have
+    points.retain(Point::is_finite);
+    Ok(points)
+}

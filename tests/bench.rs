@@ -1,0 +1,170 @@
+//! `flat-train bench`: what it prints, what it counts, how it compares, what it refuses.
+
+use crate::tool::{Room, command, fails, json, run};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+/// Small cells: a second, most of it the matrix product.
+const QUICK: &str = "bench --models mlp --batch-sizes 16 --steps 2 --rounds 6 --threads 2";
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("no number: {value}"))
+}
+
+fn close(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-9 * b.abs()
+}
+
+#[test]
+fn every_cell_has_times_rates_and_memory_that_agree_with_each_other() {
+    let report = json(&format!("{QUICK} --optimizers sgd,sam,nso"));
+    let environment = &report["environment"];
+    assert_eq!((&environment["threads"], &environment["gpu"]), (&2.into(), &Value::Null));
+    assert_eq!(environment["version"], env!("CARGO_PKG_VERSION"));
+    assert!(environment["cpu"].as_str().is_some_and(|name| !name.is_empty()), "{environment}");
+    let peak = number(&report["peak_gflops"]["cpu"]);
+    let rows = report["rows"].as_array().expect("rows");
+    let names: Vec<&str> = rows.iter().filter_map(|row| row["optimizer"].as_str()).collect();
+    assert_eq!(names, ["sgd", "sam", "nso"]);
+    // 784-256-10: a multiply-add a weight, two operations each, three passes a gradient, 16 images
+    let gradient = 16.0 * 6.0 * (784.0 * 256.0 + 256.0 * 10.0);
+    let energy = report["notes"].as_array().expect("notes").iter().any(|n| n.to_string().contains("energy is not"));
+    for (row, evals) in rows.iter().zip([1.0, 2.0, 2.0]) {
+        let (step, rates) = (&row["step"], &row["rates"]);
+        let ms = number(&step["median_ms"]);
+        assert_eq!((&step["steps"], &step["rounds"]), (&2.into(), &6.into()), "{row}");
+        assert_eq!((number(&row["evals_per_step"]), number(&row["flops_per_step"])), (evals, evals * gradient));
+        assert!(close(number(&rates["samples_per_s"]), 16e3 / ms), "{row}");
+        assert!(close(number(&rates["evals_per_s"]), evals * 1e3 / ms), "{row}");
+        assert!(close(number(&rates["gflops"]), evals * gradient / ms * 1e-6), "{row}");
+        assert!(close(number(&rates["peak_fraction"]), number(&rates["gflops"]) / peak), "{row}");
+        for range in [&step["interval_ms"], &step["quartiles_ms"]] {
+            assert!(number(&range[0]) <= ms && ms <= number(&range[1]), "{row}");
+        }
+        assert!(number(&step["coverage"]) >= 0.95, "{row}");
+        // program, weights and a batch: more than a few MiB, far from a gigabyte
+        let mib = row["memory"]["host_mib"].as_f64();
+        assert!(mib.is_some_and(|mib| (4.0..1000.0).contains(&mib)) || !cfg!(target_os = "linux"), "{row}");
+        // a number, or a note that says why there is none
+        assert_ne!(row["joules_per_step"].is_number(), energy, "{report}");
+    }
+}
+
+#[test]
+fn peak_memory_is_that_of_the_cell_and_not_of_the_run() {
+    let report = json("bench --models resnet20,mlp --optimizers sgd --batch-sizes 64 --steps 1 --rounds 1");
+    let [large, small] = [0, 1].map(|i| number(&report["rows"][i]["memory"]["host_mib"]));
+    // the activations of ResNet-20 take some 1.2 MiB an image; the mlp's, which ran after it, next to nothing
+    assert!(small + 40.0 < large, "{small} {large}");
+}
+
+#[test]
+fn work_is_counted_where_it_is_done() {
+    // without BatchNorm the two samples of sap cost two images, with it two batches
+    let report = json("bench --models mlp,resnet20 --optimizers sgd,sap --batch-sizes 4 --steps 1 --rounds 1");
+    let flop = |i: usize| number(&report["rows"][i]["flops_per_step"]);
+    assert_eq!(flop(1) / flop(0), 1.5);
+    assert_eq!(flop(3) / flop(2), 3.0);
+    // three times PyTorch's count of ResNet-20's forward pass (torch.utils.flop_counter of PyTorch 2.15)
+    assert_eq!(flop(2), 4.0 * 3.0 * 81_626_368.0);
+}
+
+#[cfg(not(feature = "cuda"))]
+#[test]
+fn an_absent_device_is_a_row_and_alone_an_error_with_the_remedy() {
+    let report = json(&format!("{QUICK} --devices cuda,cpu --optimizers sgd"));
+    let (absent, there) = (&report["rows"][0], &report["rows"][1]);
+    assert!(absent["step"].is_null() && absent["rates"].is_null() && there["absent"].is_null(), "{report}");
+    let why = absent["absent"].as_str().expect("a reason");
+    assert!(why.contains("cargo build --release --features cuda") && why.contains("--devices cuda:0"), "{why}");
+    assert!(number(&there["step"]["median_ms"]) > 0.0);
+    let table = run(&format!("{QUICK} --devices cuda,cpu --optimizers sgd --quiet"));
+    let table = String::from_utf8_lossy(&table.stdout).into_owned();
+    assert!(table.lines().any(|l| l.starts_with("cuda:0") && l.contains("absent")), "{table}");
+    let error = fails("bench --devices cuda --models mlp", 1);
+    assert!(error.contains("cargo build --release --features cuda"), "{error}");
+}
+
+#[test]
+fn bad_values_are_refused_with_the_flag_before_any_time_is_spent() {
+    for (words, flag) in [
+        ("--devices gpu", "--devices"),
+        ("--models resnet", "--models"),
+        ("--optimizers adam", "--optimizers"),
+        ("--batch-sizes 0", "--batch-sizes"),
+        ("--batch-sizes 8,x", "--batch-sizes"),
+        ("--batch-sizes 18446744073709551615", "--batch-sizes"),
+        ("--seconds 0", "--seconds"),
+        ("--seconds -1", "--seconds"),
+        ("--seconds nan", "--seconds"),
+        ("--seconds inf", "--seconds"),
+        ("--steps 0", "--steps"),
+        ("--rounds 0", "--rounds"),
+        ("--steps 3 --seconds 1", "--seconds"),
+        ("--precision f16", "--precision"),
+        ("--precision tf32", "--precision"),
+        ("--plot bars.png", "--plot"),
+        ("--csv nowhere/bars.csv", "--csv"),
+        ("--baseline nowhere.json", "--baseline"),
+        ("--baseline Cargo.toml", "--baseline"),
+    ] {
+        let error = fails(&format!("bench --models mlp {words}"), 2);
+        assert!(error.contains(flag), "{words}: {error}");
+    }
+}
+
+#[test]
+fn a_baseline_tells_noise_from_change_and_files_hold_the_cells() {
+    let room = Room::new();
+    let (then, csv, plot) = (room.path("then.json"), room.path("cells.csv"), room.path("bars.svg"));
+    let mut report = json(&format!("{QUICK} --optimizers sgd,sam,rsp,nso"));
+    // as if sgd had been a hundred times slower, sam a hundred times faster, and rsp anything between
+    for (i, factors) in [[100.0, 100.0, 100.0], [0.01, 0.01, 0.01], [1e-3, 1.0, 1e3]].iter().enumerate() {
+        let step = &mut report["rows"][i]["step"];
+        for end in [0, 1] {
+            step["interval_ms"][end] = (number(&step["interval_ms"][end]) * factors[2 * end]).into();
+        }
+        step["median_ms"] = (number(&step["median_ms"]) * factors[1]).into();
+    }
+    report["environment"]["threads"] = 77.into();
+    std::fs::write(&then, report.to_string()).expect("written");
+    let files = format!("--baseline {} --csv {} --plot {}", then.display(), csv.display(), plot.display());
+    let now = json(&format!("{QUICK} --optimizers sgd,sam,rsp,sap {files}"));
+    let comparison = now["comparison"].as_array().expect("a comparison");
+    let found: Vec<_> = comparison.iter().map(|c| c["verdict"].clone()).collect();
+    assert_eq!(found, ["faster", "slower", "noise"]);
+    for (i, cell) in comparison.iter().enumerate() {
+        let ratio = number(&now["rows"][i]["step"]["median_ms"]) / number(&report["rows"][i]["step"]["median_ms"]);
+        assert!(close(number(&cell["ratio"]), ratio), "{cell}");
+    }
+    let notes = now["notes"].to_string();
+    for note in ["threads was 77, is 2", "1 cells of it were not timed now", "it lacks 1 of the cells"] {
+        assert!(notes.contains(note), "{notes}");
+    }
+    let csv = std::fs::read_to_string(csv).expect("the CSV");
+    let lines: Vec<Vec<&str>> = csv.lines().map(|l| l.split(',').collect()).collect();
+    assert!(lines.len() == 5 && lines.iter().all(|l| l.len() == lines[0].len()), "{csv}");
+    let column = lines[0].iter().position(|name| *name == "step_ms").expect("the column");
+    assert_eq!(lines[1][column].parse::<f64>().ok(), now["rows"][0]["step"]["median_ms"].as_f64());
+    let plot = std::fs::read_to_string(plot).expect("the plot");
+    for words in ["cpu mlp sgd b16", "cpu mlp sap b16", "</svg>"] {
+        assert!(plot.contains(words), "{words}");
+    }
+}
+
+#[test]
+fn a_signal_ends_it_cleanly() {
+    let mut child = command("bench --models mlp --optimizers sgd --batch-sizes 16 --seconds 600 --rounds 2 --json")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    // by then it prepares or is in the middle of a burst of five minutes
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(killed.expect("kill runs").success());
+    let errors = BufReader::new(child.stderr.take().expect("stderr")).lines().map_while(Result::ok);
+    assert!(errors.into_iter().any(|line| line.contains("interrupted")), "no word of the interruption");
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+}

@@ -183,7 +183,7 @@ fn tables_and_figures_of_a_reproduction_are_within_the_page() {
     std::fs::remove_file(started.join("results.json")).expect("removed");
     let (html, contents) = page(&room.path("r.html"), &[&study, &started]);
     assert_self_contained(&html);
-    assert!(html.contains("<caption>Caption of it</caption>") && html.contains("<td>x</td>"), "{html}");
+    assert!(html.contains("<caption><span>Caption of it</span></caption>") && html.contains("<td>x</td>"), "{html}");
     // base64 of `<svg xmlns=`
     assert!(html.contains("src=\"data:image/svg+xml;base64,PHN2ZyB4bWxucz0") && html.contains("alt=\"Figure of it\""));
     let entry = &contents["studies"];

@@ -111,24 +111,24 @@ impl Chart<'_> {
         let (left, right, floor) = (paper.left, WIDTH - RIGHT, HEIGHT - BOTTOM);
         for (value, label) in &paper.y.ticks {
             let (_, y) = paper.at(0.0, *value);
-            let _ = write!(
+            let _ = writeln!(
                 out,
-                "<path class=\"grid\" d=\"M{left:.1} {y:.1}H{right:.1}\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>\n",
+                "<path class=\"grid\" d=\"M{left:.1} {y:.1}H{right:.1}\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>",
                 left - 6.0,
                 y + 4.0
             );
         }
         for (value, label) in &paper.x.ticks {
             let x = paper.across(*value);
-            let _ = write!(
+            let _ = writeln!(
                 out,
-                "<path class=\"axis\" d=\"M{x:.1} {floor:.1}v4\"/><text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>\n",
+                "<path class=\"axis\" d=\"M{x:.1} {floor:.1}v4\"/><text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>",
                 floor + 17.0
             );
         }
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "<path class=\"axis\" d=\"M{left:.1} {floor:.1}H{right:.1}\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}{}</text>\n",
+            "<path class=\"axis\" d=\"M{left:.1} {floor:.1}H{right:.1}\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}{}</text>",
             f64::midpoint(left, right),
             HEIGHT - 6.0,
             escape(self.along),

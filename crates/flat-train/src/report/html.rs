@@ -27,7 +27,7 @@ pub(super) fn escape(text: &str) -> String {
 pub(super) fn table(caption: &str, columns: &[String], rows: &[Vec<String>]) -> String {
     let caption = escape(caption);
     let mut out = format!(
-        "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{caption}\">\n<table>\n<caption>{caption}</caption>\n<thead><tr>"
+        "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{caption}\">\n<table>\n<caption><span>{caption}</span></caption>\n<thead><tr>"
     );
     for column in columns {
         let _ = write!(out, "<th scope=\"col\">{column}</th>");

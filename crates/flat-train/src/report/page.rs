@@ -187,7 +187,7 @@ fn of_study(study: &StudyPage, out: &mut String) {
         let caption = escape(&plot.caption);
         let _ = write!(
             out,
-            "<figure class=\"plot\">\n<img src=\"{}\" alt=\"{caption}\">\n<figcaption>{caption}</figcaption>\n</figure>\n",
+            "<figure class=\"plot\">\n<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"plot\"><img src=\"{}\" alt=\"{caption}\"></div>\n<figcaption>{caption}</figcaption>\n</figure>\n",
             plot.address
         );
     }

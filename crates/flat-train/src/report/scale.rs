@@ -61,7 +61,7 @@ fn linear(low: f64, high: f64, n: usize, least: f64) -> Vec<(f64, String)> {
     let step = step.unwrap_or(raw).max(least);
     let (first, last) = ((low / step - 1e-9).ceil(), (high / step + 1e-9).floor());
     // where the step is lost in the rounding of the ends there are no ticks to place
-    if !(last - first < 100.0) {
+    if last - first >= 100.0 || (last - first).is_nan() {
         return vec![(low, format!("{low:e}"))];
     }
     let most = low.abs().max(high.abs());

@@ -108,7 +108,7 @@ mod tests {
         let values = || [1e-5, 3.0].into_iter();
         assert_eq!(labels(&Scale::roomy(values(), values())), ["1e-5", "1e-4", "0.001", "0.01", "0.1", "1"]);
         let tiny = || [1e-7, 2e-7].into_iter();
-        assert_eq!(labels(&Scale::roomy(tiny(), tiny())), ["1e-7", "1.5e-7", "2e-7"]);
+        assert_eq!(labels(&Scale::roomy(tiny(), tiny())), ["1e-7", "1.2e-7", "1.4e-7", "1.6e-7", "1.8e-7", "2e-7"]);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(super) struct Spoiling {
     pub true_lr: f64,
     /// Epochs over the images with their true labels at most.
     pub true_epochs: u64,
+    /// Epochs that go on after all are learnt, down into the minimum.
+    pub more_epochs: u64,
     /// Epochs from random weights to the good minimum, at the learning rate of the copies.
     pub good_epochs: u64,
 }
@@ -58,8 +60,8 @@ pub(super) fn weights(study: &Study, key: &str) -> Result<PathBuf> {
 }
 
 /// Makes a bad minimum (Liu, Papailiopoulos & Achlioptas 2020, arXiv 1906.02613): fits copies of the images with random
-/// labels, then goes on with the true ones, by plain SGD, in steps of a few epochs until all are learnt. `None` where a
-/// signal asked to stop.
+/// labels, then goes on with the true ones, by plain SGD, in steps of a few epochs until all are learnt, and some epochs
+/// more. `None` where a signal asked to stop.
 ///
 /// # Errors
 /// As [`train`]; weights that were deleted since.
@@ -87,8 +89,8 @@ pub(super) fn make(
         let on_true = |config: &TrainConfig| fit(config, &images.train, &folder("true"));
         let fitted = until_fitted(&config, most, step, &folder("true"), on_true)?;
         let Some((epochs, _)) = fitted else { return Ok(None) };
-        // the same run, which has nothing left to do but to be measured
-        let config = TrainConfig { epochs: Some(epochs), ..measured(config, images, 0) };
+        // the same run, which has little left to do but to be measured
+        let config = TrainConfig { epochs: Some(epochs + spoiling.more_epochs), ..measured(config, images, 0) };
         let Some(bad) = on_true(&config)? else { return Ok(None) };
         let good = TrainConfig { epochs: Some(spoiling.good_epochs), ..measured(at(spoiling.lr), images, 0) };
         let Some(good) = fit(&good, &images.train, &folder("good"))? else { return Ok(None) };

@@ -10,16 +10,19 @@ mod plan;
 
 use super::bad_minimum::{self, FITTED, Minima};
 use super::images::Images;
-use super::training::{Fit, measured, train};
+use super::training::{Fit, Point, measured, train};
 use super::{Page, Study};
 use crate::args::ReproduceArgs;
-use crate::choice::LossName;
+use crate::choice::{LossName, SapDirection, SapSign};
 use crate::config::TrainConfig;
+use crate::every::Every;
+use crate::text::Text;
 use anyhow::{Result, bail};
 use method::{Ablation, Method, Setting};
 use plan::{LossPlan, Plan};
 use serde::Serialize;
 use serde_json::Value;
+use std::path::PathBuf;
 
 /// A setting that the search tried.
 #[derive(Debug, Clone, Serialize)]
@@ -69,9 +72,9 @@ pub(crate) fn run(study: &mut Study, args: &ReproduceArgs) -> Result<Option<(Pag
 }
 
 fn cells(plan: &Plan, part: &LossPlan) -> usize {
-    let variants: usize = Method::ALL.into_iter().map(|m| Ablation::of(m).len()).sum();
+    let variants: usize = part.methods.iter().copied().map(|m| Ablation::of(m).len()).sum();
     let variants = if part.ablations { variants } else { 0 };
-    part.grid.len() + plan.seeds as usize * (1 + Method::ALL.len() + variants)
+    part.grid.len() + plan.seeds as usize * (1 + part.methods.len() + variants)
 }
 
 /// The study of one loss.
@@ -97,18 +100,18 @@ impl Lab<'_> {
         for &setting in &self.part.grid {
             let key = format!("search-{}-{}", self.name(), setting.key());
             let config = setting.over(&self.config(self.args.seed));
-            let config = self.sized(config, setting.method.evals_per_step(), self.plan.search_evals, 1, false);
+            let config = self.sized(config, setting.method.evals_per_step(), self.part.search_evals, 1, false);
             let Some(fit) = self.cell(study, &key, &config, self.args.seed, true)? else { return Ok(None) };
             trials.push(Trial { setting, fit });
         }
         let mut contenders = Vec::new();
-        for method in Method::ALL {
+        for &method in &self.part.methods {
             let setting = chosen(method, &trials)?;
             let mut fits = Vec::new();
             for seed in self.seeds() {
                 let key = format!("run-{}-{}-s{seed}", self.name(), setting.key());
                 let config = setting.over(&self.config(seed));
-                let config = self.sized(config, method.evals_per_step(), self.plan.evals, self.plan.points, true);
+                let config = self.sized(config, method.evals_per_step(), self.part.evals, self.part.points, true);
                 let Some(fit) = self.cell(study, &key, &config, seed, false)? else { return Ok(None) };
                 fits.push(fit);
             }
@@ -128,7 +131,7 @@ impl Lab<'_> {
                     let key = format!("ablation-{}-{}-{}-s{seed}", self.name(), method.key(), ablation.key());
                     let evals = if *ablation == Ablation::BatchDirection { 2.0 } else { method.evals_per_step() };
                     let config = ablation.over(*setting, &self.config(seed));
-                    let config = self.sized(config, evals, self.plan.search_evals, 1, true);
+                    let config = self.sized(config, evals, self.part.search_evals, 1, true);
                     let Some(fit) = self.cell(study, &key, &config, seed, false)? else { return Ok(None) };
                     fits.push(fit);
                 }
@@ -151,15 +154,43 @@ impl Lab<'_> {
         let folder = study.folder("runs")?.join(key);
         let held_out = if validation { &self.images.validation } else { &self.images.test };
         // folders are no settings: a study may be moved
-        let settings = (TrainConfig { data_dir: None, ..config.clone() }, self.part.spoiling, self.plan.images);
+        let config_alone = TrainConfig { data_dir: None, ..config.clone() };
+        let settings = (config_alone, self.part.spoiling, self.plan.images, self.part.settle);
         study.cell(key, &settings, |ui| {
             let config = TrainConfig { init: Some(init), ..config.clone() };
-            let fit = train(&config, self.images, &self.images.train, held_out, &folder, ui)?;
-            if fit.is_some() {
+            let Some(mut fit) = train(&config, self.images, &self.images.train, held_out, &folder, ui)? else {
+                return Ok(None);
+            };
+            if let Some(end) = fit.end().cloned().filter(|_| self.part.settle > 0) {
+                let (folder, weights) = (folder.with_extension("settled"), folder.join("model.safetensors"));
+                let config = self.settling(&config, weights);
+                let Some(settled) = train(&config, self.images, &self.images.train, held_out, &folder, ui)? else {
+                    return Ok(None);
+                };
+                let after = |p: Point| Point { step: end.step + p.step, evals: end.evals + p.evals, ..p };
+                fit.points.extend(settled.points.into_iter().map(after));
+                fit.diverged = settled.diverged;
                 std::fs::remove_dir_all(&folder)?;
             }
-            Ok(fit)
+            std::fs::remove_dir_all(&folder)?;
+            Ok(Some(fit))
         })
+    }
+
+    /// Plain SGD from where a run has got, looked at once, at its end.
+    fn settling(&self, config: &TrainConfig, init: PathBuf) -> TrainConfig {
+        let plain = Setting { method: Method::Sgd, lr: self.part.spoiling.true_lr, rho: 0.0, eps0: None };
+        let config = TrainConfig {
+            no_project: false,
+            sap_direction: SapDirection::Sample,
+            sap_sign: SapSign::Random,
+            steps: Some(self.part.settle),
+            eval_every: Text(Every::Steps(0)),
+            flatness_every: Text(Every::Steps(0)),
+            init: Some(init),
+            ..config.clone()
+        };
+        plain.over(&config)
     }
 
     /// As many steps as the evaluations allow, in so many equal parts, after each of which the run is looked at.
@@ -174,7 +205,7 @@ impl Lab<'_> {
     }
 
     fn config(&self, seed: u64) -> TrainConfig {
-        self.plan.config(self.part.loss, seed, self.args.scale, self.args)
+        self.plan.config(self.part, seed, self.args)
     }
 
     fn seeds(&self) -> std::ops::Range<u64> {

@@ -39,9 +39,6 @@ pub(super) struct Setting {
 }
 
 impl Method {
-    /// The methods that are compared, the reference first.
-    pub const ALL: [Self; 7] = [Self::Sgd, Self::Rs, Self::Sa(BATCH), Self::Sa(64), Self::Sa(1), Self::Sam, Self::Nso];
-
     /// As the page names it.
     pub fn name(self) -> String {
         match self {

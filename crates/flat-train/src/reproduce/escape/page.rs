@@ -2,7 +2,7 @@
 
 use super::compare::{Row, proxy, rows};
 use super::method::Method;
-use super::plan::Plan;
+use super::plan::{LossPlan, Plan};
 use super::{Contender, FITTED, Outcome, Trial};
 use crate::choice::LossName;
 use crate::plot::{Axis, Chart, Point as Mark, Series, curves};
@@ -23,18 +23,14 @@ pub(super) fn page(study: &Study, scale: Scale, plan: &Plan, outcomes: &[Outcome
     );
     let [train, validation, test] = plan.images;
     page.text(format!(
-        "{}, {}; {train} training, {validation} validation and {test} test images; {} seeds, each with a bad minimum of its \
-         own. Runs of {} gradient evaluations (mini-batch gradients) at most: a gate that stays shut saves some. \
-         rho and the learning rate were chosen by the validation accuracy after {} evaluations from the first seed's \
+        "{}; {train} training, {validation} validation and {test} test images; {} seeds, each with a bad minimum of its \
+         own. rho and the learning rate were chosen by the validation accuracy of shorter runs from the first seed's \
          minimum, among the settings that keep {} % of training accuracy; where none does, the one that fits best was taken. Intervals are Student's, 95 %, over the \
          seeds; with few of them they are wide. trbar is the trace of the training loss's Hessian over the number of \
          parameters, on all training images, by 8 Rademacher probes; its means, and those of losses and eigenvalues, are \
          geometric.",
         plan.dataset,
-        plan.network,
         plan.seeds,
-        plan.evals,
-        plan.search_evals,
         100.0 * FITTED
     ));
     if scale == Scale::Smoke {
@@ -42,15 +38,30 @@ pub(super) fn page(study: &Study, scale: Scale, plan: &Plan, outcomes: &[Outcome
     }
     page.heading("The bad minima");
     page.table(minima(outcomes));
-    for outcome in outcomes {
+    for (outcome, part) in outcomes.iter().zip(&plan.losses) {
         let rows = rows(outcome);
         page.heading(title(outcome.loss));
+        page.text(format!(
+            "A {}. Runs of {} gradient evaluations (mini-batch gradients) at most, a gate that stays shut saves some; {} in the \
+             search.{}",
+            part.network,
+            part.evals,
+            part.search_evals,
+            match part.settle {
+                0 => String::new(),
+                steps => format!(
+                    " Every run, SGD's too, ends with {steps} steps of plain SGD at the rate that the bad minimum was made \
+                     with: Algorithm 2 ends with a phase of plain descent, and it brings all methods to comparable training \
+                     losses."
+                ),
+            }
+        ));
         page.table(headline(outcome, &rows));
         page.text(verdict(outcome, &rows));
         page.table(measures(&rows));
         figures(study, outcome, &mut page)?;
         if !outcome.variants.is_empty() {
-            page.table(ablations(outcome, plan));
+            page.table(ablations(outcome, part));
         }
     }
     page.heading("What was tried");
@@ -255,7 +266,7 @@ fn measures(rows: &[Row]) -> Table {
         table.row(["SA has the smaller rho", &format!("{a} against {b}"), word(Some(a < b))]);
         let found = format!("SA: {}; RS: {}", times(sa), times(rs));
         table.row(["SA lowers trbar at least as much as RS", &found, word(more(sa, rs))]);
-        for small in [Method::Sa(64), Method::Sa(1)].into_iter().filter_map(of) {
+        for small in [Method::Sa(64), Method::Sa(8), Method::Sa(1)].into_iter().filter_map(of) {
             let asked = format!("{} lowers trbar at least as much as batch 128", small.setting.method.name());
             table.row([asked, times(small), word(more(small, sa)).into()]);
         }
@@ -329,11 +340,11 @@ fn marks(outcome: &Outcome, c: &Contender, value: &dyn Fn(&Point) -> Option<f64>
         .collect()
 }
 
-fn ablations(outcome: &Outcome, plan: &Plan) -> Table {
+fn ablations(outcome: &Outcome, part: &LossPlan) -> Table {
     let mut table = Table::new(
         format!(
             "Ablations: the chosen setting with one thing changed, {} evaluations, means over the seeds with 95 % intervals.",
-            plan.search_evals
+            part.search_evals
         ),
         &["method", "change", "evals", "train loss", "train acc., lowest, %", "test acc., %", "trbar"],
     );

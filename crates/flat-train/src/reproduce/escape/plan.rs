@@ -18,16 +18,8 @@ pub(super) struct Plan {
     pub dataset: DatasetKind,
     /// Training, validation and test images.
     pub images: [usize; 3],
-    /// The network in words.
-    pub network: &'static str,
     /// Independent bad minima, each with its own run of every method.
     pub seeds: u64,
-    /// Gradient evaluations of a run of the search.
-    pub search_evals: f64,
-    /// Gradient evaluations of a run of the comparison.
-    pub evals: f64,
-    /// Measurements along it.
-    pub points: u64,
     /// The losses and what is tried with each.
     pub losses: Vec<LossPlan>,
 }
@@ -36,6 +28,21 @@ pub(super) struct Plan {
 pub(super) struct LossPlan {
     /// The loss.
     pub loss: LossName,
+    /// The network in words.
+    pub network: &'static str,
+    /// Hidden widths, where the network is a multilayer perceptron.
+    pub hidden: Vec<usize>,
+    /// The methods that are compared, the reference first.
+    pub methods: Vec<Method>,
+    /// Gradient evaluations of a run of the search.
+    pub search_evals: f64,
+    /// Gradient evaluations of a run of the comparison.
+    pub evals: f64,
+    /// Measurements along it.
+    pub points: u64,
+    /// Steps of plain SGD after them, the same for every method, at the learning rate of the bad minimum's last part: the
+    /// phase of plain descent that Algorithm 2 ends with.
+    pub settle: u64,
     /// How its bad minimum is made.
     pub spoiling: Spoiling,
     /// What the search tries.
@@ -51,42 +58,77 @@ impl Plan {
             Scale::Smoke => Self {
                 dataset: DatasetKind::Mnist,
                 images: [100, 100, 200],
-                network: "multilayer perceptron 784-32-10, ReLU",
                 seeds: 1,
-                search_evals: 40.0,
-                evals: 80.0,
-                points: 2,
                 losses: vec![LossPlan {
                     loss: LossName::CrossEntropy,
+                    network: "multilayer perceptron 784-32-10, ReLU",
+                    hidden: vec![32],
+                    methods: vec![
+                        Method::Sgd,
+                        Method::Rs,
+                        Method::Sa(BATCH),
+                        Method::Sa(64),
+                        Method::Sa(1),
+                        Method::Sam,
+                        Method::Nso,
+                    ],
+                    search_evals: 40.0,
+                    evals: 80.0,
+                    points: 2,
+                    settle: 4,
                     spoiling: Spoiling {
                         copies: 2,
                         lr: 0.1,
                         epochs: 50,
                         true_lr: 0.05,
                         true_epochs: 50,
+                        more_epochs: 0,
                         good_epochs: 20,
                     },
-                    grid: Method::ALL.into_iter().flat_map(|m| grid(m, &[0.01], &[0.1], None)).collect(),
+                    grid: vec![
+                        Method::Sgd,
+                        Method::Rs,
+                        Method::Sa(BATCH),
+                        Method::Sa(64),
+                        Method::Sa(1),
+                        Method::Sam,
+                        Method::Nso,
+                    ]
+                    .into_iter()
+                    .flat_map(|m| grid(m, &[0.01], &[0.1], None))
+                    .collect(),
                     ablations: true,
                 }],
             },
             Scale::Cpu => Self {
                 dataset: DatasetKind::Mnist,
                 images: [1000, 2000, 10_000],
-                network: "multilayer perceptron 784-128-10, ReLU",
                 seeds: 3,
-                search_evals: 1600.0,
-                evals: 4000.0,
-                points: 5,
                 losses: vec![
                     LossPlan {
                         loss: LossName::CrossEntropy,
+                        network: "multilayer perceptron 784-128-10, ReLU",
+                        hidden: vec![128],
+                        methods: vec![
+                            Method::Sgd,
+                            Method::Rs,
+                            Method::Sa(BATCH),
+                            Method::Sa(64),
+                            Method::Sa(1),
+                            Method::Sam,
+                            Method::Nso,
+                        ],
+                        search_evals: 1600.0,
+                        evals: 4000.0,
+                        points: 5,
+                        settle: 0,
                         spoiling: Spoiling {
                             copies: 8,
                             lr: 0.1,
                             epochs: 350,
                             true_lr: 0.05,
                             true_epochs: 200,
+                            more_epochs: 0,
                             good_epochs: 200,
                         },
                         grid: perturbations(&[0.003, 0.01], [&[20.0, 40.0], &[1.0, 2.0], &[0.1], &[0.2, 0.5]]),
@@ -94,15 +136,32 @@ impl Plan {
                     },
                     LossPlan {
                         loss: LossName::Mse,
+                        network: "multilayer perceptron 784-256-10, ReLU",
+                        hidden: vec![256],
+                        methods: vec![
+                            Method::Sgd,
+                            Method::Rs,
+                            Method::Sa(BATCH),
+                            Method::Sa(64),
+                            Method::Sa(8),
+                            Method::Sa(1),
+                            Method::Sam,
+                            Method::Nso,
+                        ],
+                        search_evals: 2000.0,
+                        evals: 6000.0,
+                        points: 5,
+                        settle: 1500,
                         spoiling: Spoiling {
-                            copies: 6,
-                            lr: 0.5,
-                            epochs: 400,
-                            true_lr: 0.5,
-                            true_epochs: 1000,
+                            copies: 4,
+                            lr: 0.3,
+                            epochs: 600,
+                            true_lr: 0.3,
+                            true_epochs: 300,
+                            more_epochs: 40,
                             good_epochs: 300,
                         },
-                        grid: perturbations(&[0.03, 0.1], [&[5.0, 10.0], &[0.2, 0.5], &[0.03], &[0.1, 0.2]]),
+                        grid: squared_loss(),
                         ablations: false,
                     },
                 ],
@@ -110,19 +169,31 @@ impl Plan {
             Scale::Paper => Self {
                 dataset: DatasetKind::Cifar10,
                 images: [45_000, 5_000, 10_000],
-                network: "ResNet-18 with batch normalisation",
                 seeds: 3,
-                search_evals: 10_000.0,
-                evals: 80_000.0,
-                points: 20,
                 losses: vec![LossPlan {
                     loss: LossName::CrossEntropy,
+                    network: "ResNet-18 with batch normalisation",
+                    hidden: vec![],
+                    methods: vec![
+                        Method::Sgd,
+                        Method::Rs,
+                        Method::Sa(BATCH),
+                        Method::Sa(64),
+                        Method::Sa(1),
+                        Method::Sam,
+                        Method::Nso,
+                    ],
+                    search_evals: 10_000.0,
+                    evals: 80_000.0,
+                    points: 20,
+                    settle: 0,
                     spoiling: Spoiling {
                         copies: 1,
                         lr: 0.1,
                         epochs: 350,
                         true_lr: 0.01,
                         true_epochs: 200,
+                        more_epochs: 0,
                         good_epochs: 200,
                     },
                     grid: perturbations(
@@ -136,18 +207,17 @@ impl Plan {
     }
 
     /// A run with this loss and seed, before it is given a method.
-    pub fn config(&self, loss: LossName, seed: u64, scale: Scale, args: &ReproduceArgs) -> TrainConfig {
+    pub fn config(&self, part: &LossPlan, seed: u64, args: &ReproduceArgs) -> TrainConfig {
         let config = TrainConfig {
-            loss,
+            loss: part.loss,
             device: args.device,
             data_dir: args.data_dir.clone(),
             batch_size: BATCH,
             ..plain_sgd(self.dataset, seed)
         };
-        match scale {
-            Scale::Smoke => TrainConfig { model: Text(Arch::Mlp), hidden: vec![32], ..config },
-            Scale::Cpu => TrainConfig { model: Text(Arch::Mlp), hidden: vec![128], ..config },
-            Scale::Paper => TrainConfig { model: Text(Arch::ResNet18), ..config },
+        match part.hidden.is_empty() {
+            true => TrainConfig { model: Text(Arch::ResNet18), ..config },
+            false => TrainConfig { model: Text(Arch::Mlp), hidden: part.hidden.clone(), ..config },
         }
     }
 
@@ -176,6 +246,24 @@ fn perturbations(lrs: &[f64], [rs, sa, sa1, sam]: [&[f64]; 4]) -> Vec<Setting> {
         gates.into_iter().flat_map(|eps0| grid(Method::Sa(1), lrs, sa1, eps0)).collect(),
         grid(Method::Sam, lrs, sam, None),
         grid(Method::Nso, lrs, &sigmas, None),
+    ]
+    .concat()
+}
+
+/// What the search tries with the squared loss.
+fn squared_loss() -> Vec<Setting> {
+    let lr = &[0.3];
+    [
+        grid(Method::Sgd, lr, &[0.0], None),
+        grid(Method::Rs, lr, &[2.0, 5.0, 10.0], None),
+        grid(Method::Sa(BATCH), lr, &[0.1, 0.2, 0.3], None),
+        grid(Method::Sa(64), lr, &[0.1, 0.2, 0.3], None),
+        // a smaller sample is more noise, which a smaller rate averages out
+        grid(Method::Sa(8), &[0.1, 0.3], &[0.05, 0.1], None),
+        grid(Method::Sa(1), &[0.03, 0.1], &[0.02, 0.05], None),
+        grid(Method::Sam, lr, &[0.1, 0.3], None),
+        // RS's two larger radii over the square root of the network's 203,530 parameters
+        grid(Method::Nso, lr, &[0.011, 0.022], None),
     ]
     .concat()
 }

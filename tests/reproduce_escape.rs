@@ -32,7 +32,7 @@ fn escape_makes_its_page_and_a_second_sitting_makes_only_what_is_missing() {
         let last = points.last().expect("an end");
         assert!(last["trbar"].is_f64() && last["lambda_max"].is_f64(), "{contender}");
         let evals = last["evals"].as_f64().expect("evaluations");
-        assert!(evals > 0.0 && evals <= 80.0, "{evals}: at most what was allowed");
+        assert!(evals > 0.0 && evals <= 84.0, "{evals}: at most what was allowed, and four plain steps at the end");
     }
     let runs = std::fs::read_dir(out.join("runs")).expect("runs").count();
     assert_eq!(runs, 0, "the runs' folders go when their cells are done");

@@ -15,6 +15,7 @@ use candle_core::{DType, Device, Tensor};
 use flat::core::{ParamVec, Params, Purpose, Streams};
 use flat::nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm, ops};
 use flat::optim::{BaseConfig, Objective, Optimizer, Query, RuleConfig, RuleKind, Sample, SgdConfig};
+use flat_train::bench::host_peak_mib;
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::time::Instant;
@@ -186,7 +187,7 @@ impl Bench {
             times.join(", "),
             (processor_ms() - processor) / each,
             (minor_faults() - faults) / each,
-            peak_mib()
+            host_peak_mib().unwrap_or(0.0)
         ))
     }
 }
@@ -226,11 +227,4 @@ fn minor_faults() -> f64 {
 /// User and system time so far, which the kernel counts in ticks of 10 ms.
 fn processor_ms() -> f64 {
     stat(&[14, 15]) * 10.0
-}
-
-/// Most memory that was resident at once so far, 0 where /proc does not tell.
-fn peak_mib() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
-    line.and_then(|l| l.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
 }

@@ -197,8 +197,9 @@ impl LayerDiagonal {
     }
 }
 
-/// Linear interpolation between the ordered numbers (type 7 of Hyndman and Fan 1996).
-fn quantile(sorted: &[f64], level: f64) -> f64 {
+/// The quantile of this level, in 0..=1, of ordered numbers, at least one: linear interpolation between neighbours (type 7
+/// of Hyndman and Fan 1996).
+pub fn quantile(sorted: &[f64], level: f64) -> f64 {
     let place = level * (sorted.len() - 1) as f64;
     let below = place.floor() as usize;
     let above = (below + 1).min(sorted.len() - 1);

@@ -14,7 +14,7 @@ pub use cell::{Cell, Place};
 pub use compare::{Comparison, Verdict, compare};
 pub use energy::Meter;
 pub use environment::Environment;
-pub use memory::{Memory, of_cell};
+pub use memory::{Memory, host_peak_mib, of_cell};
 pub use peak::Peak;
 pub use report::{BenchReport, Rates, Row};
 pub use timing::Timing;

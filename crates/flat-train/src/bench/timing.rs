@@ -1,5 +1,6 @@
 //! What the bursts of a cell come to.
 
+use flat_metrics::quantile;
 use serde::{Deserialize, Serialize};
 
 /// Milliseconds a step over several bursts.
@@ -45,13 +46,6 @@ fn coverage(n: usize, left_out: usize) -> f64 {
         term *= (n - k) as f64 / (k + 1) as f64;
     }
     1.0 - 2.0 * below
-}
-
-/// Linear between the two neighbours in a sorted, non-empty sample.
-fn quantile(sorted: &[f64], q: f64) -> f64 {
-    let at = q * (sorted.len() - 1) as f64;
-    let (low, high) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
-    low + (high - low) * at.fract()
 }
 
 #[cfg(test)]

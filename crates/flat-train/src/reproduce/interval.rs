@@ -1,13 +1,7 @@
 //! Means over seeds with Student's intervals.
 
+use flat_metrics::t_quantile;
 use serde::{Deserialize, Serialize};
-
-/// Upper 97.5 % points of Student's t for 1 to 30 degrees of freedom.
-const T: [f64; 30] = [
-    12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281, 2.2010, 2.1788, 2.1604, 2.1448,
-    2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860, 2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484,
-    2.0452, 2.0423,
-];
 
 /// The mean of a sample with its 95 % interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -26,11 +20,14 @@ impl Mean {
         }
         let n = sample.len() as f64;
         let value = sample.iter().sum::<f64>() / n;
-        let ci95 = (sample.len() > 1).then(|| {
-            let variance = sample.iter().map(|x| (x - value).powi(2)).sum::<f64>() / (n - 1.0);
-            let half = T[(sample.len() - 2).min(T.len() - 1)] * (variance / n).sqrt();
-            [value - half, value + half]
-        });
+        let ci95 = match sample.len() {
+            1 => None,
+            _ => {
+                let variance = sample.iter().map(|x| (x - value).powi(2)).sum::<f64>() / (n - 1.0);
+                let half = t_quantile(n - 1.0, 0.95).ok()? * (variance / n).sqrt();
+                Some([value - half, value + half])
+            }
+        };
         Some(Self { value, ci95 })
     }
 

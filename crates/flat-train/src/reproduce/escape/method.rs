@@ -39,6 +39,10 @@ pub(super) struct Setting {
 }
 
 impl Method {
+    /// SGD, RS, SA with the paper's three batches, SAM and NSO.
+    pub const PAPER: [Self; 7] =
+        [Self::Sgd, Self::Rs, Self::Sa(BATCH), Self::Sa(64), Self::Sa(1), Self::Sam, Self::Nso];
+
     /// As the page names it.
     pub fn name(self) -> String {
         match self {

@@ -118,6 +118,7 @@ impl Bench {
             width: side,
             classes: 10,
             hidden: if arch == Arch::Mlp { vec![256] } else { vec![] },
+            channels: None,
             activation: Activation::Relu,
             norm: Norm::Batch,
         };

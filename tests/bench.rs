@@ -66,6 +66,8 @@ fn work_is_counted_where_it_is_done() {
     let flop = |i: usize| number(&report["rows"][i]["flops_per_step"]);
     assert_eq!(flop(1) / flop(0), 1.5);
     assert_eq!(flop(3) / flop(2), 3.0);
+    let evals = |i: usize| number(&report["rows"][i]["evals_per_step"]);
+    assert_eq!([0, 1, 2, 3].map(evals), [1.0, 1.5, 1.0, 3.0]);
     // three times PyTorch's count of ResNet-20's forward pass (torch.utils.flop_counter of PyTorch 2.15)
     assert_eq!(flop(2), 4.0 * 3.0 * 81_626_368.0);
 }

@@ -13,6 +13,7 @@ pub fn model(arch: Arch) -> flat::nn::Result<Model> {
         width: 28,
         classes: 10,
         hidden: if arch == Arch::Mlp { vec![256] } else { vec![] },
+        channels: None,
         activation: Activation::Relu,
         norm: Norm::Batch,
     };

@@ -51,7 +51,7 @@ impl Model {
         }
         self.set_state(&state).map_err(|e| match e {
             Error::BadState(reason) => bad(format!(
-                "{reason}: it belongs to another model (arch, hidden, norm, classes or image size differ) or is damaged"
+                "{reason}: it belongs to another model (arch, hidden, channels, norm, classes or image size differ) or is damaged"
             )),
             e => e,
         })

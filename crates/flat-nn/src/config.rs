@@ -42,11 +42,11 @@ words! {
     Arch, "architecture", "mlp, lenet, resnet20, resnet18, wrn-16-4" {
         /// Fully connected, hidden widths from [`ModelConfig::hidden`].
         Mlp = "mlp",
-        /// Two 5x5 convolutions (32, 64 channels) with 2x2 max pooling, then 1024 hidden units.
+        /// Two 5x5 convolutions with 2x2 max pooling, 32 and 64 channels, then 1024 hidden units.
         LeNet = "lenet",
-        /// CIFAR ResNet-20, widths 16-32-64 (He et al. 2016, arXiv 1512.03385, section 4.2), 1x1 convolution shortcuts.
+        /// CIFAR ResNet-20, channels 16-32-64 (He et al. 2016, arXiv 1512.03385, section 4.2), 1x1 convolution shortcuts.
         ResNet20 = "resnet20",
-        /// ResNet-18, widths 64-512 (He et al. 2016), with a 3x3 stem and no stem pooling, as used for CIFAR.
+        /// ResNet-18, channels 64-512 (He et al. 2016), with a 3x3 stem and no stem pooling, as used for CIFAR.
         ResNet18 = "resnet18",
         /// Wide ResNet 16-4, pre-activation (Zagoruyko & Komodakis 2016, arXiv 1605.07146).
         Wrn16x4 = "wrn-16-4",
@@ -98,6 +98,9 @@ pub struct ModelConfig {
     pub classes: usize,
     /// Hidden widths, of `mlp` alone; empty means a linear classifier.
     pub hidden: Vec<usize>,
+    /// Channels of the first convolution, of `lenet` and the residual networks; all other channels, and `lenet`'s hidden
+    /// units, keep their ratio to it. `None` is the architecture's own: 32 for `lenet`, 64 for `resnet18`, else 16.
+    pub channels: Option<usize>,
     /// The nonlinearity.
     pub activation: Activation,
     /// The normalisation, of the residual networks alone.
@@ -135,13 +138,29 @@ impl ModelConfig {
                 self.hidden, self.arch
             )));
         }
+        if self.channels == Some(0) {
+            return Err(Error::BadConfig("channels is 0: give at least 1".into()));
+        }
+        if let (Arch::Mlp, Some(n)) = (self.arch, self.channels) {
+            return Err(Error::BadConfig(format!("{n} channels: an mlp has hidden widths instead")));
+        }
         Ok(())
+    }
+
+    /// Channels of the first convolution.
+    pub(crate) fn stem(&self) -> usize {
+        self.channels.unwrap_or(match self.arch {
+            Arch::LeNet => 32,
+            Arch::ResNet18 => 64,
+            Arch::ResNet20 | Arch::Wrn16x4 | Arch::Mlp => 16,
+        })
     }
 
     /// The fields as text, as a checkpoint's metadata records them; [`Self::from_metadata`] reads them back.
     pub fn to_metadata(&self) -> Vec<(String, String)> {
         let hidden: Vec<String> = self.hidden.iter().map(usize::to_string).collect();
-        [
+        let channels = self.channels.map(|n| ("channels", n.to_string()));
+        let fields = [
             ("arch", self.arch.to_string()),
             ("in_channels", self.in_channels.to_string()),
             ("height", self.height.to_string()),
@@ -150,10 +169,8 @@ impl ModelConfig {
             ("hidden", hidden.join(",")),
             ("activation", self.activation.to_string()),
             ("norm", self.norm.to_string()),
-        ]
-        .into_iter()
-        .map(|(k, v)| (k.to_string(), v))
-        .collect()
+        ];
+        fields.into_iter().chain(channels).map(|(k, v)| (k.to_string(), v)).collect()
     }
 
     /// Reads the fields back from text, `field(name)` giving the value of each.
@@ -162,10 +179,10 @@ impl ModelConfig {
     /// [`Error::BadConfig`] naming the missing or unreadable field.
     pub fn from_metadata<'a>(field: impl Fn(&str) -> Option<&'a str>) -> Result<Self> {
         let text = |name: &str| field(name).ok_or_else(|| Error::BadConfig(format!("the field `{name}` is missing")));
-        let number = |name: &str| -> Result<usize> {
-            let t = text(name)?;
+        let whole = |name: &str, t: &str| -> Result<usize> {
             t.parse().map_err(|_| Error::BadConfig(format!("the field `{name}` is `{t}`, not a whole number")))
         };
+        let number = |name: &str| whole(name, text(name)?);
         let hidden = text("hidden")?;
         let hidden = hidden
             .split(',')
@@ -183,6 +200,7 @@ impl ModelConfig {
             width: number("width")?,
             classes: number("classes")?,
             hidden,
+            channels: field("channels").map(|t| whole("channels", t)).transpose()?,
             activation: text("activation")?.parse()?,
             norm: text("norm")?.parse()?,
         })
@@ -239,11 +257,15 @@ mod tests {
             width: 27,
             classes: 10,
             hidden: vec![256, 128],
+            channels: None,
             activation: Activation::Gelu,
             norm: Norm::Group,
         };
-        let map: std::collections::BTreeMap<_, _> = config.to_metadata().into_iter().collect();
-        let back = ModelConfig::from_metadata(|k| map.get(k).map(String::as_str)).expect("readable");
-        assert_eq!(back, config);
+        let narrow = ModelConfig { arch: Arch::ResNet20, hidden: vec![], channels: Some(8), ..config.clone() };
+        for config in [config, narrow] {
+            let map: std::collections::BTreeMap<_, _> = config.to_metadata().into_iter().collect();
+            let back = ModelConfig::from_metadata(|k| map.get(k).map(String::as_str)).expect("readable");
+            assert_eq!(back, config);
+        }
     }
 }

@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 /// # fn main() -> flat_nn::Result<()> {
 /// let config = ModelConfig {
 ///     arch: Arch::Mlp, in_channels: 1, height: 28, width: 28, classes: 10,
-///     hidden: vec![32], activation: Activation::Relu, norm: Norm::Batch,
+///     hidden: vec![32], channels: None, activation: Activation::Relu, norm: Norm::Batch,
 /// };
 /// let model = Model::new(&config, DType::F32, &Device::Cpu, &Streams::new(0))?;
 /// let x = Tensor::zeros((4, 1, 28, 28), DType::F32, &Device::Cpu)?;
@@ -52,7 +52,7 @@ impl Model {
         let specs = match config.arch {
             Arch::Mlp => mlp::specs(config),
             Arch::LeNet => lenet::specs(config)?,
-            arch => Plan::of(arch)?.specs(config),
+            _ => Plan::of(config)?.specs(config),
         };
         let params = Params::new(variables(&specs, dtype, device, streams)?)?;
         let buffers = if config.norm == Norm::Batch { running(&specs, dtype, device)? } else { BTreeMap::new() };
@@ -106,7 +106,7 @@ impl Model {
     }
 
     /// Hidden states `(n, width)` that the last layer takes, without a graph: `width` is the last hidden width of an
-    /// mlp (its inputs where it has none), 1024 for lenet, the channels of the last stage for residual networks. One
+    /// mlp (its inputs where it has none), the hidden units of lenet, the channels of the last stage for residual networks. One
     /// forward pass.
     ///
     /// # Errors
@@ -117,7 +117,7 @@ impl Model {
             Arch::Mlp if self.config.hidden.is_empty() => Ok(x.flatten_from(1)?),
             Arch::Mlp => mlp::features(&scope, x),
             Arch::LeNet => lenet::features(&scope, x),
-            arch => Plan::of(arch)?.features(&scope, x),
+            _ => Plan::of(&self.config)?.features(&scope, x),
         }
     }
 
@@ -131,7 +131,7 @@ impl Model {
         match self.config.arch {
             Arch::Mlp => mlp::forward(&scope, x),
             Arch::LeNet => lenet::forward(&scope, x),
-            arch => Plan::of(arch)?.forward(&scope, x),
+            _ => Plan::of(&self.config)?.forward(&scope, x),
         }
     }
 

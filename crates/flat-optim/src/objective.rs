@@ -97,6 +97,16 @@ pub trait Objective {
     /// Number of rows in [`Rows::All`].
     fn rows(&self) -> usize;
 
+    /// What a gradient of these rows costs, in gradients of the whole batch: their share of it. An objective that computes
+    /// more than it is asked for says so here, and evaluations are counted by it.
+    ///
+    /// # Errors
+    /// Rows outside of the batch.
+    fn cost(&self, rows: Rows) -> Result<f64> {
+        let all = self.rows();
+        Ok(rows.range(all)?.len() as f64 / all as f64)
+    }
+
     /// Mean loss over the rows of the query, as a one-element tensor whose graph reaches the variables.
     ///
     /// # Errors

@@ -261,7 +261,7 @@ impl<'a> Oracle<'a> {
     }
 
     fn call(&mut self, rows: Rows, place: &'static str) -> Result<Sample> {
-        self.evals += self.fraction(rows)?;
+        self.evals += self.objective.cost(rows)?;
         self.calls += 1;
         // A single example says too little for running statistics: they wait for the next evaluation.
         let update_stats = self.stats_due && (self.rows == 1 || !matches!(rows, Rows::One(_)));

@@ -189,6 +189,11 @@ pub struct TrainArgs {
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Model")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hidden: Option<Vec<usize>>,
+    /// Channels of the first convolution of lenet or a ResNet, all others in proportion: a narrower network is a faster one
+    /// [default: lenet 32, resnet18 64, resnet20 and wrn-16-4 16].
+    #[arg(long, value_name = "N", help_heading = "Model")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<usize>,
     /// Activation of the mlp: relu, tanh or gelu [default: relu].
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -424,6 +429,9 @@ pub struct EvalArgs {
     /// Hidden widths of an mlp, where the file does not say them.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub hidden: Option<Vec<usize>>,
+    /// Channels of the first convolution, where the file does not say them.
+    #[arg(long, value_name = "N")]
+    pub channels: Option<usize>,
     /// Activation of an mlp, where the file does not say it.
     #[arg(long, value_name = "NAME")]
     pub activation: Option<Text<Activation>>,

@@ -2,7 +2,6 @@
 
 mod cell;
 mod compare;
-mod counted;
 mod energy;
 mod environment;
 mod memory;

@@ -58,6 +58,7 @@ impl TrainConfig {
             ("log-every", self.log_every),
             ("train-limit", self.train_limit),
             ("test-limit", self.test_limit),
+            ("channels", self.channels),
             ("pairs", Some(self.pairs)),
             ("sap-examples", Some(self.sap_examples)),
             ("keep-checkpoints", Some(self.keep_checkpoints)),
@@ -74,6 +75,9 @@ impl TrainConfig {
         }
         if self.hidden.len() > 64 || self.hidden.iter().any(|n| *n > 1 << 16) {
             return Err(usage("--hidden: at most 64 layers of at most 65536 units"));
+        }
+        if self.channels.is_some_and(|n| n > 1 << 12) {
+            return Err(usage("--channels: at most 4096"));
         }
         if self.trace_probes == 1 {
             return Err(usage("--trace-probes 1 has no confidence interval: give at least 2, or 0 for no trace"));

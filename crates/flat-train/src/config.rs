@@ -48,6 +48,8 @@ pub struct TrainConfig {
 
     pub model: Text<Arch>,
     pub hidden: Vec<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<usize>,
     pub activation: Text<Activation>,
     pub norm: Text<Norm>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -130,6 +132,7 @@ impl Default for TrainConfig {
             no_shuffle: false,
             model: Text(Arch::LeNet),
             hidden: vec![256],
+            channels: None,
             activation: Text(Activation::Relu),
             norm: Text(Norm::Batch),
             init: None,
@@ -391,6 +394,8 @@ mod tests {
             ("--optimizer sgd --lr 0.3", "--optimizer adamw", "lr = 0.001"),
             ("--optimizer adamw", "--optimizer plain --base sgd", "weight-decay = 0.0"),
             ("--model mlp --hidden 7 --activation tanh", "--model lenet", "model = \"lenet\""),
+            ("--model lenet --channels 8", "--model mlp", "model = \"mlp\""),
+            ("--model lenet --channels 8", "--model resnet20", "channels = 8"),
             ("--steps 9", "--epochs 3", "epochs = 3"),
         ] {
             std::fs::write(&path, parse(old)?.to_toml()?)?;
@@ -439,6 +444,9 @@ mod tests {
             ("--nesterov --momentum 0", "--nesterov"),
             ("--model mlp --hidden 0", "--hidden"),
             ("--hidden 8", "--model mlp"),
+            ("--channels 0", "--channels"),
+            ("--channels 100000000000", "--channels"),
+            ("--model mlp --channels 8", "--model"),
             ("--optimizer lion", "--optimizer"),
             ("--optimizer sgd --base adamw", "--base"),
             ("--optimizer adamw --momentum 0.5", "--momentum"),

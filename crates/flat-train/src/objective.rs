@@ -80,6 +80,11 @@ impl Objective for BatchLoss<'_> {
         self.batch.len()
     }
 
+    fn cost(&self, rows: Rows) -> Result<f64> {
+        let all = self.batch.len();
+        Ok(if self.with_its_batch(rows) { 1.0 } else { rows.range(all)?.len() as f64 / all as f64 })
+    }
+
     fn loss(&mut self, query: Query) -> Result<Tensor> {
         let part = self.part(query)?;
         let logits = self.model.logits(&part.images, part.mode).map_err(Error::objective)?;
@@ -107,13 +112,17 @@ struct Part {
 }
 
 impl BatchLoss<'_> {
+    /// One example has no batch statistics of its own: it is normalised with its batch, so that the loss of the batch
+    /// stays the mean of the losses of its examples, as Algorithm 2 supposes, and costs as much as the batch. Without
+    /// BatchNorm the example alone gives the same for a fraction of the cost.
+    fn with_its_batch(&self, rows: Rows) -> bool {
+        matches!(rows, Rows::One(_)) && self.model.has_batch_norm()
+    }
+
     fn part(&self, query: Query) -> Result<Part> {
         let mode = if query.update_stats { Mode::Train } else { Mode::BatchStats };
         let rows = query.rows.range(self.batch.len())?;
-        // One example has no batch statistics of its own: it is normalised with its batch, so that the loss of the
-        // batch stays the mean of the losses of its examples, as Algorithm 2 supposes. Without BatchNorm the example
-        // alone gives the same for a fraction of the cost.
-        let with_its_batch = matches!(query.rows, Rows::One(_)) && self.model.has_batch_norm();
+        let with_its_batch = self.with_its_batch(query.rows);
         let labels = self.batch.labels.narrow(0, rows.start, rows.len())?;
         let images = if with_its_batch {
             self.batch.images.clone()
@@ -167,6 +176,19 @@ impl FullLoss<'_> {
 impl Objective for FullLoss<'_> {
     fn rows(&self) -> usize {
         self.loader.split().len()
+    }
+
+    fn cost(&self, rows: Rows) -> Result<f64> {
+        let all = self.rows();
+        let alone = rows.range(all)?.len();
+        let computed = match rows {
+            Rows::One(i) if self.model.has_batch_norm() => {
+                let size = self.loader.options().batch_size;
+                (all - i / size * size).min(size)
+            }
+            _ => alone,
+        };
+        Ok(computed as f64 / all as f64)
     }
 
     fn loss(&mut self, query: Query) -> Result<Tensor> {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use candle_core::{DType, Device};
 use flat_core::Streams;
 use flat_data::{Augment, Dataset, DatasetKind, Loader, LoaderOptions, Split};
-use flat_nn::{Activation, Arch, Loss, Model, ModelConfig, Norm};
+use flat_nn::{Arch, Loss, Model, ModelConfig};
 use flat_optim::{
     AdamWConfig, BaseConfig, BaseKind, Direction, NsoConfig, Optimizer, RspConfig, RuleConfig, RuleKind, SamConfig,
     SapConfig, ScheduleConfig, ScheduleShape, SgdConfig, Sign,
@@ -174,23 +174,17 @@ pub fn plain_loader(
 
 /// The model of a configuration.
 pub fn model_config_of(config: &TrainConfig) -> ModelConfig {
-    model_config(
-        config.model.0,
-        Some(config.hidden.clone()),
-        Some(config.activation.0),
-        Some(config.norm.0),
-        config.dataset.0,
-    )
+    ModelConfig {
+        hidden: if config.model.0 == Arch::Mlp { config.hidden.clone() } else { Vec::new() },
+        channels: config.channels,
+        activation: config.activation.0,
+        norm: config.norm.0,
+        ..model_config(config.model.0, config.dataset.0)
+    }
 }
 
-/// A model for a data set, with defaults for what is not given.
-pub fn model_config(
-    arch: Arch,
-    hidden: Option<Vec<usize>>,
-    activation: Option<Activation>,
-    norm: Option<Norm>,
-    dataset: DatasetKind,
-) -> ModelConfig {
+/// A model for a data set, as it is by default.
+pub fn model_config(arch: Arch, dataset: DatasetKind) -> ModelConfig {
     let default = TrainConfig::default();
     ModelConfig {
         arch,
@@ -198,9 +192,10 @@ pub fn model_config(
         height: dataset.size(),
         width: dataset.size(),
         classes: dataset.classes(),
-        hidden: if arch == Arch::Mlp { hidden.unwrap_or(default.hidden) } else { Vec::new() },
-        activation: activation.unwrap_or(default.activation.0),
-        norm: norm.unwrap_or(default.norm.0),
+        hidden: if arch == Arch::Mlp { default.hidden } else { Vec::new() },
+        channels: None,
+        activation: default.activation.0,
+        norm: default.norm.0,
     }
 }
 

@@ -10,7 +10,7 @@ use anyhow::Result;
 use candle_core::DType;
 use flat_core::Streams;
 use flat_data::{DatasetKind, Loader};
-use flat_nn::{Loss, Model};
+use flat_nn::{Loss, Model, ModelConfig};
 
 /// A model with weights, data and loss. What the flags leave open is the run's where the weights are of one.
 pub struct Subject {
@@ -41,23 +41,26 @@ impl Subject {
         let Some(dataset) = args.dataset.or(run.map(|r| r.dataset)) else {
             return Err(usage("--dataset: a file by itself does not say its data set; name it"));
         };
+        let described =
+            args.hidden.is_some() || args.channels.is_some() || args.activation.is_some() || args.norm.is_some();
         let config = match (args.model, &weights.model) {
-            (Some(arch), _) => setup::model_config(
-                arch.0,
-                args.hidden.clone(),
-                args.activation.map(|a| a.0),
-                args.norm.map(|n| n.0),
-                dataset.0,
-            ),
-            (None, Some(config)) if args.hidden.is_none() && args.activation.is_none() && args.norm.is_none() => {
-                config.clone()
+            (Some(arch), _) => {
+                let usual = setup::model_config(arch.0, dataset.0);
+                ModelConfig {
+                    hidden: args.hidden.clone().unwrap_or(usual.hidden),
+                    channels: args.channels,
+                    activation: args.activation.map_or(usual.activation, |a| a.0),
+                    norm: args.norm.map_or(usual.norm, |n| n.0),
+                    ..usual
+                }
             }
-            (None, Some(_)) => {
-                return Err(usage("--hidden, --activation and --norm describe the --model; name it too"));
+            (None, Some(_)) if described => {
+                return Err(usage("--hidden, --channels, --activation and --norm describe the --model; name it too"));
             }
+            (None, Some(config)) => config.clone(),
             (None, None) => {
                 return Err(usage(format!(
-                    "{}: the file does not say which model it holds; add --model (and --hidden, --norm)",
+                    "{}: the file does not say which model it holds; add --model (and --hidden, --channels, --norm)",
                     weights.file.display()
                 )));
             }

@@ -20,6 +20,7 @@ fn wide(hidden: usize, side: usize) -> Result<(Model, Vec<(Tensor, Tensor)>)> {
         width: side,
         classes: 10,
         hidden: vec![hidden],
+        channels: None,
         activation: Activation::Gelu,
         norm: Norm::Batch,
     };

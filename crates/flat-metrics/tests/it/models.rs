@@ -19,6 +19,7 @@ pub fn model(arch: Arch, size: usize, activation: Activation, dtype: DType) -> R
         width: size,
         classes: 3,
         hidden: if arch == Arch::Mlp { vec![6] } else { vec![] },
+        channels: None,
         activation,
         norm: Norm::Batch,
     };

@@ -1,13 +1,11 @@
-//! A LeNet-style network: two 5x5 convolutions with 2x2 max pooling, two fully connected layers; no padding.
+//! A LeNet-style network: two 5x5 convolutions with 2x2 max pooling, two fully connected layers; no padding. With `c`
+//! channels in the first convolution there are `2 c` in the second and `32 c` hidden units.
 
 use super::scope::Scope;
 use super::specs::Specs;
 use crate::ops::Pool2d;
 use crate::{Activation, Error, ModelConfig, Result, Value};
 use candle_core::Tensor;
-
-const CHANNELS: [usize; 2] = [32, 64];
-const HIDDEN: usize = 1024;
 
 /// Side of the last feature map for an input of side `len`.
 fn side(len: usize) -> Result<usize> {
@@ -19,11 +17,12 @@ fn side(len: usize) -> Result<usize> {
 }
 
 pub(crate) fn specs(config: &ModelConfig) -> Result<Specs> {
+    let c = config.stem();
     let mut specs = Specs::default();
-    specs.conv("conv1", config.in_channels, CHANNELS[0], 5, true);
-    specs.conv("conv2", CHANNELS[0], CHANNELS[1], 5, true);
-    specs.linear("fc1", CHANNELS[1] * side(config.height)? * side(config.width)?, HIDDEN);
-    specs.linear("fc2", HIDDEN, config.classes);
+    specs.conv("conv1", config.in_channels, c, 5, true);
+    specs.conv("conv2", c, 2 * c, 5, true);
+    specs.linear("fc1", 2 * c * side(config.height)? * side(config.width)?, 32 * c);
+    specs.linear("fc2", 32 * c, config.classes);
     Ok(specs)
 }
 

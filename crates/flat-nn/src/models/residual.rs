@@ -7,12 +7,12 @@ use crate::{Arch, Error, ModelConfig, Result, Value};
 use candle_core::Tensor;
 
 /// The sizes of a residual network of basic blocks (two 3x3 convolutions each).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
     /// Channels after the first convolution.
     stem: usize,
     /// Channels of each stage; every stage but the first halves the image.
-    widths: &'static [usize],
+    widths: Vec<usize>,
     /// Blocks a stage.
     blocks: usize,
     /// Normalise and activate before the convolutions (wide ResNet) instead of after them.
@@ -35,13 +35,17 @@ impl Block {
 }
 
 impl Plan {
-    pub(crate) fn of(arch: Arch) -> Result<Self> {
-        match arch {
-            Arch::ResNet20 => Ok(Self { stem: 16, widths: &[16, 32, 64], blocks: 3, pre_activation: false }),
-            Arch::ResNet18 => Ok(Self { stem: 64, widths: &[64, 128, 256, 512], blocks: 2, pre_activation: false }),
-            Arch::Wrn16x4 => Ok(Self { stem: 16, widths: &[64, 128, 256], blocks: 2, pre_activation: true }),
-            Arch::Mlp | Arch::LeNet => Err(Error::BadConfig(format!("{arch} has no residual blocks"))),
-        }
+    pub(crate) fn of(config: &ModelConfig) -> Result<Self> {
+        let arch = config.arch;
+        let (ratios, blocks): (&[usize], usize) = match arch {
+            Arch::ResNet20 => (&[1, 2, 4], 3),
+            Arch::ResNet18 => (&[1, 2, 4, 8], 2),
+            Arch::Wrn16x4 => (&[4, 8, 16], 2),
+            Arch::Mlp | Arch::LeNet => return Err(Error::BadConfig(format!("{arch} has no residual blocks"))),
+        };
+        let stem = config.stem();
+        let widths = ratios.iter().map(|ratio| ratio * stem).collect();
+        Ok(Self { stem, widths, blocks, pre_activation: arch == Arch::Wrn16x4 })
     }
 
     fn last(&self) -> usize {

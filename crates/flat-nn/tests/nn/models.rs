@@ -13,6 +13,7 @@ pub fn config(arch: Arch, in_channels: usize, side: usize) -> ModelConfig {
         width: side,
         classes: 10,
         hidden: if arch == Arch::Mlp { vec![12] } else { vec![] },
+        channels: None,
         activation: Activation::Relu,
         norm: Norm::Batch,
     }
@@ -47,6 +48,9 @@ fn parameter_counts_are_those_of_pytorch() -> Result<()> {
     assert_eq!(count(&config(Arch::ResNet18, 3, 32))?, 11_173_962);
     // stem 432, stages 121248, 525184 and 2098944, last norm 512, fc 2570
     assert_eq!(count(&config(Arch::Wrn16x4, 3, 32))?, 2_748_890);
+    // of PyTorch too, by tests/reference/models.py
+    assert_eq!(count(&ModelConfig { channels: Some(5), ..config(Arch::LeNet, 1, 16) })?, 4_760);
+    assert_eq!(count(&ModelConfig { channels: Some(6), ..config(Arch::ResNet20, 3, 32) })?, 38_944);
     Ok(())
 }
 
@@ -164,6 +168,8 @@ fn unusable_sizes_and_inputs_are_refused_by_name() -> Result<()> {
     assert!(message(&config(Arch::LeNet, 1, 15)).contains("at least 16x16"));
     assert!(message(&ModelConfig { classes: 0, ..config(Arch::Mlp, 1, 4) }).contains("classes"));
     assert!(message(&ModelConfig { hidden: vec![3], ..config(Arch::LeNet, 1, 28) }).contains("hidden"));
+    assert!(message(&ModelConfig { channels: Some(3), ..config(Arch::Mlp, 1, 28) }).contains("channels"));
+    assert!(message(&ModelConfig { channels: Some(0), ..config(Arch::LeNet, 1, 28) }).contains("channels"));
     assert!(message(&ModelConfig { hidden: vec![3, 0], ..config(Arch::Mlp, 1, 28) }).contains("hidden"));
 
     let model = build(&config(Arch::Mlp, 1, 4), DType::F32)?;
@@ -331,6 +337,52 @@ fn values_gradients_and_hessian_products_are_those_of_pytorch() -> Result<()> {
             697.011621873021,
             941.475305486,
             2.64758909744058,
+        ],
+    )?;
+    Ok(())
+}
+
+/// Numbers of the same script for widths that no vector of the machine divides.
+#[test]
+fn narrow_networks_are_those_of_pytorch() -> Result<()> {
+    let narrow = |c: ModelConfig, channels: usize| ModelConfig { channels: Some(channels), ..c };
+    against_pytorch(
+        &narrow(config(Arch::LeNet, 1, 16), 5),
+        [
+            0.30988316230924,
+            2.18667063906127,
+            0.243690496179397,
+            2.41822167331458,
+            -0.202914900510737,
+            14.2711227601915,
+            40.2617332199642,
+            2.16322755795726,
+        ],
+    )?;
+    against_pytorch(
+        &narrow(config(Arch::ResNet20, 3, 8), 6),
+        [
+            -0.838917641337049,
+            2.00945700149086,
+            0.626903380301761,
+            2.6059517465565,
+            1.95751180001399,
+            12.3307553346933,
+            28.3748476098981,
+            1.78443974964699,
+        ],
+    )?;
+    against_pytorch(
+        &narrow(ModelConfig { norm: Norm::Group, ..config(Arch::Wrn16x4, 3, 8) }, 3),
+        [
+            -0.790787295295299,
+            2.39856577043913,
+            0.2260061110473,
+            4.9012679666272,
+            0.633280368779119,
+            80.1898692300027,
+            -15.251710885593,
+            2.40335687092385,
         ],
     )?;
     Ok(())

@@ -15,10 +15,10 @@ torch.set_default_dtype(torch.float64)
 
 
 class LeNet(nn.Module):
-    def __init__(self):
+    def __init__(self, c=32):
         super().__init__()
-        self.conv1, self.conv2 = nn.Conv2d(1, 32, 5), nn.Conv2d(32, 64, 5)
-        self.fc1, self.fc2 = nn.Linear(64, 1024), nn.Linear(1024, 10)
+        self.conv1, self.conv2 = nn.Conv2d(1, c, 5), nn.Conv2d(c, 2 * c, 5)
+        self.fc1, self.fc2 = nn.Linear(2 * c, 32 * c), nn.Linear(32 * c, 10)
 
     def forward(self, x):
         x = F.max_pool2d(F.relu(self.conv1(x)), 2)
@@ -36,7 +36,7 @@ class Mlp(nn.Module):
 
 
 def norm_layer(kind, c):
-    groups = next(g for g in range(32, 0, -1) if c % g == 0 and c // g >= 4)
+    groups = next((g for g in range(32, 0, -1) if c % g == 0 and c // g >= 4), 1)
     return nn.BatchNorm2d(c) if kind == "batch" else nn.GroupNorm(groups, c)
 
 
@@ -131,3 +131,6 @@ for kind in ["batch", "group"]:
     report(f"resnet20 {kind}", Residual(Basic, 16, [16, 32, 64], 3, kind), 3, 8)
     report(f"resnet18 {kind}", Residual(Basic, 64, [64, 128, 256, 512], 2, kind), 3, 8)
     report(f"wrn-16-4 {kind}", Residual(Pre, 16, [64, 128, 256], 2, kind), 3, 8)
+report("lenet, 5 channels", LeNet(5), 1, 16)
+report("resnet20 batch, 6 channels", Residual(Basic, 6, [6, 12, 24], 3, "batch"), 3, 8)
+report("wrn-16-4 group, 3 channels", Residual(Pre, 3, [12, 24, 48], 2, "group"), 3, 8)

@@ -119,7 +119,8 @@ impl SapConfig {
 ///
 /// SAP is not SAM: it keeps the ordinary gradient and adds v, projects, has a random sign and a single sample.
 ///
-/// Cost: 1 + 2/n evaluations a perturbed step, 1 beyond the gate. Where the sample is the whole batch (n = 1,
+/// Cost: 1 + 2/n evaluations a perturbed step, 1 beyond the gate; up to 3 where batch normalisation ties the sample to
+/// its batch ([`crate::Objective::cost`]). Where the sample is the whole batch (n = 1,
 /// [`Direction::Batch`]) its gradient is known, and the cost is 2. The length of grad f_i decides what is evaluated next:
 /// one round trip to the device a step, and one more for a finite gate.
 ///

@@ -1,6 +1,5 @@
 //! One cell of the table: a training step of one model by one optimizer.
 
-use super::counted::Counted;
 use crate::objective::{BatchLoss, Tally};
 use crate::setup::model_config;
 use crate::signal;
@@ -9,7 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use flat_core::{Purpose, Streams};
 use flat_data::{Batch, DatasetKind};
 use flat_nn::{Arch, Loss, Model, multiply_adds};
-use flat_optim::{BaseConfig, BaseKind, Optimizer, RuleConfig, parse_optimizer};
+use flat_optim::{BaseConfig, BaseKind, Optimizer, PendingStep, RuleConfig, parse_optimizer};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
@@ -39,8 +38,8 @@ pub struct Cell {
     tally: Tally,
     /// Multiply-adds of one image's forward pass.
     multiply_adds: u64,
-    /// Images whose gradient was taken, and the steps that took them.
-    images: u64,
+    /// Gradient evaluations, in units of the batch, and the steps that took them.
+    evals: f64,
     steps: u64,
 }
 
@@ -51,7 +50,7 @@ impl Cell {
     /// An unknown optimizer; candle's.
     pub fn new(arch: Arch, optimizer: &str, batch_size: usize, device: &Device) -> Result<Self> {
         let data = if matches!(arch, Arch::Mlp | Arch::LeNet) { DatasetKind::Mnist } else { DatasetKind::Cifar10 };
-        let config = model_config(arch, None, None, None, data);
+        let config = model_config(arch, data);
         let streams = Streams::new(0);
         let model = Model::new(&config, DType::F32, device, &streams)?;
         let (rule, base) = parse_optimizer(optimizer)?;
@@ -75,7 +74,7 @@ impl Cell {
             device: device.clone(),
             tally: Tally::default(),
             multiply_adds,
-            images: 0,
+            evals: 0.0,
             steps: 0,
         })
     }
@@ -92,12 +91,12 @@ impl Cell {
             if signal::stop_requested() {
                 break;
             }
-            let inner = BatchLoss::new(&self.model, LOSS, &self.batch, &mut self.tally);
-            let whole = self.model.has_batch_norm();
-            taken.push(self.optimizer.launch(&mut Counted { inner, whole, images: &mut self.images })?);
+            let mut loss = BatchLoss::new(&self.model, LOSS, &self.batch, &mut self.tally);
+            taken.push(self.optimizer.launch(&mut loss)?);
             self.tally.unread();
         }
         self.steps += taken.len() as u64;
+        self.evals += taken.iter().map(PendingStep::evals).sum::<f64>();
         let reports = self.optimizer.read(taken)?;
         self.device.synchronize()?;
         let seconds = started.elapsed().as_secs_f64() / steps.max(1) as f64;
@@ -107,15 +106,14 @@ impl Cell {
         }
     }
 
-    /// Gradient evaluations a step, in units of the batch, as the optimizer announces them.
+    /// Gradient evaluations a step, in units of the batch, over the steps so far.
     pub fn evals_per_step(&self) -> f64 {
-        self.optimizer.evals_per_step(self.batch.len())
+        self.evals / self.steps.max(1) as f64
     }
 
-    /// Floating point operations of a step's gradients: two for each multiply-add, a gradient three forward passes, of
-    /// all images that the steps so far went through.
+    /// Floating point operations of a step's gradients: two for each multiply-add, a gradient three forward passes.
     pub fn flops_per_step(&self) -> f64 {
-        6.0 * self.multiply_adds as f64 * self.images as f64 / self.steps.max(1) as f64
+        6.0 * self.multiply_adds as f64 * self.batch.len() as f64 * self.evals_per_step()
     }
 
     /// Trainable parameters.

@@ -134,9 +134,9 @@ fn prepare(
                     Some(Ok(device)) => {
                         row.memory = of_cell(&row.place).context("measuring memory")?;
                         let mut cell = Cell::new(arch, optimizer, batch_size, device)?;
-                        (row.dim, row.evals_per_step) = (cell.dim(), cell.evals_per_step());
+                        row.dim = cell.dim();
                         cell.burst(2)?;
-                        row.flops_per_step = cell.flops_per_step();
+                        (row.evals_per_step, row.flops_per_step) = (cell.evals_per_step(), cell.flops_per_step());
                         let steps = match args.steps {
                             Some(steps) => steps,
                             None => {

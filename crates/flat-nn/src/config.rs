@@ -114,6 +114,15 @@ impl ModelConfig {
         self.activation == Activation::Relu || self.arch == Arch::LeNet
     }
 
+    /// Name of the layer that gives the logits, of parameters `NAME.weight` and `NAME.bias`.
+    pub fn last_layer(&self) -> String {
+        match self.arch {
+            Arch::Mlp => format!("fc{}", self.hidden.len() + 1),
+            Arch::LeNet => "fc2".into(),
+            Arch::ResNet20 | Arch::ResNet18 | Arch::Wrn16x4 => "fc".into(),
+        }
+    }
+
     /// Checks what no architecture can take.
     ///
     /// # Errors

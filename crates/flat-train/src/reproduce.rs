@@ -8,6 +8,7 @@ pub(crate) mod escape;
 mod images;
 mod interval;
 pub(crate) mod late_sam;
+mod margin;
 mod page;
 mod paired;
 pub(crate) mod sam_vs_sgd;

@@ -18,7 +18,7 @@ pub(crate) fn specs(config: &ModelConfig) -> Specs {
 pub(crate) fn forward<V: Value>(scope: &Scope<'_, V>, x: &Tensor) -> Result<V> {
     match scope.config.hidden.len() {
         0 => scope.linear_of("fc1", &x.flatten_from(1)?),
-        n => scope.linear(&format!("fc{}", n + 1), &features(scope, x)?),
+        _ => scope.linear(&scope.config.last_layer(), &features(scope, x)?),
     }
 }
 

@@ -15,6 +15,9 @@ pub struct ReproduceArgs {
     /// Size: smoke (seconds, shows that it runs), cpu (up to hours on two cores) or paper (for a GPU).
     #[arg(long, value_name = "SCALE", default_value_t)]
     pub scale: Scale,
+    /// Only these parts of `escape`, as in lenet-mse,resnet20-bn [default: all].
+    #[arg(long = "part", value_name = "LIST", value_delimiter = ',')]
+    pub parts: Vec<String>,
     /// Folder for cells, plots and the page; continued where it holds this study [default: runs/reproduce-NAME-SCALE].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,

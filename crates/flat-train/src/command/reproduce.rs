@@ -2,7 +2,7 @@
 
 use super::print;
 use crate::args::{ReproduceArgs, ReproductionName};
-use crate::exit::Outcome;
+use crate::exit::{Outcome, usage};
 use crate::reproduce::{Study, escape, late_sam, sam_vs_sgd, theory};
 use crate::ui::Ui;
 use anyhow::Result;
@@ -11,6 +11,9 @@ use std::path::PathBuf;
 
 /// Makes or continues the study and prints its tables.
 pub(super) fn run(args: &ReproduceArgs, ui: Ui, json: bool) -> Result<Outcome> {
+    if args.name != ReproductionName::Escape && !args.parts.is_empty() {
+        return Err(usage("--part has no effect here: it needs the reproduction escape"));
+    }
     let name = args.name.to_possible_value().map(|v| v.get_name().to_string()).unwrap_or_default();
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/reproduce-{name}-{}", args.scale)));
     let mut study = Study::open(&out, &name, args.scale, args.seed, ui)?;

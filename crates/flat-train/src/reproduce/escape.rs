@@ -6,23 +6,27 @@
 mod compare;
 mod method;
 mod page;
+mod part;
 mod plan;
+mod tables;
 
 use super::bad_minimum::{self, FITTED, Minima};
 use super::images::Images;
+use super::margin::at_unit_margin;
 use super::training::{Fit, Point, measured, train};
 use super::{Page, Study};
 use crate::args::ReproduceArgs;
 use crate::choice::{LossName, SapDirection, SapSign};
 use crate::config::TrainConfig;
 use crate::every::Every;
+use crate::signal;
 use crate::text::Text;
 use anyhow::{Result, bail};
 use method::{Ablation, Method, Setting};
-use plan::{LossPlan, Plan};
+use part::Part;
 use serde::Serialize;
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A setting that the search tried.
 #[derive(Debug, Clone, Serialize)]
@@ -46,9 +50,11 @@ struct Variant {
     fits: Vec<Fit>,
 }
 
-/// All that was found with one loss.
+/// All that was found in one part.
 #[derive(Debug, Clone, Serialize)]
 struct Outcome {
+    part: &'static str,
+    title: String,
     loss: LossName,
     minima: Vec<Minima>,
     trials: Vec<Trial>,
@@ -58,29 +64,29 @@ struct Outcome {
 
 /// Runs the study; `None` where a signal asked to stop.
 pub(crate) fn run(study: &mut Study, args: &ReproduceArgs) -> Result<Option<(Page, Value)>> {
-    let (scale, plan) = (args.scale, Plan::of(args.scale));
-    let images = Images::load(plan.dataset, args.data_dir.as_deref(), plan.images)?;
-    study.plan(plan.losses.iter().map(|l| cells(&plan, l)).sum());
+    let parts = plan::parts(args.scale, &args.parts)?;
+    study.plan(parts.iter().map(cells).sum());
     let mut outcomes = Vec::new();
-    for part in &plan.losses {
-        let lab = Lab { plan: &plan, part, images: &images, args };
+    for part in &parts {
+        let images = Images::load(part.dataset, args.data_dir.as_deref(), part.images)?;
+        let images = Images { curvature: part.curvature, ..images };
+        let lab = Lab { part, images: &images, args };
         let Some(outcome) = lab.outcome(study)? else { return Ok(None) };
         outcomes.push(outcome);
     }
-    let page = page::page(study, scale, &plan, &outcomes)?;
+    let page = page::page(study, args.scale, &parts, &outcomes)?;
     Ok(Some((page, serde_json::to_value(&outcomes)?)))
 }
 
-fn cells(plan: &Plan, part: &LossPlan) -> usize {
+fn cells(part: &Part) -> usize {
     let variants: usize = part.methods.iter().copied().map(|m| Ablation::of(m).len()).sum();
     let variants = if part.ablations { variants } else { 0 };
-    part.grid.len() + plan.seeds as usize * (1 + part.methods.len() + variants)
+    part.grid.len() + part.seeds as usize * (1 + part.methods.len() + variants)
 }
 
-/// The study of one loss.
+/// The study of one part.
 struct Lab<'a> {
-    plan: &'a Plan,
-    part: &'a LossPlan,
+    part: &'a Part,
     images: &'a Images,
     args: &'a ReproduceArgs,
 }
@@ -89,7 +95,7 @@ impl Lab<'_> {
     fn outcome(&self, study: &mut Study) -> Result<Option<Outcome>> {
         let mut minima = Vec::new();
         for seed in self.seeds() {
-            let config = self.plan.fitting(self.config(seed), self.args.scale);
+            let config = self.part.fitting(self.config(seed), self.args.scale);
             let key = self.minimum(seed);
             let Some(found) = bad_minimum::make(study, &key, &config, self.images, self.part.spoiling)? else {
                 return Ok(None);
@@ -98,9 +104,9 @@ impl Lab<'_> {
         }
         let mut trials = Vec::new();
         for &setting in &self.part.grid {
-            let key = format!("search-{}-{}", self.name(), setting.key());
+            let key = format!("search-{}-{}", self.part.key, setting.key());
             let config = setting.over(&self.config(self.args.seed));
-            let config = self.sized(config, setting.method.evals_per_step(), self.part.search_evals, 1, false);
+            let config = self.sized(config, self.part.evals_per_step(setting.method), self.part.search_evals, 1, false);
             let Some(fit) = self.cell(study, &key, &config, self.args.seed, true)? else { return Ok(None) };
             trials.push(Trial { setting, fit });
         }
@@ -109,16 +115,25 @@ impl Lab<'_> {
             let setting = chosen(method, &trials)?;
             let mut fits = Vec::new();
             for seed in self.seeds() {
-                let key = format!("run-{}-{}-s{seed}", self.name(), setting.key());
+                let key = format!("run-{}-{}-s{seed}", self.part.key, setting.key());
                 let config = setting.over(&self.config(seed));
-                let config = self.sized(config, method.evals_per_step(), self.part.evals, self.part.points, true);
+                let config =
+                    self.sized(config, self.part.evals_per_step(method), self.part.evals, self.part.points, true);
                 let Some(fit) = self.cell(study, &key, &config, seed, false)? else { return Ok(None) };
                 fits.push(fit);
             }
             contenders.push(Contender { setting, fits });
         }
         let Some(variants) = self.variants(study, &contenders)? else { return Ok(None) };
-        Ok(Some(Outcome { loss: self.part.loss, minima, trials, contenders, variants }))
+        Ok(Some(Outcome {
+            part: self.part.key,
+            title: self.part.title(),
+            loss: self.part.loss,
+            minima,
+            trials,
+            contenders,
+            variants,
+        }))
     }
 
     fn variants(&self, study: &mut Study, contenders: &[Contender]) -> Result<Option<Vec<Variant>>> {
@@ -128,8 +143,9 @@ impl Lab<'_> {
             for ablation in Ablation::of(method) {
                 let mut fits = Vec::new();
                 for seed in self.seeds() {
-                    let key = format!("ablation-{}-{}-{}-s{seed}", self.name(), method.key(), ablation.key());
-                    let evals = if *ablation == Ablation::BatchDirection { 2.0 } else { method.evals_per_step() };
+                    let key = format!("ablation-{}-{}-{}-s{seed}", self.part.key, method.key(), ablation.key());
+                    let evals =
+                        if *ablation == Ablation::BatchDirection { 2.0 } else { self.part.evals_per_step(method) };
                     let config = ablation.over(*setting, &self.config(seed));
                     let config = self.sized(config, evals, self.part.search_evals, 1, true);
                     let Some(fit) = self.cell(study, &key, &config, seed, false)? else { return Ok(None) };
@@ -155,24 +171,31 @@ impl Lab<'_> {
         let held_out = if validation { &self.images.validation } else { &self.images.test };
         // folders are no settings: a study may be moved
         let config_alone = TrainConfig { data_dir: None, ..config.clone() };
-        let settings = (config_alone, self.part.spoiling, self.plan.images, self.part.settle);
+        let settings = (config_alone, self.part.spoiling, self.part.images, self.part.settle);
         study.cell(key, &settings, |ui| {
             let config = TrainConfig { init: Some(init), ..config.clone() };
-            let Some(mut fit) = train(&config, self.images, &self.images.train, held_out, &folder, ui)? else {
-                return Ok(None);
+            let go = |config: &TrainConfig, folder: &Path| {
+                train(config, self.images, &self.images.train, held_out, folder, ui)
             };
+            let Some(mut fit) = go(&config, &folder)? else { return Ok(None) };
+            let (settled, mut weights) = (folder.with_extension("settled"), folder.join("model.safetensors"));
             if let Some(end) = fit.end().cloned().filter(|_| self.part.settle > 0) {
-                let (folder, weights) = (folder.with_extension("settled"), folder.join("model.safetensors"));
-                let config = self.settling(&config, weights);
-                let Some(settled) = train(&config, self.images, &self.images.train, held_out, &folder, ui)? else {
-                    return Ok(None);
-                };
+                let Some(rest) = go(&self.settling(&config, weights), &settled)? else { return Ok(None) };
                 let after = |p: Point| Point { step: end.step + p.step, evals: end.evals + p.evals, ..p };
-                fit.points.extend(settled.points.into_iter().map(after));
-                fit.diverged = settled.diverged;
-                std::fs::remove_dir_all(&folder)?;
+                fit.points.extend(rest.points.into_iter().map(after));
+                fit.diverged = rest.diverged;
+                weights = settled.join("model.safetensors");
             }
-            std::fs::remove_dir_all(&folder)?;
+            let margins = self.part.loss == LossName::CrossEntropy && !config.flatness.is_empty();
+            if margins && fit.end().is_some() {
+                fit.unit_margin = at_unit_margin(&config, self.images, weights, ui)?;
+                if signal::stop_requested() {
+                    return Ok(None);
+                }
+            }
+            for folder in [folder, settled].iter().filter(|f| f.exists()) {
+                std::fs::remove_dir_all(folder)?;
+            }
             Ok(Some(fit))
         })
     }
@@ -205,22 +228,15 @@ impl Lab<'_> {
     }
 
     fn config(&self, seed: u64) -> TrainConfig {
-        self.plan.config(self.part, seed, self.args)
+        self.part.config(seed, self.args)
     }
 
     fn seeds(&self) -> std::ops::Range<u64> {
-        self.args.seed..self.args.seed + self.plan.seeds
-    }
-
-    fn name(&self) -> &'static str {
-        match self.part.loss {
-            LossName::CrossEntropy => "ce",
-            LossName::Mse => "mse",
-        }
+        self.args.seed..self.args.seed + self.part.seeds
     }
 
     fn minimum(&self, seed: u64) -> String {
-        format!("{}-s{seed}", self.name())
+        format!("{}-s{seed}", self.part.key)
     }
 }
 

@@ -16,6 +16,8 @@ pub(super) struct Images {
     pub validation: Arc<Split>,
     /// The first images of the test set: what is reported.
     pub test: Arc<Split>,
+    /// How many of the training images, the first ones, the Hessian is of.
+    pub curvature: usize,
 }
 
 impl Images {
@@ -35,6 +37,7 @@ impl Images {
             validation: Arc::new(all.train.select(&held_out)?),
             train: Arc::new(all.train.take(train)?),
             test: Arc::new(all.test.take(test)?),
+            curvature: train,
         })
     }
 }

@@ -117,6 +117,7 @@ mod tests {
                 lambda_max: None,
             }],
             diverged: None,
+            unit_margin: None,
         };
         Group { name: "g".into(), lr: 0.1, fits: accuracies.iter().map(fit).collect() }
     }
@@ -134,7 +135,7 @@ mod tests {
     #[test]
     fn the_best_setting_is_the_first_of_the_most_accurate() -> Result<()> {
         let fit = |a| group(&[a]).fits.remove(0);
-        let lost = Fit { points: Vec::new(), diverged: Some("inf".into()) };
+        let lost = Fit { points: Vec::new(), diverged: Some("inf".into()), unit_margin: None };
         assert_eq!(best(&[(1, fit(0.2)), (2, fit(0.5)), (3, fit(0.5)), (4, lost.clone())])?, 2);
         assert!(best(&[(4, lost)]).is_err());
         Ok(())

@@ -1,6 +1,7 @@
 //! A training run within a study: the trainer of `train`, on the study's images.
 
 use super::images::Images;
+use super::margin::UnitMargin;
 use crate::along;
 use crate::checkpoint;
 use crate::choice::{FlatnessName, ScheduleName};
@@ -20,7 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Probes of a trace along a run.
-const PROBES: u64 = 8;
+pub(super) const PROBES: u64 = 8;
 
 /// A run at one of its steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,6 +53,9 @@ pub(super) struct Fit {
     pub points: Vec<Point>,
     /// Why it ended early, where it diverged.
     pub diverged: Option<String>,
+    /// The trace at its end where margins do not count, where that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit_margin: Option<UnitMargin>,
 }
 
 impl Fit {
@@ -77,13 +81,13 @@ pub(super) fn plain_sgd(dataset: flat_data::DatasetKind, seed: u64) -> TrainConf
     }
 }
 
-/// Measures trace and largest eigenvalue on all training images at the end and after every so many steps, if not 0.
+/// Measures trace and largest eigenvalue at the end and after every so many steps, if not 0.
 pub(super) fn measured(config: TrainConfig, images: &Images, every: u64) -> TrainConfig {
     TrainConfig {
         eval_every: Text(Every::Steps(every)),
         flatness: vec![FlatnessName::Trace, FlatnessName::LambdaMax],
         flatness_every: Text(Every::Steps(every)),
-        flatness_examples: images.train.len(),
+        flatness_examples: images.curvature,
         flatness_probes: PROBES,
         ..config
     }
@@ -124,7 +128,7 @@ pub(super) fn train(
         Ok(Ended::Interrupted) => return Ok(None),
         Err(e) => match e.downcast_ref::<flat_optim::Error>() {
             Some(flat_optim::Error::TooManySkips { .. }) => {
-                return Ok(Some(Fit { points: points(&dir)?, diverged: Some(format!("{e:#}")) }));
+                return Ok(Some(Fit { points: points(&dir)?, diverged: Some(format!("{e:#}")), unit_margin: None }));
             }
             _ => return Err(e),
         },
@@ -135,7 +139,7 @@ pub(super) fn train(
     };
     let mut points = points(&dir)?;
     if !score.loss.is_finite() {
-        return Ok(Some(Fit { points, diverged: Some("the loss is not finite".into()) }));
+        return Ok(Some(Fit { points, diverged: Some("the loss is not finite".into()), unit_margin: None }));
     }
     if let Some(end) = points.last_mut() {
         (end.train_loss, end.train_accuracy) = (score.loss, score.accuracy);
@@ -147,7 +151,7 @@ pub(super) fn train(
             end.set_flatness(&serde_json::to_value(&found)?);
         }
     }
-    Ok(Some(Fit { points, diverged: None }))
+    Ok(Some(Fit { points, diverged: None, unit_margin: None }))
 }
 
 impl Point {

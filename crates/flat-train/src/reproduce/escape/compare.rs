@@ -27,6 +27,10 @@ pub(super) struct Row {
     pub at_equal_loss: Option<Mean>,
     /// How many times larger SGD's trace is after as many evaluations.
     pub at_equal_evals: Option<Mean>,
+    /// The mean margin at the end, where it was measured.
+    pub margin: Option<Mean>,
+    /// How many times larger SGD's trace is with the last layers of both divided by their mean margins.
+    pub at_unit_margin: Option<Mean>,
 }
 
 /// Every method of a loss, in the order in which they were run.
@@ -61,6 +65,8 @@ fn row(contender: &Contender, reference: Option<&Contender>, minima: &[Minima]) 
         lambda_max: logs(&|_, fit| fit.end()?.lambda_max),
         at_equal_loss: beside(at_equal_loss),
         at_equal_evals: beside(|_, sgd, fit| Some(sgd.end()?.trbar?.ln() - fit.end()?.trbar?.ln())),
+        margin: ends(&|_, fit| Some(fit.unit_margin?.margin)),
+        at_unit_margin: beside(|_, sgd, fit| Some(sgd.unit_margin?.trbar.ln() - fit.unit_margin?.trbar.ln())),
     }
 }
 
@@ -114,7 +120,11 @@ mod tests {
     }
 
     fn fit(points: &[(f64, f64)]) -> Fit {
-        Fit { points: points.iter().map(|(loss, trbar)| point(*loss, *trbar)).collect(), diverged: None }
+        Fit {
+            points: points.iter().map(|(loss, trbar)| point(*loss, *trbar)).collect(),
+            diverged: None,
+            unit_margin: None,
+        }
     }
 
     #[test]

@@ -61,15 +61,6 @@ impl Method {
             other => other.name().to_lowercase(),
         }
     }
-
-    /// Mini-batch gradients a step where every step is perturbed.
-    pub fn evals_per_step(self) -> f64 {
-        match self {
-            Self::Sgd => 1.0,
-            Self::Sa(n) if n < BATCH => 1.0 + 2.0 * n as f64 / BATCH as f64,
-            _ => 2.0,
-        }
-    }
 }
 
 impl Setting {
@@ -134,7 +125,7 @@ impl Ablation {
         match method {
             Method::Rs => &[Self::None, Self::NoProjection, Self::Gate, Self::HalfRho],
             Method::Sa(BATCH) => &[Self::None, Self::NoProjection, Self::Plus, Self::Gate, Self::HalfRho],
-            Method::Sa(_) => {
+            Method::Sa(1) => {
                 &[Self::None, Self::NoProjection, Self::Plus, Self::BatchDirection, Self::Gate, Self::HalfRho]
             }
             _ => &[],

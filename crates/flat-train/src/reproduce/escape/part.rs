@@ -1,0 +1,151 @@
+//! One part of the study: a data set, a network and a loss, and what is done with them.
+
+use super::method::{BATCH, Method, Setting};
+use crate::args::ReproduceArgs;
+use crate::choice::{LossName, ScheduleName};
+use crate::config::TrainConfig;
+use crate::every::Every;
+use crate::reproduce::Scale;
+use crate::reproduce::bad_minimum::Spoiling;
+use crate::reproduce::training::plain_sgd;
+use crate::text::Text;
+use flat_data::DatasetKind;
+use flat_nn::{Arch, Norm};
+
+/// A data set, a network and a loss, and what is done with them.
+pub(super) struct Part {
+    /// As cells, plots and `--part` name it.
+    pub key: &'static str,
+    /// The data set.
+    pub dataset: DatasetKind,
+    /// Training, validation and test images.
+    pub images: [usize; 3],
+    /// Training images, the first ones, that the Hessian is of.
+    pub curvature: usize,
+    /// The network.
+    pub network: Network,
+    /// The loss.
+    pub loss: LossName,
+    /// Independent bad minima, each with its own run of every method.
+    pub seeds: u64,
+    /// The methods that are compared, the reference first.
+    pub methods: Vec<Method>,
+    /// Gradient evaluations of a run of the search.
+    pub search_evals: f64,
+    /// Gradient evaluations of a run of the comparison.
+    pub evals: f64,
+    /// Measurements along it.
+    pub points: u64,
+    /// Steps of plain SGD after them, the same for every method, at the learning rate of the bad minimum's last part: the
+    /// phase of plain descent that Algorithm 2 ends with.
+    pub settle: u64,
+    /// How its bad minimum is made.
+    pub spoiling: Spoiling,
+    /// What the search tries.
+    pub grid: Vec<Setting>,
+    /// Whether the ablations are run.
+    pub ablations: bool,
+    /// How its sizes and rates were found, where they were not simply set.
+    pub found: &'static str,
+}
+
+/// A network of the study.
+pub(super) struct Network {
+    /// Its kind.
+    pub arch: Arch,
+    /// Hidden widths of an mlp.
+    pub hidden: Vec<usize>,
+    /// Channels of the first convolution, where they are not the usual ones.
+    pub channels: Option<usize>,
+    /// The norm of a residual network.
+    pub norm: Norm,
+}
+
+impl Network {
+    /// A multilayer perceptron with one hidden layer.
+    pub fn mlp(hidden: usize) -> Self {
+        Self { arch: Arch::Mlp, hidden: vec![hidden], channels: None, norm: Norm::Batch }
+    }
+
+    /// Another network of a width and norm.
+    pub fn of(arch: Arch, channels: Option<usize>, norm: Norm) -> Self {
+        Self { arch, hidden: vec![], channels, norm }
+    }
+
+    /// Whether the loss of one example depends on its batch.
+    pub fn has_batch_norm(&self) -> bool {
+        self.norm == Norm::Batch && !matches!(self.arch, Arch::Mlp | Arch::LeNet)
+    }
+
+    /// In words.
+    pub fn name(&self) -> String {
+        let name = match self.arch {
+            Arch::Mlp => "multilayer perceptron",
+            Arch::LeNet => "LeNet",
+            Arch::ResNet20 => "ResNet-20",
+            Arch::ResNet18 => "ResNet-18",
+            Arch::Wrn16x4 => "wide ResNet 16-4",
+            _ => "network",
+        };
+        let width = match (self.hidden.first(), self.channels) {
+            (Some(hidden), _) => format!(" with {hidden} hidden units"),
+            (_, Some(channels)) => format!(" with {channels} channels in its first convolution"),
+            _ => String::new(),
+        };
+        let norm = match (self.arch, self.norm) {
+            (Arch::Mlp | Arch::LeNet, _) => "",
+            (_, Norm::Group) => ", group normalisation",
+            _ => ", batch normalisation",
+        };
+        format!("{name}{width}{norm}")
+    }
+}
+
+impl Part {
+    /// As the page heads it.
+    pub fn title(&self) -> String {
+        let loss = match self.loss {
+            LossName::CrossEntropy => "cross entropy",
+            LossName::Mse => "squared loss",
+        };
+        let [train, ..] = self.images;
+        format!("{}, {train} images of {}, {loss}", self.network.name(), self.dataset)
+    }
+
+    /// Mini-batch gradients that a step of a method takes where every step is perturbed.
+    pub fn evals_per_step(&self, method: Method) -> f64 {
+        match method {
+            Method::Sgd => 1.0,
+            // one example is normalised with its batch
+            Method::Sa(1) if self.network.has_batch_norm() => 3.0,
+            Method::Sa(n) if n < BATCH => 1.0 + 2.0 * n as f64 / BATCH as f64,
+            _ => 2.0,
+        }
+    }
+
+    /// A run with this seed, before it is given a method.
+    pub fn config(&self, seed: u64, args: &ReproduceArgs) -> TrainConfig {
+        let usual = plain_sgd(self.dataset, seed);
+        TrainConfig {
+            loss: self.loss,
+            device: args.device,
+            data_dir: args.data_dir.clone(),
+            batch_size: BATCH,
+            model: Text(self.network.arch),
+            hidden: if self.network.hidden.is_empty() { usual.hidden } else { self.network.hidden.clone() },
+            channels: self.network.channels,
+            norm: Text(self.network.norm),
+            ..usual
+        }
+    }
+
+    /// The same for fitting from random weights: at the paper's scale the learning rate falls.
+    pub fn fitting(&self, config: TrainConfig, scale: Scale) -> TrainConfig {
+        match scale {
+            Scale::Paper => {
+                TrainConfig { schedule: ScheduleName::Step, step_size: Some(Text(Every::Epochs(125))), ..config }
+            }
+            _ => config,
+        }
+    }
+}

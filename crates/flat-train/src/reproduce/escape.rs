@@ -95,7 +95,7 @@ impl Lab<'_> {
     fn outcome(&self, study: &mut Study) -> Result<Option<Outcome>> {
         let mut minima = Vec::new();
         for seed in self.seeds() {
-            let config = self.part.fitting(self.config(seed), self.args.scale);
+            let config = self.part.fitting(self.config(seed));
             let key = self.minimum(seed);
             let Some(found) = bad_minimum::make(study, &key, &config, self.images, self.part.spoiling)? else {
                 return Ok(None);

@@ -5,7 +5,6 @@ use crate::args::ReproduceArgs;
 use crate::choice::{LossName, ScheduleName};
 use crate::config::TrainConfig;
 use crate::every::Every;
-use crate::reproduce::Scale;
 use crate::reproduce::bad_minimum::Spoiling;
 use crate::reproduce::training::plain_sgd;
 use crate::text::Text;
@@ -41,6 +40,8 @@ pub(super) struct Part {
     pub settle: u64,
     /// How its bad minimum is made.
     pub spoiling: Spoiling,
+    /// Epochs of each part of that after which the learning rate falls to a tenth.
+    pub decay: Option<u64>,
     /// What the search tries.
     pub grid: Vec<Setting>,
     /// Whether the ablations are run.
@@ -139,13 +140,13 @@ impl Part {
         }
     }
 
-    /// The same for fitting from random weights: at the paper's scale the learning rate falls.
-    pub fn fitting(&self, config: TrainConfig, scale: Scale) -> TrainConfig {
-        match scale {
-            Scale::Paper => {
-                TrainConfig { schedule: ScheduleName::Step, step_size: Some(Text(Every::Epochs(125))), ..config }
+    /// The same for making the minima.
+    pub fn fitting(&self, config: TrainConfig) -> TrainConfig {
+        match self.decay {
+            Some(epochs) => {
+                TrainConfig { schedule: ScheduleName::Step, step_size: Some(Text(Every::Epochs(epochs))), ..config }
             }
-            _ => config,
+            None => config,
         }
     }
 }

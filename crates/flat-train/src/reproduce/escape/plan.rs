@@ -167,6 +167,46 @@ fn lenet_cross_entropy() -> Part {
     }
 }
 
+/// The paper's data and kind of network, as far as two cores carry them.
+fn resnet20(norm: Norm) -> Part {
+    let lr = &[0.01];
+    let grid = [
+        grid(Method::Sgd, lr, &[0.0], None),
+        grid(Method::Rs, lr, &[5.0, 10.0], None),
+        grid(Method::Sa(BATCH), lr, &[0.2, 0.5], None),
+        grid(Method::Sa(1), &[0.001], &[0.01, 0.03], None),
+        grid(Method::Sam, lr, &[0.2], None),
+    ]
+    .concat();
+    Part {
+        key: if norm == Norm::Batch { "resnet20-bn" } else { "resnet20-gn" },
+        dataset: DatasetKind::Cifar10,
+        images: [3000, 1000, 10_000],
+        curvature: 256,
+        network: Network::of(Arch::ResNet20, Some(8), norm),
+        loss: LossName::CrossEntropy,
+        seeds: 3,
+        methods: vec![Method::Sgd, Method::Rs, Method::Sa(BATCH), Method::Sa(1), Method::Sam],
+        search_evals: 600.0,
+        evals: 1500.0,
+        points: 2,
+        settle: 240,
+        spoiling: Spoiling {
+            copies: 1,
+            lr: 0.1,
+            epochs: 150,
+            true_lr: 0.02,
+            true_epochs: 100,
+            more_epochs: 5,
+            good_epochs: 70,
+        },
+        decay: Some(60),
+        grid,
+        ablations: false,
+        found: "",
+    }
+}
+
 fn mlp_cross_entropy() -> Part {
     Part {
         key: "mlp-ce",
@@ -290,12 +330,4 @@ fn perturbations(lrs: &[f64], [rs, sa, sa1, sam]: [&[f64]; 4]) -> Vec<Setting> {
 fn grid(method: Method, lrs: &[f64], rhos: &[f64], eps0: Option<f64>) -> Vec<Setting> {
     let rhos: &[f64] = if method == Method::Sgd { &[0.0] } else { rhos };
     lrs.iter().flat_map(|&lr| rhos.iter().map(move |&rho| Setting { method, lr, rho, eps0 })).collect()
-}
-
-fn resnet20(norm: Norm) -> Part {
-    Part {
-        key: if norm == Norm::Batch { "resnet20-bn" } else { "resnet20-gn" },
-        network: Network::of(Arch::ResNet20, Some(8), norm),
-        ..lenet_squared()
-    }
 }

@@ -80,6 +80,25 @@ fn eval_takes_loss_type_and_data_from_the_run() {
 }
 
 #[test]
+fn the_width_of_a_network_is_in_its_weights_file() {
+    let room = Room::new();
+    let out = room.path("run");
+    let flags = "--train-limit 64 --test-limit 32 --batch-size 32 --epochs 1 --trace-probes 0";
+    let summary = json(&format!("train --model lenet --channels 3 {flags} --out {}", out.display()));
+    // 3 * 25 + 3, 6 * 3 * 25 + 6, 96 * 6 * 16 + 96, 10 * 96 + 10
+    assert_eq!(summary["dim"], 78 + 456 + 9312 + 970);
+    let weights = room.path("elsewhere.safetensors");
+    std::fs::copy(out.join("model.safetensors"), &weights).expect("copied");
+    let eval = |flags: &str| format!("eval --checkpoint {} --dataset mnist --limit 32 {flags}", weights.display());
+    assert_eq!(json(&eval(""))["accuracy"], summary["test_accuracy"]);
+    assert_eq!(json(&eval("--model lenet --channels 3"))["accuracy"], summary["test_accuracy"]);
+    let error = fails(&eval("--model lenet"), 1);
+    assert!(error.contains("another model") && error.contains("channels"), "{error}");
+    let error = fails(&eval("--channels 3"), 2);
+    assert!(error.contains("--model"), "{error}");
+}
+
+#[test]
 fn the_accuracy_of_an_epoch_counts_every_micro_batch() {
     let room = Room::new();
     let accuracy = |name: &str, flags: &str| {

@@ -35,6 +35,11 @@ pub fn run(cli: Cli) -> ExitCode {
     if double && let Err(e) = flat_metrics::TapeThread::start() {
         return exit::status(Err(e.into()));
     }
+    if !double {
+        // kernels start on the thread that calls them instead of being handed over to another one
+        let pool = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
+        debug_assert!(pool.is_ok(), "nothing has started the pool yet");
+    }
     let (ui, json) = (Ui::detect(cli.quiet), cli.json);
     exit::status(signal::install().and_then(|()| match cli.command {
         Command::Train(args) => train::run(&args, ui, json),

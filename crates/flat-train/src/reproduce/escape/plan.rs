@@ -120,6 +120,7 @@ fn lenet_squared() -> Part {
         images: [2000, 2000, 10_000],
         network: Network::of(Arch::LeNet, Some(8), Norm::Batch),
         evals: 5000.0,
+        points: 3,
         settle: 1000,
         spoiling: Spoiling {
             copies: 4,
@@ -152,6 +153,7 @@ fn lenet_cross_entropy() -> Part {
     Part {
         key: "lenet-ce",
         loss: LossName::CrossEntropy,
+        points: 5,
         spoiling: Spoiling {
             copies: 4,
             lr: 0.1,

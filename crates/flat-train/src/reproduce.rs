@@ -9,6 +9,7 @@ mod images;
 mod interval;
 pub(crate) mod late_sam;
 mod margin;
+mod network;
 mod page;
 mod paired;
 pub(crate) mod sam_vs_sgd;

@@ -4,6 +4,7 @@
 //! Training", arXiv 2410.10373.
 
 use super::images::Images;
+use super::network::Network;
 use super::paired::{Group, best, differences, ends};
 use super::training::{Fit, measured, plain_sgd, train};
 use super::{Page, Scale, Study, Table};
@@ -13,7 +14,7 @@ use crate::reproduce::interval::{percent, short};
 use crate::text::Text;
 use anyhow::Result;
 use flat_data::{DatasetKind, Split};
-use flat_nn::Arch;
+use flat_nn::{Arch, Norm};
 use flat_optim::RuleKind;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -22,8 +23,7 @@ use std::sync::Arc;
 /// What the comparison does at a scale.
 struct Plan {
     dataset: DatasetKind,
-    arch: Arch,
-    hidden: Vec<usize>,
+    network: Network,
     images: [usize; 3],
     epochs: u64,
     /// Last epochs with SAM: none, some, all.
@@ -31,30 +31,26 @@ struct Plan {
     seeds: u64,
     lr: f64,
     rhos: Vec<f64>,
-    network: &'static str,
 }
 
 impl Plan {
     fn of(scale: Scale) -> Self {
         let mlp = |images, epochs, late, seeds| Self {
             dataset: DatasetKind::Mnist,
-            arch: Arch::Mlp,
-            hidden: vec![128],
+            network: Network::mlp(128),
             images,
             epochs,
             late,
             seeds,
             lr: 0.02,
             rhos: vec![0.05, 0.1, 0.2, 0.5],
-            network: "multilayer perceptron 784-128-10, ReLU",
         };
         match scale {
             Scale::Smoke => Self { rhos: vec![0.1], ..mlp([256, 128, 200], 2, vec![0, 1, 2], 2) },
             Scale::Cpu => mlp([5000, 5000, 10_000], 40, vec![0, 1, 2, 5, 10, 20, 40], 5),
             Scale::Paper => Self {
                 dataset: DatasetKind::Cifar10,
-                arch: Arch::Wrn16x4,
-                network: "wide ResNet 16-4",
+                network: Network::of(Arch::Wrn16x4, None, Norm::Batch),
                 lr: 0.05,
                 ..mlp([45_000, 5_000, 10_000], 200, vec![0, 5, 25, 50, 100, 200], 3)
             },
@@ -63,14 +59,10 @@ impl Plan {
 
     fn config(&self, seed: u64, args: &ReproduceArgs) -> TrainConfig {
         TrainConfig {
-            device: args.device,
-            data_dir: args.data_dir.clone(),
-            model: Text(self.arch),
-            hidden: self.hidden.clone(),
             lr: Some(self.lr),
             momentum: 0.9,
             weight_decay: Some(5e-4),
-            ..plain_sgd(self.dataset, seed)
+            ..plain_sgd(self.dataset, &self.network, seed, args)
         }
     }
 }
@@ -182,7 +174,7 @@ fn page(scale: Scale, plan: &Plan, groups: &[Group], tried: &[(f64, Fit)], rho: 
     page.text(format!(
         "{}, {}; {train} training, {validation} validation and {test} test images; {} seeds, {} epochs. rho was chosen for SAM \
          from the beginning. Intervals are Student's, 95 %; differences are taken seed by seed.",
-        plan.dataset, plan.network, plan.seeds, plan.epochs
+        plan.dataset, plan.network.name(), plan.seeds, plan.epochs
     ));
     if scale == Scale::Smoke {
         page.text("**This is the smoke scale: it shows that everything runs, its numbers mean nothing.**");

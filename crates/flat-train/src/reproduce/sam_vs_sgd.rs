@@ -4,6 +4,7 @@
 //! ICLR 2021, arXiv 2010.01412.
 
 use super::images::Images;
+use super::network::Network;
 use super::paired::{Group, best, differences, ends};
 use super::training::{Fit, measured, plain_sgd, train};
 use super::{Page, Scale, Study, Table};
@@ -14,7 +15,7 @@ use crate::reproduce::interval::{percent, short};
 use crate::text::Text;
 use anyhow::Result;
 use flat_data::DatasetKind;
-use flat_nn::Arch;
+use flat_nn::{Arch, Norm};
 use flat_optim::RuleKind;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -22,36 +23,31 @@ use serde_json::{Value, json};
 /// What the comparison does at a scale.
 struct Plan {
     dataset: DatasetKind,
-    arch: Arch,
-    hidden: Vec<usize>,
+    network: Network,
     images: [usize; 3],
     epochs: u64,
     seeds: u64,
     lrs: Vec<f64>,
     rhos: Vec<f64>,
-    network: &'static str,
 }
 
 impl Plan {
     fn of(scale: Scale) -> Self {
         let mlp = |images, epochs, seeds| Self {
             dataset: DatasetKind::Mnist,
-            arch: Arch::Mlp,
-            hidden: vec![128],
+            network: Network::mlp(128),
             images,
             epochs,
             seeds,
             lrs: vec![0.02, 0.05, 0.1],
             rhos: vec![0.05, 0.1, 0.2, 0.5],
-            network: "multilayer perceptron 784-128-10, ReLU",
         };
         match scale {
             Scale::Smoke => Self { lrs: vec![0.05], rhos: vec![0.05], ..mlp([256, 128, 200], 1, 2) },
             Scale::Cpu => mlp([5000, 5000, 10_000], 20, 5),
             Scale::Paper => Self {
                 dataset: DatasetKind::Cifar10,
-                arch: Arch::Wrn16x4,
-                network: "wide ResNet 16-4",
+                network: Network::of(Arch::Wrn16x4, None, Norm::Batch),
                 lrs: vec![0.1],
                 rhos: vec![0.02, 0.05, 0.1, 0.2],
                 ..mlp([45_000, 5_000, 10_000], 200, 5)
@@ -61,14 +57,10 @@ impl Plan {
 
     fn config(&self, seed: u64, args: &ReproduceArgs) -> TrainConfig {
         TrainConfig {
-            device: args.device,
-            data_dir: args.data_dir.clone(),
-            model: Text(self.arch),
-            hidden: self.hidden.clone(),
             momentum: 0.9,
             weight_decay: Some(5e-4),
             schedule: ScheduleName::Cosine,
-            ..plain_sgd(self.dataset, seed)
+            ..plain_sgd(self.dataset, &self.network, seed, args)
         }
     }
 }
@@ -191,7 +183,7 @@ fn page(scale: Scale, plan: &Plan, groups: &[Group], trials: Table) -> Page {
     page.text(format!(
         "{}, {}; {train} training, {validation} validation and {test} test images; {} seeds. Intervals are Student's, 95 %; \
          differences are taken seed by seed.",
-        plan.dataset, plan.network, plan.seeds
+        plan.dataset, plan.network.name(), plan.seeds
     ));
     if scale == Scale::Smoke {
         page.text("**This is the smoke scale: it shows that everything runs, its numbers mean nothing.**");

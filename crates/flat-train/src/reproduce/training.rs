@@ -2,7 +2,9 @@
 
 use super::images::Images;
 use super::margin::UnitMargin;
+use super::network::Network;
 use crate::along;
+use crate::args::ReproduceArgs;
 use crate::checkpoint;
 use crate::choice::{FlatnessName, ScheduleName};
 use crate::config::TrainConfig;
@@ -14,7 +16,7 @@ use crate::text::Text;
 use crate::trainer::{Ended, Trainer};
 use crate::ui::Ui;
 use anyhow::{Context, Result};
-use flat_data::Split;
+use flat_data::{DatasetKind, Split};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
@@ -66,8 +68,10 @@ impl Fit {
 }
 
 /// The settings that the runs of a study have in common: plain SGD at a constant rate, and nothing that is not needed.
-pub(super) fn plain_sgd(dataset: flat_data::DatasetKind, seed: u64) -> TrainConfig {
-    TrainConfig {
+pub(super) fn plain_sgd(dataset: DatasetKind, network: &Network, seed: u64, args: &ReproduceArgs) -> TrainConfig {
+    network.over(TrainConfig {
+        device: args.device,
+        data_dir: args.data_dir.clone(),
         dataset: Text(dataset),
         seed,
         momentum: 0.0,
@@ -78,7 +82,7 @@ pub(super) fn plain_sgd(dataset: flat_data::DatasetKind, seed: u64) -> TrainConf
         keep_checkpoints: 1,
         trace_probes: 0,
         ..TrainConfig::default()
-    }
+    })
 }
 
 /// Measures trace and largest eigenvalue at the end and after every so many steps, if not 0.

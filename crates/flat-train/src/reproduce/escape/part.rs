@@ -6,10 +6,10 @@ use crate::choice::{LossName, ScheduleName};
 use crate::config::TrainConfig;
 use crate::every::Every;
 use crate::reproduce::bad_minimum::Spoiling;
+use crate::reproduce::network::Network;
 use crate::reproduce::training::plain_sgd;
 use crate::text::Text;
 use flat_data::DatasetKind;
-use flat_nn::{Arch, Norm};
 
 /// A data set, a network and a loss, and what is done with them.
 pub(super) struct Part {
@@ -50,58 +50,6 @@ pub(super) struct Part {
     pub found: &'static str,
 }
 
-/// A network of the study.
-pub(super) struct Network {
-    /// Its kind.
-    pub arch: Arch,
-    /// Hidden widths of an mlp.
-    pub hidden: Vec<usize>,
-    /// Channels of the first convolution, where they are not the usual ones.
-    pub channels: Option<usize>,
-    /// The norm of a residual network.
-    pub norm: Norm,
-}
-
-impl Network {
-    /// A multilayer perceptron with one hidden layer.
-    pub fn mlp(hidden: usize) -> Self {
-        Self { arch: Arch::Mlp, hidden: vec![hidden], channels: None, norm: Norm::Batch }
-    }
-
-    /// Another network of a width and norm.
-    pub fn of(arch: Arch, channels: Option<usize>, norm: Norm) -> Self {
-        Self { arch, hidden: vec![], channels, norm }
-    }
-
-    /// Whether the loss of one example depends on its batch.
-    pub fn has_batch_norm(&self) -> bool {
-        self.norm == Norm::Batch && !matches!(self.arch, Arch::Mlp | Arch::LeNet)
-    }
-
-    /// In words.
-    pub fn name(&self) -> String {
-        let name = match self.arch {
-            Arch::Mlp => "multilayer perceptron",
-            Arch::LeNet => "LeNet",
-            Arch::ResNet20 => "ResNet-20",
-            Arch::ResNet18 => "ResNet-18",
-            Arch::Wrn16x4 => "wide ResNet 16-4",
-            _ => "network",
-        };
-        let width = match (self.hidden.first(), self.channels) {
-            (Some(hidden), _) => format!(" with {hidden} hidden units"),
-            (_, Some(channels)) => format!(" with {channels} channels in its first convolution"),
-            _ => String::new(),
-        };
-        let norm = match (self.arch, self.norm) {
-            (Arch::Mlp | Arch::LeNet, _) => "",
-            (_, Norm::Group) => ", group normalisation",
-            _ => ", batch normalisation",
-        };
-        format!("{name}{width}{norm}")
-    }
-}
-
 impl Part {
     /// As the page heads it.
     pub fn title(&self) -> String {
@@ -126,18 +74,7 @@ impl Part {
 
     /// A run with this seed, before it is given a method.
     pub fn config(&self, seed: u64, args: &ReproduceArgs) -> TrainConfig {
-        let usual = plain_sgd(self.dataset, seed);
-        TrainConfig {
-            loss: self.loss,
-            device: args.device,
-            data_dir: args.data_dir.clone(),
-            batch_size: BATCH,
-            model: Text(self.network.arch),
-            hidden: if self.network.hidden.is_empty() { usual.hidden } else { self.network.hidden.clone() },
-            channels: self.network.channels,
-            norm: Text(self.network.norm),
-            ..usual
-        }
+        TrainConfig { loss: self.loss, batch_size: BATCH, ..plain_sgd(self.dataset, &self.network, seed, args) }
     }
 
     /// The same for making the minima.

@@ -1,11 +1,12 @@
 //! Sizes, grids and recipes of the study at each scale.
 
 use super::method::{BATCH, Method, Setting};
-use super::part::{Network, Part};
+use super::part::Part;
 use crate::choice::LossName;
 use crate::exit::usage;
 use crate::reproduce::Scale;
 use crate::reproduce::bad_minimum::Spoiling;
+use crate::reproduce::network::Network;
 use anyhow::Result;
 use flat_data::DatasetKind;
 use flat_nn::{Arch, Norm};

@@ -87,8 +87,7 @@ pub(super) fn make(
         let config = TrainConfig { init, ..at(spoiling.true_lr) };
         let (most, step) = (spoiling.true_epochs, spoiling.true_epochs.div_ceil(100));
         let on_true = |config: &TrainConfig| fit(config, &images.train, &folder("true"));
-        let fitted = until_fitted(&config, most, step, &folder("true"), on_true)?;
-        let Some((epochs, _)) = fitted else { return Ok(None) };
+        let Some(epochs) = epochs_to_fit(&config, most, step, &folder("true"), on_true)? else { return Ok(None) };
         // the same run, which has little left to do but to be measured
         let config = TrainConfig { epochs: Some(epochs + spoiling.more_epochs), ..measured(config, images, 0) };
         let Some(bad) = on_true(&config)? else { return Ok(None) };
@@ -131,9 +130,80 @@ fn until_fitted(
     }
 }
 
+/// The epochs that [`until_fitted`] takes, from its first sitting once that has come to an end: the run in `folder` may have
+/// gone on since.
+fn epochs_to_fit(
+    config: &TrainConfig,
+    most: u64,
+    step: u64,
+    folder: &Path,
+    train: impl FnMut(&TrainConfig) -> Result<Option<Fit>>,
+) -> Result<Option<u64>> {
+    let file = folder.join("fitted");
+    if let Some(epochs) = std::fs::read_to_string(&file).ok().and_then(|text| text.parse().ok()) {
+        return Ok(Some(epochs));
+    }
+    let Some((epochs, _)) = until_fitted(config, most, step, folder, train)? else { return Ok(None) };
+    write_whole(&file, epochs.to_string().as_bytes())?;
+    Ok(Some(epochs))
+}
+
 fn end(fit: Fit) -> Result<Point> {
     match fit.end() {
         Some(point) => Ok(point.clone()),
         None => bail!("no minimum was reached: {}", fit.diverged.unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run that has fitted everything after so many epochs.
+    fn fits_after(epochs: u64) -> impl FnMut(&TrainConfig) -> Result<Option<Fit>> {
+        move |config| {
+            let done = config.epochs.unwrap_or_default();
+            let train_accuracy = if done >= epochs { 1.0 } else { 0.5 };
+            let point = Point {
+                step: done,
+                evals: done as f64,
+                train_loss: 0.1,
+                train_accuracy,
+                held_out_loss: 1.0,
+                held_out_accuracy: 0.5,
+                trbar: None,
+                trbar_ci95: None,
+                lambda_max: None,
+            };
+            Ok(Some(Fit { points: vec![point], diverged: None, unit_margin: None }))
+        }
+    }
+
+    #[test]
+    fn a_fitted_run_is_not_asked_for_fewer_epochs_than_it_may_have_had_since() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let config = TrainConfig::default();
+        assert_eq!(epochs_to_fit(&config, 100, 2, dir.path(), fits_after(5))?, Some(6));
+        let untouched = |_: &TrainConfig| bail!("it has gone on to its 9th epoch");
+        assert_eq!(epochs_to_fit(&config, 100, 2, dir.path(), untouched)?, Some(6));
+        Ok(())
+    }
+
+    #[test]
+    fn a_stopped_sitting_goes_on_at_the_epochs_it_was_headed_for() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let config = TrainConfig::default();
+        let mut asked = Vec::new();
+        let mut sitting = |stop_at: u64| {
+            let mut run = fits_after(5);
+            epochs_to_fit(&config, 100, 2, dir.path(), |config| {
+                asked.push(config.epochs);
+                if config.epochs >= Some(stop_at) { Ok(None) } else { run(config) }
+            })
+        };
+        assert_eq!(sitting(4)?, None);
+        assert_eq!(sitting(100)?, Some(6));
+        assert_eq!(asked, [2, 4, 4, 6].map(Some));
+        Ok(())
     }
 }

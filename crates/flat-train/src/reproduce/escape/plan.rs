@@ -178,7 +178,6 @@ fn resnet20(norm: Norm) -> Part {
         grid(Method::Rs, lr, &[5.0, 10.0], None),
         grid(Method::Sa(BATCH), lr, &[0.2, 0.5], None),
         grid(Method::Sa(1), &[0.001], &[0.01, 0.03], None),
-        grid(Method::Sam, lr, &[0.2], None),
     ]
     .concat();
     Part {
@@ -189,9 +188,9 @@ fn resnet20(norm: Norm) -> Part {
         network: Network::of(Arch::ResNet20, Some(8), norm),
         loss: LossName::CrossEntropy,
         seeds: 3,
-        methods: vec![Method::Sgd, Method::Rs, Method::Sa(BATCH), Method::Sa(1), Method::Sam],
-        search_evals: 600.0,
-        evals: 1500.0,
+        methods: vec![Method::Sgd, Method::Rs, Method::Sa(BATCH), Method::Sa(1)],
+        search_evals: 400.0,
+        evals: 1200.0,
         points: 2,
         settle: 240,
         spoiling: Spoiling {
@@ -199,7 +198,7 @@ fn resnet20(norm: Norm) -> Part {
             lr: 0.1,
             epochs: 150,
             true_lr: 0.02,
-            true_epochs: 100,
+            true_epochs: 300,
             more_epochs: 5,
             good_epochs: 70,
         },

@@ -165,7 +165,6 @@ fn lenet_cross_entropy() -> Part {
             good_epochs: 100,
         },
         grid,
-        ablations: true,
         ..lenet_squared()
     }
 }

@@ -92,11 +92,11 @@ fn trace_at(minima: &Minima, fit: &Fit, loss: f64) -> Option<f64> {
     })
 }
 
-/// Correlation of the test accuracy with the logarithm of the trace over the ends of all runs, and their number.
-pub(super) fn proxy(outcome: &Outcome) -> (Option<f64>, usize) {
-    let ends = outcome.contenders.iter().flat_map(|c| &c.fits).filter_map(Fit::end);
+/// Correlation of the test accuracy with the logarithm of a trace over the ends of all runs, and their number.
+pub(super) fn proxy(outcome: &Outcome, trace: impl Fn(&Fit) -> Option<f64>) -> (Option<f64>, usize) {
+    let ends = outcome.contenders.iter().flat_map(|c| &c.fits);
     let pairs: Vec<(f64, f64)> =
-        ends.filter_map(|end| Some((end.trbar.filter(|t| *t > 0.0)?.ln(), end.held_out_accuracy))).collect();
+        ends.filter_map(|fit| Some((trace(fit).filter(|t| *t > 0.0)?.ln(), fit.end()?.held_out_accuracy))).collect();
     (correlation(&pairs), pairs.len())
 }
 

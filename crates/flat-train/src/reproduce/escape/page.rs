@@ -146,8 +146,10 @@ fn in_short(outcomes: &[Outcome]) -> String {
 
 fn verdict(outcome: &Outcome, rows: &[Row]) -> String {
     let moved = moved(rows);
-    let (r, n) = proxy(outcome);
+    let (r, n) = proxy(outcome, |fit| fit.end()?.trbar);
     let r = r.map_or("cannot be told".into(), |r| format!("is {r:.2}"));
+    let (at_unit_margin, _) = proxy(outcome, |fit| Some(fit.unit_margin?.trbar));
+    let at_unit_margin = at_unit_margin.map_or(String::new(), |r| format!(", at unit margin {r:.2}"));
     let why = match outcome.loss {
         LossName::CrossEntropy => {
             "A method that lowers the cross entropy further has a smaller trace for that reason alone, since the margins \
@@ -159,7 +161,7 @@ fn verdict(outcome: &Outcome, rows: &[Row]) -> String {
         }
     };
     format!(
-        "{moved} {why} The correlation of test accuracy with the logarithm of trbar over the ends of {n} runs {r}; where it is far \
+        "{moved} {why} The correlation of test accuracy with the logarithm of trbar over the ends of {n} runs {r}{at_unit_margin}; where it is far \
          from -1, test accuracy is no stand-in for the trace."
     )
 }

@@ -99,7 +99,7 @@ pub(super) fn headline(outcome: &Outcome, rows: &[Row]) -> Table {
             ratio(&row.at_equal_loss),
             ratio(&row.at_equal_evals),
             row.margin.map_or("-".into(), |m| m.text(short)),
-            row.at_unit_margin.map_or("-".into(), |m| m.text(short)),
+            row.at_unit_margin.map_or("-".into(), |_| ratio(&row.at_unit_margin)),
         ]);
     }
     table

@@ -3,7 +3,7 @@
 use super::compare::{Row, proxy, rows};
 use super::method::Method;
 use super::part::Part;
-use super::tables::{ablations, headline, measures, minima, search};
+use super::tables::{ablations, headline, margins, measures, minima, search};
 use super::{Contender, FITTED, Outcome};
 use crate::choice::LossName;
 use crate::plot::{Axis, Chart, Point as Mark, Series, curves};
@@ -42,6 +42,9 @@ pub(super) fn page(study: &Study, scale: Scale, parts: &[Part], outcomes: &[Outc
         page.heading(&outcome.title);
         page.text(sizes(part));
         page.table(headline(outcome, &rows));
+        if let Some(table) = margins(&rows) {
+            page.table(table);
+        }
         page.text(verdict(outcome, &rows));
         page.table(measures(&rows));
         figures(study, outcome, &mut page)?;

@@ -17,15 +17,8 @@ use flat_nn::{Arch, Norm};
 /// A key that the scale does not have.
 pub(super) fn parts(scale: Scale, keys: &[String]) -> Result<Vec<Part>> {
     let all = match scale {
-        Scale::Smoke => vec![smoke_mlp(), smoke_resnet()],
-        Scale::Cpu => vec![
-            lenet_squared(),
-            lenet_cross_entropy(),
-            resnet20(Norm::Batch),
-            resnet20(Norm::Group),
-            mlp_squared(),
-            mlp_cross_entropy(),
-        ],
+        Scale::Smoke => vec![smoke_mlp(), smoke_resnet(Norm::Batch), smoke_resnet(Norm::Group)],
+        Scale::Cpu => vec![lenet_squared(), lenet_cross_entropy(), resnet20(), mlp_squared(), mlp_cross_entropy()],
         Scale::Paper => vec![paper()],
     };
     let known: Vec<&str> = all.iter().map(|part| part.key).collect();
@@ -71,14 +64,14 @@ fn smoke_mlp() -> Part {
     }
 }
 
-/// A part whose samples are normalised with their batches.
-fn smoke_resnet() -> Part {
+/// A part whose samples are normalised with their batches, or for themselves.
+fn smoke_resnet(norm: Norm) -> Part {
     let methods = vec![Method::Sgd, Method::Sa(BATCH), Method::Sa(1)];
     Part {
-        key: "resnet20-bn",
+        key: if norm == Norm::Batch { "resnet20-bn" } else { "resnet20-gn" },
         images: [20, 20, 20],
         curvature: 20,
-        network: Network::of(Arch::ResNet20, Some(2), Norm::Batch),
+        network: Network::of(Arch::ResNet20, Some(2), norm),
         loss: LossName::Mse,
         search_evals: 3.0,
         evals: 6.0,
@@ -109,7 +102,7 @@ fn lenet_squared() -> Part {
         grid(Method::Sa(64), lr, &[0.2, 0.5], None),
         // a smaller sample is more noise, which a smaller rate averages out
         grid(Method::Sa(8), &[0.5], &[0.1, 0.2], None),
-        grid(Method::Sa(1), &[0.1], &[0.05, 0.1], None),
+        grid(Method::Sa(1), &[0.03, 0.1], &[0.05, 0.1], None),
         grid(Method::Sa(1), &[0.3], &[0.05], None),
         grid(Method::Sam, lr, &[0.3, 0.5], None),
         // RS's radii over the square root of the network's 71,786 parameters
@@ -133,7 +126,9 @@ fn lenet_squared() -> Part {
             good_epochs: 150,
         },
         grid,
-        found: "",
+        found: "With two copies instead of four the bad minimum was 2.7 points below the good one (cross entropy: 5.6). At \
+                learning rate 0.3 and 3,000 evaluations from seed 0's minimum of an earlier trial, SGD gained 0.0, RS 1.5, \
+                4.6 and 7.8 (radius 2, 5, 10), SA (batch 128) 2.4 and 4.0 points (radius 0.2, 0.5).",
         ..mlp_squared()
     }
 }
@@ -165,12 +160,15 @@ fn lenet_cross_entropy() -> Part {
             good_epochs: 100,
         },
         grid,
+        found: "Left as soon as 99.85 % were fitted, the bad minimum let SGD gain 2.8 points in 2,000 evaluations; 30 more \
+                epochs at its end take most of that away. Without the plain steps at the end, SA with one example (radius \
+                0.05, learning rate 0.003) ended at 94.0 % of training accuracy.",
         ..lenet_squared()
     }
 }
 
 /// The paper's data and kind of network, as far as two cores carry them.
-fn resnet20(norm: Norm) -> Part {
+fn resnet20() -> Part {
     let lr = &[0.01];
     let grid = [
         grid(Method::Sgd, lr, &[0.0], None),
@@ -180,11 +178,11 @@ fn resnet20(norm: Norm) -> Part {
     ]
     .concat();
     Part {
-        key: if norm == Norm::Batch { "resnet20-bn" } else { "resnet20-gn" },
+        key: "resnet20-bn",
         dataset: DatasetKind::Cifar10,
         images: [3000, 1000, 10_000],
         curvature: 256,
-        network: Network::of(Arch::ResNet20, Some(8), norm),
+        network: Network::of(Arch::ResNet20, Some(8), Norm::Batch),
         loss: LossName::CrossEntropy,
         seeds: 3,
         methods: vec![Method::Sgd, Method::Rs, Method::Sa(BATCH), Method::Sa(1)],
@@ -204,7 +202,11 @@ fn resnet20(norm: Norm) -> Part {
         decay: Some(60),
         grid,
         ablations: false,
-        found: "",
+        found: "On 1,000 images the bad minimum was 1.5 points below the good one, on 2,000 9.0. On 5,000, 3,600 steps \
+                fitted 99.5 % of the random labels, and 1,600 more at 0.05 did not settle on the true ones: with the \
+                running statistics 15.9 % were right. A gradient takes 0.12 s of one core. With group normalisation the \
+                random labels of 2,000 images were still at a loss of 2.23 after 576 steps, where batch normalisation \
+                needed 96 steps: its bad minimum was not reached by this recipe in the time there was.",
     }
 }
 

@@ -56,8 +56,7 @@ pub(super) fn headline(outcome: &Outcome, rows: &[Row]) -> Table {
         format!(
             "{}: the ends of the runs, means over the seeds with 95 % intervals. SGD / it says how many times larger SGD's \
              trbar is: at the larger of the two final training losses, which the other run has passed (interpolated on its \
-             way, in logarithms); after the same number of evaluations; and, for the cross entropy, with the last layers of \
-             both divided by their mean margins (the label's logit less the largest other one).",
+             way, in logarithms), and after the same number of evaluations.",
             outcome.title
         ),
         &[
@@ -74,8 +73,6 @@ pub(super) fn headline(outcome: &Outcome, rows: &[Row]) -> Table {
             "lambda_max",
             "SGD / it, equal loss",
             "SGD / it, equal evals",
-            "mean margin",
-            "SGD / it, unit margin",
         ],
     );
     for row in rows {
@@ -98,11 +95,26 @@ pub(super) fn headline(outcome: &Outcome, rows: &[Row]) -> Table {
             text(&row.lambda_max, short),
             ratio(&row.at_equal_loss),
             ratio(&row.at_equal_evals),
-            row.margin.map_or("-".into(), |m| m.text(short)),
-            row.at_unit_margin.map_or("-".into(), |_| ratio(&row.at_unit_margin)),
         ]);
     }
     table
+}
+
+/// The traces where margins do not count; `None` where they were not measured.
+pub(super) fn margins(rows: &[Row]) -> Option<Table> {
+    let mut table = Table::new(
+        "Where margins do not count: with the last layer's weights and biases divided by the mean margin, the label's logit \
+         less the largest other one over the images that the Hessian is of, the network answers as before, its mean margin is \
+         1, and the size of the logits has no part in the trace.",
+        &["method", "mean margin", "SGD / it, trbar at unit margin"],
+    );
+    for row in rows {
+        if let (Some(margin), Some(ratio)) = (row.margin, row.at_unit_margin) {
+            let ratio = if row.setting.method == Method::Sgd { "1".into() } else { ratio.text(short) };
+            table.row([row.setting.method.name(), margin.text(short), ratio]);
+        }
+    }
+    (!table.rows.is_empty()).then_some(table)
 }
 
 /// What was asked of the comparison, and what came out.

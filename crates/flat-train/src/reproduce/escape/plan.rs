@@ -172,8 +172,8 @@ fn resnet20() -> Part {
     let lr = &[0.01];
     let grid = [
         grid(Method::Sgd, lr, &[0.0], None),
-        grid(Method::Rs, lr, &[5.0, 10.0], None),
-        grid(Method::Sa(BATCH), lr, &[0.2, 0.5], None),
+        grid(Method::Rs, lr, &[5.0, 10.0, 20.0], None),
+        grid(Method::Sa(BATCH), lr, &[0.2, 0.5, 1.0], None),
         grid(Method::Sa(1), &[0.001], &[0.01, 0.03], None),
     ]
     .concat();

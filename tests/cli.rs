@@ -93,7 +93,7 @@ fn the_width_of_a_network_is_in_its_weights_file() {
     assert_eq!(json(&eval(""))["accuracy"], summary["test_accuracy"]);
     assert_eq!(json(&eval("--model lenet --channels 3"))["accuracy"], summary["test_accuracy"]);
     let error = fails(&eval("--model lenet"), 1);
-    assert!(error.contains("another model") && error.contains("channels"), "{error}");
+    assert!(error.contains("another model") && error.contains("--channels"), "{error}");
     let error = fails(&eval("--channels 3"), 2);
     assert!(error.contains("--model"), "{error}");
 }

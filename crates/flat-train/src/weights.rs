@@ -71,7 +71,8 @@ impl Weights {
             .iter()
             .map(|(name, t)| Ok((name.clone(), convert(t)?)))
             .collect::<candle_core::Result<BTreeMap<_, _>>>()?;
-        model.set_state(&state).with_context(|| format!("{} is of another model", self.file.display()))
+        let differ = "it differs in --model, --hidden, --channels, --norm or data set";
+        model.set_state(&state).with_context(|| format!("{} is of another model ({differ})", self.file.display()))
     }
 
     /// Element type of the weights.

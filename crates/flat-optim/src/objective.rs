@@ -38,6 +38,14 @@ impl Rows {
         }
         Ok(range)
     }
+
+    /// The rows' part of a batch of `rows`, in 0..=1.
+    ///
+    /// # Errors
+    /// As [`Self::range`].
+    pub fn share(self, rows: usize) -> Result<f64> {
+        Ok(self.range(rows)?.len() as f64 / rows as f64)
+    }
 }
 
 /// One evaluation of the objective.
@@ -103,8 +111,7 @@ pub trait Objective {
     /// # Errors
     /// Rows outside of the batch.
     fn cost(&self, rows: Rows) -> Result<f64> {
-        let all = self.rows();
-        Ok(rows.range(all)?.len() as f64 / all as f64)
+        rows.share(self.rows())
     }
 
     /// Mean loss over the rows of the query, as a one-element tensor whose graph reaches the variables.

@@ -222,7 +222,7 @@ impl<'a> Oracle<'a> {
         let mut mean: Option<Estimate> = None;
         for index in 0..parts {
             let rows = Rows::Shard { index, of: parts };
-            let weight = self.fraction(rows)?;
+            let weight = rows.share(self.rows)?;
             let part = each(self, rows)?;
             match mean.as_mut() {
                 None => mean = Some(part.scaled(weight)?),
@@ -232,10 +232,6 @@ impl<'a> Oracle<'a> {
         mean.ok_or(Error::NoSuchRows { asked: "an average".into(), available: self.rows })
     }
 
-    fn fraction(&self, rows: Rows) -> Result<f64> {
-        Ok(rows.range(self.rows)?.len() as f64 / self.rows as f64)
-    }
-
     fn evaluate(&mut self, rows: Rows, place: &'static str) -> Result<Sample> {
         if rows != Rows::All || self.micro_batches == 1 {
             return self.call(rows, place);
@@ -243,7 +239,7 @@ impl<'a> Oracle<'a> {
         let mut mean: Option<(Scalar, ParamVec)> = None;
         for index in 0..self.micro_batches {
             let shard = Rows::Shard { index, of: self.micro_batches };
-            let weight = self.fraction(shard)?;
+            let weight = shard.share(self.rows)?;
             let mut part = self.call(shard, place)?;
             match mean.as_mut() {
                 None => {

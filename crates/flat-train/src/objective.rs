@@ -81,8 +81,7 @@ impl Objective for BatchLoss<'_> {
     }
 
     fn cost(&self, rows: Rows) -> Result<f64> {
-        let all = self.batch.len();
-        Ok(if self.with_its_batch(rows) { 1.0 } else { rows.range(all)?.len() as f64 / all as f64 })
+        if self.with_its_batch(rows) { Ok(1.0) } else { rows.share(self.batch.len()) }
     }
 
     fn loss(&mut self, query: Query) -> Result<Tensor> {
@@ -180,15 +179,14 @@ impl Objective for FullLoss<'_> {
 
     fn cost(&self, rows: Rows) -> Result<f64> {
         let all = self.rows();
-        let alone = rows.range(all)?.len();
-        let computed = match rows {
+        let alone = rows.share(all)?;
+        Ok(match rows {
             Rows::One(i) if self.model.has_batch_norm() => {
                 let size = self.loader.options().batch_size;
-                (all - i / size * size).min(size)
+                (all - i / size * size).min(size) as f64 / all as f64
             }
             _ => alone,
-        };
-        Ok(computed as f64 / all as f64)
+        })
     }
 
     fn loss(&mut self, query: Query) -> Result<Tensor> {

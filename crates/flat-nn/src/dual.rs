@@ -90,8 +90,12 @@ impl Value for Dual {
         self.map(Value::global_mean)
     }
 
-    fn flatten(&self) -> Result<Self> {
-        self.map(Value::flatten)
+    fn reshape(&self, shape: &[usize]) -> Result<Self> {
+        self.map(|x| Value::reshape(x, shape))
+    }
+
+    fn constant(&self, x: Tensor) -> Result<Self> {
+        Ok(Self { tangent: x.zeros_like()?, value: x })
     }
 
     fn activate(&self, activation: Activation) -> Result<Self> {
@@ -127,9 +131,17 @@ impl Value for Dual {
         Ok((y, s.moments()))
     }
 
-    fn group_norm(&self, groups: usize, gain: &Self, bias: &Self, eps: f64) -> Result<Self> {
+    fn group_norm_add(
+        &self,
+        groups: usize,
+        gain: &Self,
+        bias: &Self,
+        eps: f64,
+        skip: Option<&Self>,
+        then: Option<Activation>,
+    ) -> Result<Self> {
         let s = Standardized::new(&self.value, group_split(&self.value, groups)?, eps)?;
-        Self::affine(&s.value, &s.tangent(&self.tangent)?, gain, bias)
+        Self::affine(&s.value, &s.tangent(&self.tangent)?, gain, bias)?.finish(skip, then)
     }
 
     fn fixed_norm_add(

@@ -153,9 +153,13 @@ impl Value for Traced {
         }))
     }
 
-    fn flatten(&self) -> Result<Self> {
-        let shape = self.value.shape().clone();
-        Ok(self.linear_map(self.value.flatten_from(1)?, move |g| Ok(g.reshape(&shape)?)))
+    fn reshape(&self, shape: &[usize]) -> Result<Self> {
+        let before = self.value.shape().clone();
+        Ok(self.linear_map(self.value.reshape(shape)?, move |g| Ok(g.reshape(&before)?)))
+    }
+
+    fn constant(&self, x: Tensor) -> Result<Self> {
+        Ok(self.tape.constant(&x))
     }
 
     fn activate(&self, activation: Activation) -> Result<Self> {
@@ -202,10 +206,6 @@ impl Value for Traced {
         Ok((y.finish(None, then.filter(|_| !relu))?, moments))
     }
 
-    fn group_norm(&self, groups: usize, gain: &Self, bias: &Self, eps: f64) -> Result<Self> {
-        Self::function(&[self, gain, bias], move |v| v[0].group_norm(groups, &v[1], &v[2], eps))
-    }
-
     fn fixed_norm_add(
         &self,
         gain: &Self,
@@ -235,19 +235,10 @@ impl Value for Traced {
 }
 
 impl Dual<Traced> {
-    /// The tangent as a function of value and tangent, and of others' values and tangents.
-    fn tangent_of(
-        &self,
-        value: Traced,
-        others: &[&Self],
-        f: impl Fn(&[Dual]) -> Result<Dual> + 'static,
-    ) -> Result<Self> {
-        let operands: Vec<&Traced> = [self].iter().chain(others).flat_map(|d| [&d.value, &d.tangent]).collect();
-        let pairs = move |t: &[Tensor]| -> Result<Tensor> {
-            let duals: Vec<Dual> = t.chunks(2).map(|p| Dual::new(p[0].clone(), p[1].clone())).collect();
-            Ok(f(&duals)?.tangent)
-        };
-        Ok(Self { value, tangent: Traced::function(&operands, pairs)? })
+    /// The tangent as a function of value and tangent.
+    fn tangent_of(&self, value: Traced, f: impl Fn(&Dual) -> Result<Dual> + 'static) -> Result<Self> {
+        let tangent = move |t: &[Tensor]| Ok(f(&Dual::new(t[0].clone(), t[1].clone()))?.tangent);
+        Ok(Self { value, tangent: Traced::function(&[&self.value, &self.tangent], tangent)? })
     }
 
     fn normalise(
@@ -339,8 +330,12 @@ impl Value for Dual<Traced> {
         self.map(Value::global_mean)
     }
 
-    fn flatten(&self) -> Result<Self> {
-        self.map(Value::flatten)
+    fn reshape(&self, shape: &[usize]) -> Result<Self> {
+        self.map(|x| Value::reshape(x, shape))
+    }
+
+    fn constant(&self, x: Tensor) -> Result<Self> {
+        Ok(Self { tangent: self.value.constant(x.zeros_like()?)?, value: self.value.constant(x)? })
     }
 
     fn activate(&self, activation: Activation) -> Result<Self> {
@@ -349,7 +344,7 @@ impl Value for Dual<Traced> {
             let y = value.value.clone();
             return Ok(Self { tangent: masked(&self.tangent, mask(&self.tangent.value, &y)?, y), value });
         }
-        self.tangent_of(value, &[], move |x| x[0].activate(activation))
+        self.tangent_of(value, move |x| x.activate(activation))
     }
 
     fn add_activate(&self, other: &Self, activation: Activation) -> Result<Self> {
@@ -372,11 +367,6 @@ impl Value for Dual<Traced> {
         Ok((y, normed.moments(&self.value.value)?))
     }
 
-    fn group_norm(&self, groups: usize, gain: &Self, bias: &Self, eps: f64) -> Result<Self> {
-        let value = self.value.group_norm(groups, &gain.value, &bias.value, eps)?;
-        self.tangent_of(value, &[gain, bias], move |v| v[0].group_norm(groups, &v[1], &v[2], eps))
-    }
-
     fn fixed_norm_add(
         &self,
         gain: &Self,
@@ -390,12 +380,12 @@ impl Value for Dual<Traced> {
 
     fn cross_entropy(&self, targets: &Tensor) -> Result<Self> {
         let t = targets.clone();
-        self.tangent_of(self.value.cross_entropy(targets)?, &[], move |z| z[0].cross_entropy(&t))
+        self.tangent_of(self.value.cross_entropy(targets)?, move |z| z.cross_entropy(&t))
     }
 
     fn squared_error(&self, targets: &Tensor) -> Result<Self> {
         let t = targets.clone();
-        self.tangent_of(self.value.squared_error(targets)?, &[], move |z| z[0].squared_error(&t))
+        self.tangent_of(self.value.squared_error(targets)?, move |z| z.squared_error(&t))
     }
 
     fn scaled_mean(&self, factor: f64) -> Result<Self> {

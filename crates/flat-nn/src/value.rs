@@ -3,10 +3,10 @@
 use crate::ops::batch_norm::{Normed, norm};
 use crate::ops::channel::Split;
 use crate::ops::norm_kernel::Source;
-use crate::ops::standardize::{Moments, Standardized};
-use crate::ops::{self, Conv2d, Pool2d, add_relu, channel, cross_entropy};
+use crate::ops::standardize::Moments;
+use crate::ops::{self, Conv2d, Pool2d, add_relu, cross_entropy};
 use crate::{Activation, Result};
-use candle_core::{D, DType, Tensor};
+use candle_core::{D, DType, Device, Tensor};
 
 /// Mean and biased variance that a batch had in each channel, wherever they were found.
 #[derive(Debug, Clone)]
@@ -98,11 +98,26 @@ pub trait Value: Clone + Sized {
     /// Anything but four dimensions.
     fn global_mean(&self) -> Result<Self>;
 
+    /// The same elements in another shape.
+    ///
+    /// # Errors
+    /// Another number of elements.
+    fn reshape(&self, shape: &[usize]) -> Result<Self>;
+
+    /// A constant to compute with.
+    ///
+    /// # Errors
+    /// candle's.
+    fn constant(&self, x: Tensor) -> Result<Self>;
+
     /// Everything but the first dimension in one: `(n, ...)` to `(n, d)`.
     ///
     /// # Errors
     /// No dimension.
-    fn flatten(&self) -> Result<Self>;
+    fn flatten(&self) -> Result<Self> {
+        let n = self.primal().dim(0)?;
+        self.reshape(&[n, self.primal().elem_count() / n.max(1)])
+    }
 
     /// The nonlinearity of every element.
     ///
@@ -158,11 +173,32 @@ pub trait Value: Clone + Sized {
     ) -> Result<(Self, BatchMoments)>;
 
     /// Group normalisation: mean and variance over each of `groups` groups of channels of each example, then a gain and a
-    /// bias a channel.
+    /// bias a channel, `skip` and the nonlinearity, where they are given.
+    ///
+    /// The groups of all examples are standardised as the channels of one.
     ///
     /// # Errors
     /// Shapes that do not fit.
-    fn group_norm(&self, groups: usize, gain: &Self, bias: &Self, eps: f64) -> Result<Self>;
+    fn group_norm_add(
+        &self,
+        groups: usize,
+        gain: &Self,
+        bias: &Self,
+        eps: f64,
+        skip: Option<&Self>,
+        then: Option<Activation>,
+    ) -> Result<Self> {
+        let x = self.primal();
+        let Split { outer, channels, inner } = group_split(x, groups)?;
+        let all = |value: f64, count: usize, device: &Device| Tensor::full(value, count, device)?.to_dtype(x.dtype());
+        let one = self.constant(all(1.0, channels, x.device())?)?;
+        let zero = self.constant(all(0.0, channels, x.device())?)?;
+        let (normal, _) = self.reshape(&[outer, channels, inner])?.batch_norm_add(&one, &zero, eps, None, None)?;
+        // constants on the host, where the operation wants them
+        let of_channels = |value| all(value, gain.primal().elem_count(), &Device::Cpu);
+        let (mean, inv_std) = (of_channels(0.0)?, of_channels(1.0)?);
+        normal.reshape(x.dims())?.fixed_norm_add(gain, bias, (&mean, &inv_std), skip, then)
+    }
 
     /// `factor (self - mean) + bias`, with a constant mean a channel and `factor = gain * constant`: normalisation by
     /// running statistics.
@@ -267,8 +303,12 @@ impl Value for Tensor {
         Ok(ops::global_mean(self)?)
     }
 
-    fn flatten(&self) -> Result<Self> {
-        Ok(self.flatten_from(1)?)
+    fn reshape(&self, shape: &[usize]) -> Result<Self> {
+        Ok(self.reshape(shape)?)
+    }
+
+    fn constant(&self, x: Tensor) -> Result<Self> {
+        Ok(x)
     }
 
     fn activate(&self, activation: Activation) -> Result<Self> {
@@ -296,11 +336,6 @@ impl Value for Tensor {
     ) -> Result<(Self, BatchMoments)> {
         let (y, normed) = norm_then(self, gain, bias, &Source::Batch(eps), skip, then)?;
         Ok((y, normed.moments(self)?))
-    }
-
-    fn group_norm(&self, groups: usize, gain: &Self, bias: &Self, eps: f64) -> Result<Self> {
-        let s = Standardized::new(self, group_split(self, groups)?, eps)?;
-        Ok(channel::channel_affine(&s.value, gain, bias)?)
     }
 
     fn fixed_norm_add(

@@ -37,7 +37,9 @@ layer!(BatchNormAdd { then: Option<Activation> }, |s, i, V| {
 layer!(FixedNormAdd { mean: Tensor, inv_std: Tensor, then: Option<Activation> }, |s, i, V| {
     i[0].fixed_norm_add(&i[1], &i[2], (&s.mean, &s.inv_std), Some(&i[3]), s.then)
 });
-layer!(GroupNorm {}, |_s, i, V| i[0].group_norm(2, &i[1], &i[2], 1e-5));
+layer!(GroupNormAdd { then: Option<Activation> }, |s, i, V| {
+    i[0].group_norm_add(2, &i[1], &i[2], 1e-5, i.get(3), s.then)
+});
 layer!(FixedNorm { mean: Tensor, inv_std: Tensor }, |s, i, V| i[0].fixed_norm(&i[1], &i[2], &s.mean, &s.inv_std));
 
 #[test]
@@ -93,7 +95,7 @@ fn normalisation_has_right_derivatives() {
         check(&format!("batch norm then {then:?}"), &BatchNorm { then }, &variables(&shapes), SMOOTH);
     }
     check("batch norm of vectors", &BatchNorm { then: None }, &variables(&[&[6, 4], &[4], &[4]]), SMOOTH);
-    check("group norm", &GroupNorm {}, &variables(&shapes), SMOOTH);
+    check("group norm", &GroupNormAdd { then: None }, &variables(&shapes), SMOOTH);
     let f = FixedNorm { mean: normal(&[4], 1), inv_std: normal(&[4], 2).sqr().expect("positive") };
     check("fixed norm", &f, &variables(&shapes), SMOOTH);
 }
@@ -104,6 +106,7 @@ fn normalisation_with_a_residual_has_right_derivatives() {
     let (mean, inv_std) = (normal(&[4], 1), normal(&[4], 2).sqr().expect("positive"));
     for then in [None, Some(Activation::Relu), Some(Activation::Tanh)] {
         check(&format!("batch norm, residual, {then:?}"), &BatchNormAdd { then }, &variables(&shapes), SMOOTH);
+        check(&format!("group norm, residual, {then:?}"), &GroupNormAdd { then }, &variables(&shapes), SMOOTH);
         let f = FixedNormAdd { mean: mean.clone(), inv_std: inv_std.clone(), then };
         check(&format!("fixed norm, residual, {then:?}"), &f, &variables(&shapes), SMOOTH);
     }

@@ -194,7 +194,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N", help_heading = "Model")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<usize>,
-    /// Activation of the mlp: relu, tanh or gelu [default: relu].
+    /// Activation of the hidden layers: relu, tanh or gelu [default: relu].
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activation: Option<Text<Activation>>,
@@ -432,7 +432,7 @@ pub struct EvalArgs {
     /// Channels of the first convolution, where the file does not say them.
     #[arg(long, value_name = "N")]
     pub channels: Option<usize>,
-    /// Activation of an mlp, where the file does not say it.
+    /// Activation of the hidden layers, where the file does not say it.
     #[arg(long, value_name = "NAME")]
     pub activation: Option<Text<Activation>>,
     /// Normalisation of a ResNet, where the file does not say it.

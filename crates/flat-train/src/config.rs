@@ -393,7 +393,7 @@ mod tests {
             ("--optimizer rsp --rho 0.3", "--optimizer sam", "rho = 0.05"),
             ("--optimizer sgd --lr 0.3", "--optimizer adamw", "lr = 0.001"),
             ("--optimizer adamw", "--optimizer plain --base sgd", "weight-decay = 0.0"),
-            ("--model mlp --hidden 7 --activation tanh", "--model lenet", "model = \"lenet\""),
+            ("--model mlp --hidden 7 --activation tanh", "--model lenet", "activation = \"tanh\""),
             ("--model lenet --channels 8", "--model mlp", "model = \"mlp\""),
             ("--model lenet --channels 8", "--model resnet20", "channels = 8"),
             ("--steps 9", "--epochs 3", "epochs = 3"),

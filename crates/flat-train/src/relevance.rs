@@ -33,7 +33,7 @@ impl TrainConfig {
             "momentum" | "dampening" | "nesterov" | "decoupled" => (base == BaseKind::Sgd, "--base sgd"),
             "beta1" | "beta2" | "eps" => (base == BaseKind::AdamW, "--base adamw"),
             "label-smoothing" => (self.loss == LossName::CrossEntropy, "--loss cross-entropy"),
-            "hidden" | "activation" => (arch == Arch::Mlp, "--model mlp"),
+            "hidden" => (arch == Arch::Mlp, "--model mlp"),
             "channels" => (arch != Arch::Mlp, "lenet or a ResNet as --model"),
             "norm" => (!matches!(arch, Arch::Mlp | Arch::LeNet), "a ResNet as --model"),
             "min-lr" => (self.schedule == ScheduleName::Cosine, "--schedule cosine"),

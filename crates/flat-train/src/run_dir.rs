@@ -157,7 +157,11 @@ fn sweep(folder: &Path) -> Result<()> {
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
-        let mut file = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(dir)?;
+        let mut new = tempfile::Builder::new();
+        // as any new file, for those who may read the folder
+        #[cfg(unix)]
+        new.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut file = new.prefix(PARTIAL).tempfile_in(dir)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|e| e.error)?;
@@ -219,6 +223,9 @@ mod tests {
         assert_eq!(std::fs::read(&path)?, b"two");
         assert_eq!(std::fs::read_dir(dir.path())?.count(), 1);
         assert!(write_whole(&dir.path().join("absent/f"), b"x").is_err());
+        let usual = dir.path().join("g");
+        std::fs::write(&usual, b"")?;
+        assert_eq!(path.metadata()?.permissions(), usual.metadata()?.permissions());
         Ok(())
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Part {
     pub settle: u64,
     /// How its bad minimum is made.
     pub spoiling: Spoiling,
+    /// Examples a step of that.
+    pub spoiling_batch: usize,
     /// Epochs of each part of that after which the learning rate falls to a tenth.
     pub decay: Option<u64>,
     /// What the search tries.
@@ -79,6 +81,7 @@ impl Part {
 
     /// The same for making the minima.
     pub fn fitting(&self, config: TrainConfig) -> TrainConfig {
+        let config = TrainConfig { batch_size: self.spoiling_batch, ..config };
         match self.decay {
             Some(epochs) => {
                 TrainConfig { schedule: ScheduleName::Step, step_size: Some(Text(Every::Epochs(epochs))), ..config }

@@ -140,6 +140,7 @@ impl Value for Dual {
         skip: Option<&Self>,
         then: Option<Activation>,
     ) -> Result<Self> {
+        // without the passes by ones and zeros, which would all be on candle's graph here
         let s = Standardized::new(&self.value, group_split(&self.value, groups)?, eps)?;
         Self::affine(&s.value, &s.tangent(&self.tangent)?, gain, bias)?.finish(skip, then)
     }

@@ -71,9 +71,9 @@ pub(super) fn page(study: &Study, scale: Scale, parts: &[Part], outcomes: &[Outc
             "Networks, numbers of copies, rates and the ends of the grids come from trials on single seeds in which test \
              accuracies were seen; what the tables above show was then run once. Not shown: the paper's network on all of its \
              data (`--scale paper`, for a GPU), and any claim that a smaller trace is the cause of a better test accuracy. The \
-             bad minima of the cross entropy are left when 99.9 % are fitted or a few epochs later, where the loss is still high enough for \
-             runs to pass the same losses; SGD gains some test accuracy on the way down from there. The radii are few, at the \
-             ends of their grids in places; runs are short.",
+             bad minima of the cross entropy are left when 99.9 % are fitted or a few epochs later. Except with group \
+             normalisation the loss is still high enough there for runs to pass the same losses, and SGD gains some test \
+             accuracy on the way down. The radii are few, at the ends of their grids in places; runs are short.",
         );
     }
     Ok(page)

@@ -76,7 +76,7 @@ fn main() -> anyhow::Result<()> {
     let rules = [
         ("plain", RuleConfig::Plain),
         ("sam", RuleConfig::Sam(SamConfig { rho: 0.2, ..SamConfig::default() })),
-        ("rsp", RuleConfig::Rsp(RspConfig { rho: 0.5, ..RspConfig::default() })),
+        ("rsp", RuleConfig::Rsp(RspConfig { rho: 0.5.into(), ..RspConfig::default() })),
     ];
     println!("{d} parameters, {EXAMPLES} examples, {STEPS} steps");
     println!("{:<6} {:>6} {:>10} {:>9} {:>10} {:>20}", "rule", "evals", "loss", "accuracy", "trace", "95 % interval");

@@ -233,7 +233,7 @@ impl Regression {
             RuleConfig::Sam(c) => self.gradient(&along(c.rho / dot(&g, &g).sqrt(), &g, w), &ALL),
             RuleConfig::Rsp(c) => {
                 let u = ParamVec::sphere(host, &streams.at(Purpose::Perturb, step))?.to_f64()?;
-                along(1.0, &g, &project(self.gradient(&along(c.rho, &u, w), &ALL)))
+                along(1.0, &g, &project(self.gradient(&along(c.rho.length(w.len()), &u, w), &ALL)))
             }
             RuleConfig::Sap(c) => {
                 let i = streams.at(Purpose::Sample, step).below(4);
@@ -258,7 +258,7 @@ fn three_steps_of_each_rule_are_those_of_its_formula() -> Result {
     let rules = [
         RuleConfig::Plain,
         RuleConfig::Sam(SamConfig { rho: 0.1, m: None }),
-        RuleConfig::Rsp(RspConfig { rho: 0.3, ..RspConfig::default() }),
+        RuleConfig::Rsp(RspConfig { rho: 0.3.into(), ..RspConfig::default() }),
         RuleConfig::Sap(SapConfig { rho: 0.2, ..SapConfig::default() }),
         RuleConfig::Nso(NsoConfig { sigma: 0.1, k: 1 }),
     ];

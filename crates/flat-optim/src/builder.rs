@@ -172,7 +172,7 @@ impl<'a> Builder<'a> {
             Choice::Config(config) => config.build()?,
             Choice::Own(rule) => rule,
         };
-        let weight_decay = match &self.base {
+        let base_decay = match &self.base {
             Choice::Config(config) => config.weight_decay(),
             Choice::Own(_) => 0.0,
         };
@@ -180,21 +180,24 @@ impl<'a> Builder<'a> {
             Choice::Config(config) => config.build(space)?,
             Choice::Own(base) => base,
         };
+        let masks = self.groups.masks(space, base_decay)?;
+        let radius = rule.radius(masks.perturbed(space)?);
         let rho = match (self.rho_follows_lr, self.rho_schedule) {
             (Some(rho_min), _) => {
                 crate::error::non_negative("rho_min", rho_min)?;
                 let lr = self.lr_schedule.clone().build(self.lr)?;
-                Box::new(FollowLr { lr, lr_range: (0.0, self.lr), rho_range: (rho_min, rule.radius()) })
+                Box::new(FollowLr { lr, lr_range: (0.0, self.lr), rho_range: (rho_min, radius) })
             }
-            (None, Choice::Config(config)) => config.build(rule.radius())?,
+            (None, Choice::Config(config)) => config.build(radius)?,
             (None, Choice::Own(schedule)) => schedule,
         };
         Ok(Optimizer {
             params: self.params.clone(),
-            masks: self.groups.masks(space, weight_decay)?,
+            masks,
             rule,
             base,
             lr: self.lr_schedule.build(self.lr)?,
+            lr_start: self.lr,
             rho,
             clip_norm,
             ema: self.ema_decay.map(|decay| Ema::new(decay, space)).transpose()?,

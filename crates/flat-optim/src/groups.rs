@@ -128,6 +128,17 @@ pub struct Masks {
 }
 
 impl Masks {
+    /// How many weights a rule perturbs.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn perturbed(&self, space: &Space) -> Result<usize> {
+        Ok(match &self.perturb {
+            None => space.layout.len(),
+            Some(mask) => mask.norm()?.powi(2).round() as usize, // a mask of zeros and ones
+        })
+    }
+
     /// Factor of the learning rate of the parameter of this index.
     pub fn lr_scale(&self, parameter: usize) -> f64 {
         self.lr_scale.as_ref().map_or(1.0, |scale| scale[parameter])

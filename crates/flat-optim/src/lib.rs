@@ -41,7 +41,7 @@
 //! });
 //!
 //! let mut optimizer = Optimizer::builder(&params)
-//!     .rule(RuleConfig::Rsp(RspConfig { rho: 0.01, ..RspConfig::default() }))
+//!     .rule(RuleConfig::Rsp(RspConfig { rho: 0.01.into(), ..RspConfig::default() }))
 //!     .lr(0.1)
 //!     .seed(1)
 //!     .build()?;
@@ -98,6 +98,7 @@ mod objective;
 mod optimizer;
 mod oracle;
 mod pending;
+mod radius;
 mod rule;
 mod scalar;
 mod schedule;
@@ -115,6 +116,7 @@ pub use objective::{Objective, Query, Rows, Sample, WithRows};
 pub use optimizer::{Optimizer, StepReport};
 pub use oracle::Oracle;
 pub use pending::PendingStep;
+pub use radius::Radius;
 pub use rule::{
     Ctx, Direction, Estimate, GradientRule, Nso, NsoConfig, Plain, Rsp, RspConfig, RuleConfig, RuleKind, Sam,
     SamConfig, Sap, SapConfig, Sign, parse_optimizer,

@@ -19,6 +19,7 @@ pub struct Optimizer {
     pub(crate) rule: Box<dyn GradientRule>,
     pub(crate) base: Box<dyn BaseOptimizer>,
     pub(crate) lr: Box<dyn Schedule>,
+    pub(crate) lr_start: f64,
     pub(crate) rho: Box<dyn Schedule>,
     pub(crate) clip_norm: Option<f64>,
     pub(crate) ema: Option<Ema>,
@@ -126,10 +127,10 @@ impl Optimizer {
         let step = self.progress.step;
         let (lr, rho) = (self.lr.at(step), self.rho.at(step));
         let mask = self.masks.perturb.as_ref();
-        let cx = Ctx::new(step, rho, lr, self.streams, self.params.space(), mask);
+        let cx = Ctx::new(step, rho, lr, self.streams, self.params.space(), mask).started_from(self.lr_start);
         let parts = self.micro_batch.map_or(self.micro_batches, |examples| objective.rows().div_ceil(examples));
         let mut oracle = Oracle::lazy(&self.params, objective, &theta, mask, parts)?;
-        let off = rho <= 0.0 && self.rule.radius() > 0.0;
+        let off = rho <= 0.0 && self.rule.radius(1) > 0.0;
         let elsewhere = !self.params.space().device.is_cpu();
         let rule_was = if elsewhere { Snapshot::of(self.rule.as_mut())? } else { Snapshot::default() };
         let estimate = if off { Plain.estimate(&mut oracle, &cx) } else { self.rule.estimate(&mut oracle, &cx) };

@@ -29,9 +29,9 @@ pub trait GradientRule: Stateful + Send {
     /// Gradient evaluations of a perturbed step on a batch of `rows` examples, in units of the whole batch.
     fn evals_per_step(&self, rows: usize) -> f64;
 
-    /// The perturbation radius before scheduling: rho, or sigma for a Gaussian; 0 for a rule that has none. Where the
-    /// schedule takes a radius to 0, the optimizer takes a plain step without asking the rule.
-    fn radius(&self) -> f64;
+    /// The perturbation radius over `dim` perturbed parameters, before scheduling: rho, or sigma for a Gaussian; 0 for a
+    /// rule that has none. Where the schedule takes a radius to 0, the optimizer takes a plain step without asking the rule.
+    fn radius(&self, dim: usize) -> f64;
 
     /// The surrogate gradient at the oracle's theta.
     ///
@@ -49,15 +49,28 @@ pub struct Ctx<'a> {
     pub rho: f64,
     /// Scheduled learning rate.
     pub lr: f64,
+    /// The learning rate that its schedule starts from.
+    lr_start: f64,
     streams: Streams,
     space: &'a Space,
     mask: Option<&'a ParamVec>,
 }
 
 impl<'a> Ctx<'a> {
-    /// The context of step `step`. `mask` as in [`Oracle::new`].
+    /// The context of step `step` at a constant learning rate. `mask` as in [`Oracle::new`].
     pub fn new(step: u64, rho: f64, lr: f64, streams: Streams, space: &'a Space, mask: Option<&'a ParamVec>) -> Self {
-        Self { step, rho, lr, streams, space, mask }
+        Self { step, rho, lr, lr_start: lr, streams, space, mask }
+    }
+
+    /// The same for a schedule of the learning rate that starts from `lr_start`.
+    #[must_use]
+    pub fn started_from(self, lr_start: f64) -> Self {
+        Self { lr_start, ..self }
+    }
+
+    /// The learning rate of this step, had its schedule started from `lr`.
+    pub fn lr_from(&self, lr: f64) -> f64 {
+        self.lr * (lr / self.lr_start)
     }
 
     /// The stream of this step for a purpose.

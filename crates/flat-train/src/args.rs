@@ -227,19 +227,20 @@ pub struct TrainArgs {
     #[arg(long, value_name = "NAME", help_heading = "Optimizer")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base: Option<Text<BaseKind>>,
-    /// Learning rate, the papers' eta [default: 0.05 over sgd, 0.001 over adamw; sap a tenth of it].
+    /// Learning rate, the papers' eta [default: 0.05 over sgd, 0.001 over adamw].
     #[arg(long, value_name = "X", help_heading = "Optimizer")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
-    /// rsp, sap: learning rate of the steps that are not perturbed, eta' [default: --lr; 10 times sap's default --lr].
+    /// rsp, sap: learning rate of the steps beyond --eps0, eta', from which --schedule starts there [default: --lr].
     #[arg(long, value_name = "X", help_heading = "Optimizer")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plain_lr: Option<f64>,
-    /// sam, rsp, sap: radius of the perturbation [default: sam 0.05, rsp 0.5, sap 0.05].
+    /// sam, rsp, sap: radius of the perturbation, a length over all weights [default: sam 0.05, sap 0.05; rsp: by --sigma].
     #[arg(long, value_name = "X", help_heading = "Optimizer")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rho: Option<f64>,
-    /// nso: standard deviation of the noise [default: 0.01].
+    /// rsp, nso: standard deviation of a weight's perturbation; the length rho is sigma sqrt(weights) [default: rsp 0.02,
+    /// nso 0.01].
     #[arg(long, value_name = "X", help_heading = "Optimizer")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sigma: Option<f64>,

@@ -3,6 +3,7 @@
 use crate::config::TrainConfig;
 use crate::exit::usage;
 use anyhow::Result;
+use flat_optim::RuleKind;
 
 impl TrainConfig {
     /// Refuses what is out of range.
@@ -14,7 +15,7 @@ impl TrainConfig {
             ("lr", self.lr),
             ("plain-lr", self.plain_lr),
             ("rho", self.rho),
-            ("sigma", Some(self.sigma)),
+            ("sigma", self.sigma),
             ("eps", Some(self.eps)),
             ("clip", self.clip),
             ("gamma", Some(self.gamma)),
@@ -23,6 +24,11 @@ impl TrainConfig {
             if let Some(x) = value.filter(|x| !(x.is_finite() && *x > 0.0)) {
                 return Err(usage(format!("--{flag} {x}: give a number above 0")));
             }
+        }
+        if self.optimizer.0 == RuleKind::Rsp && self.rho.is_some() && self.sigma.is_some() {
+            return Err(usage(
+                "--rho and --sigma of rsp exclude each other: rho is sigma times the root of the number of weights",
+            ));
         }
         let not_negative =
             [("weight-decay", self.weight_decay), ("min-lr", Some(self.min_lr)), ("min-rho", Some(self.min_rho))];

@@ -11,7 +11,7 @@ use crate::text::Text;
 use anyhow::{Context, Result};
 use flat_data::{Augment, DatasetKind};
 use flat_nn::{Activation, Arch, Norm, Precision};
-use flat_optim::{BaseKind, RuleKind};
+use flat_optim::{BaseKind, NsoConfig, Radius, RspConfig, RuleKind, SamConfig, SapConfig};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -67,7 +67,8 @@ pub struct TrainConfig {
     pub plain_lr: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rho: Option<f64>,
-    pub sigma: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sigma: Option<f64>,
     pub pairs: usize,
     pub eps0: f64,
     pub no_project: bool,
@@ -144,13 +145,13 @@ impl Default for TrainConfig {
             lr: None,
             plain_lr: None,
             rho: None,
-            sigma: 0.01,
-            pairs: 1,
+            sigma: None,
+            pairs: NsoConfig::default().k,
             eps0: f64::INFINITY,
             no_project: false,
             sap_direction: SapDirection::Sample,
             sap_sign: SapSign::Random,
-            sap_examples: 1,
+            sap_examples: SapConfig::default().examples,
             full_batch: false,
             micro_batch: None,
             momentum: 0.9,
@@ -283,6 +284,15 @@ impl TrainConfig {
         }
     }
 
+    /// The same with everything filled in that depends on other fields.
+    ///
+    /// # Errors
+    /// A working directory that is gone.
+    pub(crate) fn filled(mut self) -> Result<Self> {
+        self.fill()?;
+        Ok(self)
+    }
+
     /// Fills what depends on other fields or on the working directory, so that `config.toml` says everything that was used.
     fn fill(&mut self) -> Result<()> {
         if self.steps.is_none() {
@@ -290,18 +300,20 @@ impl TrainConfig {
         }
         let base = self.base.get_or_insert(Text(BaseKind::Sgd)).0;
         let usual = if base == BaseKind::Sgd { 0.05 } else { 1e-3 };
-        if self.optimizer.0 == RuleKind::Sap {
-            // a perturbed step carries the noise of a single example: it needs a smaller rate than a plain one
-            if self.lr.is_none() && self.eps0.is_finite() {
-                self.plain_lr.get_or_insert(usual);
-            }
-            self.lr.get_or_insert(usual / 10.0);
-        }
         self.lr.get_or_insert(usual);
         self.weight_decay.get_or_insert(if base == BaseKind::Sgd { 0.0 } else { 0.01 });
-        if let RuleKind::Sam | RuleKind::Rsp | RuleKind::Sap = self.optimizer.0 {
-            self.rho.get_or_insert(if self.optimizer.0 == RuleKind::Rsp { 0.5 } else { 0.05 });
-        }
+        let (rho, sigma) = match self.optimizer.0 {
+            RuleKind::Plain => (None, None),
+            RuleKind::Sam => (Some(SamConfig::default().rho), None),
+            RuleKind::Sap => (Some(SapConfig::default().rho), None),
+            RuleKind::Nso => (None, Some(NsoConfig::default().sigma)),
+            RuleKind::Rsp if self.rho.is_some() || self.sigma.is_some() => (None, None),
+            RuleKind::Rsp => match RspConfig::default().rho {
+                Radius::Length(rho) => (Some(rho), None),
+                Radius::PerWeight(sigma) => (None, Some(sigma)),
+            },
+        };
+        (self.rho, self.sigma) = (self.rho.or(rho), self.sigma.or(sigma));
         for path in [&mut self.data_dir, &mut self.init].into_iter().flatten() {
             *path = std::path::absolute(&*path)?;
         }
@@ -333,16 +345,20 @@ fn split_optimizer(mut table: toml::Table, dashes: &str) -> Result<toml::Table> 
 mod tests {
     use super::*;
     use crate::args::{Cli, Command};
+    use crate::setup;
     use clap::Parser;
+    use flat_optim::RuleConfig;
 
     #[test]
-    fn a_gated_sap_takes_small_perturbed_steps_and_usual_plain_ones() -> Result<()> {
-        let gated = parse("--optimizer sap --eps0 0.5")?;
-        assert_eq!((gated.lr, gated.plain_lr), (Some(0.005), Some(0.05)));
-        let own = parse("--optimizer sap --eps0 0.5 --lr 0.1")?;
-        assert_eq!((own.lr, own.plain_lr), (Some(0.1), None));
-        let open = parse("--optimizer sap")?;
-        assert_eq!((open.lr, open.plain_lr), (Some(0.005), None));
+    fn every_rule_has_the_same_learning_rate_and_its_own_radius_by_default() -> Result<()> {
+        for rule in RuleKind::ALL {
+            let config = parse(&format!("--optimizer {rule}"))?;
+            assert_eq!((config.lr, config.plain_lr), (Some(0.05), None), "{rule}");
+            assert_eq!(setup::rule(&config), RuleConfig::from(rule), "{rule}: the library's default is another one");
+        }
+        let rsp = parse("--optimizer rsp --rho 0.5")?;
+        assert_eq!((rsp.rho, rsp.sigma), (Some(0.5), None));
+        assert!(parse("--optimizer rsp --rho 0.5 --sigma 0.1").is_err());
         Ok(())
     }
 

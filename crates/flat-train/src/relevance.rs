@@ -16,7 +16,8 @@ impl TrainConfig {
         let (applies, needs) = match key {
             "rho" => (matches!(rule, RuleKind::Sam | RuleKind::Rsp | RuleKind::Sap), "--optimizer sam, rsp or sap"),
             "precision" => (self.dtype == Float::F32, "--dtype f32: products of f64 are never rounded"),
-            "sigma" | "pairs" => (rule == RuleKind::Nso, "--optimizer nso"),
+            "sigma" => (matches!(rule, RuleKind::Rsp | RuleKind::Nso), "--optimizer rsp or nso"),
+            "pairs" => (rule == RuleKind::Nso, "--optimizer nso"),
             "plain-lr" | "eps0" | "no-project" => {
                 (matches!(rule, RuleKind::Rsp | RuleKind::Sap), "--optimizer rsp or sap")
             }

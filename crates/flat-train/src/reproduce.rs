@@ -4,6 +4,7 @@
 //! it stopped; what the cells come to is a [`Page`] of text, tables and plots beside the numbers it was made of.
 
 mod bad_minimum;
+pub(crate) mod defaults;
 pub(crate) mod escape;
 mod images;
 mod interval;

@@ -12,8 +12,8 @@ use flat_core::Streams;
 use flat_data::{Augment, Dataset, DatasetKind, Loader, LoaderOptions, Split};
 use flat_nn::{Arch, Loss, Model, ModelConfig};
 use flat_optim::{
-    AdamWConfig, BaseConfig, BaseKind, Direction, NsoConfig, Optimizer, RspConfig, RuleConfig, RuleKind, SamConfig,
-    SapConfig, ScheduleConfig, ScheduleShape, SgdConfig, Sign,
+    AdamWConfig, BaseConfig, BaseKind, Direction, NsoConfig, Optimizer, Radius, RspConfig, RuleConfig, RuleKind,
+    SamConfig, SapConfig, ScheduleConfig, ScheduleShape, SgdConfig, Sign,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -289,13 +289,21 @@ pub fn optimizer(config: &TrainConfig, model: &Model, steps_per_epoch: u64) -> R
     builder.build().map_err(|e| usage(format!("optimizer: {e}")))
 }
 
-fn rule(config: &TrainConfig) -> RuleConfig {
-    let rho = config.rho.unwrap_or(0.05);
+/// The rule of a run.
+pub(crate) fn rule(config: &TrainConfig) -> RuleConfig {
+    // the configuration is filled: what its rule needs is there
+    let rho = config.rho.unwrap_or_default();
+    let sigma = config.sigma.unwrap_or_default();
     let project = !config.no_project;
     match config.optimizer.0 {
         RuleKind::Plain => RuleConfig::Plain,
         RuleKind::Sam => RuleConfig::Sam(SamConfig { rho, m: config.micro_batch }),
-        RuleKind::Rsp => RuleConfig::Rsp(RspConfig { rho, gate: config.eps0, plain_lr: config.plain_lr, project }),
+        RuleKind::Rsp => RuleConfig::Rsp(RspConfig {
+            rho: config.rho.map_or(Radius::PerWeight(sigma), Radius::Length),
+            gate: config.eps0,
+            plain_lr: config.plain_lr,
+            project,
+        }),
         RuleKind::Sap => RuleConfig::Sap(SapConfig {
             rho,
             gate: config.eps0,
@@ -311,7 +319,7 @@ fn rule(config: &TrainConfig) -> RuleConfig {
                 SapSign::Plus => Sign::Plus,
             },
         }),
-        RuleKind::Nso => RuleConfig::Nso(NsoConfig { sigma: config.sigma, k: config.pairs }),
+        RuleKind::Nso => RuleConfig::Nso(NsoConfig { sigma, k: config.pairs }),
     }
 }
 

@@ -64,7 +64,7 @@ impl GradientRule for Nso {
     fn evals_per_step(&self, _: usize) -> f64 {
         2.0 * self.config.k as f64
     }
-    fn radius(&self) -> f64 {
+    fn radius(&self, _: usize) -> f64 {
         self.config.sigma
     }
     fn estimate(&mut self, f: &mut Oracle<'_>, cx: &Ctx<'_>) -> Result<Estimate> {

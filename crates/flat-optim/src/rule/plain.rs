@@ -19,7 +19,7 @@ impl GradientRule for Plain {
     fn evals_per_step(&self, _: usize) -> f64 {
         1.0
     }
-    fn radius(&self) -> f64 {
+    fn radius(&self, _: usize) -> f64 {
         0.0
     }
     fn estimate(&mut self, f: &mut Oracle<'_>, _: &Ctx<'_>) -> Result<Estimate> {

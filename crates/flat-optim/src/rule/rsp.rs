@@ -1,16 +1,16 @@
 //! Randomly smoothed perturbation.
 
 use crate::error::positive;
-use crate::{Ctx, Error, Estimate, GradientRule, Oracle, Result, Rows, Sample, StateVisitor, Stateful};
+use crate::{Ctx, Error, Estimate, GradientRule, Oracle, Radius, Result, Rows, Sample, StateVisitor, Stateful};
 
 /// Options of [`Rsp`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RspConfig {
     /// Perturbation radius.
-    pub rho: f64,
+    pub rho: Radius,
     /// The gate eps0: perturb only where the gradient norm is at most this. Infinite: always.
     pub gate: f64,
-    /// eta', the learning rate of the plain steps beyond the gate; it is used as it is, unscheduled. `None`: the same
+    /// eta', from which the schedule of the learning rate starts on the plain steps beyond the gate. `None`: the same
     /// learning rate as on perturbed steps.
     pub plain_lr: Option<f64>,
     /// Whether v is projected to be orthogonal to the gradient. The paper projects; `false` is an ablation.
@@ -19,7 +19,7 @@ pub struct RspConfig {
 
 impl Default for RspConfig {
     fn default() -> Self {
-        Self { rho: 0.05, gate: f64::INFINITY, plain_lr: None, project: true }
+        Self { rho: Radius::PerWeight(0.02), gate: f64::INFINITY, plain_lr: None, project: true }
     }
 }
 
@@ -29,7 +29,7 @@ impl RspConfig {
     /// # Errors
     /// `rho` or `plain_lr` that is not a finite number above 0; a `gate` that is not above 0.
     pub fn build(self) -> Result<Rsp> {
-        positive("rho", self.rho)?;
+        self.rho.checked()?;
         gate(self.gate, self.plain_lr)?;
         Ok(Rsp { config: self })
     }
@@ -85,13 +85,13 @@ impl GradientRule for Rsp {
     fn evals_per_step(&self, _: usize) -> f64 {
         2.0
     }
-    fn radius(&self) -> f64 {
-        self.config.rho
+    fn radius(&self, dim: usize) -> f64 {
+        self.config.rho.length(dim)
     }
     fn estimate(&mut self, f: &mut Oracle<'_>, cx: &Ctx<'_>) -> Result<Estimate> {
         let g = f.here(Rows::All)?;
         if beyond(self.config.gate, &g)? {
-            return Ok(Estimate::plain(g).with_lr(self.config.plain_lr));
+            return Ok(Estimate::plain(g).with_lr(self.config.plain_lr.map(|lr| cx.lr_from(lr))));
         }
         let u = cx.sphere()?;
         let mut v = f.displaced(cx.rho, &u, Rows::All)?.grad;

@@ -65,7 +65,7 @@ impl GradientRule for Sam {
     fn evals_per_step(&self, _: usize) -> f64 {
         2.0
     }
-    fn radius(&self) -> f64 {
+    fn radius(&self, _: usize) -> f64 {
         self.config.rho
     }
     fn estimate(&mut self, f: &mut Oracle<'_>, cx: &Ctx<'_>) -> Result<Estimate> {

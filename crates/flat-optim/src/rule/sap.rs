@@ -59,7 +59,7 @@ pub struct SapConfig {
     pub rho: f64,
     /// The gate eps0: perturb only where the gradient norm is at most this. Infinite: always.
     pub gate: f64,
-    /// eta', the learning rate of the plain steps beyond the gate; it is used as it is, unscheduled. `None`: the same
+    /// eta', from which the schedule of the learning rate starts on the plain steps beyond the gate. `None`: the same
     /// learning rate as on perturbed steps.
     pub plain_lr: Option<f64>,
     /// Whether v is projected to be orthogonal to the gradient. The paper projects; `false` is an ablation.
@@ -81,7 +81,7 @@ impl Default for SapConfig {
             plain_lr: None,
             project: true,
             direction: Direction::Sample,
-            examples: 1,
+            examples: 32,
             sign: Sign::Random,
         }
     }
@@ -166,13 +166,13 @@ impl GradientRule for Sap {
             n => 1.0 + 2.0 / n as f64,
         }
     }
-    fn radius(&self) -> f64 {
+    fn radius(&self, _: usize) -> f64 {
         self.config.rho
     }
     fn estimate(&mut self, f: &mut Oracle<'_>, cx: &Ctx<'_>) -> Result<Estimate> {
         let g = f.here(Rows::All)?;
         if beyond(self.config.gate, &g)? {
-            return Ok(Estimate::plain(g).with_lr(self.config.plain_lr));
+            return Ok(Estimate::plain(g).with_lr(self.config.plain_lr.map(|lr| cx.lr_from(lr))));
         }
         let i = self.draw(f.rows(), cx);
         let sign = if self.config.sign == Sign::Random { cx.stream(Purpose::Sign).sign() } else { 1.0 };

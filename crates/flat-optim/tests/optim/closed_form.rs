@@ -19,7 +19,7 @@ fn final_trace(rule: RuleConfig, seed: u64) -> Result<f64> {
 }
 
 fn rsp() -> RuleConfig {
-    RuleConfig::Rsp(RspConfig { rho: 0.1, gate: 1.0, plain_lr: Some(0.01), ..RspConfig::default() })
+    RuleConfig::Rsp(RspConfig { rho: 0.1.into(), gate: 1.0, plain_lr: Some(0.01), ..RspConfig::default() })
 }
 
 fn sap() -> RuleConfig {
@@ -72,7 +72,7 @@ fn drift_ratio(config: RuleConfig, d: usize, n: u64) -> Result<(f64, f64)> {
     let tangent =
         ParamVec::from_f64(params.space(), trace_gradient)?.reject(&ParamVec::from_f64(params.space(), normal)?)?;
     let mut rule: Box<dyn GradientRule> = config.build()?;
-    let rho = rule.radius();
+    let rho = rule.radius(params.layout().len());
     let unit = 0.5 * rho * rho * tangent.dot(&tangent)?;
     let (mut sum, mut squares) = (0.0, 0.0);
     for step in 0..n {
@@ -90,7 +90,7 @@ fn drift_ratio(config: RuleConfig, d: usize, n: u64) -> Result<(f64, f64)> {
 #[test]
 fn the_drift_of_rsp_is_that_of_the_mean_trace() -> Result<()> {
     for d in [10, 40] {
-        let config = RuleConfig::Rsp(RspConfig { rho: 0.1, ..RspConfig::default() });
+        let config = RuleConfig::Rsp(RspConfig { rho: 0.1.into(), ..RspConfig::default() });
         let (ratio, error) = drift_ratio(config, d, 20_000)?;
         assert!(error < 0.05, "d = {d}: the test says nothing, {error}");
         assert!((ratio - 1.0).abs() < 5.0 * error, "d = {d}: {ratio} +- {error}");

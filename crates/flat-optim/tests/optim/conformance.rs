@@ -11,7 +11,7 @@ pub fn rule(kind: RuleKind) -> RuleConfig {
     match kind {
         RuleKind::Plain => RuleConfig::Plain,
         RuleKind::Sam => RuleConfig::Sam(SamConfig { rho: 0.02, m: None }),
-        RuleKind::Rsp => RuleConfig::Rsp(RspConfig { rho: 0.02, gate: 2.0, ..RspConfig::default() }),
+        RuleKind::Rsp => RuleConfig::Rsp(RspConfig { rho: 0.02.into(), gate: 2.0, ..RspConfig::default() }),
         RuleKind::Sap => RuleConfig::Sap(SapConfig { rho: 0.02, gate: 2.0, ..SapConfig::default() }),
         RuleKind::Nso => RuleConfig::Nso(NsoConfig { sigma: 0.01, k: 2 }),
     }

@@ -36,14 +36,14 @@ fn a_tiny_radius_gives_nearly_the_plain_gradient() -> Result<()> {
     // the surrogate differs from g by rho times the curvature, which is below 4 here
     for config in [
         RuleConfig::Sam(SamConfig { rho: 1e-9, m: None }),
-        RuleConfig::Rsp(RspConfig { rho: 1e-9, ..RspConfig::default() }),
+        RuleConfig::Rsp(RspConfig { rho: 1e-9.into(), ..RspConfig::default() }),
         RuleConfig::Sap(SapConfig { rho: 1e-9, direction: Direction::Batch, ..SapConfig::default() }),
         RuleConfig::Nso(NsoConfig { sigma: 1e-9, k: 1 }),
     ] {
         for mut p in problems()? {
             let theta = p.params.read()?;
             let mut rule = config.build()?;
-            let cx = Ctx::new(0, rule.radius(), 0.1, Streams::new(0), p.params.space(), None);
+            let cx = Ctx::new(0, rule.radius(p.params.layout().len()), 0.1, Streams::new(0), p.params.space(), None);
             let mut f = Oracle::new(&p.params, p.objective.as_mut(), &theta, None, 1)?;
             let g = f.here(Rows::All)?.grad;
             let surrogate = rule.estimate(&mut f, &cx)?.grad;
@@ -222,7 +222,7 @@ impl GradientRule for Ascent {
     fn evals_per_step(&self, _: usize) -> f64 {
         1.0
     }
-    fn radius(&self) -> f64 {
+    fn radius(&self, _: usize) -> f64 {
         0.0 // has none, and must be asked all the same
     }
     fn estimate(&mut self, f: &mut Oracle<'_>, _: &Ctx<'_>) -> Result<Estimate> {

@@ -28,7 +28,7 @@ impl Objective for Left<'_> {
 /// A rule without a gate, and one with a gate.
 fn rules(kind: RuleKind) -> Vec<RuleConfig> {
     match kind {
-        RuleKind::Rsp => vec![rule(kind), RuleConfig::Rsp(RspConfig { rho: 0.02, ..RspConfig::default() })],
+        RuleKind::Rsp => vec![rule(kind), RuleConfig::Rsp(RspConfig { rho: 0.02.into(), ..RspConfig::default() })],
         RuleKind::Sap => vec![rule(kind), RuleConfig::Sap(SapConfig { rho: 0.02, ..SapConfig::default() })],
         _ => vec![rule(kind)],
     }

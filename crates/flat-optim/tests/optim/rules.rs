@@ -20,7 +20,7 @@ fn rsp_is_algorithm_1_written_out() -> Result<()> {
         let cx = Ctx::new(step, rho, 0.1, Streams::new(2), params.space(), None);
         let u = ParamVec::sphere(params.space(), &Streams::new(2).at(Purpose::Perturb, step))?;
         let v = g.plus(rho, &a.hadamard(&u)?)?.reject(&g)?;
-        let mut rule = RspConfig { rho, ..RspConfig::default() }.build()?;
+        let mut rule = RspConfig { rho: rho.into(), ..RspConfig::default() }.build()?;
         let got = rule.estimate(&mut Oracle::new(&params, &mut f, &theta, None, 1)?, &cx)?;
         assert!(got.grad.plus(-1.0, &g.plus(1.0, &v)?)?.norm()? < 1e-14, "step {step}"); // rounding
         assert!(got.perturbed && got.lr.is_none() && v.norm()? > 0.01);
@@ -50,7 +50,7 @@ fn nso_averages_antithetic_pairs() -> Result<()> {
 fn v_is_orthogonal_to_the_gradient_only_where_the_rule_projects() -> Result<()> {
     let configs = |project| {
         [
-            RuleConfig::Rsp(RspConfig { rho: 0.3, project, ..RspConfig::default() }),
+            RuleConfig::Rsp(RspConfig { rho: 0.3.into(), project, ..RspConfig::default() }),
             RuleConfig::Sap(SapConfig { rho: 0.3, project, ..SapConfig::default() }),
             RuleConfig::Sap(SapConfig { rho: 0.3, project, examples: 4, sign: Sign::Plus, ..SapConfig::default() }),
             RuleConfig::Sap(SapConfig { rho: 0.3, project, direction: Direction::Batch, ..SapConfig::default() }),
@@ -62,7 +62,7 @@ fn v_is_orthogonal_to_the_gradient_only_where_the_rule_projects() -> Result<()> 
             let theta = p.params.read()?;
             let mut f = Oracle::new(&p.params, p.objective.as_mut(), &theta, None, 1)?;
             let mut rule = config.build()?;
-            let cx = Ctx::new(3, rule.radius(), 0.1, Streams::new(0), p.params.space(), None);
+            let cx = Ctx::new(3, rule.radius(p.params.layout().len()), 0.1, Streams::new(0), p.params.space(), None);
             let g = f.here(Rows::All)?.grad;
             let v = rule.estimate(&mut f, &cx)?.grad.plus(-1.0, &g)?;
             let cosine = v.dot(&g)? / (v.norm()? * g.norm()?);

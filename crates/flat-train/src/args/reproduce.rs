@@ -35,6 +35,8 @@ pub struct ReproduceArgs {
 /// The reproductions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ReproductionName {
+    /// What each rule's defaults do beside SGD, and how they were chosen.
+    Defaults,
     /// Theorems of Ahn, Jadbabaie & Sra 2024 on test functions: rates in eps and d, drifts, a flat manifold.
     Theory,
     /// Their Figure 3: the escape from a bad minimum.

@@ -3,7 +3,7 @@
 use super::print;
 use crate::args::{ReproduceArgs, ReproductionName};
 use crate::exit::{Outcome, usage};
-use crate::reproduce::{Study, escape, late_sam, sam_vs_sgd, theory};
+use crate::reproduce::{Study, defaults, escape, late_sam, sam_vs_sgd, theory};
 use crate::ui::Ui;
 use anyhow::Result;
 use clap::ValueEnum;
@@ -18,6 +18,7 @@ pub(super) fn run(args: &ReproduceArgs, ui: Ui, json: bool) -> Result<Outcome> {
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/reproduce-{name}-{}", args.scale)));
     let mut study = Study::open(&out, &name, args.scale, args.seed, ui)?;
     let found = match args.name {
+        ReproductionName::Defaults => defaults::run(&mut study, args)?,
         ReproductionName::Theory => theory::run(&mut study, args)?,
         ReproductionName::Escape => escape::run(&mut study, args)?,
         ReproductionName::LateSam => late_sam::run(&mut study, args)?,

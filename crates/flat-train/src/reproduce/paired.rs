@@ -20,6 +20,22 @@ impl Group {
         self.fits.iter().map(|fit| of(fit.end()?)).collect()
     }
 
+    /// The logarithm of its traces over those of another group of the same seeds; `None` where a run diverged.
+    pub fn log_ratio(&self, other: &Self) -> Option<Mean> {
+        self.above(other, &|p| Some(p.trbar?.ln()))
+    }
+
+    /// Its accuracies on the images held out above those of another group of the same seeds.
+    pub fn accuracy_above(&self, other: &Self) -> Option<Mean> {
+        self.above(other, &|p| Some(p.held_out_accuracy))
+    }
+
+    /// The mean difference, seed by seed.
+    fn above(&self, other: &Self, of: &dyn Fn(&Point) -> Option<f64>) -> Option<Mean> {
+        let (a, b) = (self.values(of)?, other.values(of)?);
+        Mean::of(&a.iter().zip(&b).map(|(a, b)| a - b).collect::<Vec<_>>())
+    }
+
     fn mean(&self, of: &dyn Fn(&Point) -> Option<f64>) -> Option<Mean> {
         Mean::of(&self.values(of)?)
     }
@@ -77,11 +93,8 @@ pub(super) fn differences(caption: &str, pairs: &[(&str, &Group, &Group)]) -> Ta
     let columns = ["difference", "test acc., points", "test loss", "train acc., points", "trbar, ratio", "shown"];
     let mut table = Table::new(caption, &columns);
     for (words, first, second) in pairs {
-        let paired = |of: &dyn Fn(&Point) -> Option<f64>| {
-            let (a, b) = (first.values(of)?, second.values(of)?);
-            Mean::of(&a.iter().zip(&b).map(|(a, b)| a - b).collect::<Vec<_>>())
-        };
-        let accuracy = paired(&|p| Some(p.held_out_accuracy));
+        let paired = |of: &dyn Fn(&Point) -> Option<f64>| first.above(second, of);
+        let accuracy = first.accuracy_above(second);
         let shown = match accuracy.and_then(|m| m.ci95) {
             Some([lo, _]) if lo > 0.0 => "better",
             Some([_, hi]) if hi < 0.0 => "worse",
@@ -92,7 +105,7 @@ pub(super) fn differences(caption: &str, pairs: &[(&str, &Group, &Group)]) -> Ta
             text(accuracy, percent),
             text(paired(&|p| Some(p.held_out_loss)), short),
             text(paired(&|p| Some(p.train_accuracy)), percent),
-            text(paired(&|p| Some(p.trbar?.ln())).map(|m| m.map(f64::exp)), short),
+            text(first.log_ratio(second).map(|m| m.map(f64::exp)), short),
             shown.to_string(),
         ]);
     }

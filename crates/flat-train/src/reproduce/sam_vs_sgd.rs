@@ -6,7 +6,7 @@
 use super::images::Images;
 use super::network::Network;
 use super::paired::{Group, best, differences, ends};
-use super::training::{Fit, measured, plain_sgd, train};
+use super::training::{HeldOut, cell, measured, plain_sgd};
 use super::{Page, Scale, Study, Table};
 use crate::args::ReproduceArgs;
 use crate::choice::ScheduleName;
@@ -129,7 +129,8 @@ pub(crate) fn run(study: &mut Study, args: &ReproduceArgs) -> Result<Option<(Pag
         let mut tried = Vec::new();
         for setting in grid(method) {
             let config = setting.over(plan.config(args.seed + plan.seeds, args), plan.epochs);
-            let Some(fit) = cell(study, &format!("search-{}", setting.key()), &config, &images, true)? else {
+            let Some(fit) = cell(study, &format!("search-{}", setting.key()), &config, &images, HeldOut::Validation)?
+            else {
                 return Ok(None);
             };
             tried.push((setting, fit));
@@ -146,7 +147,8 @@ pub(crate) fn run(study: &mut Study, args: &ReproduceArgs) -> Result<Option<(Pag
         let mut fits = Vec::new();
         for seed in args.seed..args.seed + plan.seeds {
             let config = measured(setting.over(plan.config(seed, args), plan.epochs), &images, 0);
-            let Some(fit) = cell(study, &format!("run-{}-s{seed}", setting.key()), &config, &images, false)? else {
+            let Some(fit) = cell(study, &format!("run-{}-s{seed}", setting.key()), &config, &images, HeldOut::Test)?
+            else {
                 return Ok(None);
             };
             fits.push(fit);
@@ -155,20 +157,6 @@ pub(crate) fn run(study: &mut Study, args: &ReproduceArgs) -> Result<Option<(Pag
         groups.push(Group { name: setting.name(plan.epochs), lr: setting.lr, fits });
     }
     Ok(Some((page(args.scale, &plan, &groups, trials), json!(kept))))
-}
-
-fn cell(study: &mut Study, key: &str, config: &TrainConfig, images: &Images, search: bool) -> Result<Option<Fit>> {
-    let folder = study.folder("runs")?.join(key);
-    let settings = TrainConfig { data_dir: None, ..config.clone() };
-    let sizes = (images.train.len(), images.validation.len(), images.test.len());
-    study.cell(key, &(settings, sizes), |ui| {
-        let held_out = if search { &images.validation } else { &images.test };
-        let fit = train(config, images, &images.train, held_out, &folder, ui)?;
-        if fit.is_some() {
-            std::fs::remove_dir_all(&folder)?;
-        }
-        Ok(fit)
-    })
 }
 
 fn page(scale: Scale, plan: &Plan, groups: &[Group], trials: Table) -> Page {

@@ -3,6 +3,7 @@
 use super::images::Images;
 use super::margin::UnitMargin;
 use super::network::Network;
+use super::study::Study;
 use crate::along;
 use crate::args::ReproduceArgs;
 use crate::checkpoint;
@@ -156,6 +157,42 @@ pub(super) fn train(
         }
     }
     Ok(Some(Fit { points, diverged: None, unit_margin: None }))
+}
+
+/// The images on which a run is scored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HeldOut {
+    /// While settings are chosen.
+    Validation,
+    /// What is reported.
+    Test,
+}
+
+/// A run from scratch as a cell of a study.
+///
+/// # Errors
+/// As [`train`].
+pub(super) fn cell(
+    study: &mut Study,
+    key: &str,
+    config: &TrainConfig,
+    images: &Images,
+    held_out: HeldOut,
+) -> Result<Option<Fit>> {
+    let folder = study.folder("runs")?.join(key);
+    let settings = TrainConfig { data_dir: None, ..config.clone() };
+    let sizes = (images.train.len(), images.validation.len(), images.test.len());
+    let held_out = match held_out {
+        HeldOut::Validation => &images.validation,
+        HeldOut::Test => &images.test,
+    };
+    study.cell(key, &(settings, sizes), |ui| {
+        let fit = train(config, images, &images.train, held_out, &folder, ui)?;
+        if fit.is_some() {
+            std::fs::remove_dir_all(&folder)?;
+        }
+        Ok(fit)
+    })
 }
 
 impl Point {

@@ -78,7 +78,7 @@ impl Setting {
             batch_size: BATCH,
             lr: Some(self.lr),
             rho: matches!(self.method, Method::Rs | Method::Sa(_) | Method::Sam).then_some(self.rho),
-            sigma: if self.method == Method::Nso { self.rho } else { config.sigma },
+            sigma: (self.method == Method::Nso).then_some(self.rho),
             eps0: self.eps0.unwrap_or(f64::INFINITY),
             sap_examples: if let Method::Sa(n) = self.method { n } else { 1 },
             ..config.clone()

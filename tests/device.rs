@@ -259,7 +259,7 @@ fn three_steps_of_each_rule_are_those_of_its_formula() -> Result {
         RuleConfig::Plain,
         RuleConfig::Sam(SamConfig { rho: 0.1, m: None }),
         RuleConfig::Rsp(RspConfig { rho: 0.3.into(), ..RspConfig::default() }),
-        RuleConfig::Sap(SapConfig { rho: 0.2, ..SapConfig::default() }),
+        RuleConfig::Sap(SapConfig { rho: 0.2, examples: 1, ..SapConfig::default() }),
         RuleConfig::Nso(NsoConfig { sigma: 0.1, k: 1 }),
     ];
     for device in devices() {

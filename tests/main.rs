@@ -7,6 +7,7 @@ mod cli;
 mod coverage;
 mod device;
 mod flatness;
+mod honest;
 mod parity;
 mod report;
 mod reproduce_escape;

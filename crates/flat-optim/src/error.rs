@@ -43,7 +43,7 @@ pub enum Error {
     /// Too many steps in a row were skipped for non-finite numbers.
     #[error(
         "{skips} steps in a row, up to step {step}, were skipped (last: {last}): lower the learning rate or the \
-         perturbation radius, or clip gradients (Builder::max_consecutive_skips sets how many)"
+         perturbation radius, or clip gradients"
     )]
     TooManySkips {
         /// Length of the unbroken series of skipped steps.

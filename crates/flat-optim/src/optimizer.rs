@@ -66,7 +66,8 @@ pub struct StepReport {
     pub lr: f64,
     /// Scheduled perturbation radius.
     pub rho: f64,
-    /// Whether the surrogate differs from the plain gradient.
+    /// Whether the surrogate differs from the plain gradient: false beyond a gate, at a scheduled radius of 0, where the
+    /// gradient is zero and gives no direction, and for a skipped step.
     pub perturbed: bool,
     /// Whether the surrogate was clipped.
     pub clipped: bool,
@@ -134,7 +135,7 @@ impl Optimizer {
         let elsewhere = !self.params.space().device.is_cpu();
         let rule_was = if elsewhere { Snapshot::of(self.rule.as_mut())? } else { Snapshot::default() };
         let estimate = if off { Plain.estimate(&mut oracle, &cx) } else { self.rule.estimate(&mut oracle, &cx) };
-        let (evals, unread) = (oracle.evals(), oracle.unread().to_vec());
+        let (evals, unread, moved) = (oracle.evals(), oracle.unread().to_vec(), oracle.moved()?);
         let (estimate, norm) = match estimate.and_then(finite) {
             Ok(found) => found,
             Err(e) if e.is_non_finite() => return self.skip(e.to_string(), evals, lr, rho).map(PendingStep::known),
@@ -156,7 +157,7 @@ impl Optimizer {
         let (Some(norm), Some(loss), Some(grad_norm)) =
             (norm.known(), estimate.loss.known(), estimate.grad_norm.known())
         else {
-            return self.finish_there(estimate, &norm, &unread, &theta, report, rule_was);
+            return self.finish_there(estimate, &norm, Left { unread, moved }, &theta, report, rule_was);
         };
         let mut grad = estimate.grad;
         let clipped = self.clip_norm.is_some_and(|most| norm > most);
@@ -178,14 +179,14 @@ impl Optimizer {
         &mut self,
         estimate: Estimate,
         norm: &Scalar,
-        unread: &[Tensor],
+        left: Left,
         theta: &OnceCell<ParamVec>,
         report: StepReport,
         rule_was: Snapshot,
     ) -> Result<PendingStep> {
         let device = self.params.space().device.clone();
         let [loss, grad_norm, norm] = pending::numbers(&estimate, norm, &device)?;
-        let all: Vec<&Tensor> = [&loss, &grad_norm, &norm].into_iter().chain(unread).collect();
+        let all: Vec<&Tensor> = [&loss, &grad_norm, &norm].into_iter().chain(&left.unread).collect();
         let taken = pending::all_finite(&all, &device)?;
         let (mut grad, mut clipped) = (estimate.grad, Tensor::new(0f64, &device)?);
         if let Some(most) = self.clip_norm {
@@ -216,7 +217,11 @@ impl Optimizer {
         rule_was.keep_or_restore(&taken, self.rule.as_mut())?;
         self.progress.step += 1;
         self.progress.evals += report.evals;
-        PendingStep::on_device(report, &[loss, grad_norm, norm, clipped], taken)
+        let moved = match left.moved {
+            Some(moved) => moved.to_dtype(candle_core::DType::F64)?,
+            None => Tensor::new(1f64, &device)?,
+        };
+        PendingStep::on_device(report, &[loss, grad_norm, norm, clipped, moved], taken)
     }
 
     /// The reports of launched steps, in the order of their launch, each step once. Waits for the device; one transfer.
@@ -355,6 +360,14 @@ impl Stateful for Optimizer {
             None => Ok(()),
         }
     }
+}
+
+/// What a step has left on the device besides its estimate.
+struct Left {
+    /// Losses and norms of gradients.
+    unread: Vec<Tensor>,
+    /// As [`Oracle::moved`].
+    moved: Option<Tensor>,
 }
 
 /// An estimate with the norm of its surrogate gradient, which must be finite.

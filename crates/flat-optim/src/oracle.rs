@@ -22,6 +22,10 @@ pub struct Oracle<'a> {
     calls: u64,
     /// Losses and norms that were left on the device.
     unread: Vec<Tensor>,
+    /// Factors of displacements that were left on the device, where 0 displaces nothing.
+    factors: Vec<Tensor>,
+    /// Displacements by factors that the host knows.
+    known_moves: u64,
 }
 
 /// A copy of the present parameters.
@@ -81,6 +85,8 @@ impl<'a> Oracle<'a> {
             evals: 0.0,
             calls: 0,
             unread: Vec::new(),
+            factors: Vec::new(),
+            known_moves: 0,
         })
     }
 
@@ -126,6 +132,16 @@ impl<'a> Oracle<'a> {
         &self.unread
     }
 
+    /// A flag on the device, a u8 of no dimension: 1 if one of the displacements so far had a length. `None` where the
+    /// host knows without it.
+    pub(crate) fn moved(&self) -> Result<Option<Tensor>> {
+        if self.known_moves > 0 || self.factors.is_empty() {
+            return Ok(None);
+        }
+        let factors: Vec<&Tensor> = self.factors.iter().collect();
+        Ok(Some(Tensor::stack(&factors, 0)?.abs()?.sum_all()?.ne(0f64)?))
+    }
+
     /// Loss and gradient at theta.
     ///
     /// # Errors
@@ -146,6 +162,10 @@ impl<'a> Oracle<'a> {
         };
         let sample = self.evaluate(rows, "at the perturbed parameters")?;
         guard.finish()?;
+        match by.pending() {
+            Some(by) => self.factors.push(by.clone()),
+            None => self.known_moves += 1,
+        }
         Ok(sample)
     }
 

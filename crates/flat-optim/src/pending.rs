@@ -15,7 +15,8 @@ pub struct PendingStep {
 
 #[derive(Debug)]
 struct OnDevice {
-    /// Loss, norm of the gradient, norm of the surrogate, whether the step was taken, whether it was clipped; f64.
+    /// Loss, norm of the gradient, norm of the surrogate, whether the step was taken, whether it was clipped, whether a
+    /// displacement had a length; f64.
     numbers: Tensor,
     /// u8: 1 if everything was finite.
     taken: Tensor,
@@ -27,10 +28,10 @@ impl PendingStep {
     }
 
     /// `report` lacks the numbers.
-    pub(crate) fn on_device(report: StepReport, numbers: &[Tensor; 4], taken: Tensor) -> Result<Self> {
-        let [loss, grad_norm, norm, clipped] = numbers;
+    pub(crate) fn on_device(report: StepReport, numbers: &[Tensor; 5], taken: Tensor) -> Result<Self> {
+        let [loss, grad_norm, norm, clipped, moved] = numbers;
         let done = taken.to_dtype(candle_core::DType::F64)?;
-        let numbers = Tensor::stack(&[loss, grad_norm, norm, &done, clipped], 0)?;
+        let numbers = Tensor::stack(&[loss, grad_norm, norm, &done, clipped, moved], 0)?;
         Ok(Self { report, on_device: Some(OnDevice { numbers, taken }) })
     }
 
@@ -64,6 +65,7 @@ impl PendingStep {
                 if row[3] == 1.0 {
                     (report.loss, report.grad_norm, report.surrogate_norm) = (row[0], row[1], row[2]);
                     report.clipped = row[4] == 1.0;
+                    report.perturbed &= row[5] == 1.0;
                 } else {
                     report.skipped = Some(reason(&row));
                     (report.perturbed, report.clipped) = (false, false);

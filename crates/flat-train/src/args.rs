@@ -235,12 +235,11 @@ pub struct TrainArgs {
     #[arg(long, value_name = "X", help_heading = "Optimizer")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plain_lr: Option<f64>,
-    /// sam, rsp, sap: radius of the perturbation, a length over all weights [default: sam 0.05, sap 0.05; rsp: by --sigma].
+    /// sam, rsp, sap: radius of the perturbation, a length over all weights [default: sam 0.05, sap 0.1; rsp: by --sigma].
     #[arg(long, value_name = "X", help_heading = "Optimizer")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rho: Option<f64>,
-    /// rsp, nso: standard deviation of a weight's perturbation; the length rho is sigma sqrt(weights) [default: rsp 0.02,
-    /// nso 0.01].
+    /// rsp, nso: standard deviation of a weight's perturbation; the length rho is sigma sqrt(weights) [default: 0.01].
     #[arg(long, value_name = "X", help_heading = "Optimizer")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sigma: Option<f64>,
@@ -264,7 +263,8 @@ pub struct TrainArgs {
     #[arg(long, value_name = "WHICH", help_heading = "Optimizer")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sap_sign: Option<SapSign>,
-    /// sap: examples in the sample that perturbs; 1 is Algorithm 2 [default: 1].
+    /// sap: examples in the sample that perturbs; 1 is Algorithm 2, whose noise wants a small --lr, a gate or --init
+    /// [default: 128].
     #[arg(long, value_name = "N", help_heading = "Optimizer")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sap_examples: Option<usize>,

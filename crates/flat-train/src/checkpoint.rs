@@ -19,6 +19,9 @@ pub struct Progress {
     pub evals: f64,
     /// Steps skipped for a non-finite loss or gradient.
     pub skipped: u64,
+    /// Steps whose gradient was perturbed; `None` where an earlier version counted none.
+    #[serde(default)]
+    pub perturbed: Option<u64>,
     /// The last evaluation on the test set.
     pub evaluated: Option<Evaluation>,
     /// Steps done when flatness was last measured along the run.
@@ -34,6 +37,13 @@ pub struct Progress {
     pub wall_s: f64,
     /// The epoch so far.
     pub epoch: Epoch,
+}
+
+impl Progress {
+    /// The beginning of a run.
+    pub fn begin() -> Self {
+        Self { perturbed: Some(0), ..Self::default() }
+    }
 }
 
 /// An evaluation on the test set.

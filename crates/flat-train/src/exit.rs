@@ -2,11 +2,16 @@
 
 use std::process::ExitCode;
 
+/// Status of a run that diverged.
+const DIVERGED: u8 = 3;
+
 /// What a command came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Done: status 0.
     Done,
+    /// A run whose loss is not finite, or far above that of a constant prediction: status 3.
+    Diverged,
     /// Stopped by SIGINT or SIGTERM with a checkpoint written: status 130.
     Interrupted,
 }
@@ -43,10 +48,18 @@ pub fn flag_of(error: flat_metrics::Error) -> anyhow::Error {
 pub fn status(result: anyhow::Result<Outcome>) -> ExitCode {
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Diverged) => ExitCode::from(DIVERGED),
         Ok(Outcome::Interrupted) => ExitCode::from(130),
         Err(e) => {
             eprintln!("error: {}", text(&e));
-            ExitCode::from(if e.chain().any(|c| c.is::<Usage>()) { 2 } else { 1 })
+            let diverged = |c: &(dyn std::error::Error + 'static)| {
+                matches!(c.downcast_ref(), Some(flat_optim::Error::TooManySkips { .. }))
+            };
+            ExitCode::from(match e {
+                e if e.chain().any(|c| c.is::<Usage>()) => 2,
+                e if e.chain().any(diverged) => DIVERGED,
+                _ => 1,
+            })
         }
     }
 }

@@ -38,6 +38,9 @@ pub struct Record {
     /// Gradient evaluations so far, in mini-batch gradients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evals: Option<f64>,
+    /// Perturbed steps so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub perturbed: Option<u64>,
     /// Images a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples_per_s: Option<f64>,

@@ -9,7 +9,6 @@ mod curve;
 mod html;
 mod journal;
 mod names;
-mod number;
 mod page;
 mod panel;
 mod run;

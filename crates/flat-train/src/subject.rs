@@ -65,6 +65,22 @@ impl Subject {
                 )));
             }
         };
+        let (has, takes) = (dataset.0, (config.classes, config.in_channels, config.height));
+        if takes != (has.classes(), has.channels(), has.size()) {
+            return Err(usage(format!(
+                "{}: a network of {} classes for {}x{} images of {} channels does not fit --dataset {has}, which has {} classes \
+                 of {}x{} images of {} channels",
+                weights.file.display(),
+                config.classes,
+                config.height,
+                config.width,
+                config.in_channels,
+                has.classes(),
+                has.size(),
+                has.size(),
+                has.channels()
+            )));
+        }
         let dtype =
             args.dtype.map(|f| f.dtype()).or(run.map(|r| r.dtype.dtype())).or(weights.dtype().filter(is_supported));
         let model = Model::new(&config, dtype.unwrap_or(DType::F32), &device, &Streams::new(0))?;

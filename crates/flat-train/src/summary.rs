@@ -1,11 +1,33 @@
 //! `summary.json`: what a run came to.
 
+use crate::number::short;
 use crate::trace_summary::TraceSummary;
 use serde::Serialize;
+
+/// What became of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunState {
+    /// All steps were taken.
+    Finished,
+    /// All steps were taken, and the loss is not finite, or far above that of a constant prediction.
+    Diverged,
+}
+
+impl std::fmt::Display for RunState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Finished => "finished",
+            Self::Diverged => "diverged",
+        })
+    }
+}
 
 /// The result of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Summary {
+    /// `finished`, or `diverged`: its loss is not finite, or far above that of a constant prediction.
+    pub state: RunState,
     /// Data set.
     pub dataset: String,
     /// Model.
@@ -32,6 +54,11 @@ pub struct Summary {
     pub evals: f64,
     /// Steps skipped for a non-finite loss or gradient.
     pub skipped_steps: u64,
+    /// Steps whose gradient was perturbed; `null` where an earlier version of the program did not count them.
+    pub perturbed_steps: Option<u64>,
+    /// What to know when reading the numbers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Seconds from start to summary, over all sittings.
     pub wall_s: f64,
     /// Trace of the Hessian of the training loss, where measured.
@@ -58,8 +85,9 @@ impl Summary {
     pub fn text(&self) -> String {
         let mut rows = vec![
             ("run", self.out.clone()),
-            ("test accuracy", format!("{:.2} %   (loss {:.4})", 100.0 * self.test_accuracy, self.test_loss)),
-            ("train accuracy", format!("{:.2} %   (loss {:.4})", 100.0 * self.train_accuracy, self.train_loss)),
+            ("state", self.state.to_string()),
+            ("test accuracy", format!("{:.2} %   (loss {})", 100.0 * self.test_accuracy, short(self.test_loss))),
+            ("train accuracy", format!("{:.2} %   (loss {})", 100.0 * self.train_accuracy, short(self.train_loss))),
         ];
         if let Some(trace) = &self.trace {
             rows.push(("Hessian trace", trace.text()));
@@ -68,9 +96,13 @@ impl Summary {
             "cost",
             format!("{} steps, {:.0} gradient evaluations, {:.0} s", self.steps, self.evals, self.wall_s),
         ));
+        if let Some(perturbed) = self.perturbed_steps.filter(|_| self.optimizer != self.base) {
+            rows.push(("perturbed", format!("{perturbed} of {} steps", self.steps)));
+        }
         if self.skipped_steps > 0 {
             rows.push(("skipped", format!("{} steps for a non-finite loss or gradient", self.skipped_steps)));
         }
+        rows.extend(self.warnings.iter().map(|warning| ("warning", warning.clone())));
         rows.iter().map(|(name, value)| format!("{name:<15} {value}")).collect::<Vec<_>>().join("\n")
     }
 }

@@ -3,7 +3,8 @@
 use crate::args::OperatorName;
 use crate::evaluate::Score;
 use crate::flatness::Settings;
-use flat_metrics::{Estimate, TraceReport};
+use crate::number::short;
+use flat_metrics::{Estimate, TraceReport, t_quantile};
 use flat_nn::Loss;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -27,6 +28,9 @@ pub struct TraceSummary {
     pub probe_std_error: Option<f64>,
     /// Standard error of the trace from the choice of examples, batches taken as clusters; `null` where it cannot be told.
     pub data_std_error: Option<f64>,
+    /// 95 % interval for the images that these stand for: errors of the probes and of the choice of images together, with
+    /// Student's quantile of one less than the clusters or the probes, whichever are fewer; `null` where it cannot be told.
+    pub population_ci95: Option<[f64; 2]>,
     /// Trace of the diagonal block of each parameter; empty for perturbed losses.
     pub per_layer: BTreeMap<String, Estimate>,
     /// The loss: `cross-entropy` (with its label smoothing above 0) or `mse`.
@@ -136,6 +140,7 @@ impl TraceSummary {
             trace_normalized_ci95: report.trace_normalized.ci95,
             probe_std_error: report.probe_std_error,
             data_std_error: report.data_std_error,
+            population_ci95: population_interval(&report),
             trace: report.trace,
             per_layer: report.per_layer,
             loss_name: loss.to_string(),
@@ -154,19 +159,23 @@ impl TraceSummary {
         let t = &self.trace;
         let interval = t
             .ci95
-            .map_or("no interval from one probe".to_string(), |[lo, hi]| format!("95 % interval {lo:.4} to {hi:.4}"));
+            .map_or("no interval from one probe".to_string(), |ends| format!("95 % interval {}", ends_in_words(ends)));
+        let population = self.population_ci95.map_or("unknown".to_string(), ends_in_words);
         format!(
-            "{:.4}   ({interval}; {} probes on {} images)   tr/d {:.3e}",
-            t.value, t.probes, self.examples, self.trace_normalized
+            "{}   ({interval} for these {} images, by {} probes; {population} for all images like them)   tr/d {}",
+            short(t.value),
+            self.examples,
+            t.probes,
+            short(self.trace_normalized)
         )
     }
 
     /// A table for a person, layer by layer.
     pub fn table(&self) -> String {
         let width = self.per_layer.keys().map(String::len).max().unwrap_or(0).max("standard errors".len());
-        let number = |x: Option<f64>| x.map_or("unknown".to_string(), |x| format!("{x:.4}"));
+        let number = |x: Option<f64>| x.map_or("unknown".to_string(), short);
         let mut rows = vec![
-            format!("{:<width$}  {:.4}", "loss", self.loss),
+            format!("{:<width$}  {}", "loss", short(self.loss)),
             format!("{:<width$}  {:.2} %", "accuracy", 100.0 * self.accuracy),
             format!("{:<width$}  {}", "trace", self.text()),
             format!(
@@ -177,15 +186,26 @@ impl TraceSummary {
             ),
             String::new(),
         ];
-        rows.extend(
-            self.per_layer.iter().map(|(name, e)| {
-                format!("{name:<width$}  {:>12.4} +- {:.4}", e.value, e.std_error.unwrap_or(f64::NAN))
-            }),
-        );
+        rows.extend(self.per_layer.iter().map(|(name, e)| {
+            let error = e.std_error.map_or("(one probe: no error)".to_string(), |x| format!("+- {}", short(x)));
+            format!("{name:<width$}  {:>12} {error}", short(e.value))
+        }));
         if !self.per_layer.is_empty() {
             rows.push("(+- one standard error of the probes)".into());
         }
         rows.push(self.card.line());
         rows.join("\n")
     }
+}
+
+/// The interval of the errors of probes and of the choice of images together.
+fn population_interval(report: &TraceReport) -> Option<[f64; 2]> {
+    let (probes, data) = (report.probe_std_error?, report.data_std_error?);
+    let freedom = (report.batches? as f64).min(report.trace.probes as f64) - 1.0;
+    let half = t_quantile(freedom, 0.95).ok()? * probes.hypot(data);
+    half.is_finite().then(|| [report.trace.value - half, report.trace.value + half])
+}
+
+fn ends_in_words([low, high]: [f64; 2]) -> String {
+    format!("{} to {}", short(low), short(high))
 }

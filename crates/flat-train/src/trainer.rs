@@ -5,13 +5,16 @@ use crate::checkpoint::{self, Checkpoint, Epoch, Evaluation, Progress};
 use crate::config::TrainConfig;
 use crate::evaluate::evaluate;
 use crate::journal::{Journal, Record};
+use crate::number::short;
 use crate::objective::{BatchLoss, FullLoss, Tally};
+use crate::perturbed::Perturbed;
 use crate::run_dir::RunDir;
 use crate::setup::{self, Data, Parts};
 use crate::signal;
+use crate::statistics;
 use crate::ui::{Bar, Ui};
 use anyhow::{Context, Result, bail};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use flat_core::Restore;
 use flat_nn::{Loss, Model, Precision};
 use flat_optim::{Optimizer, PendingStep, StepReport};
@@ -78,7 +81,7 @@ impl<'a> Trainer<'a> {
         if config.save_init {
             parts.model.save(&dir.init(), &Default::default())?;
         }
-        Self::at(Progress::default(), config, parts, dir, ui)
+        Self::at(Progress::begin(), config, parts, dir, ui)
     }
 
     /// The run in `dir` from its newest good checkpoint on; from its beginning where it has written none.
@@ -273,6 +276,9 @@ impl<'a> Trainer<'a> {
                     self.say(format!("warning: step {step} skipped: {why}"));
                 }
             }
+            if let Some(perturbed) = self.progress.perturbed.as_mut().filter(|_| report.perturbed) {
+                *perturbed += 1;
+            }
             if self.config.log_steps {
                 self.journal.write(&Record {
                     kind: "step",
@@ -281,6 +287,7 @@ impl<'a> Trainer<'a> {
                     split: Some("train"),
                     loss: finite(report.loss),
                     evals: Some(evals),
+                    perturbed: self.progress.perturbed,
                     samples_per_s: Some(examples as f64 / seconds),
                     wall_s: Some(seconds),
                     skipped: report.skipped.clone(),
@@ -308,11 +315,18 @@ impl<'a> Trainer<'a> {
             loss: sums.loss().and_then(finite),
             accuracy: sums.accuracy(),
             evals: Some(evals),
+            perturbed: self.progress.perturbed,
             samples_per_s: sums.samples_per_s(),
             wall_s: Some(wall_s),
             ..self.last.as_ref().map(Record::of_step).unwrap_or_default()
         })?;
-        self.say(format!("epoch {}  step {step}  train {}", epoch + 1, describe(&sums)));
+        let perturbed = Perturbed::of(self.config, &self.progress).map(|p| format!("  {}", p.text()));
+        self.say(format!(
+            "epoch {}  step {step}  train {}{}",
+            epoch + 1,
+            describe(&sums),
+            perturbed.unwrap_or_default()
+        ));
         Ok(())
     }
 
@@ -339,7 +353,11 @@ impl<'a> Trainer<'a> {
             wall_s: Some(wall_s),
             ..Record::default()
         })?;
-        self.say(format!("epoch {epoch}  step {step}  test  loss {:.4}  accuracy {:.4}", score.loss, score.accuracy));
+        self.say(format!(
+            "epoch {epoch}  step {step}  test  loss {}  accuracy {:.4}",
+            short(score.loss),
+            score.accuracy
+        ));
         if best {
             self.progress.best_accuracy = score.accuracy;
             let file = self.dir.checkpoints().join("best.safetensors");
@@ -390,9 +408,15 @@ impl<'a> Trainer<'a> {
         let (params, average) = (self.model.params().clone(), average.duplicate()?);
         let raw = params.read()?;
         let guard = Restore::replace(&params, &raw, &average)?;
-        let result = f(self)?;
+        // the raw weights' statistics are not those of their average
+        let statistics = self.statistics()?;
+        let refreshed = statistics::refresh(&self.model, &self.data.train_plain);
+        let result = refreshed.and_then(|()| f(self));
+        for (buffer, before) in self.model.buffers().values().zip(statistics) {
+            buffer.set(&before)?;
+        }
         guard.finish()?;
-        Ok(result)
+        result
     }
 
     fn save(&mut self) -> Result<()> {
@@ -417,8 +441,11 @@ impl<'a> Trainer<'a> {
         let bar = self.bar.get_or_insert_with(|| self.ui.bar("training", step, total, "steps"));
         if self.shown.elapsed() >= DISPLAY_INTERVAL {
             self.shown = Instant::now();
-            let sums = &self.progress.epoch;
-            bar.update(step, || describe(sums));
+            let (config, progress) = (self.config, &self.progress);
+            bar.update(step, || {
+                let perturbed = Perturbed::of(config, progress).map(|p| format!("  {}", p.text()));
+                describe(&progress.epoch) + &perturbed.unwrap_or_default()
+            });
         }
     }
 
@@ -441,6 +468,22 @@ impl<'a> Trainer<'a> {
 
     fn total_steps(&self) -> u64 {
         setup::total_steps(self.config, self.steps_per_epoch())
+    }
+
+    /// Whether a run that ends with this training loss has diverged: the loss is not finite, or it is ten times that of a
+    /// constant prediction, with the last step's loss in training mode at least twice that. The second condition leaves
+    /// out short runs whose running statistics of batch normalisation lag behind.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn diverged(&self, train_loss: f64) -> Result<bool> {
+        if !train_loss.is_finite() || self.progress.evaluated.is_some_and(|e| !e.loss.is_finite()) {
+            return Ok(true);
+        }
+        let logits = Tensor::zeros((1, self.model.config().classes), DType::F64, &Device::Cpu)?;
+        let constant = self.loss.mean(&logits, &Tensor::zeros(1, DType::U32, &Device::Cpu)?)?.to_scalar::<f64>()?;
+        let last = self.last.as_ref().is_none_or(|r| !r.loss.is_finite() || r.loss > 2.0 * constant);
+        Ok(self.progress.step > 0 && last && train_loss > 10.0 * constant)
     }
 
     /// The model.
@@ -482,7 +525,7 @@ impl<'a> Trainer<'a> {
 fn describe(sums: &Epoch) -> String {
     match (sums.loss(), sums.accuracy(), sums.samples_per_s()) {
         (Some(loss), Some(accuracy), Some(speed)) => {
-            format!("loss {loss:.4}  accuracy {accuracy:.4}  {speed:.0} images/s")
+            format!("loss {}  accuracy {accuracy:.4}  {speed:.0} images/s", short(loss))
         }
         _ => "every step skipped".into(),
     }

@@ -3,11 +3,16 @@
 use crate::checkpoint::{self, Checkpoint};
 use crate::config::TrainConfig;
 use crate::setup;
+use crate::statistics;
+use crate::wrapped::unwrapped;
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
 use flat_nn::{Model, ModelConfig};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+/// What a checkpoint calls the averages of the parameters.
+const AVERAGE: &str = "ema.average.";
 
 /// Tensors by PyTorch name, and what is known of where they come from.
 pub struct Weights {
@@ -17,6 +22,8 @@ pub struct Weights {
     pub tensors: BTreeMap<String, Tensor>,
     /// The model they belong to, where the file or the run says it.
     pub model: Option<ModelConfig>,
+    /// Whether the parameters are an average to which the buffers do not belong.
+    averaged: bool,
     /// The configuration of the run they are of.
     pub run: Option<TrainConfig>,
 }
@@ -34,13 +41,15 @@ impl Weights {
         let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         if let Ok(found) = Checkpoint::parse(&bytes, device) {
             let model = run.as_ref().map(setup::model_config_of);
-            return Ok(Self { file: path.to_path_buf(), tensors: averaged(found), model, run });
+            let averaged = found.optimizer.keys().any(|name| name.starts_with(AVERAGE)) && found.progress.step > 0;
+            let averaged = averaged && found.model.keys().any(|name| name.ends_with("running_var"));
+            return Ok(Self { file: path.to_path_buf(), tensors: with_averages(found), model, averaged, run });
         }
         let tensors = candle_core::safetensors::load_buffer(&bytes, device)
             .with_context(|| format!("{} is no readable safetensors file", path.display()))?;
         // a file from elsewhere says nothing of its model
         let model = flat_nn::read_config(path).ok().or_else(|| run.as_ref().map(setup::model_config_of));
-        Ok(Self { file: path.to_path_buf(), tensors: tensors.into_iter().collect(), model, run })
+        Ok(Self { file: path.to_path_buf(), tensors: tensors.into_iter().collect(), model, averaged: false, run })
     }
 
     fn of_run(root: &Path, device: &Device) -> Result<Self> {
@@ -71,8 +80,24 @@ impl Weights {
             .iter()
             .map(|(name, t)| Ok((name.clone(), convert(t)?)))
             .collect::<candle_core::Result<BTreeMap<_, _>>>()?;
+        for (name, tensor) in state.iter().filter(|(_, t)| t.dtype().is_float()) {
+            if !tensor.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?.is_finite() {
+                bail!("{}: {name} holds values that are not finite", self.file.display());
+            }
+        }
         let differ = "it differs in --model, --hidden, --channels, --norm or data set";
-        model.set_state(&state).with_context(|| format!("{} is of another model ({differ})", self.file.display()))
+        let other = || format!("{} is of another model ({differ})", self.file.display());
+        let state = unwrapped(&state, &model.state()?).with_context(other)?;
+        model.set_state(&state).with_context(other)?;
+        if self.averaged {
+            // the checkpoint's statistics are those of the raw weights
+            let run =
+                self.run.as_ref().with_context(|| format!("{}: its run has no config.toml", self.file.display()))?;
+            let train = setup::split(run.dataset.0, run.data_dir.as_deref(), true, run.train_limit)?;
+            let device = &model.params().space().device;
+            statistics::refresh(model, &setup::plain_loader(train, run.dataset.0, setup::EVAL_BATCH, dtype, device)?)?;
+        }
+        Ok(())
     }
 
     /// Element type of the weights.
@@ -82,10 +107,10 @@ impl Weights {
 }
 
 /// A checkpoint's weights, with the averages in place of the parameters where the run kept any.
-fn averaged(checkpoint: Checkpoint) -> BTreeMap<String, Tensor> {
+fn with_averages(checkpoint: Checkpoint) -> BTreeMap<String, Tensor> {
     let mut tensors = checkpoint.model;
     for (name, average) in checkpoint.optimizer {
-        if let Some(name) = name.strip_prefix("ema.average.")
+        if let Some(name) = name.strip_prefix(AVERAGE)
             && checkpoint.progress.step > 0
         {
             tensors.insert(name.to_string(), average);

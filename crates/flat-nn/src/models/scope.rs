@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// PyTorch's constant under the square root of normalisation layers.
 const EPS: f64 = 1e-5;
 /// Weight of the batch in the running statistics.
-const MOMENTUM: f64 = 0.1;
+pub(crate) const MOMENTUM: f64 = 0.1;
 
 /// What a forward pass needs besides its input.
 pub(crate) struct Scope<'a, V> {

@@ -19,7 +19,7 @@ pub struct RspConfig {
 
 impl Default for RspConfig {
     fn default() -> Self {
-        Self { rho: Radius::PerWeight(0.02), gate: f64::INFINITY, plain_lr: None, project: true }
+        Self { rho: Radius::PerWeight(0.01), gate: f64::INFINITY, plain_lr: None, project: true }
     }
 }
 

@@ -66,7 +66,8 @@ pub struct SapConfig {
     pub project: bool,
     /// Whose loss is f_i: that of `examples` rows of the batch (the paper), or the batch's own.
     pub direction: Direction,
-    /// Examples in a sample. Algorithm 2 has 1; the paper's Figure 3 (right) also tries 64 and 128. Above 1, the sample
+    /// Examples in a sample. Algorithm 2 has 1; the paper's Figure 3 (right) also tries 64 and 128. The default is 128: a
+    /// smaller sample adds its noise to every step, which keeps random weights from training at usual learning rates. Above 1, the sample
     /// is one of ceil(rows / examples) consecutive parts of the batch.
     pub examples: usize,
     /// Random sign (the paper), or always uphill as in SAM.
@@ -76,12 +77,12 @@ pub struct SapConfig {
 impl Default for SapConfig {
     fn default() -> Self {
         Self {
-            rho: 0.05,
+            rho: 0.1,
             gate: f64::INFINITY,
             plain_lr: None,
             project: true,
             direction: Direction::Sample,
-            examples: 32,
+            examples: 128,
             sign: Sign::Random,
         }
     }

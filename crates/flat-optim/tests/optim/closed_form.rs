@@ -23,7 +23,7 @@ fn rsp() -> RuleConfig {
 }
 
 fn sap() -> RuleConfig {
-    RuleConfig::Sap(SapConfig { rho: 0.1, gate: 1.0, plain_lr: Some(0.01), ..SapConfig::default() })
+    RuleConfig::Sap(SapConfig { rho: 0.1, examples: 1, gate: 1.0, plain_lr: Some(0.01), ..SapConfig::default() })
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn the_drift_of_rsp_is_that_of_the_mean_trace() -> Result<()> {
 #[test]
 fn the_drift_of_sap_is_d_times_larger() -> Result<()> {
     for d in [10, 40] {
-        let config = RuleConfig::Sap(SapConfig { rho: 0.1, ..SapConfig::default() });
+        let config = RuleConfig::Sap(SapConfig { rho: 0.1, examples: 1, ..SapConfig::default() });
         let (ratio, error) = drift_ratio(config, d, 5_000)?;
         assert!((ratio - d as f64).abs() < 5.0 * error + 1e-3 * d as f64, "d = {d}: {ratio} +- {error}");
     }

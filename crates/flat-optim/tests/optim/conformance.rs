@@ -12,7 +12,7 @@ pub fn rule(kind: RuleKind) -> RuleConfig {
         RuleKind::Plain => RuleConfig::Plain,
         RuleKind::Sam => RuleConfig::Sam(SamConfig { rho: 0.02, m: None }),
         RuleKind::Rsp => RuleConfig::Rsp(RspConfig { rho: 0.02.into(), gate: 2.0, ..RspConfig::default() }),
-        RuleKind::Sap => RuleConfig::Sap(SapConfig { rho: 0.02, gate: 2.0, ..SapConfig::default() }),
+        RuleKind::Sap => RuleConfig::Sap(SapConfig { rho: 0.02, examples: 1, gate: 2.0, ..SapConfig::default() }),
         RuleKind::Nso => RuleConfig::Nso(NsoConfig { sigma: 0.01, k: 2 }),
     }
 }

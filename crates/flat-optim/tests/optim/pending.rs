@@ -5,7 +5,7 @@ use crate::functions::{bits, vars};
 use candle_core::Tensor;
 use flat_optim::{
     BaseConfig, BaseKind, Builder, Error, Group, Groups, Objective, Optimizer, Params, PendingStep, Query, Result,
-    RspConfig, RuleConfig, RuleKind, Sample, SapConfig, Scalar, SgdConfig,
+    RspConfig, RuleConfig, RuleKind, SamConfig, Sample, SapConfig, Scalar, SgdConfig, WithRows,
 };
 use std::cell::Cell;
 
@@ -29,7 +29,9 @@ impl Objective for Left<'_> {
 fn rules(kind: RuleKind) -> Vec<RuleConfig> {
     match kind {
         RuleKind::Rsp => vec![rule(kind), RuleConfig::Rsp(RspConfig { rho: 0.02.into(), ..RspConfig::default() })],
-        RuleKind::Sap => vec![rule(kind), RuleConfig::Sap(SapConfig { rho: 0.02, ..SapConfig::default() })],
+        RuleKind::Sap => {
+            vec![rule(kind), RuleConfig::Sap(SapConfig { rho: 0.02, examples: 1, ..SapConfig::default() })]
+        }
         _ => vec![rule(kind)],
     }
 }
@@ -143,6 +145,26 @@ fn a_step_that_was_not_finite_is_undone_without_a_read() -> Result<()> {
                 );
                 assert!(reports[1].loss.is_nan() && !reports[1].perturbed, "{context}");
             }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_step_whose_gradient_is_zero_is_not_perturbed_wherever_its_numbers_are() -> Result<()> {
+    // x^2 at 0 has no direction; at 1 it has one
+    for (x, perturbed) in [(0.0, false), (1.0, true)] {
+        for m in [None, Some(1)] {
+            let (params, v) = vars(&[("x", &[x])])?;
+            let f = |_: Query| v[0].sqr()?.sum_all();
+            let build =
+                || Optimizer::builder(&params).rule(RuleConfig::Sam(SamConfig { rho: 0.1, m })).lr(1e-9).build();
+            let now = build()?.step(&mut WithRows::new(3, f))?;
+            let (mut o, mut rows) = (build()?, WithRows::new(3, f));
+            let launched = vec![o.launch(&mut Left(&mut rows))?];
+            assert!(launched[0].report().is_none());
+            let there = o.read(launched)?.swap_remove(0);
+            assert_eq!((now.perturbed, there.perturbed), (perturbed, perturbed), "x = {x}, m = {m:?}");
         }
     }
     Ok(())

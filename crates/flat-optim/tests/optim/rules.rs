@@ -1,10 +1,10 @@
 //! What each rule computes, against its paper written out on functions whose gradients are known.
 
-use crate::functions::{Recorder, logistic, vars};
+use crate::functions::{Recorder, bits, logistic, vars};
 use candle_core::{Device, Tensor};
 use flat_optim::{
     Ctx, Direction, GradientRule, NsoConfig, Optimizer, Oracle, ParamVec, Purpose, Query, Result, Rows, RspConfig,
-    RuleConfig, SamConfig, SapConfig, Sign, Streams, WithRows,
+    RuleConfig, SamConfig, SapConfig, ScheduleConfig, ScheduleShape, Sign, Streams, WithRows,
 };
 
 #[test]
@@ -51,7 +51,7 @@ fn v_is_orthogonal_to_the_gradient_only_where_the_rule_projects() -> Result<()> 
     let configs = |project| {
         [
             RuleConfig::Rsp(RspConfig { rho: 0.3.into(), project, ..RspConfig::default() }),
-            RuleConfig::Sap(SapConfig { rho: 0.3, project, ..SapConfig::default() }),
+            RuleConfig::Sap(SapConfig { rho: 0.3, project, examples: 1, ..SapConfig::default() }),
             RuleConfig::Sap(SapConfig { rho: 0.3, project, examples: 4, sign: Sign::Plus, ..SapConfig::default() }),
             RuleConfig::Sap(SapConfig { rho: 0.3, project, direction: Direction::Batch, ..SapConfig::default() }),
         ]
@@ -78,7 +78,7 @@ fn sap_uses_one_sample_in_both_places_and_a_sign_of_its_own() -> Result<()> {
     let p = logistic(20)?;
     let theta = p.params.read()?;
     let (mut recorder, queries) = Recorder::new(p.objective);
-    let mut rule = SapConfig::default().build()?;
+    let mut rule = SapConfig { examples: 1, ..SapConfig::default() }.build()?;
     let mut chosen = Vec::new();
     for step in 0..60 {
         queries.borrow_mut().clear();
@@ -108,7 +108,7 @@ fn sap_perturbs_a_sample_along_its_own_gradient() -> Result<()> {
     let mut signs = Vec::new();
     for step in 0..40 {
         let cx = Ctx::new(step, 0.25, 0.1, Streams::new(3), params.space(), None);
-        let mut rule = SapConfig { rho: 0.25, ..SapConfig::default() }.build()?;
+        let mut rule = SapConfig { rho: 0.25, examples: 1, ..SapConfig::default() }.build()?;
         let got = rule.estimate(&mut Oracle::new(&params, &mut f, &theta, None, 1)?, &cx)?.grad;
         let i = cx.stream(Purpose::Sample).below(2);
         let sign = cx.stream(Purpose::Sign).sign();
@@ -182,5 +182,29 @@ fn m_sharpness_perturbs_every_micro_batch_by_its_own_gradient() -> Result<()> {
     assert!((f.evals() - before - 2.0).abs() < 1e-12);
     let whole = SamConfig { rho, m: None }.build()?.estimate(&mut f, &cx)?;
     assert!(whole.grad.plus(-1.0, &expected)?.norm()? > 1e-4, "m-sharpness is another rule");
+    Ok(())
+}
+
+#[test]
+fn a_gate_that_never_opens_leaves_the_plain_run_whatever_the_schedule() -> Result<()> {
+    // the rate of plain steps follows the schedule, given or not
+    let run = |rule: RuleConfig| -> Result<Vec<u64>> {
+        let (params, v) = vars(&[("x", &[1.0, -2.0, 0.5])])?;
+        let shape = ScheduleShape::Cosine { total_steps: 20, min: 0.0 };
+        let lr = ScheduleConfig { warmup_steps: 3, shape };
+        let mut o = Optimizer::builder(&params).rule(rule).lr(0.05).lr_schedule(lr).build()?;
+        for _ in 0..20 {
+            o.step(&mut WithRows::new(4, |_: Query| v[0].powf(4.0)?.sum_all()))?;
+        }
+        bits(&params)
+    };
+    let plain = run(RuleConfig::Plain)?;
+    for plain_lr in [None, Some(0.05)] {
+        let gate = 1e-30;
+        assert_eq!(run(RuleConfig::Rsp(RspConfig { gate, plain_lr, ..RspConfig::default() }))?, plain);
+        assert_eq!(run(RuleConfig::Sap(SapConfig { gate, plain_lr, ..SapConfig::default() }))?, plain);
+    }
+    let twice = run(RuleConfig::Rsp(RspConfig { gate: 1e-30, plain_lr: Some(0.1), ..RspConfig::default() }))?;
+    assert_ne!(twice, plain, "the rate of plain steps counts");
     Ok(())
 }

@@ -4,22 +4,28 @@ use super::print;
 use crate::args::EvalArgs;
 use crate::evaluate::evaluate;
 use crate::exit::Outcome;
+use crate::number::short;
 use crate::subject::Subject;
 use crate::ui::Ui;
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 /// Prints loss and accuracy.
 pub(super) fn run(args: &EvalArgs, ui: Ui, json: bool) -> Result<Outcome> {
     let subject = Subject::load(args)?.announced(ui);
     match evaluate(&subject.model, subject.loss, &subject.data, "evaluating", ui)? {
         None => Ok(Outcome::Interrupted),
+        Some(score) if !score.loss.is_finite() => bail!(
+            "{}: the loss is not finite on {} images: the weights give no prediction",
+            args.checkpoint.display(),
+            score.examples
+        ),
         Some(score) => print(json, &score, || {
             format!(
-                "{} on {}: accuracy {:.2} %, loss {:.4} ({} images)",
+                "{} on {}: accuracy {:.2} %, loss {} ({} images)",
                 subject.model.config().arch,
                 subject.dataset,
                 100.0 * score.accuracy,
-                score.loss,
+                short(score.loss),
                 score.examples
             )
         }),

@@ -9,15 +9,17 @@ use crate::evaluate::{Score, evaluate};
 use crate::exit::{Outcome, usage};
 use crate::flatness::{self, Settings};
 use crate::journal::Record;
+use crate::number::short;
+use crate::perturbed::Perturbed;
 use crate::run_dir::{RunDir, write_whole};
 use crate::setup::Parts;
-use crate::summary::Summary;
+use crate::summary::{RunState, Summary};
 use crate::text::Text;
 use crate::trainer::{Ended, Trainer};
 use crate::ui::Ui;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use flat_nn::Precision;
-use flat_optim::RuleKind;
+use flat_optim::{Radius, RuleKind};
 use std::path::Path;
 
 /// Trains, or continues a run, to its summary.
@@ -56,18 +58,19 @@ pub(super) fn run(args: &TrainArgs, ui: Ui, json: bool) -> Result<Outcome> {
         Some(_) => Trainer::resume(&config, parts, &dir, ui)?,
         None => Trainer::new(&config, parts, &dir, ui)?,
     };
-    if config.optimizer.0 == RuleKind::Sap && config.eps0.is_infinite() && config.init.is_none() {
-        ui.say(
-            "note: sap without a gate adds one example's gradient to every step, which keeps random weights from training; \
-             try --eps0 0.5, or start near a minimum with --init",
-        );
+    if let Some(sigma) = config.sigma.filter(|_| config.optimizer.0 == RuleKind::Rsp) {
+        let dim = trainer.model().params().layout().len();
+        ui.say(format!("rho {} = sigma {sigma} sqrt({dim})", short(Radius::PerWeight(sigma).length(dim))));
     }
     if trainer.run()? == Ended::Interrupted {
         return interrupted(&dir, ui);
     }
     match finish(&mut trainer, &config, &dir, ui)? {
         None => interrupted(&dir, ui),
-        Some(summary) => print(json, &summary, || summary.text()),
+        Some(summary) => {
+            let printed = print(json, &summary, || summary.text())?;
+            Ok(if summary.state == RunState::Diverged { Outcome::Diverged } else { printed })
+        }
     }
 }
 
@@ -113,12 +116,11 @@ fn finish(trainer: &mut Trainer<'_>, config: &TrainConfig, dir: &RunDir, ui: Ui)
     })?;
     let Some(train) = scored else { return Ok(None) };
     let mut summary = summarise(trainer, config, dir, train)?;
+    summary.warnings.iter().for_each(|warning| ui.warn(warning));
     write_summary(&summary, dir)?;
-    if !summary.test_loss.is_finite() || !summary.train_loss.is_finite() {
-        bail!(
-            "the run diverged: its final loss is not finite; lower --lr or --rho, or use --clip (see {})",
-            dir.summary().display()
-        );
+    if summary.state == RunState::Diverged {
+        ui.warn(format!("the run diverged: lower --lr or --rho, or use --clip (see {})", dir.summary().display()));
+        return Ok(Some(summary));
     }
     let Some(settings) = Settings::of_run(config) else { return Ok(Some(summary)) };
     Precision::F32.set(trainer.device())?;
@@ -150,6 +152,7 @@ fn summarise(trainer: &Trainer<'_>, config: &TrainConfig, dir: &RunDir, train: S
     let progress = trainer.progress();
     let test = progress.evaluated.context("the run was not evaluated")?;
     Ok(Summary {
+        state: if trainer.diverged(train.loss)? { RunState::Diverged } else { RunState::Finished },
         dataset: config.dataset.to_string(),
         model: config.model.to_string(),
         dim: trainer.model().params().layout().len(),
@@ -163,6 +166,8 @@ fn summarise(trainer: &Trainer<'_>, config: &TrainConfig, dir: &RunDir, train: S
         steps: progress.step,
         evals: progress.evals,
         skipped_steps: progress.skipped,
+        perturbed_steps: progress.perturbed,
+        warnings: Perturbed::of(config, progress).and_then(Perturbed::warning).into_iter().collect(),
         wall_s: trainer.wall(),
         trace: None,
         seed: config.seed,

@@ -2,8 +2,8 @@
 
 use super::curve::{Curve, Point};
 use super::html::escape;
-use super::number::short;
 use super::scale::Scale;
+use crate::number::short;
 use std::fmt::Write;
 
 const WIDTH: f64 = 400.0;

@@ -38,6 +38,7 @@ pub(super) struct Line {
     pub lr: Option<f64>,
     pub grad_norm: Option<f64>,
     pub evals: Option<f64>,
+    pub perturbed: Option<u64>,
     pub trace: Option<Trace>,
     pub lambda_max: Option<LambdaMax>,
 }
@@ -109,6 +110,11 @@ impl Journal {
     /// Optimizer steps that the journal knows of.
     pub fn last_step(&self) -> u64 {
         self.lines.iter().map(|l| l.step).max().unwrap_or(0)
+    }
+
+    /// Perturbed steps that the journal knows of.
+    pub fn perturbed(&self) -> Option<u64> {
+        self.lines.iter().rev().find_map(|l| l.perturbed)
     }
 
     /// Gradient evaluations that the journal knows of.

@@ -58,6 +58,11 @@ impl Run {
         self.settings.get(key).map(String::as_str)
     }
 
+    /// Whether its rule perturbs gradients.
+    pub fn perturbs(&self) -> bool {
+        self.setting("optimizer").is_some_and(|rule| !["plain", "sgd", "adamw"].contains(&rule))
+    }
+
     /// The version of the program that wrote the run.
     pub fn version(&self) -> Option<&str> {
         let first = || self.config.lines().next()?.strip_prefix("# flat-train ")?.split_once(':');

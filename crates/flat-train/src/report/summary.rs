@@ -17,6 +17,10 @@ pub(super) struct Summary {
     pub steps: u64,
     pub evals: Option<f64>,
     pub skipped_steps: u64,
+    #[serde(default)]
+    pub perturbed_steps: Option<u64>,
+    #[serde(default)]
+    pub warnings: Vec<String>,
     pub wall_s: Option<f64>,
     pub trace: Option<Trace>,
     pub seed: u64,
@@ -35,6 +39,7 @@ pub(super) struct Standing {
     pub lambda_max: Option<LambdaMax>,
     pub steps: u64,
     pub evals: Option<f64>,
+    pub perturbed: Option<u64>,
 }
 
 impl Standing {
@@ -50,6 +55,7 @@ impl Standing {
                 lambda_max,
                 steps: s.steps,
                 evals: s.evals,
+                perturbed: s.perturbed_steps,
             };
         }
         let tests = || journal.of(Kind::Epoch, Some(Split::Test));
@@ -61,6 +67,7 @@ impl Standing {
             lambda_max,
             steps: journal.last_step(),
             evals: journal.evals(),
+            perturbed: journal.perturbed(),
         }
     }
 }

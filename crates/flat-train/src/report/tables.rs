@@ -2,9 +2,9 @@
 
 use super::html::{escape, table};
 use super::journal::Trace;
-use super::number::{percent, short, wilson};
 use super::run::Run;
 use super::summary::{Standing, Summary};
+use crate::number::{percent, short, wilson};
 use std::collections::BTreeSet;
 
 const NONE: &str = "–";
@@ -56,8 +56,13 @@ pub(super) fn results(runs: &[Run]) -> String {
         }),
         now("steps", &|_, s| Some(s.steps.to_string())),
         now("gradient evaluations", &|_, s| s.evals.map(|e| format!("{e:.0}"))),
+        now("perturbed steps", &|run, s| {
+            let perturbed = s.perturbed.filter(|_| run.perturbs())?;
+            Some(with(&perturbed.to_string(), &format!("of {}", s.steps)))
+        }),
         end("skipped steps", &|s| Some(s.skipped_steps.to_string())),
         end("seconds", &|s| s.wall_s.map(|w| format!("{w:.1}"))),
+        end("warnings", &|s| (!s.warnings.is_empty()).then(|| escape(&s.warnings.join("; ")))),
     ];
     let known = rows.into_iter().filter(|row| row[1..].iter().any(|cell| cell != NONE)).collect::<Vec<_>>();
     table("One column a run.", &columns("result", runs), &known)

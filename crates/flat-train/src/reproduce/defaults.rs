@@ -128,13 +128,15 @@ fn candidates() -> Vec<Candidate> {
     let each = |rule, examples, sizes: &[f64]| {
         sizes.iter().map(move |&size| Candidate { rule, size, examples }).collect::<Vec<_>>()
     };
-    let (rhos, sigmas) = ([0.05, 0.1, 0.2], [0.02, 0.03, 0.04]);
+    let (rhos, sigmas) = ([0.05, 0.1, 0.2], [0.01, 0.02, 0.03, 0.04]);
     [
         each(RuleKind::Sam, None, &rhos),
         each(RuleKind::Rsp, None, &sigmas),
         each(RuleKind::Nso, None, &sigmas),
         each(RuleKind::Sap, Some(8), &[0.1]),
         each(RuleKind::Sap, Some(32), &rhos),
+        each(RuleKind::Sap, Some(64), &[0.05]),
+        each(RuleKind::Sap, Some(128), &[0.05, 0.1]),
     ]
     .concat()
 }

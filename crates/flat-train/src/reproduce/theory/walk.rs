@@ -84,7 +84,7 @@ impl Choice {
             Algorithm::Sam => RuleConfig::Sam(SamConfig { rho, ..SamConfig::default() }),
             Algorithm::Nso => RuleConfig::Nso(NsoConfig { sigma: rho / (dim as f64).sqrt(), k: 1 }),
             Algorithm::Rs => RuleConfig::Rsp(RspConfig { rho: rho.into(), gate, plain_lr, ..RspConfig::default() }),
-            Algorithm::Sa => RuleConfig::Sap(SapConfig { rho, gate, plain_lr, ..SapConfig::default() }),
+            Algorithm::Sa => RuleConfig::Sap(SapConfig { rho, gate, plain_lr, examples: 1, ..SapConfig::default() }),
         };
         let lr = if self.algorithm == Algorithm::Gd { self.plain } else { self.eta };
         Ok(Optimizer::builder(objective.params()).rule(rule).lr(lr).seed(seed).build()?)

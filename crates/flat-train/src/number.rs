@@ -1,7 +1,7 @@
 //! Numbers as a reader wants them.
 
 /// Four significant digits, with an exponent where the number is far from 1.
-pub(super) fn short(x: f64) -> String {
+pub(crate) fn short(x: f64) -> String {
     if !x.is_finite() {
         return "not finite".into();
     }
@@ -20,7 +20,7 @@ pub(super) fn short(x: f64) -> String {
 }
 
 /// A part of 1 in percent, which no line break takes from its sign.
-pub(super) fn percent(x: f64) -> String {
+pub(crate) fn percent(x: f64) -> String {
     format!("{:.2}\u{a0}%", 100.0 * x)
 }
 
@@ -32,7 +32,7 @@ fn trimmed(text: &str) -> String {
 }
 
 /// The 95 % interval of a proportion of `n` independent trials (E. B. Wilson, JASA 22, 1927).
-pub(super) fn wilson(p: f64, n: f64) -> [f64; 2] {
+pub(crate) fn wilson(p: f64, n: f64) -> [f64; 2] {
     const Z: f64 = 1.959_963_984_540_054;
     let z2 = Z * Z / n;
     let centre = (p + z2 / 2.0) / (1.0 + z2);

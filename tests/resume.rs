@@ -105,9 +105,9 @@ fn a_run_whose_loss_overflowed_can_be_read_back() {
     let out = room.path("run");
     let run =
         format!("{SMALL} --lr 1e30 --momentum 0 --schedule constant --steps 3 --eval-every 1 --checkpoint-every 1");
-    let text = fails(&format!("{run} --out {}", out.display()), 1);
+    let text = fails(&format!("{run} --out {}", out.display()), 3);
     assert!(text.contains("diverged"), "{text}");
-    let text = fails(&format!("train --resume {}", out.display()), 1);
+    let text = fails(&format!("train --resume {}", out.display()), 3);
     assert!(text.contains("diverged") && !text.contains("no checkpoint"), "{text}");
     assert!(out.join("summary.json").is_file());
 }

@@ -4,7 +4,7 @@ use crate::objective::correct;
 use crate::signal;
 use crate::ui::Ui;
 use anyhow::Result;
-use candle_core::DType;
+use candle_core::{DType, Device, Tensor};
 use flat_data::Loader;
 use flat_nn::{Loss, Mode, Model};
 use serde::Serialize;
@@ -55,4 +55,13 @@ pub fn score(
         progress(index as u64 + 1, right / seen as f64);
     }
     Ok(Some(Score { loss: loss_sum / seen as f64, accuracy: right / seen as f64, examples: seen }))
+}
+
+/// The loss of logits that are all 0: of a prediction that knows nothing of the image.
+///
+/// # Errors
+/// candle's.
+pub fn constant_loss(loss: Loss, classes: usize) -> Result<f64> {
+    let logits = Tensor::zeros((1, classes), DType::F64, &Device::Cpu)?;
+    Ok(loss.mean(&logits, &Tensor::zeros(1, DType::U32, &Device::Cpu)?)?.to_scalar::<f64>()?)
 }

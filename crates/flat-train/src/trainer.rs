@@ -3,7 +3,7 @@
 use crate::along;
 use crate::checkpoint::{self, Checkpoint, Epoch, Evaluation, Progress};
 use crate::config::TrainConfig;
-use crate::evaluate::evaluate;
+use crate::evaluate::{constant_loss, evaluate};
 use crate::journal::{Journal, Record};
 use crate::number::short;
 use crate::objective::{BatchLoss, FullLoss, Tally};
@@ -14,7 +14,7 @@ use crate::signal;
 use crate::statistics;
 use crate::ui::{Bar, Ui};
 use anyhow::{Context, Result, bail};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use flat_core::Restore;
 use flat_nn::{Loss, Model, Precision};
 use flat_optim::{Optimizer, PendingStep, StepReport};
@@ -480,8 +480,7 @@ impl<'a> Trainer<'a> {
         if !train_loss.is_finite() || self.progress.evaluated.is_some_and(|e| !e.loss.is_finite()) {
             return Ok(true);
         }
-        let logits = Tensor::zeros((1, self.model.config().classes), DType::F64, &Device::Cpu)?;
-        let constant = self.loss.mean(&logits, &Tensor::zeros(1, DType::U32, &Device::Cpu)?)?.to_scalar::<f64>()?;
+        let constant = constant_loss(self.loss, self.model.config().classes)?;
         let last = self.last.as_ref().is_none_or(|r| !r.loss.is_finite() || r.loss > 2.0 * constant);
         Ok(self.progress.step > 0 && last && train_loss > 10.0 * constant)
     }

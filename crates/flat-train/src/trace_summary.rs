@@ -203,7 +203,7 @@ fn population_interval(report: &TraceReport) -> Option<[f64; 2]> {
     let (probes, data) = (report.probe_std_error?, report.data_std_error?);
     let freedom = (report.batches? as f64).min(report.trace.probes as f64) - 1.0;
     let half = t_quantile(freedom, 0.95).ok()? * probes.hypot(data);
-    half.is_finite().then(|| [report.trace.value - half, report.trace.value + half])
+    half.is_finite().then_some([report.trace.value - half, report.trace.value + half])
 }
 
 fn ends_in_words([low, high]: [f64; 2]) -> String {

@@ -83,8 +83,7 @@ mod tests {
         };
         let streams = Streams::new(3);
         let model = Model::new(&config, DType::F64, &Device::Cpu, &streams)?;
-        let pixels: Vec<f64> =
-            streams.at(Purpose::Test, 0).normals(32 * 256).iter().map(|x| f64::from(*x) * 3.0 + 1.0).collect();
+        let pixels: Vec<f64> = streams.at(Purpose::Test, 0).normals(32 * 256).iter().map(|x| x * 3.0 + 1.0).collect();
         let images = Tensor::from_vec(pixels, (32, 1, 16, 16), &Device::Cpu)?;
         let distance =
             |a: &Tensor, b: &Tensor| -> candle_core::Result<f64> { (a - b)?.abs()?.max_all()?.to_scalar::<f64>() };

@@ -172,7 +172,7 @@ impl<'a> Builder<'a> {
             Choice::Config(config) => config.build()?,
             Choice::Own(rule) => rule,
         };
-        let base_decay = match &self.base {
+        let weight_decay = match &self.base {
             Choice::Config(config) => config.weight_decay(),
             Choice::Own(_) => 0.0,
         };
@@ -180,7 +180,7 @@ impl<'a> Builder<'a> {
             Choice::Config(config) => config.build(space)?,
             Choice::Own(base) => base,
         };
-        let masks = self.groups.masks(space, base_decay)?;
+        let masks = self.groups.masks(space, weight_decay)?;
         let radius = rule.radius(masks.perturbed(space)?);
         let rho = match (self.rho_follows_lr, self.rho_schedule) {
             (Some(rho_min), _) => {

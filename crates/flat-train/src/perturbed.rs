@@ -32,6 +32,11 @@ impl Perturbed {
         format!("perturbed {} of {} steps", self.steps, self.of)
     }
 
+    /// The count at the end of a line of progress; empty where there is none.
+    pub(crate) fn suffix(config: &TrainConfig, progress: &Progress) -> String {
+        Self::of(config, progress).map(|p| format!("  {}", p.text())).unwrap_or_default()
+    }
+
     /// What to say of a run with fewer than 5 % perturbed steps; `None` for others, and for a run of no steps.
     pub(crate) fn warning(self) -> Option<String> {
         if self.of == 0 || self.steps as f64 >= FEW * self.of as f64 {

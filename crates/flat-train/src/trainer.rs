@@ -40,6 +40,8 @@ pub struct Trainer<'a> {
     tally: Tally,
     progress: Progress,
     saved: Option<u64>,
+    /// BatchNorm's statistics of the averaged weights, and the step they are of.
+    averaged: Option<(u64, Vec<Tensor>)>,
     sat_down: Instant,
     last: Option<StepReport>,
     /// Steps whose numbers are still on the device.
@@ -119,6 +121,7 @@ impl<'a> Trainer<'a> {
             log_every: config.steps_between_reads(&device),
             journal: Journal::open(&dir.metrics(), progress.journal_bytes)?,
             saved: (progress.step > 0).then_some(progress.step),
+            averaged: None,
             config,
             dir,
             ui,
@@ -224,15 +227,14 @@ impl<'a> Trainer<'a> {
             let mut objective = BatchLoss::new(&self.model, self.loss, &batch, &mut self.tally).leave(self.leave);
             (self.optimizer.launch(&mut objective)?, batch.len())
         };
-        let buffers = self.model.buffers().values().zip(statistics);
         match (pending.report(), pending.taken()) {
             (Some(report), _) if report.skipped.is_some() => {
-                buffers.into_iter().try_for_each(|(var, before)| var.set(&before))?;
+                self.set_statistics(&statistics)?;
             }
             (None, Some(taken)) => {
-                for (var, before) in buffers {
+                for (var, before) in self.model.buffers().values().zip(&statistics) {
                     let flag = taken.broadcast_as(before.shape())?;
-                    var.set(&flag.where_cond(&var.as_detached_tensor(), &before)?)?;
+                    var.set(&flag.where_cond(&var.as_detached_tensor(), before)?)?;
                 }
             }
             _ => {}
@@ -320,13 +322,8 @@ impl<'a> Trainer<'a> {
             wall_s: Some(wall_s),
             ..self.last.as_ref().map(Record::of_step).unwrap_or_default()
         })?;
-        let perturbed = Perturbed::of(self.config, &self.progress).map(|p| format!("  {}", p.text()));
-        self.say(format!(
-            "epoch {}  step {step}  train {}{}",
-            epoch + 1,
-            describe(&sums),
-            perturbed.unwrap_or_default()
-        ));
+        let perturbed = Perturbed::suffix(self.config, &self.progress);
+        self.say(format!("epoch {}  step {step}  train {}{perturbed}", epoch + 1, describe(&sums)));
         Ok(())
     }
 
@@ -410,13 +407,26 @@ impl<'a> Trainer<'a> {
         let guard = Restore::replace(&params, &raw, &average)?;
         // the raw weights' statistics are not those of their average
         let statistics = self.statistics()?;
-        let refreshed = statistics::refresh(&self.model, &self.data.train_plain);
-        let result = refreshed.and_then(|()| f(self));
-        for (buffer, before) in self.model.buffers().values().zip(statistics) {
-            buffer.set(&before)?;
-        }
+        let result = self.set_averaged_statistics().and_then(|()| f(self));
+        self.set_statistics(&statistics)?;
         guard.finish()?;
         result
+    }
+
+    /// Puts in BatchNorm's statistics of the averaged weights, which are in the variables: computed once a step.
+    fn set_averaged_statistics(&mut self) -> Result<()> {
+        let step = self.progress.step;
+        if let Some((_, statistics)) = self.averaged.as_ref().filter(|(of, _)| *of == step) {
+            return Ok(self.set_statistics(statistics)?);
+        }
+        statistics::refresh(&self.model, &self.data.train_plain)?;
+        self.averaged = Some((step, self.statistics()?));
+        Ok(())
+    }
+
+    /// Puts copies of [`Self::statistics`] back.
+    fn set_statistics(&self, statistics: &[Tensor]) -> candle_core::Result<()> {
+        self.model.buffers().values().zip(statistics).try_for_each(|(var, before)| var.set(before))
     }
 
     fn save(&mut self) -> Result<()> {
@@ -442,10 +452,7 @@ impl<'a> Trainer<'a> {
         if self.shown.elapsed() >= DISPLAY_INTERVAL {
             self.shown = Instant::now();
             let (config, progress) = (self.config, &self.progress);
-            bar.update(step, || {
-                let perturbed = Perturbed::of(config, progress).map(|p| format!("  {}", p.text()));
-                describe(&progress.epoch) + &perturbed.unwrap_or_default()
-            });
+            bar.update(step, || describe(&progress.epoch) + &Perturbed::suffix(config, progress));
         }
     }
 

@@ -5,7 +5,7 @@ use super::images::Images;
 use super::interval::{percent, short};
 use super::network::Network;
 use super::paired::{Group, differences, ends};
-use super::training::{Fit, HeldOut, cell, plain_sgd};
+use super::training::{HeldOut, cell, plain_sgd};
 use super::{Page, Scale, Study, Table};
 use crate::args::ReproduceArgs;
 use crate::choice::FlatnessName;
@@ -50,8 +50,13 @@ struct Candidate {
 }
 
 impl Candidate {
+    /// Whether its size is sigma.
+    fn isotropic(self) -> bool {
+        matches!(self.rule, RuleKind::Rsp | RuleKind::Nso)
+    }
+
     fn over(self, config: TrainConfig) -> TrainConfig {
-        let isotropic = matches!(self.rule, RuleKind::Rsp | RuleKind::Nso);
+        let isotropic = self.isotropic();
         TrainConfig {
             optimizer: Text(self.rule),
             rho: (!isotropic).then_some(self.size),
@@ -62,7 +67,7 @@ impl Candidate {
     }
 
     fn name(self) -> String {
-        let symbol = if matches!(self.rule, RuleKind::Rsp | RuleKind::Nso) { "sigma" } else { "rho" };
+        let symbol = if self.isotropic() { "sigma" } else { "rho" };
         let examples = self.examples.map(|n| format!(", {n} examples")).unwrap_or_default();
         format!("{}, {symbol} {}{examples}", self.rule, self.size)
     }
@@ -174,17 +179,15 @@ struct Beside {
 }
 
 impl Beside {
-    fn of(fits: &[Fit], sgd: &[Fit], images: usize) -> Option<Self> {
-        let n = fits.len() as f64;
-        let (mut log_ratio, mut accuracy, mut level, mut train_loss) = (0.0, 0.0, 0.0, 0.0);
-        for (fit, sgd) in fits.iter().zip(sgd) {
-            let (a, b) = (fit.end()?, sgd.end()?);
-            log_ratio += (a.trbar? / b.trbar?).ln() / n;
-            accuracy += (a.held_out_accuracy - b.held_out_accuracy) / n;
-            level += b.held_out_accuracy / n;
-            train_loss += a.train_loss / n;
-        }
-        Some(Self { log_ratio, accuracy, train_loss, std_error: (level * (1.0 - level) / images as f64).sqrt() })
+    /// `None` where a run diverged.
+    fn of(group: &Group, sgd: &Group, images: usize) -> Option<Self> {
+        let level = sgd.mean(&|p| Some(p.held_out_accuracy))?.value;
+        Some(Self {
+            log_ratio: group.log_ratio(sgd)?.value,
+            accuracy: group.accuracy_above(sgd)?.value,
+            train_loss: group.mean(&|p| Some(p.train_loss))?.value,
+            std_error: (level * (1.0 - level) / images as f64).sqrt(),
+        })
     }
 
     fn no_worse(&self) -> bool {
@@ -213,11 +216,12 @@ pub(crate) fn run(study: &mut Study, args: &ReproduceArgs) -> Result<Option<(Pag
     let mut tried: Vec<Tried> = plan.candidates.iter().map(|c| Tried { candidate: *c, beside: Vec::new() }).collect();
     let loaded = plan.cases.iter().map(|case| Images::load(case.dataset, args.data_dir.as_deref(), case.images));
     let loaded = loaded.collect::<Result<Vec<_>>>()?;
-    let mut fits = |at: usize, name: &str, search: bool, over: &dyn Fn(TrainConfig) -> TrainConfig| {
+    let mut group = |at: usize, name: &str, search: bool, over: &dyn Fn(TrainConfig) -> TrainConfig| {
         let case = &plan.cases[at];
         let first = args.seed + if search { plan.seeds } else { 0 };
         let (seeds, held_out) =
             if search { (plan.search_seeds, HeldOut::Validation) } else { (plan.seeds, HeldOut::Test) };
+        let lr = usual(case, 0, args).filled()?.lr.unwrap_or_default();
         let mut fits = Vec::new();
         for seed in first..first + seeds {
             let config = over(usual(case, seed, args)).filled()?;
@@ -226,26 +230,25 @@ pub(crate) fn run(study: &mut Study, args: &ReproduceArgs) -> Result<Option<(Pag
             let Some(fit) = cell(study, &key, &config, &loaded[at], held_out)? else { return Ok(None) };
             fits.push(fit);
         }
-        anyhow::Ok(Some(fits))
+        let name = if name == RuleKind::Plain.name() { "sgd" } else { name };
+        anyhow::Ok(Some(Group { name: name.into(), lr, fits }))
     };
     for (at, case) in plan.cases.iter().enumerate() {
-        let Some(sgd) = fits(at, "plain", true, &|c| c)? else { return Ok(None) };
+        let Some(sgd) = group(at, RuleKind::Plain.name(), true, &|c| c)? else { return Ok(None) };
         for tried in &mut tried {
             let candidate = tried.candidate;
-            let Some(found) = fits(at, &candidate.key(), true, &|c| candidate.over(c))? else { return Ok(None) };
+            let Some(found) = group(at, &candidate.key(), true, &|c| candidate.over(c))? else { return Ok(None) };
             let lost = Beside { log_ratio: f64::INFINITY, accuracy: -1.0, std_error: 0.0, train_loss: f64::INFINITY };
             tried.beside.push(Beside::of(&found, &sgd, case.images[1]).unwrap_or(lost));
         }
     }
     let mut groups = Vec::new();
-    for (at, case) in plan.cases.iter().enumerate() {
-        let lr = usual(case, 0, args).filled()?.lr.unwrap_or_default();
+    for at in 0..plan.cases.len() {
         let mut of_case = Vec::new();
         for rule in RuleKind::ALL {
             let at_default = |c| TrainConfig { optimizer: Text(rule), ..c };
-            let Some(fits) = fits(at, rule.name(), false, &at_default)? else { return Ok(None) };
-            let name = if rule == RuleKind::Plain { "sgd" } else { rule.name() };
-            of_case.push(Group { name: name.into(), lr, fits });
+            let Some(group) = group(at, rule.name(), false, &at_default)? else { return Ok(None) };
+            of_case.push(group);
         }
         groups.push(of_case);
     }

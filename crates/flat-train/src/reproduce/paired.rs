@@ -36,7 +36,8 @@ impl Group {
         Mean::of(&a.iter().zip(&b).map(|(a, b)| a - b).collect::<Vec<_>>())
     }
 
-    fn mean(&self, of: &dyn Fn(&Point) -> Option<f64>) -> Option<Mean> {
+    /// The mean of a number at the ends of its runs; `None` where one diverged.
+    pub fn mean(&self, of: &dyn Fn(&Point) -> Option<f64>) -> Option<Mean> {
         Mean::of(&self.values(of)?)
     }
 }

@@ -117,3 +117,106 @@ fn an_average_is_judged_with_statistics_of_its_own_wherever_it_is_read() {
         .and_then(|t| t.abs()?.max_all()?.to_scalar::<f32>());
     assert!(gap.expect("numbers") > 0.0);
 }
+
+const CONV: &str = "train --model resnet20 --channels 4 --train-limit 256 --test-limit 64 --batch-size 32 --device cpu";
+
+#[test]
+fn a_trace_of_a_run_is_the_run_s_own_to_the_digit() {
+    let room = Room::new();
+    for (name, words) in [
+        ("mlp", SMALL.replace("--trace-probes 0", "--trace-probes 5 --trace-examples 200 --seed 7 --epochs 1")),
+        (
+            "conv",
+            format!("{CONV} --trace-probes 2 --trace-examples 1000 --steps 9 --ema 0.5 --seed 3 --label-smoothing 0.1"),
+        ),
+    ] {
+        let out = room.path(name);
+        let own = &json(&format!("{words} --out {}", out.display()))["trace"];
+        let again = json(&format!("metrics trace --checkpoint {}", out.display()));
+        for key in ["trace", "per_layer", "loss", "accuracy", "grad_norm", "examples", "seed", "data_std_error"] {
+            assert_eq!(own[key], again[key], "{name}: {key}");
+        }
+        assert_eq!(own["card"]["data"], again["card"]["data"]);
+        let other = json(&format!("metrics trace --checkpoint {} --probes 3 --split test --limit 9", out.display()));
+        assert_eq!((&other["trace"]["probes"], &other["examples"]), (&3.into(), &9.into()), "flags win");
+    }
+}
+
+#[test]
+fn every_number_of_batch_mode_is_of_batch_mode() {
+    let room = Room::new();
+    let out = room.path("run");
+    json(&format!("{CONV} --steps 6 --trace-probes 0 --out {}", out.display()));
+    let on = format!("--checkpoint {} --limit 64 --batch-size 32", out.display());
+    let loss = |words: &str| json(words)["loss"].as_f64().expect("a loss");
+    let (eval, batch) = (
+        loss(&format!("metrics trace {on} --probes 2")),
+        loss(&format!("metrics trace {on} --probes 2 --bn-mode batch")),
+    );
+    assert!((eval - batch).abs() > 1e-3 * batch, "running statistics after six steps are not the batches'");
+    // the loss that the sharpness starts from is the objective's, by another way
+    let sharpness = json(&format!("metrics sharpness {on} --bn-mode batch --measures first-order"));
+    let there = sharpness["measures"][0]["loss"].as_f64().expect("a loss");
+    assert!((there - batch).abs() <= 1e-5 * batch, "{there} {batch}");
+    let slice = json(&format!("landscape {on} --bn-mode batch --axes 1 --points 3 --out {}", room.path("s").display()));
+    let here = slice["loss_here"].as_f64().expect("a loss");
+    assert!((here - batch).abs() <= 1e-6 * batch, "{here} {batch}");
+    let dimension = |mode: &str| json(&format!("metrics dimension {on} --bn-mode {mode}"));
+    assert!(dimension("eval")["value"] != dimension("batch")["value"]);
+    assert_eq!(dimension("batch")["card"]["bn_mode"], "batch");
+}
+
+#[test]
+fn both_ends_of_a_line_are_what_eval_says_and_the_middle_has_statistics_of_its_own() {
+    let room = Room::new();
+    let run_of = |seed: u64| {
+        let out = room.path(&format!("{seed}"));
+        json(&format!("{CONV} --steps 24 --trace-probes 0 --seed {seed} --out {}", out.display()));
+        out
+    };
+    let (a, b) = (run_of(1), run_of(2));
+    let score = |run: &Path| json(&format!("eval --checkpoint {} --split train --limit 128", run.display()));
+    for (points, span) in [(5, 0.0), (8, 0.25)] {
+        let out = room.path(&format!("line{points}"));
+        let line = json(&format!(
+            "landscape --checkpoint {} --between {} --split train --limit 128 --points {points} --span {span} --out {}",
+            a.display(),
+            b.display(),
+            out.display()
+        ));
+        let x: Vec<f64> = line["x"].as_array().expect("x").iter().filter_map(Value::as_f64).collect();
+        for (end, run) in [(0.0, &a), (1.0, &b)] {
+            let at = x.iter().position(|x| *x == end).expect("the end is on the line");
+            let own = score(run);
+            assert_eq!((&line["loss"][at], &line["accuracy"][at]), (&own["loss"], &own["accuracy"]), "{end}");
+        }
+        let own = line["running_statistics"].as_array().expect("whose");
+        assert_eq!(own.iter().filter(|w| **w == "recomputed").count(), points - 2);
+        assert!(line["card"]["notes"][0].as_str().is_some_and(|n| n.contains("running statistics")), "{line}");
+        let csv = std::fs::read_to_string(out.join("landscape.csv")).expect("csv");
+        assert!(csv.starts_with("x,loss,accuracy,running_statistics") && csv.contains(",recomputed"), "{csv}");
+        let svg = std::fs::read_to_string(out.join("landscape.svg")).expect("svg");
+        assert!(svg.contains("running statistics"), "the plot says it too");
+        // with either end's statistics the losses between are far above a guess's ln 10
+        let worst = line["loss"].as_array().expect("losses").iter().filter_map(Value::as_f64).fold(0.0, f64::max);
+        assert!(worst < 8.0, "{line}");
+    }
+}
+
+#[test]
+fn a_loss_that_is_not_finite_is_null_in_the_journal_and_the_verdict_is_the_same_after_a_resume() {
+    let room = Room::new();
+    let out = room.path("run");
+    let words = format!("{SMALL} --steps 8 --lr 1e6 --momentum 0 --log-steps --out {} --quiet --json", out.display());
+    let ran = run(&words);
+    assert_eq!(ran.status.code(), Some(3), "{}", String::from_utf8_lossy(&ran.stderr));
+    let lines = crate::tool::journal(&out);
+    assert!(lines.iter().filter(|l| l["kind"] == "step").all(|l| l.get("loss").is_some()), "{lines:?}");
+    if out.join("summary.json").exists() {
+        let again = run(&format!("train --resume {} --quiet --json", out.display()));
+        assert_eq!(again.status.code(), Some(3));
+        let page = room.path("page.html");
+        json(&format!("report {} --out {}", out.display(), page.display()));
+        assert!(std::fs::read_to_string(page).expect("a page").contains("diverged"));
+    }
+}

@@ -118,8 +118,7 @@ fn landscapes_have_the_checkpoint_in_the_middle_and_both_ends_on_the_line() {
     let line = json(&words);
     assert_eq!(line["x"], serde_json::json!([0.0, 0.5, 1.0]));
     let end = number(&line["loss"][2]);
-    // the sum of the weights and their difference rounds in f32
-    assert!((number(&line["loss"][0]) - flat).abs() < 1e-6 * flat && (end - sharp).abs() < 1e-3 * sharp, "{line}");
+    assert!(number(&line["loss"][0]) == flat && end == sharp, "{line}");
     let eigen =
         json(&format!("landscape {ON} --directions eigen --axes 1 --points 3 --span 0.1 --out {}", dir.display()));
     let (l, h) = (&eigen["loss"], number(&eigen["eigenvalues"][0]));

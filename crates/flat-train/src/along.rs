@@ -6,6 +6,7 @@ use crate::curvature::Curvature;
 use crate::flatness::{self, Settings};
 use crate::journal::Record;
 use crate::layers::lambda_max;
+use crate::number::short;
 use crate::signal;
 use crate::ui::Ui;
 use anyhow::Result;
@@ -58,10 +59,15 @@ pub(crate) fn measure(
 
 /// The measures in one line for a person.
 pub(crate) fn describe(record: &Record) -> String {
-    let number = |x: &serde_json::Value| x.as_f64().map_or("unknown".to_string(), |x| format!("{x:.4}"));
+    let number = |x: &serde_json::Value| x.as_f64().map_or("unknown".to_string(), short);
     let mut parts = Vec::new();
     if let Some(trace) = &record.trace {
-        parts.push(format!("trace {} +- {}", number(&trace["trace"]["value"]), number(&trace["probe_std_error"])));
+        parts.push(format!(
+            "trace {} +- {} (||gradient|| {})",
+            number(&trace["trace"]["value"]),
+            number(&trace["probe_std_error"]),
+            number(&trace["grad_norm"])
+        ));
     }
     if let Some(largest) = &record.lambda_max {
         parts.push(format!("lambda_max {} +- {}", number(&largest["value"]), number(&largest["residual"])));

@@ -33,7 +33,7 @@ use crate::text::Text;
 use candle_core::DType;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use flat_data::{Augment, DatasetKind};
-use flat_nn::{Activation, Arch, Norm, Precision};
+use flat_nn::{Activation, Arch, Mode, Norm, Precision};
 use flat_optim::BaseKind;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -415,13 +415,14 @@ pub struct EvalArgs {
     /// Folder with the data [default: the run's, else $FLAT_DATA_DIR, ./data, the download cache].
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Which part of the data set.
-    #[arg(long, value_name = "SPLIT", default_value = "test")]
-    pub split: SplitName,
-    /// Use only the first N images.
+    /// Which part of the data set [default: eval: test; metrics and landscape: train].
+    #[arg(long, value_name = "SPLIT")]
+    pub split: Option<SplitName>,
+    /// Use only the first N images [default: all; metrics and landscape without --split: those of the run's own trace, else
+    /// 1024].
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
-    /// Images a batch; changes memory and speed, not the result beyond rounding.
+    /// Images a batch; changes memory and speed, not the result beyond rounding, but for --bn-mode batch.
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     pub batch_size: u32,
     /// Model, where the file does not say it.
@@ -460,6 +461,15 @@ pub enum SplitName {
     Train,
     /// Test images.
     Test,
+}
+
+impl std::fmt::Display for SplitName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Train => "train",
+            Self::Test => "test",
+        })
+    }
 }
 
 /// Measures of flatness.
@@ -513,9 +523,9 @@ pub struct HessianArgs {
     /// The checkpoint and the data.
     #[command(flatten)]
     pub on: EvalArgs,
-    /// Seed of the random vectors.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub seed: u64,
+    /// Seed of the random vectors [default: the run's, else 0].
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
     /// BatchNorm: eval uses the running statistics, batch those of each batch of --batch-size images.
     #[arg(long, value_name = "MODE", default_value = "eval")]
     pub bn_mode: BnModeName,
@@ -551,6 +561,24 @@ pub enum BnModeName {
     Eval,
     /// Those of each batch, without moving the running ones.
     Batch,
+}
+
+impl BnModeName {
+    /// The model's mode.
+    pub fn mode(self) -> Mode {
+        match self {
+            Self::Eval => Mode::Eval,
+            Self::Batch => Mode::BatchStats,
+        }
+    }
+
+    /// `eval` or `batch`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Eval => "eval",
+            Self::Batch => "batch",
+        }
+    }
 }
 
 /// How Hessian-vector products are computed.

@@ -1,6 +1,6 @@
 //! What a measure was taken on and what it cost: the card in every report.
 
-use crate::args::{EvalArgs, HessianArgs, SplitName};
+use crate::args::{BnModeName, EvalArgs, HessianArgs};
 use crate::device::DeviceChoice;
 use crate::flatness::Which;
 use crate::subject::Subject;
@@ -14,7 +14,7 @@ pub struct Card {
     /// Data set.
     pub dataset: String,
     /// `train` or `test`.
-    pub split: &'static str,
+    pub split: String,
     /// Images the loss averages over.
     pub examples: usize,
     /// Images a batch.
@@ -55,27 +55,25 @@ pub struct Card {
 impl Card {
     /// The card of a measure of the Hessian, with no cost yet.
     pub fn new(subject: &Subject, args: &HessianArgs) -> Self {
-        let (bn_mode, hvp) = Which::of(args).words();
-        let mut card = Self::of_eval(subject, &args.on);
-        card.bn_mode = subject.model.has_batch_norm().then_some(bn_mode);
-        card.hvp = Some(hvp);
-        card.seed = args.seed;
+        let mut card = Self::of_eval(subject, &args.on, args.bn_mode);
+        card.hvp = Some(Which::of(args).words().1);
+        card.seed = subject.seed(args);
         card
     }
 
     /// The card of a measure that takes no Hessian and draws nothing.
-    pub fn of_eval(subject: &Subject, on: &EvalArgs) -> Self {
+    pub fn of_eval(subject: &Subject, on: &EvalArgs, bn_mode: BnModeName) -> Self {
         let space = subject.model.params().space();
         Self {
             checkpoint: on.checkpoint.display().to_string(),
             dataset: subject.dataset.to_string(),
-            split: if on.split == SplitName::Train { "train" } else { "test" },
+            split: subject.split.to_string(),
             examples: subject.data.split().len(),
             batch_size: subject.data.options().batch_size,
             model: subject.model.config().arch.to_string(),
             dim: space.layout.len(),
             loss_name: subject.loss.to_string(),
-            bn_mode: subject.model.has_batch_norm().then_some("eval"),
+            bn_mode: subject.model.has_batch_norm().then_some(bn_mode.name()),
             hvp: None,
             dtype: space.dtype.as_str().into(),
             device: DeviceChoice::of(&space.device).to_string(),
@@ -94,7 +92,7 @@ impl Card {
     pub fn line(&self) -> String {
         let mut parts = vec![format!("{} {} images of {}", self.examples, self.split, self.dataset)];
         if let Some(mode) = self.bn_mode {
-            parts.push(format!("BatchNorm {mode}"));
+            parts.push(crate::flatness::mode_in_words(mode, self.batch_size));
         }
         parts.push(self.dtype.clone());
         parts.push(format!("seed {}", self.seed));

@@ -27,6 +27,9 @@ pub struct Progress {
     /// Steps done when flatness was last measured along the run.
     #[serde(default)]
     pub measured: Option<u64>,
+    /// Loss of the last step's batch in training mode; NaN before the first, and where an earlier version kept none.
+    #[serde(with = "exact", default = "unknown")]
+    pub last_loss: f64,
     /// Best test accuracy so far.
     #[serde(with = "exact")]
     pub best_accuracy: f64,
@@ -42,8 +45,12 @@ pub struct Progress {
 impl Progress {
     /// The beginning of a run.
     pub fn begin() -> Self {
-        Self { perturbed: Some(0), ..Self::default() }
+        Self { perturbed: Some(0), last_loss: unknown(), ..Self::default() }
     }
+}
+
+fn unknown() -> f64 {
+    f64::NAN
 }
 
 /// An evaluation on the test set.

@@ -33,7 +33,7 @@ impl Curvature {
     ///
     /// # Errors
     /// A flag that the matrix would ignore.
-    pub fn of_args(hessian: &HessianArgs, operator: &OperatorArgs) -> Result<Self> {
+    pub fn of_args(hessian: &HessianArgs, operator: &OperatorArgs, seed: u64) -> Result<Self> {
         let name = operator.operator.unwrap_or_default();
         if name != OperatorName::Hessian && hessian.hvp != HvpName::Exact {
             return Err(usage("--hvp has no effect here: it needs --operator hessian"));
@@ -42,7 +42,7 @@ impl Curvature {
             return Err(usage("--labels has no effect here: it needs --operator fisher"));
         }
         let which = Which::of(hessian);
-        Ok(Self { which, operator: name, labels: operator.labels.unwrap_or(1), seed: hessian.seed })
+        Ok(Self { which, operator: name, labels: operator.labels.unwrap_or(1), seed })
     }
 
     /// Runs a measure on the matrix over the data.

@@ -5,7 +5,9 @@ use crate::signal;
 use crate::ui::Ui;
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
+use flat_core::ParamVec;
 use flat_data::Loader;
+use flat_metrics::{ModelObjective, Objective};
 use flat_nn::{Loss, Mode, Model};
 use serde::Serialize;
 
@@ -20,13 +22,13 @@ pub struct Score {
     pub examples: usize,
 }
 
-/// Evaluates with running BatchNorm statistics; `None` where a signal asked to stop. Cost: one forward pass over the data.
+/// Evaluates with a progress bar; `None` where a signal asked to stop. Cost: one forward pass over the data.
 ///
 /// # Errors
 /// candle's.
-pub fn evaluate(model: &Model, loss: Loss, data: &Loader, what: &str, ui: Ui) -> Result<Option<Score>> {
+pub fn evaluate(model: &Model, loss: Loss, data: &Loader, mode: Mode, what: &str, ui: Ui) -> Result<Option<Score>> {
     let mut bar = ui.bar(what, 0, data.batches_per_epoch() as u64, "batches");
-    score(model, loss, data, Mode::Eval, |done, accuracy| bar.update(done, || format!("accuracy {accuracy:.4}")))
+    score(model, loss, data, mode, |done, accuracy| bar.update(done, || format!("accuracy {accuracy:.4}")))
 }
 
 /// Loss and accuracy, calling `progress` with the batches done and the accuracy so far; `None` where a signal asked to
@@ -55,6 +57,21 @@ pub fn score(
         progress(index as u64 + 1, right / seen as f64);
     }
     Ok(Some(Score { loss: loss_sum / seen as f64, accuracy: right / seen as f64, examples: seen }))
+}
+
+/// Norm of the gradient of an objective; `None` where a signal asked to stop. Cost: a gradient of it.
+///
+/// # Errors
+/// A loss that is not finite; candle's.
+pub fn gradient_norm(objective: &ModelObjective<'_>) -> Result<Option<f64>> {
+    let mut sum = ParamVec::zeros(objective.params().space())?;
+    for index in 0..objective.batches() {
+        if signal::stop_requested() {
+            return Ok(None);
+        }
+        sum.add_scaled(objective.weight(index), &objective.loss_and_gradient(index)?.1)?;
+    }
+    Ok(Some(sum.norm()?))
 }
 
 /// The loss of logits that are all 0: of a prediction that knows nothing of the image.

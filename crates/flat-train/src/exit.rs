@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 /// Status of a run that diverged.
 const DIVERGED: u8 = 3;
+/// Status of a command that a signal stopped.
+const INTERRUPTED: u8 = 130;
 
 /// What a command came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +51,10 @@ pub fn status(result: anyhow::Result<Outcome>) -> ExitCode {
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Diverged) => ExitCode::from(DIVERGED),
-        Ok(Outcome::Interrupted) => ExitCode::from(130),
+        Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
+        Err(e) if e.chain().any(|c| matches!(c.downcast_ref(), Some(flat_metrics::Error::Interrupted))) => {
+            ExitCode::from(INTERRUPTED)
+        }
         Err(e) => {
             eprintln!("error: {}", text(&e));
             let diverged = |c: &(dyn std::error::Error + 'static)| {

@@ -3,7 +3,7 @@
 use crate::args::{BnModeName, EstimatorName, HessianArgs, HvpName, ProbeName, TraceArgs};
 use crate::config::TrainConfig;
 use crate::curvature::Curvature;
-use crate::evaluate::evaluate;
+use crate::evaluate::{evaluate, gradient_norm};
 use crate::exit::usage;
 use crate::signal;
 use crate::trace_summary::TraceSummary;
@@ -35,23 +35,16 @@ impl Which {
 
     /// The model's mode.
     pub fn mode(self) -> Mode {
-        match self.bn_mode {
-            BnModeName::Eval => Mode::Eval,
-            BnModeName::Batch => Mode::BatchStats,
-        }
+        self.bn_mode.mode()
     }
 
     pub(crate) fn words(self) -> (&'static str, &'static str) {
-        let bn_mode = match self.bn_mode {
-            BnModeName::Eval => "eval",
-            BnModeName::Batch => "batch",
-        };
         let hvp = match self.hvp {
             HvpName::Exact => "exact",
             HvpName::Double => "double",
             HvpName::Difference => "difference",
         };
-        (bn_mode, hvp)
+        (self.bn_mode.name(), hvp)
     }
 
     /// The mean loss over the data, streamed batch by batch.
@@ -138,11 +131,11 @@ impl Settings {
         }
     }
 
-    /// What `metrics trace` was asked for, on data called `data`.
+    /// What `metrics trace` was asked for; where it leaves probes and seed open, and asks for the run's own estimate, the run's.
     ///
     /// # Errors
     /// Contradictory numbers of probes; a flag that the estimator would ignore.
-    pub fn of_args(args: &TraceArgs, data: String) -> Result<Self> {
+    pub fn of_args(args: &TraceArgs, run: Option<&TrainConfig>, data: String) -> Result<Self> {
         let (estimator, perturbs) = (args.estimator, args.estimator.perturbs());
         let sketches = matches!(estimator, EstimatorName::Hutchpp | EstimatorName::Xtrace);
         for (flag, given, needs) in [
@@ -156,11 +149,14 @@ impl Settings {
                 return Err(usage(format!("--{flag} has no effect here: it needs {needs}")));
             }
         }
+        let own = estimator == EstimatorName::Hutchinson && args.rel_tol.is_none();
+        let own = run.filter(|_| own).map(|run| run.trace_probes).filter(|n| *n > 0);
+        let probes = args.probes.or(own).unwrap_or(64);
         let probes = match args.rel_tol {
-            None => TraceConfig::fixed(args.probes),
+            None => TraceConfig::fixed(probes),
             Some(tol) => {
-                let min_probes = args.min_probes.unwrap_or(args.probes.min(8));
-                TraceConfig { min_probes, ..TraceConfig::to_tolerance(tol, args.probes) }
+                let min_probes = args.min_probes.unwrap_or(probes.min(8));
+                TraceConfig { min_probes, ..TraceConfig::to_tolerance(tol, probes) }
             }
         };
         let usual = match estimator {
@@ -168,11 +164,12 @@ impl Settings {
             _ => ProbeDistribution::Sphere,
         };
         let probes = TraceConfig { per_layer: !args.total_only, ..probes };
+        let seed = args.hessian.seed.or(run.map(|run| run.seed)).unwrap_or(0);
         let probes = probes.with_probe(args.probe_distribution.map_or(usual, ProbeName::distribution));
         let settings = Self {
             probes: probes.validated().map_err(flags)?,
-            seed: args.hessian.seed,
-            curvature: Curvature::of_args(&args.hessian, &args.operator)?,
+            seed,
+            curvature: Curvature::of_args(&args.hessian, &args.operator, seed)?,
             estimator,
             radius: args.radius,
             data,
@@ -192,6 +189,14 @@ impl Settings {
     }
 }
 
+/// The mode of batch normalisation, and the batches where it depends on them.
+pub(crate) fn mode_in_words(mode: &str, batch_size: usize) -> String {
+    match mode {
+        "batch" => format!("BatchNorm batch, {batch_size} images each"),
+        mode => format!("BatchNorm {mode}"),
+    }
+}
+
 /// A library's complaint about its settings in the words of the flags.
 pub fn flags(error: flat_metrics::Error) -> anyhow::Error {
     let text = error.to_string();
@@ -208,12 +213,16 @@ pub fn flags(error: flat_metrics::Error) -> anyhow::Error {
     }
 }
 
-/// Measures; `None` where a signal asked to stop. Cost: an evaluation, and 1.6 to 2.7 gradients over the examples a probe.
+/// Measures; `None` where a signal asked to stop. Cost: an evaluation, a gradient, and 1.6 to 2.7 gradients over the examples a probe.
 ///
 /// # Errors
 /// A loss that is not deterministic or not finite; settings that the estimator cannot take; candle's.
 pub fn trace(model: &Model, loss: Loss, data: &Loader, settings: &Settings, ui: Ui) -> Result<Option<TraceSummary>> {
-    let Some(score) = evaluate(model, loss, data, "scoring", ui)? else { return Ok(None) };
+    let mode = settings.curvature.which.mode();
+    let Some(score) = evaluate(model, loss, data, mode, "scoring", ui)? else { return Ok(None) };
+    let Some(grad_norm) = gradient_norm(&settings.curvature.which.objective(model, loss, data)?)? else {
+        return Ok(None);
+    };
     let estimator = Estimator::new(settings).map_err(flags)?;
     let mut bar = ui.bar("trace", 0, settings.probes.max_probes, settings.unit());
     let streams = Streams::new(settings.seed);
@@ -240,7 +249,7 @@ pub fn trace(model: &Model, loss: Loss, data: &Loader, settings: &Settings, ui: 
     if signal::stop_requested() {
         return Ok(None);
     }
-    Ok(Some(TraceSummary::new(report.map_err(flags)?, &score, loss, settings)))
+    Ok(Some(TraceSummary::new(report.map_err(flags)?, &score, grad_norm, data.options().batch_size, loss, settings)))
 }
 
 /// The library's estimator of the settings.

@@ -20,7 +20,7 @@ pub struct Record {
     /// `train` or `test`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split: Option<&'static str>,
-    /// Mean loss; of a step, before the update.
+    /// Mean loss; of a step, before the update. One that is not finite is written as `null`, as are other numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<f64>,
     /// Accuracy in 0..1.
@@ -64,7 +64,7 @@ impl Record {
         Self {
             lr: Some(report.lr),
             rho: Some(report.rho).filter(|rho| *rho > 0.0),
-            grad_norm: Some(report.grad_norm).filter(|norm| norm.is_finite()),
+            grad_norm: Some(report.grad_norm),
             ..Self::default()
         }
     }

@@ -107,14 +107,14 @@ pub fn lambda_max(
 /// A loss that is not deterministic or not finite; flags out of range; candle's.
 pub fn measure(subject: &Subject, args: &LayersArgs, data: String, ui: Ui) -> Result<Option<Layers>> {
     let start = std::time::Instant::now();
-    let curvature = Curvature::of_args(&args.hessian, &args.operator)?;
+    let curvature = Curvature::of_args(&args.hessian, &args.operator, subject.seed(&args.hessian))?;
     let rel_tol = args.rel_tol.unwrap_or(0.01);
     let diagonal = Diagonal::new(TraceConfig::fixed(args.probes)).map_err(flags)?;
     let params = subject.model.params();
     let entries = params.layout().entries();
     let at_most: u64 = entries.iter().map(|e| args.max_matvecs.min(e.len as u64)).sum();
     let mut bar = ui.bar("layers", 0, args.probes + at_most, "products at most");
-    let streams = Streams::new(args.hessian.seed);
+    let streams = Streams::new(subject.seed(&args.hessian));
     let measured = curvature.run(&subject.model, subject.loss, &subject.data, |operator| {
         let report = diagonal.run_watched(operator, &streams, &mut |p| {
             bar.update(p.probes, || "diagonal".into());

@@ -22,6 +22,7 @@ pub mod exit;
 pub mod flatness;
 pub mod journal;
 pub mod layers;
+mod line;
 mod number;
 pub mod objective;
 mod perturbed;

@@ -12,11 +12,13 @@ pub use density::density;
 pub use line::line;
 pub use surface::{Grid, surface};
 
+use crate::card::Card;
 use crate::exit::usage;
 use anyhow::{Context, Result};
 use plotters::backend::SVGBackend;
 use plotters::drawing::{DrawingArea, IntoDrawingArea};
-use plotters::style::{RGBColor, WHITE};
+use plotters::element::Text;
+use plotters::style::{IntoFont, RGBColor, WHITE};
 use std::path::Path;
 
 const FONT: &str = "sans-serif";
@@ -66,6 +68,30 @@ fn save(file: &Path, size: (u32, u32), draw: impl FnOnce(&Canvas<'_>) -> Result<
     crate::run_dir::write_whole(file, svg.as_bytes())
 }
 
+/// Title, what was drawn of what, and the notes of the card above a plot; the parts for a key and for the plot.
+fn headed<'a>(root: &Canvas<'a>, title: &str, card: &Card) -> Result<(Canvas<'a>, Canvas<'a>)> {
+    let notes: Vec<String> = card.notes.iter().flat_map(|note| wrapped(&format!("note: {note}"), 120)).collect();
+    let (head, body) = root.split_vertically(64 + 18 * notes.len() as i32);
+    head.draw(&Text::new(title, (24, 14), (FONT, 24).into_font().color(&INK)))?;
+    let lines = std::iter::once(card.caption()).chain(notes);
+    for (line, height) in lines.zip((44..).step_by(18)) {
+        head.draw(&Text::new(line, (24, height), (FONT, 15).into_font().color(&INK)))?;
+    }
+    Ok((head, body))
+}
+
+/// A text in lines of at most `width` characters, but for longer words.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => *line = format!("{line} {word}"),
+            _ => lines.push(word.into()),
+        }
+    }
+    lines
+}
+
 /// A number as an axis label: three digits, with an exponent where it is far from 1.
 fn label(x: f64) -> String {
     let size = x.abs();
@@ -94,6 +120,12 @@ fn coordinate(x: f64, axis: &[f64]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_note_is_wrapped_between_words() {
+        assert_eq!(wrapped("one two three  four", 9), ["one two", "three", "four"]);
+        assert_eq!(wrapped("incomprehensible", 4), ["incomprehensible"]);
+    }
 
     #[test]
     fn labels_are_short_at_every_size() {

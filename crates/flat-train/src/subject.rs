@@ -1,6 +1,7 @@
 //! A trained model and the data to look at it with.
 
-use crate::args::{EvalArgs, SplitName};
+use crate::args::{EvalArgs, HessianArgs, SplitName};
+use crate::config::TrainConfig;
 use crate::device::Opened;
 use crate::exit::usage;
 use crate::setup;
@@ -11,6 +12,7 @@ use candle_core::DType;
 use flat_core::Streams;
 use flat_data::{DatasetKind, Loader};
 use flat_nn::{Loss, Model, ModelConfig};
+use std::path::PathBuf;
 
 /// A model with weights, data and loss. What the flags leave open is the run's where the weights are of one.
 pub struct Subject {
@@ -22,16 +24,48 @@ pub struct Subject {
     pub loss: Loss,
     /// The data set.
     pub dataset: DatasetKind,
+    /// The part of it that the data are of.
+    pub split: SplitName,
+    /// Folder with the data set, where the flags or the run say it.
+    pub data_dir: Option<PathBuf>,
+    /// The configuration of the run that the weights are of.
+    pub run: Option<TrainConfig>,
     /// Device, and why it is that one.
     pub device_note: String,
 }
 
 impl Subject {
-    /// Loads what `args` name.
+    /// Loads what `args` name, with the images to score it on: all test images where no flag says otherwise.
     ///
     /// # Errors
     /// A missing or damaged file, a model that cannot be told, data that does not fit it.
-    pub fn load(args: &EvalArgs) -> Result<Self> {
+    pub fn to_score(args: &EvalArgs) -> Result<Self> {
+        Self::load(args, |_, _| (args.split.unwrap_or(SplitName::Test), args.limit))
+    }
+
+    /// Loads what `args` name, with the images to measure its loss surface on: the training images that the run's own trace
+    /// is of where no flag says otherwise.
+    ///
+    /// # Errors
+    /// As [`Self::to_score`].
+    pub fn to_measure(args: &EvalArgs) -> Result<Self> {
+        Self::load(args, |run, dataset| match (args.split, args.limit) {
+            (Some(split), limit) => (split, limit),
+            (None, Some(limit)) => (SplitName::Train, Some(limit)),
+            (None, None) => {
+                let usual = TrainConfig::default();
+                let run = run.filter(|run| run.dataset.0 == dataset).unwrap_or(&usual);
+                let limit = run.train_limit.map_or(run.trace_examples, |most| most.min(run.trace_examples));
+                (SplitName::Train, Some(limit))
+            }
+        })
+    }
+
+    /// Loads what `args` name, with the part of the data, and the most images, that `images` says of the run and the data set.
+    fn load(
+        args: &EvalArgs,
+        images: impl FnOnce(Option<&TrainConfig>, DatasetKind) -> (SplitName, Option<usize>),
+    ) -> Result<Self> {
         if args.limit == Some(0) {
             return Err(usage("--limit 0: give at least 1"));
         }
@@ -85,16 +119,38 @@ impl Subject {
             args.dtype.map(|f| f.dtype()).or(run.map(|r| r.dtype.dtype())).or(weights.dtype().filter(is_supported));
         let model = Model::new(&config, dtype.unwrap_or(DType::F32), &device, &Streams::new(0))?;
         weights.load_into(&model)?;
-        let data_dir =
-            args.data_dir.as_ref().or(run.filter(|r| r.dataset == dataset).and_then(|r| r.data_dir.as_ref()));
-        let split = setup::split(dataset.0, data_dir.map(|p| p.as_path()), args.split == SplitName::Train, args.limit)?;
+        let data_dir = args.data_dir.clone().or(run.filter(|r| r.dataset == dataset).and_then(|r| r.data_dir.clone()));
+        let (part, limit) = images(run, dataset.0);
+        let split = setup::split(dataset.0, data_dir.as_deref(), part == SplitName::Train, limit)?;
         let data =
             setup::plain_loader(split, dataset.0, args.batch_size as usize, dtype.unwrap_or(DType::F32), &device)?;
         let loss = match (args.loss, args.label_smoothing, run) {
             (None, None, Some(run)) => setup::loss(run),
             (name, smoothing, _) => setup::loss_of(name.unwrap_or_default(), smoothing.unwrap_or(0.0))?,
         };
-        Ok(Self { model, data, loss, dataset: dataset.0, device_note })
+        Ok(Self { model, data, loss, dataset: dataset.0, split: part, data_dir, run: weights.run, device_note })
+    }
+
+    /// The training images that the network was trained on, as far as that is known, as they are.
+    ///
+    /// # Errors
+    /// Missing or damaged files.
+    pub fn training(&self) -> Result<Loader> {
+        let run = self.run.as_ref().filter(|run| run.dataset.0 == self.dataset);
+        let limit = run.and_then(|run| run.train_limit);
+        let split = setup::split(self.dataset, self.data_dir.as_deref(), true, limit)?;
+        let space = self.model.params().space();
+        setup::plain_loader(split, self.dataset, setup::EVAL_BATCH, space.dtype, &space.device)
+    }
+
+    /// Seed of the random vectors: the flag's, else the run's.
+    pub fn seed(&self, args: &HessianArgs) -> u64 {
+        args.seed.or(self.run.as_ref().map(|run| run.seed)).unwrap_or(0)
+    }
+
+    /// The data in words: split and data set.
+    pub fn data_in_words(&self) -> String {
+        format!("{} images of {}", self.split, self.dataset)
     }
 
     /// The same, once its device and the reason for it were printed.
@@ -103,12 +159,6 @@ impl Subject {
         ui.say(format!("device: {}", self.device_note));
         self
     }
-}
-
-/// The data in words: split and data set.
-pub fn data_in_words(args: &EvalArgs, subject: &Subject) -> String {
-    let split = if args.split == SplitName::Train { "train" } else { "test" };
-    format!("{split} images of {}", subject.dataset)
 }
 
 fn is_supported(dtype: &DType) -> bool {

@@ -2,7 +2,7 @@
 
 use crate::args::OperatorName;
 use crate::evaluate::Score;
-use crate::flatness::Settings;
+use crate::flatness::{Settings, mode_in_words};
 use crate::number::short;
 use flat_metrics::{Estimate, TraceReport, t_quantile};
 use flat_nn::Loss;
@@ -12,10 +12,12 @@ use std::collections::BTreeMap;
 /// A trace with its errors and what it was measured on.
 #[derive(Debug, Clone, Serialize)]
 pub struct TraceSummary {
-    /// Mean loss on the examples.
+    /// Mean loss on the examples, with BatchNorm as in the trace.
     pub loss: f64,
-    /// Accuracy on the examples, in 0..1.
+    /// Accuracy on the examples, in 0..1, likewise.
     pub accuracy: f64,
+    /// Norm of the gradient of this loss: a trace is of a minimum only where it is small.
+    pub grad_norm: f64,
     /// Trainable parameters, d.
     pub dim: usize,
     /// The trace.
@@ -62,6 +64,8 @@ pub struct TraceCard {
     pub examples: usize,
     /// Batches these were taken in.
     pub batches: Option<usize>,
+    /// Images a batch.
+    pub batch_size: usize,
     /// BatchNorm mode; `null` for a model without it.
     pub bn_mode: Option<String>,
     /// Element type.
@@ -87,11 +91,12 @@ pub struct TraceCard {
 }
 
 impl TraceCard {
-    fn new(report: &TraceReport, examples: usize, data: &str) -> Self {
+    fn new(report: &TraceReport, examples: usize, batch_size: usize, data: &str) -> Self {
         Self {
             data: data.into(),
             examples,
             batches: report.batches,
+            batch_size,
             bn_mode: report.bn_mode.clone(),
             dtype: report.dtype.clone(),
             seed: report.seed,
@@ -119,7 +124,7 @@ impl TraceCard {
             format!("{} {}", self.examples, self.data),
         ];
         parts.extend(self.radius.map(|r| format!("radius {r}")));
-        parts.extend(self.bn_mode.as_ref().map(|mode| format!("BatchNorm {mode}")));
+        parts.extend(self.bn_mode.as_ref().map(|mode| mode_in_words(mode, self.batch_size)));
         parts.extend([self.dtype.clone(), format!("seed {}", self.seed)]);
         parts.push(format!("{} {work}, {:.1} s", self.matvecs, self.wall_s));
         format!("({})", parts.join("; "))
@@ -128,13 +133,21 @@ impl TraceCard {
 
 impl TraceSummary {
     /// From the library's report.
-    pub fn new(report: TraceReport, score: &Score, loss: Loss, settings: &Settings) -> Self {
+    pub fn new(
+        report: TraceReport,
+        score: &Score,
+        grad_norm: f64,
+        batch_size: usize,
+        loss: Loss,
+        settings: &Settings,
+    ) -> Self {
         let (bn_mode, hvp) = settings.curvature.which.words();
         let by_products = !settings.estimator.perturbs() && settings.curvature.operator == OperatorName::Hessian;
         Self {
-            card: TraceCard::new(&report, score.examples, &settings.data),
+            card: TraceCard::new(&report, score.examples, batch_size, &settings.data),
             loss: score.loss,
             accuracy: score.accuracy,
+            grad_norm,
             dim: report.dim,
             trace_normalized: report.trace_normalized.value,
             trace_normalized_ci95: report.trace_normalized.ci95,
@@ -154,8 +167,13 @@ impl TraceSummary {
         }
     }
 
-    /// A line for a person.
+    /// The trace and where it was taken, for a person.
     pub fn text(&self) -> String {
+        let place = format!("loss {}, accuracy {:.2} %", short(self.loss), 100.0 * self.accuracy);
+        format!("{}   at {place}, ||gradient|| {} there", self.line(), short(self.grad_norm))
+    }
+
+    fn line(&self) -> String {
         let t = &self.trace;
         let interval = t
             .ci95
@@ -177,7 +195,8 @@ impl TraceSummary {
         let mut rows = vec![
             format!("{:<width$}  {}", "loss", short(self.loss)),
             format!("{:<width$}  {:.2} %", "accuracy", 100.0 * self.accuracy),
-            format!("{:<width$}  {}", "trace", self.text()),
+            format!("{:<width$}  {}", "||gradient||", short(self.grad_norm)),
+            format!("{:<width$}  {}", "trace", self.line()),
             format!(
                 "{:<width$}  of the probes {}, of the choice of images {}",
                 "standard errors",

@@ -16,7 +16,7 @@ use crate::ui::{Bar, Ui};
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use flat_core::Restore;
-use flat_nn::{Loss, Model, Precision};
+use flat_nn::{Loss, Mode, Model, Precision};
 use flat_optim::{Optimizer, PendingStep, StepReport};
 use std::time::{Duration, Instant};
 
@@ -287,7 +287,7 @@ impl<'a> Trainer<'a> {
                     epoch: epoch + 1,
                     step,
                     split: Some("train"),
-                    loss: finite(report.loss),
+                    loss: Some(report.loss),
                     evals: Some(evals),
                     perturbed: self.progress.perturbed,
                     samples_per_s: Some(examples as f64 / seconds),
@@ -296,6 +296,7 @@ impl<'a> Trainer<'a> {
                     ..Record::of_step(&report)
                 })?;
             }
+            self.progress.last_loss = report.loss;
             self.last = Some(report);
         }
         Ok(())
@@ -314,7 +315,7 @@ impl<'a> Trainer<'a> {
             epoch: epoch + 1,
             step,
             split: Some("train"),
-            loss: sums.loss().and_then(finite),
+            loss: sums.loss(),
             accuracy: sums.accuracy(),
             evals: Some(evals),
             perturbed: self.progress.perturbed,
@@ -330,7 +331,8 @@ impl<'a> Trainer<'a> {
     /// Evaluates on the test set; false where a signal interrupted it.
     fn evaluate_test(&mut self) -> Result<bool> {
         self.read_steps()?;
-        let Some(score) = self.with_final_weights(|t| evaluate(&t.model, t.loss, &t.data.test, "testing", t.ui))?
+        let Some(score) =
+            self.with_final_weights(|t| evaluate(&t.model, t.loss, &t.data.test, Mode::Eval, "testing", t.ui))?
         else {
             return Ok(false);
         };
@@ -344,7 +346,7 @@ impl<'a> Trainer<'a> {
             epoch,
             step,
             split: Some("test"),
-            loss: finite(score.loss),
+            loss: Some(score.loss),
             accuracy: Some(score.accuracy),
             evals: Some(self.progress.evals),
             wall_s: Some(wall_s),
@@ -360,7 +362,7 @@ impl<'a> Trainer<'a> {
             let file = self.dir.checkpoints().join("best.safetensors");
             // weights that are not finite cannot be loaded again: not worth a file
             if score.loss.is_finite() {
-                self.with_final_weights(|t| Ok(t.model.save(&file, &Default::default())?))?;
+                self.with_final_weights(|t| Ok(Some(t.model.save(&file, &Default::default())?)))?;
             }
         }
         Ok(true)
@@ -396,32 +398,41 @@ impl<'a> Trainer<'a> {
         Ok(true)
     }
 
-    /// Runs something on the weights that the run would hand out now: their average where `--ema` is given.
+    /// Runs something on the weights that the run would hand out now: their average where `--ema` is given. `None` where a
+    /// signal asked to stop.
     ///
     /// # Errors
     /// Those of `f`; the weights are put back all the same.
-    pub fn with_final_weights<T>(&mut self, f: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+    pub fn with_final_weights<T>(&mut self, f: impl FnOnce(&mut Self) -> Result<Option<T>>) -> Result<Option<T>> {
         let Some(average) = self.optimizer.ema().and_then(|ema| ema.average()) else { return f(self) };
         let (params, average) = (self.model.params().clone(), average.duplicate()?);
         let raw = params.read()?;
         let guard = Restore::replace(&params, &raw, &average)?;
         // the raw weights' statistics are not those of their average
         let statistics = self.statistics()?;
-        let result = self.set_averaged_statistics().and_then(|()| f(self));
+        let result = match self.set_averaged_statistics() {
+            Ok(true) => f(self),
+            Ok(false) => Ok(None),
+            Err(e) => Err(e),
+        };
         self.set_statistics(&statistics)?;
         guard.finish()?;
         result
     }
 
-    /// Puts in BatchNorm's statistics of the averaged weights, which are in the variables: computed once a step.
-    fn set_averaged_statistics(&mut self) -> Result<()> {
+    /// Puts in BatchNorm's statistics of the averaged weights, which are in the variables: computed once a step. False where a
+    /// signal asked to stop.
+    fn set_averaged_statistics(&mut self) -> Result<bool> {
         let step = self.progress.step;
         if let Some((_, statistics)) = self.averaged.as_ref().filter(|(of, _)| *of == step) {
-            return Ok(self.set_statistics(statistics)?);
+            self.set_statistics(statistics)?;
+            return Ok(true);
         }
-        statistics::refresh(&self.model, &self.data.train_plain)?;
+        if !statistics::refresh(&self.model, &self.data.train_plain)? {
+            return Ok(false);
+        }
         self.averaged = Some((step, self.statistics()?));
-        Ok(())
+        Ok(true)
     }
 
     /// Puts copies of [`Self::statistics`] back.
@@ -488,7 +499,8 @@ impl<'a> Trainer<'a> {
             return Ok(true);
         }
         let constant = constant_loss(self.loss, self.model.config().classes)?;
-        let last = self.last.as_ref().is_none_or(|r| !r.loss.is_finite() || r.loss > 2.0 * constant);
+        let last = self.progress.last_loss;
+        let last = !last.is_finite() || last > 2.0 * constant;
         Ok(self.progress.step > 0 && last && train_loss > 10.0 * constant)
     }
 
@@ -535,10 +547,6 @@ fn describe(sums: &Epoch) -> String {
         }
         _ => "every step skipped".into(),
     }
-}
-
-fn finite(x: f64) -> Option<f64> {
-    Some(x).filter(|x| x.is_finite())
 }
 
 #[cfg(test)]

@@ -95,7 +95,10 @@ impl Weights {
                 self.run.as_ref().with_context(|| format!("{}: its run has no config.toml", self.file.display()))?;
             let train = setup::split(run.dataset.0, run.data_dir.as_deref(), true, run.train_limit)?;
             let device = &model.params().space().device;
-            statistics::refresh(model, &setup::plain_loader(train, run.dataset.0, setup::EVAL_BATCH, dtype, device)?)?;
+            let train = setup::plain_loader(train, run.dataset.0, setup::EVAL_BATCH, dtype, device)?;
+            if !statistics::refresh(model, &train)? {
+                return Err(flat_metrics::Error::Interrupted.into());
+            }
         }
         Ok(())
     }

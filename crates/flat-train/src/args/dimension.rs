@@ -1,6 +1,6 @@
 //! Flags of `metrics dimension`.
 
-use super::EvalArgs;
+use super::{BnModeName, EvalArgs};
 use clap::Args;
 
 /// Flags of `metrics dimension`.
@@ -9,6 +9,9 @@ pub struct DimensionArgs {
     /// The checkpoint and the data; without --limit the first 2000 images, as the cost grows with the square.
     #[command(flatten)]
     pub on: EvalArgs,
+    /// BatchNorm: eval uses the running statistics, batch those of each batch of --batch-size images.
+    #[arg(long, value_name = "MODE", default_value = "eval")]
+    pub bn_mode: BnModeName,
     /// Fraction of the largest distance ratios left out.
     #[arg(long, value_name = "X", default_value_t = 0.1)]
     pub discard: f64,

@@ -22,7 +22,7 @@ pub struct LandscapeArgs {
     /// Coordinates reach from minus this to this; with --between from minus this to 1 plus this [default: 1; 0.25].
     #[arg(long, value_name = "X")]
     pub span: Option<f64>,
-    /// Points along each axis; an odd number holds the checkpoint itself [default: 51 on one axis, 21 on two].
+    /// Points along each axis; an odd number holds the checkpoint itself, and a line both checkpoints whatever the number [default: 51 on one axis, 21 on two].
     #[arg(long, value_name = "N")]
     pub points: Option<usize>,
     /// Folder for landscape.csv and the plots.

@@ -22,9 +22,10 @@ pub struct TraceArgs {
     /// perturbed-gradient, perturbed-loss: norm of the perturbations [default: 0.1, 0.5].
     #[arg(long, value_name = "R")]
     pub radius: Option<f64>,
-    /// Probes at most; products in all for hutchpp and xtrace, pairs of gradients or losses for the perturbed ones.
-    #[arg(long, value_name = "K", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..))]
-    pub probes: u64,
+    /// Probes at most; products in all for hutchpp and xtrace, pairs of gradients or losses for the perturbed ones [default:
+    /// those of the run's own trace where nothing else is asked for, else 64].
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..))]
+    pub probes: Option<u64>,
     /// hutchinson: leave out the layers; about half the time with --operator ggn or fisher, which then need no backward
     /// pass. For ReLU networks the trace of ggn is the Hessian's.
     #[arg(long)]

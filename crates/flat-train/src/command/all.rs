@@ -6,7 +6,7 @@ use crate::card::{Card, Carded};
 use crate::curvature::Curvature;
 use crate::exit::{Outcome, flag_of};
 use crate::flatness::{self, Settings, Which};
-use crate::subject::{Subject, data_in_words};
+use crate::subject::Subject;
 use crate::trace_summary::TraceSummary;
 use crate::ui::Ui;
 use anyhow::Result;
@@ -45,15 +45,15 @@ pub(super) fn run(args: &AllArgs, ui: Ui, json: bool) -> Result<Outcome> {
     LanczosConfig { top: args.top, bottom: args.bottom, ..LanczosConfig::default() }
         .validated()
         .map_err(flatness::flags)?;
-    let (started, subject) = (Instant::now(), Subject::load(&hessian.on)?.announced(ui));
+    let (started, subject) = (Instant::now(), Subject::to_measure(&hessian.on)?.announced(ui));
     let which = Which::of(hessian);
     let settings = Settings {
         probes: TraceConfig::fixed(args.trace_probes),
-        seed: hessian.seed,
-        curvature: Curvature { which, operator: OperatorName::Hessian, labels: 1, seed: hessian.seed },
+        seed: subject.seed(hessian),
+        curvature: Curvature { which, operator: OperatorName::Hessian, labels: 1, seed: subject.seed(hessian) },
         estimator: EstimatorName::Hutchinson,
         radius: None,
-        data: data_in_words(&hessian.on, &subject),
+        data: subject.data_in_words(),
     };
     let Some(trace) = flatness::trace(&subject.model, subject.loss, &subject.data, &settings, ui)? else {
         return Ok(Outcome::Interrupted);
@@ -69,7 +69,7 @@ pub(super) fn run(args: &AllArgs, ui: Ui, json: bool) -> Result<Outcome> {
         return Ok(Outcome::Interrupted);
     };
     let Some(sharpness) = sharpness::measure(&subject, hessian, &ball, ui)? else { return Ok(Outcome::Interrupted) };
-    let Some(dimension) = dimension::estimate(&subject, &hessian.on, &TwoNn::default(), ui)? else {
+    let Some(dimension) = dimension::estimate(&subject, &hessian.on, hessian.bn_mode, &TwoNn::default(), ui)? else {
         return Ok(Outcome::Interrupted);
     };
     let certificate = match args.certify {

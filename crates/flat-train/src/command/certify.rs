@@ -16,7 +16,7 @@ use flat_metrics::{Certificate, CertificateProgress, CertificateReport, Error, S
 /// Certifies and prints.
 pub(super) fn run(args: &CertifyArgs, ui: Ui, json: bool) -> Result<Outcome> {
     let certificate = Certificate::new(args.config()).map_err(flag_of)?;
-    let subject = Subject::load(&args.hessian.on)?.announced(ui);
+    let subject = Subject::to_measure(&args.hessian.on)?.announced(ui);
     match certify(&subject, &args.hessian, &certificate, args.config().flow.max_gradients, ui)? {
         None => Ok(Outcome::Interrupted),
         Some(found) => print(json, &found, || format!("{}\n{}", table(&found.report), found.card.line())),
@@ -33,7 +33,7 @@ pub(super) fn certify(
 ) -> Result<Option<Carded<CertificateReport>>> {
     let which = Which::of(args);
     let objective = which.objective(&subject.model, subject.loss, &subject.data)?;
-    let streams = Streams::new(args.seed);
+    let streams = Streams::new(subject.seed(args));
     let (mut bar, mut stage) = (ui.bar("gradient flow", 0, max_gradients, "gradients at most"), Stage::Flow);
     let progress = &mut |p: &CertificateProgress| {
         if p.stage != stage {

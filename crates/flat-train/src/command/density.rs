@@ -19,7 +19,7 @@ pub(super) fn run(args: &DensityArgs, ui: Ui, json: bool) -> Result<Outcome> {
     if let Some(file) = &args.plot {
         plot::check_name("--plot", file)?;
     }
-    let subject = Subject::load(&args.hessian.on)?.announced(ui);
+    let subject = Subject::to_measure(&args.hessian.on)?.announced(ui);
     let Some(found) = estimate(&subject, &args.hessian, &estimator, &args.quadrature, ui)? else {
         return Ok(Outcome::Interrupted);
     };
@@ -42,7 +42,7 @@ pub(super) fn estimate(
     let most = quadrature.probes.saturating_mul(quadrature.steps.min(subject.model.params().layout().len()) as u64);
     let mut bar = ui.bar("spectral density", 0, most, "products");
     let report = which.hessian(&subject.model, subject.loss, &subject.data, |operator| {
-        estimator.run_watched(operator, &Streams::new(hessian.seed), &mut |p| {
+        estimator.run_watched(operator, &Streams::new(subject.seed(hessian)), &mut |p| {
             bar.update(p.matvecs, || {
                 p.range.map_or(String::new(), |[lo, hi]| format!("eigenvalues {lo:.4} to {hi:.4}"))
             });

@@ -1,7 +1,7 @@
 //! `flat-train metrics dimension`.
 
 use super::print;
-use crate::args::{DimensionArgs, EvalArgs};
+use crate::args::{BnModeName, DimensionArgs, EvalArgs};
 use crate::card::{Card, Carded};
 use crate::exit::{Outcome, flag_of};
 use crate::signal;
@@ -10,7 +10,6 @@ use crate::ui::Ui;
 use anyhow::Result;
 use candle_core::DType;
 use flat_metrics::{Error, IntrinsicDimension, TwoNn};
-use flat_nn::Mode;
 
 /// Images looked at where `--limit` does not say it.
 const IMAGES: usize = 2000;
@@ -19,9 +18,9 @@ const IMAGES: usize = 2000;
 pub(super) fn run(args: &DimensionArgs, ui: Ui, json: bool) -> Result<Outcome> {
     let mut on = args.on.clone();
     on.limit = on.limit.or(Some(IMAGES));
-    let subject = Subject::load(&on)?.announced(ui);
+    let subject = Subject::to_measure(&on)?.announced(ui);
     let method = TwoNn { discard: args.discard };
-    match estimate(&subject, &on, &method, ui)? {
+    match estimate(&subject, &on, args.bn_mode, &method, ui)? {
         None => Ok(Outcome::Interrupted),
         Some(found) => print(json, &found, || format!("{}\n{}", line(&found.report), found.card.line())),
     }
@@ -31,6 +30,7 @@ pub(super) fn run(args: &DimensionArgs, ui: Ui, json: bool) -> Result<Outcome> {
 pub(super) fn estimate(
     subject: &Subject,
     on: &EvalArgs,
+    bn_mode: BnModeName,
     method: &TwoNn,
     ui: Ui,
 ) -> Result<Option<Carded<IntrinsicDimension>>> {
@@ -44,7 +44,7 @@ pub(super) fn estimate(
             return Ok(None);
         }
         let batch = subject.data.batch(0, index)?;
-        let states = subject.model.features(&batch.images, Mode::Eval)?;
+        let states = subject.model.features(&batch.images, bn_mode.mode())?;
         width = states.dim(1)?;
         let take = states.dim(0)?.min(wanted - seen);
         points.extend(states.narrow(0, 0, take)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?);
@@ -60,7 +60,7 @@ pub(super) fn estimate(
         Err(Error::Interrupted) => Ok(None),
         Err(e) => Err(flag_of(e)),
         Ok(report) => {
-            let mut card = Card::of_eval(subject, on);
+            let mut card = Card::of_eval(subject, on, bn_mode);
             (card.examples, card.wall_s) = (seen, report.wall_s);
             Ok(Some(Carded { card, report }))
         }

@@ -8,11 +8,12 @@ use crate::number::short;
 use crate::subject::Subject;
 use crate::ui::Ui;
 use anyhow::{Result, bail};
+use flat_nn::Mode;
 
 /// Prints loss and accuracy.
 pub(super) fn run(args: &EvalArgs, ui: Ui, json: bool) -> Result<Outcome> {
-    let subject = Subject::load(args)?.announced(ui);
-    match evaluate(&subject.model, subject.loss, &subject.data, "evaluating", ui)? {
+    let subject = Subject::to_score(args)?.announced(ui);
+    match evaluate(&subject.model, subject.loss, &subject.data, Mode::Eval, "evaluating", ui)? {
         None => Ok(Outcome::Interrupted),
         Some(score) if !score.loss.is_finite() => bail!(
             "{}: the loss is not finite on {} images: the weights give no prediction",

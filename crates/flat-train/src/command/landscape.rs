@@ -6,16 +6,16 @@ use crate::card::{Card, Carded};
 use crate::evaluate::{Score, score};
 use crate::exit::{Outcome, flag_of, usage};
 use crate::flatness::Which;
+use crate::line::Line;
+use crate::number::short;
 use crate::plot::{self, Grid};
 use crate::run_dir::write_whole;
 use crate::signal;
 use crate::subject::Subject;
 use crate::ui::Ui;
-use crate::weights::Weights;
 use anyhow::{Context, Result};
 use flat_core::{ParamVec, Purpose, Streams};
 use flat_metrics::{Axis, Lanczos, LanczosConfig, filter_normalized, slice};
-use flat_nn::Model;
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::Path;
@@ -25,7 +25,7 @@ use std::time::Instant;
 const DIRECTIONS: u64 = u64::MAX - 5;
 
 /// A slice of loss and accuracy.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Landscape {
     /// `random`, `eigen` or `between`.
     directions: &'static str,
@@ -43,6 +43,9 @@ struct Landscape {
     loss: Vec<f64>,
     /// Accuracy in 0..1, likewise.
     accuracy: Vec<f64>,
+    /// Whose running statistics BatchNorm has at each point: `checkpoint`, `other` or `recomputed` on training images; empty
+    /// where it has none or uses each batch's.
+    running_statistics: Vec<&'static str>,
     /// Loss at the checkpoint.
     loss_here: f64,
     /// Files written.
@@ -60,47 +63,18 @@ pub(super) fn run(args: &LandscapeArgs, ui: Ui, json: bool) -> Result<Outcome> {
     if !(2..=1001).contains(&points) {
         return Err(usage(format!("--points {points}: give 2 to 1001")));
     }
-    let subject = Subject::load(&args.hessian.on)?.announced(ui);
-    if args.between.is_some() && subject.model.has_batch_norm() && args.hessian.bn_mode == BnModeName::Eval {
-        ui.warn(
-            "the running statistics are those of --checkpoint along the whole line; --bn-mode batch uses each batch's",
-        );
-    }
+    let subject = Subject::to_measure(&args.hessian.on)?.announced(ui);
     let started = Instant::now();
-    let Some(directions) = directions(&subject, args, if two { 2 } else { 1 }, ui)? else {
-        return Ok(Outcome::Interrupted);
+    let found = match &args.between {
+        Some(other) => between(&subject, args, other, Line::coordinates(span, points), ui)?,
+        None => around(&subject, args, if two { 2 } else { 1 }, span, points, ui)?,
     };
-    let range = if args.between.is_some() { [-span, 1.0 + span] } else { [-span, span] };
-    let axes =
-        directions.vectors.into_iter().map(|v| Axis::new(v, range, points)).collect::<flat_metrics::Result<Vec<_>>>();
-    let axes = axes.map_err(flag_of)?;
-    let Some(scores) = evaluate(&subject, &args.hessian, &axes, ui)? else { return Ok(Outcome::Interrupted) };
+    let Some((mut report, mut card)) = found else { return Ok(Outcome::Interrupted) };
     let mode = Which::of(&args.hessian).mode();
     let here = score(&subject.model, subject.loss, &subject.data, mode, |_, _| ())?;
     let Some(Score { loss: loss_here, .. }) = here else { return Ok(Outcome::Interrupted) };
-    let mut card = Card::new(&subject, &args.hessian);
-    card.matvecs = directions.matvecs;
-    (card.losses, card.wall_s) = (scores.len() as u64 + 1, started.elapsed().as_secs_f64());
-    if args.between.is_some() || args.directions != DirectionName::Eigen {
-        card.hvp = None;
-    }
-    let (loss, accuracy) = scores.into_iter().unzip();
-    let mut report = Landscape {
-        directions: match (&args.between, args.directions) {
-            (Some(_), _) => "between",
-            (None, DirectionName::Random) => "random",
-            (None, DirectionName::Eigen) => "eigen",
-        },
-        between: args.between.as_ref().map(|p| p.display().to_string()),
-        eigenvalues: directions.eigenvalues,
-        lengths: axes.iter().map(|a| a.direction.norm()).collect::<flat_core::Result<_>>()?,
-        x: axes[0].coordinates.clone(),
-        y: axes.get(1).map(|a| a.coordinates.clone()).unwrap_or_default(),
-        loss,
-        accuracy,
-        loss_here,
-        files: Vec::new(),
-    };
+    report.loss_here = loss_here;
+    (card.losses, card.wall_s) = (report.loss.len() as u64 + 1, started.elapsed().as_secs_f64());
     save(&mut report, &card, &args.out)?;
     let found = Carded { card, report };
     print(json, &found, || {
@@ -108,13 +82,99 @@ pub(super) fn run(args: &LandscapeArgs, ui: Ui, json: bool) -> Result<Outcome> {
         let finite = || r.loss.iter().copied().filter(|x| x.is_finite());
         let (lo, hi) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
         format!(
-            "loss {:.6} at the checkpoint, {lo:.6} to {hi:.6} over {} points\n{}\n{}",
-            r.loss_here,
+            "loss {} at the checkpoint, {} to {} over {} points\n{}\n{}",
+            short(r.loss_here),
+            short(lo),
+            short(hi),
             r.loss.len(),
             r.files.join("\n"),
             found.card.line()
         )
     })
+}
+
+/// The line to another checkpoint; `None` where a signal asked to stop.
+fn between(
+    subject: &Subject,
+    args: &LandscapeArgs,
+    other: &Path,
+    x: Vec<f64>,
+    ui: Ui,
+) -> Result<Option<(Landscape, Card)>> {
+    let bn_mode = args.hessian.bn_mode;
+    let line = Line::new(subject, other, bn_mode)?;
+    let mut card = Card::new(subject, &args.hessian);
+    card.hvp = None;
+    if line.recomputes() {
+        let note = format!(
+            "at 0 and 1 BatchNorm has each checkpoint's own running statistics, elsewhere those of the weights there on {} \
+             training images; --bn-mode batch uses each batch's everywhere",
+            line.images()
+        );
+        ui.say(format!("note: {note}"));
+        card.notes.push(note);
+    }
+    let mut bar = ui.bar("landscape", 0, x.len() as u64, "points");
+    let scores =
+        line.scores(subject, bn_mode, &x, |done, loss| bar.update(done, || format!("loss {}", short(loss))))?;
+    drop(bar);
+    let Some(scores) = scores else { return Ok(None) };
+    let (loss, accuracy) = scores.into_iter().unzip();
+    let statistics = x.iter().map(|x| match *x {
+        0.0 => "checkpoint",
+        1.0 => "other",
+        _ => "recomputed",
+    });
+    let report = Landscape {
+        directions: "between",
+        between: Some(other.display().to_string()),
+        lengths: vec![line.length()?],
+        running_statistics: if line.recomputes() { statistics.collect() } else { Vec::new() },
+        x,
+        loss,
+        accuracy,
+        ..Landscape::default()
+    };
+    Ok(Some((report, card)))
+}
+
+/// A slice around the checkpoint; `None` where a signal asked to stop.
+fn around(
+    subject: &Subject,
+    args: &LandscapeArgs,
+    n: usize,
+    span: f64,
+    points: usize,
+    ui: Ui,
+) -> Result<Option<(Landscape, Card)>> {
+    let Some(directions) = directions(subject, args, n, ui)? else { return Ok(None) };
+    let axes = directions.vectors.into_iter().map(|v| Axis::new(v, [-span, span], points));
+    let axes = axes.collect::<flat_metrics::Result<Vec<_>>>().map_err(flag_of)?;
+    let Some(scores) = evaluate(subject, &args.hessian, &axes, ui)? else { return Ok(None) };
+    let mut card = Card::new(subject, &args.hessian);
+    card.matvecs = directions.matvecs;
+    let eigen = args.directions == DirectionName::Eigen;
+    if !eigen {
+        card.hvp = None;
+    }
+    let frozen = subject.model.has_batch_norm() && args.hessian.bn_mode == BnModeName::Eval;
+    if frozen {
+        card.notes.push("BatchNorm has the checkpoint's running statistics at every point".into());
+    }
+    let statistics = vec!["checkpoint"; if frozen { scores.len() } else { 0 }];
+    let (loss, accuracy) = scores.into_iter().unzip();
+    let report = Landscape {
+        directions: if eigen { "eigen" } else { "random" },
+        eigenvalues: directions.eigenvalues,
+        lengths: axes.iter().map(|a| a.direction.norm()).collect::<flat_core::Result<_>>()?,
+        x: axes[0].coordinates.clone(),
+        y: axes.get(1).map(|a| a.coordinates.clone()).unwrap_or_default(),
+        running_statistics: statistics,
+        loss,
+        accuracy,
+        ..Landscape::default()
+    };
+    Ok(Some((report, card)))
 }
 
 /// What to walk along.
@@ -127,22 +187,8 @@ struct Directions {
 /// `None` where a signal asked to stop.
 fn directions(subject: &Subject, args: &LandscapeArgs, n: usize, ui: Ui) -> Result<Option<Directions>> {
     let theta = subject.model.params().read()?;
-    let streams = Streams::new(args.hessian.seed);
+    let streams = Streams::new(subject.seed(&args.hessian));
     let plain = |vectors| Ok(Some(Directions { vectors, eigenvalues: Vec::new(), matvecs: 0 }));
-    if let Some(other) = &args.between {
-        let read = || -> Result<ParamVec> {
-            let space = theta.space();
-            let weights = Weights::read(other, &space.device)?;
-            let model = Model::new(subject.model.config(), space.dtype, &space.device, &Streams::new(0))?;
-            weights.load_into(&model)?;
-            Ok(model.params().read()?.plus(-1.0, &theta)?)
-        };
-        let line = read().with_context(|| format!("--between {}", other.display()))?;
-        if line.norm()? == 0.0 {
-            return Err(usage(format!("--between {}: it holds the same weights as --checkpoint", other.display())));
-        }
-        return plain(vec![line]);
-    }
     if args.directions == DirectionName::Random {
         let draw = |k| filter_normalized(&theta, &streams.at2(Purpose::Probe, DIRECTIONS, k));
         return plain((0..n as u64).map(draw).collect::<flat_metrics::Result<_>>()?);
@@ -176,7 +222,7 @@ fn evaluate(subject: &Subject, args: &HessianArgs, axes: &[Axis], ui: Ui) -> Res
         let found = score(&subject.model, subject.loss, &subject.data, mode, |_, _| ())?;
         let Some(Score { loss, accuracy, .. }) = found else { return Err(flat_metrics::Error::Interrupted.into()) };
         done += 1;
-        bar.update(done, || format!("loss {loss:.4}"));
+        bar.update(done, || format!("loss {}", short(loss)));
         Ok::<_, anyhow::Error>((loss, accuracy))
     });
     match scores {
@@ -188,20 +234,25 @@ fn evaluate(subject: &Subject, args: &HessianArgs, axes: &[Axis], ui: Ui) -> Res
 /// CSV and plots.
 fn save(report: &mut Landscape, card: &Card, dir: &Path) -> Result<()> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot create --out {}", dir.display()))?;
-    let mut csv = String::from(if report.y.is_empty() { "x,loss,accuracy\n" } else { "x,y,loss,accuracy\n" });
+    let mut csv = String::from(if report.y.is_empty() { "x,loss,accuracy" } else { "x,y,loss,accuracy" });
+    csv.push_str(if report.running_statistics.is_empty() { "\n" } else { ",running_statistics\n" });
     for (i, (loss, accuracy)) in report.loss.iter().zip(&report.accuracy).enumerate() {
         let x = report.x[i % report.x.len()];
         match report.y.get(i / report.x.len()) {
-            Some(y) => writeln!(csv, "{x},{y},{loss},{accuracy}")?,
-            None => writeln!(csv, "{x},{loss},{accuracy}")?,
+            Some(y) => write!(csv, "{x},{y},{loss},{accuracy}")?,
+            None => write!(csv, "{x},{loss},{accuracy}")?,
         }
+        if let Some(whose) = report.running_statistics.get(i) {
+            write!(csv, ",{whose}")?;
+        }
+        csv.push('\n');
     }
     let file = dir.join("landscape.csv");
     write_whole(&file, csv.as_bytes())?;
     let mut files = vec![file];
     let label = |i: usize| match (report.directions, report.eigenvalues.get(i)) {
         ("between", _) => "position on the line: 0 is the checkpoint, 1 the other".to_string(),
-        (_, Some(value)) => format!("along the eigenvector of {value:.4}, in units of the weights"),
+        (_, Some(value)) => format!("along the eigenvector of {}, in units of the weights", short(*value)),
         _ => format!("random direction {}, in filter norms", i + 1),
     };
     if report.y.is_empty() {

@@ -7,7 +7,7 @@ use crate::exit::{Outcome, usage};
 use crate::flatness::{self, Settings, Which, flags};
 use crate::layers;
 use crate::signal;
-use crate::subject::{Subject, data_in_words};
+use crate::subject::Subject;
 use crate::ui::Ui;
 use anyhow::Result;
 use candle_core::DType;
@@ -17,9 +17,9 @@ use serde_json::json;
 
 /// Measures and prints a trace.
 pub(super) fn trace(args: &TraceArgs, ui: Ui, json: bool) -> Result<Outcome> {
-    let mut settings = Settings::of_args(args, String::new())?;
-    let subject = Subject::load(&args.hessian.on)?.announced(ui);
-    settings.data = data_in_words(&args.hessian.on, &subject);
+    Settings::of_args(args, None, String::new())?; // before the data is loaded
+    let subject = Subject::to_measure(&args.hessian.on)?.announced(ui);
+    let settings = Settings::of_args(args, subject.run.as_ref(), subject.data_in_words())?;
     if settings.estimator.perturbs() && subject.model.config().has_kinks() {
         ui.say(
             "note: the kinks of ReLU and max pooling that a perturbation crosses count as curvature here, while the Hessian \
@@ -34,15 +34,15 @@ pub(super) fn trace(args: &TraceArgs, ui: Ui, json: bool) -> Result<Outcome> {
 
 /// Measures and prints the curvature of every layer.
 pub(super) fn layers(args: &LayersArgs, ui: Ui, json: bool) -> Result<Outcome> {
-    Curvature::of_args(&args.hessian, &args.operator)?; // before the data is loaded
+    Curvature::of_args(&args.hessian, &args.operator, 0)?; // before the data is loaded
     if args.max_matvecs == 0 && args.rel_tol.is_some() {
         return Err(usage("--rel-tol has no effect here: it needs --max-matvecs above 0"));
     }
     if let Some(tol) = args.rel_tol.filter(|tol| !(tol.is_finite() && *tol > 0.0)) {
         return Err(usage(format!("--rel-tol {tol}: give a positive fraction, such as 0.01")));
     }
-    let subject = Subject::load(&args.hessian.on)?.announced(ui);
-    let data = data_in_words(&args.hessian.on, &subject);
+    let subject = Subject::to_measure(&args.hessian.on)?.announced(ui);
+    let data = subject.data_in_words();
     match layers::measure(&subject, args, data, ui)? {
         None => Ok(Outcome::Interrupted),
         Some(report) => print(json, &report, || report.table()),
@@ -51,7 +51,7 @@ pub(super) fn layers(args: &LayersArgs, ui: Ui, json: bool) -> Result<Outcome> {
 
 /// Computes and prints the Hessian's extreme eigenvalues.
 pub(super) fn eig(args: &EigArgs, ui: Ui, as_json: bool) -> Result<Outcome> {
-    let subject = Subject::load(&args.hessian.on)?.announced(ui);
+    let subject = Subject::to_measure(&args.hessian.on)?.announced(ui);
     let rel_tol = args.rel_tol.unwrap_or_else(|| eigen_tolerance(&subject));
     let config = LanczosConfig { top: args.top, bottom: args.bottom, max_matvecs: args.max_matvecs, rel_tol };
     match eigenvalues(&subject, &args.hessian, config, ui)? {
@@ -77,7 +77,7 @@ pub(super) fn eigenvalues(
     let which = Which::of(hessian);
     let mut bar = ui.bar("eigenvalues", 0, max_matvecs, "products at most");
     let report = which.hessian(&subject.model, subject.loss, &subject.data, |operator| {
-        lanczos.run_watched(operator, &Streams::new(hessian.seed), &mut |p| {
+        lanczos.run_watched(operator, &Streams::new(subject.seed(hessian)), &mut |p| {
             bar.update(p.matvecs, || match (p.top, p.residual) {
                 (Some(top), Some(residual)) => format!("largest {top:.4}, residuals {residual:.1e}"),
                 _ => String::new(),

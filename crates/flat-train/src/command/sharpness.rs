@@ -24,7 +24,7 @@ pub(super) struct SharpnessList {
 /// Measures and prints the sharpness.
 pub(super) fn run(args: &SharpnessArgs, ui: Ui, json: bool) -> Result<Outcome> {
     check(&args.ball)?;
-    let subject = Subject::load(&args.hessian.on)?.announced(ui);
+    let subject = Subject::to_measure(&args.hessian.on)?.announced(ui);
     match measure(&subject, &args.hessian, &args.ball, ui)? {
         None => Ok(Outcome::Interrupted),
         Some(found) => print(json, &found, || format!("{}\n{}", table(&found.report), found.card.line())),
@@ -70,7 +70,7 @@ pub(super) fn measure(
     let (mut measures, mut before) = (Vec::new(), 0);
     for sharpness in list {
         let objective = if matches!(sharpness, Sharpness::PerBatch { .. }) { &batches } else { &whole };
-        let report = sharpness.run_watched(objective, &Streams::new(hessian.seed), &mut |p| {
+        let report = sharpness.run_watched(objective, &Streams::new(subject.seed(hessian)), &mut |p| {
             bar.update(before + p.evaluations, || name(&sharpness).0);
             signal::go_on()
         });

@@ -18,7 +18,7 @@ use crate::text::Text;
 use crate::trainer::{Ended, Trainer};
 use crate::ui::Ui;
 use anyhow::{Context, Result};
-use flat_nn::Precision;
+use flat_nn::{Mode, Precision};
 use flat_optim::{Radius, RuleKind};
 use std::path::Path;
 
@@ -112,7 +112,7 @@ fn interrupted(dir: &RunDir, ui: Ui) -> Result<Outcome> {
 fn finish(trainer: &mut Trainer<'_>, config: &TrainConfig, dir: &RunDir, ui: Ui) -> Result<Option<Summary>> {
     let scored = trainer.with_final_weights(|t| {
         t.model().save(&dir.model(), &Default::default())?;
-        evaluate(t.model(), t.loss(), &t.data().train_plain, "scoring the training set", ui)
+        evaluate(t.model(), t.loss(), &t.data().train_plain, Mode::Eval, "scoring the training set", ui)
     })?;
     let Some(train) = scored else { return Ok(None) };
     let mut summary = summarise(trainer, config, dir, train)?;

@@ -1,6 +1,6 @@
 //! The spectral density with its band.
 
-use super::{BLUE, FONT, GRID, INK, ORANGE, label, save};
+use super::{BLUE, FONT, GRID, INK, ORANGE, headed, label, save};
 use crate::card::Card;
 use anyhow::{Result, anyhow};
 use flat_metrics::DensityReport;
@@ -20,9 +20,7 @@ pub fn density(report: &DensityReport, card: &Card, file: &Path) -> Result<()> {
         return Err(anyhow!("the density has no points"));
     };
     save(file, (960, 600), |root| {
-        let (head, body) = root.split_vertically(64);
-        head.draw(&Text::new("Spectral density of the Hessian", (24, 14), (FONT, 24).into_font().color(&INK)))?;
-        head.draw(&Text::new(card.caption(), (24, 44), (FONT, 15).into_font().color(&INK)))?;
+        let (_, body) = headed(root, "Spectral density of the Hessian", card)?;
         let mut chart = ChartBuilder::on(&body)
             .margin(16)
             .margin_right(28)

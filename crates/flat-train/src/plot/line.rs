@@ -1,6 +1,6 @@
 //! Loss and accuracy along one direction.
 
-use super::{BLUE, FONT, GRID, INK, ORANGE, coordinate, label, save};
+use super::{BLUE, FONT, GRID, INK, ORANGE, coordinate, headed, label, save};
 use crate::card::Card;
 use anyhow::Result;
 use plotters::prelude::*;
@@ -24,9 +24,7 @@ pub fn line(x: &[f64], loss: &[f64], accuracy: &[f64], x_label: &str, card: &Car
     let (worst, best) = accuracy.iter().fold((1.0f64, 0.0f64), |(a, b), v| (a.min(*v), b.max(*v)));
     let room = (5.0 * (best - worst)).max(0.5);
     save(file, (960, 600), |root| {
-        let (head, body) = root.split_vertically(64);
-        head.draw(&Text::new("Loss along a line", (24, 14), (FONT, 24).into_font().color(&INK)))?;
-        head.draw(&Text::new(card.caption(), (24, 44), (FONT, 15).into_font().color(&INK)))?;
+        let (head, body) = headed(root, "Loss along a line", card)?;
         // the key is above the chart, where no curve can be under it
         let key = [
             (560, 24, "loss (left axis)", BLUE),

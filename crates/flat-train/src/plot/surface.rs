@@ -1,6 +1,6 @@
 //! A value over two directions, as a map of colours.
 
-use super::{FONT, INK, coordinate, label, save};
+use super::{FONT, INK, coordinate, headed, label, save};
 use crate::card::Card;
 use anyhow::Result;
 use plotters::prelude::*;
@@ -68,9 +68,7 @@ pub fn surface(grid: &Grid<'_>, card: &Card, file: &Path) -> Result<()> {
     let span = |e: &[f64]| e.first().copied().unwrap_or(0.0)..e.last().copied().unwrap_or(1.0);
     let title = format!("{}{} around the checkpoint", grid.name[..1].to_uppercase(), &grid.name[1..]);
     save(file, (860, 760), |root| {
-        let (head, body) = root.split_vertically(64);
-        head.draw(&Text::new(title, (24, 14), (FONT, 24).into_font().color(&INK)))?;
-        head.draw(&Text::new(card.caption(), (24, 44), (FONT, 15).into_font().color(&INK)))?;
+        let (_, body) = headed(root, &title, card)?;
         let (map, bar) = body.split_horizontally(720);
         let mut chart = ChartBuilder::on(&map)
             .margin(16)

@@ -47,6 +47,8 @@ pub(super) struct Line {
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Trace {
     pub trace: Estimate,
+    #[serde(default)]
+    pub grad_norm: Option<f64>,
     pub examples: Option<u64>,
 }
 

@@ -6,6 +6,8 @@ use serde::Deserialize;
 /// What a run came to. Numbers that were not finite are absent.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Summary {
+    #[serde(default)]
+    pub state: Option<String>,
     pub dim: u64,
     pub optimizer: String,
     pub base: String,

@@ -31,8 +31,8 @@ pub(super) fn results(runs: &[Run]) -> String {
     let end = |name: &str, cell: &dyn Fn(&Summary) -> Option<String>| {
         row(escape(name), runs, |run| run.summary.as_ref().and_then(cell))
     };
-    let state = |run: &Run, s: &Standing| match run.summary {
-        Some(_) => Some("finished".to_string()),
+    let state = |run: &Run, s: &Standing| match &run.summary {
+        Some(summary) => Some(escape(summary.state.as_deref().unwrap_or("finished"))),
         None => Some(with("in progress", &format!("at step {}, numbers so far", s.steps))),
     };
     let rows = [
@@ -49,6 +49,7 @@ pub(super) fn results(runs: &[Run]) -> String {
         end("train accuracy", &|s| s.train_accuracy.map(percent)),
         end("train loss", &|s| s.train_loss.map(short)),
         now("Hessian trace", &|_, s| s.trace.as_ref().and_then(trace)),
+        now("||gradient|| there", &|_, s| s.trace.as_ref().and_then(|t| t.grad_norm).map(short)),
         now("largest Hessian eigenvalue", &|_, s| {
             let largest = s.lambda_max.as_ref()?;
             let residual = largest.residual.map_or(String::new(), |r| format!("±\u{a0}{}", short(r)));

@@ -18,6 +18,7 @@ use crate::trainer::{Ended, Trainer};
 use crate::ui::Ui;
 use anyhow::{Context, Result};
 use flat_data::{DatasetKind, Split};
+use flat_nn::Mode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
@@ -138,8 +139,13 @@ pub(super) fn train(
             _ => return Err(e),
         },
     }
-    trainer.with_final_weights(|t| Ok(t.model().save(&dir.model(), &Default::default())?))?;
-    let Some(score) = evaluate(trainer.model(), trainer.loss(), &trainer.data().train_plain, "scoring", quiet)? else {
+    let saved = trainer.with_final_weights(|t| Ok(Some(t.model().save(&dir.model(), &Default::default())?)))?;
+    if saved.is_none() {
+        return Ok(None);
+    }
+    let Some(score) =
+        evaluate(trainer.model(), trainer.loss(), &trainer.data().train_plain, Mode::Eval, "scoring", quiet)?
+    else {
         return Ok(None);
     };
     let mut points = points(&dir)?;

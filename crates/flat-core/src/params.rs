@@ -8,7 +8,7 @@ use crate::{Error, Layout, ParamVec, Result, Space, Update};
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, Var};
 use candle_nn::VarMap;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Whether a name is that of a BatchNorm buffer (`running_mean`, `running_var`, `num_batches_tracked`): state that is
@@ -67,6 +67,16 @@ impl Params {
     pub fn from_varmap(map: &VarMap) -> Result<Self> {
         let data = map.data().lock().map_err(|_| Error::BadParams("the VarMap's lock is poisoned".into()))?;
         Self::new(data.iter().filter(|(n, _)| !is_buffer(n)).map(|(n, v)| (n.clone(), v.clone())))
+    }
+
+    /// The BatchNorm buffers of a candle `VarMap`, by name ([`is_buffer`]), sorted by it.
+    ///
+    /// # Errors
+    /// [`Error::BadParams`] where the lock of the `VarMap` is poisoned.
+    pub fn buffers_of(map: &VarMap) -> Result<Vec<Var>> {
+        let data = map.data().lock().map_err(|_| Error::BadParams("the VarMap's lock is poisoned".into()))?;
+        let buffers: BTreeMap<_, _> = data.iter().filter(|(name, _)| is_buffer(name)).collect();
+        Ok(buffers.into_values().cloned().collect())
     }
 
     /// The space these parameters span.

@@ -58,7 +58,8 @@
 //! # What holds whatever the parts are
 //!
 //! * **One update of the running statistics a step.** [`Query::update_stats`] is true for exactly one evaluation, the
-//!   first; with micro-batches, for the first micro-batch.
+//!   first; with micro-batches, for the first micro-batch. A model with `candle_nn::BatchNorm`, which cannot obey, is
+//!   wrapped in [`WithBuffers`].
 //! * **Evaluations are the currency.** [`StepReport::evals`] and [`Optimizer::evals`] count gradients of a whole batch, so
 //!   that methods are compared at equal cost: a single example counts 1/rows.
 //! * **Nothing half done.** A step whose loss or gradient is not finite is skipped whole and reported; too many in a row
@@ -90,6 +91,7 @@
 //! A rule need not live in this crate: [`Builder::own_rule`] takes any [`GradientRule`].
 
 mod base;
+mod buffers;
 mod builder;
 mod ema;
 mod error;
@@ -105,6 +107,7 @@ mod schedule;
 mod state;
 
 pub use base::{AdamW, AdamWConfig, BaseConfig, BaseKind, BaseOptimizer, Sgd, SgdConfig};
+pub use buffers::WithBuffers;
 pub use builder::Builder;
 pub use ema::Ema;
 pub use error::{Error, Result};

@@ -1,5 +1,6 @@
 //! Rules, bases and the optimizer as a user sees them, in f64 on the CPU.
 
+mod buffers;
 mod closed_form;
 mod conformance;
 mod functions;

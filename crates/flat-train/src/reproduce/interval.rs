@@ -56,6 +56,16 @@ pub(super) fn correlation(pairs: &[(f64, f64)]) -> Option<f64> {
     (pairs.len() > 2 && r.is_finite()).then_some(r)
 }
 
+/// A correlation over `n` pairs with its 95 % interval by Fisher's transformation (R. A. Fisher, Metron 1, 1921), as if the pairs
+/// were independent; without one for fewer than four.
+pub(super) fn correlation_text(r: f64, n: usize) -> String {
+    if n < 4 {
+        return format!("{r:.2}");
+    }
+    let (z, half) = (r.atanh(), 1.959_963_984_540_054 / (n as f64 - 3.0).sqrt());
+    format!("{r:.2} [{:.2}, {:.2}]", (z - half).tanh(), (z + half).tanh())
+}
+
 /// A number with three digits.
 pub(super) fn short(x: f64) -> String {
     let size = x.abs();
@@ -85,6 +95,13 @@ mod tests {
         assert!((lo + 0.484_138).abs() < 1e-4 && (hi - 4.484_138).abs() < 1e-4, "{lo} {hi}");
         assert_eq!(Mean::of(&[1.0]).map(|m| (m.value, m.ci95)), Some((1.0, None)));
         assert!(Mean::of(&[]).is_none() && Mean::of(&[1.0, f64::NAN]).is_none());
+    }
+
+    #[test]
+    fn a_correlation_s_interval_is_fisher_s() {
+        // scipy.stats: pearsonr(...).confidence_interval() of r = 0.5, n = 28 is atanh(0.5) +- 1.96 / 5 transformed back
+        assert_eq!(correlation_text(0.5, 28), "0.50 [0.16, 0.74]");
+        assert_eq!(correlation_text(0.5, 3), "0.50");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::tables::{ablations, headline, margins, measures, minima, search};
 use super::{Contender, FITTED, Outcome};
 use crate::choice::LossName;
 use crate::plot::{Axis, Chart, Point as Mark, Series, curves};
-use crate::reproduce::interval::short;
+use crate::reproduce::interval::{correlation_text, short};
 use crate::reproduce::training::Point;
 use crate::reproduce::{Page, Scale, Study};
 use anyhow::Result;
@@ -150,9 +150,10 @@ fn in_short(outcomes: &[Outcome]) -> String {
 fn verdict(outcome: &Outcome, rows: &[Row]) -> String {
     let moved = moved(rows);
     let (r, n) = proxy(outcome, |fit| fit.end()?.trbar);
-    let r = r.map_or("cannot be told".into(), |r| format!("is {r:.2}"));
-    let (at_unit_margin, _) = proxy(outcome, |fit| Some(fit.unit_margin?.trbar));
-    let at_unit_margin = at_unit_margin.map_or(String::new(), |r| format!(", at unit margin {r:.2}"));
+    let r = r.map_or("cannot be told".into(), |r| format!("is {}", correlation_text(r, n)));
+    let (at_unit_margin, m) = proxy(outcome, |fit| Some(fit.unit_margin?.trbar));
+    let at_unit_margin =
+        at_unit_margin.map_or(String::new(), |r| format!(", at unit margin {}", correlation_text(r, m)));
     let why = match outcome.loss {
         LossName::CrossEntropy => {
             "A method that lowers the cross entropy further has a smaller trace for that reason alone, since the margins \
@@ -164,8 +165,8 @@ fn verdict(outcome: &Outcome, rows: &[Row]) -> String {
         }
     };
     format!(
-        "{moved} {why} The correlation of test accuracy with the logarithm of trbar over the ends of {n} runs {r}{at_unit_margin}; where it is far \
-         from -1, test accuracy is no stand-in for the trace."
+        "{moved} {why} The correlation of test accuracy with the logarithm of trbar over the ends of {n} runs {r}{at_unit_margin} (intervals as if the runs were \
+         independent); where it is far from -1, test accuracy is no stand-in for the trace."
     )
 }
 

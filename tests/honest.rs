@@ -220,3 +220,69 @@ fn a_loss_that_is_not_finite_is_null_in_the_journal_and_the_verdict_is_the_same_
         assert!(std::fs::read_to_string(page).expect("a page").contains("diverged"));
     }
 }
+
+/// The network of tests/reference/pixels.py.
+fn by_formula() -> HashMap<String, Tensor> {
+    let tensor = |shape: &[usize], scale: f64, shift: f64| {
+        let n: usize = shape.iter().product();
+        let values: Vec<f64> = (0..n).map(|i| scale * (shift + i as f64).sin()).collect();
+        Tensor::from_vec(values, shape, &Device::Cpu).expect("a tensor")
+    };
+    HashMap::from([
+        ("fc1.weight".to_string(), tensor(&[8, 784], 0.1, 1.0)),
+        ("fc1.bias".to_string(), tensor(&[8], 0.1, 2.0)),
+        ("fc2.weight".to_string(), tensor(&[10, 8], 0.5, 3.0)),
+        ("fc2.bias".to_string(), tensor(&[10], 0.1, 4.0)),
+    ])
+}
+
+#[test]
+fn foreign_weights_are_measured_on_the_pixels_that_the_flags_say_and_what_is_assumed_is_said() {
+    let room = Room::new();
+    let file = room.path("foreign.safetensors");
+    safetensors::save(&by_formula(), &file).expect("a file");
+    let on = format!(
+        "metrics trace --checkpoint {} --model mlp --hidden 8 --dataset mnist --split train --limit 64 --probes 400",
+        file.display()
+    );
+    // what tests/reference/pixels.py printed: loss, norm of the gradient, trace
+    for (flags, loss, norm, trace) in [
+        ("--normalize none", 2.287975888203622, 0.9324746681582616, 47.2666197878702),
+        ("", 2.2919591936074672, 2.798591383430896, 367.7318659146812),
+        ("--normalize dataset", 2.2919591936074672, 2.798591383430896, 367.7318659146812),
+        ("--mean 0.5 --std 0.25", 2.2929192761135173, 4.9721878326517395, 1297.5400077022227),
+    ] {
+        let found = json(&format!("{on} {flags}"));
+        let number = |name: &str| found[name].as_f64().expect("a number");
+        assert!((number("loss") - loss).abs() <= 1e-12 * loss, "{flags}: {found}");
+        assert!((number("grad_norm") - norm).abs() <= 1e-12 * norm, "{flags}: {found}");
+        let (value, error) = (found["trace"]["value"].as_f64().expect("a trace"), number("probe_std_error"));
+        assert!(
+            error < 0.05 * trace && (value - trace).abs() <= 3.0 * error,
+            "{flags}: {value} +- {error}, not {trace}"
+        );
+        let notes = found["card"]["notes"].to_string();
+        assert_eq!(notes.contains("--mean"), flags.is_empty(), "{flags}: {notes}");
+        assert!(notes.contains("activation relu"), "{flags}: {notes}");
+    }
+    let told = json(
+        &format!("{on} --probes 2 --normalize none --activation relu --loss cross-entropy")
+            .replace("--probes 400 ", ""),
+    );
+    assert!(told["card"].get("notes").is_none(), "nothing is assumed: {told}");
+    fails(&format!("{on} --mean 0.5"), 2);
+    fails(&format!("{on} --mean 0.5 --std 0"), 2);
+    fails(&format!("{on} --mean 0.5,0.5 --std 1,1"), 2);
+}
+
+#[test]
+fn a_file_remembers_the_normalisation_that_its_run_trained_on() {
+    let room = Room::new();
+    let (out, copy) = (room.path("run"), room.path("copy.safetensors"));
+    json(&format!("{SMALL} --epochs 1 --normalize none --out {}", out.display()));
+    std::fs::copy(out.join("model.safetensors"), &copy).expect("copied");
+    let eval = |words: &str| json(&format!("eval --limit 64 --dataset mnist --checkpoint {words}"));
+    let (own, alone) = (eval(&out.display().to_string()), eval(&copy.display().to_string()));
+    assert_eq!(own, alone);
+    assert!(own["loss"] != eval(&format!("{} --normalize dataset", copy.display()))["loss"]);
+}

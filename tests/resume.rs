@@ -95,8 +95,11 @@ fn a_checkpoint_beyond_the_end_of_the_run_is_refused() {
     json(&format!("{SMALL} --steps 20 --out {}", out.display()));
     let config = String::from_utf8(bytes(&out.join("config.toml"))).expect("text");
     std::fs::write(out.join("config.toml"), config.replace("steps = 20", "steps = 5")).expect("written");
-    let text = fails(&format!("train --resume {}", out.display()), 1);
-    assert!(text.contains("after step 20") && text.contains("has 5"), "{text}");
+    let text = fails(&format!("train --resume {}", out.display()), 2);
+    assert!(text.contains("20 steps") && text.contains("says 5"), "{text}");
+    std::fs::write(out.join("config.toml"), config).expect("written");
+    let text = fails(&format!("train --resume {} --steps 5", out.display()), 2);
+    assert!(text.contains("step 20") && text.contains("5 steps"), "{text}");
 }
 
 #[test]
@@ -155,4 +158,134 @@ fn resuming_a_complete_run_keeps_its_result() {
     let again = json(&format!("train --resume {}", out.display()));
     assert_eq!(first["test_loss"], again["test_loss"]);
     assert_eq!(first["train_loss"], again["train_loss"]);
+}
+
+/// The run's configuration with one line of it replaced.
+fn edited(out: &Path, key: &str, value: &str) -> String {
+    let config = String::from_utf8(bytes(&out.join("config.toml"))).expect("text");
+    let mut found = false;
+    let lines = config.lines().map(|line| {
+        let is = line.split(" = ").next() == Some(key);
+        found |= is;
+        if is { format!("{key} = {value}") } else { line.to_string() }
+    });
+    let text = lines.collect::<Vec<_>>().join("\n");
+    assert!(found, "no {key} in {config}");
+    text
+}
+
+#[test]
+fn a_run_is_not_resumed_into_another_one_and_the_error_names_what_changed() {
+    let room = Room::new();
+    let out = room.path("run");
+    json(&format!("{SMALL} --steps 6 --checkpoint-every 3 --optimizer sam --out {}", out.display()));
+    let (config, journal) = (bytes(&out.join("config.toml")), bytes(&out.join("metrics.jsonl")));
+    for (key, value) in [
+        ("seed", "5"),
+        ("lr", "0.5"),
+        ("schedule", "\"constant\""),
+        ("rho", "0.3"),
+        ("loss", "\"mse\""),
+        ("batch-size", "32"),
+        ("train-limit", "500"),
+        ("test-limit", "100"),
+        ("momentum", "0.5"),
+        ("weight-decay", "0.1"),
+        ("augment", "\"crop\""),
+        ("optimizer", "\"nso\""),
+    ] {
+        let text = if key == "optimizer" {
+            edited(&out, key, value).replace("rho = ", "sigma = ").replace("rho-", "rho-")
+        } else {
+            edited(&out, key, value)
+        };
+        let text = if key == "loss" {
+            text.lines().filter(|l| !l.starts_with("label-smoothing")).collect::<Vec<_>>().join("\n")
+        } else {
+            text
+        };
+        std::fs::write(out.join("config.toml"), text).expect("written");
+        let said = fails(&format!("train --resume {} --quiet", out.display()), 2);
+        assert!(said.contains(key) && said.contains("--config"), "{key}: {said}");
+        assert!(bytes(&out.join("metrics.jsonl")) == journal, "{key}: the journal was touched");
+    }
+    // what decides nothing may change
+    std::fs::write(out.join("config.toml"), &config).expect("written");
+    for (key, value) in [("keep-checkpoints", "7"), ("checkpoint-every", "\"5\""), ("trace-probes", "0")] {
+        std::fs::write(out.join("config.toml"), edited(&out, key, value)).expect("written");
+        json(&format!("train --resume {}", out.display()));
+    }
+}
+
+#[test]
+fn a_run_is_not_resumed_on_other_images() {
+    let room = Room::new();
+    let (out, data) = (room.path("run"), room.path("data"));
+    std::fs::create_dir(&data).expect("a folder");
+    let source = crate::tool::top().join("data");
+    let mut files = Vec::new();
+    for entry in walk(&source) {
+        let name = entry.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_string();
+        if name.contains("idx") || name.contains("ubyte") || name.ends_with(".parquet") {
+            let to = data.join(entry.strip_prefix(&source).expect("inside"));
+            std::fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
+            std::fs::copy(&entry, &to).expect("copied");
+            files.push(to);
+        }
+    }
+    json(&format!("{SMALL} --steps 4 --data-dir {} --out {}", data.display(), out.display()));
+    json(&format!("train --resume {}", out.display()));
+    // training and test images change places
+    let pair = |part: &str| {
+        files.iter().find(|f| f.to_string_lossy().contains(part) && f.to_string_lossy().contains("images"))
+    };
+    if let (Some(train), Some(test)) = (pair("train"), pair("t10k")) {
+        let labels = |f: &Path| f.to_string_lossy().replace("images", "labels").replace("idx3", "idx1");
+        for (a, b) in [(train.clone(), test.clone()), (labels(train).into(), labels(test).into())] {
+            let kept = bytes(&a);
+            std::fs::copy(&b, &a).expect("copied");
+            std::fs::write(&b, kept).expect("written");
+        }
+        let said = fails(&format!("train --resume {} --quiet", out.display()), 2);
+        assert!(said.contains("images are others"), "{said}");
+    } else {
+        panic!("MNIST in IDX files is what the repository holds: {files:?}");
+    }
+}
+
+fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder").filter_map(Result::ok) {
+        let path = entry.path();
+        if path.is_dir() { found.extend(walk(&path)) } else { found.push(path) }
+    }
+    found
+}
+
+#[test]
+fn a_longer_run_says_what_becomes_of_the_schedule_and_is_the_long_run_where_that_is_constant() {
+    let room = Room::new();
+    for schedule in ["constant", "cosine"] {
+        let (whole, short) = (room.path(&format!("{schedule}-whole")), room.path(&format!("{schedule}-short")));
+        let run = format!("{SMALL} --optimizer rsp --schedule {schedule} --log-steps");
+        json(&format!("{run} --steps 24 --out {}", whole.display()));
+        json(&format!("{run} --steps 8 --out {}", short.display()));
+        let out = crate::tool::run(&format!("train --resume {} --steps 24", short.display()));
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success() && said.contains("8 steps become 24") && said.contains(schedule), "{said}");
+        let same = bytes(&whole.join("model.safetensors")) == bytes(&short.join("model.safetensors"));
+        assert_eq!(same, schedule == "constant");
+        let rates = |run: &Path| -> Vec<f64> {
+            let steps = journal(run).into_iter().filter(|r| r["kind"] == "step");
+            steps.map(|r| r["lr"].as_f64().expect("a rate")).collect()
+        };
+        assert_eq!(rates(&short).len(), 24);
+        assert_eq!(rates(&whole)[8..], rates(&short)[8..], "the long run's rates");
+        let summary: serde_json::Value = serde_json::from_slice(&bytes(&short.join("summary.json"))).expect("JSON");
+        assert_eq!(summary["extended"][0], serde_json::json!({"step": 8, "from": 8, "to": 24}));
+        assert!(summary["warnings"][0].as_str().is_some_and(|w| w.contains("longer")), "{summary}");
+        assert!(short.join("summary-8-steps.json").is_file(), "the shorter run's result is kept");
+        // and it resumes as any run
+        json(&format!("train --resume {}", short.display()));
+    }
 }

@@ -2,7 +2,9 @@
 
 use candle_core::{DType, Device, Tensor};
 
+use crate::sums::sha256;
 use crate::{Error, Result};
+use std::io::Read;
 
 /// Labelled images of one size: bytes in NCHW order, row 0 at the top and column 0 at the left.
 ///
@@ -84,6 +86,15 @@ impl Split {
     /// The pixels of example `i`, channels first; `None` past the end.
     pub fn image(&self, i: usize) -> Option<&[u8]> {
         self.images.chunks_exact(self.image_bytes()).nth(i)
+    }
+
+    /// The sha256 of shape, number of classes, images and labels, in lower-case hex: the same for the same examples in the
+    /// same order, whatever files they were read from.
+    pub fn sha256(&self) -> String {
+        let numbers = self.shape.into_iter().chain([self.classes, self.len()]);
+        let head: Vec<u8> = numbers.flat_map(|n| (n as u64).to_le_bytes()).collect();
+        // reading memory does not fail
+        sha256(head.as_slice().chain(&self.images[..]).chain(&self.labels[..])).unwrap_or_default()
     }
 
     /// The first `limit` examples, or all where there are fewer.

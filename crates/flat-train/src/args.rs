@@ -26,7 +26,7 @@ pub use reproduce::{ReproduceArgs, ReproductionName};
 pub use sharpness::{BallArgs, GeometryName, NoiseName, SharpnessArgs, SharpnessName};
 pub use trace::{EstimatorName, ProbeName, TraceArgs};
 
-use crate::choice::{FlatnessName, LossName, SapDirection, SapSign, ScheduleName};
+use crate::choice::{FlatnessName, LossName, NormalizeName, SapDirection, SapSign, ScheduleName};
 use crate::device::DeviceChoice;
 use crate::every::Every;
 use crate::text::Text;
@@ -97,7 +97,8 @@ pub struct TrainArgs {
     #[arg(long, value_name = "FILE", help_heading = "Run")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
-    /// Continue the run in this directory where its last checkpoint left it; takes no other flag.
+    /// Continue the run in this directory where its last checkpoint left it; takes no other flag but --epochs or --steps, which
+    /// make it longer: from there on the schedules are those of a run of the new length.
     #[arg(long, value_name = "RUN", help_heading = "Run")]
     #[serde(skip)]
     pub resume: Option<PathBuf>,
@@ -172,6 +173,18 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N", help_heading = "Data")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_size: Option<usize>,
+    /// Normalisation of the pixels [default: dataset, or --mean and --std].
+    #[arg(long, value_name = "NAME", help_heading = "Data")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub normalize: Option<NormalizeName>,
+    /// Subtracted from pixels in [0, 1], one number a channel, as in 0.49,0.48,0.45; with --std.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Data")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean: Option<Vec<f64>>,
+    /// What they are divided by then, one number a channel; with --mean.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Data")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub std: Option<Vec<f64>>,
     /// Comma list of crop, flip, cutout; `none` for none [default: none].
     #[arg(long, value_name = "LIST", help_heading = "Data")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -440,6 +453,15 @@ pub struct EvalArgs {
     /// Normalisation of a ResNet, where the file does not say it.
     #[arg(long, value_name = "NAME")]
     pub norm: Option<Text<Norm>>,
+    /// Normalisation of the pixels [default: that of --mean and --std, the run's or the file's, else dataset].
+    #[arg(long, value_name = "NAME")]
+    pub normalize: Option<NormalizeName>,
+    /// Subtracted from pixels in [0, 1], one number a channel, as in 0.49,0.48,0.45; with --std.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub mean: Option<Vec<f64>>,
+    /// What they are divided by then, one number a channel; with --mean.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub std: Option<Vec<f64>>,
     /// cpu, cuda, cuda:N or auto.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,

@@ -3,7 +3,9 @@
 use crate::args::{BnModeName, EvalArgs, HessianArgs};
 use crate::device::DeviceChoice;
 use crate::flatness::Which;
+use crate::pixels;
 use crate::subject::Subject;
+use flat_data::Normalisation;
 use serde::Serialize;
 
 /// Data, model, evaluation and cost.
@@ -19,6 +21,8 @@ pub struct Card {
     pub examples: usize,
     /// Images a batch.
     pub batch_size: usize,
+    /// How pixels became the numbers that the network saw.
+    pub pixels: Normalisation,
     /// Architecture.
     pub model: String,
     /// Trainable parameters, d.
@@ -70,6 +74,7 @@ impl Card {
             split: subject.split.to_string(),
             examples: subject.data.split().len(),
             batch_size: subject.data.options().batch_size,
+            pixels: subject.pixels.clone(),
             model: subject.model.config().arch.to_string(),
             dim: space.layout.len(),
             loss_name: subject.loss.to_string(),
@@ -83,14 +88,17 @@ impl Card {
             gradients: 0,
             losses: 0,
             wall_s: 0.0,
-            notes: Vec::new(),
+            notes: subject.assumed.iter().cloned().collect(),
             version: env!("CARGO_PKG_VERSION"),
         }
     }
 
     /// The notes, and one line for a person.
     pub fn line(&self) -> String {
-        let mut parts = vec![format!("{} {} images of {}", self.examples, self.split, self.dataset)];
+        let mut parts = vec![
+            format!("{} {} images of {}", self.examples, self.split, self.dataset),
+            pixels::in_words(&self.pixels),
+        ];
         if let Some(mode) = self.bn_mode {
             parts.push(crate::flatness::mode_in_words(mode, self.batch_size));
         }

@@ -2,6 +2,7 @@
 
 use crate::config::TrainConfig;
 use crate::exit::usage;
+use crate::pixels;
 use anyhow::Result;
 use flat_optim::RuleKind;
 
@@ -37,6 +38,7 @@ impl TrainConfig {
                 return Err(usage(format!("--{flag} {x}: give 0 or a number above it")));
             }
         }
+        pixels::of_run(self)?;
         if self.eps0.is_nan() || self.eps0 <= 0.0 {
             return Err(usage(format!("--eps0 {}: give a number above 0; inf perturbs always", self.eps0)));
         }

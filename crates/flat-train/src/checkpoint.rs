@@ -1,6 +1,8 @@
 //! Checkpoints: weights, optimizer state and the place in the run, in one safetensors file.
 
 use crate::exact;
+use crate::exit::Usage;
+use crate::fingerprint::Fingerprint;
 use crate::run_dir::write_whole;
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
@@ -40,6 +42,20 @@ pub struct Progress {
     pub wall_s: f64,
     /// The epoch so far.
     pub epoch: Epoch,
+    /// Where the run was made longer.
+    #[serde(default)]
+    pub extended: Vec<Extension>,
+}
+
+/// A change of a run's length under way: the schedules are those of the old length before it and of the new one after it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Extension {
+    /// Optimizer steps done by then.
+    pub step: u64,
+    /// Steps of the whole run before.
+    pub from: u64,
+    /// Steps of the whole run since.
+    pub to: u64,
 }
 
 impl Progress {
@@ -108,11 +124,14 @@ pub struct Checkpoint {
     pub optimizer: BTreeMap<String, Tensor>,
     /// Where the run stood.
     pub progress: Progress,
+    /// What it is a checkpoint of; `None` where an earlier version did not say.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 const MODEL: &str = "model.";
 const OPTIMIZER: &str = "optimizer.";
 const PROGRESS: &str = "progress";
+const FINGERPRINT: &str = "fingerprint";
 
 impl Checkpoint {
     /// Writes the checkpoint as a whole.
@@ -125,7 +144,10 @@ impl Checkpoint {
             .iter()
             .map(|(n, t)| (format!("{MODEL}{n}"), t))
             .chain(self.optimizer.iter().map(|(n, t)| (format!("{OPTIMIZER}{n}"), t)));
-        let metadata = HashMap::from([(PROGRESS.to_string(), serde_json::to_string(&self.progress)?)]);
+        let mut metadata = HashMap::from([(PROGRESS.to_string(), serde_json::to_string(&self.progress)?)]);
+        if let Some(fingerprint) = &self.fingerprint {
+            metadata.insert(FINGERPRINT.into(), serde_json::to_string(fingerprint)?);
+        }
         write_whole(path, &safetensors::serialize(tensors, Some(metadata))?)
     }
 
@@ -144,10 +166,12 @@ impl Checkpoint {
     /// As [`Self::read`].
     pub fn parse(bytes: &[u8], device: &Device) -> Result<Self> {
         let (_, header) = SafeTensors::read_metadata(bytes)?;
-        let Some(progress) = header.metadata().as_ref().and_then(|m| m.get(PROGRESS)) else {
+        let said = |key: &str| header.metadata().as_ref().and_then(|m| m.get(key));
+        let Some(progress) = said(PROGRESS) else {
             bail!("it holds weights but no place in a run");
         };
         let progress = serde_json::from_str(progress)?;
+        let fingerprint = said(FINGERPRINT).map(|text| serde_json::from_str(text)).transpose()?;
         let (mut model, mut optimizer) = (BTreeMap::new(), BTreeMap::new());
         for (name, tensor) in candle_core::safetensors::load_buffer(bytes, device)? {
             if let Some(name) = name.strip_prefix(MODEL) {
@@ -156,7 +180,7 @@ impl Checkpoint {
                 optimizer.insert(name.to_string(), tensor);
             }
         }
-        Ok(Self { model, optimizer, progress })
+        Ok(Self { model, optimizer, progress, fingerprint })
     }
 }
 
@@ -211,7 +235,10 @@ pub fn newest(
     let mut faults = Vec::new();
     for path in files.iter().rev() {
         let found = Checkpoint::read(path, device).and_then(|checkpoint| {
-            accept(&checkpoint).with_context(|| format!("the checkpoint {} does not fit", path.display()))?;
+            accept(&checkpoint).map_err(|e| {
+                let usage = e.chain().any(|c| c.is::<Usage>());
+                if usage { e } else { e.context(format!("the checkpoint {} does not fit", path.display())) }
+            })?;
             Ok(checkpoint)
         });
         match found {
@@ -219,6 +246,8 @@ pub fn newest(
                 faults.into_iter().for_each(&mut warn);
                 return Ok(Some(checkpoint));
             }
+            // not the file is at fault, but what it is to be resumed into
+            Err(e) if e.chain().any(|c| c.is::<Usage>()) => return Err(e),
             Err(e) => faults.push(format!("{e:#}")),
         }
     }
@@ -241,6 +270,7 @@ mod tests {
             model: BTreeMap::from([("fc.weight".to_string(), t.clone())]),
             optimizer: BTreeMap::from([("momentum".to_string(), t)]),
             progress,
+            fingerprint: None,
         })
     }
 

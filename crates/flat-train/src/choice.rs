@@ -34,6 +34,16 @@ pub enum SapSign {
     Plus,
 }
 
+/// Normalisations of the pixels by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NormalizeName {
+    /// Less the mean of the data set's training images, over their standard deviation, channel by channel.
+    Dataset,
+    /// Pixels in [0, 1].
+    None,
+}
+
 /// Schedules by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

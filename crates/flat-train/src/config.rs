@@ -2,7 +2,7 @@
 //! there bit for bit.
 
 use crate::args::{Float, TrainArgs};
-use crate::choice::{FlatnessName, LossName, SapDirection, SapSign, ScheduleName};
+use crate::choice::{FlatnessName, LossName, NormalizeName, SapDirection, SapSign, ScheduleName};
 use crate::device::DeviceChoice;
 use crate::every::Every;
 use crate::exit::usage;
@@ -43,6 +43,12 @@ pub struct TrainConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_limit: Option<usize>,
     pub batch_size: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub normalize: Option<NormalizeName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean: Option<Vec<f64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub std: Option<Vec<f64>>,
     pub augment: Text<Augment>,
     pub no_shuffle: bool,
 
@@ -129,6 +135,9 @@ impl Default for TrainConfig {
             train_limit: None,
             test_limit: None,
             batch_size: 128,
+            normalize: None,
+            mean: None,
+            std: None,
             augment: Text(Augment::default()),
             no_shuffle: false,
             model: Text(Arch::LeNet),
@@ -210,6 +219,13 @@ impl TrainConfig {
         if flags.contains_key("steps") {
             file.remove("epochs");
         }
+        if flags.contains_key("mean") || flags.contains_key("std") {
+            file.remove("normalize");
+        }
+        if flags.contains_key("normalize") {
+            file.remove("mean");
+            file.remove("std");
+        }
         let mut merged = file.clone();
         merged.extend(flags.clone());
         let config = Self::of_table(merged.clone(), "the flags")?;
@@ -257,13 +273,19 @@ impl TrainConfig {
     /// # Errors
     /// None in practice.
     pub fn to_toml(&self) -> Result<String> {
-        let table: toml::Table =
-            toml::Table::try_from(self)?.into_iter().filter(|(key, _)| self.needs(key).is_none()).collect();
         Ok(format!(
             "# flat-train {}: re-run with `flat-train train --config THIS_FILE`\n{}",
             env!("CARGO_PKG_VERSION"),
-            toml::to_string(&table)?
+            toml::to_string(&self.with_effect()?)?
         ))
+    }
+
+    /// The settings by their flags' names, without what has no effect.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub(crate) fn with_effect(&self) -> Result<toml::Table> {
+        Ok(toml::Table::try_from(self)?.into_iter().filter(|(key, _)| self.needs(key).is_none()).collect())
     }
 
     /// Steps between two reads of losses and accuracies: `--log-every`, or 1 on the CPU, where a read is free.
@@ -313,6 +335,9 @@ impl TrainConfig {
                 Radius::PerWeight(sigma) => (None, Some(sigma)),
             },
         };
+        if self.mean.is_none() && self.std.is_none() {
+            self.normalize.get_or_insert(NormalizeName::Dataset);
+        }
         (self.rho, self.sigma) = (self.rho.or(rho), self.sigma.or(sigma));
         for path in [&mut self.data_dir, &mut self.init].into_iter().flatten() {
             *path = std::path::absolute(&*path)?;

@@ -5,6 +5,8 @@ use crate::config::TrainConfig;
 use crate::curvature::Curvature;
 use crate::evaluate::{evaluate, gradient_norm};
 use crate::exit::usage;
+use crate::number::short;
+use crate::pixels;
 use crate::signal;
 use crate::trace_summary::TraceSummary;
 use crate::ui::Ui;
@@ -111,6 +113,8 @@ pub struct Settings {
     pub radius: Option<f64>,
     /// The data in words, for the report.
     pub data: String,
+    /// What to know when reading the numbers.
+    pub notes: Vec<String>,
 }
 
 impl Settings {
@@ -127,7 +131,11 @@ impl Settings {
             curvature: Curvature::of_training(config.seed),
             estimator: EstimatorName::Hutchinson,
             radius: None,
-            data: format!("train images of {}", *config.dataset),
+            data: match pixels::of_run(config) {
+                Ok(pixels) => format!("train images of {}, {}", *config.dataset, pixels::in_words(&pixels)),
+                Err(_) => format!("train images of {}", *config.dataset), // refused when the run began
+            },
+            notes: Vec::new(),
         }
     }
 
@@ -173,6 +181,7 @@ impl Settings {
             estimator,
             radius: args.radius,
             data,
+            notes: Vec::new(),
         };
         // before the data is loaded
         Estimator::new(&settings).map_err(flags)?;
@@ -228,7 +237,7 @@ pub fn trace(model: &Model, loss: Loss, data: &Loader, settings: &Settings, ui: 
     let streams = Streams::new(settings.seed);
     let progress = &mut |p: &Progress| {
         bar.update(p.probes, || match (p.value, p.std_error) {
-            (Some(v), Some(e)) => format!("{v:.4} +- {e:.4}"),
+            (Some(v), Some(e)) => format!("{} +- {}", short(v), short(e)),
             _ => String::new(),
         });
         signal::go_on()

@@ -2,6 +2,11 @@
 
 /// Four significant digits, with an exponent where the number is far from 1.
 pub(crate) fn short(x: f64) -> String {
+    digits(x, 4)
+}
+
+/// So many significant digits at most, with an exponent where the number is far from 1.
+pub(crate) fn digits(x: f64, digits: i32) -> String {
     if !x.is_finite() {
         return "not finite".into();
     }
@@ -10,10 +15,10 @@ pub(crate) fn short(x: f64) -> String {
     }
     let size = x.abs();
     if (1e-3..1e6).contains(&size) {
-        let decimals = (3 - size.log10().floor() as i32).clamp(0, 6) as usize;
+        let decimals = (digits - 1 - size.log10().floor() as i32).clamp(0, digits + 2) as usize;
         trimmed(&format!("{x:.decimals$}"))
     } else {
-        let text = format!("{x:.3e}");
+        let text = format!("{x:.*e}", digits.max(1) as usize - 1);
         let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
         format!("{}e{exponent}", trimmed(mantissa))
     }
@@ -50,6 +55,11 @@ mod tests {
         let more = [(1.2345678e-7, "1.235e-7"), (2e9, "2e9"), (123456.7, "123457"), (f64::NAN, "not finite")];
         for (x, text) in pairs.into_iter().chain(more) {
             assert_eq!(short(x), text);
+        }
+        let pairs =
+            [(23.4567891, "23.45679"), (2.5, "2.5"), (1.23456789e-9, "1.234568e-9"), (-1e-3 / 3.0, "-3.333333e-4")];
+        for (x, text) in pairs {
+            assert_eq!(digits(x, 7), text);
         }
     }
 

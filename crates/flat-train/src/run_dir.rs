@@ -102,6 +102,11 @@ impl RunDir {
         self.root.join("summary.json")
     }
 
+    /// The result of the run as it was before it was made longer than `steps`.
+    pub fn shorter_summary(&self, steps: u64) -> PathBuf {
+        self.root.join(format!("summary-{steps}-steps.json"))
+    }
+
     /// The checkpoints' folder.
     pub fn checkpoints(&self) -> PathBuf {
         self.root.join("checkpoints")

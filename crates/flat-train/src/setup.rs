@@ -5,11 +5,12 @@ use crate::config::TrainConfig;
 use crate::device::Opened;
 use crate::every::Every;
 use crate::exit::usage;
+use crate::pixels;
 use crate::weights::Weights;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};
 use flat_core::Streams;
-use flat_data::{Augment, Dataset, DatasetKind, Loader, LoaderOptions, Split};
+use flat_data::{Augment, Dataset, DatasetKind, Loader, LoaderOptions, Normalisation, Split};
 use flat_nn::{Arch, Loss, Model, ModelConfig};
 use flat_optim::{
     AdamWConfig, BaseConfig, BaseKind, Direction, NsoConfig, Optimizer, Radius, RspConfig, RuleConfig, RuleKind,
@@ -114,7 +115,6 @@ pub fn data_of(
     dir: PathBuf,
     device: &Device,
 ) -> Result<Data> {
-    let kind = config.dataset.0;
     let dtype = config.dtype.dtype();
     let options = LoaderOptions {
         batch_size: config.batch_size,
@@ -123,14 +123,16 @@ pub fn data_of(
         augment: config.augment.0,
     };
     let streams = Streams::new(config.seed);
-    let loader = Loader::new(train.clone(), kind.normalisation(), options, streams, dtype, device.clone())?;
+    let pixels = pixels::of_run(config)?;
+    let loader = Loader::new(train.clone(), pixels.clone(), options, streams, dtype, device.clone())?;
+    let part = |split: Arc<Split>| plain_loader(split, pixels.clone(), EVAL_BATCH, dtype, device);
     Ok(Data {
         dir,
         train_plain: train_plain(&loader)?,
         train: loader,
-        flatness: plain_loader(limited(&train, Some(config.trace_examples))?, kind, EVAL_BATCH, dtype, device)?,
-        along: plain_loader(limited(&train, Some(config.flatness_examples))?, kind, EVAL_BATCH, dtype, device)?,
-        test: plain_loader(test, kind, EVAL_BATCH, dtype, device)?,
+        flatness: part(limited(&train, Some(config.trace_examples))?)?,
+        along: part(limited(&train, Some(config.flatness_examples))?)?,
+        test: part(test)?,
     })
 }
 
@@ -163,13 +165,13 @@ pub fn split(kind: DatasetKind, dir: Option<&Path>, train: bool, limit: Option<u
 /// None in practice.
 pub fn plain_loader(
     split: Arc<Split>,
-    kind: DatasetKind,
+    pixels: Normalisation,
     batch_size: usize,
     dtype: DType,
     device: &Device,
 ) -> Result<Loader> {
     let options = LoaderOptions { batch_size, shuffle: false, drop_last: false, augment: Augment::default() };
-    Ok(Loader::new(split, kind.normalisation(), options, Streams::new(0), dtype, device.clone())?)
+    Ok(Loader::new(split, pixels, options, Streams::new(0), dtype, device.clone())?)
 }
 
 /// The model of a configuration.
@@ -240,11 +242,11 @@ pub fn total_steps(config: &TrainConfig, steps_per_epoch: u64) -> u64 {
     config.steps.unwrap_or(config.epochs.unwrap_or_default().saturating_mul(steps_per_epoch))
 }
 
-/// The optimizer of a run.
+/// The schedules of a run's learning rate and radius.
 ///
 /// # Errors
-/// Options out of range.
-pub fn optimizer(config: &TrainConfig, model: &Model, steps_per_epoch: u64) -> Result<Optimizer> {
+/// A warm-up as long as the run.
+pub fn schedules(config: &TrainConfig, steps_per_epoch: u64) -> Result<(ScheduleConfig, ScheduleConfig)> {
     let total = total_steps(config, steps_per_epoch);
     let shape = |name: ScheduleName, min: f64| match name {
         // a run of no steps still has a schedule
@@ -270,6 +272,15 @@ pub fn optimizer(config: &TrainConfig, model: &Model, steps_per_epoch: u64) -> R
         warmup_steps: warmup("rho-warmup", *config.rho_warmup)?,
         shape: shape(config.rho_schedule, config.min_rho),
     };
+    Ok((lr, rho))
+}
+
+/// The optimizer of a run.
+///
+/// # Errors
+/// Options out of range.
+pub fn optimizer(config: &TrainConfig, model: &Model, steps_per_epoch: u64) -> Result<Optimizer> {
+    let (lr, rho) = schedules(config, steps_per_epoch)?;
     let mut builder = Optimizer::builder(model.params())
         .rule(rule(config))
         .base(base(config))

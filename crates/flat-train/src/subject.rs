@@ -4,14 +4,15 @@ use crate::args::{EvalArgs, HessianArgs, SplitName};
 use crate::config::TrainConfig;
 use crate::device::Opened;
 use crate::exit::usage;
+use crate::pixels;
 use crate::setup;
 use crate::ui::Ui;
 use crate::weights::Weights;
 use anyhow::Result;
 use candle_core::DType;
 use flat_core::Streams;
-use flat_data::{DatasetKind, Loader};
-use flat_nn::{Loss, Model, ModelConfig};
+use flat_data::{DatasetKind, Loader, Normalisation};
+use flat_nn::{Arch, Loss, Model, ModelConfig};
 use std::path::PathBuf;
 
 /// A model with weights, data and loss. What the flags leave open is the run's where the weights are of one.
@@ -26,6 +27,10 @@ pub struct Subject {
     pub dataset: DatasetKind,
     /// The part of it that the data are of.
     pub split: SplitName,
+    /// How pixels become the numbers that the network sees.
+    pub pixels: Normalisation,
+    /// What neither the flags nor the file say, and is assumed; empty where nothing is.
+    pub assumed: Option<String>,
     /// Folder with the data set, where the flags or the run say it.
     pub data_dir: Option<PathBuf>,
     /// The configuration of the run that the weights are of.
@@ -120,15 +125,30 @@ impl Subject {
         let model = Model::new(&config, dtype.unwrap_or(DType::F32), &device, &Streams::new(0))?;
         weights.load_into(&model)?;
         let data_dir = args.data_dir.clone().or(run.filter(|r| r.dataset == dataset).and_then(|r| r.data_dir.clone()));
+        let given = pixels::of_flags(dataset.0, args.normalize, args.mean.as_deref(), args.std.as_deref())?;
+        let known = given.or(weights.pixels.clone());
+        let assumed = assumed(args, &weights, &config, known.is_none() && weights.model.is_none());
+        let pixels = known.unwrap_or_else(|| dataset.normalisation());
         let (part, limit) = images(run, dataset.0);
         let split = setup::split(dataset.0, data_dir.as_deref(), part == SplitName::Train, limit)?;
         let data =
-            setup::plain_loader(split, dataset.0, args.batch_size as usize, dtype.unwrap_or(DType::F32), &device)?;
+            setup::plain_loader(split, pixels.clone(), args.batch_size as usize, dtype.unwrap_or(DType::F32), &device)?;
         let loss = match (args.loss, args.label_smoothing, run) {
             (None, None, Some(run)) => setup::loss(run),
             (name, smoothing, _) => setup::loss_of(name.unwrap_or_default(), smoothing.unwrap_or(0.0))?,
         };
-        Ok(Self { model, data, loss, dataset: dataset.0, split: part, data_dir, run: weights.run, device_note })
+        Ok(Self {
+            model,
+            data,
+            loss,
+            dataset: dataset.0,
+            split: part,
+            pixels,
+            assumed,
+            data_dir,
+            run: weights.run,
+            device_note,
+        })
     }
 
     /// The training images that the network was trained on, as far as that is known, as they are.
@@ -140,7 +160,7 @@ impl Subject {
         let limit = run.and_then(|run| run.train_limit);
         let split = setup::split(self.dataset, self.data_dir.as_deref(), true, limit)?;
         let space = self.model.params().space();
-        setup::plain_loader(split, self.dataset, setup::EVAL_BATCH, space.dtype, &space.device)
+        setup::plain_loader(split, self.pixels.clone(), setup::EVAL_BATCH, space.dtype, &space.device)
     }
 
     /// Seed of the random vectors: the flag's, else the run's.
@@ -148,17 +168,40 @@ impl Subject {
         args.seed.or(self.run.as_ref().map(|run| run.seed)).unwrap_or(0)
     }
 
-    /// The data in words: split and data set.
+    /// The data in words: split, data set and normalisation.
     pub fn data_in_words(&self) -> String {
-        format!("{} images of {}", self.split, self.dataset)
+        format!("{} images of {}, {}", self.split, self.dataset, pixels::in_words(&self.pixels))
     }
 
     /// The same, once its device and the reason for it were printed.
     #[must_use]
     pub fn announced(self, ui: Ui) -> Self {
         ui.say(format!("device: {}", self.device_note));
+        if let Some(assumed) = &self.assumed {
+            ui.say(format!("note: {assumed}"));
+        }
         self
     }
+}
+
+/// What is assumed of weights that do not say it themselves: the file's shapes tell none of these, and another one gives other
+/// numbers without any error.
+fn assumed(args: &EvalArgs, weights: &Weights, config: &ModelConfig, pixels: bool) -> Option<String> {
+    let mut parts = Vec::new();
+    if weights.model.is_none() {
+        let mut part = |given: bool, text: String| parts.extend((!given).then_some(text));
+        part(args.activation.is_some(), format!("activation {} (--activation)", config.activation));
+        match config.arch {
+            Arch::Mlp => {}
+            Arch::LeNet => part(false, "max pooling".into()),
+            _ => part(args.norm.is_some(), format!("{} normalisation (--norm)", config.norm)),
+        }
+        part(args.loss.is_some(), "cross entropy (--loss)".into());
+    }
+    if pixels {
+        parts.push("the data set's normalisation of pixels (--normalize, --mean, --std)".into());
+    }
+    (!parts.is_empty()).then(|| format!("assumed, as {} does not say it: {}", weights.file.display(), parts.join(", ")))
 }
 
 fn is_supported(dtype: &DType) -> bool {

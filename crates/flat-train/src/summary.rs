@@ -1,5 +1,6 @@
 //! `summary.json`: what a run came to.
 
+use crate::checkpoint::Extension;
 use crate::number::short;
 use crate::trace_summary::TraceSummary;
 use serde::Serialize;
@@ -56,6 +57,9 @@ pub struct Summary {
     pub skipped_steps: u64,
     /// Steps whose gradient was perturbed; `null` where an earlier version of the program did not count them.
     pub perturbed_steps: Option<u64>,
+    /// Where the run was made longer: the schedules before are those of the shorter run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extended: Vec<Extension>,
     /// What to know when reading the numbers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

@@ -60,6 +60,9 @@ pub struct TraceSummary {
 pub struct TraceCard {
     /// The data in words.
     pub data: String,
+    /// What to know when reading the numbers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Examples the loss averages over.
     pub examples: usize,
     /// Batches these were taken in.
@@ -91,9 +94,10 @@ pub struct TraceCard {
 }
 
 impl TraceCard {
-    fn new(report: &TraceReport, examples: usize, batch_size: usize, data: &str) -> Self {
+    fn new(report: &TraceReport, examples: usize, batch_size: usize, settings: &Settings) -> Self {
         Self {
-            data: data.into(),
+            data: settings.data.clone(),
+            notes: settings.notes.clone(),
             examples,
             batches: report.batches,
             batch_size,
@@ -127,7 +131,8 @@ impl TraceCard {
         parts.extend(self.bn_mode.as_ref().map(|mode| mode_in_words(mode, self.batch_size)));
         parts.extend([self.dtype.clone(), format!("seed {}", self.seed)]);
         parts.push(format!("{} {work}, {:.1} s", self.matvecs, self.wall_s));
-        format!("({})", parts.join("; "))
+        let notes: String = self.notes.iter().map(|note| format!("note: {note}\n")).collect();
+        format!("{notes}({})", parts.join("; "))
     }
 }
 
@@ -144,7 +149,7 @@ impl TraceSummary {
         let (bn_mode, hvp) = settings.curvature.which.words();
         let by_products = !settings.estimator.perturbs() && settings.curvature.operator == OperatorName::Hessian;
         Self {
-            card: TraceCard::new(&report, score.examples, batch_size, &settings.data),
+            card: TraceCard::new(&report, score.examples, batch_size, settings),
             loss: score.loss,
             accuracy: score.accuracy,
             grad_norm,

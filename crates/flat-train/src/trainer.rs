@@ -1,13 +1,16 @@
 //! The training loop: steps, evaluations, checkpoints and the journal, from any point of the run on.
 
 use crate::along;
-use crate::checkpoint::{self, Checkpoint, Epoch, Evaluation, Progress};
+use crate::checkpoint::{self, Checkpoint, Epoch, Evaluation, Extension, Progress};
 use crate::config::TrainConfig;
 use crate::evaluate::{constant_loss, evaluate};
+use crate::exit::usage;
+use crate::fingerprint::Fingerprint;
 use crate::journal::{Journal, Record};
 use crate::number::short;
 use crate::objective::{BatchLoss, FullLoss, Tally};
 use crate::perturbed::Perturbed;
+use crate::pixels;
 use crate::run_dir::RunDir;
 use crate::setup::{self, Data, Parts};
 use crate::signal;
@@ -18,6 +21,7 @@ use candle_core::{Device, Tensor};
 use flat_core::Restore;
 use flat_nn::{Loss, Mode, Model, Precision};
 use flat_optim::{Optimizer, PendingStep, StepReport};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// Time between two updates of the progress display.
@@ -39,6 +43,7 @@ pub struct Trainer<'a> {
     journal: Journal,
     tally: Tally,
     progress: Progress,
+    fingerprint: Fingerprint,
     saved: Option<u64>,
     /// BatchNorm's statistics of the averaged weights, and the step they are of.
     averaged: Option<(u64, Vec<Tensor>)>,
@@ -81,21 +86,38 @@ impl<'a> Trainer<'a> {
     /// A directory that cannot be written.
     pub fn new(config: &'a TrainConfig, parts: Parts, dir: &'a RunDir, ui: Ui) -> Result<Self> {
         if config.save_init {
-            parts.model.save(&dir.init(), &Default::default())?;
+            parts.model.save(&dir.init(), &pixels::to_metadata(&pixels::of_run(config)?))?;
         }
         Self::at(Progress::begin(), config, parts, dir, ui)
     }
 
-    /// The run in `dir` from its newest good checkpoint on; from its beginning where it has written none.
+    /// The run in `dir` from its newest good checkpoint on; from its beginning where it has written none. `extend` says that
+    /// its length may be another one than the checkpoint's.
     ///
     /// # Errors
-    /// Checkpoints none of which can be used; a directory that cannot be written.
-    pub fn resume(config: &'a TrainConfig, mut parts: Parts, dir: &'a RunDir, ui: Ui) -> Result<Self> {
+    /// Checkpoints none of which can be used; settings or data that are not the checkpoint's; a directory that cannot be
+    /// written.
+    pub fn resume(config: &'a TrainConfig, mut parts: Parts, dir: &'a RunDir, extend: bool, ui: Ui) -> Result<Self> {
         let total = setup::total_steps(config, setup::steps_per_epoch(config, &parts.data));
+        let now = Fingerprint::of(config, &parts.data, total)?;
+        let run = dir.root().display().to_string();
         let (model, optimizer) = (&parts.model, &mut parts.optimizer);
         let accept = |found: &Checkpoint| {
+            if let Some(then) = &found.fingerprint {
+                then.check(&now, &run)?;
+                if then.steps != total && !extend {
+                    return Err(usage(format!(
+                        "--resume {run}: its checkpoint is of a run of {} steps, config.toml says {total}: put that back; \
+                         `--resume {run} --epochs N` (or --steps N) makes a run longer",
+                        then.steps
+                    )));
+                }
+            }
             if found.progress.step > total {
-                bail!("it was written after step {}, the run has {total}", found.progress.step);
+                return Err(usage(format!(
+                    "--resume {run}: it is at step {} already, beyond the end of a run of {total} steps",
+                    found.progress.step
+                )));
             }
             model.set_state(&found.model).context("other weights than config.toml says")?;
             optimizer.load_state(&found.optimizer).context("another optimizer than config.toml says")?;
@@ -112,13 +134,27 @@ impl<'a> Trainer<'a> {
             return Self::new(config, parts, dir, ui);
         };
         ui.say(format!("resuming after step {} of {total}", found.progress.step));
-        Self::at(found.progress, config, parts, dir, ui)
+        let mut progress = found.progress;
+        let from = found.fingerprint.map_or(total, |then| then.steps);
+        if from != total {
+            progress.extended.push(Extension { step: progress.step, from, to: total });
+        }
+        let mut trainer = Self::at(progress, config, parts, dir, ui)?;
+        if from != total {
+            trainer.save()?;
+        }
+        Ok(trainer)
     }
 
     fn at(progress: Progress, config: &'a TrainConfig, parts: Parts, dir: &'a RunDir, ui: Ui) -> Result<Self> {
         let Parts { device, device_note, data, model, loss, optimizer } = parts;
         Ok(Self {
             log_every: config.steps_between_reads(&device),
+            fingerprint: Fingerprint::of(
+                config,
+                &data,
+                setup::total_steps(config, setup::steps_per_epoch(config, &data)),
+            )?,
             journal: Journal::open(&dir.metrics(), progress.journal_bytes)?,
             saved: (progress.step > 0).then_some(progress.step),
             averaged: None,
@@ -362,7 +398,7 @@ impl<'a> Trainer<'a> {
             let file = self.dir.checkpoints().join("best.safetensors");
             // weights that are not finite cannot be loaded again: not worth a file
             if score.loss.is_finite() {
-                self.with_final_weights(|t| Ok(Some(t.model.save(&file, &Default::default())?)))?;
+                self.with_final_weights(|t| Ok(Some(t.model.save(&file, &t.metadata()?)?)))?;
             }
         }
         Ok(true)
@@ -449,6 +485,7 @@ impl<'a> Trainer<'a> {
             model: self.model.state()?,
             optimizer: self.optimizer.state()?,
             progress: self.progress.clone(),
+            fingerprint: Some(self.fingerprint.clone()),
         };
         let folder = self.dir.checkpoints();
         checkpoint.write(&checkpoint::file(&folder, self.progress.step))?;
@@ -502,6 +539,14 @@ impl<'a> Trainer<'a> {
         let last = self.progress.last_loss;
         let last = !last.is_finite() || last > 2.0 * constant;
         Ok(self.progress.step > 0 && last && train_loss > 10.0 * constant)
+    }
+
+    /// What a weights file of the run says beside its model: the normalisation of its pixels.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn metadata(&self) -> Result<BTreeMap<String, String>> {
+        Ok(pixels::to_metadata(&pixels::of_run(self.config)?))
     }
 
     /// The model.

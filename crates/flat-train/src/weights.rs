@@ -2,11 +2,13 @@
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::config::TrainConfig;
+use crate::pixels;
 use crate::setup;
 use crate::statistics;
 use crate::wrapped::unwrapped;
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
+use flat_data::Normalisation;
 use flat_nn::{Model, ModelConfig};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,6 +26,8 @@ pub struct Weights {
     pub model: Option<ModelConfig>,
     /// Whether the parameters are an average to which the buffers do not belong.
     averaged: bool,
+    /// The normalisation of the pixels they were trained on, where the file or the run says it.
+    pub pixels: Option<Normalisation>,
     /// The configuration of the run they are of.
     pub run: Option<TrainConfig>,
 }
@@ -43,13 +47,19 @@ impl Weights {
             let model = run.as_ref().map(setup::model_config_of);
             let averaged = found.optimizer.keys().any(|name| name.starts_with(AVERAGE)) && found.progress.step > 0;
             let averaged = averaged && found.model.keys().any(|name| name.ends_with("running_var"));
-            return Ok(Self { file: path.to_path_buf(), tensors: with_averages(found), model, averaged, run });
+            let pixels = run.as_ref().map(pixels::of_run).transpose()?;
+            return Ok(Self { file: path.to_path_buf(), tensors: with_averages(found), model, averaged, pixels, run });
         }
         let tensors = candle_core::safetensors::load_buffer(&bytes, device)
             .with_context(|| format!("{} is no readable safetensors file", path.display()))?;
         // a file from elsewhere says nothing of its model
         let model = flat_nn::read_config(path).ok().or_else(|| run.as_ref().map(setup::model_config_of));
-        Ok(Self { file: path.to_path_buf(), tensors: tensors.into_iter().collect(), model, averaged: false, run })
+        let pixels = match flat_nn::read_metadata(path).ok().and_then(|said| pixels::from_metadata(&said)) {
+            Some(said) => Some(said),
+            None => run.as_ref().map(pixels::of_run).transpose()?,
+        };
+        let tensors = tensors.into_iter().collect();
+        Ok(Self { file: path.to_path_buf(), tensors, model, averaged: false, pixels, run })
     }
 
     fn of_run(root: &Path, device: &Device) -> Result<Self> {
@@ -95,7 +105,7 @@ impl Weights {
                 self.run.as_ref().with_context(|| format!("{}: its run has no config.toml", self.file.display()))?;
             let train = setup::split(run.dataset.0, run.data_dir.as_deref(), true, run.train_limit)?;
             let device = &model.params().space().device;
-            let train = setup::plain_loader(train, run.dataset.0, setup::EVAL_BATCH, dtype, device)?;
+            let train = setup::plain_loader(train, pixels::of_run(run)?, setup::EVAL_BATCH, dtype, device)?;
             if !statistics::refresh(model, &train)? {
                 return Err(flat_metrics::Error::Interrupted.into());
             }

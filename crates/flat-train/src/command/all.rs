@@ -54,6 +54,7 @@ pub(super) fn run(args: &AllArgs, ui: Ui, json: bool) -> Result<Outcome> {
         estimator: EstimatorName::Hutchinson,
         radius: None,
         data: subject.data_in_words(),
+        notes: subject.assumed.iter().cloned().collect(),
     };
     let Some(trace) = flatness::trace(&subject.model, subject.loss, &subject.data, &settings, ui)? else {
         return Ok(Outcome::Interrupted);

@@ -54,7 +54,7 @@ pub(super) fn certify(
         Ok(report) => {
             let mut card = Card::new(subject, args);
             (card.matvecs, card.gradients, card.wall_s) = (report.matvecs, report.gradients, report.wall_s);
-            card.notes = notes(subject);
+            card.notes.extend(notes(subject));
             Ok(Some(Carded { card, report }))
         }
     }

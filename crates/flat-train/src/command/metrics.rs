@@ -6,6 +6,7 @@ use crate::curvature::Curvature;
 use crate::exit::{Outcome, usage};
 use crate::flatness::{self, Settings, Which, flags};
 use crate::layers;
+use crate::number::{digits, short};
 use crate::signal;
 use crate::subject::Subject;
 use crate::ui::Ui;
@@ -19,7 +20,8 @@ use serde_json::json;
 pub(super) fn trace(args: &TraceArgs, ui: Ui, json: bool) -> Result<Outcome> {
     Settings::of_args(args, None, String::new())?; // before the data is loaded
     let subject = Subject::to_measure(&args.hessian.on)?.announced(ui);
-    let settings = Settings::of_args(args, subject.run.as_ref(), subject.data_in_words())?;
+    let mut settings = Settings::of_args(args, subject.run.as_ref(), subject.data_in_words())?;
+    settings.notes.extend(subject.assumed.clone());
     if settings.estimator.perturbs() && subject.model.config().has_kinks() {
         ui.say(
             "note: the kinks of ReLU and max pooling that a perturbation crosses count as curvature here, while the Hessian \
@@ -79,7 +81,7 @@ pub(super) fn eigenvalues(
     let report = which.hessian(&subject.model, subject.loss, &subject.data, |operator| {
         lanczos.run_watched(operator, &Streams::new(subject.seed(hessian)), &mut |p| {
             bar.update(p.matvecs, || match (p.top, p.residual) {
-                (Some(top), Some(residual)) => format!("largest {top:.4}, residuals {residual:.1e}"),
+                (Some(top), Some(residual)) => format!("largest {}, residuals {residual:.1e}", short(top)),
                 _ => String::new(),
             });
             signal::go_on()
@@ -110,11 +112,11 @@ pub(super) fn eigenvalue_json(report: &EigenReport) -> Result<serde_json::Value>
 /// A line an eigenvalue.
 pub(super) fn eigenvalue_table(report: &EigenReport) -> String {
     let mut rows = vec![format!("{:>14}  {:>9}", "eigenvalue", "residual")];
-    rows.extend(report.top.iter().map(|p| format!("{:>14.6}  {:>9.1e}", p.value, p.residual)));
+    rows.extend(report.top.iter().map(|p| format!("{:>14}  {:>9.1e}", digits(p.value, 7), p.residual)));
     if !report.bottom.is_empty() {
         rows.push(format!("{:>14}", "..."));
     }
-    rows.extend(report.bottom.iter().rev().map(|p| format!("{:>14.6}  {:>9.1e}", p.value, p.residual)));
+    rows.extend(report.bottom.iter().rev().map(|p| format!("{:>14}  {:>9.1e}", digits(p.value, 7), p.residual)));
     let examples = report.examples.unwrap_or_default();
     rows.push(format!("({} products on {examples} images, {}, seed {})", report.matvecs, report.dtype, report.seed));
     rows.join("\n")

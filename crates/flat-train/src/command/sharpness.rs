@@ -64,7 +64,7 @@ pub(super) fn measure(
     let whole = which.objective(&subject.model, subject.loss, &subject.data)?;
     let space = subject.model.params().space();
     let split = subject.data.split().clone();
-    let loader = setup::plain_loader(split, subject.dataset, args.m as usize, space.dtype, &space.device)?;
+    let loader = setup::plain_loader(split, subject.pixels.clone(), args.m as usize, space.dtype, &space.device)?;
     let batches = which.objective(&subject.model, subject.loss, &loader)?;
     let mut bar = ui.bar("sharpness", 0, most, "evaluations");
     let (mut measures, mut before) = (Vec::new(), 0);

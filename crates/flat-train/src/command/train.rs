@@ -2,7 +2,7 @@
 
 use super::print;
 use crate::args::TrainArgs;
-use crate::checkpoint;
+use crate::checkpoint::{self, Progress};
 use crate::config::TrainConfig;
 use crate::device::DeviceChoice;
 use crate::evaluate::{Score, evaluate};
@@ -12,12 +12,13 @@ use crate::journal::Record;
 use crate::number::short;
 use crate::perturbed::Perturbed;
 use crate::run_dir::{RunDir, write_whole};
-use crate::setup::Parts;
+use crate::setup::{self, Parts};
 use crate::summary::{RunState, Summary};
 use crate::text::Text;
 use crate::trainer::{Ended, Trainer};
 use crate::ui::Ui;
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 use flat_nn::{Mode, Precision};
 use flat_optim::{Radius, RuleKind};
 use std::path::Path;
@@ -55,7 +56,7 @@ pub(super) fn run(args: &TrainArgs, ui: Ui, json: bool) -> Result<Outcome> {
         dir.root().display()
     ));
     let mut trainer = match args.resume {
-        Some(_) => Trainer::resume(&config, parts, &dir, ui)?,
+        Some(_) => resumed(args, &config, parts, &dir, ui)?,
         None => Trainer::new(&config, parts, &dir, ui)?,
     };
     if let Some(sigma) = config.sigma.filter(|_| config.optimizer.0 == RuleKind::Rsp) {
@@ -88,9 +89,10 @@ fn start(args: &TrainArgs, config: &TrainConfig) -> Result<RunDir> {
 
 fn resume(args: &TrainArgs, root: &Path) -> Result<(TrainConfig, RunDir)> {
     let given = toml::Table::try_from(args)?;
-    if let Some(flag) = given.keys().next() {
+    if let Some(flag) = given.keys().find(|flag| !["epochs", "steps"].contains(&flag.as_str())) {
         return Err(usage(format!(
-            "--resume continues the run as it was configured and takes no --{flag}; for another run start from \
+            "--resume continues the run as it was configured and takes no --{flag}, only --epochs or --steps to make it \
+             longer; for another run start from \
              `--config {}/config.toml` with the flag",
             root.display()
         )));
@@ -99,7 +101,48 @@ fn resume(args: &TrainArgs, root: &Path) -> Result<(TrainConfig, RunDir)> {
         return Err(usage("--resume takes its configuration and folder from the run: leave out --config and --out"));
     }
     let dir = RunDir::open(root)?;
-    Ok((TrainConfig::read(&dir.config())?, dir))
+    let mut config = TrainConfig::read(&dir.config())?;
+    if args.epochs.is_some() || args.steps.is_some() {
+        (config.epochs, config.steps) = (args.epochs, args.steps);
+        config.check()?;
+    }
+    Ok((config, dir))
+}
+
+/// The trainer of a run that goes on; where flags make it longer, says what becomes of the schedule and writes it down.
+fn resumed<'a>(
+    args: &TrainArgs,
+    config: &'a TrainConfig,
+    parts: Parts,
+    dir: &'a RunDir,
+    ui: Ui,
+) -> Result<Trainer<'a>> {
+    let extend = args.epochs.is_some() || args.steps.is_some();
+    let per_epoch = setup::steps_per_epoch(config, &parts.data);
+    let trainer = Trainer::resume(config, parts, dir, extend, ui)?;
+    if !extend {
+        return Ok(trainer);
+    }
+    let before = TrainConfig::read(&dir.config())?;
+    let (step, from, to) =
+        (trainer.progress().step, setup::total_steps(&before, per_epoch), setup::total_steps(config, per_epoch));
+    if from != to {
+        let rate = |config: &TrainConfig| -> Result<f64> {
+            Ok(setup::schedules(config, per_epoch)?.0.build(config.lr.unwrap_or_default())?.at(step))
+        };
+        ui.say(format!(
+            "{from} steps become {to}: from step {step} on the {} schedule is that of a run of {to} steps, and the learning \
+             rate goes on at {} where it would have been {}",
+            config.schedule.to_possible_value().map_or(String::new(), |v| v.get_name().to_string()),
+            short(rate(config)?),
+            short(rate(&before)?)
+        ));
+        if dir.summary().exists() {
+            std::fs::rename(dir.summary(), dir.shorter_summary(from))?;
+        }
+        write_whole(&dir.config(), config.to_toml()?.as_bytes())?;
+    }
+    Ok(trainer)
 }
 
 fn interrupted(dir: &RunDir, ui: Ui) -> Result<Outcome> {
@@ -111,7 +154,7 @@ fn interrupted(dir: &RunDir, ui: Ui) -> Result<Outcome> {
 /// interrupted it.
 fn finish(trainer: &mut Trainer<'_>, config: &TrainConfig, dir: &RunDir, ui: Ui) -> Result<Option<Summary>> {
     let scored = trainer.with_final_weights(|t| {
-        t.model().save(&dir.model(), &Default::default())?;
+        t.model().save(&dir.model(), &t.metadata()?)?;
         evaluate(t.model(), t.loss(), &t.data().train_plain, Mode::Eval, "scoring the training set", ui)
     })?;
     let Some(train) = scored else { return Ok(None) };
@@ -167,7 +210,8 @@ fn summarise(trainer: &Trainer<'_>, config: &TrainConfig, dir: &RunDir, train: S
         evals: progress.evals,
         skipped_steps: progress.skipped,
         perturbed_steps: progress.perturbed,
-        warnings: Perturbed::of(config, progress).and_then(Perturbed::warning).into_iter().collect(),
+        extended: progress.extended.clone(),
+        warnings: warnings(config, progress),
         wall_s: trainer.wall(),
         trace: None,
         seed: config.seed,
@@ -178,6 +222,18 @@ fn summarise(trainer: &Trainer<'_>, config: &TrainConfig, dir: &RunDir, train: S
         version: env!("CARGO_PKG_VERSION").to_string(),
         out: dir.root().display().to_string(),
     })
+}
+
+/// What to know when reading the numbers of a run.
+fn warnings(config: &TrainConfig, progress: &Progress) -> Vec<String> {
+    let longer = progress.extended.iter().map(|e| {
+        format!(
+            "made longer after step {}, from {} to {} steps: up to there the schedules are those of the shorter run, so that \
+             config.toml alone does not repeat it",
+            e.step, e.from, e.to
+        )
+    });
+    longer.chain(Perturbed::of(config, progress).and_then(Perturbed::warning)).collect()
 }
 
 fn write_summary(summary: &Summary, dir: &RunDir) -> Result<()> {

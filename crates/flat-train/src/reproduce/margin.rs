@@ -96,7 +96,7 @@ mod tests {
         let model = Model::new(&config, DType::F64, &Device::Cpu, &Streams::new(3))?;
         let pixels = (0..6 * 784).map(|i| (i * 37 % 251) as u8).collect();
         let split = Arc::new(Split::new(pixels, vec![0, 1, 2, 3, 4, 5], [1, 28, 28], 10)?);
-        let data = setup::plain_loader(split, DatasetKind::Mnist, 4, DType::F64, &Device::Cpu)?;
+        let data = setup::plain_loader(split, DatasetKind::Mnist.normalisation(), 4, DType::F64, &Device::Cpu)?;
         Ok((model, data))
     }
 

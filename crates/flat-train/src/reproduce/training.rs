@@ -127,8 +127,11 @@ pub(super) fn train(
     let begun = !checkpoint::list(&dir.checkpoints())?.is_empty();
     let parts = Parts::on(config, data, opened, !begun)?;
     let quiet = if ui == Ui::Lines { Ui::Quiet } else { ui };
-    let mut trainer =
-        if begun { Trainer::resume(config, parts, &dir, quiet)? } else { Trainer::new(config, parts, &dir, quiet)? };
+    let mut trainer = if begun {
+        Trainer::resume(config, parts, &dir, true, quiet)?
+    } else {
+        Trainer::new(config, parts, &dir, quiet)?
+    };
     match trainer.run() {
         Ok(Ended::Complete) => {}
         Ok(Ended::Interrupted) => return Ok(None),
@@ -139,7 +142,7 @@ pub(super) fn train(
             _ => return Err(e),
         },
     }
-    let saved = trainer.with_final_weights(|t| Ok(Some(t.model().save(&dir.model(), &Default::default())?)))?;
+    let saved = trainer.with_final_weights(|t| Ok(Some(t.model().save(&dir.model(), &t.metadata()?)?)))?;
     if saved.is_none() {
         return Ok(None);
     }
@@ -186,7 +189,8 @@ pub(super) fn cell(
     held_out: HeldOut,
 ) -> Result<Option<Fit>> {
     let folder = study.folder("runs")?.join(key);
-    let settings = TrainConfig { data_dir: None, ..config.clone() };
+    // what has no effect may get another default without a run becoming another one
+    let settings = TrainConfig { data_dir: None, ..config.clone() }.with_effect()?;
     let sizes = (images.train.len(), images.validation.len(), images.test.len());
     let held_out = match held_out {
         HeldOut::Validation => &images.validation,

@@ -175,7 +175,7 @@ fn wrong_usage_exits_2_and_names_the_flag() {
         ("metrics trace --checkpoint x --estimator perturbed-loss --operator ggn", "--operator"),
         ("metrics trace --checkpoint x --estimator perturbed-gradient --hvp double", "--hvp"),
         ("metrics trace --checkpoint x --operator ggn --hvp difference", "--hvp"),
-        ("metrics trace --checkpoint x --labels 2", "--labels"),
+        ("metrics trace --checkpoint x --operator fisher --labels 2", "--labels"),
         ("metrics layers --checkpoint x --rel-tol 0", "--rel-tol"),
         ("metrics layers --checkpoint x --probes 1", "--probes"),
         ("train --flatness-every 1ep", "--flatness-every"),

@@ -9,7 +9,7 @@ use flat_core::{ParamVec, Space};
 /// the squared loss.
 ///
 /// It is the part of the Hessian that remains where the model is linear in its parameters, it is positive semi-definite,
-/// and for the cross entropy it is the Fisher information of the model, which [`crate::MonteCarloFisher`] samples. For
+/// and for both losses it is the Fisher information of the model ([`crate::Fisher`]). For
 /// piecewise linear networks its trace and the Hessian's agree in all blocks of a single layer's weights.
 ///
 /// A product is one forward pass with tangents, which gives `J v` of all examples of a batch, arithmetic on the logits,

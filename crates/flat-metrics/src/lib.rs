@@ -6,7 +6,7 @@
 //!   `flat-nn`, [`ClosureObjective`] for any candle model;
 //! - a [`LinearOperator`] is a symmetric matrix known by its products: the Hessian ([`TangentHessian`],
 //!   [`DoubleBackwardHessian`], [`DifferenceHessian`]), its relatives that are positive semi-definite ([`GaussNewton`],
-//!   [`EmpiricalFisher`], [`MonteCarloFisher`]), a [`Block`] of any of them, an explicit matrix ([`Dense`]);
+//!   [`Fisher`], [`EmpiricalFisher`], [`MonteCarloFisher`]), a [`Block`] of any of them, an explicit matrix ([`Dense`]);
 //! - an estimator is a function of any operator: [`Hutchinson`], [`HutchPlusPlus`] and [`XTrace`] for the trace of the
 //!   whole and of every layer, [`Diagonal`] for the diagonal, [`Lanczos`] for the largest and smallest eigenvalues,
 //!   [`SpectralDensity`] for the distribution of all of them with its moments and effective ranks, [`exact_trace`] for
@@ -17,7 +17,7 @@
 //! | [`TangentHessian`] | 1.6 (MLP), 2.1 (LeNet), 2.6 (ResNet-20) | layers that carry tangents |
 //! | [`DoubleBackwardHessian`] | 2 to 3.4, and the graph of a gradient in memory | [`TapeThread`] |
 //! | [`DifferenceHessian`] | 2, or 4 with [`Stencil::Four`] | smoothness, f64 |
-//! | [`GaussNewton`], [`EmpiricalFisher`], [`MonteCarloFisher`] | about 1.4 | logits that carry tangents |
+//! | [`GaussNewton`], [`Fisher`], [`EmpiricalFisher`], [`MonteCarloFisher`] | about 1.4 | logits that carry tangents |
 //!
 //! | estimator of the trace | products | standard error | vectors held |
 //! |---|---|---|---|
@@ -117,7 +117,7 @@ pub use eigen::{EigenProgress, EigenReport, EigenStop, Eigenpair, Lanczos, Lancz
 pub use error::{Error, Result};
 pub use estimate::{Estimate, t_quantile};
 pub use exact::{ExactTrace, exact_trace};
-pub use fisher::{EmpiricalFisher, MonteCarloFisher};
+pub use fisher::{EmpiricalFisher, Fisher, MonteCarloFisher};
 pub use flow::{FlowConfig, FlowReport, FlowStop};
 pub use gauss_newton::GaussNewton;
 pub use gradient::gradient;

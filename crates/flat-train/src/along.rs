@@ -41,7 +41,7 @@ pub(crate) fn measure(
     }
     if config.flatness.contains(&FlatnessName::LambdaMax) {
         let mut bar = ui.bar("largest eigenvalue", 0, PRODUCTS, "products at most");
-        let curvature = Curvature::of_training(config.seed);
+        let curvature = Curvature::of_training();
         let largest = curvature.run(model, loss, data, |operator| {
             lambda_max(operator, PRODUCTS, REL_TOL, &Streams::new(config.seed), &mut |done| {
                 bar.update(done, String::new);

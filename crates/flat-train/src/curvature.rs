@@ -4,9 +4,8 @@ use crate::args::{BnModeName, HessianArgs, HvpName, OperatorArgs, OperatorName};
 use crate::exit::usage;
 use crate::flatness::Which;
 use anyhow::Result;
-use flat_core::Streams;
 use flat_data::Loader;
-use flat_metrics::{EmpiricalFisher, GaussNewton, LinearOperator, MonteCarloFisher};
+use flat_metrics::{EmpiricalFisher, Fisher, GaussNewton, LinearOperator};
 use flat_nn::{Loss, Model};
 
 /// Which matrix, and how it is evaluated.
@@ -16,33 +15,25 @@ pub struct Curvature {
     pub which: Which,
     /// The matrix.
     pub operator: OperatorName,
-    /// Labels drawn for each image, of the Fisher matrix.
-    pub labels: u64,
-    /// Seed of these labels.
-    pub seed: u64,
 }
 
 impl Curvature {
     /// The Hessian of a run's training loss with running BatchNorm statistics.
-    pub fn of_training(seed: u64) -> Self {
+    pub fn of_training() -> Self {
         let which = Which { bn_mode: BnModeName::Eval, hvp: HvpName::Exact };
-        Self { which, operator: OperatorName::Hessian, labels: 1, seed }
+        Self { which, operator: OperatorName::Hessian }
     }
 
     /// What the flags ask for.
     ///
     /// # Errors
     /// A flag that the matrix would ignore.
-    pub fn of_args(hessian: &HessianArgs, operator: &OperatorArgs, seed: u64) -> Result<Self> {
+    pub fn of_args(hessian: &HessianArgs, operator: &OperatorArgs) -> Result<Self> {
         let name = operator.operator.unwrap_or_default();
         if name != OperatorName::Hessian && hessian.hvp != HvpName::Exact {
             return Err(usage("--hvp has no effect here: it needs --operator hessian"));
         }
-        if name != OperatorName::Fisher && operator.labels.is_some() {
-            return Err(usage("--labels has no effect here: it needs --operator fisher"));
-        }
-        let which = Which::of(hessian);
-        Ok(Self { which, operator: name, labels: operator.labels.unwrap_or(1), seed })
+        Ok(Self { which: Which::of(hessian), operator: name })
     }
 
     /// Runs a measure on the matrix over the data.
@@ -63,9 +54,7 @@ impl Curvature {
         match self.operator {
             OperatorName::Hessian | OperatorName::Ggn => measure(&mut GaussNewton::new(&objective)?),
             OperatorName::EmpiricalFisher => measure(&mut EmpiricalFisher::new(&objective)?),
-            OperatorName::Fisher => {
-                measure(&mut MonteCarloFisher::new(&objective, Streams::new(self.seed), self.labels)?)
-            }
+            OperatorName::Fisher => measure(&mut Fisher::new(&objective)?),
         }
     }
 }

@@ -128,7 +128,7 @@ impl Settings {
         Self {
             probes: TraceConfig::fixed(probes),
             seed: config.seed,
-            curvature: Curvature::of_training(config.seed),
+            curvature: Curvature::of_training(),
             estimator: EstimatorName::Hutchinson,
             radius: None,
             data: match pixels::of_run(config) {
@@ -177,7 +177,7 @@ impl Settings {
         let settings = Self {
             probes: probes.validated().map_err(flags)?,
             seed,
-            curvature: Curvature::of_args(&args.hessian, &args.operator, seed)?,
+            curvature: Curvature::of_args(&args.hessian, &args.operator)?,
             estimator,
             radius: args.radius,
             data,

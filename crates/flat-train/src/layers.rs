@@ -107,7 +107,7 @@ pub fn lambda_max(
 /// A loss that is not deterministic or not finite; flags out of range; candle's.
 pub fn measure(subject: &Subject, args: &LayersArgs, data: String, ui: Ui) -> Result<Option<Layers>> {
     let start = std::time::Instant::now();
-    let curvature = Curvature::of_args(&args.hessian, &args.operator, subject.seed(&args.hessian))?;
+    let curvature = Curvature::of_args(&args.hessian, &args.operator)?;
     let rel_tol = args.rel_tol.unwrap_or(0.01);
     let diagonal = Diagonal::new(TraceConfig::fixed(args.probes)).map_err(flags)?;
     let params = subject.model.params();

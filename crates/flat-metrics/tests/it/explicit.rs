@@ -95,6 +95,46 @@ pub fn empirical(model: &Model, loss: Loss, mode: Mode, batches: &[(Tensor, Tens
     Ok(Factors { rows })
 }
 
+/// The mean over all labels that the model gives itself. Cross entropy: every class in turn, weighted by its probability.
+/// Squared loss of C outputs: the normal distribution of variance C/2 about the logits, by the points at `sqrt(C)` standard
+/// deviations on both sides of each axis, which have its second moments exactly.
+pub fn fisher(model: &Model, loss: Loss, mode: Mode, batches: &[(Tensor, Tensor)]) -> Result<Factors> {
+    let examples: usize = batches.iter().map(|(_, y)| y.elem_count()).sum();
+    let mut rows = Vec::new();
+    for (x, _) in batches {
+        let (z, j) = jacobian(model, x, mode)?;
+        for (z, j) in z.iter().zip(&j) {
+            let (p, c) = (probabilities(z), z.len());
+            let pulled = |slope: &[f64]| -> Vec<f64> {
+                let mut g = vec![0.0; j[0].len()];
+                for (s, row) in slope.iter().zip(j) {
+                    g.iter_mut().zip(row).for_each(|(g, x)| *g += s * x);
+                }
+                g
+            };
+            for class in 0..c {
+                let hot = |k: usize| f64::from(u8::from(k == class));
+                match loss {
+                    Loss::CrossEntropy { .. } => {
+                        // d/dz of -ln p_class
+                        let g = pulled(&(0..c).map(|k| p[k] - hot(k)).collect::<Vec<_>>());
+                        rows.push((p[class] / examples as f64, g.clone(), g));
+                    }
+                    Loss::Mse => {
+                        let away = (c as f64).sqrt() * (c as f64 / 2.0).sqrt();
+                        for side in [away, -away] {
+                            // d/dz of |z - y|^2 / C at y = z + side e_class
+                            let g = pulled(&(0..c).map(|k| -2.0 / c as f64 * side * hot(k)).collect::<Vec<_>>());
+                            rows.push((0.5 / (c * examples) as f64, g.clone(), g));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    Ok(Factors { rows })
+}
+
 /// The mean over `samples` empirical Fisher matrices whose labels are drawn here, by the documented streams.
 pub fn sampled(
     model: &Model,

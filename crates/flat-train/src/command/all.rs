@@ -50,7 +50,7 @@ pub(super) fn run(args: &AllArgs, ui: Ui, json: bool) -> Result<Outcome> {
     let settings = Settings {
         probes: TraceConfig::fixed(args.trace_probes),
         seed: subject.seed(hessian),
-        curvature: Curvature { which, operator: OperatorName::Hessian, labels: 1, seed: subject.seed(hessian) },
+        curvature: Curvature { which, operator: OperatorName::Hessian },
         estimator: EstimatorName::Hutchinson,
         radius: None,
         data: subject.data_in_words(),

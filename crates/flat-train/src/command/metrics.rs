@@ -36,7 +36,7 @@ pub(super) fn trace(args: &TraceArgs, ui: Ui, json: bool) -> Result<Outcome> {
 
 /// Measures and prints the curvature of every layer.
 pub(super) fn layers(args: &LayersArgs, ui: Ui, json: bool) -> Result<Outcome> {
-    Curvature::of_args(&args.hessian, &args.operator, 0)?; // before the data is loaded
+    Curvature::of_args(&args.hessian, &args.operator)?; // before the data is loaded
     if args.max_matvecs == 0 && args.rel_tol.is_some() {
         return Err(usage("--rel-tol has no effect here: it needs --max-matvecs above 0"));
     }

@@ -2,7 +2,7 @@
 
 mod curve;
 
-use crate::estimate::Moments;
+use crate::estimate::of_means;
 use crate::rank::EffectiveRank;
 use crate::{Error, Estimate, LinearOperator, Quadrature, Result, Tick};
 use curve::Curve;
@@ -16,7 +16,7 @@ use std::time::Instant;
 pub struct DensityConfig {
     /// Independent start vectors; at least 2 for a band.
     pub probes: u64,
-    /// Lanczos steps m from each, at least 1.
+    /// Lanczos steps m from each, at least 2.
     pub steps: usize,
     /// Standard deviation of the smoothing Gaussian, as a fraction of the distance between the outermost Ritz values.
     pub width: f64,
@@ -41,8 +41,9 @@ impl DensityConfig {
         if self.probes == 0 {
             return bad("probes", "0".into(), "draw at least one start vector, two for a band");
         }
-        if self.steps == 0 {
-            return bad("steps", "0".into(), "take at least one Lanczos step, 80 for a network");
+        if self.steps < 2 {
+            let remedy = "take at least two Lanczos steps, from which tr A^2 and tr A^3 are exact; 80 for a network";
+            return bad("steps", self.steps.to_string(), remedy);
         }
         if !(self.width > 0.0 && self.width <= 1.0) {
             return bad(
@@ -266,7 +267,6 @@ fn outermost(quadratures: &[Quadrature]) -> [f64; 2] {
 
 /// tr(A^k) / d.
 fn moment(quadratures: &[Quadrature], k: i32, matvecs: u64) -> Result<Estimate> {
-    let mut moments = Moments::default();
-    quadratures.iter().for_each(|q| moments.push(q.integrate(|t| t.powi(k))));
-    moments.estimate(0.95, matvecs)
+    let samples: Vec<[f64; 1]> = quadratures.iter().map(|q| [q.integrate(|t| t.powi(k))]).collect();
+    of_means(&samples, matvecs, |[x]| x)
 }

@@ -72,16 +72,24 @@ pub(super) fn table(report: &DensityReport) -> String {
     let d = report.dim as f64;
     let [lo, hi] = report.range;
     let mut rows = vec![
-        ("eigenvalues".to_string(), format!("{lo:.6} to {hi:.6} (outermost Ritz values)")),
+        ("eigenvalues".to_string(), format!("from {lo:.6} at most to {hi:.6} at least (outermost Ritz values)")),
         ("smoothing".to_string(), format!("Gaussian, sigma {:.3e}", report.sigma)),
     ];
     let names = ["", "tr H", "tr H^2", "tr H^3"];
     rows.extend(names.iter().zip(&report.moments).skip(1).map(|(name, m)| (name.to_string(), interval(&m.scaled(d)))));
-    rows.extend([
-        ("rank, tr^2 / tr H^2".to_string(), interval(&report.rank.participation)),
-        ("rank, exp entropy".to_string(), interval(&report.rank.entropy)),
-        ("curvature score".to_string(), interval(&report.rank.curvature_score)),
-    ]);
+    let rank = &report.rank;
+    let ranks = [
+        ("rank r, exp of the entropy", &rank.entropy),
+        ("rank, tr^2 / tr H^2", &rank.participation),
+        ("curvature score, tr / sqrt(r)", &rank.curvature_score),
+        ("the same by its authors' code, tr / r", &rank.curvature_score_code),
+    ];
+    rows.extend(ranks.map(|(name, e)| (name.to_string(), interval(e))));
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    rows.iter().map(|(name, value)| format!("{name:<width$}  {value}")).collect::<Vec<_>>().join("\n")
+    let mut lines: Vec<String> = rows.iter().map(|(name, value)| format!("{name:<width$}  {value}")).collect();
+    lines.push(
+        "([95 % intervals] by the spread of the probes; 82 to 93 % where one eigenvalue carries half of the trace)"
+            .into(),
+    );
+    lines.join("\n")
 }

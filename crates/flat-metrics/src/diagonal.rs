@@ -1,9 +1,12 @@
 //! The diagonal of an operator from random probes.
 
+mod squares;
+
 use crate::estimate::Moments;
-use crate::{Error, Estimate, LinearOperator, Product, Progress, Result, Tick, TraceConfig};
+use crate::{Error, Estimate, LinearOperator, Product, Progress, Result, StoppedBy, Tick, TraceConfig};
 use flat_core::{ParamVec, Purpose, Streams};
 use serde::Serialize;
+use squares::Squares;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -12,18 +15,16 @@ use std::time::Instant;
 /// `diag A = E z * (A z)` element by element, for probes with `E z z^T = I`.
 ///
 /// Entry i has the variance `sum_{j != i} a_ij^2` a probe with signs, which is why [`TraceConfig`]'s default is them:
-/// the other distributions add their own. Each entry comes with its standard error; most single entries of a network are
-/// smaller than it, so the report sums up each parameter: the trace of its block with an interval, the mean size, and
-/// quantiles of the entries. Costs one product a probe and two vectors of d f64 numbers on the host.
+/// the other distributions add their own. Most single entries of a network are smaller than their error, so that sizes of
+/// estimated entries are sizes of noise. The report therefore sums up each parameter by numbers that noise does not
+/// enter: the trace of its block, and the root mean square of its entries from products of independent probes. Costs one
+/// product a probe and up to 10 vectors of d f64 numbers on the host.
 ///
 /// Probe k is [`crate::Hutchinson`]'s probe k: the sums over the layers are that estimator's traces.
 #[derive(Debug, Clone)]
 pub struct Diagonal {
     config: TraceConfig,
 }
-
-/// Levels of the quantiles in [`LayerDiagonal::quantiles`].
-pub const QUANTILE_LEVELS: [f64; 5] = [0.05, 0.25, 0.5, 0.75, 0.95];
 
 /// The diagonal within one parameter.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -35,15 +36,22 @@ pub struct LayerDiagonal {
     pub trace: Estimate,
     /// Trace over size: the mean entry.
     pub mean: Estimate,
-    /// Mean size of the estimated entries. Noise adds to it: about `0.8 entry_std_error` where that is much larger than
-    /// the entries themselves.
-    pub mean_abs: f64,
-    /// Root mean square of the entries' standard errors; `None` with one probe.
+    /// Root mean square of the entries, free of the probes' noise; its interval is Student's of 8 groups of probes, or of as
+    /// many as there are probes. No interval with fewer than three.
+    pub rms: Estimate,
+    /// Where the mean size of the entries lies, with 95 %: `|trace| / size <= mean |a_ii| <= rms`.
+    pub mean_abs: Bounds,
+    /// Root mean square of the estimated entries' standard errors; `None` with one probe.
     pub entry_std_error: Option<f64>,
-    /// Quantiles of the estimated entries at [`QUANTILE_LEVELS`].
-    pub quantiles: [f64; 5],
-    /// Fraction of the entries that are below zero by more than two of their standard errors; `None` with one probe.
-    pub negative: Option<f64>,
+}
+
+/// Ends that a number lies between, with 95 % for both together.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Bounds {
+    /// It is at least this.
+    pub at_least: f64,
+    /// It is at most this; `None` where too few probes tell.
+    pub at_most: Option<f64>,
 }
 
 /// A diagonal, its layers, and what they were computed on. Serializes without the vectors.
@@ -76,6 +84,8 @@ pub struct DiagonalReport {
     pub seed: u64,
     /// The settings.
     pub config: TraceConfig,
+    /// Why the probes ended.
+    pub stopped_by: StoppedBy,
     /// Seconds spent.
     pub wall_s: f64,
 }
@@ -97,23 +107,25 @@ impl Diagonal {
         self.run_watched(operator, streams, &mut |_| ControlFlow::Continue(()))
     }
 
-    /// As [`Self::run`], calling `progress` before every batch and after every probe.
+    /// As [`Self::run`], calling `progress` before every batch and after every probe. [`ControlFlow::Break`] ends the
+    /// run with the report of the probes completed.
     ///
     /// # Errors
-    /// As [`Self::run`]; [`Error::Interrupted`] when `progress` says so.
+    /// As [`Self::run`]; [`Error::Interrupted`] if no probe was completed.
     pub fn run_watched(
         &self,
         operator: &mut dyn LinearOperator,
         streams: &Streams,
         progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<DiagonalReport> {
-        let (start, before, probes) = (Instant::now(), operator.matvecs(), self.config.max_probes);
+        let (start, before, most) = (Instant::now(), operator.matvecs(), self.config.max_probes);
         let space = operator.space().clone();
         let d = space.layout.len();
         // means and sums of squared deviations (Welford)
         let (mut mean, mut squares) = (vec![0.0; d], vec![0.0; d]);
+        let (mut groups, mut stopped_by) = (Squares::new(most, d), StoppedBy::Budget);
         let (mut total, mut layers) = (Moments::default(), vec![Moments::default(); space.layout.entries().len()]);
-        for k in 0..probes {
+        for k in 0..most {
             let so_far = total.estimate(0.95, 0)?;
             let at = |probes: u64, tick, e: &Estimate| Progress {
                 probes,
@@ -124,7 +136,14 @@ impl Diagonal {
                 wall_s: start.elapsed().as_secs_f64(),
             };
             let z = self.config.probe.draw(&space, &streams.at(Purpose::Probe, k))?;
-            let Product { product, .. } = operator.apply_by_batch(&z, &mut |tick| progress(&at(k, tick, &so_far)))?;
+            let product = match operator.apply_by_batch(&z, &mut |tick| progress(&at(k, tick, &so_far))) {
+                Ok(Product { product, .. }) => product,
+                Err(Error::Interrupted) if k > 0 => {
+                    stopped_by = StoppedBy::Interrupted;
+                    break;
+                }
+                Err(e) => return Err(e),
+            };
             let sample = z.hadamard(&product)?.to_f64()?;
             let n = (k + 1) as f64;
             for ((mean, squares), x) in mean.iter_mut().zip(&mut squares).zip(&sample) {
@@ -132,6 +151,7 @@ impl Diagonal {
                 *mean += delta / n;
                 *squares += delta * (x - *mean);
             }
+            groups.push(k, &sample);
             let parts = space.layout.entries().iter().map(|e| sample[e.offset..e.offset + e.len].iter().sum::<f64>());
             let mut sum = 0.0;
             for (moments, part) in layers.iter_mut().zip(parts) {
@@ -144,10 +164,12 @@ impl Diagonal {
             total.push(sum);
             let now = total.estimate(0.95, 0)?;
             let done = Tick { done: 1, of: 1 };
-            if progress(&at(k + 1, done, &now)).is_break() && k + 1 < probes {
-                return Err(Error::Interrupted);
+            if progress(&at(k + 1, done, &now)).is_break() && k + 1 < most {
+                stopped_by = StoppedBy::Interrupted;
+                break;
             }
         }
+        let probes = total.count();
         let errors = (probes >= 2).then(|| {
             let n = probes as f64;
             squares.iter().map(|s| (s / (n - 1.0) / n).sqrt()).collect::<Vec<f64>>()
@@ -157,7 +179,8 @@ impl Diagonal {
         for (entry, moments) in space.layout.entries().iter().zip(&layers) {
             let range = entry.offset..entry.offset + entry.len;
             let errors = errors.as_ref().map(|e| &e[range.clone()]);
-            let layer = LayerDiagonal::new(&mean[range], errors, moments.estimate(0.95, matvecs)?);
+            let (rms, trace) = (groups.rms(range, matvecs)?, moments.estimate(0.95, matvecs)?);
+            let layer = LayerDiagonal::new(entry.len, errors, trace, rms);
             per_layer.insert(entry.name.clone(), layer);
         }
         let origin = operator.origin();
@@ -174,26 +197,21 @@ impl Diagonal {
             dtype: space.dtype.as_str().into(),
             seed: streams.seed(),
             config: self.config.clone(),
+            stopped_by,
             wall_s: start.elapsed().as_secs_f64(),
         })
     }
 }
 
 impl LayerDiagonal {
-    fn new(entries: &[f64], errors: Option<&[f64]>, trace: Estimate) -> Self {
-        let n = entries.len() as f64;
-        let mut sorted = entries.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let below = |errors: &[f64]| entries.iter().zip(errors).filter(|(x, e)| **x < -2.0 * **e).count() as f64 / n;
-        Self {
-            size: entries.len(),
-            mean: trace.scaled(1.0 / n),
-            trace,
-            mean_abs: entries.iter().map(|x| x.abs()).sum::<f64>() / n,
-            entry_std_error: errors.map(|e| (e.iter().map(|e| e * e).sum::<f64>() / n).sqrt()),
-            quantiles: QUANTILE_LEVELS.map(|level| quantile(&sorted, level)),
-            negative: errors.map(below),
-        }
+    fn new(size: usize, errors: Option<&[f64]>, trace: Estimate, rms: Estimate) -> Self {
+        let n = size as f64;
+        let mean = trace.scaled(1.0 / n);
+        // no interval, or one about zero, says nothing of the least
+        let at_least = mean.ci95.map_or(0.0, |[lo, hi]| lo.max(-hi).max(0.0));
+        let mean_abs = Bounds { at_least, at_most: rms.ci95.map(|[_, hi]| hi.max(at_least)) };
+        let entry_std_error = errors.map(|e| (e.iter().map(|e| e * e).sum::<f64>() / n).sqrt());
+        Self { size, trace, mean, rms, mean_abs, entry_std_error }
     }
 }
 

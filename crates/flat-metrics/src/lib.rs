@@ -109,7 +109,7 @@ pub use closure::ClosureObjective;
 pub use config::TraceConfig;
 pub use dense::{Dense, dense_of};
 pub use density::{DensityConfig, DensityProgress, DensityReport, SpectralDensity};
-pub use diagonal::{Diagonal, DiagonalReport, LayerDiagonal, QUANTILE_LEVELS, quantile};
+pub use diagonal::{Bounds, Diagonal, DiagonalReport, LayerDiagonal, quantile};
 pub use difference::{DifferenceHessian, Stencil};
 pub use distribution::ProbeDistribution;
 pub use double_backward::DoubleBackwardHessian;

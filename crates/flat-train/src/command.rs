@@ -60,6 +60,16 @@ pub fn run(cli: Cli) -> ExitCode {
     }))
 }
 
+/// Prints what was measured, which a signal may have ended: the exit status says so, as the result itself does.
+fn print_measured(
+    json: bool,
+    interrupted: bool,
+    value: &impl serde::Serialize,
+    text: impl FnOnce() -> String,
+) -> anyhow::Result<Outcome> {
+    print(json, value, text).map(|_| Outcome::of_measure(interrupted))
+}
+
 /// Prints a result: one JSON object, or the text for a person.
 fn print(json: bool, value: &impl serde::Serialize, text: impl FnOnce() -> String) -> anyhow::Result<Outcome> {
     use std::io::Write;

@@ -14,8 +14,15 @@ pub enum Outcome {
     Done,
     /// A run whose loss is not finite, or far above that of a constant prediction: status 3.
     Diverged,
-    /// Stopped by SIGINT or SIGTERM with a checkpoint written: status 130.
+    /// Stopped by SIGINT or SIGTERM, with a checkpoint written or what was measured by then printed: status 130.
     Interrupted,
+}
+
+impl Outcome {
+    /// Of a measure that is complete, or was interrupted.
+    pub(crate) fn of_measure(interrupted: bool) -> Self {
+        if interrupted { Self::Interrupted } else { Self::Done }
+    }
 }
 
 /// Wrong usage, found after the flags were parsed: a value out of range, flags that exclude each other. Status 2.

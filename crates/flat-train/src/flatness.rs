@@ -222,11 +222,20 @@ pub fn flags(error: flat_metrics::Error) -> anyhow::Error {
     }
 }
 
-/// Measures; `None` where a signal asked to stop. Cost: an evaluation, a gradient, and 1.6 to 2.7 gradients over the examples a probe.
+/// As [`measure`], `None` where a signal asked to stop.
+///
+/// # Errors
+/// As [`measure`].
+pub fn trace(model: &Model, loss: Loss, data: &Loader, settings: &Settings, ui: Ui) -> Result<Option<TraceSummary>> {
+    Ok(measure(model, loss, data, settings, ui)?.filter(|summary| !summary.interrupted()))
+}
+
+/// Measures; of the probes completed where a signal asks to stop, `None` before the first. Cost: an evaluation, a gradient,
+/// and 1.6 to 2.7 gradients over the examples a probe.
 ///
 /// # Errors
 /// A loss that is not deterministic or not finite; settings that the estimator cannot take; candle's.
-pub fn trace(model: &Model, loss: Loss, data: &Loader, settings: &Settings, ui: Ui) -> Result<Option<TraceSummary>> {
+pub fn measure(model: &Model, loss: Loss, data: &Loader, settings: &Settings, ui: Ui) -> Result<Option<TraceSummary>> {
     let mode = settings.curvature.which.mode();
     let Some(score) = evaluate(model, loss, data, mode, "scoring", ui)? else { return Ok(None) };
     let Some(grad_norm) = gradient_norm(&settings.curvature.which.objective(model, loss, data)?)? else {
@@ -255,10 +264,13 @@ pub fn trace(model: &Model, loss: Loss, data: &Loader, settings: &Settings, ui: 
         }
     };
     drop(bar);
-    if signal::stop_requested() {
-        return Ok(None);
+    match report {
+        Err(flat_metrics::Error::Interrupted) => Ok(None),
+        report => {
+            let report = report.map_err(flags)?;
+            Ok(Some(TraceSummary::new(report, &score, grad_norm, data.options().batch_size, loss, settings)))
+        }
     }
-    Ok(Some(TraceSummary::new(report.map_err(flags)?, &score, grad_norm, data.options().batch_size, loss, settings)))
 }
 
 /// The library's estimator of the settings.

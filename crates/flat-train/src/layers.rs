@@ -3,13 +3,15 @@
 use crate::args::LayersArgs;
 use crate::curvature::Curvature;
 use crate::flatness::flags;
+use crate::number::short;
 use crate::signal;
 use crate::subject::Subject;
 use crate::ui::Ui;
 use anyhow::Result;
 use flat_core::Streams;
 use flat_metrics::{
-    Block, Diagonal, DiagonalReport, Error, Estimate, Lanczos, LanczosConfig, LinearOperator, TraceConfig,
+    Block, Bounds, Diagonal, DiagonalReport, Error, Estimate, Lanczos, LanczosConfig, LinearOperator, StoppedBy,
+    TraceConfig,
 };
 use serde::Serialize;
 use std::ops::ControlFlow;
@@ -29,14 +31,12 @@ pub struct Layer {
     pub trace: Estimate,
     /// Trace over size.
     pub trace_over_size: Estimate,
-    /// Mean size of the estimated entries of the diagonal; noise of the probes adds to it.
-    pub diagonal_mean_abs: f64,
-    /// Root mean square of the standard errors of these entries.
+    /// Where the mean size of the diagonal's entries lies, with 95 %: between |trace| over size and their root mean square.
+    pub diagonal_mean_abs: Bounds,
+    /// Root mean square of the entries, without the probes' noise.
+    pub diagonal_rms: Estimate,
+    /// Root mean square of the standard errors of the single estimated entries.
     pub diagonal_std_error: Option<f64>,
-    /// Quantiles of these entries at 5, 25, 50, 75 and 95 %.
-    pub diagonal_quantiles: [f64; 5],
-    /// Fraction of these entries below zero by more than two standard errors.
-    pub diagonal_negative: Option<f64>,
     /// Largest eigenvalue of its block, where asked for.
     pub lambda_max: Option<LambdaMax>,
 }
@@ -46,7 +46,7 @@ pub struct Layer {
 pub struct LambdaMax {
     /// The value.
     pub value: f64,
-    /// Some eigenvalue is at most this far from it.
+    /// Some eigenvalue is at most this far from it, and the largest is at least the value.
     pub residual: f64,
     /// Products spent.
     pub matvecs: u64,
@@ -77,6 +77,8 @@ pub struct Layers {
     pub seed: u64,
     /// Products spent in all.
     pub matvecs: u64,
+    /// A signal ended it: traces of the probes completed, eigenvalues of the layers completed.
+    pub interrupted: bool,
     /// Seconds.
     pub wall_s: f64,
 }
@@ -101,7 +103,7 @@ pub fn lambda_max(
     }
 }
 
-/// Measures; `None` where a signal asked to stop. Cost: `--probes` products, and up to `--max-matvecs` a layer.
+/// Measures; what there is by then where a signal asks to stop, `None` before the first probe. Cost: `--probes` products, and up to `--max-matvecs` a layer.
 ///
 /// # Errors
 /// A loss that is not deterministic or not finite; flags out of range; candle's.
@@ -120,22 +122,31 @@ pub fn measure(subject: &Subject, args: &LayersArgs, data: String, ui: Ui) -> Re
             bar.update(p.probes, || "diagonal".into());
             signal::go_on()
         })?;
-        let mut largest = Vec::new();
+        let (mut largest, mut interrupted) = (Vec::new(), report.stopped_by == StoppedBy::Interrupted);
         for entry in entries.iter().filter(|_| args.max_matvecs > 0) {
+            if interrupted {
+                break;
+            }
             let before = operator.matvecs();
             let mut block = Block::of(operator, &entry.name)?;
-            largest.push(lambda_max(&mut block, args.max_matvecs, rel_tol, &streams, &mut |done| {
+            let found = lambda_max(&mut block, args.max_matvecs, rel_tol, &streams, &mut |done| {
                 bar.update(before + done, || entry.name.clone());
                 signal::go_on()
-            })?);
+            });
+            match found {
+                Ok(found) => largest.push(found),
+                Err(Error::Interrupted) => interrupted = true,
+                Err(e) => return Err(e),
+            }
+            interrupted |= signal::stop_requested() && largest.len() < entries.len();
         }
-        Ok((report, largest, operator.matvecs()))
+        Ok((report, largest, interrupted, operator.matvecs()))
     });
     drop(bar);
-    if signal::stop_requested() {
-        return Ok(None);
-    }
-    let (report, largest, matvecs) = measured.map_err(flags)?;
+    let (report, largest, interrupted, matvecs) = match measured {
+        Err(Error::Interrupted) => return Ok(None),
+        measured => measured.map_err(flags)?,
+    };
     let mut largest = largest.into_iter();
     let theta = params.read()?;
     let norms = theta.dot_per_entry(&theta)?;
@@ -150,9 +161,8 @@ pub fn measure(subject: &Subject, args: &LayersArgs, data: String, ui: Ui) -> Re
             trace: layer.trace,
             trace_over_size: layer.mean,
             diagonal_mean_abs: layer.mean_abs,
+            diagonal_rms: layer.rms,
             diagonal_std_error: layer.entry_std_error,
-            diagonal_quantiles: layer.quantiles,
-            diagonal_negative: layer.negative,
             lambda_max: largest.next(),
         })
     });
@@ -167,6 +177,7 @@ pub fn measure(subject: &Subject, args: &LayersArgs, data: String, ui: Ui) -> Re
         dtype,
         seed,
         matvecs,
+        interrupted,
         wall_s: start.elapsed().as_secs_f64(),
     }))
 }
@@ -174,37 +185,83 @@ pub fn measure(subject: &Subject, args: &LayersArgs, data: String, ui: Ui) -> Re
 impl Layers {
     /// A table for a person.
     pub fn table(&self) -> String {
-        let width = self.layers.iter().map(|l| l.name.len()).max().unwrap_or(0).max("layer".len());
-        let mut rows = vec![format!(
-            "{:<width$}  {:>9}  {:>10}  {:>24}  {:>11}  {:>11}  {:>22}",
-            "layer", "size", "||w||", "trace", "trace/size", "mean |diag|", "lambda_max"
-        )];
-        let with_error = |e: &Estimate| format!("{:.4} +- {:.4}", e.value, e.std_error.unwrap_or(f64::NAN));
-        rows.extend(self.layers.iter().map(|l| {
-            let largest = l.lambda_max.as_ref().map_or("not measured".to_string(), |m| {
-                format!("{:.4} +- {:.1e}{}", m.value, m.residual, if m.converged { "" } else { " (*)" })
-            });
-            format!(
-                "{:<width$}  {:>9}  {:>10.4}  {:>24}  {:>11.3e}  {:>11.3e}  {:>22}",
-                l.name,
-                l.size,
-                l.weight_norm,
-                with_error(&l.trace),
-                l.trace_over_size.value,
-                l.diagonal_mean_abs,
-                largest
-            )
-        }));
-        rows.push(format!("{:<width$}  {:>9}  {:>10}  {:>24}", "all", self.dim, "", with_error(&self.trace)));
-        rows.push("(traces +- one standard error, eigenvalues +- residual)".into());
+        let mut rows = vec![
+            [
+                "layer",
+                "size",
+                "||w||",
+                "trace",
+                "trace/size",
+                "mean |diag|",
+                "rms diag",
+                "entries' error",
+                "lambda_max",
+            ]
+            .map(String::from),
+        ];
+        rows.extend(self.layers.iter().map(Layer::row));
+        let mut all = [const { String::new() }; COLUMNS];
+        (all[0], all[1], all[3]) = ("all".into(), self.dim.to_string(), with_error(&self.trace));
+        all[4] = short(self.trace.value / self.dim as f64);
+        rows.push(all);
+        let widths: [usize; COLUMNS] =
+            std::array::from_fn(|i| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0));
+        let line = |row: &[String; COLUMNS]| {
+            let cells = row.iter().zip(widths).enumerate();
+            let cells = cells.map(|(i, (cell, w))| if i == 0 { format!("{cell:<w$}") } else { format!("{cell:>w$}") });
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_string()
+        };
+        let mut lines: Vec<String> = rows.iter().map(line).collect();
+        if self.interrupted {
+            let probes = self.trace.probes;
+            lines.insert(0, format!("interrupted: of {probes} probes and the eigenvalues completed by then"));
+        }
+        lines.push(
+            "(traces +- one standard error of the probes, eigenvalues +- residual; mean |diag| from at least |trace|/size to \
+             at most the root mean square, rms diag [95 % interval]: free of the probes' noise in a single entry, whose \
+             standard error is entries' error)"
+                .into(),
+        );
         if self.layers.iter().any(|l| l.lambda_max.as_ref().is_some_and(|m| !m.converged)) {
-            rows.push("(*) the residual did not reach --rel-tol: raise --max-matvecs".into());
+            lines.push("(*) at least this: the residual did not reach --rel-tol: raise --max-matvecs".into());
         }
         let bn_mode = self.bn_mode.as_ref().map_or(String::new(), |mode| format!("; BatchNorm {mode}"));
-        rows.push(format!(
+        lines.push(format!(
             "({}; {} {}{bn_mode}; {}; seed {}; {} products, {:.1} s)",
             self.operator, self.examples, self.data, self.dtype, self.seed, self.matvecs, self.wall_s
         ));
-        rows.join("\n")
+        lines.join("\n")
     }
+}
+
+/// Columns of the table.
+const COLUMNS: usize = 9;
+
+impl Layer {
+    fn row(&self) -> [String; COLUMNS] {
+        let Bounds { at_least, at_most } = self.diagonal_mean_abs;
+        let most = at_most.map_or("? (3 probes tell)".into(), short);
+        let rms = self.diagonal_rms.ci95.map_or("(too few probes)".to_string(), |[lo, hi]| {
+            format!("{} [{}, {}]", short(self.diagonal_rms.value), short(lo), short(hi))
+        });
+        let largest = self.lambda_max.as_ref().map_or("not measured".to_string(), |m| {
+            format!("{} +- {:.1e}{}", short(m.value), m.residual, if m.converged { "" } else { " (*)" })
+        });
+        [
+            self.name.clone(),
+            self.size.to_string(),
+            short(self.weight_norm),
+            with_error(&self.trace),
+            short(self.trace_over_size.value),
+            format!("{} to {most}", short(at_least)),
+            rms,
+            self.diagonal_std_error.map_or("(one probe)".into(), short),
+            largest,
+        ]
+    }
+}
+
+fn with_error(e: &Estimate) -> String {
+    e.std_error
+        .map_or_else(|| format!("{} (one probe)", short(e.value)), |x| format!("{} +- {}", short(e.value), short(x)))
 }

@@ -4,7 +4,7 @@ use crate::args::OperatorName;
 use crate::evaluate::Score;
 use crate::flatness::{Settings, mode_in_words};
 use crate::number::short;
-use flat_metrics::{Estimate, TraceReport, t_quantile};
+use flat_metrics::{Estimate, StoppedBy, TraceReport, t_quantile};
 use flat_nn::Loss;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -48,7 +48,7 @@ pub struct TraceSummary {
     /// Examples the loss averages over.
     pub examples: usize,
     /// Why the probes ended.
-    pub stopped_by: flat_metrics::StoppedBy,
+    pub stopped_by: StoppedBy,
     /// Seconds.
     pub wall_s: f64,
     /// What was measured, how, and at what cost.
@@ -172,6 +172,11 @@ impl TraceSummary {
         }
     }
 
+    /// A signal ended it: of the probes completed by then.
+    pub fn interrupted(&self) -> bool {
+        self.stopped_by == StoppedBy::Interrupted
+    }
+
     /// The trace and where it was taken, for a person.
     pub fn text(&self) -> String {
         let place = format!("loss {}, accuracy {:.2} %", short(self.loss), 100.0 * self.accuracy);
@@ -210,6 +215,9 @@ impl TraceSummary {
             ),
             String::new(),
         ];
+        if self.interrupted() {
+            rows.insert(0, format!("interrupted: of {} probes", self.trace.probes));
+        }
         rows.extend(self.per_layer.iter().map(|(name, e)| {
             let error = e.std_error.map_or("(one probe: no error)".to_string(), |x| format!("+- {}", short(x)));
             format!("{name:<width$}  {:>12} {error}", short(e.value))

@@ -1,6 +1,6 @@
 //! `flat-train metrics all`.
 
-use super::{certify, density, dimension, metrics, print, sharpness};
+use super::{certify, density, dimension, metrics, print_measured, sharpness};
 use crate::args::{AllArgs, BallArgs, EstimatorName, GeometryName, NoiseName, OperatorName};
 use crate::card::{Card, Carded};
 use crate::curvature::Curvature;
@@ -11,28 +11,53 @@ use crate::trace_summary::TraceSummary;
 use crate::ui::Ui;
 use anyhow::Result;
 use flat_metrics::{
-    Certificate, CertificateReport, DensityReport, IntrinsicDimension, LanczosConfig, SpectralDensity, TraceConfig,
-    TwoNn,
+    Certificate, CertificateReport, DensityReport, EigenStop, IntrinsicDimension, LanczosConfig, SpectralDensity,
+    TraceConfig, TwoNn,
 };
 use serde::Serialize;
 use std::time::Instant;
 
-/// Every measure of one checkpoint.
-#[derive(Debug, Serialize)]
+/// Every measure of one checkpoint; those taken by then where a signal asked to stop.
+#[derive(Debug, Default, Serialize)]
 struct Report {
     /// The trace with its layers.
-    trace: TraceSummary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<TraceSummary>,
     /// As `metrics eig --json`.
-    eig: serde_json::Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eig: Option<serde_json::Value>,
     /// The spectral density.
-    density: DensityReport,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    density: Option<DensityReport>,
     /// The sharpness.
-    sharpness: sharpness::SharpnessList,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sharpness: Option<sharpness::SharpnessList>,
     /// Intrinsic dimension of the hidden states.
-    dimension: IntrinsicDimension,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dimension: Option<IntrinsicDimension>,
     /// The certificate, where asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate: Option<CertificateReport>,
+    /// A signal ended it.
+    interrupted: bool,
+}
+
+/// What was measured so far: the reports, their texts, and the card of the whole.
+struct Taken {
+    report: Report,
+    texts: Vec<(&'static str, String)>,
+    card: Card,
+}
+
+impl Taken {
+    /// Adds the cost and the text of a measure and hands its report on.
+    fn add<T>(&mut self, title: &'static str, found: Carded<T>, text: impl FnOnce(&T) -> String) -> T {
+        self.card.matvecs += found.card.matvecs;
+        self.card.gradients += found.card.gradients;
+        self.card.losses += found.card.losses;
+        self.texts.push((title, text(&found.report)));
+        found.report
+    }
 }
 
 /// Takes every measure on one loaded subject.
@@ -56,64 +81,82 @@ pub(super) fn run(args: &AllArgs, ui: Ui, json: bool) -> Result<Outcome> {
         data: subject.data_in_words(),
         notes: subject.assumed.iter().cloned().collect(),
     };
-    let Some(trace) = flatness::trace(&subject.model, subject.loss, &subject.data, &settings, ui)? else {
+    let mut taken = Taken { report: Report::default(), texts: Vec::new(), card: Card::new(&subject, hessian) };
+    let complete = measure(args, &subject, &settings, (&estimator, &ball, &certificate), &mut taken, ui)?;
+    if taken.texts.is_empty() {
         return Ok(Outcome::Interrupted);
+    }
+    let Taken { mut report, mut texts, mut card } = taken;
+    card.wall_s = started.elapsed().as_secs_f64();
+    report.interrupted = !complete;
+    if !complete {
+        texts.insert(0, ("Interrupted", "what was measured by then".into()));
+    }
+    let text = || {
+        let parts: Vec<String> = texts.iter().map(|(title, table)| format!("{title}\n{table}\n")).collect();
+        format!("{}\n{}", parts.join("\n"), card.line())
     };
+    let found = Carded { card: card.clone(), report };
+    print_measured(json, !complete, &found, text)
+}
+
+/// Takes the measures one after the other; false where a signal ended it.
+fn measure(
+    args: &AllArgs,
+    subject: &Subject,
+    settings: &Settings,
+    (estimator, ball, certificate): (&SpectralDensity, &BallArgs, &Certificate),
+    taken: &mut Taken,
+    ui: Ui,
+) -> Result<bool> {
+    let hessian = &args.hessian;
+    let Some(trace) = flatness::measure(&subject.model, subject.loss, &subject.data, settings, ui)? else {
+        return Ok(false);
+    };
+    taken.card.matvecs += trace.trace.matvecs;
+    taken.texts.push(("Trace", trace.table()));
+    let interrupted = trace.interrupted();
+    taken.report.trace = Some(trace);
+    if interrupted {
+        return Ok(false);
+    }
     let config = LanczosConfig {
         top: args.top,
         bottom: args.bottom,
-        rel_tol: metrics::eigen_tolerance(&subject),
+        rel_tol: metrics::eigen_tolerance(subject),
         ..LanczosConfig::default()
     };
-    let Some(eig) = metrics::eigenvalues(&subject, hessian, config, ui)? else { return Ok(Outcome::Interrupted) };
-    let Some(density) = density::estimate(&subject, hessian, &estimator, &args.quadrature, ui)? else {
-        return Ok(Outcome::Interrupted);
-    };
-    let Some(sharpness) = sharpness::measure(&subject, hessian, &ball, ui)? else { return Ok(Outcome::Interrupted) };
-    let Some(dimension) = dimension::estimate(&subject, &hessian.on, hessian.bn_mode, &TwoNn::default(), ui)? else {
-        return Ok(Outcome::Interrupted);
-    };
-    let certificate = match args.certify {
-        false => None,
-        true => match certify::certify(&subject, hessian, &certificate, args.bounds.max_gradients, ui)? {
-            None => return Ok(Outcome::Interrupted),
-            found => found,
-        },
-    };
-    let mut card = Card::new(&subject, hessian);
-    let cards = [&density.card, &sharpness.card, &dimension.card];
-    let cards = cards.into_iter().chain(certificate.as_ref().map(|c| &c.card));
-    card.matvecs = trace.trace.matvecs + eig.matvecs;
-    for part in cards {
-        card.matvecs += part.matvecs;
-        card.gradients += part.gradients;
-        card.losses += part.losses;
+    let Some(eig) = metrics::eigenvalues(subject, hessian, config, ui)? else { return Ok(false) };
+    taken.card.matvecs += eig.matvecs;
+    taken.texts.push(("Extreme eigenvalues", metrics::eigenvalue_table(&eig)));
+    taken.report.eig = Some(metrics::eigenvalue_json(&eig)?);
+    if eig.stopped_by == EigenStop::Interrupted {
+        return Ok(false);
     }
-    card.wall_s = started.elapsed().as_secs_f64();
-    let text = || {
-        let mut parts = vec![
-            ("Trace", trace.table()),
-            ("Extreme eigenvalues", metrics::eigenvalue_table(&eig)),
-            ("Spectrum", density::table(&density.report)),
-            ("Sharpness", sharpness::table(&sharpness.report)),
-            ("Hidden states", dimension::line(&dimension.report)),
-        ];
-        parts.extend(certificate.as_ref().map(|c| ("Certificate", certify::table(&c.report))));
-        let parts: Vec<String> = parts.into_iter().map(|(title, table)| format!("{title}\n{table}\n")).collect();
-        format!("{}\n{}", parts.join("\n"), card.line())
-    };
-    if !json {
-        return print(false, &(), text);
+    let Some(found) = density::estimate(subject, hessian, estimator, &args.quadrature, ui)? else { return Ok(false) };
+    let found = taken.add("Spectrum", found, density::table);
+    let interrupted = found.interrupted;
+    taken.report.density = Some(found);
+    if interrupted {
+        return Ok(false);
     }
-    let report = Report {
-        eig: metrics::eigenvalue_json(&eig)?,
-        density: density.report,
-        sharpness: sharpness.report,
-        dimension: dimension.report,
-        certificate: certificate.map(|c| c.report),
-        trace,
+    let Some(found) = sharpness::measure(subject, hessian, ball, ui)? else { return Ok(false) };
+    let found = taken.add("Sharpness", found, sharpness::table);
+    let interrupted = found.interrupted;
+    taken.report.sharpness = Some(found);
+    if interrupted {
+        return Ok(false);
+    }
+    let Some(found) = dimension::estimate(subject, &hessian.on, hessian.bn_mode, &TwoNn::default(), ui)? else {
+        return Ok(false);
     };
-    print(true, &Carded { card, report }, String::new)
+    taken.report.dimension = Some(taken.add("Hidden states", found, dimension::line));
+    if args.certify {
+        let found = certify::certify(subject, hessian, certificate, args.bounds.max_gradients, ui)?;
+        let Some(found) = found else { return Ok(false) };
+        taken.report.certificate = Some(taken.add("Certificate", found, certify::table));
+    }
+    Ok(true)
 }
 
 /// All measures of sharpness in the Euclidean norm, with the defaults of `metrics sharpness`.

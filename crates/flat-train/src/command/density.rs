@@ -1,6 +1,6 @@
 //! `flat-train metrics density`.
 
-use super::print;
+use super::print_measured;
 use crate::args::{DensityArgs, HessianArgs, QuadratureArgs};
 use crate::card::{Card, Carded};
 use crate::exit::{Outcome, flag_of};
@@ -11,7 +11,7 @@ use crate::subject::Subject;
 use crate::ui::Ui;
 use anyhow::Result;
 use flat_core::Streams;
-use flat_metrics::{DensityReport, Estimate, SpectralDensity};
+use flat_metrics::{DensityReport, Error, Estimate, SpectralDensity};
 
 /// Estimates, draws and prints the spectral density.
 pub(super) fn run(args: &DensityArgs, ui: Ui, json: bool) -> Result<Outcome> {
@@ -27,10 +27,12 @@ pub(super) fn run(args: &DensityArgs, ui: Ui, json: bool) -> Result<Outcome> {
         plot::density(&found.report, &found.card, file)?;
         ui.say(format!("drawn: {}", file.display()));
     }
-    print(json, &found, || format!("{}\n{}", table(&found.report), found.card.line()))
+    print_measured(json, found.report.interrupted, &found, || {
+        format!("{}\n{}", table(&found.report), found.card.line())
+    })
 }
 
-/// Estimates; `None` where a signal asked to stop.
+/// Estimates; of the probes completed where a signal asks to stop, `None` before the first.
 pub(super) fn estimate(
     subject: &Subject,
     hessian: &HessianArgs,
@@ -50,10 +52,10 @@ pub(super) fn estimate(
         })
     });
     drop(bar);
-    if signal::stop_requested() {
-        return Ok(None);
-    }
-    let report = report.map_err(flag_of)?;
+    let report = match report {
+        Err(Error::Interrupted) => return Ok(None),
+        report => report.map_err(flag_of)?,
+    };
     let mut card = Card::new(subject, hessian);
     (card.matvecs, card.wall_s) = (report.matvecs, report.wall_s);
     Ok(Some(Carded { card, report }))
@@ -87,6 +89,10 @@ pub(super) fn table(report: &DensityReport) -> String {
     rows.extend(ranks.map(|(name, e)| (name.to_string(), interval(e))));
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let mut lines: Vec<String> = rows.iter().map(|(name, value)| format!("{name:<width$}  {value}")).collect();
+    if report.interrupted {
+        let (done, of) = (report.quadratures.len(), report.config.probes);
+        lines.insert(0, format!("interrupted: of {done} of {of} probes"));
+    }
     lines.push(
         "([95 % intervals] by the spread of the probes; 82 to 93 % where one eigenvalue carries half of the trace)"
             .into(),

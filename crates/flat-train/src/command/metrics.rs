@@ -1,6 +1,6 @@
 //! `flat-train metrics`.
 
-use super::print;
+use super::print_measured;
 use crate::args::{EigArgs, HessianArgs, LayersArgs, TraceArgs};
 use crate::curvature::Curvature;
 use crate::exit::{Outcome, usage};
@@ -13,7 +13,7 @@ use crate::ui::Ui;
 use anyhow::Result;
 use candle_core::DType;
 use flat_core::Streams;
-use flat_metrics::{EigenReport, Lanczos, LanczosConfig};
+use flat_metrics::{EigenReport, EigenStop, Error, Lanczos, LanczosConfig};
 use serde_json::json;
 
 /// Measures and prints a trace.
@@ -28,9 +28,9 @@ pub(super) fn trace(args: &TraceArgs, ui: Ui, json: bool) -> Result<Outcome> {
              does not see them: the value depends on --radius and may be many times the Hessian's trace",
         );
     }
-    match flatness::trace(&subject.model, subject.loss, &subject.data, &settings, ui)? {
+    match flatness::measure(&subject.model, subject.loss, &subject.data, &settings, ui)? {
         None => Ok(Outcome::Interrupted),
-        Some(summary) => print(json, &summary, || summary.table()),
+        Some(summary) => print_measured(json, summary.interrupted(), &summary, || summary.table()),
     }
 }
 
@@ -47,7 +47,7 @@ pub(super) fn layers(args: &LayersArgs, ui: Ui, json: bool) -> Result<Outcome> {
     let data = subject.data_in_words();
     match layers::measure(&subject, args, data, ui)? {
         None => Ok(Outcome::Interrupted),
-        Some(report) => print(json, &report, || report.table()),
+        Some(report) => print_measured(json, report.interrupted, &report, || report.table()),
     }
 }
 
@@ -58,7 +58,10 @@ pub(super) fn eig(args: &EigArgs, ui: Ui, as_json: bool) -> Result<Outcome> {
     let config = LanczosConfig { top: args.top, bottom: args.bottom, max_matvecs: args.max_matvecs, rel_tol };
     match eigenvalues(&subject, &args.hessian, config, ui)? {
         None => Ok(Outcome::Interrupted),
-        Some(report) => print(as_json, &eigenvalue_json(&report)?, || eigenvalue_table(&report)),
+        Some(report) => {
+            let interrupted = report.stopped_by == EigenStop::Interrupted;
+            print_measured(as_json, interrupted, &eigenvalue_json(&report)?, || eigenvalue_table(&report))
+        }
     }
 }
 
@@ -67,7 +70,7 @@ pub(super) fn eigen_tolerance(subject: &Subject) -> f64 {
     if subject.model.params().space().dtype == DType::F64 { 1e-6 } else { 1e-4 }
 }
 
-/// Computes them; `None` where a signal asked to stop.
+/// Computes them; as far as the products go where a signal asks to stop, `None` with fewer products than eigenvalues.
 pub(super) fn eigenvalues(
     subject: &Subject,
     hessian: &HessianArgs,
@@ -88,10 +91,10 @@ pub(super) fn eigenvalues(
         })
     });
     drop(bar);
-    if signal::stop_requested() {
-        return Ok(None);
-    }
-    let report = report.map_err(flags)?;
+    let report = match report {
+        Err(Error::Interrupted) => return Ok(None),
+        report => report.map_err(flags)?,
+    };
     if !report.converged {
         ui.warn(format!(
             "not every residual reached {rel_tol:.0e} ({:?} after {} products): raise --max-matvecs or --rel-tol, or use --dtype f64",
@@ -112,6 +115,9 @@ pub(super) fn eigenvalue_json(report: &EigenReport) -> Result<serde_json::Value>
 /// A line an eigenvalue.
 pub(super) fn eigenvalue_table(report: &EigenReport) -> String {
     let mut rows = vec![format!("{:>14}  {:>9}", "eigenvalue", "residual")];
+    if report.stopped_by == EigenStop::Interrupted {
+        rows.insert(0, format!("interrupted: of {} products", report.matvecs));
+    }
     rows.extend(report.top.iter().map(|p| format!("{:>14}  {:>9.1e}", digits(p.value, 7), p.residual)));
     if !report.bottom.is_empty() {
         rows.push(format!("{:>14}", "..."));

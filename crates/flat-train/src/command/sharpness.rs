@@ -1,6 +1,6 @@
 //! `flat-train metrics sharpness`.
 
-use super::print;
+use super::print_measured;
 use crate::args::{BallArgs, HessianArgs, SharpnessArgs, SharpnessName};
 use crate::card::{Card, Carded};
 use crate::exit::{Outcome, flag_of, usage};
@@ -19,6 +19,8 @@ use serde::Serialize;
 pub(super) struct SharpnessList {
     /// One report a measure.
     pub measures: Vec<SharpnessReport>,
+    /// A signal ended it: the measures completed by then.
+    pub interrupted: bool,
 }
 
 /// Measures and prints the sharpness.
@@ -27,7 +29,9 @@ pub(super) fn run(args: &SharpnessArgs, ui: Ui, json: bool) -> Result<Outcome> {
     let subject = Subject::to_measure(&args.hessian.on)?.announced(ui);
     match measure(&subject, &args.hessian, &args.ball, ui)? {
         None => Ok(Outcome::Interrupted),
-        Some(found) => print(json, &found, || format!("{}\n{}", table(&found.report), found.card.line())),
+        Some(found) => print_measured(json, found.report.interrupted, &found, || {
+            format!("{}\n{}", table(&found.report), found.card.line())
+        }),
     }
 }
 
@@ -51,7 +55,7 @@ pub(super) fn check(args: &BallArgs) -> Result<()> {
     Ok(())
 }
 
-/// Measures; `None` where a signal asked to stop.
+/// Measures; what there is by then where a signal asks to stop, `None` before the first number.
 pub(super) fn measure(
     subject: &Subject,
     hessian: &HessianArgs,
@@ -67,7 +71,7 @@ pub(super) fn measure(
     let loader = setup::plain_loader(split, subject.pixels.clone(), args.m as usize, space.dtype, &space.device)?;
     let batches = which.objective(&subject.model, subject.loss, &loader)?;
     let mut bar = ui.bar("sharpness", 0, most, "evaluations");
-    let (mut measures, mut before) = (Vec::new(), 0);
+    let (mut measures, mut before, wanted) = (Vec::new(), 0, list.len());
     for sharpness in list {
         let objective = if matches!(sharpness, Sharpness::PerBatch { .. }) { &batches } else { &whole };
         let report = sharpness.run_watched(objective, &Streams::new(subject.seed(hessian)), &mut |p| {
@@ -75,20 +79,26 @@ pub(super) fn measure(
             signal::go_on()
         });
         match report {
-            _ if signal::stop_requested() => return Ok(None),
-            Err(Error::Interrupted) => return Ok(None),
+            Err(Error::Interrupted) => break,
             Err(e) => return Err(flag_of(e)),
             Ok(report) => measures.push(report),
+        }
+        if signal::stop_requested() {
+            break;
         }
         before += sharpness.max_evaluations();
     }
     drop(bar);
+    if measures.is_empty() {
+        return Ok(None);
+    }
+    let interrupted = measures.len() < wanted || measures.iter().any(|m| m.interrupted);
     let mut card = Card::new(subject, hessian);
     card.hvp = None;
     card.gradients = measures.iter().map(|m| m.gradients).sum();
     card.losses = measures.iter().map(|m| m.losses).sum();
     card.wall_s = measures.iter().map(|m| m.wall_s).sum();
-    Ok(Some(Carded { card, report: SharpnessList { measures } }))
+    Ok(Some(Carded { card, report: SharpnessList { measures, interrupted } }))
 }
 
 /// Name and radius in words.
@@ -130,7 +140,11 @@ pub(super) fn table(list: &SharpnessList) -> String {
                 format!("{} ascents rise by {lowest:.4e} to {:.4e}", starts.len(), m.displaced - m.loss)
             }
         };
-        rows.push(format!("{name:<24}  {radius:<28}  {:>12.4e}  {spread}", m.value));
+        let part = if m.interrupted { "  (interrupted)" } else { "" };
+        rows.push(format!("{name:<24}  {radius:<28}  {:>12.4e}  {spread}{part}", m.value));
+    }
+    if list.interrupted {
+        rows.insert(0, format!("interrupted: {} measures by then", list.measures.len()));
     }
     rows.join("\n")
 }

@@ -5,7 +5,7 @@ use crate::estimate::Moments;
 use crate::orthonormal::{Basis, check_memory};
 use crate::report::{Found, Progress, StoppedBy, TraceReport};
 use crate::sampling::Draw;
-use crate::sketch::{Steps, scale_of_projected};
+use crate::sketch::{Forms, Steps, scale_of_projected};
 use crate::{Error, LinearOperator, Product, Result, TraceConfig};
 use flat_core::{Purpose, Streams};
 use std::ops::ControlFlow;
@@ -49,10 +49,12 @@ impl HutchPlusPlus {
         self.run_watched(operator, streams, &mut |_| ControlFlow::Continue(()))
     }
 
-    /// As [`Self::run`], calling `progress` before every batch and after every product.
+    /// As [`Self::run`], calling `progress` before every batch and after every product. [`ControlFlow::Break`] ends the run
+    /// with the projected probes completed, two at least, and before these with [`crate::Hutchinson`]'s estimate from the
+    /// products `A S` completed.
     ///
     /// # Errors
-    /// As [`Self::run`]; [`Error::Interrupted`] when `progress` says so: there is no result before the end.
+    /// As [`Self::run`]; [`Error::Interrupted`] if no product was completed.
     pub fn run_watched(
         &self,
         operator: &mut dyn LinearOperator,
@@ -61,6 +63,23 @@ impl HutchPlusPlus {
     ) -> Result<TraceReport> {
         let (start, before) = (Instant::now(), operator.matvecs());
         let space = operator.space().clone();
+        let mut forms = Forms::new(&space);
+        let mut steps = Steps::new(self.config.max_probes, start, progress);
+        let found = match self.sketch(operator, streams, &mut steps, &mut forms) {
+            Err(Error::Interrupted) => forms.found("hutchinson (hutch++ interrupted)", operator.matvecs() - before)?,
+            found => found?,
+        };
+        Ok(found.report(&self.config, &space, operator.origin(), streams, start))
+    }
+
+    fn sketch(
+        &self,
+        operator: &mut dyn LinearOperator,
+        streams: &Streams,
+        steps: &mut Steps<'_, '_>,
+        forms: &mut Forms,
+    ) -> Result<Found> {
+        let (before, space) = (operator.matvecs(), operator.space().clone());
         let (k, d) = (self.config.max_probes / 3, space.layout.len());
         if k > d as u64 {
             return Err(Error::BadConfig {
@@ -70,13 +89,13 @@ impl HutchPlusPlus {
             });
         }
         check_memory(&space, k + 4)?;
-        let mut steps = Steps::new(self.config.max_probes, start, progress);
         let draw = |j| self.config.probe.draw(&space, &streams.at(Purpose::Probe, j));
         let mut basis = Basis::new(&space);
         for j in 0..k {
             let z = draw(j)?;
-            let y = steps.step(|watch| operator.apply_watched(&z, watch))?;
-            basis.push(y)?;
+            let found = steps.step(|watch| operator.apply_by_batch(&z, watch))?;
+            forms.push(&z, &found, j)?;
+            basis.push(found.product)?;
         }
         let entries = space.layout.entries().len();
         let (mut exact, mut clusters) = (vec![0.0; entries], Clusters::default());
@@ -87,11 +106,19 @@ impl HutchPlusPlus {
             exact.iter_mut().zip(part.layers).for_each(|(sum, x)| *sum += x);
         }
         let (mut total, mut layers) = (Moments::default(), vec![Moments::default(); entries]);
+        let mut stopped_by = StoppedBy::Budget;
         for j in k..self.config.max_probes - k {
             let mut g = draw(j)?;
             basis.reject(&mut g)?;
             let scale = scale_of_projected(self.config.probe, g.dot(&g)?, d - basis.len());
-            let Product { product, batches } = steps.step(|watch| operator.apply_by_batch(&g, watch))?;
+            let found = steps.step(|watch| operator.apply_by_batch(&g, watch));
+            let Product { product, batches } = match found {
+                Err(Error::Interrupted) if total.count() >= 2 => {
+                    stopped_by = StoppedBy::Interrupted;
+                    break;
+                }
+                found => found?,
+            };
             let part = Draw::quadratic(&g, &product, scale, batches, j)?;
             total.push(part.total);
             layers.iter_mut().zip(&part.layers).for_each(|(m, x)| m.push(*x));
@@ -99,15 +126,14 @@ impl HutchPlusPlus {
         }
         let matvecs = operator.matvecs() - before;
         let estimate = |m: &Moments, exact: f64| Ok(m.estimate(self.config.t_level(), matvecs)?.shifted(exact));
-        let found = Found {
+        Ok(Found {
             estimator: "hutch++",
             trace: estimate(&total, exact.iter().sum())?,
             layers: layers.iter().zip(&exact).map(|(m, x)| estimate(m, *x)).collect::<Result<_>>()?,
             clusters,
             leave_one_out: None,
             radius: None,
-            stopped_by: StoppedBy::Budget,
-        };
-        Ok(found.report(&self.config, &space, operator.origin(), streams, start))
+            stopped_by,
+        })
     }
 }

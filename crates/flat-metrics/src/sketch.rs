@@ -1,27 +1,79 @@
 //! What [`crate::HutchPlusPlus`] and [`crate::XTrace`] share.
 
-use crate::report::{OnProgress, Progress};
-use crate::{Error, ProbeDistribution, Result, Tick, Watch};
+use crate::clusters::Clusters;
+use crate::estimate::Moments;
+use crate::report::{Found, OnProgress, Progress, StoppedBy};
+use crate::sampling::Draw;
+use crate::{Error, ProbeDistribution, Product, Result, Tick, Watch};
+use flat_core::{ParamVec, Space};
 use std::time::Instant;
+
+/// Quadratic forms of the probes that a sketch starts with: Hutchinson's estimate, which is what there is where a signal
+/// ends the sketch.
+pub(crate) struct Forms {
+    total: Moments,
+    layers: Vec<Moments>,
+    clusters: Clusters,
+}
+
+impl Forms {
+    pub(crate) fn new(space: &Space) -> Self {
+        let layers = vec![Moments::default(); space.layout.entries().len()];
+        Self { total: Moments::default(), layers, clusters: Clusters::default() }
+    }
+
+    /// Takes in `<z, A z>` of probe k.
+    pub(crate) fn push(&mut self, z: &ParamVec, Product { product, batches }: &Product, k: u64) -> Result<()> {
+        let draw = Draw::quadratic(z, product, 1.0, batches.clone(), k)?;
+        self.total.push(draw.total);
+        self.layers.iter_mut().zip(draw.layers).for_each(|(m, x)| m.push(x));
+        self.clusters.push(&draw.batches, 1.0);
+        Ok(())
+    }
+
+    /// The estimate in place of one that was interrupted.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] without a probe.
+    pub(crate) fn found(self, estimator: &'static str, matvecs: u64) -> Result<Found> {
+        if self.total.count() == 0 {
+            return Err(Error::Interrupted);
+        }
+        Ok(Found {
+            estimator,
+            trace: self.total.estimate(0.95, matvecs)?,
+            layers: self.layers.iter().map(|m| m.estimate(0.95, matvecs)).collect::<Result<_>>()?,
+            clusters: self.clusters,
+            leave_one_out: None,
+            radius: None,
+            stopped_by: StoppedBy::Interrupted,
+        })
+    }
+}
 
 /// Products counted for the progress callback.
 pub(crate) struct Steps<'s, 'p> {
     done: u64,
     of: u64,
     start: Instant,
+    /// The callback said after a product not to go on.
+    stopped: bool,
     progress: &'s mut OnProgress<'p>,
 }
 
 impl<'s, 'p> Steps<'s, 'p> {
     pub(crate) fn new(of: u64, start: Instant, progress: &'s mut OnProgress<'p>) -> Self {
-        Self { done: 0, of, start, progress }
+        Self { done: 0, of, start, stopped: false, progress }
     }
 
-    /// One product.
+    /// One product; where the callback says after it not to go on, the last.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] when the callback says so; those of `product`.
+    /// [`Error::Interrupted`] when the callback said so; those of `product`.
     pub(crate) fn step<T>(&mut self, product: impl FnOnce(&mut Watch<'_>) -> Result<T>) -> Result<T> {
+        if self.stopped {
+            return Err(Error::Interrupted);
+        }
         let (of, start) = (self.of, self.start);
         let at = |probes, tick| Progress {
             probes,
@@ -37,10 +89,20 @@ impl<'s, 'p> Steps<'s, 'p> {
             (self.progress)(&at(done, tick))
         })?;
         self.done += 1;
-        if (self.progress)(&at(self.done, Tick { done: last.of, of: last.of })).is_break() && self.done < of {
-            return Err(Error::Interrupted);
-        }
+        self.stopped =
+            (self.progress)(&at(self.done, Tick { done: last.of, of: last.of })).is_break() && self.done < of;
         Ok(out)
+    }
+
+    /// Asks whether to go on, between products or after them.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] when the callback says not to.
+    pub(crate) fn ask(&mut self, done: usize, of: usize) -> Result<()> {
+        let (probes, wall_s) = (self.done, self.start.elapsed().as_secs_f64());
+        let tick = Tick { done, of };
+        let at = Progress { probes, max_probes: self.of, tick, value: None, std_error: None, wall_s };
+        if (self.progress)(&at).is_break() { Err(Error::Interrupted) } else { Ok(()) }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::jackknife::{Small, left_out, without};
 use crate::orthonormal::{Basis, check_memory, combine};
 use crate::report::{Found, Progress, StoppedBy, TraceReport};
 use crate::sampling::Draw;
-use crate::sketch::{Steps, scale_of_projected};
+use crate::sketch::{Forms, Steps, scale_of_projected};
 use crate::{Error, LinearOperator, Product, Result, TraceConfig};
 use flat_core::{ParamVec, Purpose, Streams};
 use std::ops::ControlFlow;
@@ -53,7 +53,7 @@ impl XTrace {
     }
 
     /// Estimates the trace. Costs `max_probes` products and about `4 max_probes^2 d` multiplications,
-    /// beside `max_probes^4 / 16` for the jackknife.
+    /// beside `3 max_probes^3` for the jackknife.
     ///
     /// # Errors
     /// More probes than dimensions; [`Error::TooManyVectors`]; what is not finite; the operator's own.
@@ -61,10 +61,11 @@ impl XTrace {
         self.run_watched(operator, streams, &mut |_| ControlFlow::Continue(()))
     }
 
-    /// As [`Self::run`], calling `progress` before every batch and after every product.
+    /// As [`Self::run`], calling `progress` before every batch, after every product and in the arithmetic after them.
+    /// [`ControlFlow::Break`] ends the run with [`crate::Hutchinson`]'s estimate from the products `A w_i` completed.
     ///
     /// # Errors
-    /// As [`Self::run`]; [`Error::Interrupted`] when `progress` says so: there is no result before the end.
+    /// As [`Self::run`]; [`Error::Interrupted`] if no product was completed.
     pub fn run_watched(
         &self,
         operator: &mut dyn LinearOperator,
@@ -73,6 +74,23 @@ impl XTrace {
     ) -> Result<TraceReport> {
         let (start, before) = (Instant::now(), operator.matvecs());
         let space = operator.space().clone();
+        let mut forms = Forms::new(&space);
+        let mut steps = Steps::new(self.config.max_probes / 2 * 2, start, progress);
+        let found = match self.sketch(operator, streams, &mut steps, &mut forms) {
+            Err(Error::Interrupted) => forms.found("hutchinson (xtrace interrupted)", operator.matvecs() - before)?,
+            found => found?,
+        };
+        Ok(found.report(&self.config, &space, operator.origin(), streams, start))
+    }
+
+    fn sketch(
+        &self,
+        operator: &mut dyn LinearOperator,
+        streams: &Streams,
+        steps: &mut Steps<'_, '_>,
+        forms: &mut Forms,
+    ) -> Result<Found> {
+        let (before, space) = (operator.matvecs(), operator.space().clone());
         let (m, d) = ((self.config.max_probes / 2) as usize, space.layout.len());
         if m > d {
             return Err(Error::BadConfig {
@@ -82,12 +100,13 @@ impl XTrace {
             });
         }
         check_memory(&space, 2 * m as u64 + 6)?;
-        let mut steps = Steps::new(2 * m as u64, start, progress);
         let draw = |i: usize| self.config.probe.draw(&space, &streams.at(Purpose::Probe, i as u64));
         let (mut basis, mut clusters, mut r) = (Basis::new(&space), Clusters::default(), Vec::with_capacity(m));
         for i in 0..m {
             let z = draw(i)?;
-            let Product { product, batches } = steps.step(|watch| operator.apply_by_batch(&z, watch))?;
+            let found = steps.step(|watch| operator.apply_by_batch(&z, watch))?;
+            forms.push(&z, &found, i as u64)?;
+            let Product { product, batches } = found;
             clusters.push(&batches, 1.0);
             r.push(column(&mut basis, product, streams, i)?);
         }
@@ -100,9 +119,10 @@ impl XTrace {
             a_basis.push(z);
         }
         let left_out = left_out(&r);
-        let mut small = Small::new(&basis, &a_basis, r, d)?;
+        let mut small = Small::new(&basis, &a_basis, r, d, &mut |done, of| steps.ask(done, of))?;
         let (mut total, mut layers) = (Moments::default(), vec![Moments::default(); exact.len()]);
         for (i, s) in left_out.iter().enumerate() {
+            steps.ask(i, m)?;
             let z = draw(i)?;
             let w = basis.coefficients(&z)?;
             // Q_i^T w_i in terms of Q
@@ -120,10 +140,10 @@ impl XTrace {
         }
         let (matvecs, t_level) = (operator.matvecs() - before, self.config.t_level());
         let leave_one_out = total.squared_error().unwrap_or(f64::NAN).sqrt();
-        let jackknife = small.jackknife(&left_out, self.config.probe);
+        let jackknife = small.jackknife(&left_out, self.config.probe, &mut |done, of| steps.ask(done, of))?;
         let raise = if leave_one_out > 0.0 { (jackknife / leave_one_out).clamp(1.0, 2.0).sqrt() } else { 1.0 };
         let with_error = |m: &Moments, by: f64| m.estimate(t_level, matvecs).map(|e| e.widened(by));
-        let found = Found {
+        Ok(Found {
             estimator: "xtrace",
             trace: with_error(&total, raise)?,
             layers: layers.iter().map(|m| with_error(m, raise)).collect::<Result<_>>()?,
@@ -131,8 +151,7 @@ impl XTrace {
             leave_one_out: Some(leave_one_out),
             radius: None,
             stopped_by: StoppedBy::Budget,
-        };
-        Ok(found.report(&self.config, &space, operator.origin(), streams, start))
+        })
     }
 }
 

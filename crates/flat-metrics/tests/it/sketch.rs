@@ -3,8 +3,8 @@
 use crate::spectra::{classifier, with_spectrum};
 use flat_core::{Purpose, Streams};
 use flat_metrics::{
-    Dense, Error, HutchPlusPlus, Hutchinson, LinearOperator, ModelObjective, ProbeDistribution, Result, TangentHessian,
-    TraceConfig, TraceReport, XTrace,
+    Dense, Error, HutchPlusPlus, Hutchinson, LinearOperator, ModelObjective, ProbeDistribution, Result, StoppedBy,
+    TangentHessian, TraceConfig, TraceReport, XTrace,
 };
 use std::ops::ControlFlow;
 
@@ -280,14 +280,38 @@ fn more_vectors_than_fit_in_memory_are_refused_before_the_first_product() -> Res
 }
 
 #[test]
-fn an_interrupt_ends_the_run_without_a_result() -> Result<()> {
+fn an_interrupted_sketch_is_hutchinsons_estimate_of_its_first_products() -> Result<()> {
+    for (name, at) in [("hutch++", 5), ("xtrace", 7), ("xtrace", 14)] {
+        let mut a = with_spectrum(&classifier(30), 8)?;
+        let config = TraceConfig::fixed(20).with_probe(ProbeDistribution::Sphere);
+        let stop = &mut |p: &flat_metrics::Progress| match p.probes < at {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        };
+        let (streams, mut seen) = (Streams::new(0), 0);
+        let report = match name {
+            "hutch++" => HutchPlusPlus::new(config.clone())?.run_watched(&mut a, &streams, stop)?,
+            _ => XTrace::new(config.clone())?.run_watched(&mut a, &streams, stop)?,
+        };
+        seen += a.matvecs();
+        assert_eq!((seen, report.stopped_by), (at, StoppedBy::Interrupted), "{name}");
+        // 20 products: 6 of hutch++ and 10 of xtrace are of the probes themselves
+        let probes = at.min(10);
+        let plain = TraceConfig { max_probes: probes, ..config };
+        let other = Hutchinson::new(plain)?.run(&mut a, &streams)?;
+        assert_eq!((report.trace.value, report.trace.ci95), (other.trace.value, other.trace.ci95), "{name}");
+        assert!(report.estimator.contains("interrupted") && report.leave_one_out.is_none(), "{}", report.estimator);
+    }
+    // the arithmetic after the last product can be interrupted too
     let mut a = with_spectrum(&classifier(30), 8)?;
-    let mut seen = Vec::new();
-    let stopped = XTrace::new(TraceConfig::fixed(20))?.run_watched(&mut a, &Streams::new(0), &mut |p| {
-        seen.push(p.probes);
-        if p.probes == 7 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    assert!(matches!(stopped, Err(Error::Interrupted)));
-    assert_eq!((seen.last(), a.matvecs()), (Some(&7), 7));
+    let mut asked = 0;
+    let report = XTrace::new(TraceConfig::fixed(20))?.run_watched(&mut a, &Streams::new(0), &mut |p| {
+        asked += u32::from(p.probes == 20);
+        if asked < 15 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    assert_eq!((report.stopped_by, report.trace.probes, a.matvecs()), (StoppedBy::Interrupted, 10, 20));
+    let none =
+        XTrace::new(TraceConfig::fixed(20))?.run_watched(&mut a, &Streams::new(0), &mut |_| ControlFlow::Break(()));
+    assert!(matches!(none, Err(Error::Interrupted)));
     Ok(())
 }

@@ -85,7 +85,14 @@ fn layers_are_listed_with_their_traces_eigenvalues_and_norms() {
         let name = layer["name"].as_str().expect("a name");
         let (a, b) = (number(&layer["trace"]["value"]), number(&whole["per_layer"][name]["value"]));
         assert!((a - b).abs() < 1e-9 * number(&whole["trace"]["value"]), "{name}: the same probes");
-        assert!(number(&layer["weight_norm"]) > 0.0 && number(&layer["diagonal_mean_abs"]) > 0.0);
+        assert!(number(&layer["weight_norm"]) > 0.0);
+        let (least, most) =
+            (number(&layer["diagonal_mean_abs"]["at_least"]), number(&layer["diagonal_mean_abs"]["at_most"]));
+        assert!(0.0 <= least && least <= most, "{layer}");
+        // no entry of a matrix without negative eigenvalues is above the largest, which a single noisy entry often is
+        let rms = number(&layer["diagonal_rms"]["ci95"][0]);
+        assert!(rms <= number(&layer["lambda_max"]["value"]) + number(&layer["lambda_max"]["residual"]), "{layer}");
+        assert!(number(&layer["diagonal_rms"]["ci95"][1]) <= most * (1.0 + 1e-12), "{layer}");
         let largest = &layer["lambda_max"];
         assert!(number(&largest["residual"]) <= 0.01 * number(&largest["value"]), "{layer}");
     }

@@ -8,6 +8,7 @@ mod coverage;
 mod device;
 mod flatness;
 mod honest;
+mod interrupted;
 mod parity;
 mod report;
 mod reproduce_escape;

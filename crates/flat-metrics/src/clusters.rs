@@ -2,10 +2,11 @@
 
 use crate::BatchForm;
 use crate::estimate::Moments;
+use std::collections::BTreeMap;
 
-/// What each batch contributes to a trace, over several probes: batches are taken as clusters of examples.
+/// What each group of batches contributes to a trace, over several probes: groups are taken as clusters of examples.
 ///
-/// With `q_ik` the form of batch i at probe k and `w_i` its weight, `t_i = mean_k q_ik` estimates the trace of the batch
+/// With `q_ik` the form of group i at probe k and `w_i` its weight, `t_i = mean_k q_ik` estimates the trace of the group
 /// and `T = sum_i w_i t_i` that of the data. Had other examples been drawn, T would vary with the variance
 /// `B/(B-1) sum_i w_i^2 (t_i - T)^2` (the usual one of a mean over clusters). `t_i - T` carries noise of the probes as
 /// well, which is not the data's: its variance, seen in how `q_ik - sum_j w_j q_jk` varies with k, is subtracted.
@@ -21,29 +22,42 @@ pub(crate) struct Clusters {
 }
 
 impl Clusters {
-    fn begin(&mut self, batches: &[BatchForm]) -> Option<f64> {
-        if self.weights.is_empty() {
-            self.weights = batches.iter().map(|b| b.weight).collect();
-            self.gaps = vec![Moments::default(); batches.len()];
-            self.fixed = vec![0.0; batches.len()];
+    /// Forms of the groups less the mean of all.
+    fn gaps_of(&mut self, batches: &[BatchForm]) -> Option<Vec<f64>> {
+        let mut groups = BTreeMap::new();
+        for b in batches {
+            let (weight, sum) = groups.entry(b.group).or_insert((0.0, 0.0));
+            *weight += b.weight;
+            *sum += b.weight * b.form;
         }
-        self.unknown |= batches.is_empty() || batches.len() != self.weights.len();
-        (!self.unknown).then(|| batches.iter().map(|b| b.weight * b.form).sum())
+        if self.weights.is_empty() {
+            self.weights = groups.values().map(|(weight, _)| *weight).collect();
+            self.gaps = vec![Moments::default(); groups.len()];
+            self.fixed = vec![0.0; groups.len()];
+        }
+        self.unknown |= groups.is_empty() || groups.len() != self.weights.len();
+        let mean: f64 = groups.values().map(|(_, sum)| sum).sum();
+        (!self.unknown).then(|| groups.values().map(|(weight, sum)| sum / weight - mean).collect())
+    }
+
+    /// Groups, where there are two or more.
+    pub(crate) fn count(&self) -> Option<usize> {
+        (!self.unknown && self.weights.len() >= 2).then_some(self.weights.len())
     }
 
     /// Takes in the forms of one probe, times `scale`.
     pub(crate) fn push(&mut self, batches: &[BatchForm], scale: f64) {
-        let Some(mean) = self.begin(batches) else { return };
-        self.gaps.iter_mut().zip(batches).for_each(|(gap, b)| gap.push(scale * (b.form - mean)));
+        let Some(gaps) = self.gaps_of(batches) else { return };
+        self.gaps.iter_mut().zip(gaps).for_each(|(gap, x)| gap.push(scale * x));
     }
 
     /// Adds a part that no probe's noise is in, such as a form of a vector that is held fixed.
     pub(crate) fn add(&mut self, batches: &[BatchForm]) {
-        let Some(mean) = self.begin(batches) else { return };
-        self.fixed.iter_mut().zip(batches).for_each(|(sum, b)| *sum += b.form - mean);
+        let Some(gaps) = self.gaps_of(batches) else { return };
+        self.fixed.iter_mut().zip(gaps).for_each(|(sum, x)| *sum += x);
     }
 
-    /// Standard error from the choice of examples. `None` with fewer than two batches or probes, and where the noise of
+    /// Standard error from the choice of examples. `None` with fewer than two groups or probes, and where the noise of
     /// the probes hides it.
     pub(crate) fn std_error(&self) -> Option<f64> {
         let n = self.weights.len();
@@ -76,7 +90,7 @@ mod tests {
                 let e = s.at2(Purpose::Test, 2, k as u64).normals(batches);
                 let form = |i: usize| b[i] + 5.0 * p + 2.0 * e[i];
                 let weight = 1.0 / batches as f64;
-                let forms: Vec<_> = (0..batches).map(|i| BatchForm { weight, form: form(i) }).collect();
+                let forms: Vec<_> = (0..batches).map(|i| BatchForm { weight, form: form(i), group: i }).collect();
                 clusters.push(&forms, 1.0);
             }
             mean += clusters.std_error().expect("many batches").powi(2) / runs as f64;
@@ -87,7 +101,8 @@ mod tests {
 
     #[test]
     fn nothing_is_said_of_one_batch_or_one_probe() {
-        let two = [BatchForm { weight: 0.5, form: 1.0 }, BatchForm { weight: 0.5, form: 3.0 }];
+        let of = |weight, form, group| BatchForm { weight, form, group };
+        let two = [of(0.5, 1.0, 0), of(0.5, 3.0, 1)];
         let mut clusters = Clusters::default();
         clusters.push(&two, 1.0);
         assert_eq!(clusters.std_error(), None);
@@ -95,8 +110,12 @@ mod tests {
         // two batches at 1 and 3: the standard error of their mean is 1
         assert_eq!(clusters.std_error(), Some(1.0));
         let mut one = Clusters::default();
-        (0..3).for_each(|_| one.push(&[BatchForm { weight: 1.0, form: 1.0 }], 1.0));
+        (0..3).for_each(|_| one.push(&[of(1.0, 1.0, 0)], 1.0));
         assert_eq!(one.std_error(), None);
+        // the same two groups in three batches
+        let mut three = Clusters::default();
+        (0..2).for_each(|_| three.push(&[of(0.25, 0.0, 0), of(0.25, 2.0, 0), of(0.5, 3.0, 1)], 1.0));
+        assert_eq!((three.std_error(), three.count()), (Some(1.0), Some(2)));
         let mut silent = Clusters::default();
         (0..3).for_each(|_| silent.push(&[], 1.0));
         assert_eq!(silent.std_error(), None);

@@ -14,8 +14,11 @@ use serde::Serialize;
 /// happens to be narrow. So the interval is looked at only after `min_probes` probes, then `growth` times as many, and
 /// so on up to `max_probes`, and the 5 % chance of a miss is shared equally among these K looks (Bonferroni): at each,
 /// the Student-t interval of level `1 - 0.05 / K` decides, and that interval is reported. The chance that any of the
-/// looks misses is at most 5 %, so the reported one covers in at least 95 % of all runs, wherever the run stopped. The
-/// price is an interval 1.2 to 1.5 times as wide.
+/// looks misses is at most 5 %, so the reported one covers in at least 95 % of all runs, wherever the run stopped, as far
+/// as Student's interval of a fixed number of probes covers. The price is an interval 1.2 to 1.5 times as wide.
+///
+/// Where one eigenvalue dominates, the probes that hardly meet it agree with each other: such a run stops early, with a value
+/// that is too small. Then the interval covers in about 90 % of all runs; raise `min_probes`, or draw a fixed number.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TraceConfig {
     /// Probes before the first look, at least 2; without `rel_tol` unused.

@@ -106,7 +106,7 @@ impl<O: Objective + ?Sized> LinearOperator for DifferenceHessian<'_, O> {
         params.layout().same_as(v.layout())?;
         let n = self.objective.batches();
         let mut product = ParamVec::zeros(params.space())?;
-        let mut batches: Vec<_> = (0..n).map(|i| BatchForm { weight: self.objective.weight(i), form: 0.0 }).collect();
+        let mut batches: Vec<_> = (0..n).map(|i| BatchForm::of(self.objective, i, 0.0)).collect();
         let largest: f64 = v.as_tensor().abs()?.max(0)?.to_dtype(DType::F64)?.to_scalar()?;
         if largest == 0.0 {
             self.matvecs += 1;

@@ -42,6 +42,8 @@ pub struct ModelObjective<'a> {
     loss: Loss,
     mode: Mode,
     sizes: Vec<usize>,
+    /// Groups of the batches; a group each where there are none.
+    groups: Vec<usize>,
     examples: usize,
     load: Load<'a>,
 }
@@ -76,7 +78,20 @@ impl<'a> ModelObjective<'a> {
             });
         }
         let examples = count(&sizes)?;
-        Ok(Self { model, loss, mode, sizes, examples, load: Box::new(load) })
+        Ok(Self { model, loss, mode, sizes, groups: Vec::new(), examples, load: Box::new(load) })
+    }
+
+    /// The same with batch `i` as a part of `groups[i]`: clusters for the error from the choice of examples whose number
+    /// does not depend on the size of a batch, see [`Objective::group`].
+    ///
+    /// # Errors
+    /// Another number of groups than of batches.
+    pub fn grouped(self, groups: Vec<usize>) -> Result<Self> {
+        if groups.len() != self.sizes.len() {
+            let (given, batches) = (groups.len(), self.sizes.len());
+            return Err(Error::BadObjective(format!("{given} groups for {batches} batches: name the group of each")));
+        }
+        Ok(Self { groups, ..self })
     }
 
     fn batch(&self, i: usize) -> Result<(Tensor, Tensor)> {
@@ -110,6 +125,9 @@ impl Objective for ModelObjective<'_> {
     }
     fn weight(&self, i: usize) -> f64 {
         self.sizes[i] as f64 / self.examples as f64
+    }
+    fn group(&self, i: usize) -> usize {
+        self.groups.get(i).copied().unwrap_or(i)
     }
     fn examples(&self) -> usize {
         self.examples

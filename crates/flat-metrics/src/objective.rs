@@ -21,6 +21,12 @@ pub trait Objective {
     /// example.
     fn weight(&self, i: usize) -> f64;
 
+    /// The group of examples that batch `i` is a part of: for the error from the choice of examples, groups are independent
+    /// clusters. The default takes each batch for one, so that the error's degrees of freedom follow the batch size.
+    fn group(&self, i: usize) -> usize {
+        i
+    }
+
     /// Number of examples in all batches.
     fn examples(&self) -> usize;
 

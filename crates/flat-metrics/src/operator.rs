@@ -97,6 +97,15 @@ pub struct BatchForm {
     pub weight: f64,
     /// `<v, A_i v>` of the batch's own operator.
     pub form: f64,
+    /// The group of examples that the batch is a part of, see [`crate::Objective::group`].
+    pub group: usize,
+}
+
+impl BatchForm {
+    /// What batch `i` of the objective adds.
+    pub(crate) fn of<O: crate::Objective + ?Sized>(objective: &O, i: usize, form: f64) -> Self {
+        Self { weight: objective.weight(i), form, group: objective.group(i) }
+    }
 }
 
 /// What an operator was computed on.
@@ -137,7 +146,7 @@ pub(crate) fn stream<O: crate::Objective + ?Sized>(
     for i in 0..n {
         tick(watch, i, n)?;
         let (av, weight) = (part(i)?, objective.weight(i));
-        batches.push(BatchForm { weight, form: v.dot(&av)? });
+        batches.push(BatchForm::of(objective, i, v.dot(&av)?));
         product.add_scaled(weight, &av)?;
     }
     Ok(Product { product, batches })
@@ -159,7 +168,7 @@ pub(crate) fn stream_forms<O: crate::Objective + ?Sized>(
         if !form.is_finite() {
             return Err(crate::Error::NonFinite { quantity: format!("the quadratic form of batch {i}"), value: form });
         }
-        batches.push(BatchForm { weight: objective.weight(i), form });
+        batches.push(BatchForm::of(objective, i, form));
     }
     Ok(Form { value: batches.iter().map(|b| b.weight * b.form).sum(), batches })
 }

@@ -40,8 +40,8 @@ impl PerturbedConfig {
 /// `grad f(x + rho u) = grad f + (rho^2 / 2) grad tr(H)/d + ...` is why their Algorithm 1 finds flat minima. It asks for
 /// gradients alone. The antithetic pair removes the gradient itself, whose part is of mean 0 but larger than everything
 /// else, and halves the order of the bias, which for the sphere is
-/// `rho^2 / (2 (d + 2)) sum_ij d^4 f / dx_i^2 dx_j^2`. The interval covers the probes' error, not this bias: compare two
-/// radii. Too small a radius shows rounding instead: in f32 stay above about 1e-3 of the parameters' norm.
+/// `rho^2 / (2 (d + 2)) sum_ij d^4 f / dx_i^2 dx_j^2`. No interval covers this bias: the report has
+/// [`TraceReport::probes_alone95`] in place of one; compare two radii. Too small a radius shows rounding instead: in f32 stay above about 1e-3 of the parameters' norm.
 ///
 /// **Kinks.** The expansion needs derivatives up to the fourth. With ReLU or max pooling the gradient jumps where an
 /// example crosses a kink between the two points, and each jump counts as curvature: that is the curvature of the smoothed
@@ -62,7 +62,7 @@ pub struct PerturbedGradient {
 ///
 /// since `E f(x + rho u) - f(x) = (rho^2 / 2) tr(H)/d + O(rho^4)` (Ahn, Jadbabaie and Sra 2024, arXiv 2305.15659): the
 /// mean loss around a point against that at it, the plainest meaning of sharpness. The antithetic pair removes the slope.
-/// The bias for the sphere is `rho^2 / (4 (d + 2)) sum_ij d^4 f / dx_i^2 dx_j^2`; the interval does not cover it. The
+/// The bias for the sphere is `rho^2 / (4 (d + 2)) sum_ij d^4 f / dx_i^2 dx_j^2`; no interval covers it, see [`PerturbedGradient`]. The
 /// difference of the losses is `rho^2 tr / d`: it has to be well above the rounding of the loss, so take a large radius,
 /// or f64. Kinks count as curvature, see [`PerturbedGradient`].
 ///
@@ -191,7 +191,7 @@ fn both_sides<O: Objective + ?Sized>(
     at: &mut dyn FnMut(f64, usize, &mut BatchForm) -> Result<()>,
 ) -> Result<Vec<BatchForm>> {
     let n = objective.batches();
-    let mut batches: Vec<_> = (0..n).map(|i| BatchForm { weight: objective.weight(i), form: 0.0 }).collect();
+    let mut batches: Vec<_> = (0..n).map(|i| BatchForm::of(objective, i, 0.0)).collect();
     let there = Restore::replace(objective.params(), theta, theta)?;
     for (side, sign) in [1.0, -1.0].into_iter().enumerate() {
         there.set(&theta.plus(sign * step, z)?)?;

@@ -5,7 +5,7 @@ use crate::exit::usage;
 use crate::flatness::Which;
 use anyhow::Result;
 use flat_data::Loader;
-use flat_metrics::{EmpiricalFisher, Fisher, GaussNewton, LinearOperator};
+use flat_metrics::{EmpiricalFisher, Fisher, GaussNewton, LinearOperator, ModelObjective};
 use flat_nn::{Loss, Model};
 
 /// Which matrix, and how it is evaluated.
@@ -47,14 +47,23 @@ impl Curvature {
         data: &Loader,
         measure: impl FnOnce(&mut dyn LinearOperator) -> flat_metrics::Result<T>,
     ) -> flat_metrics::Result<T> {
-        if self.operator == OperatorName::Hessian {
-            return self.which.hessian(model, loss, data, measure);
-        }
-        let objective = self.which.objective(model, loss, data)?;
+        self.products(&self.which.objective(model, loss, data)?, measure)
+    }
+
+    /// Runs a measure on the matrix of an objective.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn products<T>(
+        &self,
+        objective: &ModelObjective<'_>,
+        measure: impl FnOnce(&mut dyn LinearOperator) -> flat_metrics::Result<T>,
+    ) -> flat_metrics::Result<T> {
         match self.operator {
-            OperatorName::Hessian | OperatorName::Ggn => measure(&mut GaussNewton::new(&objective)?),
-            OperatorName::EmpiricalFisher => measure(&mut EmpiricalFisher::new(&objective)?),
-            OperatorName::Fisher => measure(&mut Fisher::new(&objective)?),
+            OperatorName::Hessian => self.which.products(objective, measure),
+            OperatorName::Ggn => measure(&mut GaussNewton::new(objective)?),
+            OperatorName::EmpiricalFisher => measure(&mut EmpiricalFisher::new(objective)?),
+            OperatorName::Fisher => measure(&mut Fisher::new(objective)?),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::signal;
 use crate::trace_summary::TraceSummary;
 use crate::ui::Ui;
 use anyhow::Result;
-use flat_core::Streams;
+use flat_core::{Purpose, Streams};
 use flat_data::Loader;
 use flat_metrics::{
     DifferenceHessian, DoubleBackwardHessian, HutchPlusPlus, Hutchinson, LinearOperator, ModelObjective,
@@ -67,6 +67,40 @@ impl Which {
         })
     }
 
+    /// As [`Self::objective`], in [`GROUPS`] groups of images for the error from their choice. A group is a batch, or several
+    /// where `--batch-size` is smaller: neither the groups nor the error depend on it. With batch statistics the loss itself
+    /// is one of batches, which are the groups then.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn grouped_objective<'a>(
+        self,
+        model: &'a Model,
+        loss: Loss,
+        data: &'a Loader,
+    ) -> flat_metrics::Result<ModelObjective<'a>> {
+        if model.has_batch_norm() && self.bn_mode == BnModeName::Batch {
+            return self.objective(model, loss, data);
+        }
+        let total = data.split().len();
+        // at random, whatever order the file has
+        let order = Streams::new(0).at(Purpose::Subset, total as u64).permutation(total);
+        let (count, size) = (GROUPS.min(total), data.options().batch_size);
+        let (mut parts, mut groups) = (Vec::new(), Vec::new());
+        for group in 0..count {
+            for part in order[group * total / count..(group + 1) * total / count].chunks(size) {
+                parts.push(part.to_vec());
+                groups.push(group);
+            }
+        }
+        let sizes = parts.iter().map(Vec::len).collect();
+        let load = move |i: usize| {
+            let batch = data.select(&parts[i]).map_err(|e| flat_metrics::Error::BadObjective(e.to_string()))?;
+            Ok((batch.images, batch.labels))
+        };
+        ModelObjective::streamed(model, loss, self.mode(), sizes, load)?.grouped(groups)
+    }
+
     /// Runs a measure on the Hessian of the mean loss over the data.
     ///
     /// # Errors
@@ -97,6 +131,9 @@ impl Which {
         }
     }
 }
+
+/// Groups of images that the error from their choice is found from: 31 degrees of freedom.
+const GROUPS: usize = 32;
 
 /// How to measure the trace.
 #[derive(Debug, Clone, PartialEq)]
@@ -252,16 +289,13 @@ pub fn measure(model: &Model, loss: Loss, data: &Loader, settings: &Settings, ui
         signal::go_on()
     };
     let curvature = &settings.curvature;
+    let objective = curvature.which.grouped_objective(model, loss, data)?;
     let report = match estimator {
-        Estimator::Hutchinson(e) => curvature.run(model, loss, data, |a| e.run_watched(a, &streams, progress)),
-        Estimator::Hutchpp(e) => curvature.run(model, loss, data, |a| e.run_watched(a, &streams, progress)),
-        Estimator::Xtrace(e) => curvature.run(model, loss, data, |a| e.run_watched(a, &streams, progress)),
-        Estimator::Gradient(e) => {
-            curvature.which.objective(model, loss, data).and_then(|f| e.run_watched(&f, &streams, progress))
-        }
-        Estimator::Loss(e) => {
-            curvature.which.objective(model, loss, data).and_then(|f| e.run_watched(&f, &streams, progress))
-        }
+        Estimator::Hutchinson(e) => curvature.products(&objective, |a| e.run_watched(a, &streams, progress)),
+        Estimator::Hutchpp(e) => curvature.products(&objective, |a| e.run_watched(a, &streams, progress)),
+        Estimator::Xtrace(e) => curvature.products(&objective, |a| e.run_watched(a, &streams, progress)),
+        Estimator::Gradient(e) => e.run_watched(&objective, &streams, progress),
+        Estimator::Loss(e) => e.run_watched(&objective, &streams, progress),
     };
     drop(bar);
     match report {

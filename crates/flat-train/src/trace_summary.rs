@@ -4,7 +4,7 @@ use crate::args::OperatorName;
 use crate::evaluate::Score;
 use crate::flatness::{Settings, mode_in_words};
 use crate::number::short;
-use flat_metrics::{Estimate, StoppedBy, TraceReport, t_quantile};
+use flat_metrics::{Estimate, StoppedBy, TraceReport};
 use flat_nn::Loss;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -28,10 +28,17 @@ pub struct TraceSummary {
     pub trace_normalized_ci95: Option<[f64; 2]>,
     /// Standard error of the trace from the probes, for these very examples.
     pub probe_std_error: Option<f64>,
-    /// Standard error of the trace from the choice of examples, batches taken as clusters; `null` where it cannot be told.
+    /// Standard error of the trace from the choice of examples, groups of them taken as clusters; `null` where it cannot be
+    /// told.
     pub data_std_error: Option<f64>,
+    /// Groups of examples that it was found from, one more than its degrees of freedom.
+    pub data_groups: Option<usize>,
+    /// Perturbed estimators, in place of an interval: where the error of the probes alone leaves the trace with 95 %, without
+    /// the bias of a finite radius.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probes_alone95: Option<[f64; 2]>,
     /// 95 % interval for the images that these stand for: errors of the probes and of the choice of images together, with
-    /// Student's quantile of one less than the clusters or the probes, whichever are fewer; `null` where it cannot be told.
+    /// Student's quantile of one less than the groups or the probes, whichever are fewer; `null` where it cannot be told.
     pub population_ci95: Option<[f64; 2]>,
     /// Trace of the diagonal block of each parameter; empty for perturbed losses.
     pub per_layer: BTreeMap<String, Estimate>,
@@ -158,7 +165,9 @@ impl TraceSummary {
             trace_normalized_ci95: report.trace_normalized.ci95,
             probe_std_error: report.probe_std_error,
             data_std_error: report.data_std_error,
-            population_ci95: population_interval(&report),
+            data_groups: report.data_groups,
+            probes_alone95: report.probes_alone95,
+            population_ci95: report.population_ci95(),
             trace: report.trace,
             per_layer: report.per_layer,
             loss_name: loss.to_string(),
@@ -185,6 +194,16 @@ impl TraceSummary {
 
     fn line(&self) -> String {
         let t = &self.trace;
+        if let Some(ends) = self.probes_alone95 {
+            return format!(
+                "{}   (the error of {} probes alone: {} with 95 %; the bias of radius {} is in no interval)   tr/d {}",
+                short(t.value),
+                t.probes,
+                ends_in_words(ends),
+                self.card.radius.map_or("unknown".to_string(), short),
+                short(self.trace_normalized)
+            );
+        }
         let interval = t
             .ci95
             .map_or("no interval from one probe".to_string(), |ends| format!("95 % interval {}", ends_in_words(ends)));
@@ -228,14 +247,6 @@ impl TraceSummary {
         rows.push(self.card.line());
         rows.join("\n")
     }
-}
-
-/// The interval of the errors of probes and of the choice of images together.
-fn population_interval(report: &TraceReport) -> Option<[f64; 2]> {
-    let (probes, data) = (report.probe_std_error?, report.data_std_error?);
-    let freedom = (report.batches? as f64).min(report.trace.probes as f64) - 1.0;
-    let half = t_quantile(freedom, 0.95).ok()? * probes.hypot(data);
-    half.is_finite().then_some([report.trace.value - half, report.trace.value + half])
 }
 
 fn ends_in_words([low, high]: [f64; 2]) -> String {

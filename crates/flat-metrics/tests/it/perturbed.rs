@@ -44,7 +44,7 @@ fn intervals_cover_at_the_nominal_rate_on_a_quadratic() -> Result<()> {
     let mut hits = [0; 2];
     for seed in 0..seeds {
         for (hits, report) in hits.iter_mut().zip(both(&objective, &config(0.5, 30), seed)?) {
-            let [lo, hi] = report.trace.ci95.expect("many probes");
+            let [lo, hi] = report.probes_alone95.expect("many probes");
             *hits += u32::from(lo <= truth && truth <= hi);
         }
     }

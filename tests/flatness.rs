@@ -39,10 +39,65 @@ fn every_estimator_finds_one_trace_and_says_what_it_did() {
         assert!(error < 0.2 * truth && number(&report["data_std_error"]) > 0.0, "{flags}: {report}");
         let card = &report["card"];
         assert_eq!((&card["estimator"], &card["probe_distribution"]), (&estimator.into(), &probes.into()), "{card}");
-        assert_eq!((&card["examples"], &card["batches"]), (&500.into(), &5.into()), "{card}");
+        assert_eq!((&card["examples"], &card["batches"]), (&500.into(), &32.into()), "{card}");
         for key in ["data", "dtype", "seed", "operator", "matvecs", "wall_s"] {
             assert!(!card[key].is_null(), "{key}: {card}");
         }
+    }
+}
+
+#[test]
+fn the_error_of_the_choice_of_images_does_not_depend_on_the_batch_size() {
+    let of = |flags: &str| json(&format!("metrics trace {SHARP} --dtype f64 --probes 24 {flags}"));
+    let reports = ["--batch-size 7", "--batch-size 32", "--batch-size 256"].map(of);
+    for report in &reports {
+        let (a, b) = (number(&report["data_std_error"]), number(&reports[0]["data_std_error"]));
+        assert!((a / b - 1.0).abs() < 1e-9, "{a} {b}");
+        assert_eq!(report["data_groups"], 32);
+        let (a, b) = (number(&report["trace"]["value"]), number(&reports[0]["trace"]["value"]));
+        assert!((a / b - 1.0).abs() < 1e-9, "{a} {b}");
+    }
+    let text = String::from_utf8(run(&format!("metrics trace {SHARP} --probes 24 --quiet")).stdout).expect("text");
+    assert!(text.contains("(23 degrees of freedom)") && text.contains("(31 degrees of freedom)"), "{text}");
+}
+
+#[test]
+fn what_a_perturbed_estimate_leaves_open_is_no_interval_of_the_trace() {
+    for name in ["perturbed-gradient", "perturbed-loss"] {
+        let words = format!("metrics trace {SHARP} --estimator {name} --probes 8");
+        let report = json(&words);
+        assert!(report["trace"]["ci95"].is_null() && report["population_ci95"].is_null(), "{report}");
+        assert!(report["trace_normalized_ci95"].is_null());
+        assert!(report["per_layer"].as_object().is_some_and(|l| l.values().all(|e| e["ci95"].is_null())), "{report}");
+        let [lo, hi] = [0, 1].map(|i| number(&report["probes_alone95"][i]));
+        assert!(lo < number(&report["trace"]["value"]) && number(&report["trace"]["value"]) < hi, "{report}");
+        assert!(report["notes"][0].as_str().is_some_and(|note| note.contains("kinks")), "{report}");
+        let text = String::from_utf8(run(&format!("{words} --quiet")).stdout).expect("text");
+        assert!(
+            !text.contains("95 % interval") && text.contains("is in no interval") && text.contains("kinks"),
+            "{text}"
+        );
+    }
+    let exact = json(&format!("metrics trace {SHARP} --probes 8"));
+    assert!(exact["trace"]["ci95"].is_array() && exact.get("probes_alone95").is_none(), "{exact}");
+}
+
+#[test]
+fn one_probe_has_no_interval_in_text_or_json_whatever_the_measure() {
+    for words in [
+        format!("metrics trace {SHARP} --probes 1"),
+        format!("metrics trace {SHARP} --probes 1 --estimator perturbed-gradient"),
+        format!("metrics trace {SHARP} --probes 1 --estimator perturbed-loss"),
+        format!("metrics density {SHARP} --probes 1 --steps 5"),
+        format!("metrics layers {SHARP} --probes 2 --max-matvecs 0"),
+        format!("metrics sharpness {SHARP} --measures average,low-pass --pairs 1"),
+        format!("metrics all {SHARP} --trace-probes 1 --probes 1 --steps 5 --top 1 --bottom 0"),
+    ] {
+        let text = String::from_utf8(run(&format!("{words} --quiet")).stdout).expect("text");
+        assert!(!text.is_empty() && !text.contains("NaN") && !text.contains("inf"), "{words}: {text}");
+        let said = ["one probe", "no interval", "one pair", "too few probes"].iter().any(|words| text.contains(words));
+        assert!(said, "{words}: {text}");
+        assert!(json(&words).is_object());
     }
 }
 
@@ -105,7 +160,8 @@ fn layers_are_listed_with_their_traces_eigenvalues_and_norms() {
 fn a_run_measures_its_flatness_along_the_way() {
     let room = Room::new();
     let (with, without) = (room.path("with"), room.path("without"));
-    let flags = "--flatness trace,lambda_max --flatness-every 4 --flatness-examples 100 --flatness-probes 4";
+    let flags =
+        "--flatness trace,lambda_max,score,dimension --flatness-every 4 --flatness-examples 100 --flatness-probes 4";
     json(&format!("{SMALL} --epochs 2 {flags} --out {}", with.display()));
     json(&format!("{SMALL} --epochs 2 --out {}", without.display()));
     let lines: Vec<Value> = journal(&with).into_iter().filter(|l| l["kind"] == "flatness").collect();
@@ -115,6 +171,15 @@ fn a_run_measures_its_flatness_along_the_way() {
         assert_eq!((&trace["examples"], &trace["trace"]["probes"]), (&100.into(), &4.into()));
         assert!(number(&trace["probe_std_error"]) > 0.0 && number(&line["lambda_max"]["value"]) > 0.0, "{line}");
         assert!(number(&line["lambda_max"]["residual"]) >= 0.0);
+        for (name, of) in
+            [("score", &line["score"]), ("rank", &line["score"]["rank"]), ("dimension", &line["dimension"])]
+        {
+            let [lo, hi] = [0, 1].map(|i| number(&of["ci95"][i]));
+            assert!(lo <= number(&of["value"]) && number(&of["value"]) <= hi && lo < hi, "{name}: {line}");
+        }
+        // tr / sqrt(r) against tr / r
+        let (score, code) = (number(&line["score"]["value"]), number(&line["score"]["code"]["value"]));
+        assert!((score / code - number(&line["score"]["rank"]["value"]).sqrt()).abs() < 1e-6, "{line}");
     }
     let weights = |run: &std::path::Path| bytes(&run.join("model.safetensors"));
     assert!(weights(&with) == weights(&without), "measuring leaves the training alone");

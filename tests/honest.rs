@@ -261,7 +261,7 @@ fn foreign_weights_are_measured_on_the_pixels_that_the_flags_say_and_what_is_ass
             error < 0.05 * trace && (value - trace).abs() <= 3.0 * error,
             "{flags}: {value} +- {error}, not {trace}"
         );
-        let notes = found["card"]["notes"].to_string();
+        let notes = found["notes"].to_string();
         assert_eq!(notes.contains("--mean"), flags.is_empty(), "{flags}: {notes}");
         assert!(notes.contains("activation relu"), "{flags}: {notes}");
     }
@@ -269,7 +269,7 @@ fn foreign_weights_are_measured_on_the_pixels_that_the_flags_say_and_what_is_ass
         &format!("{on} --probes 2 --normalize none --activation relu --loss cross-entropy")
             .replace("--probes 400 ", ""),
     );
-    assert!(told["card"].get("notes").is_none(), "nothing is assumed: {told}");
+    assert!(told.get("notes").is_none(), "nothing is assumed: {told}");
     fails(&format!("{on} --mean 0.5"), 2);
     fails(&format!("{on} --mean 0.5 --std 0"), 2);
     fails(&format!("{on} --mean 0.5,0.5 --std 1,1"), 2);

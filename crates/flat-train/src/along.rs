@@ -4,15 +4,18 @@ use crate::choice::FlatnessName;
 use crate::config::TrainConfig;
 use crate::curvature::Curvature;
 use crate::flatness::{self, Settings};
+use crate::hidden::dimension;
 use crate::journal::Record;
 use crate::layers::lambda_max;
 use crate::number::short;
+use crate::score::Score;
 use crate::signal;
 use crate::ui::Ui;
 use anyhow::Result;
 use flat_core::Streams;
 use flat_data::Loader;
-use flat_nn::{Loss, Model};
+use flat_metrics::TwoNn;
+use flat_nn::{Loss, Mode, Model};
 
 /// Products at most for a largest eigenvalue, and the residual, as a fraction of it, at which they end: a curve over
 /// training needs no more digits.
@@ -54,6 +57,16 @@ pub(crate) fn measure(
         }
         record.lambda_max = Some(serde_json::to_value(largest?)?);
     }
+    if config.flatness.contains(&FlatnessName::Score) {
+        let Some(score) = Score::measure(model, loss, data, config.seed, ui)? else { return Ok(None) };
+        record.score = Some(serde_json::to_value(score)?);
+    }
+    if config.flatness.contains(&FlatnessName::Dimension) {
+        let images = data.split().len();
+        let found = dimension(model, Mode::Eval, data, images, &TwoNn::default(), ui)?;
+        let Some(found) = found else { return Ok(None) };
+        record.dimension = Some(serde_json::to_value(found)?);
+    }
     Ok(Some(record))
 }
 
@@ -71,6 +84,20 @@ pub(crate) fn describe(record: &Record) -> String {
     }
     if let Some(largest) = &record.lambda_max {
         parts.push(format!("lambda_max {} +- {}", number(&largest["value"]), number(&largest["residual"])));
+    }
+    let ends = |x: &serde_json::Value| format!("[{}, {}]", number(&x["ci95"][0]), number(&x["ci95"][1]));
+    if let Some(score) = &record.score {
+        let rank = &score["rank"];
+        parts.push(format!(
+            "score {} {} (rank {} {})",
+            number(&score["value"]),
+            ends(score),
+            number(&rank["value"]),
+            ends(rank)
+        ));
+    }
+    if let Some(found) = &record.dimension {
+        parts.push(format!("dimension {} {}", number(&found["value"]), ends(found)));
     }
     parts.join("  ")
 }

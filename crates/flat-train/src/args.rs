@@ -371,7 +371,8 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N", help_heading = "Flatness")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_examples: Option<usize>,
-    /// Measures taken along the run, as in trace,lambda_max, written to metrics.jsonl [default: none].
+    /// Measures taken along the run, as in trace,lambda_max, written to metrics.jsonl: trace, lambda_max, score (curvature
+    /// score tr H / sqrt(rank), 150 products), dimension (of the hidden states) [default: none].
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Flatness")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flatness: Option<Vec<FlatnessName>>,

@@ -65,4 +65,8 @@ pub enum FlatnessName {
     /// Largest eigenvalue of the Hessian by Lanczos' method.
     #[value(name = "lambda_max", alias = "lambda-max")]
     LambdaMax,
+    /// TRACE's curvature score, the trace over the root of the effective rank, by stochastic Lanczos quadrature.
+    Score,
+    /// Intrinsic dimension of the hidden states by the two nearest neighbours.
+    Dimension,
 }

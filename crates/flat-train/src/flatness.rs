@@ -135,6 +135,10 @@ impl Which {
 /// Groups of images that the error from their choice is found from: 31 degrees of freedom.
 const GROUPS: usize = 32;
 
+/// What a perturbed estimate of a network with kinks is not.
+const KINKS: &str = "the kinks of ReLU and max pooling that a perturbation crosses count as curvature here, while the Hessian does \
+     not see them: the value depends on --radius and may be many times the Hessian's trace";
+
 /// How to measure the trace.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -302,7 +306,11 @@ pub fn measure(model: &Model, loss: Loss, data: &Loader, settings: &Settings, ui
         Err(flat_metrics::Error::Interrupted) => Ok(None),
         report => {
             let report = report.map_err(flags)?;
-            Ok(Some(TraceSummary::new(report, &score, grad_norm, data.options().batch_size, loss, settings)))
+            let mut summary = TraceSummary::new(report, &score, grad_norm, data.options().batch_size, loss, settings);
+            if settings.estimator.perturbs() && model.config().has_kinks() {
+                summary.notes.push(KINKS.into());
+            }
+            Ok(Some(summary))
         }
     }
 }

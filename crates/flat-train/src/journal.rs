@@ -56,6 +56,12 @@ pub struct Record {
     /// The Hessian's largest eigenvalue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lambda_max: Option<serde_json::Value>,
+    /// The curvature score with its effective rank.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<serde_json::Value>,
+    /// The intrinsic dimension of the hidden states.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dimension: Option<serde_json::Value>,
 }
 
 impl Record {

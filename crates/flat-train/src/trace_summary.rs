@@ -58,6 +58,9 @@ pub struct TraceSummary {
     pub stopped_by: StoppedBy,
     /// Seconds.
     pub wall_s: f64,
+    /// What to know when reading the numbers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// What was measured, how, and at what cost.
     pub card: TraceCard,
 }
@@ -67,9 +70,6 @@ pub struct TraceSummary {
 pub struct TraceCard {
     /// The data in words.
     pub data: String,
-    /// What to know when reading the numbers.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub notes: Vec<String>,
     /// Examples the loss averages over.
     pub examples: usize,
     /// Batches these were taken in.
@@ -104,7 +104,6 @@ impl TraceCard {
     fn new(report: &TraceReport, examples: usize, batch_size: usize, settings: &Settings) -> Self {
         Self {
             data: settings.data.clone(),
-            notes: settings.notes.clone(),
             examples,
             batches: report.batches,
             batch_size,
@@ -138,8 +137,7 @@ impl TraceCard {
         parts.extend(self.bn_mode.as_ref().map(|mode| mode_in_words(mode, self.batch_size)));
         parts.extend([self.dtype.clone(), format!("seed {}", self.seed)]);
         parts.push(format!("{} {work}, {:.1} s", self.matvecs, self.wall_s));
-        let notes: String = self.notes.iter().map(|note| format!("note: {note}\n")).collect();
-        format!("{notes}({})", parts.join("; "))
+        format!("({})", parts.join("; "))
     }
 }
 
@@ -155,8 +153,17 @@ impl TraceSummary {
     ) -> Self {
         let (bn_mode, hvp) = settings.curvature.which.words();
         let by_products = !settings.estimator.perturbs() && settings.curvature.operator == OperatorName::Hessian;
+        let mut notes = Vec::new();
+        if settings.probes.rel_tol.is_some() {
+            notes.push(
+                "--rel-tol looks at the interval several times and widens it for that; where one eigenvalue dominates, probes \
+                 that hardly meet it agree too early, and it covers in about 90 % of all runs: raise --min-probes"
+                    .into(),
+            );
+        }
         Self {
             card: TraceCard::new(&report, score.examples, batch_size, settings),
+            notes: settings.notes.iter().cloned().chain(notes).collect(),
             loss: score.loss,
             accuracy: score.accuracy,
             grad_norm,
@@ -221,16 +228,21 @@ impl TraceSummary {
     pub fn table(&self) -> String {
         let width = self.per_layer.keys().map(String::len).max().unwrap_or(0).max("standard errors".len());
         let number = |x: Option<f64>| x.map_or("unknown".to_string(), short);
+        let freedom = |n: Option<u64>| {
+            n.filter(|n| *n >= 2).map_or(String::new(), |n| format!(" ({} degrees of freedom)", n - 1))
+        };
         let mut rows = vec![
             format!("{:<width$}  {}", "loss", short(self.loss)),
             format!("{:<width$}  {:.2} %", "accuracy", 100.0 * self.accuracy),
             format!("{:<width$}  {}", "||gradient||", short(self.grad_norm)),
             format!("{:<width$}  {}", "trace", self.line()),
             format!(
-                "{:<width$}  of the probes {}, of the choice of images {}",
+                "{:<width$}  of the probes {}{}, of the choice of images {}{}",
                 "standard errors",
                 number(self.probe_std_error),
-                number(self.data_std_error)
+                freedom(Some(self.trace.probes)),
+                number(self.data_std_error),
+                freedom(self.data_std_error.and(self.data_groups).map(|n| n as u64))
             ),
             String::new(),
         ];
@@ -244,6 +256,7 @@ impl TraceSummary {
         if !self.per_layer.is_empty() {
             rows.push("(+- one standard error of the probes)".into());
         }
+        rows.extend(self.notes.iter().map(|note| format!("note: {note}")));
         rows.push(self.card.line());
         rows.join("\n")
     }

@@ -3,13 +3,12 @@
 use super::print;
 use crate::args::{BnModeName, DimensionArgs, EvalArgs};
 use crate::card::{Card, Carded};
-use crate::exit::{Outcome, flag_of};
-use crate::signal;
+use crate::exit::Outcome;
+use crate::hidden;
 use crate::subject::Subject;
 use crate::ui::Ui;
 use anyhow::Result;
-use candle_core::DType;
-use flat_metrics::{Error, IntrinsicDimension, TwoNn};
+use flat_metrics::{IntrinsicDimension, TwoNn};
 
 /// Images looked at where `--limit` does not say it.
 const IMAGES: usize = 2000;
@@ -34,37 +33,13 @@ pub(super) fn estimate(
     method: &TwoNn,
     ui: Ui,
 ) -> Result<Option<Carded<IntrinsicDimension>>> {
-    let (mut points, mut width, mut seen) = (Vec::new(), 0, 0);
     let wanted = on.limit.unwrap_or(IMAGES);
-    for index in 0..subject.data.batches_per_epoch() {
-        if seen >= wanted {
-            break;
-        }
-        if signal::stop_requested() {
-            return Ok(None);
-        }
-        let batch = subject.data.batch(0, index)?;
-        let states = subject.model.features(&batch.images, bn_mode.mode())?;
-        width = states.dim(1)?;
-        let take = states.dim(0)?.min(wanted - seen);
-        points.extend(states.narrow(0, 0, take)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?);
-        seen += take;
-    }
-    let mut bar = ui.bar("intrinsic dimension", 0, seen as u64, "points");
-    let found = method.run(&points, width, &mut |done, _| {
-        bar.update(done as u64, String::new);
-        signal::go_on()
-    });
-    drop(bar);
-    match found {
-        Err(Error::Interrupted) => Ok(None),
-        Err(e) => Err(flag_of(e)),
-        Ok(report) => {
-            let mut card = Card::of_eval(subject, on, bn_mode);
-            (card.examples, card.wall_s) = (seen, report.wall_s);
-            Ok(Some(Carded { card, report }))
-        }
-    }
+    let found = hidden::dimension(&subject.model, bn_mode.mode(), &subject.data, wanted, method, ui)?;
+    Ok(found.map(|report| {
+        let mut card = Card::of_eval(subject, on, bn_mode);
+        (card.examples, card.wall_s) = (report.points, report.wall_s);
+        Carded { card, report }
+    }))
 }
 
 /// One line for a person.

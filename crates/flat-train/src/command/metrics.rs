@@ -22,12 +22,6 @@ pub(super) fn trace(args: &TraceArgs, ui: Ui, json: bool) -> Result<Outcome> {
     let subject = Subject::to_measure(&args.hessian.on)?.announced(ui);
     let mut settings = Settings::of_args(args, subject.run.as_ref(), subject.data_in_words())?;
     settings.notes.extend(subject.assumed.clone());
-    if settings.estimator.perturbs() && subject.model.config().has_kinks() {
-        ui.say(
-            "note: the kinks of ReLU and max pooling that a perturbation crosses count as curvature here, while the Hessian \
-             does not see them: the value depends on --radius and may be many times the Hessian's trace",
-        );
-    }
     match flatness::measure(&subject.model, subject.loss, &subject.data, &settings, ui)? {
         None => Ok(Outcome::Interrupted),
         Some(summary) => print_measured(json, summary.interrupted(), &summary, || summary.table()),

@@ -41,6 +41,10 @@ pub(super) struct Line {
     pub perturbed: Option<u64>,
     pub trace: Option<Trace>,
     pub lambda_max: Option<LambdaMax>,
+    #[serde(default)]
+    pub score: Option<Estimate>,
+    #[serde(default)]
+    pub dimension: Option<Estimate>,
 }
 
 /// A trace and what it was measured on; also what `summary.json` holds of it.

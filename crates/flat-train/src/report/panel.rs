@@ -1,7 +1,7 @@
 //! The quantities that are drawn along the runs.
 
 use super::curve::Point;
-use super::journal::{Journal, Kind, Line, Split};
+use super::journal::{Estimate, Journal, Kind, Line, Split};
 
 /// A chart of one quantity of every run.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Panel {
 const USUAL: Panel = Panel { title: "", along: "steps", band: None, by_cost: false, points: |_| Vec::new() };
 
 /// In the order of the page.
-pub(super) const PANELS: [Panel; 10] = [
+pub(super) const PANELS: [Panel; 12] = [
     Panel { title: "Test loss", points: |j| epochs(j, Split::Test, |l| l.loss), ..USUAL },
     Panel { title: "Test accuracy, percent", points: |j| epochs(j, Split::Test, percent), ..USUAL },
     Panel {
@@ -46,13 +46,7 @@ pub(super) const PANELS: [Panel; 10] = [
     Panel {
         title: "Hessian trace",
         band: Some("the 95 % interval of its probes"),
-        points: |j| {
-            let point = |l: &Line| {
-                let trace = &l.trace.as_ref()?.trace;
-                Some(Point { x: l.step as f64, y: trace.value, interval: trace.ci95 })
-            };
-            j.of(Kind::Flatness, None).filter_map(point).collect()
-        },
+        points: |j| measured(j, |l| l.trace.as_ref().map(|t| &t.trace)),
         ..USUAL
     },
     Panel {
@@ -65,6 +59,18 @@ pub(super) const PANELS: [Panel; 10] = [
             };
             j.of(Kind::Flatness, None).filter_map(point).collect()
         },
+        ..USUAL
+    },
+    Panel {
+        title: "Curvature score, tr H / sqrt(rank)",
+        band: Some("the 95 % interval of its probes"),
+        points: |j| measured(j, |l| l.score.as_ref()),
+        ..USUAL
+    },
+    Panel {
+        title: "Intrinsic dimension of the hidden states",
+        band: Some("the 95 % interval"),
+        points: |j| measured(j, |l| l.dimension.as_ref()),
         ..USUAL
     },
     Panel { title: "Gradient norm", points: |j| finest(j, |l| l.grad_norm), ..USUAL },
@@ -83,6 +89,11 @@ fn point(line: &Line, y: Option<f64>) -> Point {
 
 fn percent(line: &Line) -> Option<f64> {
     line.accuracy.map(|a| 100.0 * a)
+}
+
+fn measured(journal: &Journal, of: fn(&Line) -> Option<&Estimate>) -> Vec<Point> {
+    let point = |l: &Line| of(l).map(|e| Point { x: l.step as f64, y: e.value, interval: e.ci95 });
+    journal.of(Kind::Flatness, None).filter_map(point).collect()
 }
 
 fn epochs(journal: &Journal, split: Split, value: fn(&Line) -> Option<f64>) -> Vec<Point> {

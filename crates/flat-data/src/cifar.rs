@@ -1,42 +1,39 @@
 //! The binary batches of CIFAR-10 and CIFAR-100: records of one label byte (CIFAR-100: two, coarse and fine) and the
 //! red, green and blue plane of a 32x32 image, each row by row. A file may hold any number of records.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
+use crate::error::Wrong;
 use crate::idx::MAX_EXAMPLES;
-use crate::{DatasetKind, Error, Fault, Place, Result};
+use crate::source::whole;
+use crate::split::Examples;
+use crate::{DatasetKind, Fault, Place, Result};
 
 /// Classes of CIFAR-100's coarse labels, which are checked and then ignored.
 const COARSE: usize = 20;
 
 /// Images and labels of one batch file.
-pub(crate) fn read_batch(path: &Path, kind: DatasetKind) -> Result<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn read_batch(path: &Path, kind: DatasetKind) -> Result<Examples> {
+    // four times the largest of the data sets' files, in whatever records
+    let data = whole(path, MAX_EXAMPLES * (2 + kind.shape().iter().product::<usize>() as u64))?;
+    parse_batch(&data, kind).map_err(|wrong| wrong.of(path))
+}
+
+/// Images and labels in the bytes of a batch file.
+pub(crate) fn parse_batch(data: &[u8], kind: DatasetKind) -> Result<Examples, Wrong> {
     let pixels: usize = kind.shape().iter().product();
     // the classes of each label byte; the last one is the label
     let classes: &[usize] = if kind == DatasetKind::Cifar100 { &[COARSE, 100] } else { &[10] };
     let record = classes.len() + pixels;
 
-    let file = File::open(path).map_err(Error::io(path))?;
-    let bytes = file.metadata().map_err(Error::io(path))?.len();
-    let n = bytes / record as u64;
-    if n > MAX_EXAMPLES {
-        let fault = Fault::TooLarge { what: "the number of records", found: n, limit: MAX_EXAMPLES };
-        return Err(Error::corrupt(path, Place::Whole, fault));
-    }
-    // the file's own length bounds the buffer
-    let mut data = Vec::new();
-    file.take(MAX_EXAMPLES * record as u64 + 1).read_to_end(&mut data).map_err(Error::io(path))?;
-
     let records = data.chunks_exact(record);
     let over = records.remainder().len();
     if over > 0 {
         let fault = Fault::Truncated { expected: (record - over) as u64 };
-        return Err(Error::corrupt(path, Place::Offset(data.len() as u64), fault));
+        return Err(Wrong(Place::Offset(data.len() as u64), fault));
     }
     if data.is_empty() {
-        return Err(Error::corrupt(path, Place::Offset(0), Fault::Empty));
+        return Err(Wrong(Place::Offset(0), Fault::Empty));
     }
     let n = data.len() / record;
     let (mut images, mut labels) = (Vec::with_capacity(n * pixels), Vec::with_capacity(n));
@@ -45,7 +42,7 @@ pub(crate) fn read_batch(path: &Path, kind: DatasetKind) -> Result<(Vec<u8>, Vec
         for (j, (&tag, &classes)) in tags.iter().zip(classes).enumerate() {
             if usize::from(tag) >= classes {
                 let fault = Fault::Label { found: tag.into(), classes };
-                return Err(Error::corrupt(path, Place::Offset((i * record + j) as u64), fault));
+                return Err(Wrong(Place::Offset((i * record + j) as u64), fault));
             }
         }
         labels.push(tags[classes.len() - 1]);
@@ -57,6 +54,7 @@ pub(crate) fn read_batch(path: &Path, kind: DatasetKind) -> Result<(Vec<u8>, Vec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Error;
 
     fn read(kind: DatasetKind, bytes: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
         let dir = tempfile::tempdir().expect("dir");

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::DatasetKind;
+use crate::{DatasetKind, Looked};
 
 /// Result with this crate's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -16,12 +16,12 @@ pub enum Error {
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
     /// The data set is in none of the places it may be in.
-    #[error("{kind} was not found; looked in {}; {remedy}", list(looked))]
+    #[error("{kind} was not found; looked in {}; looked for {}; {remedy}", list(looked), kind.looked_for())]
     NotFound {
         /// The data set asked for.
         kind: DatasetKind,
-        /// The folders that were searched, in order.
-        looked: Vec<PathBuf>,
+        /// The folders that were searched, in order, and what is there instead.
+        looked: Vec<Looked>,
         /// What to do about it.
         remedy: String,
     },
@@ -34,6 +34,16 @@ pub enum Error {
         dir: PathBuf,
         /// The file or files that are missing.
         missing: String,
+    },
+    /// A folder holds two versions of a part of a data set.
+    #[error("{} holds {} and {} of {kind}, which are two versions of one: move one of them elsewhere", dir.display(), names[0], names[1])]
+    Ambiguous {
+        /// The data set asked for.
+        kind: DatasetKind,
+        /// The folder.
+        dir: PathBuf,
+        /// The two files.
+        names: [String; 2],
     },
     /// The operating system refused to read or write a file.
     #[error("{}: {source}", path.display())]
@@ -118,8 +128,25 @@ impl Error {
     }
 }
 
-fn list(paths: &[PathBuf]) -> String {
-    paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ")
+/// What is wrong inside a file, and where.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Wrong(pub(crate) Place, pub(crate) Fault);
+
+impl From<Fault> for Wrong {
+    fn from(fault: Fault) -> Self {
+        Self(Place::Whole, fault)
+    }
+}
+
+impl Wrong {
+    /// The error about the file at `path`.
+    pub(crate) fn of(self, path: &Path) -> Error {
+        Error::corrupt(path, self.0, self.1)
+    }
+}
+
+fn list(looked: &[Looked]) -> String {
+    looked.iter().map(Looked::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Where in a file something is wrong.
@@ -223,6 +250,22 @@ pub enum Fault {
     /// The file belongs to another data set.
     #[error("these are the examples of {0}")]
     OtherDataset(DatasetKind),
+    /// A file in an archive does not hold what it should.
+    #[error("{name} in the archive: {fault}")]
+    Member {
+        /// The file's name.
+        name: String,
+        /// What is wrong with it.
+        fault: Box<Fault>,
+    },
+    /// An archive lacks a file.
+    #[error("the archive has no {missing}; it holds {seen}")]
+    NoMember {
+        /// The name of the file.
+        missing: String,
+        /// The names of the first files that are there.
+        seen: String,
+    },
     /// A decoder (gzip, parquet, PNG, JPEG) gave up.
     #[error("{0}")]
     Decode(String),

@@ -4,132 +4,69 @@
 //! the bytes. Nothing is allocated for what the header announces: the buffer grows as bytes come, at most one byte more
 //! than announced is inflated, and an announcement the file cannot keep is refused before reading on.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::Read;
 use std::path::Path;
 
-use flate2::bufread::MultiGzDecoder;
-
+use crate::source::Source;
 use crate::{Error, Fault, Place, Result};
 
 /// Most examples that are read from one file: four times what the largest of the data sets has, so that not even a file
 /// made to inflate takes more than 0.8 GB.
 pub(crate) const MAX_EXAMPLES: u64 = 1 << 18;
 
-/// No deflate stream inflates to more than this times its size.
-const DEFLATE_RATIO: u64 = 1032;
-
 const IMAGES: u32 = 0x0803;
 const LABELS: u32 = 0x0801;
 
-/// A file being read, inflated where it is gzipped.
-struct Source<'a> {
-    path: &'a Path,
-    reader: Box<dyn Read>,
-    /// (Inflated) bytes read so far.
-    offset: u64,
-    /// Most bytes the file can still yield.
-    room: u64,
+fn number(source: &mut Source) -> Result<u32> {
+    let bytes = source.exactly(4)?;
+    Ok(bytes.iter().fold(0, |n, &b| n << 8 | u32::from(b)))
 }
 
-impl<'a> Source<'a> {
-    fn open(path: &'a Path) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io(path))?;
-        let bytes = file.metadata().map_err(Error::io(path))?.len();
-        let mut file = BufReader::with_capacity(1 << 16, file);
-        let gzip = file.fill_buf().map_err(Error::io(path))?.starts_with(&[0x1f, 0x8b]);
-        if gzip {
-            let room = bytes.saturating_mul(DEFLATE_RATIO);
-            Ok(Self { path, reader: Box::new(MultiGzDecoder::new(file)), offset: 0, room })
-        } else {
-            Ok(Self { path, reader: Box::new(file), offset: 0, room: bytes })
-        }
+/// Reads the magic number and the number of examples.
+fn header(source: &mut Source, expected: u32) -> Result<u64> {
+    let found = number(source)?;
+    if found != expected {
+        return Err(Error::corrupt(source.path(), Place::Offset(0), Fault::Magic { found, expected }));
     }
-
-    fn corrupt(&self, fault: Fault) -> Error {
-        Error::corrupt(self.path, Place::Offset(self.offset), fault)
+    let at = Place::Offset(source.offset());
+    match u64::from(number(source)?) {
+        0 => Err(Error::corrupt(source.path(), at, Fault::Empty)),
+        n if n > MAX_EXAMPLES => {
+            let fault = Fault::TooLarge { what: "the number of examples", found: n, limit: MAX_EXAMPLES };
+            Err(Error::corrupt(source.path(), at, fault))
+        }
+        n => Ok(n),
     }
+}
 
-    /// The next `n` bytes, or as many as there are.
-    fn up_to(&mut self, n: u64) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let result = self.reader.by_ref().take(n).read_to_end(&mut bytes);
-        self.offset += bytes.len() as u64;
-        self.room = self.room.saturating_sub(bytes.len() as u64);
-        match result {
-            Ok(_) => Ok(bytes),
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-                Err(self.corrupt(Fault::Truncated { expected: n.saturating_sub(bytes.len() as u64).max(1) }))
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData) => {
-                Err(self.corrupt(Fault::Decode(format!("gzip: {error}"))))
-            }
-            Err(error) => Err(Error::io(self.path)(error)),
-        }
-    }
-
-    fn exactly(&mut self, n: u64) -> Result<Vec<u8>> {
-        if n > self.room {
-            return Err(self.corrupt(Fault::Truncated { expected: n }));
-        }
-        let bytes = self.up_to(n)?;
-        match n - bytes.len() as u64 {
-            0 => Ok(bytes),
-            missing => Err(self.corrupt(Fault::Truncated { expected: missing })),
-        }
-    }
-
-    fn number(&mut self) -> Result<u32> {
-        let bytes = self.exactly(4)?;
-        Ok(bytes.iter().fold(0, |n, &b| n << 8 | u32::from(b)))
-    }
-
-    /// Reads the magic number and the number of examples.
-    fn header(&mut self, expected: u32) -> Result<u64> {
-        let found = self.number()?;
-        if found != expected {
-            return Err(Error::corrupt(self.path, Place::Offset(0), Fault::Magic { found, expected }));
-        }
-        let at = Place::Offset(self.offset);
-        match u64::from(self.number()?) {
-            0 => Err(Error::corrupt(self.path, at, Fault::Empty)),
-            n if n > MAX_EXAMPLES => {
-                let fault = Fault::TooLarge { what: "the number of examples", found: n, limit: MAX_EXAMPLES };
-                Err(Error::corrupt(self.path, at, fault))
-            }
-            n => Ok(n),
-        }
-    }
-
-    /// The `n` bytes that are left, and no more; checks the gzip checksum.
-    fn rest(mut self, n: u64) -> Result<Vec<u8>> {
-        let bytes = self.exactly(n)?;
-        match self.up_to(1)?.is_empty() {
-            true => Ok(bytes),
-            false => Err(Error::corrupt(self.path, Place::Offset(self.offset - 1), Fault::Trailing)),
-        }
+/// The last `n` bytes of the file; checks that none follow, and the gzip checksum.
+fn last(mut source: Source, n: u64) -> Result<Vec<u8>> {
+    let bytes = source.exactly(n)?;
+    match source.up_to(1)?.is_empty() {
+        true => Ok(bytes),
+        false => Err(Error::corrupt(source.path(), Place::Offset(source.offset() - 1), Fault::Trailing)),
     }
 }
 
 /// The pixels of an IDX image file whose images are `size` pixels square.
 pub(crate) fn read_images(path: &Path, size: usize) -> Result<Vec<u8>> {
     let mut source = Source::open(path)?;
-    let n = source.header(IMAGES)?;
-    let at = Place::Offset(source.offset);
-    let (height, width) = (u64::from(source.number()?), u64::from(source.number()?));
+    let n = header(&mut source, IMAGES)?;
+    let at = Place::Offset(source.offset());
+    let (height, width) = (u64::from(number(&mut source)?), u64::from(number(&mut source)?));
     if (height, width) != (size as u64, size as u64) {
         let fault = Fault::ImageSize { found_width: width, found_height: height, width: size, height: size };
         return Err(Error::corrupt(path, at, fault));
     }
-    source.rest(n * height * width)
+    last(source, n * height * width)
 }
 
 /// The labels of an IDX label file, each below `classes`.
 pub(crate) fn read_labels(path: &Path, classes: usize) -> Result<Vec<u8>> {
     let mut source = Source::open(path)?;
-    let n = source.header(LABELS)?;
-    let start = source.offset;
-    let labels = source.rest(n)?;
+    let n = header(&mut source, LABELS)?;
+    let start = source.offset();
+    let labels = last(source, n)?;
     match labels.iter().position(|&label| usize::from(label) >= classes) {
         None => Ok(labels),
         Some(i) => {
@@ -139,10 +76,16 @@ pub(crate) fn read_labels(path: &Path, classes: usize) -> Result<Vec<u8>> {
     }
 }
 
+/// The bytes of the IDX label file of these labels, for its checksum.
+pub(crate) fn label_file(labels: &[u8]) -> impl Read + '_ {
+    let header: Vec<u8> = [LABELS, labels.len() as u32].into_iter().flat_map(u32::to_be_bytes).collect();
+    std::io::Cursor::new(header).chain(labels)
+}
+
 /// The (inflated) bytes of an IDX file of either sort, for its checksum. To be called on a file that was read before:
 /// it is bounded by the most an acceptable file may hold.
 pub(crate) fn raw(path: &Path) -> Result<impl Read> {
-    Ok(Source::open(path)?.reader.take(MAX_EXAMPLES * 28 * 28 + 16))
+    Ok(Source::open(path)?.into_reader().take(MAX_EXAMPLES * 28 * 28 + 16))
 }
 
 #[cfg(test)]

@@ -94,6 +94,23 @@ impl DatasetKind {
         }
     }
 
+    /// The files that a search looks for, in words.
+    pub(crate) fn looked_for(self) -> &'static str {
+        match self {
+            Self::Mnist | Self::FashionMnist => {
+                "train-images-idx3-ubyte (or .gz) and its three companions, or train-00000-of-00001.parquet and the like"
+            }
+            Self::Cifar10 => {
+                "data_batch_1 to 5 and test_batch (or .bin), cifar-10-python.tar.gz or cifar-10-binary.tar.gz, or \
+                 train-00000-of-00001.parquet and the like"
+            }
+            Self::Cifar100 => {
+                "train and test (or .bin), cifar-100-python.tar.gz or cifar-100-binary.tar.gz, or \
+                 train-00000-of-00001.parquet and the like"
+            }
+        }
+    }
+
     /// The folder that holds `train/` and `test/` in the hub's parquet revision.
     pub(crate) fn hub_config(self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
 //! MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100: untrusted files in, seeded batches out.
 //!
-//! [`Dataset::load`] finds a data set on disk (IDX, CIFAR binary batches or Hugging Face parquet) and reads it into two
+//! [`Dataset::load`] finds a data set on disk (IDX, CIFAR's batches or their archives, Hugging Face parquet) and reads it into two
 //! [`Split`]s of bytes; a [`Loader`] turns a split into normalised [`Batch`]es, in an order and with augmentation that
 //! depend on nothing but the seed, the epoch and the example, so that a resumed run sees what the uninterrupted one
 //! would have seen. [`fetch()`] downloads what is missing and [`verify()`] checks what is there.
@@ -29,8 +29,10 @@
 //! # }
 //! ```
 
+mod archive;
 mod augment;
 mod batch;
+mod batches;
 mod candle_vision;
 mod cifar;
 mod dataset;
@@ -39,15 +41,22 @@ mod fetch;
 mod guard;
 mod idx;
 mod kind;
+mod layout;
 mod loader;
 mod locate;
+mod numpy;
 mod page;
 mod parquet_file;
 mod pass;
+mod pickle;
 mod picture;
+mod python_batch;
 mod resident;
+mod seen;
+mod source;
 mod split;
 mod sums;
+mod tar;
 mod verify;
 
 pub use augment::{Augment, CROP_PADDING};
@@ -58,6 +67,7 @@ pub use fetch::{Fetched, FetchedFile, Transfer, cache_dir, fetch, fetch_from};
 pub use kind::{DatasetKind, Normalisation};
 pub use loader::{Loader, LoaderOptions};
 pub use locate::{Files, Format, locate, locate_in};
+pub use seen::{Looked, Seen};
 pub use split::Split;
 pub use sums::{MANIFEST, Manifest, sha256_file};
 pub use verify::{FileReport, FileState, VerifyReport, verify};

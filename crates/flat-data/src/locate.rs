@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::batches::Form;
+use crate::layout::{self, Found};
+use crate::seen::Looked;
 use crate::{DatasetKind, Error, Result, cache_dir};
 
 /// A file format of image data sets.
@@ -16,6 +19,10 @@ pub enum Format {
     Idx,
     /// CIFAR's binary batches.
     Binary,
+    /// CIFAR's Python batches, pickled.
+    Python,
+    /// An archive of CIFAR's batches of either sort, `.tar.gz` or `.tar`.
+    Archive,
     /// The Hugging Face hub's parquet files.
     Parquet,
 }
@@ -27,7 +34,7 @@ pub struct Files {
     pub format: Format,
     /// The folder they were found in.
     pub dir: PathBuf,
-    /// Training files, in order; of an IDX set the images, then the labels.
+    /// Training files, in order; of an IDX set the images, then the labels; the archive, if it is one.
     pub train: Vec<PathBuf>,
     /// Test files, as `train`.
     pub test: Vec<PathBuf>,
@@ -66,122 +73,124 @@ fn data_folders(dir: &Path) -> Vec<PathBuf> {
 fn search(kind: DatasetKind, roots: &[PathBuf]) -> Result<Files> {
     let mut looked = Vec::new();
     for root in roots {
-        let mut dirs = vec![root.join(kind.name())];
-        // `data/mnist` itself is no Fashion-MNIST, though the files have the same names
-        if !DatasetKind::ALL.iter().any(|other| *other != kind && root.ends_with(other.name())) {
-            dirs.push(root.clone());
-        }
-        for dir in dirs {
-            if let Some(files) = locate_in(kind, &dir)? {
-                return Ok(files);
+        let mut part = None;
+        for (dir, own) in [(root.join(kind.name()), true), (root.clone(), others_folder(kind, root).is_none())] {
+            match find(kind, &dir, own) {
+                Ok(Some(files)) => return Ok(files),
+                Ok(None) => {}
+                Err(error @ Error::Incomplete { .. }) => part = part.or(Some(error)),
+                Err(error) => return Err(error),
             }
-            looked.push(dir);
+            looked.push(Looked::at(&dir, others_folder(kind, &dir).filter(|_| !own)));
+        }
+        if let Some(error) = part {
+            return Err(error);
         }
     }
-    let mut remedy = format!("fetch it with `flat-train data fetch {kind}`, or name its folder");
+    Err(Error::NotFound { kind, looked, remedy: remedy(kind) })
+}
+
+fn remedy(kind: DatasetKind) -> String {
+    let mut remedy = format!("fetch it with `flat-train data fetch {kind}`, or name its folder with --data-dir");
     if kind == DatasetKind::FashionMnist {
         remedy += &format!(", or install Debian's dataset-fashion-mnist, which puts it in {SYSTEM}/{kind}");
     }
-    Err(Error::NotFound { kind, looked, remedy })
+    remedy
 }
 
-/// The files of a data set in this folder (or its customary subfolders, such as `cifar-10-batches-bin`); `None` where
-/// there is none of them.
+/// The other data set that a folder is named after: `data/mnist` itself is no Fashion-MNIST, though the files have the
+/// same names. The last component that is the name of one counts.
+fn others_folder(kind: DatasetKind, dir: &Path) -> Option<DatasetKind> {
+    let named = |component: &std::ffi::OsStr| {
+        DatasetKind::ALL.into_iter().find(|kind| folder_names(*kind).iter().any(|name| component == *name))
+    };
+    let near = dir.components().rev().take(3);
+    near.filter_map(|component| named(component.as_os_str())).next().filter(|named| *named != kind)
+}
+
+/// What a data set's own folder is called: here, by torchvision, and on the hub.
+fn folder_names(kind: DatasetKind) -> &'static [&'static str] {
+    match kind {
+        DatasetKind::Mnist => &["mnist", "MNIST"],
+        DatasetKind::FashionMnist => &["fashion-mnist", "FashionMNIST", "fashion_mnist"],
+        DatasetKind::Cifar10 => &["cifar10", "cifar-10-batches-py", "cifar-10-batches-bin"],
+        DatasetKind::Cifar100 => &["cifar100", "cifar-100-python", "cifar-100-binary"],
+    }
+}
+
+/// The files of a data set in this folder, or in one of the folders that distributions put them in: `MNIST/raw`,
+/// `cifar-10-batches-py`, `plain_text`, `data`, `snapshots/*` of the hub's cache. `None` where there is none of them.
 ///
 /// # Errors
-/// [`Error::Incomplete`] if some are there and some not, [`Error::Io`] if a folder cannot be read.
+/// [`Error::Incomplete`] if some are there, some not, and no folder has them all; [`Error::Ambiguous`];
+/// [`Error::Io`] if a folder cannot be read.
 pub fn locate_in(kind: DatasetKind, dir: &Path) -> Result<Option<Files>> {
+    find(kind, dir, true)
+}
+
+/// As [`locate_in`]; only in subfolders of the data set's own names where the folder is not its `own`.
+fn find(kind: DatasetKind, dir: &Path, own: bool) -> Result<Option<Files>> {
     if !dir.is_dir() {
         return Ok(None);
     }
-    let subfolders: &[&str] = match kind {
-        DatasetKind::Cifar10 => &["", "cifar-10-batches-bin"],
-        DatasetKind::Cifar100 => &["", "cifar-100-binary"],
-        _ => &["", "raw"],
+    let mut part = None;
+    let mut whole = |dir: &Path, found: Found| match found {
+        Found::Whole(files) => Some(files),
+        Found::Part(missing) => {
+            part.get_or_insert_with(|| Error::Incomplete { kind, dir: dir.to_path_buf(), missing });
+            None
+        }
+        Found::Nothing => None,
     };
-    for subfolder in subfolders {
-        let dir = if subfolder.is_empty() { dir.to_path_buf() } else { dir.join(subfolder) };
-        let found = if kind.is_idx() { idx(kind, &dir)? } else { binary(kind, &dir)? };
-        if found.is_some() {
-            return Ok(found);
+    let named = folder_names(kind).iter().map(|name| dir.join(name));
+    let bases: Vec<PathBuf> = own.then(|| dir.to_path_buf()).into_iter().chain(named).collect();
+    for base in &bases {
+        for dir in [base.clone(), base.join("raw")] {
+            if kind.is_idx() {
+                if let Some(files) = whole(&dir, layout::idx(&dir)) {
+                    return Ok(Some(files));
+                }
+                continue;
+            }
+            for form in Form::ALL {
+                if let Some(files) = whole(&dir, layout::batches(kind, form, &dir)) {
+                    return Ok(Some(files));
+                }
+            }
         }
     }
-    for config in [kind.hub_config(), "plain_text"] {
-        if let Some(files) = parquet(kind, &dir.join(config))? {
+    for base in bases.iter().cloned().chain(snapshots(kind, dir, own)?) {
+        for folder in ["", kind.hub_config(), "plain_text", "data", "default"] {
+            let dir = if folder.is_empty() { base.clone() } else { base.join(folder) };
+            if let Some(files) = whole(&dir, layout::parquet(kind, &dir)?) {
+                return Ok(Some(files));
+            }
+        }
+    }
+    for base in bases.iter().filter(|_| !kind.is_idx()) {
+        if let Some(files) = whole(base, layout::archive(kind, base)) {
             return Ok(Some(files));
         }
     }
-    Ok(None)
+    part.map_or(Ok(None), Err)
 }
 
-fn idx(kind: DatasetKind, dir: &Path) -> Result<Option<Files>> {
-    let stems = ["train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"];
-    let find = |stem: &&str| {
-        let names = [format!("{stem}-ubyte"), format!("{stem}-ubyte.gz")];
-        names.iter().map(|name| dir.join(name)).find(|path| path.is_file())
-    };
-    let found: Vec<Option<PathBuf>> = stems.iter().map(find).collect();
-    match found.iter().position(Option::is_none) {
-        _ if found.iter().all(Option::is_none) => Ok(None),
-        Some(missing) => {
-            let missing = format!("{0}-ubyte or {0}-ubyte.gz", stems[missing]);
-            Err(Error::Incomplete { kind, dir: dir.to_path_buf(), missing })
+/// The snapshots of a data set in a folder of the hub's cache, `datasets--owner--name/snapshots/<revision>`, in the order
+/// of their names.
+fn snapshots(kind: DatasetKind, dir: &Path, own: bool) -> Result<Vec<PathBuf>> {
+    let (owner, name) = kind.hub_id();
+    let cached = dir.join(format!("datasets--{owner}--{name}"));
+    let mut found = Vec::new();
+    for folder in own.then(|| dir.join("snapshots")).into_iter().chain([cached.join("snapshots")]) {
+        if !folder.is_dir() {
+            continue;
         }
-        None => {
-            let mut train: Vec<PathBuf> = found.into_iter().flatten().collect();
-            let test = train.split_off(2);
-            Ok(Some(Files { format: Format::Idx, dir: dir.to_path_buf(), train, test }))
+        for entry in fs::read_dir(&folder).map_err(Error::io(&folder))? {
+            found.push(entry.map_err(Error::io(&folder))?.path());
         }
     }
-}
-
-fn binary(kind: DatasetKind, dir: &Path) -> Result<Option<Files>> {
-    let (train, test) = match kind {
-        DatasetKind::Cifar100 => (vec![dir.join("train.bin")], dir.join("test.bin")),
-        _ => {
-            let batch = |i: usize| dir.join(format!("data_batch_{i}.bin"));
-            // at most the five of the original; a gap is noticed below
-            let last = (1..=5).rev().find(|&i| batch(i).is_file()).unwrap_or(1);
-            ((1..=last).map(batch).collect(), dir.join("test_batch.bin"))
-        }
-    };
-    let all: Vec<&PathBuf> = train.iter().chain([&test]).collect();
-    match all.iter().find(|path| !path.is_file()) {
-        _ if all.iter().all(|path| !path.is_file()) => Ok(None),
-        Some(missing) => {
-            let missing = missing.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            Err(Error::Incomplete { kind, dir: dir.to_path_buf(), missing })
-        }
-        None => Ok(Some(Files { format: Format::Binary, dir: dir.to_path_buf(), train, test: vec![test] })),
-    }
-}
-
-fn parquet(kind: DatasetKind, dir: &Path) -> Result<Option<Files>> {
-    let (train, test) = (shards(&dir.join("train"))?, shards(&dir.join("test"))?);
-    match (train.is_empty(), test.is_empty()) {
-        (true, true) => Ok(None),
-        (false, false) => Ok(Some(Files { format: Format::Parquet, dir: dir.to_path_buf(), train, test })),
-        (no_train, _) => {
-            let missing = format!("{}/*.parquet", if no_train { "train" } else { "test" });
-            Err(Error::Incomplete { kind, dir: dir.to_path_buf(), missing })
-        }
-    }
-}
-
-/// The parquet files of a folder in the order of their names; none where there is no such folder.
-fn shards(dir: &Path) -> Result<Vec<PathBuf>> {
-    if !dir.is_dir() {
-        return Ok(Vec::new());
-    }
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(dir).map_err(Error::io(dir))? {
-        let path = entry.map_err(Error::io(dir))?.path();
-        if path.extension().is_some_and(|extension| extension == "parquet") && path.is_file() {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    Ok(paths)
+    found.sort();
+    Ok(found)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
+use crate::error::Wrong;
 use crate::guard::guarded;
 use crate::idx::MAX_EXAMPLES;
 use crate::page::check_pages;
@@ -24,15 +25,6 @@ const ROWS: usize = 1024;
 /// Most bytes of file metadata that are read. Fifty thousand rows in groups of a hundred take a tenth of it.
 const MAX_METADATA: u64 = 4 << 20;
 
-/// What goes wrong inside: a fault and where.
-struct Wrong(Place, Fault);
-
-impl From<Fault> for Wrong {
-    fn from(fault: Fault) -> Self {
-        Self(Place::Whole, fault)
-    }
-}
-
 impl From<ParquetError> for Wrong {
     fn from(error: ParquetError) -> Self {
         Fault::Decode(format!("parquet: {error}")).into()
@@ -44,7 +36,7 @@ pub(crate) fn read(path: &Path, kind: DatasetKind) -> Result<(Vec<u8>, Vec<u8>)>
     let file = File::open(path).map_err(Error::io(path))?;
     check_footer(&file, path)?;
     // the library indexes and asserts its way through some damaged files
-    guarded("parquet", || read_groups(file, kind)).map_err(|Wrong(at, fault)| Error::corrupt(path, at, fault))
+    guarded("parquet", || read_groups(file, kind)).map_err(|wrong| wrong.of(path))
 }
 
 /// The last eight bytes: length of the metadata before them, and `PAR1`.

@@ -6,6 +6,9 @@ use crate::sums::sha256;
 use crate::{Error, Result};
 use std::io::Read;
 
+/// Images one after the other, and their labels.
+pub(crate) type Examples = (Vec<u8>, Vec<u8>);
+
 /// Labelled images of one size: bytes in NCHW order, row 0 at the top and column 0 at the left.
 ///
 /// Every label is below `classes`, and there is at least one example; the constructor sees to both.

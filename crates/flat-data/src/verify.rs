@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::cifar::read_batch;
+use crate::batches::Form;
 use crate::idx::{raw, read_images, read_labels};
 use crate::sums::{known, recorded, sha256};
-use crate::{Dataset, DatasetKind, Error, Format, Result, locate, parquet_file, sha256_file};
+use crate::{Dataset, DatasetKind, Error, Format, Result, archive, locate, parquet_file, sha256_file};
 
 /// What was found out about a data set on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -77,11 +77,22 @@ pub enum FileState {
 pub fn verify(kind: DatasetKind, data_dir: Option<&Path>) -> Result<VerifyReport> {
     let files = locate(kind, data_dir)?;
     let (mut reports, mut counts) = (Vec::new(), [Some(0), Some(0)]);
-    for (paths, count) in [&files.train, &files.test].into_iter().zip(&mut counts) {
-        for path in paths {
-            let (report, examples) = file(kind, files.format, path)?;
-            *count = count.zip(examples).map(|(sum, n)| sum + n);
+    if files.format == Format::Archive {
+        for path in &files.train {
+            let (report, examples) =
+                file(path, archive::read(path, kind).map(|(train, test)| [train.1.len(), test.1.len()]), None)?;
             reports.push(report);
+            counts = examples.map_or([None; 2], |examples| examples.map(Some));
+        }
+    } else {
+        for (paths, count) in [&files.train, &files.test].into_iter().zip(&mut counts) {
+            for path in paths {
+                let original = known(kind, &stem(path)).filter(|_| files.format == Format::Idx);
+                let original = original.map(|sum| (sum, format!("the original {kind}, inflated,")));
+                let (report, examples) = file(path, parse(kind, files.format, path), original)?;
+                *count = count.zip(examples).map(|(sum, n)| sum + n);
+                reports.push(report);
+            }
         }
     }
     let [mut train, mut test] = counts;
@@ -96,11 +107,12 @@ pub fn verify(kind: DatasetKind, data_dir: Option<&Path>) -> Result<VerifyReport
     Ok(VerifyReport { kind, dir: files.dir, format: files.format, files: reports, train, test, problem })
 }
 
-/// The report on a file, and its number of examples where it reads.
-fn file(kind: DatasetKind, format: Format, path: &Path) -> Result<(FileReport, Option<usize>)> {
+/// The report on a file that was read as `parsed`, and what that is where it reads. `original` is the sum that its inflated
+/// bytes have in the original distribution, and whose that is.
+fn file<T>(path: &Path, parsed: Result<T>, original: Option<(&str, String)>) -> Result<(FileReport, Option<T>)> {
     let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     let sha256 = sha256_file(path).unwrap_or_default();
-    let (parsed, expected) = (parse(kind, format, path), recorded(path)?);
+    let expected = recorded(path)?;
     let mismatch = |expected: &str, found: &str, origin: String| {
         let (expected, found) = (expected.to_string(), found.to_string());
         let error = Error::Checksum { path: path.to_path_buf(), expected, found, origin };
@@ -110,13 +122,13 @@ fn file(kind: DatasetKind, format: Format, path: &Path) -> Result<(FileReport, O
         (Some((sum, manifest)), _) if *sum != sha256 => mismatch(sum, &sha256, manifest.display().to_string()),
         (_, Err(error)) => (FileState::Corrupt, Some(error.to_string())),
         (Some(_), Ok(_)) => (FileState::Recorded, None),
-        (None, Ok(_)) => match known(kind, &stem(path)).filter(|_| format == Format::Idx) {
+        (None, Ok(_)) => match original {
             None => (FileState::Unchecked, None),
-            Some(sum) => {
+            Some((sum, whose)) => {
                 let found = raw(path).and_then(|reader| self::sha256(reader).map_err(Error::io(path)))?;
                 match found == sum {
                     true => (FileState::Known, None),
-                    false => mismatch(sum, &found, format!("the original {kind}, inflated,")),
+                    false => mismatch(sum, &found, whose),
                 }
             }
         },
@@ -124,10 +136,10 @@ fn file(kind: DatasetKind, format: Format, path: &Path) -> Result<(FileReport, O
     Ok((FileReport { path: path.to_path_buf(), bytes, sha256, state, problem }, parsed.ok()))
 }
 
-/// The file's name without `.gz`.
+/// The file's name without `.gz`, and with the dash of the original distribution.
 fn stem(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.strip_suffix(".gz").unwrap_or(&name).to_string()
+    name.strip_suffix(".gz").unwrap_or(&name).replace(".idx", "-idx")
 }
 
 /// Reads a file whole: its number of examples.
@@ -135,7 +147,9 @@ fn parse(kind: DatasetKind, format: Format, path: &Path) -> Result<usize> {
     match format {
         Format::Idx if stem(path).contains("labels") => read_labels(path, kind.classes()).map(|labels| labels.len()),
         Format::Idx => read_images(path, kind.size()).map(|images| images.len() / (kind.size() * kind.size())),
-        Format::Binary => read_batch(path, kind).map(|(_, labels)| labels.len()),
+        Format::Binary => Form::Binary.read(path, kind).map(|(_, labels)| labels.len()),
+        Format::Python => Form::Python.read(path, kind).map(|(_, labels)| labels.len()),
+        Format::Archive => archive::read(path, kind).map(|((_, train), (_, test))| train.len() + test.len()),
         Format::Parquet => parquet_file::read(path, kind).map(|(_, labels)| labels.len()),
     }
 }

@@ -1,0 +1,98 @@
+//! The Python batches of CIFAR-10 and CIFAR-100: a pickled dict of `data`, an array `(n, 3072)` of bytes, each row the
+//! red, green and blue plane of a 32x32 image, and `labels` (CIFAR-100: `fine_labels`), a list of integers.
+
+use std::path::Path;
+
+use crate::error::Wrong;
+use crate::idx::MAX_EXAMPLES;
+use crate::pickle::{Object, Pickle, Value};
+use crate::source::whole;
+use crate::split::Examples;
+use crate::{DatasetKind, Fault, Place, Result};
+
+/// Most bytes of a batch that are read: the largest, CIFAR-100's 50,000 images as Latin-1 text in UTF-8, takes 235 MB.
+pub(crate) const MAX_BATCH: u64 = 1 << 28;
+
+/// Images and labels of one batch file.
+pub(crate) fn read_python_batch(path: &Path, kind: DatasetKind) -> Result<Examples> {
+    parse_python_batch(&whole(path, MAX_BATCH)?, kind).map_err(|wrong| wrong.of(path))
+}
+
+/// Images and labels in the bytes of a batch file.
+pub(crate) fn parse_python_batch(bytes: &[u8], kind: DatasetKind) -> Result<Examples, Wrong> {
+    let pickle = Pickle::load(bytes)?;
+    let images = images(&pickle, kind)?;
+    let labels = labels(&pickle, kind)?;
+    let n = images.len() / kind.shape().iter().product::<usize>();
+    if n != labels.len() {
+        return Err(Fault::Count { images: n, labels: labels.len() }.into());
+    }
+    match n {
+        0 => Err(Fault::Empty.into()),
+        _ => Ok((images, labels)),
+    }
+}
+
+fn images(pickle: &Pickle, kind: DatasetKind) -> Result<Vec<u8>, Fault> {
+    let unusable = |reason: String| Fault::Column { column: "data".into(), reason };
+    let value = entry(pickle, "data")?;
+    let Some(Object::Array(array)) = pickle.object(value) else {
+        return Err(unusable("it is no array of NumPy".into()));
+    };
+    let [channels, height, width] = kind.shape().map(|side| side as u64);
+    let sides = match array.shape.as_slice() {
+        [n, pixels] if *pixels == channels * height * width => Some(n),
+        [n, c, h, w] if [*c, *h, *w] == [channels, height, width] => Some(n),
+        _ => None,
+    };
+    let Some(n) = sides.filter(|_| array.dtype.bytes == 1 && !array.dtype.signed) else {
+        return Err(unusable(format!(
+            "its shape is {:?} of {} bytes each, where (n, {}) of unsigned bytes is expected",
+            array.shape,
+            array.dtype.bytes,
+            channels * height * width
+        )));
+    };
+    if *n > MAX_EXAMPLES {
+        return Err(Fault::TooLarge { what: "the number of images", found: *n, limit: MAX_EXAMPLES });
+    }
+    Ok(pickle.bytes(array.data).unwrap_or_default().to_vec())
+}
+
+fn labels(pickle: &Pickle, kind: DatasetKind) -> Result<Vec<u8>, Wrong> {
+    let column = if kind == DatasetKind::Cifar100 { "fine_labels" } else { "labels" };
+    let unusable = || Fault::Column { column: column.into(), reason: "it is no list of integers".into() };
+    let value = entry(pickle, column)?;
+    let integers: Vec<i64> = match (pickle.items(value), pickle.object(value)) {
+        (Some(items), _) => {
+            let integer = |item: &Value| match item {
+                Value::Int(n) => Ok(*n),
+                _ => Err(unusable()),
+            };
+            items.iter().map(integer).collect::<Result<_, _>>()?
+        }
+        (None, Some(Object::Array(array))) => array.dtype.integers(pickle.bytes(array.data).unwrap_or_default())?,
+        _ => return Err(unusable().into()),
+    };
+    let classes = kind.classes();
+    let label = |(i, found): (usize, i64)| match u8::try_from(found) {
+        Ok(label) if usize::from(label) < classes => Ok(label),
+        _ => Err(Wrong(Place::Row(i), Fault::Label { found, classes })),
+    };
+    integers.into_iter().enumerate().map(label).collect()
+}
+
+/// The value of a key, which Python 2 wrote as bytes and Python 3 may write as text.
+fn entry<'a>(pickle: &Pickle<'a>, key: &str) -> Result<Value<'a>, Fault> {
+    let Some(Object::Dict(pairs)) = pickle.object(pickle.top) else {
+        return Err(Fault::Decode("pickle: it holds no dict, as a batch of images does".into()));
+    };
+    // the last one counts, as in Python
+    let found = pairs.iter().rev().find(|(name, _)| pickle.bytes(*name) == Some(key.as_bytes()));
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let names = pairs.iter().take(10).filter_map(|(name, _)| pickle.bytes(*name));
+        let names: Vec<String> =
+            names.map(|name| String::from_utf8_lossy(name).escape_debug().take(40).collect()).collect();
+        Fault::Column { column: key.into(), reason: format!("the keys are {}", names.join(", ")) }
+    })
+}

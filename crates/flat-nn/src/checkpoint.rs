@@ -50,6 +50,7 @@ impl Model {
             state.insert(name.to_string(), tensor);
         }
         self.set_state(&state).map_err(|e| match e {
+            e @ Error::NotFinite { .. } => bad(e.to_string()),
             Error::BadState(reason) => bad(format!(
                 "{reason}: it belongs to another model (arch, hidden, channels, norm, classes or image size differ) or is damaged"
             )),

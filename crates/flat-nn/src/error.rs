@@ -44,6 +44,29 @@ pub enum Error {
     /// A named tensor that the model does not have, or lacks.
     #[error("tensors of the model: {0}")]
     BadState(String),
+    /// Weights with a NaN or an infinity.
+    #[error("`{name}` holds values that are not finite (NaN or infinity): use weights from before the divergence")]
+    NotFinite {
+        /// The tensor.
+        name: String,
+    },
+    /// Weights of another model.
+    #[error("{difference}; {hint}")]
+    OtherModel {
+        /// What was expected and what was seen.
+        difference: Difference,
+        /// What that tells of the network, or what to do.
+        hint: String,
+    },
+    /// More than one set of weights of the model in one file.
+    #[error(
+        "the file holds the model's weights more than once, under {}: keep one of them in the file",
+        quoted(prefixes)
+    )]
+    Ambiguous {
+        /// What comes before the names of each set.
+        prefixes: Vec<String>,
+    },
     /// A checkpoint that cannot be read into the model.
     #[error("checkpoint {}: {reason}", path.display())]
     Checkpoint {
@@ -60,4 +83,49 @@ pub enum Error {
         /// The system's error.
         source: std::io::Error,
     },
+}
+
+/// How a file's tensors differ from a model's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Difference {
+    /// The model has a tensor that the file lacks.
+    Missing {
+        /// The model's name for it.
+        name: String,
+        /// Its shape.
+        wanted: Vec<usize>,
+    },
+    /// The file has a tensor that the model lacks.
+    Extra {
+        /// The file's name for it.
+        name: String,
+        /// Its shape.
+        seen: Vec<usize>,
+    },
+    /// Both have it, in different shapes.
+    Shape {
+        /// The model's name for it.
+        name: String,
+        /// The model's shape.
+        wanted: Vec<usize>,
+        /// The file's.
+        seen: Vec<usize>,
+    },
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Missing { name, wanted } => write!(f, "the model has `{name}` of shape {wanted:?}, the file has not"),
+            Self::Extra { name, seen } => write!(f, "the file has `{name}` of shape {seen:?}, the model has not"),
+            Self::Shape { name, wanted, seen } => {
+                write!(f, "`{name}` has shape {seen:?} in the file, {wanted:?} in the model")
+            }
+        }
+    }
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and ")
 }

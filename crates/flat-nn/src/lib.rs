@@ -40,6 +40,7 @@
 //! # }
 //! ```
 
+mod adopt;
 mod checkpoint;
 mod config;
 mod dual;
@@ -55,10 +56,11 @@ mod tape;
 mod traced;
 mod value;
 
+pub use adopt::Adopted;
 pub use checkpoint::{read_config, read_metadata};
 pub use config::{Activation, Arch, Mode, ModelConfig, Norm};
 pub use dual::Dual;
-pub use error::{Error, Result};
+pub use error::{Difference, Error, Result};
 pub use loss::Loss;
 pub use model::Model;
 pub use models::multiply_adds;

@@ -181,7 +181,8 @@ impl Model {
     /// Sets all parameters and buffers, all or none.
     ///
     /// # Errors
-    /// [`Error::BadState`] naming the first tensor that is missing, unexpected, of another shape, or not finite.
+    /// [`Error::BadState`] naming the first tensor that is missing, unexpected or of another shape;
+    /// [`Error::NotFinite`] naming the first with a NaN or an infinity.
     pub fn set_state(&self, state: &BTreeMap<String, Tensor>) -> Result<()> {
         let known: BTreeMap<&str, &Var> = self.named().collect();
         if let Some(name) = state.keys().find(|name| !known.contains_key(name.as_str())) {
@@ -199,7 +200,7 @@ impl Model {
             }
             let tensor = tensor.to_device(var.device())?.to_dtype(var.dtype())?.contiguous()?;
             if var.dtype().is_float() && !finite(&tensor)? {
-                return Err(Error::BadState(format!("`{name}` holds values that are not finite")));
+                return Err(Error::NotFinite { name: name.clone() });
             }
             fitting.push((*var, tensor));
         }

@@ -1,5 +1,6 @@
 //! Layers, losses and models against central differences, naive loops and known numbers.
 
+mod adopt;
 mod check;
 mod checkpoint;
 mod conv;

@@ -46,4 +46,3 @@ pub mod trace_summary;
 pub mod trainer;
 pub mod ui;
 pub mod weights;
-mod wrapped;

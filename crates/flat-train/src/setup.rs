@@ -36,6 +36,8 @@ pub struct Parts {
     pub loss: Loss,
     /// The optimizer.
     pub optimizer: Optimizer,
+    /// The entries of `--init` that are no weights of the model, in one line.
+    pub init_note: Option<String>,
 }
 
 impl Parts {
@@ -56,12 +58,13 @@ impl Parts {
     pub fn on(config: &TrainConfig, data: Data, opened: Opened, start_from_init: bool) -> Result<Self> {
         let Opened { device, note: device_note } = opened;
         let model = model(config, &device)?;
+        let mut init_note = None;
         if let Some(init) = config.init.as_ref().filter(|_| start_from_init) {
             let read = || Weights::read(init, &device)?.load_into(&model);
-            read().with_context(|| format!("--init {}", init.display()))?;
+            init_note = read().with_context(|| format!("--init {}", init.display()))?;
         }
         let optimizer = optimizer(config, &model, steps_per_epoch(config, &data))?;
-        Ok(Self { device, device_note, data, model, loss: loss(config), optimizer })
+        Ok(Self { device, device_note, data, model, loss: loss(config), optimizer, init_note })
     }
 }
 

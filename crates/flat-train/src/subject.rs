@@ -37,6 +37,8 @@ pub struct Subject {
     pub run: Option<TrainConfig>,
     /// Device, and why it is that one.
     pub device_note: String,
+    /// The entries of the file that are no weights of the model, in one line.
+    pub weights_note: Option<String>,
 }
 
 impl Subject {
@@ -78,7 +80,8 @@ impl Subject {
         let weights = Weights::read(&args.checkpoint, &device)?;
         let run = weights.run.as_ref();
         let Some(dataset) = args.dataset.or(run.map(|r| r.dataset)) else {
-            return Err(usage("--dataset: a file by itself does not say its data set; name it"));
+            let why = weights.passed_over.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+            return Err(usage(format!("--dataset: a file by itself does not say its data set; name it{why}")));
         };
         let described =
             args.hidden.is_some() || args.channels.is_some() || args.activation.is_some() || args.norm.is_some();
@@ -98,8 +101,9 @@ impl Subject {
             }
             (None, Some(config)) => config.clone(),
             (None, None) => {
+                let why = weights.passed_over.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
                 return Err(usage(format!(
-                    "{}: the file does not say which model it holds; add --model (and --hidden, --channels, --norm)",
+                    "{}: the file does not say which model it holds; add --model (and --hidden, --channels, --norm){why}",
                     weights.file.display()
                 )));
             }
@@ -123,7 +127,7 @@ impl Subject {
         let dtype =
             args.dtype.map(|f| f.dtype()).or(run.map(|r| r.dtype.dtype())).or(weights.dtype().filter(is_supported));
         let model = Model::new(&config, dtype.unwrap_or(DType::F32), &device, &Streams::new(0))?;
-        weights.load_into(&model)?;
+        let weights_note = weights.load_into(&model)?;
         let data_dir = args.data_dir.clone().or(run.filter(|r| r.dataset == dataset).and_then(|r| r.data_dir.clone()));
         let given = pixels::of_flags(dataset.0, args.normalize, args.mean.as_deref(), args.std.as_deref())?;
         let known = given.or(weights.pixels.clone());
@@ -148,6 +152,7 @@ impl Subject {
             data_dir,
             run: weights.run,
             device_note,
+            weights_note,
         })
     }
 
@@ -180,6 +185,7 @@ impl Subject {
         if let Some(assumed) = &self.assumed {
             ui.say(format!("note: {assumed}"));
         }
+        self.weights_note.iter().for_each(|note| ui.say(note.clone()));
         self
     }
 }

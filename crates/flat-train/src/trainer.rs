@@ -147,7 +147,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn at(progress: Progress, config: &'a TrainConfig, parts: Parts, dir: &'a RunDir, ui: Ui) -> Result<Self> {
-        let Parts { device, device_note, data, model, loss, optimizer } = parts;
+        let Parts { device, device_note, data, model, loss, optimizer, .. } = parts;
         Ok(Self {
             log_every: config.steps_between_reads(&device),
             fingerprint: Fingerprint::of(

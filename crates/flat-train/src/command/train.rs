@@ -43,6 +43,7 @@ pub(super) fn run(args: &TrainArgs, ui: Ui, json: bool) -> Result<Outcome> {
         }
     };
     ui.say(format!("device: {}", parts.device_note));
+    parts.init_note.iter().for_each(|note| ui.say(format!("--init: {note}")));
     ui.say(format!(
         "{} on {} with {}, seed {}: {}",
         *config.model,

@@ -7,6 +7,7 @@ mod cli;
 mod coverage;
 mod device;
 mod flatness;
+mod foreign;
 mod honest;
 mod interrupted;
 mod parity;

@@ -90,6 +90,17 @@ impl<'a> Source<'a> {
         }
         Ok(())
     }
+
+    /// Reads past the rest, for the checksum of a gzip file; more than `most` bytes of it are an error.
+    pub(crate) fn skip_to_end(&mut self, most: u64) -> Result<()> {
+        let end = self.offset.saturating_add(most);
+        while !self.up_to(1 << 16)?.is_empty() {
+            if self.offset > end {
+                return Err(self.corrupt(Fault::Trailing));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// All bytes of a file as they are.

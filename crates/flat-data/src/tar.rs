@@ -29,10 +29,7 @@ impl Entry {
             return Err(source.corrupt(Fault::Truncated { expected: BLOCK - block.len() as u64 }));
         }
         if block.iter().all(|&byte| byte == 0) {
-            return match source.up_to(MAX_PADDING)?.len() as u64 {
-                MAX_PADDING => Err(source.corrupt(Fault::Trailing)),
-                _ => Ok(None),
-            };
+            return source.skip_to_end(MAX_PADDING).map(|()| None);
         }
         let wrong = |what: &str| Err(source.corrupt(Fault::Decode(format!("tar: {what} at offset {start}"))));
         // the sum is taken with spaces in its own place

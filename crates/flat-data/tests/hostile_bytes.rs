@@ -1,4 +1,4 @@
-//! Every damaged byte of a small parquet and a small gzipped IDX file: reading returns, without a panic and without an
+//! Every damaged byte of a small parquet file, Python batch, archive and IDX file: reading returns, without a panic and without an
 //! allocation that the bytes do not justify. A binary of its own, because it watches every allocation.
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -146,6 +146,23 @@ fn no_damaged_byte_makes_a_reader_panic_or_allocate_much() {
         println!("parquet, {compression}: {refused} damaged files refused, {read} read");
         assert!(refused > read && read > 0, "{refused} {read}");
     }
+
+    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference");
+    let dir = tempfile::tempdir().expect("dir");
+    fs::copy(reference.join("cifar10-protocol-4.pickle"), dir.path().join("test_batch")).expect("copy");
+    let path = dir.path().join("data_batch_1");
+    fs::copy(reference.join("cifar10-python2.pickle"), &path).expect("copy");
+    let (read, refused) = damage(DatasetKind::Cifar10, dir.path(), &path);
+    println!("Python batch: {refused} damaged files refused, {read} read");
+    // 6,144 of its 6,444 bytes are pixels, of which each is as good as another, twice changed
+    assert!(refused >= 6_444 && read >= 2 * 6_000, "{refused} {read}");
+    let dir = tempfile::tempdir().expect("dir");
+    let path = dir.path().join("cifar-10-python.tar.gz");
+    fs::copy(reference.join("cifar10-ustar.tar.gz"), &path).expect("copy");
+    let (read, refused) = damage(DatasetKind::Cifar10, dir.path(), &path);
+    println!("archive: {refused} damaged files refused, {read} read");
+    // the checksum covers all but gzip's own header
+    assert!(refused >= 3 * 1_500 && read <= 100, "{refused} {read}");
 
     let dir = tempfile::tempdir().expect("dir");
     for split in ["train", "t10k"] {

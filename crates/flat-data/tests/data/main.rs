@@ -2,6 +2,7 @@
 
 mod candle_faults;
 mod download;
+mod found;
 mod python_batches;
 mod real;
 mod support;

@@ -1,47 +1,61 @@
 //! Whether a point is a flat local minimum.
 
 mod config;
+mod judge;
 mod report;
 
 pub use config::CertificateConfig;
-pub use report::{CertificateProgress, CertificateReport, Stage, Verdict};
+pub use report::{CertificateProgress, CertificateReport, SpectrumReport, Stage, Verdict};
 
-use crate::drift::Drift;
-use crate::flow::{FlowReport, FlowStop, Place, flow};
+use crate::drift::{At, Known, Slope};
+use crate::flow::{FlowReport, FlowStop, Means, Place, flow};
+use crate::range::{Range, Reach};
 use crate::surface::Surface;
-use crate::{EigenReport, Error, Lanczos, LanczosConfig, LinearOperator, Objective, Result, check_determinism};
+use crate::{Error, LinearOperator, Objective, Result, check_determinism};
 use flat_core::Streams;
+use judge::{Evidence, judge};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
 /// A certificate of (eps, eps')-flatness in the sense of Ahn, Jadbabaie & Sra (2024, arXiv 2305.15659): with Phi(x) the limit
 /// of the gradient flow from x, `||x - Phi(x)|| <= eps` and `||dPhi(Phi(x)) grad trbar(Phi(x))|| <= eps'`, where
-/// `trbar = tr(hess f) / d` and dPhi at a minimum is the projector on the kernel of the Hessian.
+/// `trbar = tr(hess f) / d` and dPhi at a minimum is the projector P on the kernel of the Hessian.
 ///
-/// 1. The flow is followed to a small gradient, see [`crate::FlowConfig`]. What is left of the way is at most `||grad f|| / mu` under
-///    the local PL inequality with constant mu. Taken for mu is the smallest eigenvalue found in step 2 that is not
-///    negligible (1e-6 of the largest), which is right where the kernel is among those found and too large otherwise.
-/// 2. The eigenspace of the r largest eigenvalues of the Hessian at Phi(x) is removed, r by the largest ratio of
-///    neighbouring eigenvalues (all that are not negligible where the kernel is among those found). The kernel is what is left if the others vanish; if they do not, more of the gradient is left
-///    than dPhi would leave, so that `flat` still holds while `not flat` may be due to the rest.
-/// 3. For u uniform on the sphere, `(g(x + rho u) + g(x - rho u) - 2 g(x)) / rho^2` has the mean `grad trbar(x)` up to a
-///    fifth derivative times rho^2. The squared norm of a mean of probes is biased upwards by their variance, so the
-///    squared norm is estimated by the U-statistic over pairs of different probes, unbiased, with the jackknife's interval
-///    (too wide rather than too narrow where the norm vanishes). Its square root is reported.
+/// 1. The flow is followed by exponential Rosenbrock steps of order 3 (Hochbruck, Ostermann & Schweitzer 2009) in Krylov
+///    spaces of the gradient, whose last steps are Newton's, see [`crate::FlowConfig`]. It has arrived where the gradient is
+///    at most `grad_tol` and the way that is left, `||H^+ g||`, at most 1e-4 eps.
+/// 2. Lanczos' method from random vectors goes on at Phi(x) until its Krylov spaces are closed: they hold the whole range of
+///    the Hessian, what is left is the kernel. Eigenvalues below 1e-10 of the largest (1e-5 in f32) count as zero. A negative
+///    Rayleigh quotient proves that Phi(x) is no local minimum. Of degenerate saddles, which have none, nothing is seen.
+/// 3. With the range known, `P grad tr(H) = P sum_i D^3 f [q_i, q_i]` over its eigenvectors: nothing is drawn. Where
+///    `max_matvecs` products do not reach it, probes on the sphere give a bound from above at 95 %, and the verdict is
+///    `Undecided`.
+///
+/// The distance's interval is the sum of the embedded error estimates and the way left, which takes the whole range: without
+/// it the distance is `at least`. The estimates are no proofs; they bound the error where third derivatives change little
+/// over a step.
 ///
 /// A loss without minimisers, such as cross entropy once every example is classified rightly, has no Phi: the flow does
-/// not arrive and the verdict is `undecided`, with the numbers where it stopped.
+/// not arrive and the verdict is `Undecided`, with the numbers where it stopped.
 ///
-/// The definition asks for a loss with four continuous derivatives. At the kinks of ReLU and max pooling the differences of
-/// step 3 grow without bound as rho falls: their norm then says how densely the kinks lie, and no rho is small enough.
+/// The definition asks for a loss with four continuous derivatives. At the kinks of ReLU and max pooling third derivatives
+/// do not exist: what is measured is the slope between them.
 ///
-/// Costs up to `max_gradients + 2 probes + 2` gradients and `max_matvecs` products, and holds `probes + max_matvecs` vectors
-/// of d numbers at its peak. Measure in f64: in f32 the rounding of g, magnified by `2 / rho^2`, is common to all probes and
-/// in no interval.
+/// Costs up to `max_gradients + 1` gradients and products for the flow, `max_matvecs` products for the spectrum, and four
+/// products an eigenvector or two a probe for the slope. Holds up to `max_matvecs` vectors of d numbers. Measure in f64.
 #[derive(Debug, Clone)]
 pub struct Certificate {
     config: CertificateConfig,
 }
+
+/// The flow has arrived where this fraction of eps is left of the way.
+const ARRIVE: f64 = 1e-4;
+/// Vectors of a basis, in bytes.
+const MEMORY: usize = 4 << 30;
+/// Vectors of the flow's Krylov spaces, whose small eigenproblems are solved at each look.
+const BASIS: usize = 600;
+/// Eigenvalues in the report.
+const LISTED: usize = 20;
 
 impl Certificate {
     /// The certificate with these settings.
@@ -66,10 +80,11 @@ impl Certificate {
         self.run_watched(objective, hessian, streams, &mut |_| ControlFlow::Continue(()))
     }
 
-    /// As [`Self::run`], calling `progress` before every batch. The callback must not use the model, which is displaced.
+    /// As [`Self::run`], calling `progress` before every batch. [`ControlFlow::Break`] ends the run with what was reached, as
+    /// `Undecided`. The callback must not use the model, which is displaced.
     ///
     /// # Errors
-    /// As [`Self::run`]; [`Error::Interrupted`] on [`ControlFlow::Break`]: a part of it certifies nothing.
+    /// As [`Self::run`]; [`Error::Interrupted`] before the first gradient.
     pub fn run_watched<O: Objective + ?Sized>(
         &self,
         objective: &O,
@@ -88,48 +103,75 @@ impl Certificate {
         let (loss, grad) = surface.gradient(&x, &mut |_| watch(Stage::Flow, 0, most, None))?;
         let grad_norm = grad.norm()?;
         let place = Place { point: x.duplicate()?, loss, grad };
-        let (limit, flow) =
-            flow(&mut surface, place, &config.flow, &mut |done, slope, _| watch(Stage::Flow, done, most, Some(slope)))?;
-        if flow.stopped_by == FlowStop::Interrupted {
-            return Err(Error::Interrupted);
-        }
+        let held = (MEMORY / x.layout().len() / x.dtype().size_in_bytes()).max(4);
+        let means = Means { config: &config.flow, arrive: ARRIVE * config.eps, basis: BASIS.min(held), streams };
+        let (limit, flow) = flow(&mut surface, hessian, place, &means, &mut |done, slope| {
+            watch(Stage::Flow, done.min(most), most, Some(slope))
+        })?;
         surface.go(&limit.point)?;
-        let eigen =
-            self.eigenvalues(hessian, streams, &mut |done| watch(Stage::Eigenvalues, done, config.max_matvecs, None))?;
-        let rank = config.rank.map_or_else(|| rank_by_gap(&eigen), |r| r.min(eigen.top.len()));
-        let drift = Drift::of(config, x.norm()?, &eigen.top[..rank]);
-        let (norms, rho) = drift
-            .measure(&mut surface, &limit, streams, &mut |done| watch(Stage::Probes, done, config.probes, None))?;
+        let mut interrupted = flow.stopped_by == FlowStop::Interrupted;
+        let reach = Reach {
+            most: usize::try_from(config.max_matvecs).unwrap_or(usize::MAX).min(held),
+            // third derivatives are about twice the bend of a gradient
+            off: 4.0 * flow.bend * flow.left.unwrap_or(0.0),
+        };
+        let of = (reach.most as u64).min(x.layout().len() as u64);
+        let (products, mut range) = (hessian.matvecs(), None);
+        if !interrupted {
+            range = Range::explore(hessian, streams, &reach, &mut |done| watch(Stage::Spectrum, done, of, None))?;
+            interrupted = range.as_ref().is_none_or(|r| r.interrupted);
+        }
+        let products = hessian.matvecs() - products;
+        let spectrum = range.as_ref().map(|r| spectrum_of(r, &flow, &limit, products)).transpose()?;
+        let mut slope = None;
+        if let (Some(range), Some(found), false) = (&range, &spectrum, interrupted)
+            && flow.stopped_by == FlowStop::Arrived
+            && !found.negative()
+        {
+            let of = if range.complete { found.rank as u64 } else { config.probes };
+            let measured = self
+                .slope(&mut surface, hessian, &limit, range, streams, &mut |done| watch(Stage::Slope, done, of, None));
+            slope = match measured {
+                Err(Error::Interrupted) => {
+                    interrupted = true;
+                    None
+                }
+                other => Some(other?),
+            };
+        }
         let gradients = surface.gradients;
         surface.finish()?;
-        let value = |i: usize| eigen.top.get(i).map(|p| p.value);
-        let gap = [rank.checked_sub(1).and_then(value), value(rank)];
         let distance = limit.point.plus(-1.0, &x)?.norm()?;
-        let grad_norm_limit = limit.grad.norm()?;
-        // the smallest curvature known of; with none, the gradient itself is all that can be said
-        let mu = standing(&eigen).checked_sub(1).and_then(value);
-        let left = mu.map_or(grad_norm_limit, |mu| grad_norm_limit / mu) + flow.error;
-        let distance_interval = [(distance - left).max(0.0), distance + left];
-        let (verdict, reason) = self.judge(&flow, distance_interval, norms.ci95);
+        let (distance_known, distance_interval) = known_distance(distance, &flow, &limit, range.as_ref())?;
+        let eps_prime = slope.as_ref().and_then(|s: &Slope| match config.eps_prime {
+            Some(given) => Some([given, given]),
+            None => Some(s.trace_interval.map(|t| config.eps.sqrt() * t.max(0.0))),
+        });
+        let (verdict, reason) = judge(&Evidence {
+            eps: config.eps,
+            flow: &flow,
+            distance: distance_interval,
+            spectrum: spectrum.as_ref(),
+            slope: slope.as_ref(),
+            eps_prime,
+            interrupted,
+        });
         let (origin, space) = (hessian.origin(), x.space());
         Ok(CertificateReport {
             verdict,
             reason,
             distance,
+            distance_known,
             distance_interval,
             loss,
             loss_gap: loss - limit.loss,
             grad_norm,
-            grad_norm_limit,
+            grad_norm_limit: limit.grad.norm()?,
             flow,
-            eigenvalues: eigen.top.iter().map(|p| [p.value, p.residual]).collect(),
-            rank,
-            gap,
-            projected_norm: norms.projected.value.max(0.0).sqrt(),
-            projected_norm_ci95: norms.ci95,
-            projected_norm_squared: norms.projected,
-            gradient_norm_squared: norms.whole,
-            rho,
+            spectrum,
+            slope,
+            eps_prime,
+            interrupted,
             gradients,
             matvecs: hessian.matvecs() - before,
             dim: x.layout().len(),
@@ -141,73 +183,56 @@ impl Certificate {
             config: config.clone(),
             wall_s: start.elapsed().as_secs_f64(),
             limit: limit.point,
-            direction: norms.mean,
         })
     }
 
-    fn eigenvalues(
+    fn slope<O: Objective + ?Sized>(
         &self,
+        surface: &mut Surface<'_, O>,
         hessian: &mut dyn LinearOperator,
+        limit: &Place,
+        range: &Range,
         streams: &Streams,
         watch: &mut dyn FnMut(u64) -> ControlFlow<()>,
-    ) -> Result<EigenReport> {
-        let top = self.config.max_rank.min(hessian.space().layout.len());
-        let double = hessian.space().dtype == candle_core::DType::F64;
-        let config = LanczosConfig {
-            top,
-            bottom: 0,
-            max_matvecs: self.config.max_matvecs.max(top as u64),
-            rel_tol: if double { 1e-8 } else { 1e-5 },
-        };
-        let mut stopped = false;
-        let report = Lanczos::new(config)?.run_watched(hessian, streams, &mut |p| {
-            let flow = watch(p.matvecs);
-            stopped = flow.is_break();
-            flow
-        })?;
-        if stopped { Err(Error::Interrupted) } else { Ok(report) }
-    }
-
-    fn judge(&self, flow: &FlowReport, distance: [f64; 2], norm: [f64; 2]) -> (Verdict, String) {
-        let (eps, prime) = (self.config.eps, self.config.eps_prime);
-        if flow.stopped_by != FlowStop::GradTol {
-            let why = match flow.stopped_by {
-                FlowStop::Rounding => "rounding ended the flow above grad_tol (use f64)",
-                _ => "the flow did not reach grad_tol: raise max_gradients, or there is no minimiser to reach",
-            };
-            return (Verdict::Undecided, why.into());
+    ) -> Result<Slope> {
+        let usual = At::<O>::usual_rho(&limit.point, range)?;
+        let at = At { surface, hessian, x: &limit.point, rho: self.config.rho.unwrap_or(usual) };
+        match range.complete {
+            true => at.exact(range, watch),
+            false => at.bound(range, self.config.probes, streams, watch),
         }
-        if distance[0] > eps {
-            return (Verdict::NotFlat, format!("the distance to Phi(x) is above eps = {eps}"));
-        }
-        if norm[0] > prime {
-            return (Verdict::NotFlat, format!("the projected gradient is above eps' = {prime}"));
-        }
-        if distance[1] <= eps && norm[1] <= prime {
-            return (Verdict::Flat, format!("distance and projected gradient are below ({eps}, {prime})"));
-        }
-        let which =
-            if distance[1] > eps { "of the distance holds eps" } else { "of the projected gradient holds eps'" };
-        (Verdict::Undecided, format!("the interval {which}: more probes or a smaller grad_tol may decide"))
     }
 }
 
-/// An eigenvalue below this fraction of the largest counts as zero.
-const NEGLIGIBLE: f64 = 1e-6;
-
-/// How many of the eigenvalues found do not count as zero.
-fn standing(eigen: &EigenReport) -> usize {
-    let largest = eigen.top.first().map_or(0.0, |p| p.value);
-    eigen.top.iter().take_while(|p| p.value > 0.0 && p.value > NEGLIGIBLE * largest).count()
+fn spectrum_of(range: &Range, flow: &FlowReport, limit: &Place, matvecs: u64) -> Result<SpectrumReport> {
+    let all = range.eigenvalues();
+    // without a step of the flow third derivatives are taken to be of the size that the parameters' own scale suggests
+    let usual = range.scale() / limit.point.norm()?.max(1e-3);
+    let bend = if flow.bend > 0.0 { flow.bend } else { usual };
+    let left = if range.complete { range.newton_length(&limit.grad, flow.noise)? } else { flow.left.unwrap_or(0.0) };
+    Ok(SpectrumReport {
+        largest: all.iter().rev().take(LISTED).copied().collect(),
+        smallest: all.first().copied().unwrap_or([0.0, 0.0]),
+        smallest_at_least: range.smallest_at_least(),
+        zero: range.zero,
+        doubt: range.zero.max(4.0 * bend * left),
+        rank: range.standing().count(),
+        complete: range.complete,
+        resolution: range.complete.then_some(range.resolution),
+        matvecs,
+    })
 }
 
-/// How many eigenvalues stand out: all that do not count as zero where the kernel is among those found, those above the
-/// largest ratio of neighbours otherwise.
-fn rank_by_gap(eigen: &EigenReport) -> usize {
-    let standing = standing(eigen);
-    if standing < eigen.top.len() || standing == eigen.dim {
-        return standing;
+/// The interval of the distance, which has an upper end where the flow arrived and the whole range is known.
+fn known_distance(distance: f64, flow: &FlowReport, limit: &Place, range: Option<&Range>) -> Result<(Known, [f64; 2])> {
+    match range.filter(|r| r.complete && flow.stopped_by == FlowStop::Arrived) {
+        Some(range) => {
+            let error = flow.error + range.newton_length(&limit.grad, flow.noise)?;
+            Ok((Known::Interval, [(distance - error).max(0.0), distance + error]))
+        }
+        None => {
+            let error = flow.error + flow.left.unwrap_or(0.0);
+            Ok((Known::AtLeast, [(distance - error).max(0.0), f64::INFINITY]))
+        }
     }
-    let ratio = |i: usize| eigen.top[i - 1].value / eigen.top[i].value;
-    (1..standing).max_by(|a, b| ratio(*a).total_cmp(&ratio(*b))).unwrap_or(standing)
 }

@@ -100,6 +100,27 @@ impl Krylov {
         Ok(w)
     }
 
+    /// Declares the space closed where the last coupling is below the operator's own rounding, `zero`.
+    pub(crate) fn close_below(&mut self, zero: f64) {
+        let Some(beta) = self.beta.last_mut() else { return };
+        if !self.closed && *beta <= zero {
+            self.closed = true;
+            if let Some(slack) = self.slack.last_mut() {
+                *slack = slack.hypot(*beta);
+            }
+            *beta = 0.0;
+        }
+    }
+
+    /// `sum_k c_k q_k`.
+    pub(crate) fn combine(&self, c: &[f64], space: &Space) -> Result<ParamVec> {
+        let mut out = ParamVec::zeros(space)?;
+        for (c, q) in c.iter().zip(&self.basis) {
+            out.add_scaled(*c, q)?;
+        }
+        Ok(out)
+    }
+
     /// The next vector: the remainder, or a random one where the space is closed.
     pub(crate) fn extend(&mut self, mut w: ParamVec, space: &Space, streams: &Streams) -> Result<()> {
         if self.closed {
@@ -134,10 +155,7 @@ impl Krylov {
 
     /// The pair of A.
     pub(crate) fn pair(&self, ritz: &Ritz, space: &Space) -> Result<Eigenpair> {
-        let mut vector = ParamVec::zeros(space)?;
-        for (s, q) in ritz.vector.iter().zip(&self.basis) {
-            vector.add_scaled(*s, q)?;
-        }
+        let mut vector = self.combine(&ritz.vector, space)?;
         vector.scale(1.0 / vector.norm()?)?;
         Ok(Eigenpair { value: ritz.value, residual: ritz.residual(), vector })
     }

@@ -83,6 +83,7 @@ mod intrinsic;
 mod jackknife;
 mod krylov;
 mod landscape;
+mod linear;
 mod model;
 mod objective;
 mod operator;
@@ -91,6 +92,7 @@ mod outputs;
 mod perturbed;
 mod probe;
 mod quadrature;
+mod range;
 mod rank;
 mod report;
 mod sampling;
@@ -104,7 +106,9 @@ mod xtrace;
 
 pub use ball::Geometry;
 pub use block::Block;
-pub use certificate::{Certificate, CertificateConfig, CertificateProgress, CertificateReport, Stage, Verdict};
+pub use certificate::{
+    Certificate, CertificateConfig, CertificateProgress, CertificateReport, SpectrumReport, Stage, Verdict,
+};
 pub use closure::ClosureObjective;
 pub use config::TraceConfig;
 pub use dense::{Dense, dense_of};
@@ -113,6 +117,7 @@ pub use diagonal::{Bounds, Diagonal, DiagonalReport, LayerDiagonal, quantile};
 pub use difference::{DifferenceHessian, Stencil};
 pub use distribution::ProbeDistribution;
 pub use double_backward::DoubleBackwardHessian;
+pub use drift::{Known, Slope};
 pub use eigen::{EigenProgress, EigenReport, EigenStop, Eigenpair, Lanczos, LanczosConfig};
 pub use error::{Error, Result};
 pub use estimate::{Estimate, t_quantile};

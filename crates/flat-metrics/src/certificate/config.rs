@@ -9,35 +9,27 @@ use serde::Serialize;
 pub struct CertificateConfig {
     /// Distance to the limit of the flow that is allowed, the paper's epsilon.
     pub eps: f64,
-    /// Norm of the projected gradient that is allowed, the paper's epsilon'.
-    pub eps_prime: f64,
+    /// Norm of the projected gradient of trbar that is allowed, the paper's epsilon' [default: `sqrt(eps) trbar(Phi(x))`].
+    ///
+    /// trbar = tr(H) / d falls with d and with the loss's scale, so no number means the same for two networks. The default
+    /// allows trbar to change along the minima by the fraction sqrt(eps) in a unit of length.
+    pub eps_prime: Option<f64>,
     /// How the limit of the flow is approached.
     pub flow: FlowConfig,
-    /// Antithetic probes of the gradient of the normalised trace, at least 4.
+    /// Probes of the gradient of trbar, at least 4; taken only where the range of the Hessian is not reached.
     pub probes: u64,
-    /// Radius of the probes [default: the fourth root of the machine precision times the norm of the parameters].
+    /// Displacement that third derivatives are taken with [default: the cube root of the relative rounding of a product,
+    /// times the norm of the parameters].
     pub rho: Option<f64>,
-    /// Dimension of the eigenspace that is removed [default: by the gap among the largest `max_rank` eigenvalues].
-    pub rank: Option<usize>,
-    /// Most eigenvalues looked at; never more than d.
-    pub max_rank: usize,
-    /// Most Hessian-vector products for them.
+    /// Most Hessian-vector products for the spectrum at the limit; never more than d are taken. Of d numbers each, as many
+    /// vectors are held, 4 GiB at most.
     pub max_matvecs: u64,
 }
 
 impl Default for CertificateConfig {
-    /// (0.1, sqrt 0.1)-flatness, 32 probes, at most 20 eigenvalues by at most 200 products.
+    /// (0.1, sqrt 0.1 trbar)-flatness, at most 1,000 products for the spectrum, 32 probes where they do not suffice.
     fn default() -> Self {
-        Self {
-            eps: 0.1,
-            eps_prime: 0.1f64.sqrt(),
-            flow: FlowConfig::default(),
-            probes: 32,
-            rho: None,
-            rank: None,
-            max_rank: 20,
-            max_matvecs: 200,
-        }
+        Self { eps: 0.1, eps_prime: None, flow: FlowConfig::default(), probes: 32, rho: None, max_matvecs: 1000 }
     }
 }
 
@@ -48,7 +40,8 @@ impl CertificateConfig {
     /// [`Error::BadConfig`] naming the field.
     pub fn validated(self) -> Result<Self> {
         let bad = |field, value: String, remedy| Err(Error::BadConfig { field, value, remedy });
-        for (field, x) in [("eps", self.eps), ("eps_prime", self.eps_prime), ("rho", self.rho.unwrap_or(1.0))] {
+        let optional = [("eps_prime", self.eps_prime), ("rho", self.rho)].map(|(field, x)| (field, x.unwrap_or(1.0)));
+        for (field, x) in optional.into_iter().chain([("eps", self.eps)]) {
             if !(x.is_finite() && x > 0.0) {
                 return bad(field, x.to_string(), "give a number above 0");
             }
@@ -56,11 +49,8 @@ impl CertificateConfig {
         if self.probes < 4 {
             return bad("probes", self.probes.to_string(), "an unbiased norm with an interval needs at least 4");
         }
-        if self.max_rank == 0 {
-            return bad("max_rank", "0".into(), "look at one eigenvalue at least");
-        }
-        if let Some(rank) = self.rank.filter(|r| *r > self.max_rank) {
-            return bad("rank", rank.to_string(), "it must not exceed max_rank");
+        if self.max_matvecs < 4 {
+            return bad("max_matvecs", self.max_matvecs.to_string(), "allow at least 4 products");
         }
         let flow = self.flow.clone().validated()?;
         Ok(Self { flow, ..self })

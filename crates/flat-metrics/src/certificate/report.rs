@@ -1,7 +1,7 @@
 //! The certificate and how far its making has come.
 
 use super::config::CertificateConfig;
-use crate::Estimate;
+use crate::drift::{Known, Slope};
 use crate::flow::FlowReport;
 use flat_core::ParamVec;
 use serde::Serialize;
@@ -11,11 +11,13 @@ use serde::Serialize;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Verdict {
-    /// Both intervals lie below their bounds.
+    /// The limit is a local minimum to second order and both intervals lie below their bounds.
     Flat,
-    /// One interval lies above its bound.
+    /// An interval lies above its bound.
     NotFlat,
-    /// An interval holds its bound, or the flow did not arrive.
+    /// The Hessian at the limit has a negative eigenvalue: a strict saddle or a maximum.
+    NotAMinimum,
+    /// Anything else: the flow did not arrive, the spectrum was not reached, an interval holds its bound.
     Undecided,
 }
 
@@ -25,7 +27,7 @@ pub enum Verdict {
 pub struct CertificateProgress {
     /// Which part.
     pub stage: Stage,
-    /// Gradients (flow), products (eigenvalues) or probes done in it.
+    /// Gradients and products (flow), products (spectrum), eigenvectors or probes (slope) done in it.
     pub done: u64,
     /// Most of them.
     pub of: u64,
@@ -41,13 +43,38 @@ pub struct CertificateProgress {
 pub enum Stage {
     /// Gradient flow to Phi(x).
     Flow,
-    /// Eigenvalues of the Hessian there.
-    Eigenvalues,
-    /// Probes of the gradient of the trace.
-    Probes,
+    /// Spectrum of the Hessian there.
+    Spectrum,
+    /// Slope of the normalised trace along the minima.
+    Slope,
 }
 
-/// The certificate and all it rests on.
+/// The spectrum at the limit, as far as it was reached.
+#[derive(Debug, Serialize)]
+#[non_exhaustive]
+pub struct SpectrumReport {
+    /// The largest eigenvalues, in descending order, and their residuals; at most 20.
+    pub largest: Vec<[f64; 2]>,
+    /// The smallest Rayleigh quotient and its residual: the smallest eigenvalue is at most the first.
+    pub smallest: [f64; 2],
+    /// The smallest eigenvalue is at least this, at 95 % (over the random start vectors); `None` where nothing can be said.
+    pub smallest_at_least: Option<f64>,
+    /// Eigenvalues up to this size count as zero.
+    pub zero: f64,
+    /// The smallest eigenvalue counts as negative below minus this: `zero`, or what eigenvalues may change by on the way that
+    /// is left to the limit.
+    pub doubt: f64,
+    /// Eigenvalues found that do not count as zero: the rank where `complete`, at most the rank otherwise.
+    pub rank: usize,
+    /// The whole range was reached: what is left is the kernel.
+    pub complete: bool,
+    /// An eigenvalue that was missed is below this, at 95 %; `None` unless `complete`.
+    pub resolution: Option<f64>,
+    /// Products spent.
+    pub matvecs: u64,
+}
+
+/// The certificate and all it rests on; the parts that an interruption left out are `None`.
 #[derive(Debug, Serialize)]
 #[non_exhaustive]
 pub struct CertificateReport {
@@ -57,34 +84,29 @@ pub struct CertificateReport {
     pub reason: String,
     /// `||x - Phi(x)||` for the point the flow reached.
     pub distance: f64,
-    /// The distance less and plus what the flow has left to go and its integration error.
+    /// What is known of it.
+    pub distance_known: Known,
+    /// The distance less and plus the flow's error estimate and what is left of the way; the upper end is infinite (`null`)
+    /// where `distance_known` is `AtLeast`.
     pub distance_interval: [f64; 2],
     /// Loss at x.
     pub loss: f64,
-    /// `f(x) - f(Phi(x))`.
+    /// `f(x) - f(Phi(x))` for the point the flow reached, which it is at least.
     pub loss_gap: f64,
     /// `||grad f(x)||`.
     pub grad_norm: f64,
-    /// `||grad f(Phi(x))||`.
+    /// `||grad f||` at the point the flow reached.
     pub grad_norm_limit: f64,
     /// How the flow went.
     pub flow: FlowReport,
-    /// The largest eigenvalues of the Hessian at Phi(x), in descending order, and their residuals.
-    pub eigenvalues: Vec<[f64; 2]>,
-    /// Eigenvectors removed, r.
-    pub rank: usize,
-    /// The last eigenvalue removed and the first kept; `None` where there is none.
-    pub gap: [Option<f64>; 2],
-    /// Norm of the projected gradient of trbar: the root of the unbiased estimate of its square, 0 where that is negative.
-    pub projected_norm: f64,
-    /// Its 95 % interval.
-    pub projected_norm_ci95: [f64; 2],
-    /// Unbiased estimate of the square.
-    pub projected_norm_squared: Estimate,
-    /// The same for the gradient of trbar before the projection.
-    pub gradient_norm_squared: Estimate,
-    /// Radius of the probes.
-    pub rho: f64,
+    /// Spectrum of the Hessian at the point the flow reached.
+    pub spectrum: Option<SpectrumReport>,
+    /// The slope of trbar along the minima there; `None` also where there is no minimum.
+    pub slope: Option<Slope>,
+    /// The bound of the slope, eps', and its interval where it is a fraction of trbar.
+    pub eps_prime: Option<[f64; 2]>,
+    /// The callback asked to stop.
+    pub interrupted: bool,
     /// Gradients of the data set spent.
     pub gradients: u64,
     /// Hessian-vector products spent.
@@ -99,7 +121,7 @@ pub struct CertificateReport {
     pub operator: String,
     /// Element type, `f32` or `f64`.
     pub dtype: String,
-    /// Seed of the probes.
+    /// Seed of the random vectors.
     pub seed: u64,
     /// The settings.
     pub config: CertificateConfig,
@@ -108,7 +130,4 @@ pub struct CertificateReport {
     /// Phi(x) as far as the flow reached.
     #[serde(skip)]
     pub limit: ParamVec,
-    /// Mean of the projected probes, an estimate of the projected gradient of trbar.
-    #[serde(skip)]
-    pub direction: ParamVec,
 }

@@ -6,6 +6,7 @@ mod mlp;
 mod spectra;
 
 mod certificate;
+mod certificate_networks;
 mod density;
 mod diagonal;
 mod eigen;

@@ -11,7 +11,9 @@ use crate::ui::Ui;
 use anyhow::Result;
 use candle_core::DType;
 use flat_core::Streams;
-use flat_metrics::{Certificate, CertificateProgress, CertificateReport, Error, Stage, Verdict};
+use flat_metrics::{
+    Certificate, CertificateProgress, CertificateReport, Error, FlowStop, Known, SpectrumReport, Stage, Verdict,
+};
 
 /// Certifies and prints.
 pub(super) fn run(args: &CertifyArgs, ui: Ui, json: bool) -> Result<Outcome> {
@@ -19,11 +21,14 @@ pub(super) fn run(args: &CertifyArgs, ui: Ui, json: bool) -> Result<Outcome> {
     let subject = Subject::to_measure(&args.hessian.on)?.announced(ui);
     match certify(&subject, &args.hessian, &certificate, args.config().flow.max_gradients, ui)? {
         None => Ok(Outcome::Interrupted),
-        Some(found) => print(json, &found, || format!("{}\n{}", table(&found.report), found.card.line())),
+        Some(found) => {
+            let done = print(json, &found, || format!("{}\n{}", table(&found.report), found.card.line()))?;
+            Ok(if found.report.interrupted { Outcome::Interrupted } else { done })
+        }
     }
 }
 
-/// Certifies; `None` where a signal asked to stop.
+/// Certifies; `None` where a signal asked to stop before the first gradient, a partial report where it did so later.
 pub(super) fn certify(
     subject: &Subject,
     args: &HessianArgs,
@@ -34,13 +39,14 @@ pub(super) fn certify(
     let which = Which::of(args);
     let objective = which.objective(&subject.model, subject.loss, &subject.data)?;
     let streams = Streams::new(subject.seed(args));
-    let (mut bar, mut stage) = (ui.bar("gradient flow", 0, max_gradients, "gradients at most"), Stage::Flow);
+    let (mut bar, mut stage) =
+        (ui.bar("gradient flow", 0, max_gradients, "gradients and products at most"), Stage::Flow);
     let progress = &mut |p: &CertificateProgress| {
         if p.stage != stage {
             stage = p.stage;
             bar = match stage {
-                Stage::Eigenvalues => ui.bar("eigenvalues at the limit", 0, p.of, "products at most"),
-                _ => ui.bar("gradient of the trace", 0, p.of, "probes"),
+                Stage::Spectrum => ui.bar("spectrum at the limit", 0, p.of, "products at most"),
+                _ => ui.bar("slope of the trace", 0, p.of, "vectors"),
             };
         }
         bar.update(p.done, || p.grad_norm.map_or(String::new(), |g| format!("||grad|| {g:.2e}")));
@@ -65,13 +71,13 @@ fn notes(subject: &Subject) -> Vec<String> {
     let mut notes = Vec::new();
     if subject.model.config().has_kinks() {
         notes.push(
-            "the kinks of ReLU and max pooling have no third derivative: the projected gradient counts those that the probes \
-             cross and grows as --rho falls; the theory asks for a smooth network, such as --activation tanh or gelu"
+            "ReLU and max pooling have no third derivatives at their kinks: the slope is that between them; the theory asks \
+             for a smooth network, such as --activation tanh or gelu"
                 .into(),
         );
     }
     if subject.model.params().space().dtype == DType::F32 {
-        notes.push("in f32 the rounding common to all probes is in no interval; use --dtype f64".into());
+        notes.push("in f32 rounding hides gradients and small eigenvalues; use --dtype f64".into());
     }
     notes
 }
@@ -81,23 +87,91 @@ pub(super) fn table(r: &CertificateReport) -> String {
     let verdict = match r.verdict {
         Verdict::Flat => "flat",
         Verdict::NotFlat => "not flat",
+        Verdict::NotAMinimum => "not a local minimum",
         _ => "undecided",
     };
-    let [near, far] = r.distance_interval;
-    let [lo, hi] = r.projected_norm_ci95;
-    let value = |x: Option<f64>| x.map_or("none".to_string(), |x| format!("{x:.4e}"));
-    let whole = r.gradient_norm_squared.value.max(0.0).sqrt();
-    let rows = [
-        ("verdict", format!("{verdict}: {}", r.reason)),
-        ("bounds", format!("eps {}, eps' {}", r.config.eps, r.config.eps_prime)),
-        ("||x - Phi(x)||", format!("{:.6}  [{near:.6}, {far:.6}]", r.distance)),
-        ("||P grad tr(H)/d||", format!("{:.4e}  [{lo:.4e}, {hi:.4e}]", r.projected_norm)),
-        ("without projection", format!("{whole:.4e}")),
-        ("f(x) - f(Phi(x))", format!("{:.4e} of {:.4e}", r.loss_gap, r.loss)),
-        ("||grad f||", format!("{:.4e} at x, {:.4e} at Phi(x)", r.grad_norm, r.grad_norm_limit)),
-        ("flow", format!("{} steps, {} gradients, stopped by {:?}", r.flow.steps, r.flow.gradients, r.flow.stopped_by)),
-        ("eigenspace removed", format!("r = {}, gap {} to {}", r.rank, value(r.gap[0]), value(r.gap[1]))),
-        ("probes", format!("{} of radius {:.3e}", r.config.probes, r.rho)),
+    let left = r.flow.left.map_or("unknown".into(), |left| format!("about {left:.1e}"));
+    let mut rows = vec![
+        ("verdict", format!("{verdict}: {}", flags(&r.reason))),
+        ("bounds", format!("eps {}, eps' {}", r.config.eps, eps_prime(r))),
+        ("||x - Phi(x)||", known(r.distance, r.distance_known, r.distance_interval, "")),
+        ("f(x) - f(Phi(x))", format!("at least {:.4e} of {:.4e}", r.loss_gap, r.loss)),
+        ("||grad f||", format!("{:.4e} at x, {:.4e} where the flow ended", r.grad_norm, r.grad_norm_limit)),
+        (
+            "flow",
+            format!(
+                "{} steps, {} gradients, {} products, stopped by {}; error at most {:.1e} (estimated), left of the way {left}",
+                r.flow.steps,
+                r.flow.gradients,
+                r.flow.matvecs,
+                stop(r.flow.stopped_by),
+                r.flow.error
+            ),
+        ),
     ];
+    if let Some(s) = &r.spectrum {
+        rows.extend(spectrum(s));
+    }
+    if let Some(s) = &r.slope {
+        let sure = if s.probes > 0 { " (95 %)" } else { "" };
+        rows.push(("||P grad tr(H)/d||", known(s.value, s.known, s.interval, sure)));
+        rows.push(("tr(H)/d", known(s.trace, Known::Interval, s.trace_interval, sure)));
+        let drawn = if s.probes > 0 { format!(", {} probes", s.probes) } else { String::new() };
+        rows.push(("third derivatives", format!("by differences of {:.1e}{drawn}", s.rho)));
+    }
     rows.iter().map(|(name, value)| format!("{name:<19}  {value}")).collect::<Vec<_>>().join("\n")
+}
+
+/// The library's settings as flags.
+fn flags(reason: &str) -> String {
+    ["max_gradients", "max_matvecs", "rel_tol"]
+        .iter()
+        .fold(reason.to_string(), |text, name| text.replace(name, &format!("--{}", name.replace('_', "-"))))
+}
+
+fn stop(why: FlowStop) -> &'static str {
+    match why {
+        FlowStop::Arrived => "arrival",
+        FlowStop::Budget => "--max-gradients",
+        FlowStop::Rounding => "rounding",
+        _ => "a signal",
+    }
+}
+
+/// eps' and where it comes from.
+fn eps_prime(r: &CertificateReport) -> String {
+    match (r.config.eps_prime, r.eps_prime) {
+        (Some(given), _) => given.to_string(),
+        (None, Some([lo, hi])) => format!("sqrt(eps) tr(H)/d: {lo:.4e} to {hi:.4e}"),
+        (None, None) => "sqrt(eps) tr(H)/d".into(),
+    }
+}
+
+/// A number with its interval or bound.
+fn known(value: f64, known: Known, [lo, hi]: [f64; 2], sure: &str) -> String {
+    match known {
+        Known::AtMost => format!("at most {hi:.4e}{sure}; {value:.4e} by what was reached"),
+        Known::AtLeast => format!("at least {lo:.4e}{sure}; {value:.4e} by what was reached"),
+        _ => format!("{value:.6e}  [{lo:.6e}, {hi:.6e}]{sure}"),
+    }
+}
+
+fn spectrum(s: &SpectrumReport) -> Vec<(&'static str, String)> {
+    let [low, residual] = s.smallest;
+    let least = s.smallest_at_least.map_or("not bounded from below".into(), |x| format!("at least {x:.3e} (95 %)"));
+    let top = s.largest.first().map_or("none".into(), |[value, residual]| format!("{value:.4e} +- {residual:.1e}"));
+    let rank = match s.resolution {
+        Some(resolution) => {
+            format!("{}, the whole range; an eigenvalue missed is at most {resolution:.1e} (95 %)", s.rank)
+        }
+        None => format!("not reached: {} eigenvalues above zero found with {} products", s.rank, s.matvecs),
+    };
+    vec![
+        ("largest eigenvalue", top),
+        (
+            "smallest eigenvalue",
+            format!("at most {low:.3e} +- {residual:.1e}, {least}; negative below {:.1e}", -s.doubt),
+        ),
+        ("rank", format!("{rank}; up to {:.1e} counts as zero", s.zero)),
+    ]
 }

@@ -119,6 +119,7 @@ impl Bench {
             classes: 10,
             hidden: if arch == Arch::Mlp { vec![256] } else { vec![] },
             channels: None,
+            groups: None,
             activation: Activation::Relu,
             norm: Norm::Batch,
         };

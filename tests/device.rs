@@ -37,7 +37,18 @@ pub fn devices() -> Vec<Device> {
 fn model_config(arch: Arch, in_channels: usize, side: usize, norm: Norm) -> ModelConfig {
     let hidden = if arch == Arch::Mlp { vec![12] } else { vec![] };
     let activation = if arch == Arch::Mlp { Activation::Gelu } else { Activation::Relu };
-    ModelConfig { arch, in_channels, height: side, width: side, classes: 10, hidden, channels: None, activation, norm }
+    ModelConfig {
+        arch,
+        in_channels,
+        height: side,
+        width: side,
+        classes: 10,
+        hidden,
+        channels: None,
+        groups: None,
+        activation,
+        norm,
+    }
 }
 
 /// The formula of `crates/flat-nn/tests/reference/models.py`.

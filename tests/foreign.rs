@@ -134,3 +134,23 @@ fn data_that_is_not_there_is_answered_with_what_is() {
         "{text}"
     );
 }
+
+#[test]
+fn groups_are_said_by_a_flag_and_remembered_by_the_file() {
+    let room = Room::new();
+    let out = room.path("run");
+    let words = "train --model resnet20 --channels 8 --norm group --train-limit 64 --test-limit 32 --batch-size 32 --steps 2 \
+                 --trace-probes 0 --device cpu";
+    let trained = json(&format!("{words} --groups 2 --out {}", out.display()));
+    let copy = room.path("copy.safetensors");
+    std::fs::copy(out.join("model.safetensors"), &copy).expect("copied");
+    let eval = |flags: &str| json(&format!("eval --checkpoint {} --dataset mnist --limit 32 {flags}", copy.display()));
+    assert_eq!(eval("")["loss"], trained["test_loss"]);
+    let named = "--model resnet20 --channels 8 --norm group";
+    assert_eq!(eval(&format!("{named} --groups 2"))["loss"], trained["test_loss"]);
+    assert!(eval(&format!("{named} --groups 8"))["loss"] != trained["test_loss"]);
+    let text = fails(&format!("{words} --groups 3 --out {}", room.path("x").display()), 1);
+    assert!(text.contains("3 groups do not divide"), "{text}");
+    let text = fails(&format!("{} --groups 2", words.replace("--norm group ", "")), 2);
+    assert!(text.contains("--groups") && text.contains("--norm group"), "{text}");
+}

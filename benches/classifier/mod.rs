@@ -14,6 +14,7 @@ pub fn model(arch: Arch) -> flat::nn::Result<Model> {
         classes: 10,
         hidden: if arch == Arch::Mlp { vec![256] } else { vec![] },
         channels: None,
+        groups: None,
         activation: Activation::Relu,
         norm: Norm::Batch,
     };

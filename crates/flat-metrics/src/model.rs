@@ -23,7 +23,7 @@ type Load<'a> = Box<dyn Fn(usize) -> Result<(Tensor, Tensor)> + Send + Sync + 'a
 /// # fn main() -> flat_metrics::Result<()> {
 /// let config = ModelConfig {
 ///     arch: Arch::Mlp, in_channels: 1, height: 4, width: 4, classes: 3,
-///     hidden: vec![8], channels: None, activation: Activation::Tanh, norm: Norm::Batch,
+///     hidden: vec![8], channels: None, groups: None, activation: Activation::Tanh, norm: Norm::Batch,
 /// };
 /// let model = Model::new(&config, DType::F32, &Device::Cpu, &Streams::new(0))?;
 /// let images = Tensor::ones((6, 1, 4, 4), DType::F32, &Device::Cpu)?;

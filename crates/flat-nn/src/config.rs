@@ -101,6 +101,9 @@ pub struct ModelConfig {
     /// Channels of the first convolution, of `lenet` and the residual networks; all other channels, and `lenet`'s hidden
     /// units, keep their ratio to it. `None` is the architecture's own: 32 for `lenet`, 64 for `resnet18`, else 16.
     pub channels: Option<usize>,
+    /// Groups of every layer of group normalisation, of the residual networks with [`Norm::Group`]. `None` is
+    /// [`Norm::groups`] of each layer's channels.
+    pub groups: Option<usize>,
     /// The nonlinearity.
     pub activation: Activation,
     /// The normalisation, of the residual networks alone.
@@ -150,10 +153,18 @@ impl ModelConfig {
         if self.channels == Some(0) {
             return Err(Error::BadConfig("channels is 0: give at least 1".into()));
         }
+        if self.groups.is_some() && (self.norm != Norm::Group || matches!(self.arch, Arch::Mlp | Arch::LeNet)) {
+            return Err(Error::BadConfig("groups belong to a residual network with norm group: leave them out".into()));
+        }
         if let (Arch::Mlp, Some(n)) = (self.arch, self.channels) {
             return Err(Error::BadConfig(format!("{n} channels: an mlp has hidden widths instead")));
         }
         Ok(())
+    }
+
+    /// Groups of a group normalisation of `channels` channels.
+    pub fn groups_of(&self, channels: usize) -> usize {
+        self.groups.unwrap_or_else(|| Norm::groups(channels))
     }
 
     /// Channels of the first convolution.
@@ -169,6 +180,7 @@ impl ModelConfig {
     pub fn to_metadata(&self) -> Vec<(String, String)> {
         let hidden: Vec<String> = self.hidden.iter().map(usize::to_string).collect();
         let channels = self.channels.map(|n| ("channels", n.to_string()));
+        let groups = self.groups.map(|n| ("groups", n.to_string()));
         let fields = [
             ("arch", self.arch.to_string()),
             ("in_channels", self.in_channels.to_string()),
@@ -179,7 +191,7 @@ impl ModelConfig {
             ("activation", self.activation.to_string()),
             ("norm", self.norm.to_string()),
         ];
-        fields.into_iter().chain(channels).map(|(k, v)| (k.to_string(), v)).collect()
+        fields.into_iter().chain(channels).chain(groups).map(|(k, v)| (k.to_string(), v)).collect()
     }
 
     /// Reads the fields back from text, `field(name)` giving the value of each.
@@ -210,6 +222,7 @@ impl ModelConfig {
             classes: number("classes")?,
             hidden,
             channels: field("channels").map(|t| whole("channels", t)).transpose()?,
+            groups: field("groups").map(|t| whole("groups", t)).transpose()?,
             activation: text("activation")?.parse()?,
             norm: text("norm")?.parse()?,
         })
@@ -267,10 +280,12 @@ mod tests {
             classes: 10,
             hidden: vec![256, 128],
             channels: None,
+            groups: None,
             activation: Activation::Gelu,
             norm: Norm::Group,
         };
-        let narrow = ModelConfig { arch: Arch::ResNet20, hidden: vec![], channels: Some(8), ..config.clone() };
+        let narrow =
+            ModelConfig { arch: Arch::ResNet20, hidden: vec![], channels: Some(8), groups: Some(2), ..config.clone() };
         for config in [config, narrow] {
             let map: std::collections::BTreeMap<_, _> = config.to_metadata().into_iter().collect();
             let back = ModelConfig::from_metadata(|k| map.get(k).map(String::as_str)).expect("readable");

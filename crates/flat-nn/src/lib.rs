@@ -22,7 +22,7 @@
 //! # fn main() -> flat_nn::Result<()> {
 //! let config = ModelConfig {
 //!     arch: Arch::Mlp, in_channels: 1, height: 4, width: 4, classes: 3,
-//!     hidden: vec![8], channels: None, activation: Activation::Tanh, norm: Norm::Batch,
+//!     hidden: vec![8], channels: None, groups: None, activation: Activation::Tanh, norm: Norm::Batch,
 //! };
 //! let streams = Streams::new(0);
 //! let model = Model::new(&config, DType::F64, &Device::Cpu, &streams)?;

@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 /// # fn main() -> flat_nn::Result<()> {
 /// let config = ModelConfig {
 ///     arch: Arch::Mlp, in_channels: 1, height: 28, width: 28, classes: 10,
-///     hidden: vec![32], channels: None, activation: Activation::Relu, norm: Norm::Batch,
+///     hidden: vec![32], channels: None, groups: None, activation: Activation::Relu, norm: Norm::Batch,
 /// };
 /// let model = Model::new(&config, DType::F32, &Device::Cpu, &Streams::new(0))?;
 /// let x = Tensor::zeros((4, 1, 28, 28), DType::F32, &Device::Cpu)?;
@@ -54,6 +54,13 @@ impl Model {
             Arch::LeNet => lenet::specs(config)?,
             _ => Plan::of(config)?.specs(config),
         };
+        if let Some(groups) = config.groups
+            && let Some((layer, channels)) = specs.norms.iter().find(|(_, c)| groups == 0 || c % groups != 0)
+        {
+            return Err(Error::BadConfig(format!(
+                "{groups} groups do not divide the {channels} channels of `{layer}`: give a divisor of every layer's channels"
+            )));
+        }
         let params = Params::new(variables(&specs, dtype, device, streams)?)?;
         let buffers = if config.norm == Norm::Batch { running(&specs, dtype, device)? } else { BTreeMap::new() };
         Ok(Self { config: config.clone(), params, buffers })

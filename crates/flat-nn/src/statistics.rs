@@ -78,6 +78,7 @@ mod tests {
             classes: 4,
             hidden: Vec::new(),
             channels: Some(4),
+            groups: None,
             activation: Activation::Relu,
             norm: Norm::Batch,
         };

@@ -215,6 +215,10 @@ pub struct TrainArgs {
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub norm: Option<Text<Norm>>,
+    /// Groups of group normalisation, a divisor of every layer's channels [default: at most 32, with 4 channels each at least].
+    #[arg(long, value_name = "N", help_heading = "Model")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<usize>,
     /// Start from the weights in this safetensors file, or those of a run directory.
     #[arg(long, value_name = "FILE", help_heading = "Model")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -454,6 +458,9 @@ pub struct EvalArgs {
     /// Normalisation of a ResNet, where the file does not say it.
     #[arg(long, value_name = "NAME")]
     pub norm: Option<Text<Norm>>,
+    /// Groups of its group normalisation, where the file does not say them.
+    #[arg(long, value_name = "N")]
+    pub groups: Option<usize>,
     /// Normalisation of the pixels [default: that of --mean and --std, the run's or the file's, else dataset].
     #[arg(long, value_name = "NAME")]
     pub normalize: Option<NormalizeName>,

@@ -67,6 +67,7 @@ impl TrainConfig {
             ("train-limit", self.train_limit),
             ("test-limit", self.test_limit),
             ("channels", self.channels),
+            ("groups", self.groups),
             ("pairs", Some(self.pairs)),
             ("sap-examples", Some(self.sap_examples)),
             ("keep-checkpoints", Some(self.keep_checkpoints)),

@@ -59,6 +59,8 @@ pub struct TrainConfig {
     pub activation: Text<Activation>,
     pub norm: Text<Norm>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
     pub save_init: bool,
     pub loss: LossName,
@@ -145,6 +147,7 @@ impl Default for TrainConfig {
             channels: None,
             activation: Text(Activation::Relu),
             norm: Text(Norm::Batch),
+            groups: None,
             init: None,
             save_init: false,
             loss: LossName::CrossEntropy,

@@ -4,7 +4,7 @@
 use crate::args::Float;
 use crate::choice::{FlatnessName, LossName, SapDirection, ScheduleName};
 use crate::config::TrainConfig;
-use flat_nn::Arch;
+use flat_nn::{Arch, Norm};
 use flat_optim::{BaseKind, RuleKind};
 
 impl TrainConfig {
@@ -36,6 +36,10 @@ impl TrainConfig {
             "label-smoothing" => (self.loss == LossName::CrossEntropy, "--loss cross-entropy"),
             "hidden" => (arch == Arch::Mlp, "--model mlp"),
             "channels" => (arch != Arch::Mlp, "lenet or a ResNet as --model"),
+            "groups" => {
+                let grouped = self.norm.0 == Norm::Group && !matches!(arch, Arch::Mlp | Arch::LeNet);
+                (grouped, "--norm group and a ResNet as --model")
+            }
             "norm" => (!matches!(arch, Arch::Mlp | Arch::LeNet), "a ResNet as --model"),
             "min-lr" => (self.schedule == ScheduleName::Cosine, "--schedule cosine"),
             "gamma" | "step-size" => (stepped, "--schedule step or --rho-schedule step"),

@@ -182,6 +182,7 @@ pub fn model_config_of(config: &TrainConfig) -> ModelConfig {
     ModelConfig {
         hidden: if config.model.0 == Arch::Mlp { config.hidden.clone() } else { Vec::new() },
         channels: config.channels,
+        groups: config.groups,
         activation: config.activation.0,
         norm: config.norm.0,
         ..model_config(config.model.0, config.dataset.0)
@@ -199,6 +200,7 @@ pub fn model_config(arch: Arch, dataset: DatasetKind) -> ModelConfig {
         classes: dataset.classes(),
         hidden: if arch == Arch::Mlp { default.hidden } else { Vec::new() },
         channels: None,
+        groups: None,
         activation: default.activation.0,
         norm: default.norm.0,
     }

@@ -12,7 +12,7 @@ use anyhow::Result;
 use candle_core::DType;
 use flat_core::Streams;
 use flat_data::{DatasetKind, Loader, Normalisation};
-use flat_nn::{Arch, Loss, Model, ModelConfig};
+use flat_nn::{Arch, Loss, Model, ModelConfig, Norm};
 use std::path::PathBuf;
 
 /// A model with weights, data and loss. What the flags leave open is the run's where the weights are of one.
@@ -83,21 +83,27 @@ impl Subject {
             let why = weights.passed_over.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
             return Err(usage(format!("--dataset: a file by itself does not say its data set; name it{why}")));
         };
-        let described =
-            args.hidden.is_some() || args.channels.is_some() || args.activation.is_some() || args.norm.is_some();
+        let described = args.hidden.is_some()
+            || args.channels.is_some()
+            || args.activation.is_some()
+            || args.norm.is_some()
+            || args.groups.is_some();
         let config = match (args.model, &weights.model) {
             (Some(arch), _) => {
                 let usual = setup::model_config(arch.0, dataset.0);
                 ModelConfig {
                     hidden: args.hidden.clone().unwrap_or(usual.hidden),
                     channels: args.channels,
+                    groups: args.groups,
                     activation: args.activation.map_or(usual.activation, |a| a.0),
                     norm: args.norm.map_or(usual.norm, |n| n.0),
                     ..usual
                 }
             }
             (None, Some(_)) if described => {
-                return Err(usage("--hidden, --channels, --activation and --norm describe the --model; name it too"));
+                return Err(usage(
+                    "--hidden, --channels, --activation, --norm and --groups describe the --model; name it too",
+                ));
             }
             (None, Some(config)) => config.clone(),
             (None, None) => {
@@ -201,6 +207,9 @@ fn assumed(args: &EvalArgs, weights: &Weights, config: &ModelConfig, pixels: boo
             Arch::Mlp => {}
             Arch::LeNet => part(false, "max pooling".into()),
             _ => part(args.norm.is_some(), format!("{} normalisation (--norm)", config.norm)),
+        }
+        if config.norm == Norm::Group && !matches!(config.arch, Arch::Mlp | Arch::LeNet) {
+            part(args.groups.is_some(), "at most 32 groups of at least 4 channels (--groups)".into());
         }
         part(args.loss.is_some(), "cross entropy (--loss)".into());
     }

@@ -27,6 +27,7 @@ impl Case {
             classes: CLASSES,
             hidden: hidden.to_vec(),
             channels: None,
+            groups: None,
             activation,
             norm: Norm::Batch,
         };
@@ -235,7 +236,7 @@ fn twelve_thousand_parameters_are_decided_and_the_trace_falls_along_the_slope_as
     let (params, start) = (objective.params(), objective.params().read()?);
     let unit = slope.direction.scaled(1.0 / slope.direction.norm()?)?;
     let config = LanczosConfig { top: rank, bottom: 0, max_matvecs: 300, rel_tol: 1e-9 };
-    let mut trace = |s: f64| -> Result<f64> {
+    let trace = |s: f64| -> Result<f64> {
         params.write(&report.limit.plus(s, &unit)?)?;
         let found = Lanczos::new(config.clone())?.run(&mut TangentHessian::unchecked(&objective), &Streams::new(5))?;
         Ok(found.top.iter().map(|p| p.value).sum::<f64>() / report.dim as f64)

@@ -21,6 +21,7 @@ fn wide(hidden: usize, side: usize) -> Result<(Model, Vec<(Tensor, Tensor)>)> {
         classes: 10,
         hidden: vec![hidden],
         channels: None,
+        groups: None,
         activation: Activation::Gelu,
         norm: Norm::Batch,
     };

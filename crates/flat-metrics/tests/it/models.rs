@@ -20,6 +20,7 @@ pub fn model(arch: Arch, size: usize, activation: Activation, dtype: DType) -> R
         classes: 3,
         hidden: if arch == Arch::Mlp { vec![6] } else { vec![] },
         channels: None,
+        groups: None,
         activation,
         norm: Norm::Batch,
     };

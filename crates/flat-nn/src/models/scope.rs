@@ -79,7 +79,7 @@ impl<V: Value> Scope<'_, V> {
         match (self.config.norm, self.mode) {
             (Norm::Group, _) => {
                 let channels = x.primal().dim(1)?;
-                x.group_norm_add(Norm::groups(channels), gain, bias, EPS, skip, activation)
+                x.group_norm_add(self.config.groups_of(channels), gain, bias, EPS, skip, activation)
             }
             (Norm::Batch, Mode::Eval) => {
                 let mean = self.buffer(layer, "running_mean")?.as_detached_tensor();

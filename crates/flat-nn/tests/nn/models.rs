@@ -14,6 +14,7 @@ pub fn config(arch: Arch, in_channels: usize, side: usize) -> ModelConfig {
         classes: 10,
         hidden: if arch == Arch::Mlp { vec![12] } else { vec![] },
         channels: None,
+        groups: None,
         activation: Activation::Relu,
         norm: Norm::Batch,
     }

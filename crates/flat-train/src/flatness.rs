@@ -67,7 +67,7 @@ impl Which {
         })
     }
 
-    /// As [`Self::objective`], in [`GROUPS`] groups of images for the error from their choice. A group is a batch, or several
+    /// As [`Self::objective`], in 32 groups of images for the error from their choice. A group is a batch, or several
     /// where `--batch-size` is smaller: neither the groups nor the error depend on it. With batch statistics the loss itself
     /// is one of batches, which are the groups then.
     ///

@@ -50,6 +50,17 @@ const LIMIT: usize = 1 << 20;
 
 /// Reads with every byte of `path` changed in several ways, and cut at every length.
 fn damage(kind: DatasetKind, dir: &Path, path: &Path) -> (usize, usize) {
+    let length = fs::metadata(path).expect("file").len() as usize;
+    damage_at(kind, dir, path, 0..length)
+}
+
+/// The same at some bytes.
+fn damage_at(
+    kind: DatasetKind,
+    dir: &Path,
+    path: &Path,
+    places: impl Iterator<Item = usize> + Clone,
+) -> (usize, usize) {
     let whole = fs::read(path).expect("read");
     let (mut read, mut refused) = (0, 0);
     let mut attempt = |bytes: &[u8]| {
@@ -68,10 +79,10 @@ fn damage(kind: DatasetKind, dir: &Path, path: &Path) -> (usize, usize) {
         let largest = LARGEST.load(Ordering::Relaxed);
         assert!(largest <= LIMIT, "{largest} bytes at once");
     };
-    for cut in 0..whole.len() {
+    for cut in places.clone() {
         attempt(&whole[..cut]);
     }
-    for i in 0..whole.len() {
+    for i in places {
         for change in [|b: u8| b ^ 0x80, |_| 0xff] {
             let mut bytes = whole.clone();
             bytes[i] = change(bytes[i]);
@@ -152,17 +163,21 @@ fn no_damaged_byte_makes_a_reader_panic_or_allocate_much() {
     fs::copy(reference.join("cifar10-protocol-4.pickle"), dir.path().join("test_batch")).expect("copy");
     let path = dir.path().join("data_batch_1");
     fs::copy(reference.join("cifar10-python2.pickle"), &path).expect("copy");
-    let (read, refused) = damage(DatasetKind::Cifar10, dir.path(), &path);
+    // but for the middle of the pixels, of which each is as good as another
+    let length = fs::metadata(&path).expect("file").len() as usize;
+    let places = (0..300).chain(length - 150..length);
+    let (read, refused) = damage_at(DatasetKind::Cifar10, dir.path(), &path, places);
     println!("Python batch: {refused} damaged files refused, {read} read");
-    // 6,144 of its 6,444 bytes are pixels, of which each is as good as another, twice changed
-    assert!(refused >= 6_444 && read >= 2 * 6_000, "{refused} {read}");
+    // every cut is refused; a changed name of a picture is read
+    assert!(refused >= 450 && read > 0, "{refused} {read}");
     let dir = tempfile::tempdir().expect("dir");
     let path = dir.path().join("cifar-10-python.tar.gz");
     fs::copy(reference.join("cifar10-ustar.tar.gz"), &path).expect("copy");
-    let (read, refused) = damage(DatasetKind::Cifar10, dir.path(), &path);
+    let length = fs::metadata(&path).expect("file").len() as usize;
+    let (read, refused) = damage_at(DatasetKind::Cifar10, dir.path(), &path, (0..length).step_by(3));
     println!("archive: {refused} damaged files refused, {read} read");
-    // the checksum covers all but gzip's own header
-    assert!(refused >= 3 * 1_500 && read <= 100, "{refused} {read}");
+    // the checksum covers all but gzip's own header of ten bytes and a name
+    assert!(refused >= length - 100 && read <= 100, "{refused} {read}");
 
     let dir = tempfile::tempdir().expect("dir");
     for split in ["train", "t10k"] {

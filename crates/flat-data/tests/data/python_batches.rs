@@ -177,10 +177,10 @@ fn every_truncation_and_every_changed_byte_of_the_program_is_read_or_refused() {
     for name in ["python2", "protocol-2", "protocol-4", "protocol-5"] {
         let good = fs::read(reference(&format!("cifar10-{name}.pickle"))).expect("fixture");
         // all but the middle of the pixels, where every byte is as good as another
-        let places = (0..500).chain(good.len() - 200..good.len());
+        let places = (0..300).chain(good.len() - 150..good.len());
         let (mut read, mut refused) = (0, 0);
         for i in places {
-            for bytes in [good[..i].to_vec()].into_iter().chain([0x00, 0x2e, 0x52, 0x7f, 0xff].map(|new| {
+            for bytes in [good[..i].to_vec()].into_iter().chain([0x2e, 0x52, 0xff].map(|new| {
                 let mut bytes = good.clone();
                 bytes[i] = new;
                 bytes
@@ -193,7 +193,7 @@ fn every_truncation_and_every_changed_byte_of_the_program_is_read_or_refused() {
             }
         }
         println!("{name}: {refused} refused, {read} read");
-        assert!(refused >= 700, "{name}: every truncation is refused, {refused}");
+        assert!(refused >= 450, "{name}: every truncation is refused, {refused}");
     }
 }
 

@@ -268,5 +268,10 @@ fn outermost(quadratures: &[Quadrature]) -> [f64; 2] {
 /// tr(A^k) / d.
 fn moment(quadratures: &[Quadrature], k: i32, matvecs: u64) -> Result<Estimate> {
     let samples: Vec<[f64; 1]> = quadratures.iter().map(|q| [q.integrate(|t| t.powi(k))]).collect();
-    of_means(&samples, matvecs, |[x]| x)
+    let mut found = of_means(&samples, matvecs, |[x]| x)?;
+    // a mean of even powers is not negative
+    if let Some([low, _]) = found.ci95.as_mut().filter(|_| k % 2 == 0) {
+        *low = low.max(0.0);
+    }
+    Ok(found)
 }

@@ -216,10 +216,11 @@ impl TraceSummary {
             .map_or("no interval from one probe".to_string(), |ends| format!("95 % interval {}", ends_in_words(ends)));
         let population = self.population_ci95.map_or("unknown".to_string(), ends_in_words);
         format!(
-            "{}   ({interval} for these {} images, by {} probes; {population} for all images like them)   tr/d {}",
+            "{}   ({interval} for these {} images, by {} {}; {population} for all images like them)   tr/d {}",
             short(t.value),
             self.examples,
             t.probes,
+            if t.probes == 1 { "probe" } else { "probes" },
             short(self.trace_normalized)
         )
     }

@@ -5,6 +5,7 @@ use crate::args::{DensityArgs, HessianArgs, QuadratureArgs};
 use crate::card::{Card, Carded};
 use crate::exit::{Outcome, flag_of};
 use crate::flatness::Which;
+use crate::number::short;
 use crate::plot;
 use crate::signal;
 use crate::subject::Subject;
@@ -46,7 +47,7 @@ pub(super) fn estimate(
     let report = which.hessian(&subject.model, subject.loss, &subject.data, |operator| {
         estimator.run_watched(operator, &Streams::new(subject.seed(hessian)), &mut |p| {
             bar.update(p.matvecs, || {
-                p.range.map_or(String::new(), |[lo, hi]| format!("eigenvalues {lo:.4} to {hi:.4}"))
+                p.range.map_or(String::new(), |[lo, hi]| format!("eigenvalues {} to {}", short(lo), short(hi)))
             });
             signal::go_on()
         })
@@ -64,8 +65,8 @@ pub(super) fn estimate(
 /// A value with its interval.
 pub(super) fn interval(e: &Estimate) -> String {
     match e.ci95 {
-        Some([lo, hi]) => format!("{:<12.6}  [{lo:.6}, {hi:.6}]", e.value),
-        None => format!("{:<12.6}  (no interval from one probe)", e.value),
+        Some([lo, hi]) => format!("{:<10}  [{}, {}]", short(e.value), short(lo), short(hi)),
+        None => format!("{:<10}  (no interval from one probe)", short(e.value)),
     }
 }
 
@@ -74,7 +75,10 @@ pub(super) fn table(report: &DensityReport) -> String {
     let d = report.dim as f64;
     let [lo, hi] = report.range;
     let mut rows = vec![
-        ("eigenvalues".to_string(), format!("from {lo:.6} at most to {hi:.6} at least (outermost Ritz values)")),
+        (
+            "eigenvalues".to_string(),
+            format!("from {} at most to {} at least (outermost Ritz values)", short(lo), short(hi)),
+        ),
         ("smoothing".to_string(), format!("Gaussian, sigma {:.3e}", report.sigma)),
     ];
     let names = ["", "tr H", "tr H^2", "tr H^3"];

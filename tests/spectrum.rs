@@ -79,18 +79,19 @@ fn a_certificate_states_its_verdict_and_what_it_rests_on() {
          --epochs 100 --lr 0.05 --schedule constant --dtype f64 --trace-probes 0 --out {}",
         out.display()
     ));
-    let words = format!("metrics certify --checkpoint {} --split train --limit 16 --max-gradients 300", out.display());
-    let report = json(&format!("{words} --probes 6 --max-rank 5"));
-    assert_eq!(report["verdict"], "undecided", "so few gradients do not reach 1e-6: {report}");
-    assert_eq!(report["flow"]["stopped_by"], "budget");
-    assert!(number(&report["loss_gap"]) > 0.0 && number(&report["distance"]) > 0.0);
-    assert!(number(&report["projected_norm_ci95"][0]) <= number(&report["projected_norm"]));
-    assert!(report["card"]["notes"].is_null(), "smooth and f64: nothing to note: {report}");
-    let easy = json(&format!("{words} --probes 6 --max-rank 5 --grad-tol 10 --eps 0.1 --eps-prime 100"));
-    assert_eq!((&easy["verdict"], &easy["distance"]), (&"flat".into(), &0.0.into()), "{easy}");
-    let hard = json(&format!("{words} --probes 64 --max-rank 5 --grad-tol 10 --eps 10 --eps-prime 1e-9"));
-    assert_eq!(hard["verdict"], "not_flat", "{hard}");
-    let kinked = json(&format!("metrics certify {ON} --max-gradients 1 --probes 4 --max-rank 2 --max-matvecs 10"));
+    let words = format!("metrics certify --checkpoint {} --split train --limit 16", out.display());
+    let short = json(&format!("{words} --max-gradients 20 --probes 6 --max-matvecs 10"));
+    assert_eq!(short["verdict"], "undecided", "so few gradients do not arrive: {short}");
+    assert_eq!((&short["flow"]["stopped_by"], &short["distance_known"]), (&"budget".into(), &"at_least".into()));
+    assert!(number(&short["loss_gap"]) >= 0.0 && short["distance_interval"][1].is_null());
+    assert!(short["card"]["notes"].is_null(), "smooth and f64: nothing to note: {short}");
+    let text = run(&format!("{words} --max-gradients 20 --max-matvecs 10"));
+    let text = String::from_utf8_lossy(&text.stdout);
+    assert!(
+        text.contains("at least") && text.contains("--max-gradients") && text.contains("smallest eigenvalue"),
+        "{text}"
+    );
+    let kinked = json(&format!("metrics certify {ON} --max-gradients 1 --probes 4 --max-matvecs 10"));
     assert_eq!(kinked["card"]["notes"].as_array().map(Vec::len), Some(2), "ReLU and f32: {kinked}");
 }
 

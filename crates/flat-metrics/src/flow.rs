@@ -217,6 +217,11 @@ impl Run<'_> {
             if moved <= STILL * self.size || h == 0.0 {
                 return Ok(false);
             }
+            // growth away from a saddle, farther than the stationary point that is so near; beyond all curvature known
+            if !moved.is_finite() || moved > self.size.max(1.0) || near && moved > 2.0 * left {
+                h /= 2.0;
+                continue;
+            }
             let point = self.here.point.plus(1.0, &linear.vector(&c)?)?;
             let there = match surface.gradient(&point, &mut |_| watch(())) {
                 Ok((loss, grad)) => Place { point, loss, grad },
@@ -246,7 +251,8 @@ impl Run<'_> {
                 correction.add_scaled(h / 3.0 * kept / outer.max(f64::MIN_POSITIVE), &outside)?;
                 break (there, correction, error, tolerance);
             }
-            h *= (0.8 * (tolerance / error).sqrt()).clamp(0.05, 0.5);
+            let shrink = 0.8 * (tolerance / error).sqrt();
+            h *= if shrink.is_finite() { shrink.clamp(0.05, 0.5) } else { 0.5 };
         };
         let full = h >= 0.5 * relaxed;
         let point = there.point.plus(-1.0, &correction)?;
@@ -275,7 +281,7 @@ impl Run<'_> {
         let space = self.here.point.space();
         let epsilon = if space.dtype == candle_core::DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
         let u = ParamVec::sphere(&space, &self.means.streams.at2(Purpose::Probe, ROUNDING, 0))?;
-        let point = self.here.point.plus(4.0 * epsilon * self.size, &u)?;
+        let point = self.here.point.plus(4.0 * epsilon * self.size.max(1.0), &u)?;
         let (_, near) = surface.gradient(&point, &mut |_| watch(0))?;
         Ok(near.plus(-1.0, &self.here.grad)?.norm()?.max(f64::MIN_POSITIVE))
     }

@@ -95,7 +95,7 @@ impl Linear {
     pub(crate) fn relaxation(&self) -> f64 {
         let scale = self.ritz.iter().map(|r| r.value.abs()).fold(0.0, f64::max);
         // slower rates than this are not told from zero
-        RELAXED / self.slowest().max(16.0 * self.krylov.epsilon * scale).max(f64::MIN_POSITIVE)
+        RELAXED / self.slowest().max(16.0 * self.krylov.epsilon * scale).max(1e-300)
     }
 
     /// Length of the way to the quadratic model's stationary point, `||H^+ g||` over the parts that move.

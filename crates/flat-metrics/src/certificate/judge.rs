@@ -4,6 +4,9 @@ use super::report::{SpectrumReport, Verdict};
 use crate::drift::{Known, Slope};
 use crate::flow::{FlowReport, FlowStop};
 
+/// An eigenvalue that may have been missed is at most this fraction of the largest, for a local minimum.
+const MISSED: f64 = 1e-6;
+
 /// What the verdict rests on.
 pub(super) struct Evidence<'a> {
     pub(super) eps: f64,
@@ -55,8 +58,10 @@ pub(super) fn judge(e: &Evidence<'_>) -> (Verdict, String) {
             spectrum.matvecs
         ));
     }
-    // a value and its residual, each within the doubt
-    if spectrum.smallest_at_least.is_none_or(|least| least < -2.0 * spectrum.doubt) {
+    let top = spectrum.largest.first().map_or(0.0, |[value, _]| value.abs());
+    // a value and its residual, each within the doubt; an eigenvalue missed is too small to matter
+    let allowed = (2.0 * spectrum.doubt).max(MISSED * top);
+    if spectrum.smallest_at_least.is_none_or(|least| least < -allowed) {
         return undecided(format!("the smallest eigenvalue {low:.1e} +- {residual:.1e} is not told from negative"));
     }
     let (Some(slope), Some(prime)) = (e.slope, e.eps_prime) else {

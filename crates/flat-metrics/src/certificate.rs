@@ -143,9 +143,9 @@ impl Certificate {
         surface.finish()?;
         let distance = limit.point.plus(-1.0, &x)?.norm()?;
         let (distance_known, distance_interval) = known_distance(distance, &flow, &limit, range.as_ref())?;
-        let eps_prime = slope.as_ref().and_then(|s: &Slope| match config.eps_prime {
-            Some(given) => Some([given, given]),
-            None => Some(s.trace_interval.map(|t| config.eps.sqrt() * t.max(0.0))),
+        let eps_prime = slope.as_ref().map(|s: &Slope| match config.eps_prime {
+            Some(given) => [given, given],
+            None => s.trace_interval.map(|t| config.eps.sqrt() * t.max(0.0)),
         });
         let (verdict, reason) = judge(&Evidence {
             eps: config.eps,

@@ -27,6 +27,7 @@ impl Case {
             classes: CLASSES,
             hidden: hidden.to_vec(),
             channels: None,
+            groups: None,
             activation,
             norm: Norm::Batch,
         };

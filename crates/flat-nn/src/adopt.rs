@@ -209,11 +209,13 @@ fn compare(
     let other = |difference, hint: String| Some(Error::OtherModel { difference, hint });
     let general = || "it differs in --model, --hidden, --channels, --norm or the data set".to_string();
     let last = config.last_layer();
+    // a layer that is missing tells more than others of another size
+    let missing = known.iter().find(|(name, _)| !found.state.contains_key(**name));
     let shapes = found.state.iter().filter(|(name, t)| known.get(name.as_str()).is_some_and(|s| *s != t.dims()));
     let mut shapes: Vec<(&String, &Tensor)> = shapes.collect();
     // the layer of the logits and the first one tell most
     shapes.sort_by_key(|(name, _)| (!name.starts_with(&last), name.contains(".bias"), !name.contains("1.weight")));
-    if let Some((name, tensor)) = shapes.first() {
+    if let Some((name, tensor)) = shapes.first().filter(|_| missing.is_none()) {
         let (wanted, seen) = (known.get(name.as_str())?.to_vec(), tensor.dims().to_vec());
         let first = seen.len() == 4 && wanted.len() == 4 && *name == "conv1.weight";
         let hint = if name.starts_with(&last) && seen.first() != wanted.first() && seen.get(1) == wanted.get(1) {
@@ -227,7 +229,6 @@ fn compare(
         };
         return other(Difference::Shape { name: (*name).clone(), wanted, seen }, hint);
     }
-    let missing = known.iter().find(|(name, _)| !found.state.contains_key(**name));
     match (missing, strange.first()) {
         (None, None) => None,
         (_, Some((name, seen))) if name.contains("running_") && !known.keys().any(|k| k.contains("running_")) => {

@@ -186,7 +186,7 @@ impl<'a> Machine<'a> {
             0x86 => self.tuple(2)?,
             0x87 => self.tuple(3)?,
             b't' => {
-                let items = self.to_mark()?;
+                let items = self.since_mark()?;
                 self.make(Object::Tuple(items));
             }
             b'a' => {
@@ -194,7 +194,7 @@ impl<'a> Machine<'a> {
                 self.append(vec![item])?;
             }
             b'e' => {
-                let items = self.to_mark()?;
+                let items = self.since_mark()?;
                 self.append(items)?;
             }
             b's' => {
@@ -202,7 +202,7 @@ impl<'a> Machine<'a> {
                 self.insert(&[key, value])?;
             }
             b'u' => {
-                let items = self.to_mark()?;
+                let items = self.since_mark()?;
                 self.insert(&items)?;
             }
             b'q' => self.remember(1)?,
@@ -318,7 +318,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn to_mark(&mut self) -> Result<Vec<Value<'a>>, Fault> {
+    fn since_mark(&mut self) -> Result<Vec<Value<'a>>, Fault> {
         match self.marks.pop() {
             Some(mark) => Ok(self.stack.split_off(mark)),
             None => refused("no mark is set"),
@@ -351,7 +351,9 @@ impl<'a> Machine<'a> {
 
     fn insert(&mut self, items: &[Value<'a>]) -> Result<(), Fault> {
         match self.below()? {
-            Object::Dict(pairs) if items.len() % 2 == 0 => pairs.extend(items.chunks_exact(2).map(|p| (p[0], p[1]))),
+            Object::Dict(pairs) if items.len().is_multiple_of(2) => {
+                pairs.extend(items.chunks_exact(2).map(|p| (p[0], p[1])))
+            }
             Object::Dict(_) => return refused("a key has no value"),
             _ => return refused("what is inserted into is no dict"),
         }

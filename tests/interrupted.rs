@@ -95,3 +95,20 @@ fn interrupted_sharpness_eigenvalues_and_all_print_what_they_have() {
     assert_eq!((&part["interrupted"], &part["trace"]["stopped_by"]), (&true.into(), &"interrupted".into()));
     assert!(part.get("density").is_none(), "{part}");
 }
+
+#[test]
+fn an_interrupted_slice_has_the_points_that_were_reached() {
+    let room = crate::tool::Room::new();
+    for (name, flags) in
+        [("two", "--axes 2 --points 1001"), ("line", "--between models/flat.safetensors --points 1001 --limit 5000")]
+    {
+        let on = if name == "line" { ON.replace(" --limit 64", "") } else { ON.into() };
+        let out = room.path(name);
+        let part = report(&format!("landscape {on} {flags} --out {}", out.display()));
+        assert_eq!(part["interrupted"], true);
+        let loss = part["loss"].as_array().expect("losses");
+        let reached = loss.iter().take_while(|l| l.is_number()).count();
+        assert!(reached > 0 && loss[reached..].iter().all(Value::is_null), "{name}: {reached} of {}", loss.len());
+        assert!(out.join("landscape.csv").is_file());
+    }
+}

@@ -77,7 +77,7 @@ impl Line {
         Ok(self.direction.norm()?)
     }
 
-    /// Loss and accuracy at each coordinate; `None` where a signal asked to stop. The subject's network is as it was
+    /// Loss and accuracy at each coordinate, at fewer where a signal asked to stop. The subject's network is as it was
     /// afterwards. Cost: a forward pass over the data a point, and one over [`Self::images`].
     ///
     /// # Errors
@@ -88,10 +88,10 @@ impl Line {
         bn_mode: BnModeName,
         coordinates: &[f64],
         mut progress: impl FnMut(u64, f64),
-    ) -> Result<Option<Vec<(f64, f64)>>> {
+    ) -> Result<Vec<(f64, f64)>> {
         let mut scores = Vec::with_capacity(coordinates.len());
         let measured = coordinates.iter().try_for_each(|x| -> Result<()> {
-            if !self.put(&subject.model, *x)? {
+            if signal::stop_requested() || !self.put(&subject.model, *x)? {
                 return Ok(());
             }
             if let Some(s) = score(&subject.model, subject.loss, &subject.data, bn_mode.mode(), |_, _| ())? {
@@ -102,7 +102,7 @@ impl Line {
         });
         subject.model.set_state(&self.ends[0])?;
         measured?;
-        Ok(if signal::stop_requested() { None } else { Some(scores) })
+        Ok(scores)
     }
 
     /// Puts the network at a coordinate into the model; false where a signal asked to stop.

@@ -1,6 +1,6 @@
 //! `flat-train landscape`.
 
-use super::{metrics, print};
+use super::{metrics, print_measured};
 use crate::args::{BnModeName, DirectionName, HessianArgs, LandscapeArgs};
 use crate::card::{Card, Carded};
 use crate::evaluate::{Score, score};
@@ -46,6 +46,8 @@ struct Landscape {
     /// Whose running statistics BatchNorm has at each point: `checkpoint`, `other` or `recomputed` on training images; empty
     /// where it has none or uses each batch's.
     running_statistics: Vec<&'static str>,
+    /// A signal ended it: the points that were not reached are `null`.
+    interrupted: bool,
     /// Loss at the checkpoint.
     loss_here: f64,
     /// Files written.
@@ -72,21 +74,21 @@ pub(super) fn run(args: &LandscapeArgs, ui: Ui, json: bool) -> Result<Outcome> {
     let Some((mut report, mut card)) = found else { return Ok(Outcome::Interrupted) };
     let mode = Which::of(&args.hessian).mode();
     let here = score(&subject.model, subject.loss, &subject.data, mode, |_, _| ())?;
-    let Some(Score { loss: loss_here, .. }) = here else { return Ok(Outcome::Interrupted) };
-    report.loss_here = loss_here;
+    report.loss_here = here.map_or(f64::NAN, |s| s.loss);
     (card.losses, card.wall_s) = (report.loss.len() as u64 + 1, started.elapsed().as_secs_f64());
     save(&mut report, &card, &args.out)?;
     let found = Carded { card, report };
-    print(json, &found, || {
+    print_measured(json, found.report.interrupted, &found, || {
         let r = &found.report;
         let finite = || r.loss.iter().copied().filter(|x| x.is_finite());
         let (lo, hi) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
         format!(
-            "loss {} at the checkpoint, {} to {} over {} points\n{}\n{}",
+            "{}loss {} at the checkpoint, {} to {} over {} points\n{}\n{}",
+            if r.interrupted { "interrupted: " } else { "" },
             short(r.loss_here),
             short(lo),
             short(hi),
-            r.loss.len(),
+            finite().count(),
             r.files.join("\n"),
             found.card.line()
         )
@@ -118,7 +120,7 @@ fn between(
     let scores =
         line.scores(subject, bn_mode, &x, |done, loss| bar.update(done, || format!("loss {}", short(loss))))?;
     drop(bar);
-    let Some(scores) = scores else { return Ok(None) };
+    let Some((scores, interrupted)) = whole(scores, x.len()) else { return Ok(None) };
     let (loss, accuracy) = scores.into_iter().unzip();
     let statistics = x.iter().map(|x| match *x {
         0.0 => "checkpoint",
@@ -129,6 +131,7 @@ fn between(
         directions: "between",
         between: Some(other.display().to_string()),
         lengths: vec![line.length()?],
+        interrupted,
         running_statistics: if line.recomputes() { statistics.collect() } else { Vec::new() },
         x,
         loss,
@@ -150,7 +153,7 @@ fn around(
     let Some(directions) = directions(subject, args, n, ui)? else { return Ok(None) };
     let axes = directions.vectors.into_iter().map(|v| Axis::new(v, [-span, span], points));
     let axes = axes.collect::<flat_metrics::Result<Vec<_>>>().map_err(flag_of)?;
-    let Some(scores) = evaluate(subject, &args.hessian, &axes, ui)? else { return Ok(None) };
+    let Some((scores, interrupted)) = evaluate(subject, &args.hessian, &axes, ui)? else { return Ok(None) };
     let mut card = Card::new(subject, &args.hessian);
     card.matvecs = directions.matvecs;
     let eigen = args.directions == DirectionName::Eigen;
@@ -169,6 +172,7 @@ fn around(
         lengths: axes.iter().map(|a| a.direction.norm()).collect::<flat_core::Result<_>>()?,
         x: axes[0].coordinates.clone(),
         y: axes.get(1).map(|a| a.coordinates.clone()).unwrap_or_default(),
+        interrupted,
         running_statistics: statistics,
         loss,
         accuracy,
@@ -213,22 +217,32 @@ fn directions(subject: &Subject, args: &LandscapeArgs, n: usize, ui: Ui) -> Resu
     Ok(Some(Directions { vectors, eigenvalues, matvecs: report.matvecs }))
 }
 
-/// The slice; `None` where a signal asked to stop.
-fn evaluate(subject: &Subject, args: &HessianArgs, axes: &[Axis], ui: Ui) -> Result<Option<Vec<(f64, f64)>>> {
+/// The slice, as [`whole`] has it.
+fn evaluate(subject: &Subject, args: &HessianArgs, axes: &[Axis], ui: Ui) -> Result<Option<(Vec<(f64, f64)>, bool)>> {
     let (mode, cells) = (Which::of(args).mode(), axes.iter().map(|a| a.coordinates.len() as u64).product());
     let mut bar = ui.bar("landscape", 0, cells, "points");
-    let mut done = 0;
-    let scores = slice(subject.model.params(), &axes[0], axes.get(1), &mut || {
+    let mut scores = Vec::new();
+    let sliced = slice(subject.model.params(), &axes[0], axes.get(1), &mut || {
         let found = score(&subject.model, subject.loss, &subject.data, mode, |_, _| ())?;
         let Some(Score { loss, accuracy, .. }) = found else { return Err(flat_metrics::Error::Interrupted.into()) };
-        done += 1;
-        bar.update(done, || format!("loss {}", short(loss)));
-        Ok::<_, anyhow::Error>((loss, accuracy))
+        scores.push((loss, accuracy));
+        bar.update(scores.len() as u64, || format!("loss {}", short(loss)));
+        Ok::<_, anyhow::Error>(())
     });
-    match scores {
-        _ if signal::stop_requested() => Ok(None),
-        other => other.map(Some),
+    drop(bar);
+    if !signal::stop_requested() {
+        sliced?;
     }
+    Ok(whole(scores, cells as usize))
+}
+
+/// The scores of all points, not finite where a signal came before them, and whether one did; `None` where it came before the
+/// first.
+fn whole(mut scores: Vec<(f64, f64)>, points: usize) -> Option<(Vec<(f64, f64)>, bool)> {
+    let interrupted = scores.len() < points;
+    let any = !scores.is_empty();
+    scores.resize(points, (f64::NAN, f64::NAN));
+    any.then_some((scores, interrupted))
 }
 
 /// CSV and plots.

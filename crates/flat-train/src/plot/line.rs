@@ -21,7 +21,8 @@ pub fn line(x: &[f64], loss: &[f64], accuracy: &[f64], x_label: &str, card: &Car
     let (low, high) = (scale(lo), scale(hi));
     let margin = 0.05 * (high - low).max(1e-12);
     let (first, last) = (x.first().copied().unwrap_or(0.0), x.last().copied().unwrap_or(1.0));
-    let (worst, best) = accuracy.iter().fold((1.0f64, 0.0f64), |(a, b), v| (a.min(*v), b.max(*v)));
+    let (worst, best) =
+        accuracy.iter().filter(|a| a.is_finite()).fold((1.0f64, 0.0f64), |(a, b), v| (a.min(*v), b.max(*v)));
     let room = (5.0 * (best - worst)).max(0.5);
     save(file, (960, 600), |root| {
         let (head, body) = headed(root, "Loss along a line", card)?;
@@ -72,7 +73,7 @@ pub fn line(x: &[f64], loss: &[f64], accuracy: &[f64], x_label: &str, card: &Car
         let points: Vec<(f64, f64)> = x.iter().zip(loss).map(|(x, l)| (*x, scale(*l))).collect();
         let parts = points.split(|(_, y)| !y.is_finite()).filter(|part| part.len() > 1);
         chart.draw_series(parts.map(|part| PathElement::new(part.to_vec(), BLUE.stroke_width(2))))?;
-        let right = x.iter().zip(accuracy).map(|(x, a)| (*x, 100.0 * a));
+        let right = x.iter().zip(accuracy).filter(|(_, a)| a.is_finite()).map(|(x, a)| (*x, 100.0 * a));
         chart.draw_secondary_series(DashedLineSeries::new(right, 8, 4, ORANGE.stroke_width(2)))?;
         let here = [(0.0, low - margin), (0.0, high + margin)];
         chart.draw_series(DashedLineSeries::new(here, 3, 4, INK.stroke_width(1)))?;

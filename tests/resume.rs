@@ -195,7 +195,7 @@ fn a_run_is_not_resumed_into_another_one_and_the_error_names_what_changed() {
         ("optimizer", "\"nso\""),
     ] {
         let text = if key == "optimizer" {
-            edited(&out, key, value).replace("rho = ", "sigma = ").replace("rho-", "rho-")
+            edited(&out, key, value).replace("rho = ", "sigma = ")
         } else {
             edited(&out, key, value)
         };

@@ -66,7 +66,7 @@ impl Line {
 
     /// Images that they are computed from at every point.
     pub fn images(&self) -> usize {
-        self.train.as_ref().map_or(0, |train| statistics::images(train))
+        self.train.as_ref().map_or(0, statistics::images)
     }
 
     /// Length of the line from 0 to 1.

@@ -181,6 +181,9 @@ fn around(
     Ok(Some((report, card)))
 }
 
+/// Loss and accuracy at every point, and whether a signal left some of them out.
+type Scores = (Vec<(f64, f64)>, bool);
+
 /// What to walk along.
 struct Directions {
     vectors: Vec<ParamVec>,
@@ -218,7 +221,7 @@ fn directions(subject: &Subject, args: &LandscapeArgs, n: usize, ui: Ui) -> Resu
 }
 
 /// The slice, as [`whole`] has it.
-fn evaluate(subject: &Subject, args: &HessianArgs, axes: &[Axis], ui: Ui) -> Result<Option<(Vec<(f64, f64)>, bool)>> {
+fn evaluate(subject: &Subject, args: &HessianArgs, axes: &[Axis], ui: Ui) -> Result<Option<Scores>> {
     let (mode, cells) = (Which::of(args).mode(), axes.iter().map(|a| a.coordinates.len() as u64).product());
     let mut bar = ui.bar("landscape", 0, cells, "points");
     let mut scores = Vec::new();
@@ -238,7 +241,7 @@ fn evaluate(subject: &Subject, args: &HessianArgs, axes: &[Axis], ui: Ui) -> Res
 
 /// The scores of all points, not finite where a signal came before them, and whether one did; `None` where it came before the
 /// first.
-fn whole(mut scores: Vec<(f64, f64)>, points: usize) -> Option<(Vec<(f64, f64)>, bool)> {
+fn whole(mut scores: Vec<(f64, f64)>, points: usize) -> Option<Scores> {
     let interrupted = scores.len() < points;
     let any = !scores.is_empty();
     scores.resize(points, (f64::NAN, f64::NAN));

@@ -92,9 +92,9 @@ fn the_interval_for_all_images_like_these_covers_the_trace_over_them() {
     };
     let truth = pixels.iter().zip(&logits).map(of_one).sum::<f64>() / 4000.0;
     let loss = Loss::CrossEntropy { label_smoothing: 0.0 };
-    let estimator = Hutchinson::new(TraceConfig::fixed(16)).expect("a configuration");
+    let estimator = Hutchinson::new(TraceConfig::fixed(64)).expect("a configuration");
     let draws = Streams::new(9).at(Purpose::Test, 0).uniforms(SEEDS * 128);
-    let mut covered = 0;
+    let (mut covered, mut told) = (0, 0);
     for (seed, draw) in draws.chunks_exact(128).enumerate() {
         let indices: Vec<usize> = draw.iter().map(|u| (u * 4000.0) as usize % 4000).collect();
         let batch = batches(all.select(&indices).expect("images"), 128).all().expect("a batch");
@@ -107,11 +107,14 @@ fn the_interval_for_all_images_like_these_covers_the_trace_over_them() {
         let objective = ModelObjective::new(&model, loss, Mode::Eval, parts.collect()).expect("an objective");
         let mut hessian = TangentHessian::new(&objective).expect("an operator");
         let report = estimator.run(&mut hessian, &Streams::new(seed as u64)).expect("an estimate");
+        // no interval where the noise of the probes hides that of the images
         let Some([low, high]) = report.population_ci95() else { continue };
-        covered += usize::from(low <= truth && truth <= high);
+        told += 1;
+        covered += i32::from(low <= truth && truth <= high);
     }
-    let rate = covered as f64 / SEEDS as f64;
-    println!("trace over all images {truth:.4}; {covered} of {SEEDS} intervals cover it");
-    // three binomial standard deviations of 95 % in 200; Student's quantile of the fewer degrees of freedom errs upwards
-    assert!((0.90..=1.0).contains(&rate), "coverage {rate}");
+    let rate = f64::from(covered) / f64::from(told);
+    println!("trace over all images {truth:.4}; {covered} of {told} intervals cover it, {SEEDS} seeds");
+    assert!(told as usize * 10 >= SEEDS * 9, "only {told} of {SEEDS} seeds have an interval");
+    // three binomial standard deviations of 95 % in 200 are 4.6 %
+    assert!((0.904..=0.996).contains(&rate), "coverage {rate}");
 }

@@ -42,9 +42,7 @@ pub(super) fn judge(e: &Evidence<'_>) -> (Verdict, String) {
     let Some(spectrum) = e.spectrum else { return undecided("the spectrum at the limit is not known".into()) };
     let [low, residual] = spectrum.smallest;
     if spectrum.negative() {
-        let why = format!(
-            "not a local minimum: the Hessian at the limit has the eigenvalue {low:.3e} +- {residual:.1e} or one below"
-        );
+        let why = format!("the Hessian at the limit has the eigenvalue {low:.3e} +- {residual:.1e} or one below");
         return (Verdict::NotAMinimum, why);
     }
     if e.distance[0] > eps {

@@ -5,6 +5,7 @@ use crate::args::{CertifyArgs, HessianArgs};
 use crate::card::{Card, Carded};
 use crate::exit::{Outcome, flag_of};
 use crate::flatness::Which;
+use crate::number::{digits, short};
 use crate::signal;
 use crate::subject::Subject;
 use crate::ui::Ui;
@@ -95,8 +96,8 @@ pub(super) fn table(r: &CertificateReport) -> String {
         ("verdict", format!("{verdict}: {}", flags(&r.reason))),
         ("bounds", format!("eps {}, eps' {}", r.config.eps, eps_prime(r))),
         ("||x - Phi(x)||", known(r.distance, r.distance_known, r.distance_interval, "")),
-        ("f(x) - f(Phi(x))", format!("at least {:.4e} of {:.4e}", r.loss_gap, r.loss)),
-        ("||grad f||", format!("{:.4e} at x, {:.4e} where the flow ended", r.grad_norm, r.grad_norm_limit)),
+        ("f(x) - f(Phi(x))", format!("at least {} of {}", short(r.loss_gap), short(r.loss))),
+        ("||grad f||", format!("{} at x, {} where the flow ended", short(r.grad_norm), short(r.grad_norm_limit))),
         (
             "flow",
             format!(
@@ -142,7 +143,7 @@ fn stop(why: FlowStop) -> &'static str {
 fn eps_prime(r: &CertificateReport) -> String {
     match (r.config.eps_prime, r.eps_prime) {
         (Some(given), _) => given.to_string(),
-        (None, Some([lo, hi])) => format!("sqrt(eps) tr(H)/d: {lo:.4e} to {hi:.4e}"),
+        (None, Some([lo, hi])) => format!("sqrt(eps) tr(H)/d: {} to {}", short(lo), short(hi)),
         (None, None) => "sqrt(eps) tr(H)/d".into(),
     }
 }
@@ -150,16 +151,18 @@ fn eps_prime(r: &CertificateReport) -> String {
 /// A number with its interval or bound.
 fn known(value: f64, known: Known, [lo, hi]: [f64; 2], sure: &str) -> String {
     match known {
-        Known::AtMost => format!("at most {hi:.4e}{sure}; {value:.4e} by what was reached"),
-        Known::AtLeast => format!("at least {lo:.4e}{sure}; {value:.4e} by what was reached"),
-        _ => format!("{value:.6e}  [{lo:.6e}, {hi:.6e}]{sure}"),
+        Known::AtMost => format!("at most {}{sure}; {} by what was reached", short(hi), short(value)),
+        Known::AtLeast => format!("at least {}{sure}; {} by what was reached", short(lo), short(value)),
+        _ => format!("{}  [{}, {}]{sure}", digits(value, 7), digits(lo, 7), digits(hi, 7)),
     }
 }
 
 fn spectrum(s: &SpectrumReport) -> Vec<(&'static str, String)> {
     let [low, residual] = s.smallest;
-    let least = s.smallest_at_least.map_or("not bounded from below".into(), |x| format!("at least {x:.3e} (95 %)"));
-    let top = s.largest.first().map_or("none".into(), |[value, residual]| format!("{value:.4e} +- {residual:.1e}"));
+    let least =
+        s.smallest_at_least.map_or("not bounded from below".into(), |x| format!("at least {} (95 %)", short(x)));
+    let top =
+        s.largest.first().map_or("none".into(), |[value, residual]| format!("{} +- {residual:.1e}", short(*value)));
     let rank = match s.resolution {
         Some(resolution) => {
             format!("{}, the whole range; an eigenvalue missed is at most {resolution:.1e} (95 %)", s.rank)
@@ -170,7 +173,7 @@ fn spectrum(s: &SpectrumReport) -> Vec<(&'static str, String)> {
         ("largest eigenvalue", top),
         (
             "smallest eigenvalue",
-            format!("at most {low:.3e} +- {residual:.1e}, {least}; negative below {:.1e}", -s.doubt),
+            format!("at most {} +- {residual:.1e}, {least}; negative below {:.1e}", short(low), -s.doubt),
         ),
         ("rank", format!("{rank}; up to {:.1e} counts as zero", s.zero)),
     ]

@@ -3,13 +3,14 @@
 use crate::choice::FlatnessName;
 use crate::config::TrainConfig;
 use crate::curvature::Curvature;
-use crate::flatness::{self, Settings};
+use crate::flatness;
 use crate::hidden::dimension;
 use crate::journal::Record;
 use crate::layers::lambda_max;
 use crate::number::short;
 use crate::score::Score;
 use crate::signal;
+use crate::trace_settings::Settings;
 use crate::ui::Ui;
 use anyhow::Result;
 use flat_core::Streams;

@@ -2,9 +2,9 @@
 
 use crate::args::{BnModeName, EvalArgs, HessianArgs};
 use crate::device::DeviceChoice;
-use crate::flatness::Which;
 use crate::pixels;
 use crate::subject::Subject;
+use crate::which::Which;
 use flat_data::Normalisation;
 use serde::Serialize;
 
@@ -100,7 +100,7 @@ impl Card {
             pixels::in_words(&self.pixels),
         ];
         if let Some(mode) = self.bn_mode {
-            parts.push(crate::flatness::mode_in_words(mode, self.batch_size));
+            parts.push(crate::which::mode_in_words(mode, self.batch_size));
         }
         parts.push(self.dtype.clone());
         parts.push(format!("seed {}", self.seed));

@@ -2,7 +2,7 @@
 
 use crate::args::{BnModeName, HessianArgs, HvpName, OperatorArgs, OperatorName};
 use crate::exit::usage;
-use crate::flatness::Which;
+use crate::which::Which;
 use anyhow::Result;
 use flat_data::Loader;
 use flat_metrics::{EmpiricalFisher, Fisher, GaussNewton, LinearOperator, ModelObjective};

@@ -2,10 +2,10 @@
 
 use crate::args::LayersArgs;
 use crate::curvature::Curvature;
-use crate::flatness::flags;
 use crate::number::short;
 use crate::signal;
 use crate::subject::Subject;
+use crate::trace_settings::flags;
 use crate::ui::Ui;
 use anyhow::Result;
 use flat_core::Streams;

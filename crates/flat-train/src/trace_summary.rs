@@ -2,8 +2,9 @@
 
 use crate::args::OperatorName;
 use crate::evaluate::Score;
-use crate::flatness::{Settings, mode_in_words};
 use crate::number::short;
+use crate::trace_settings::Settings;
+use crate::which::mode_in_words;
 use flat_metrics::{Estimate, StoppedBy, TraceReport};
 use flat_nn::Loss;
 use serde::Serialize;

@@ -5,10 +5,12 @@ use crate::args::{AllArgs, BallArgs, EstimatorName, GeometryName, NoiseName, Ope
 use crate::card::{Card, Carded};
 use crate::curvature::Curvature;
 use crate::exit::{Outcome, flag_of};
-use crate::flatness::{self, Settings, Which};
+use crate::flatness;
 use crate::subject::Subject;
+use crate::trace_settings::Settings;
 use crate::trace_summary::TraceSummary;
 use crate::ui::Ui;
+use crate::which::Which;
 use anyhow::Result;
 use flat_metrics::{
     Certificate, CertificateReport, DensityReport, EigenStop, IntrinsicDimension, LanczosConfig, SpectralDensity,
@@ -69,7 +71,7 @@ pub(super) fn run(args: &AllArgs, ui: Ui, json: bool) -> Result<Outcome> {
     let certificate = Certificate::new(args.bounds.config()).map_err(flag_of)?;
     LanczosConfig { top: args.top, bottom: args.bottom, ..LanczosConfig::default() }
         .validated()
-        .map_err(flatness::flags)?;
+        .map_err(crate::trace_settings::flags)?;
     let (started, subject) = (Instant::now(), Subject::to_measure(&hessian.on)?.announced(ui));
     let which = Which::of(hessian);
     let settings = Settings {

@@ -3,8 +3,9 @@
 use super::images::Images;
 use super::training::PROBES;
 use crate::config::TrainConfig;
-use crate::flatness::{self, Settings};
+use crate::flatness;
 use crate::setup::{self, Parts};
+use crate::trace_settings::Settings;
 use crate::ui::Ui;
 use anyhow::Result;
 use candle_core::DType;

@@ -2,8 +2,8 @@
 
 use crate::config::TrainConfig;
 use crate::exit::usage;
-use crate::setup::Data;
 use anyhow::Result;
+use flat_data::Split;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -41,17 +41,17 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// Of a run of so many steps on these data.
+    /// Of a run of so many steps on these training and test images.
     ///
     /// # Errors
     /// None in practice.
-    pub fn of(config: &TrainConfig, data: &Data, steps: u64) -> Result<Self> {
+    pub fn of(config: &TrainConfig, [train, test]: [&Split; 2], steps: u64) -> Result<Self> {
         let settings = config.with_effect()?.into_iter().filter(|(key, _)| !FREE.contains(&key.as_str()));
-        let sums = [("training images", &data.train), ("test images", &data.test)];
+        let sums = [("training images", train), ("test images", test)];
         Ok(Self {
             settings: settings.map(|(key, value)| (key, value.to_string())).collect(),
             steps,
-            data: sums.into_iter().map(|(name, loader)| (name.into(), loader.split().sha256())).collect(),
+            data: sums.into_iter().map(|(name, split)| (name.into(), split.sha256())).collect(),
         })
     }
 

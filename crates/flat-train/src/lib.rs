@@ -27,6 +27,7 @@ pub mod layers;
 mod line;
 mod number;
 pub mod objective;
+mod parts;
 mod perturbed;
 mod pixels;
 pub mod plot;

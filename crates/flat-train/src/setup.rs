@@ -6,8 +6,7 @@ use crate::device::Opened;
 use crate::every::Every;
 use crate::exit::usage;
 use crate::pixels;
-use crate::weights::Weights;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use candle_core::{DType, Device};
 use flat_core::Streams;
 use flat_data::{Augment, Dataset, DatasetKind, Loader, LoaderOptions, Normalisation, Split};
@@ -21,52 +20,6 @@ use std::sync::Arc;
 
 /// Images a batch where nothing is trained: decides speed alone.
 pub(crate) const EVAL_BATCH: usize = 256;
-
-/// Everything a run computes with.
-pub struct Parts {
-    /// Where.
-    pub device: Device,
-    /// The same, and why it is that one.
-    pub device_note: String,
-    /// The data.
-    pub data: Data,
-    /// The model with its initial weights.
-    pub model: Model,
-    /// The loss.
-    pub loss: Loss,
-    /// The optimizer.
-    pub optimizer: Optimizer,
-    /// The entries of `--init` that are no weights of the model, in one line.
-    pub init_note: Option<String>,
-}
-
-impl Parts {
-    /// Loads and builds; writes nothing. `--init` is read only where the run starts from it.
-    ///
-    /// # Errors
-    /// Missing or damaged files, a missing device, options out of range.
-    pub fn new(config: &TrainConfig, start_from_init: bool) -> Result<Self> {
-        let opened = open(config)?;
-        let data = data(config, &opened.device)?;
-        Self::on(config, data, opened, start_from_init)
-    }
-
-    /// Builds for data that is there already; writes nothing. `--init` is read only where the run starts from it.
-    ///
-    /// # Errors
-    /// As [`Self::new`].
-    pub fn on(config: &TrainConfig, data: Data, opened: Opened, start_from_init: bool) -> Result<Self> {
-        let Opened { device, note: device_note } = opened;
-        let model = model(config, &device)?;
-        let mut init_note = None;
-        if let Some(init) = config.init.as_ref().filter(|_| start_from_init) {
-            let read = || Weights::read(init, &device)?.load_into(&model);
-            init_note = read().with_context(|| format!("--init {}", init.display()))?;
-        }
-        let optimizer = optimizer(config, &model, steps_per_epoch(config, &data))?;
-        Ok(Self { device, device_note, data, model, loss: loss(config), optimizer, init_note })
-    }
-}
 
 /// The device of a run, set to its precision.
 ///
@@ -93,6 +46,13 @@ pub struct Data {
     pub flatness: Loader,
     /// The training images that flatness is measured on along the run.
     pub along: Loader,
+}
+
+impl Data {
+    /// Training and test images.
+    pub fn splits(&self) -> [&Split; 2] {
+        [self.train.split(), self.test.split()]
+    }
 }
 
 /// Loads the data of a run.
@@ -210,7 +170,7 @@ pub fn model_config(arch: Arch, dataset: DatasetKind) -> ModelConfig {
 ///
 /// # Errors
 /// A model that the data does not fit.
-fn model(config: &TrainConfig, device: &Device) -> Result<Model> {
+pub(crate) fn model(config: &TrainConfig, device: &Device) -> Result<Model> {
     Ok(Model::new(&model_config_of(config), config.dtype.dtype(), device, &Streams::new(config.seed))?)
 }
 

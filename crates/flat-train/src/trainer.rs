@@ -9,10 +9,11 @@ use crate::fingerprint::Fingerprint;
 use crate::journal::{Journal, Record};
 use crate::number::short;
 use crate::objective::{BatchLoss, FullLoss, Tally};
+use crate::parts::Parts;
 use crate::perturbed::Perturbed;
 use crate::pixels;
 use crate::run_dir::RunDir;
-use crate::setup::{self, Data, Parts};
+use crate::setup::{self, Data};
 use crate::signal;
 use crate::statistics;
 use crate::ui::{Bar, Ui};
@@ -99,7 +100,7 @@ impl<'a> Trainer<'a> {
     /// written.
     pub fn resume(config: &'a TrainConfig, mut parts: Parts, dir: &'a RunDir, extend: bool, ui: Ui) -> Result<Self> {
         let total = setup::total_steps(config, setup::steps_per_epoch(config, &parts.data));
-        let now = Fingerprint::of(config, &parts.data, total)?;
+        let now = Fingerprint::of(config, parts.data.splits(), total)?;
         let run = dir.root().display().to_string();
         let (model, optimizer) = (&parts.model, &mut parts.optimizer);
         let accept = |found: &Checkpoint| {
@@ -152,7 +153,7 @@ impl<'a> Trainer<'a> {
             log_every: config.steps_between_reads(&device),
             fingerprint: Fingerprint::of(
                 config,
-                &data,
+                data.splits(),
                 setup::total_steps(config, setup::steps_per_epoch(config, &data)),
             )?,
             journal: Journal::open(&dir.metrics(), progress.journal_bytes)?,

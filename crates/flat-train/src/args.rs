@@ -236,9 +236,9 @@ pub struct TrainArgs {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label_smoothing: Option<f64>,
 
-    /// Gradient rule: sgd or adamw (plain over that base), plain, sam, rsp, sap or nso; at their defaults none of the last four is
-    /// shown to end with 0.8 of sgd's Hessian trace on every network of `reproduce defaults`, a larger --rho or --sigma is
-    /// flatter and may cost accuracy [default: sgd].
+    /// Gradient rule: sgd or adamw (plain over that base), plain, sam, rsp, sap or nso; at their defaults sam and sap end
+    /// flatter than sgd in the mean, rsp on one of two networks and nso on neither, and none is shown to have 0.8 of sgd's
+    /// Hessian trace on both (docs/results/defaults); a larger --rho or --sigma is flatter and may cost accuracy [default: sgd].
     #[arg(long, value_name = "NAME", help_heading = "Optimizer")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub optimizer: Option<String>,

@@ -2,7 +2,7 @@
 //! beside SGD on test images.
 
 use super::images::Images;
-use super::interval::{percent, short};
+use super::interval::{Mean, percent, short};
 use super::network::Network;
 use super::paired::{Group, differences, ends};
 use super::training::{HeldOut, cell, plain_sgd};
@@ -319,12 +319,14 @@ fn page(scale: Scale, plan: &Plan, tried: &[Tried], groups: &[Vec<Group>]) -> Re
         }
     }
     page.table(verdicts);
+    page.text(in_short(plan, groups));
     page.heading("How they were chosen");
     page.text(
         "For each rule the candidate with the smallest mean logarithm of trace over SGD's, among those whose validation accuracy \
          is in every case at least SGD's less one standard error, sqrt(p (1 - p) / n) of n validation images. The radii of `rsp` \
          and `nso` are standard deviations of one weight's displacement, so that they mean the same for every number of weights; \
-         those of `sam` and `sap` are lengths along a gradient.",
+         those of `sam` and `sap` are lengths along a gradient. Where every candidate is worse than that in some case, the default \
+         is the smallest that was tried.",
     );
     let mut columns = vec!["candidate".to_string()];
     for case in &plan.cases {
@@ -351,6 +353,29 @@ fn page(scale: Scale, plan: &Plan, tried: &[Tried], groups: &[Vec<Group>]) -> Re
     }
     page.table(table);
     Ok(page)
+}
+
+/// Which rules reach the goal in every case: with their whole intervals, and in the mean.
+fn in_short(plan: &Plan, groups: &[Vec<Group>]) -> String {
+    let ratios = |rule: RuleKind| -> Vec<Option<Mean>> {
+        let of = |groups: &Vec<Group>| {
+            let sgd = groups.first()?;
+            groups.iter().find(|g| g.name == rule.name())?.log_ratio(sgd)
+        };
+        groups.iter().map(of).collect()
+    };
+    let reach = |end: &dyn Fn(&Mean) -> Option<f64>| {
+        let below = |m: &Option<Mean>| m.as_ref().and_then(end).is_some_and(|x| x.exp() <= GOAL);
+        let names: Vec<&str> = rules().filter(|r| ratios(*r).iter().all(below)).map(RuleKind::name).collect();
+        if names.is_empty() { "no rule".to_string() } else { names.join(", ") }
+    };
+    let cases: Vec<&str> = plan.cases.iter().map(|c| c.key).collect();
+    format!(
+        "In short, a trace of at most {GOAL} of SGD's in every case ({}): with the whole interval {}; in the mean {}.",
+        cases.join(", "),
+        reach(&|m| m.ci95.map(|[_, high]| high)),
+        reach(&|m| Some(m.value))
+    )
 }
 
 #[cfg(test)]

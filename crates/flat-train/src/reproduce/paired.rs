@@ -71,10 +71,13 @@ fn text(mean: Option<Mean>, number: impl Fn(f64) -> String) -> String {
 pub(super) fn ends(caption: &str, groups: &[Group]) -> Table {
     let columns =
         ["method", "lr", "evals", "train loss", "train acc., %", "test loss", "test acc., %", "trbar", "lambda_max"];
-    let mut table = Table::new(caption, &columns);
+    // the last column where it was measured at all
+    let measured = groups.iter().flat_map(|g| &g.fits).flat_map(|f| &f.points).any(|p| p.lambda_max.is_some());
+    let columns = &columns[..columns.len() - usize::from(!measured)];
+    let mut table = Table::new(caption, columns);
     for group in groups {
         let log = |of: &dyn Fn(&Point) -> Option<f64>| group.mean(&|p| Some(of(p)?.ln())).map(|m| m.map(f64::exp));
-        table.row([
+        let row = [
             group.name.clone(),
             group.lr.to_string(),
             group.mean(&|p| Some(p.evals)).map_or(DIVERGED.into(), |m| format!("{:.0}", m.value)),
@@ -84,7 +87,8 @@ pub(super) fn ends(caption: &str, groups: &[Group]) -> Table {
             text(group.mean(&|p| Some(p.held_out_accuracy)), percent),
             text(log(&|p| p.trbar), short),
             text(log(&|p| p.lambda_max), short),
-        ]);
+        ];
+        table.row(row.into_iter().take(columns.len()));
     }
     table
 }

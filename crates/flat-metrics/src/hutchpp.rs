@@ -5,11 +5,10 @@ use crate::estimate::Moments;
 use crate::orthonormal::{Basis, check_memory};
 use crate::report::{Found, Progress, StoppedBy, TraceReport};
 use crate::sampling::Draw;
-use crate::sketch::{Forms, Steps, scale_of_projected};
+use crate::sketch::{Forms, Steps, run_watched, scale_of_projected};
 use crate::{Error, LinearOperator, Product, Result, TraceConfig};
 use flat_core::{Purpose, Streams};
 use std::ops::ControlFlow;
-use std::time::Instant;
 
 /// Hutch++ (Meyer, Musco, Musco, Woodruff 2021, arXiv 2010.09649): with Q an orthonormal basis of `A S` for k random
 /// probes S,
@@ -61,15 +60,10 @@ impl HutchPlusPlus {
         streams: &Streams,
         progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<TraceReport> {
-        let (start, before) = (Instant::now(), operator.matvecs());
-        let space = operator.space().clone();
-        let mut forms = Forms::new(&space);
-        let mut steps = Steps::new(self.config.max_probes, start, progress);
-        let found = match self.sketch(operator, streams, &mut steps, &mut forms) {
-            Err(Error::Interrupted) => forms.found("hutchinson (hutch++ interrupted)", operator.matvecs() - before)?,
-            found => found?,
-        };
-        Ok(found.report(&self.config, &space, operator.origin(), streams, start))
+        let what = (&self.config, self.config.max_probes, "hutchinson (hutch++ interrupted)");
+        run_watched(operator, what, streams, progress, |operator, steps, forms| {
+            self.sketch(operator, streams, steps, forms)
+        })
     }
 
     fn sketch(

@@ -2,10 +2,10 @@
 
 use crate::clusters::Clusters;
 use crate::estimate::Moments;
-use crate::report::{Found, OnProgress, Progress, StoppedBy};
+use crate::report::{Found, OnProgress, Progress, StoppedBy, TraceReport};
 use crate::sampling::Draw;
-use crate::{Error, ProbeDistribution, Product, Result, Tick, Watch};
-use flat_core::{ParamVec, Space};
+use crate::{Error, LinearOperator, ProbeDistribution, Product, Result, Tick, TraceConfig, Watch};
+use flat_core::{ParamVec, Space, Streams};
 use std::time::Instant;
 
 /// Quadratic forms of the probes that a sketch starts with: Hutchinson's estimate, which is what there is where a signal
@@ -49,6 +49,26 @@ impl Forms {
             stopped_by: StoppedBy::Interrupted,
         })
     }
+}
+
+/// Runs a sketch of `of` products; where a signal ends it, what is left is Hutchinson's estimate from its probes, which goes
+/// by the name `interrupted`.
+pub(crate) fn run_watched(
+    operator: &mut dyn LinearOperator,
+    (config, of, interrupted): (&TraceConfig, u64, &'static str),
+    streams: &Streams,
+    progress: &mut OnProgress<'_>,
+    sketch: impl FnOnce(&mut dyn LinearOperator, &mut Steps<'_, '_>, &mut Forms) -> Result<Found>,
+) -> Result<TraceReport> {
+    let (start, before) = (Instant::now(), operator.matvecs());
+    let space = operator.space().clone();
+    let mut forms = Forms::new(&space);
+    let mut steps = Steps::new(of, start, progress);
+    let found = match sketch(operator, &mut steps, &mut forms) {
+        Err(Error::Interrupted) => forms.found(interrupted, operator.matvecs() - before)?,
+        found => found?,
+    };
+    Ok(found.report(config, &space, operator.origin(), streams, start))
 }
 
 /// Products counted for the progress callback.

@@ -6,11 +6,10 @@ use crate::jackknife::{Small, left_out, without};
 use crate::orthonormal::{Basis, check_memory, combine};
 use crate::report::{Found, Progress, StoppedBy, TraceReport};
 use crate::sampling::Draw;
-use crate::sketch::{Forms, Steps, scale_of_projected};
+use crate::sketch::{Forms, Steps, run_watched, scale_of_projected};
 use crate::{Error, LinearOperator, Product, Result, TraceConfig};
 use flat_core::{ParamVec, Purpose, Streams};
 use std::ops::ControlFlow;
-use std::time::Instant;
 
 /// XTrace (Epperly, Tropp, Webber 2024, arXiv 2301.07825): m probes `w_i`, and for each the Hutch++ estimate that uses
 /// `w_i` for the rest and all others for the dominant part,
@@ -72,15 +71,10 @@ impl XTrace {
         streams: &Streams,
         progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<TraceReport> {
-        let (start, before) = (Instant::now(), operator.matvecs());
-        let space = operator.space().clone();
-        let mut forms = Forms::new(&space);
-        let mut steps = Steps::new(self.config.max_probes / 2 * 2, start, progress);
-        let found = match self.sketch(operator, streams, &mut steps, &mut forms) {
-            Err(Error::Interrupted) => forms.found("hutchinson (xtrace interrupted)", operator.matvecs() - before)?,
-            found => found?,
-        };
-        Ok(found.report(&self.config, &space, operator.origin(), streams, start))
+        let what = (&self.config, self.config.max_probes / 2 * 2, "hutchinson (xtrace interrupted)");
+        run_watched(operator, what, streams, progress, |operator, steps, forms| {
+            self.sketch(operator, streams, steps, forms)
+        })
     }
 
     fn sketch(

@@ -53,4 +53,9 @@ impl Parts {
         let optimizer = setup::optimizer(config, &model, setup::steps_per_epoch(config, &data))?;
         Ok(Self { device, device_note, data, model, loss: setup::loss(config), optimizer, init_note })
     }
+
+    /// Optimizer steps of the whole run.
+    pub fn total_steps(&self, config: &TrainConfig) -> u64 {
+        setup::total_steps(config, setup::steps_per_epoch(config, &self.data))
+    }
 }

@@ -86,10 +86,16 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// A directory that cannot be written.
     pub fn new(config: &'a TrainConfig, parts: Parts, dir: &'a RunDir, ui: Ui) -> Result<Self> {
+        let fingerprint = Fingerprint::of(config, parts.data.splits(), parts.total_steps(config))?;
+        Self::begin(fingerprint, config, parts, dir, ui)
+    }
+
+    fn begin(fingerprint: Fingerprint, config: &'a TrainConfig, parts: Parts, dir: &'a RunDir, ui: Ui) -> Result<Self> {
+        let trainer = Self::at(Progress::begin(), fingerprint, config, parts, dir, ui)?;
         if config.save_init {
-            parts.model.save(&dir.init(), &pixels::to_metadata(&pixels::of_run(config)?))?;
+            trainer.model.save(&dir.init(), &trainer.metadata()?)?;
         }
-        Self::at(Progress::begin(), config, parts, dir, ui)
+        Ok(trainer)
     }
 
     /// The run in `dir` from its newest good checkpoint on; from its beginning where it has written none. `extend` says that
@@ -99,7 +105,7 @@ impl<'a> Trainer<'a> {
     /// Checkpoints none of which can be used; settings or data that are not the checkpoint's; a directory that cannot be
     /// written.
     pub fn resume(config: &'a TrainConfig, mut parts: Parts, dir: &'a RunDir, extend: bool, ui: Ui) -> Result<Self> {
-        let total = setup::total_steps(config, setup::steps_per_epoch(config, &parts.data));
+        let total = parts.total_steps(config);
         let now = Fingerprint::of(config, parts.data.splits(), total)?;
         let run = dir.root().display().to_string();
         let (model, optimizer) = (&parts.model, &mut parts.optimizer);
@@ -132,7 +138,7 @@ impl<'a> Trainer<'a> {
         })?;
         let Some(found) = found else {
             ui.say("no checkpoint was written yet: starting from the beginning");
-            return Self::new(config, parts, dir, ui);
+            return Self::begin(now, config, parts, dir, ui);
         };
         ui.say(format!("resuming after step {} of {total}", found.progress.step));
         let mut progress = found.progress;
@@ -140,22 +146,25 @@ impl<'a> Trainer<'a> {
         if from != total {
             progress.extended.push(Extension { step: progress.step, from, to: total });
         }
-        let mut trainer = Self::at(progress, config, parts, dir, ui)?;
+        let mut trainer = Self::at(progress, now, config, parts, dir, ui)?;
         if from != total {
             trainer.save()?;
         }
         Ok(trainer)
     }
 
-    fn at(progress: Progress, config: &'a TrainConfig, parts: Parts, dir: &'a RunDir, ui: Ui) -> Result<Self> {
+    fn at(
+        progress: Progress,
+        fingerprint: Fingerprint,
+        config: &'a TrainConfig,
+        parts: Parts,
+        dir: &'a RunDir,
+        ui: Ui,
+    ) -> Result<Self> {
         let Parts { device, device_note, data, model, loss, optimizer, .. } = parts;
         Ok(Self {
             log_every: config.steps_between_reads(&device),
-            fingerprint: Fingerprint::of(
-                config,
-                data.splits(),
-                setup::total_steps(config, setup::steps_per_epoch(config, &data)),
-            )?,
+            fingerprint,
             journal: Journal::open(&dir.metrics(), progress.journal_bytes)?,
             saved: (progress.step > 0).then_some(progress.step),
             averaged: None,

@@ -23,6 +23,7 @@
 //! ```
 
 mod algebra;
+mod choice;
 #[cfg(feature = "cuda")]
 mod device;
 mod error;
@@ -33,9 +34,11 @@ mod params;
 mod pool;
 mod restore;
 mod rng;
+pub mod setting;
 mod symbol;
 mod vector;
 
+pub use choice::{Choice, Item};
 pub use error::{Error, Result};
 pub use layout::{Entry, Layout, Space};
 pub use number::{Number, Update};

@@ -1,0 +1,206 @@
+//! Choices by name from a table: rules, bases and whatever else a user picks.
+
+use crate::setting::{BadSetting, Kind, SettingType, Value};
+use std::fmt;
+use std::ops::Deref;
+use std::str::FromStr;
+
+/// An entry of a table of choices.
+pub trait Item: 'static + Sized {
+    /// What the table is of, as in `optimizer`.
+    const WHAT: &'static str;
+
+    /// The table.
+    fn table() -> &'static [Self];
+
+    /// The entry's name.
+    fn name(&self) -> &'static str;
+}
+
+/// One entry of a table, which its name finds.
+pub struct Choice<T: Item>(&'static T);
+
+impl<T: Item> Choice<T> {
+    /// Every entry of the table, in its order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        T::table().iter().map(Self)
+    }
+
+    /// The names of all entries, with commas between them.
+    pub fn names() -> String {
+        T::table().iter().map(T::name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The name that [`FromStr`] accepts.
+    pub fn name(self) -> &'static str {
+        self.0.name()
+    }
+}
+
+impl<T: Item> Clone for Choice<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Item> Copy for Choice<T> {}
+
+impl<T: Item> PartialEq for Choice<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name() == other.0.name()
+    }
+}
+
+impl<T: Item> Eq for Choice<T> {}
+
+impl<T: Item> PartialEq<str> for Choice<T> {
+    fn eq(&self, name: &str) -> bool {
+        self.0.name() == name
+    }
+}
+
+impl<T: Item> PartialEq<&str> for Choice<T> {
+    fn eq(&self, name: &&str) -> bool {
+        self.0.name() == *name
+    }
+}
+
+impl<T: Item> Deref for Choice<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        self.0
+    }
+}
+
+impl<T: Item> fmt::Debug for Choice<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.name())
+    }
+}
+
+impl<T: Item> fmt::Display for Choice<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.0.name())
+    }
+}
+
+impl<T: Item> FromStr for Choice<T> {
+    type Err = BadSetting;
+    fn from_str(name: &str) -> Result<Self, BadSetting> {
+        let found = Self::all().find(|entry| *entry == name);
+        found.ok_or_else(|| BadSetting::new(T::WHAT, name, format!("give one of {}", Self::names())))
+    }
+}
+
+impl<T: Item> SettingType for Choice<T> {
+    const KIND: Kind = Kind::Text;
+    fn read(name: &str, value: &Value) -> Result<Self, BadSetting> {
+        let text = value.to_string();
+        text.parse().map_err(|e: BadSetting| BadSetting::new(name, text, e.expected))
+    }
+    fn value(&self) -> Option<Value> {
+        Some(Value::Text(self.0.name().into()))
+    }
+}
+
+/// Writes an enum whose variants have names, with `ALL`, `name`, `Display`, `FromStr` and
+/// [`SettingType`](crate::setting::SettingType).
+///
+/// ```
+/// flat_core::named! {
+///     /// A sign.
+///     pub enum Sign, "sign" {
+///         /// Up.
+///         Plus = "plus",
+///         /// Down.
+///         Minus = "minus",
+///     }
+/// }
+/// assert_eq!("minus".parse::<Sign>().unwrap(), Sign::Minus);
+/// assert_eq!("up".parse::<Sign>().unwrap_err().to_string(), "sign = up: give one of plus, minus");
+/// ```
+#[macro_export]
+macro_rules! named {
+    (
+        $(#[$meta:meta])*
+        $vis:vis enum $kind:ident, $what:literal { $($(#[$of:meta])+ $variant:ident = $name:literal),+ $(,)? }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        $vis enum $kind {
+            $($(#[$of])+ $variant,)+
+        }
+
+        impl $kind {
+            /// Every choice.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The name of the choice.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+        }
+
+        impl ::std::fmt::Display for $kind {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                f.pad(self.name())
+            }
+        }
+
+        impl ::std::str::FromStr for $kind {
+            type Err = $crate::setting::BadSetting;
+            fn from_str(name: &str) -> ::std::result::Result<Self, Self::Err> {
+                let found = Self::ALL.iter().find(|choice| choice.name() == name);
+                found.copied().ok_or_else(|| {
+                    let names = [$($name),+].join(", ");
+                    $crate::setting::BadSetting::new($what, name, format!("give one of {names}"))
+                })
+            }
+        }
+
+        impl $crate::setting::SettingType for $kind {
+            const KIND: $crate::setting::Kind = $crate::setting::Kind::OneOf(&[$($name),+]);
+            fn read(
+                name: &str,
+                value: &$crate::setting::Value,
+            ) -> ::std::result::Result<Self, $crate::setting::BadSetting> {
+                let text = value.to_string();
+                text.parse().map_err(|e: $crate::setting::BadSetting| {
+                    $crate::setting::BadSetting::new(name, text, e.expected)
+                })
+            }
+            fn value(&self) -> Option<$crate::setting::Value> {
+                Some($crate::setting::Value::Text(self.name().into()))
+            }
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fruit(&'static str);
+
+    impl Item for Fruit {
+        const WHAT: &'static str = "fruit";
+        fn table() -> &'static [Self] {
+            &[Fruit("fig"), Fruit("plum")]
+        }
+        fn name(&self) -> &'static str {
+            self.0
+        }
+    }
+
+    #[test]
+    fn a_name_finds_its_entry_and_an_unknown_one_lists_them() -> Result<(), BadSetting> {
+        for fruit in Choice::<Fruit>::all() {
+            assert_eq!(fruit.to_string().parse::<Choice<Fruit>>()?, fruit);
+        }
+        let text = "kiwi".parse::<Choice<Fruit>>().expect_err("unknown").to_string();
+        assert_eq!(text, "fruit = kiwi: give one of fig, plum");
+        Ok(())
+    }
+}

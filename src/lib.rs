@@ -5,9 +5,11 @@
 //! - [`data`]: MNIST and CIFAR readers, batches, augmentation
 //! - [`optim`]: gradient rules, base optimizers, schedules
 //! - [`metrics`]: Hessian-vector products and the Hessian trace
+//! - [`run`]: a training run from settings, and measures of its checkpoints
 
 pub use flat_core as core;
 pub use flat_data as data;
 pub use flat_metrics as metrics;
 pub use flat_nn as nn;
 pub use flat_optim as optim;
+pub use flat_run as run;

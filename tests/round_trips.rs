@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The files that a step passes through on a device that is not the CPU.
-const STEP: [&str; 21] = [
-    "crates/flat-train/src/trainer.rs",
-    "crates/flat-train/src/objective.rs",
+const STEP: [&str; 23] = [
+    "crates/flat-run/src/run/trainer.rs",
+    "crates/flat-run/src/run/trainer/looks.rs",
+    "crates/flat-run/src/run/trainer/steps.rs",
+    "crates/flat-run/src/build/objective.rs",
     "crates/flat-data/src/loader.rs",
     "crates/flat-data/src/pass.rs",
     "crates/flat-data/src/resident.rs",

@@ -14,10 +14,11 @@ mod reproduce;
 mod sharpness;
 mod train;
 
-use crate::args::{Cli, Command, HvpName, Measure};
+use crate::args::{Cli, Command, Measure};
 use crate::exit::{self, Outcome};
-use crate::signal;
-use crate::ui::Ui;
+use crate::interrupt;
+use crate::ui::Terminal;
+use flat_run::settings::choice::HvpName;
 use std::process::ExitCode;
 
 /// Runs a parsed command line to its exit status.
@@ -40,8 +41,8 @@ pub fn run(cli: Cli) -> ExitCode {
         let pool = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
         debug_assert!(pool.is_ok(), "nothing has started the pool yet");
     }
-    let (ui, json) = (Ui::detect(cli.quiet), cli.json);
-    exit::status(signal::install().and_then(|()| match cli.command {
+    let (ui, json) = (Terminal::detect(cli.quiet), cli.json);
+    exit::status(interrupt::install().and_then(|()| match cli.command {
         Command::Train(args) => train::run(&args, ui, json),
         Command::Eval(args) => eval::run(&args, ui, json),
         Command::Metrics { measure: Measure::Trace(args) } => metrics::trace(&args, ui, json),

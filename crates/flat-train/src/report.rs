@@ -17,11 +17,11 @@ mod study;
 mod summary;
 mod tables;
 
-use crate::exit::usage;
-use crate::run_dir::write_whole;
-use crate::signal;
-use crate::ui::Ui;
 use anyhow::{Context, Result};
+use flat_run::signal;
+use flat_run::store::file::write_whole;
+use flat_run::ui::Ui;
+use flat_run::usage::usage;
 use run::Run;
 use serde::Serialize;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,8 @@
 //! Flags of `metrics dimension`.
 
-use super::{BnModeName, EvalArgs};
 use clap::Args;
+use flat_run::settings::args::EvalArgs;
+use flat_run::settings::choice::BnModeName;
 
 /// Flags of `metrics dimension`.
 #[derive(Debug, Args)]

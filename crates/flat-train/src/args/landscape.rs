@@ -1,7 +1,7 @@
 //! Flags of `landscape`.
 
-use super::HessianArgs;
 use clap::{Args, ValueEnum};
+use flat_run::settings::args::HessianArgs;
 use std::path::PathBuf;
 
 /// Flags of `landscape`.

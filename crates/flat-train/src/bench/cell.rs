@@ -1,14 +1,14 @@
 //! One cell of the table: a training step of one model by one optimizer.
 
-use crate::objective::{BatchLoss, Tally};
-use crate::setup::model_config;
-use crate::signal;
 use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
 use flat_core::{Purpose, Streams};
 use flat_data::{Batch, DatasetKind};
 use flat_nn::{Arch, Loss, Model, multiply_adds};
 use flat_optim::{BaseConfig, BaseKind, Optimizer, PendingStep, RuleConfig, parse_optimizer};
+use flat_run::build::objective::{BatchLoss, Tally};
+use flat_run::build::setup::model_config;
+use flat_run::signal;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 

@@ -1,8 +1,8 @@
 //! The table.
 
 use super::{Comparison, Environment, Memory, Place, Timing, compare};
-use crate::exit::usage;
 use anyhow::Result;
+use flat_run::usage::usage;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,21 +1,23 @@
 //! `flat-train metrics all`.
 
 use super::{certify, density, dimension, metrics, print_measured, sharpness};
-use crate::args::{AllArgs, BallArgs, EstimatorName, GeometryName, NoiseName, OperatorName};
-use crate::card::{Card, Carded};
-use crate::curvature::Curvature;
-use crate::exit::{Outcome, flag_of};
-use crate::flatness;
-use crate::subject::Subject;
-use crate::trace_settings::Settings;
-use crate::trace_summary::TraceSummary;
-use crate::ui::Ui;
-use crate::which::Which;
+use crate::args::{AllArgs, BallArgs, GeometryName, NoiseName};
+use crate::exit::Outcome;
 use anyhow::Result;
 use flat_metrics::{
     Certificate, CertificateReport, DensityReport, EigenStop, IntrinsicDimension, LanczosConfig, SpectralDensity,
     TraceConfig, TwoNn,
 };
+use flat_run::build::subject::Subject;
+use flat_run::measure::card::{Card, Carded};
+use flat_run::measure::curvature::Curvature;
+use flat_run::measure::flatness;
+use flat_run::measure::trace_settings::Settings;
+use flat_run::measure::trace_summary::TraceSummary;
+use flat_run::measure::which::Which;
+use flat_run::settings::args::{EstimatorName, OperatorName};
+use flat_run::ui::Ui;
+use flat_run::usage::flag_of;
 use serde::Serialize;
 use std::time::Instant;
 
@@ -71,7 +73,7 @@ pub(super) fn run(args: &AllArgs, ui: Ui, json: bool) -> Result<Outcome> {
     let certificate = Certificate::new(args.bounds.config()).map_err(flag_of)?;
     LanczosConfig { top: args.top, bottom: args.bottom, ..LanczosConfig::default() }
         .validated()
-        .map_err(crate::trace_settings::flags)?;
+        .map_err(flat_run::measure::trace_settings::flags)?;
     let (started, subject) = (Instant::now(), Subject::to_measure(&hessian.on)?.announced(ui));
     let which = Which::of(hessian);
     let settings = Settings {

@@ -3,15 +3,17 @@
 use super::print;
 use crate::args::BenchArgs;
 use crate::bench::{BenchReport, Cell, Environment, Memory, Meter, Peak, Place, Row, Timing, of_cell};
-use crate::device::{DeviceChoice, Opened};
-use crate::exit::{Outcome, usage};
-use crate::plot;
-use crate::run_dir::write_whole;
-use crate::signal;
-use crate::ui::Ui;
+use crate::exit::Outcome;
+use crate::svg;
 use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Device;
 use flat_optim::parse_optimizer;
+use flat_plot as plot;
+use flat_run::device::{DeviceChoice, Opened};
+use flat_run::signal;
+use flat_run::store::file::{write_whole, write_with_folders};
+use flat_run::ui::Ui;
+use flat_run::usage::usage;
 use std::collections::BTreeMap;
 
 /// Most seconds of a cell: a day.
@@ -92,7 +94,7 @@ fn check(args: &BenchArgs) -> Result<()> {
             return Err(usage(format!("--csv {}: name a file in a folder that is there", file.display())));
         }
     }
-    args.plot.as_ref().map_or(Ok(()), |file| plot::check_name("--plot", file))
+    args.plot.as_ref().map_or(Ok(()), |file| svg::check_name("--plot", file))
 }
 
 /// Builds and warms every cell and measures its memory; a row for each. `None` where a signal asked to stop.
@@ -229,5 +231,6 @@ fn draw(report: &BenchReport, file: &std::path::Path) -> Result<()> {
     let bars: Vec<plot::Bar> = report.rows.iter().filter_map(bar).collect();
     let caption = format!("{}; black: interval of the median", report.environment.line());
     let title = if several { "Training step, by model" } else { "Training step" };
-    plot::bars(title, &caption, "microseconds an image", &bars, file)
+    let svg = plot::bars(title, &caption, "microseconds an image", &bars)?;
+    write_with_folders(file, svg.as_bytes())
 }

@@ -1,20 +1,22 @@
 //! `flat-train metrics certify`.
 
 use super::print;
-use crate::args::{CertifyArgs, HessianArgs};
-use crate::card::{Card, Carded};
-use crate::exit::{Outcome, flag_of};
-use crate::number::{digits, short};
-use crate::signal;
-use crate::subject::Subject;
-use crate::ui::Ui;
-use crate::which::Which;
+use crate::args::CertifyArgs;
+use crate::exit::Outcome;
 use anyhow::Result;
 use candle_core::DType;
 use flat_core::Streams;
 use flat_metrics::{
     Certificate, CertificateProgress, CertificateReport, Error, FlowStop, Known, SpectrumReport, Stage, Verdict,
 };
+use flat_run::build::subject::Subject;
+use flat_run::measure::card::{Card, Carded};
+use flat_run::measure::which::Which;
+use flat_run::settings::args::HessianArgs;
+use flat_run::signal;
+use flat_run::ui::Ui;
+use flat_run::usage::flag_of;
+use flat_run::value::number::{digits, short};
 
 /// Certifies and prints.
 pub(super) fn run(args: &CertifyArgs, ui: Ui, json: bool) -> Result<Outcome> {

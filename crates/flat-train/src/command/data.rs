@@ -3,23 +3,23 @@
 use super::print;
 use crate::args::DataAction;
 use crate::exit::Outcome;
-use crate::signal;
-use crate::ui::Ui;
 use anyhow::{Result, bail};
 use flat_data::{DatasetKind, VerifyReport};
+use flat_run::signal;
+use flat_run::ui::Ui;
 use serde_json::json;
 use std::path::Path;
 use std::sync::Mutex;
 
 /// Fetches or verifies.
-pub(super) fn run(action: DataAction, ui: Ui, as_json: bool) -> Result<Outcome> {
+pub(super) fn run(action: DataAction, ui: Ui<'static>, as_json: bool) -> Result<Outcome> {
     match action {
         DataAction::Fetch { dataset, data_dir } => fetch(*dataset, data_dir.as_deref(), ui, as_json),
         DataAction::Verify { dataset, data_dir } => verify(*dataset, data_dir.as_deref(), as_json),
     }
 }
 
-fn fetch(kind: DatasetKind, dir: Option<&Path>, ui: Ui, as_json: bool) -> Result<Outcome> {
+fn fetch(kind: DatasetKind, dir: Option<&Path>, ui: Ui<'static>, as_json: bool) -> Result<Outcome> {
     let bar = Mutex::new(None);
     let fetched = flat_data::fetch(kind, dir, move |transfer| {
         if signal::stop_requested() {

@@ -1,31 +1,44 @@
 //! `flat-train metrics density`.
 
 use super::print_measured;
-use crate::args::{DensityArgs, HessianArgs, QuadratureArgs};
-use crate::card::{Card, Carded};
-use crate::exit::{Outcome, flag_of};
-use crate::number::short;
-use crate::plot;
-use crate::signal;
-use crate::subject::Subject;
-use crate::ui::Ui;
-use crate::which::Which;
+use crate::args::{DensityArgs, QuadratureArgs};
+use crate::exit::Outcome;
+use crate::svg;
 use anyhow::Result;
 use flat_core::Streams;
 use flat_metrics::{DensityReport, Error, Estimate, SpectralDensity};
+use flat_plot::Density;
+use flat_run::build::subject::Subject;
+use flat_run::measure::card::{Card, Carded};
+use flat_run::measure::which::Which;
+use flat_run::settings::args::HessianArgs;
+use flat_run::signal;
+use flat_run::store::file::write_with_folders;
+use flat_run::ui::Ui;
+use flat_run::usage::flag_of;
+use flat_run::value::number::short;
 
 /// Estimates, draws and prints the spectral density.
 pub(super) fn run(args: &DensityArgs, ui: Ui, json: bool) -> Result<Outcome> {
     let estimator = SpectralDensity::new(args.quadrature.config()).map_err(flag_of)?;
     if let Some(file) = &args.plot {
-        plot::check_name("--plot", file)?;
+        svg::check_name("--plot", file)?;
     }
     let subject = Subject::to_measure(&args.hessian.on)?.announced(ui);
     let Some(found) = estimate(&subject, &args.hessian, &estimator, &args.quadrature, ui)? else {
         return Ok(Outcome::Interrupted);
     };
     if let Some(file) = &args.plot {
-        plot::density(&found.report, &found.card, file)?;
+        let r = &found.report;
+        let drawn = Density {
+            grid: &r.grid,
+            density: &r.density,
+            band: &r.band,
+            dim: r.dim,
+            sigma: r.sigma,
+            effort: [r.quadratures.len(), r.config.steps],
+        };
+        write_with_folders(file, flat_plot::density(&drawn, &svg::heading(&found.card))?.as_bytes())?;
         ui.say(format!("drawn: {}", file.display()));
     }
     print_measured(json, found.report.interrupted, &found, || {

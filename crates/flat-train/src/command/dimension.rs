@@ -1,14 +1,16 @@
 //! `flat-train metrics dimension`.
 
 use super::print;
-use crate::args::{BnModeName, DimensionArgs, EvalArgs};
-use crate::card::{Card, Carded};
+use crate::args::DimensionArgs;
 use crate::exit::Outcome;
-use crate::hidden;
-use crate::subject::Subject;
-use crate::ui::Ui;
 use anyhow::Result;
 use flat_metrics::{IntrinsicDimension, TwoNn};
+use flat_run::build::subject::Subject;
+use flat_run::measure::card::{Card, Carded};
+use flat_run::measure::hidden;
+use flat_run::settings::args::EvalArgs;
+use flat_run::settings::choice::BnModeName;
+use flat_run::ui::Ui;
 
 /// Images looked at where `--limit` does not say it.
 const IMAGES: usize = 2000;

@@ -1,14 +1,14 @@
 //! `flat-train eval`.
 
 use super::print;
-use crate::args::EvalArgs;
-use crate::evaluate::evaluate;
 use crate::exit::Outcome;
-use crate::number::short;
-use crate::subject::Subject;
-use crate::ui::Ui;
 use anyhow::{Result, bail};
 use flat_nn::Mode;
+use flat_run::build::evaluate::evaluate;
+use flat_run::build::subject::Subject;
+use flat_run::settings::args::EvalArgs;
+use flat_run::ui::Ui;
+use flat_run::value::number::short;
 
 /// Prints loss and accuracy.
 pub(super) fn run(args: &EvalArgs, ui: Ui, json: bool) -> Result<Outcome> {

@@ -1,21 +1,25 @@
 //! `flat-train landscape`.
 
 use super::{metrics, print_measured};
-use crate::args::{BnModeName, DirectionName, HessianArgs, LandscapeArgs};
-use crate::card::{Card, Carded};
-use crate::evaluate::{Score, score};
-use crate::exit::{Outcome, flag_of, usage};
-use crate::line::Line;
-use crate::number::short;
-use crate::plot::{self, Grid};
-use crate::run_dir::write_whole;
-use crate::signal;
-use crate::subject::Subject;
-use crate::ui::Ui;
-use crate::which::Which;
+use crate::args::{DirectionName, LandscapeArgs};
+use crate::exit::Outcome;
+use crate::svg;
 use anyhow::{Context, Result};
 use flat_core::{ParamVec, Purpose, Streams};
 use flat_metrics::{Axis, Lanczos, LanczosConfig, filter_normalized, slice};
+use flat_plot::{self as plot, Grid};
+use flat_run::build::evaluate::{Score, score};
+use flat_run::build::subject::Subject;
+use flat_run::measure::card::{Card, Carded};
+use flat_run::measure::line::Line;
+use flat_run::measure::which::Which;
+use flat_run::settings::args::HessianArgs;
+use flat_run::settings::choice::BnModeName;
+use flat_run::signal;
+use flat_run::store::file::write_whole;
+use flat_run::ui::Ui;
+use flat_run::usage::{flag_of, usage};
+use flat_run::value::number::short;
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::Path;
@@ -274,14 +278,15 @@ fn save(report: &mut Landscape, card: &Card, dir: &Path) -> Result<()> {
     };
     if report.y.is_empty() {
         let file = dir.join("landscape.svg");
-        plot::line(&report.x, &report.loss, &report.accuracy, &label(0), card, &file)?;
+        let svg = plot::line(&report.x, &report.loss, &report.accuracy, &label(0), &svg::heading(card))?;
+        write_whole(&file, svg.as_bytes())?;
         files.push(file);
     } else {
         let labels = [label(0), label(1)];
         for (name, values, logarithmic) in [("loss", &report.loss, true), ("accuracy", &report.accuracy, false)] {
             let file = dir.join(format!("{name}.svg"));
             let grid = Grid { x: &report.x, y: &report.y, values, name, labels: &labels, logarithmic };
-            plot::surface(&grid, card, &file)?;
+            write_whole(&file, plot::surface(&grid, &svg::heading(card))?.as_bytes())?;
             files.push(file);
         }
     }

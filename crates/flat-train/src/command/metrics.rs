@@ -1,21 +1,23 @@
 //! `flat-train metrics`.
 
 use super::print_measured;
-use crate::args::{EigArgs, HessianArgs, LayersArgs, TraceArgs};
-use crate::curvature::Curvature;
-use crate::exit::{Outcome, usage};
-use crate::flatness;
-use crate::layers;
-use crate::number::{digits, short};
-use crate::signal;
-use crate::subject::Subject;
-use crate::trace_settings::{Settings, flags};
-use crate::ui::Ui;
-use crate::which::Which;
+use crate::args::EigArgs;
+use crate::exit::Outcome;
 use anyhow::Result;
 use candle_core::DType;
 use flat_core::Streams;
 use flat_metrics::{EigenReport, EigenStop, Error, Lanczos, LanczosConfig};
+use flat_run::build::subject::Subject;
+use flat_run::measure::curvature::Curvature;
+use flat_run::measure::flatness;
+use flat_run::measure::layers;
+use flat_run::measure::trace_settings::{Settings, flags};
+use flat_run::measure::which::Which;
+use flat_run::settings::args::{HessianArgs, LayersArgs, TraceArgs};
+use flat_run::signal;
+use flat_run::ui::Ui;
+use flat_run::usage::usage;
+use flat_run::value::number::{digits, short};
 use serde_json::json;
 
 /// Measures and prints a trace.

@@ -4,8 +4,8 @@ use super::print;
 use crate::args::ReportArgs;
 use crate::exit::Outcome;
 use crate::report::{Report, check_name};
-use crate::ui::Ui;
 use anyhow::Result;
+use flat_run::ui::Ui;
 
 /// Reads the folders, writes the page and says what it holds.
 pub(super) fn run(args: &ReportArgs, ui: Ui, json: bool) -> Result<Outcome> {

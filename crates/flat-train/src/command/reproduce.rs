@@ -1,12 +1,12 @@
 //! `flat-train reproduce`.
 
 use super::print;
-use crate::args::{ReproduceArgs, ReproductionName};
-use crate::exit::{Outcome, usage};
-use crate::reproduce::{Study, defaults, escape, late_sam, sam_vs_sgd, theory};
-use crate::ui::Ui;
+use crate::exit::Outcome;
 use anyhow::Result;
 use clap::ValueEnum;
+use flat_reproduce::{ReproduceArgs, ReproductionName, Study};
+use flat_run::ui::Ui;
+use flat_run::usage::usage;
 use std::path::PathBuf;
 
 /// Makes or continues the study and prints its tables.
@@ -17,13 +17,7 @@ pub(super) fn run(args: &ReproduceArgs, ui: Ui, json: bool) -> Result<Outcome> {
     let name = args.name.to_possible_value().map(|v| v.get_name().to_string()).unwrap_or_default();
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/reproduce-{name}-{}", args.scale)));
     let mut study = Study::open(&out, &name, args.scale, args.seed, ui)?;
-    let found = match args.name {
-        ReproductionName::Defaults => defaults::run(&mut study, args)?,
-        ReproductionName::Theory => theory::run(&mut study, args)?,
-        ReproductionName::Escape => escape::run(&mut study, args)?,
-        ReproductionName::LateSam => late_sam::run(&mut study, args)?,
-        ReproductionName::SamVsSgd => sam_vs_sgd::run(&mut study, args)?,
-    };
+    let found = flat_reproduce::run(&mut study, args)?;
     let Some((page, results)) = found else {
         ui.say(format!("stopped; the same command with --out {} goes on", out.display()));
         return Ok(Outcome::Interrupted);

@@ -1,17 +1,19 @@
 //! `flat-train metrics sharpness`.
 
 use super::print_measured;
-use crate::args::{BallArgs, HessianArgs, SharpnessArgs, SharpnessName};
-use crate::card::{Card, Carded};
-use crate::exit::{Outcome, flag_of, usage};
-use crate::setup;
-use crate::signal;
-use crate::subject::Subject;
-use crate::ui::Ui;
-use crate::which::Which;
+use crate::args::{BallArgs, SharpnessArgs, SharpnessName};
+use crate::exit::Outcome;
 use anyhow::Result;
 use flat_core::Streams;
 use flat_metrics::{Error, Geometry, Sharpness, SharpnessReport};
+use flat_run::build::setup;
+use flat_run::build::subject::Subject;
+use flat_run::measure::card::{Card, Carded};
+use flat_run::measure::which::Which;
+use flat_run::settings::args::HessianArgs;
+use flat_run::signal;
+use flat_run::ui::Ui;
+use flat_run::usage::{flag_of, usage};
 use serde::Serialize;
 
 /// All measures of one checkpoint.

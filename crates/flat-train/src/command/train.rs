@@ -1,28 +1,30 @@
 //! `flat-train train`.
 
 use super::print;
-use crate::args::TrainArgs;
-use crate::checkpoint::{self, Progress};
-use crate::config::TrainConfig;
-use crate::device::DeviceChoice;
-use crate::evaluate::{Score, evaluate};
-use crate::exit::{Outcome, usage};
-use crate::flatness;
-use crate::journal::Record;
-use crate::number::short;
-use crate::parts::Parts;
-use crate::perturbed::Perturbed;
-use crate::run_dir::{RunDir, write_whole};
-use crate::setup;
-use crate::summary::{RunState, Summary};
-use crate::text::Text;
-use crate::trace_settings::Settings;
-use crate::trainer::{Ended, Trainer};
-use crate::ui::Ui;
+use crate::exit::Outcome;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use flat_nn::{Mode, Precision};
 use flat_optim::{Radius, RuleKind};
+use flat_run::build::evaluate::{Score, evaluate};
+use flat_run::build::parts::Parts;
+use flat_run::build::setup;
+use flat_run::device::DeviceChoice;
+use flat_run::measure::flatness;
+use flat_run::measure::trace_settings::Settings;
+use flat_run::run::perturbed::Perturbed;
+use flat_run::run::summary::{RunState, Summary};
+use flat_run::run::trainer::{Ended, Trainer};
+use flat_run::settings::args::TrainArgs;
+use flat_run::settings::config::TrainConfig;
+use flat_run::store::checkpoint::{self, Progress};
+use flat_run::store::file::write_whole;
+use flat_run::store::journal::Record;
+use flat_run::store::run_dir::RunDir;
+use flat_run::ui::Ui;
+use flat_run::usage::usage;
+use flat_run::value::number::short;
+use flat_run::value::text::Text;
 use std::path::Path;
 
 /// Trains, or continues a run, to its summary.
@@ -118,7 +120,7 @@ fn resumed<'a>(
     config: &'a TrainConfig,
     parts: Parts,
     dir: &'a RunDir,
-    ui: Ui,
+    ui: Ui<'a>,
 ) -> Result<Trainer<'a>> {
     let extend = args.epochs.is_some() || args.steps.is_some();
     let per_epoch = setup::steps_per_epoch(config, &parts.data);

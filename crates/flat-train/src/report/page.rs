@@ -7,7 +7,7 @@ use super::panel::{PANELS, Panel};
 use super::run::Run;
 use super::study::StudyPage;
 use super::tables;
-use crate::reproduce::Provenance;
+use flat_reproduce::Provenance;
 use std::fmt::Write;
 
 const STYLE: &str = include_str!("style.css");

@@ -1,8 +1,8 @@
 //! The folder of a reproduction, read back.
 
 use super::base64::base64;
-use crate::reproduce::{Provenance, Table};
 use anyhow::{Context, Result, anyhow, bail};
+use flat_reproduce::{Provenance, Table};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::path::{Component, Path};

@@ -4,7 +4,7 @@ use super::html::{escape, table};
 use super::journal::Trace;
 use super::run::Run;
 use super::summary::{Standing, Summary};
-use crate::number::{percent, short, wilson};
+use flat_run::value::number::{percent, short, wilson};
 use std::collections::BTreeSet;
 
 const NONE: &str = "–";

@@ -1,0 +1,43 @@
+//! Reproductions: each of the papers' results by one command, from scratch.
+//!
+//! A reproduction is a [`Study`]: a folder of cells, each computed once and kept, so that an interrupted study goes on where
+//! it stopped; what the cells come to is a [`Page`] of text, tables and plots beside the numbers it was made of.
+
+mod args;
+mod bad_minimum;
+mod defaults;
+mod escape;
+mod images;
+mod interval;
+mod late_sam;
+mod margin;
+mod network;
+mod page;
+mod paired;
+mod sam_vs_sgd;
+mod scale;
+mod study;
+mod theory;
+mod training;
+
+pub use args::{ReproduceArgs, ReproductionName};
+pub use page::{Page, Table};
+pub use scale::Scale;
+pub use study::{Provenance, Study};
+
+use anyhow::Result;
+use serde_json::Value;
+
+/// Computes what a study still lacks and writes its page; `None` where a signal asked to stop. Each study says what it costs.
+///
+/// # Errors
+/// Those of the study: data that are not there, a full disk.
+pub fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<(Page, Value)>> {
+    match args.name {
+        ReproductionName::Defaults => defaults::run(study, args),
+        ReproductionName::Theory => theory::run(study, args),
+        ReproductionName::Escape => escape::run(study, args),
+        ReproductionName::LateSam => late_sam::run(study, args),
+        ReproductionName::SamVsSgd => sam_vs_sgd::run(study, args),
+    }
+}

@@ -1,0 +1,264 @@
+//! The folder of a reproduction: its cells, computed once and kept.
+
+use super::{Page, Scale};
+use anyhow::{Context, Result, bail};
+use flat_run::signal;
+use flat_run::store::file::{lock, write_whole};
+use flat_run::ui::{Bar, Ui};
+use flat_run::usage::usage;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// What a study is of: it must be the same when a study is continued.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// The reproduction's name, as the command line has it.
+    pub study: String,
+    /// Its size.
+    pub scale: Scale,
+    /// Seed of all random draws.
+    pub seed: u64,
+    /// Version of the program that began it.
+    pub version: String,
+}
+
+/// A cell as it lies in the folder.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    settings: Value,
+    wall_s: f64,
+    result: Value,
+}
+
+/// A reproduction in progress, its folder locked for this process.
+pub struct Study<'a> {
+    root: PathBuf,
+    provenance: Provenance,
+    ui: Ui<'a>,
+    bar: Option<Bar>,
+    planned: u64,
+    done: u64,
+    wall_s: f64,
+    _lock: File,
+}
+
+impl<'a> Study<'a> {
+    /// Opens the folder of a study, new or to be continued.
+    ///
+    /// # Errors
+    /// The folder holds another study or a run, is in use, or cannot be written.
+    pub fn open(root: &Path, name: &str, scale: Scale, seed: u64, ui: Ui<'a>) -> Result<Self> {
+        let provenance = Provenance { study: name.into(), scale, seed, version: env!("CARGO_PKG_VERSION").into() };
+        if root.join("config.toml").exists() {
+            return Err(usage(format!("--out {}: a run is there, choose another folder", root.display())));
+        }
+        let file = root.join("study.json");
+        std::fs::create_dir_all(root.join("cells"))
+            .with_context(|| format!("cannot create --out {}", root.display()))?;
+        let lock = lock(root, "cells")?;
+        if file.exists() {
+            let found: Provenance =
+                read(&file).with_context(|| format!("{} is damaged: choose another --out", file.display()))?;
+            if found != provenance {
+                return Err(usage(format!(
+                    "--out {}: it holds `{} --scale {} --seed {}` of version {}, not `{name} --scale {scale} --seed {seed}` of {}; choose another folder",
+                    root.display(),
+                    found.study,
+                    found.scale,
+                    found.seed,
+                    found.version,
+                    provenance.version
+                )));
+            }
+        } else {
+            write_whole(&file, &serde_json::to_vec_pretty(&provenance)?)?;
+        }
+        Ok(Self { root: root.to_path_buf(), provenance, ui, bar: None, planned: 0, done: 0, wall_s: 0.0, _lock: lock })
+    }
+
+    /// Announces how many cells are to come, for the progress bar; may be called again as more become known.
+    pub fn plan(&mut self, cells: usize) {
+        self.planned += cells as u64;
+        self.bar = None;
+    }
+
+    /// The result of a cell: computed now, or read where an earlier sitting computed it with the same settings. `None`
+    /// where a signal asked to stop. `key` names the cell's file: letters, digits, `-`, `_` and `.`.
+    ///
+    /// # Errors
+    /// Those of `compute`, a full disk, a key that is no file name. A damaged file of an earlier sitting costs a warning
+    /// and is computed again.
+    pub fn cell<S, T>(
+        &mut self,
+        key: &str,
+        settings: &S,
+        compute: impl FnOnce(Ui) -> Result<Option<T>>,
+    ) -> Result<Option<T>>
+    where
+        S: Serialize,
+        T: Serialize + DeserializeOwned,
+    {
+        if key.is_empty()
+            || key.starts_with('.')
+            || !key.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        {
+            bail!("`{key}` is no name of a cell");
+        }
+        if signal::stop_requested() {
+            return Ok(None);
+        }
+        let file = self.root.join("cells").join(format!("{key}.json"));
+        // through text, so that numbers compare as they are read back
+        let settings: Value = serde_json::from_str(&serde_json::to_string(settings)?)?;
+        if let Some((wall_s, result)) = self.kept(&file, &settings)? {
+            self.advance(key, wall_s);
+            return Ok(Some(result));
+        }
+        let started = Instant::now();
+        self.show(key);
+        // a cell may show a bar of its own where there is no other
+        let ui = if self.bar.is_some() { self.ui.quiet() } else { self.ui };
+        let Some(result) = compute(ui).with_context(|| format!("cell {key}"))? else { return Ok(None) };
+        let wall_s = started.elapsed().as_secs_f64();
+        let kept = Kept { settings, wall_s, result: serde_json::to_value(&result)? };
+        write_whole(&file, &serde_json::to_vec_pretty(&kept)?)?;
+        self.advance(key, wall_s);
+        Ok(Some(result))
+    }
+
+    /// An earlier sitting's result, where it was of these settings.
+    fn kept<T: DeserializeOwned>(&self, file: &Path, settings: &Value) -> Result<Option<(f64, T)>> {
+        if !file.exists() {
+            return Ok(None);
+        }
+        match read::<Kept>(file).and_then(|kept| Ok((kept.settings, kept.wall_s, serde_json::from_value(kept.result)?)))
+        {
+            Ok((with, wall_s, result)) if with == *settings => Ok(Some((wall_s, result))),
+            Ok(_) => Ok(None),
+            Err(e) => {
+                self.ui.warn(format!("{}: {e:#}; computing it again", file.display()));
+                Ok(None)
+            }
+        }
+    }
+
+    fn show(&mut self, key: &str) {
+        if self.planned > 1 {
+            let (study, done, planned) = (&self.provenance.study, self.done, self.planned.max(self.done + 1));
+            let bar = self.bar.get_or_insert_with(|| self.ui.bar(study, done, planned, "cells"));
+            bar.update(done, || key.to_string());
+        }
+    }
+
+    fn advance(&mut self, key: &str, wall_s: f64) {
+        self.done += 1;
+        self.wall_s += wall_s;
+        self.show(key);
+    }
+
+    /// A folder within the study, for checkpoints and the like; created.
+    ///
+    /// # Errors
+    /// It cannot be created.
+    pub fn folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.root.join(name);
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        Ok(folder)
+    }
+
+    /// The study's folder, where the plots of its page belong.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What the study is of.
+    pub fn provenance(&self) -> &Provenance {
+        &self.provenance
+    }
+
+    /// How to show progress.
+    pub fn ui(&self) -> Ui<'a> {
+        self.ui
+    }
+
+    /// Seconds that the cells took, over all sittings.
+    pub fn wall_s(&self) -> f64 {
+        self.wall_s
+    }
+
+    /// Writes `results.json` and `results.md`.
+    ///
+    /// # Errors
+    /// A full disk.
+    pub fn finish(&mut self, page: &Page, results: &impl Serialize) -> Result<Value> {
+        self.bar = None;
+        let whole = serde_json::json!({
+            "provenance": self.provenance,
+            "cells": self.done,
+            "title": page.title(),
+            "tables": page.tables().collect::<Vec<_>>(),
+            "figures": page.figures().collect::<Vec<_>>(),
+            "results": results,
+        });
+        write_whole(&self.root.join("results.json"), &serde_json::to_vec_pretty(&whole)?)?;
+        write_whole(&self.root.join("results.md"), page.markdown(&self.provenance).as_bytes())?;
+        Ok(whole)
+    }
+}
+
+fn read<T: DeserializeOwned>(file: &Path) -> Result<T> {
+    Ok(serde_json::from_slice(&std::fs::read(file)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(root: &Path, scale: Scale) -> Result<Study<'static>> {
+        Study::open(root, "test", scale, 0, Ui::NONE)
+    }
+
+    #[test]
+    fn a_cell_is_computed_once_and_again_only_with_other_settings() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let mut count = 0;
+        let mut once = |settings: f64| -> Result<Option<f64>> {
+            let mut study = open(dir.path(), Scale::Smoke)?;
+            study.cell("a", &settings, |_| {
+                count += 1;
+                Ok(Some(settings * 2.0))
+            })
+        };
+        assert_eq!((once(0.1)?, once(0.1)?, once(0.3)?, once(0.3)?), (Some(0.2), Some(0.2), Some(0.6), Some(0.6)));
+        assert_eq!(count, 2);
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_damaged_is_computed_again_and_what_fails_is_not_kept() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let mut study = open(dir.path(), Scale::Smoke)?;
+        assert!(study.cell::<_, f64>("a", &1, |_| bail!("no")).is_err());
+        assert_eq!(study.cell::<_, f64>("a", &1, |_| Ok(None))?, None);
+        assert_eq!(study.cell("a", &1, |_| Ok(Some(2.0)))?, Some(2.0));
+        std::fs::write(dir.path().join("cells/a.json"), b"{")?;
+        assert_eq!(study.cell("a", &1, |_| Ok(Some(3.0)))?, Some(3.0));
+        assert!(study.cell("../a", &1, |_| Ok(Some(3.0))).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn another_study_in_the_folder_or_another_process_at_it_is_refused() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let study = open(dir.path(), Scale::Smoke)?;
+        assert!(open(dir.path(), Scale::Smoke).is_err(), "locked");
+        drop(study);
+        let e = open(dir.path(), Scale::Cpu).err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(e.contains("--scale smoke") && e.contains("choose another folder"), "{e}");
+        Ok(())
+    }
+}

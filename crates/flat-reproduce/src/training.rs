@@ -1,0 +1,255 @@
+//! A training run within a study: the trainer of `train`, on the study's images.
+
+use super::images::Images;
+use super::margin::UnitMargin;
+use super::network::Network;
+use super::study::Study;
+use crate::args::ReproduceArgs;
+use anyhow::{Context, Result};
+use flat_data::{DatasetKind, Split};
+use flat_nn::Mode;
+use flat_run::build::evaluate::evaluate;
+use flat_run::build::parts::Parts;
+use flat_run::build::setup;
+use flat_run::run::along;
+use flat_run::run::trainer::{Ended, Trainer};
+use flat_run::settings::choice::{FlatnessName, ScheduleName};
+use flat_run::settings::config::TrainConfig;
+use flat_run::store::checkpoint;
+use flat_run::store::file::write_whole;
+use flat_run::store::run_dir::RunDir;
+use flat_run::ui::Ui;
+use flat_run::value::every::Every;
+use flat_run::value::text::Text;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Probes of a trace along a run.
+pub(super) const PROBES: u64 = 8;
+
+/// A run at one of its steps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Point {
+    /// Optimizer steps.
+    pub step: u64,
+    /// Gradient evaluations, in mini-batch gradients.
+    pub evals: f64,
+    /// Mean training loss.
+    pub train_loss: f64,
+    /// Training accuracy in 0..1.
+    pub train_accuracy: f64,
+    /// Loss on the images held out.
+    pub held_out_loss: f64,
+    /// Accuracy on the images held out: validation while settings are chosen, test otherwise.
+    pub held_out_accuracy: f64,
+    /// Trace of the training loss's Hessian over the number of parameters.
+    pub trbar: Option<f64>,
+    /// Its 95 % interval over the probes.
+    pub trbar_ci95: Option<[f64; 2]>,
+    /// Largest eigenvalue of the training loss's Hessian.
+    pub lambda_max: Option<f64>,
+}
+
+/// What became of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Fit {
+    /// Along the run; the last one is its end.
+    pub points: Vec<Point>,
+    /// Why it ended early, where it diverged.
+    pub diverged: Option<String>,
+    /// The trace at its end where margins do not count, where that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit_margin: Option<UnitMargin>,
+}
+
+impl Fit {
+    /// Its end; `None` where it diverged.
+    pub fn end(&self) -> Option<&Point> {
+        if self.diverged.is_some() { None } else { self.points.last() }
+    }
+}
+
+/// The settings that the runs of a study have in common: plain SGD at a constant rate, and nothing that is not needed.
+pub(super) fn plain_sgd(dataset: DatasetKind, network: &Network, seed: u64, args: &ReproduceArgs) -> TrainConfig {
+    network.over(TrainConfig {
+        device: args.device,
+        data_dir: args.data_dir.clone(),
+        dataset: Text(dataset),
+        seed,
+        momentum: 0.0,
+        weight_decay: Some(0.0),
+        schedule: ScheduleName::Constant,
+        eval_every: Text(Every::Steps(0)),
+        checkpoint_every: Text(Every::Steps(0)),
+        keep_checkpoints: 1,
+        trace_probes: 0,
+        ..TrainConfig::default()
+    })
+}
+
+/// Measures trace and largest eigenvalue at the end and after every so many steps, if not 0.
+pub(super) fn measured(config: TrainConfig, images: &Images, every: u64) -> TrainConfig {
+    TrainConfig {
+        eval_every: Text(Every::Steps(every)),
+        flatness: vec![FlatnessName::Trace, FlatnessName::LambdaMax],
+        flatness_every: Text(Every::Steps(every)),
+        flatness_examples: images.curvature,
+        flatness_probes: PROBES,
+        ..config
+    }
+}
+
+/// Trains in `folder`, going on where an earlier sitting left it, on `train`, and scores on `held_out`; leaves
+/// `model.safetensors` there. `None` where a signal asked to stop.
+///
+/// # Errors
+/// A full disk, a damaged checkpoint; candle's. A run that diverges is a result, not an error.
+pub(super) fn train(
+    config: &TrainConfig,
+    images: &Images,
+    train: &Arc<Split>,
+    held_out: &Arc<Split>,
+    folder: &Path,
+    ui: Ui,
+) -> Result<Option<Fit>> {
+    let opened = setup::open(config)?;
+    let data = setup::data_of(config, train.clone(), held_out.clone(), images.dir.clone(), &opened.device)?;
+    // a run may be made longer and be measured later: neither is among what must be the same
+    let settings = TrainConfig { steps: None, epochs: None, flatness: Vec::new(), ..config.clone() }.to_toml()?;
+    let same = std::fs::read_to_string(folder.join("config.toml")).is_ok_and(|found| found == settings);
+    if !same && folder.exists() {
+        std::fs::remove_dir_all(folder).with_context(|| format!("cannot clear {}", folder.display()))?;
+    }
+    let dir = if same { RunDir::open(folder)? } else { RunDir::create(folder)? };
+    if !same {
+        write_whole(&dir.config(), settings.as_bytes())?;
+    }
+    let begun = !checkpoint::list(&dir.checkpoints())?.is_empty();
+    let parts = Parts::on(config, data, opened, !begun)?;
+    let quiet = ui.of_part();
+    let mut trainer = if begun {
+        Trainer::resume(config, parts, &dir, true, quiet)?
+    } else {
+        Trainer::new(config, parts, &dir, quiet)?
+    };
+    match trainer.run() {
+        Ok(Ended::Complete) => {}
+        Ok(Ended::Interrupted) => return Ok(None),
+        Err(e) => match e.downcast_ref::<flat_optim::Error>() {
+            Some(flat_optim::Error::TooManySkips { .. }) => {
+                return Ok(Some(Fit { points: points(&dir)?, diverged: Some(format!("{e:#}")), unit_margin: None }));
+            }
+            _ => return Err(e),
+        },
+    }
+    let saved = trainer.with_final_weights(|t| Ok(Some(t.model().save(&dir.model(), &t.metadata()?)?)))?;
+    if saved.is_none() {
+        return Ok(None);
+    }
+    let Some(score) =
+        evaluate(trainer.model(), trainer.loss(), &trainer.data().train_plain, Mode::Eval, "scoring", quiet)?
+    else {
+        return Ok(None);
+    };
+    let mut points = points(&dir)?;
+    if !score.loss.is_finite() {
+        return Ok(Some(Fit { points, diverged: Some("the loss is not finite".into()), unit_margin: None }));
+    }
+    if let Some(end) = points.last_mut() {
+        (end.train_loss, end.train_accuracy) = (score.loss, score.accuracy);
+        if !config.flatness.is_empty() && end.trbar.is_none() {
+            let (model, loss) = (trainer.model(), trainer.loss());
+            let Some(found) = along::measure(config, model, loss, &trainer.data().along, quiet)? else {
+                return Ok(None);
+            };
+            end.set_flatness(&serde_json::to_value(&found)?);
+        }
+    }
+    Ok(Some(Fit { points, diverged: None, unit_margin: None }))
+}
+
+/// The images on which a run is scored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HeldOut {
+    /// While settings are chosen.
+    Validation,
+    /// What is reported.
+    Test,
+}
+
+/// A run from scratch as a cell of a study.
+///
+/// # Errors
+/// As [`train`].
+pub(super) fn cell(
+    study: &mut Study,
+    key: &str,
+    config: &TrainConfig,
+    images: &Images,
+    held_out: HeldOut,
+) -> Result<Option<Fit>> {
+    let folder = study.folder("runs")?.join(key);
+    // what has no effect may get another default without a run becoming another one
+    let settings = TrainConfig { data_dir: None, ..config.clone() }.with_effect()?;
+    let sizes = (images.train.len(), images.validation.len(), images.test.len());
+    let held_out = match held_out {
+        HeldOut::Validation => &images.validation,
+        HeldOut::Test => &images.test,
+    };
+    study.cell(key, &(settings, sizes), |ui| {
+        let fit = train(config, images, &images.train, held_out, &folder, ui)?;
+        if fit.is_some() {
+            std::fs::remove_dir_all(&folder)?;
+        }
+        Ok(fit)
+    })
+}
+
+impl Point {
+    /// Takes the measures over from a line of the journal.
+    fn set_flatness(&mut self, record: &Value) {
+        let trace = &record["trace"];
+        self.trbar = trace["trace_normalized"].as_f64();
+        self.trbar_ci95 = serde_json::from_value(trace["trace_normalized_ci95"].clone()).unwrap_or_default();
+        self.lambda_max = record["lambda_max"]["value"].as_f64();
+    }
+
+    fn is_finite(&self) -> bool {
+        [self.train_loss, self.train_accuracy, self.held_out_loss, self.held_out_accuracy].iter().all(|x| x.is_finite())
+    }
+}
+
+/// What the journal says, one point a step at which the run was evaluated.
+fn points(dir: &RunDir) -> Result<Vec<Point>> {
+    let file = dir.metrics();
+    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut points: Vec<Point> = Vec::new();
+    for line in text.lines() {
+        let record: Value = serde_json::from_str(line).with_context(|| file.display().to_string())?;
+        let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
+        let step = record["step"].as_u64().unwrap_or_default();
+        if record["kind"] == "epoch" && record["split"] == "test" {
+            points.push(Point {
+                step,
+                evals: number(&record["evals"]),
+                train_loss: 0.0,
+                train_accuracy: 0.0,
+                held_out_loss: number(&record["loss"]),
+                held_out_accuracy: number(&record["accuracy"]),
+                trbar: None,
+                trbar_ci95: None,
+                lambda_max: None,
+            });
+        } else if record["kind"] == "flatness"
+            && let Some(point) = points.last_mut().filter(|p| p.step == step)
+        {
+            (point.train_loss, point.train_accuracy) = (number(&record["loss"]), number(&record["accuracy"]));
+            point.set_flatness(&record);
+        }
+    }
+    // a run that diverges ends in numbers that JSON does not have
+    points.retain(Point::is_finite);
+    Ok(points)
+}

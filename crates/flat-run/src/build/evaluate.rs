@@ -1,0 +1,84 @@
+//! Loss and accuracy of a model over a part of a data set.
+
+use crate::build::objective::correct;
+use crate::signal;
+use crate::ui::Ui;
+use anyhow::Result;
+use candle_core::{DType, Device, Tensor};
+use flat_core::ParamVec;
+use flat_data::Loader;
+use flat_metrics::{ModelObjective, Objective};
+use flat_nn::{Loss, Mode, Model};
+use serde::Serialize;
+
+/// Mean loss and accuracy.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Score {
+    /// Mean loss.
+    pub loss: f64,
+    /// Fraction of rightly classified images, in 0..1.
+    pub accuracy: f64,
+    /// Images.
+    pub examples: usize,
+}
+
+/// Evaluates with a progress bar; `None` where a signal asked to stop. Cost: one forward pass over the data.
+///
+/// # Errors
+/// candle's.
+pub fn evaluate(model: &Model, loss: Loss, data: &Loader, mode: Mode, what: &str, ui: Ui) -> Result<Option<Score>> {
+    let mut bar = ui.bar(what, 0, data.batches_per_epoch() as u64, "batches");
+    score(model, loss, data, mode, |done, accuracy| bar.update(done, || format!("accuracy {accuracy:.4}")))
+}
+
+/// Loss and accuracy, calling `progress` with the batches done and the accuracy so far; `None` where a signal asked to
+/// stop. Cost: one forward pass over the data.
+///
+/// # Errors
+/// candle's.
+pub fn score(
+    model: &Model,
+    loss: Loss,
+    data: &Loader,
+    mode: Mode,
+    mut progress: impl FnMut(u64, f64),
+) -> Result<Option<Score>> {
+    let (mut loss_sum, mut right, mut seen) = (0.0, 0.0, 0);
+    for index in 0..data.batches_per_epoch() {
+        if signal::stop_requested() {
+            return Ok(None);
+        }
+        let batch = data.batch(0, index)?;
+        let logits = model.logits_no_grad(&batch.images, mode)?;
+        let mean = loss.mean(&logits, &batch.labels)?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        loss_sum += mean * batch.len() as f64;
+        right += correct(&logits, &batch.labels)?.to_scalar::<f64>()?;
+        seen += batch.len();
+        progress(index as u64 + 1, right / seen as f64);
+    }
+    Ok(Some(Score { loss: loss_sum / seen as f64, accuracy: right / seen as f64, examples: seen }))
+}
+
+/// Norm of the gradient of an objective; `None` where a signal asked to stop. Cost: a gradient of it.
+///
+/// # Errors
+/// A loss that is not finite; candle's.
+pub fn gradient_norm(objective: &ModelObjective<'_>) -> Result<Option<f64>> {
+    let mut sum = ParamVec::zeros(objective.params().space())?;
+    for index in 0..objective.batches() {
+        if signal::stop_requested() {
+            return Ok(None);
+        }
+        sum.add_scaled(objective.weight(index), &objective.loss_and_gradient(index)?.1)?;
+    }
+    Ok(Some(sum.norm()?))
+}
+
+/// The loss of logits that are all 0: of a prediction that knows nothing of the image.
+///
+/// # Errors
+/// candle's.
+pub fn constant_loss(loss: Loss, classes: usize) -> Result<f64> {
+    let logits = Tensor::zeros((1, classes), DType::F64, &Device::Cpu)?;
+    Ok(loss.mean(&logits, &Tensor::zeros(1, DType::U32, &Device::Cpu)?)?.to_scalar::<f64>()?)
+}

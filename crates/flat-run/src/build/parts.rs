@@ -1,0 +1,61 @@
+//! Everything a run computes with, built before anything is written.
+
+use crate::build::setup::{self, Data};
+use crate::build::weights::Weights;
+use crate::device::Opened;
+use crate::settings::config::TrainConfig;
+use anyhow::{Context, Result};
+use candle_core::Device;
+use flat_nn::{Loss, Model};
+use flat_optim::Optimizer;
+
+/// Everything a run computes with.
+pub struct Parts {
+    /// Where.
+    pub device: Device,
+    /// The same, and why it is that one.
+    pub device_note: String,
+    /// The data.
+    pub data: Data,
+    /// The model with its initial weights.
+    pub model: Model,
+    /// The loss.
+    pub loss: Loss,
+    /// The optimizer.
+    pub optimizer: Optimizer,
+    /// The entries of `--init` that are no weights of the model, in one line.
+    pub init_note: Option<String>,
+}
+
+impl Parts {
+    /// Loads and builds; writes nothing. `--init` is read only where the run starts from it.
+    ///
+    /// # Errors
+    /// Missing or damaged files, a missing device, options out of range.
+    pub fn new(config: &TrainConfig, start_from_init: bool) -> Result<Self> {
+        let opened = setup::open(config)?;
+        let data = setup::data(config, &opened.device)?;
+        Self::on(config, data, opened, start_from_init)
+    }
+
+    /// Builds for data that is there already; writes nothing. `--init` is read only where the run starts from it.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn on(config: &TrainConfig, data: Data, opened: Opened, start_from_init: bool) -> Result<Self> {
+        let Opened { device, note: device_note } = opened;
+        let model = setup::model(config, &device)?;
+        let mut init_note = None;
+        if let Some(init) = config.init.as_ref().filter(|_| start_from_init) {
+            let read = || Weights::read(init, &device)?.load_into(&model);
+            init_note = read().with_context(|| format!("--init {}", init.display()))?;
+        }
+        let optimizer = setup::optimizer(config, &model, setup::steps_per_epoch(config, &data))?;
+        Ok(Self { device, device_note, data, model, loss: setup::loss(config), optimizer, init_note })
+    }
+
+    /// Optimizer steps of the whole run.
+    pub fn total_steps(&self, config: &TrainConfig) -> u64 {
+        setup::total_steps(config, setup::steps_per_epoch(config, &self.data))
+    }
+}

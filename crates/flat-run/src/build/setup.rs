@@ -1,0 +1,335 @@
+//! From the configuration to data, model, loss and optimizer.
+
+use crate::device::Opened;
+use crate::settings::choice::{LossName, SapDirection, SapSign, ScheduleName};
+use crate::settings::config::TrainConfig;
+use crate::settings::pixels;
+use crate::usage::usage;
+use crate::value::every::Every;
+use anyhow::Result;
+use candle_core::{DType, Device};
+use flat_core::Streams;
+use flat_data::{Augment, Dataset, DatasetKind, Loader, LoaderOptions, Normalisation, Split};
+use flat_nn::{Arch, Loss, Model, ModelConfig};
+use flat_optim::{
+    AdamWConfig, BaseConfig, BaseKind, Direction, NsoConfig, Optimizer, Radius, RspConfig, RuleConfig, RuleKind,
+    SamConfig, SapConfig, ScheduleConfig, ScheduleShape, SgdConfig, Sign,
+};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Images a batch where nothing is trained: decides speed alone.
+pub const EVAL_BATCH: usize = 256;
+
+/// The device of a run, set to its precision.
+///
+/// # Errors
+/// A missing device, a precision that it does not have.
+pub fn open(config: &TrainConfig) -> Result<Opened> {
+    let opened = Opened::new(*config.device)?;
+    config.precision.set(&opened.device).map_err(|e| usage(format!("--precision {}: {e}", *config.precision)))?;
+    Ok(opened)
+}
+
+/// The data of a run.
+#[derive(Debug)]
+pub struct Data {
+    /// The folder it was read from.
+    pub dir: PathBuf,
+    /// Training batches, shuffled and augmented.
+    pub train: Loader,
+    /// The training images as they are.
+    pub train_plain: Loader,
+    /// The test images.
+    pub test: Loader,
+    /// The training images that flatness is measured on at the end.
+    pub flatness: Loader,
+    /// The training images that flatness is measured on along the run.
+    pub along: Loader,
+}
+
+impl Data {
+    /// Training and test images.
+    pub fn splits(&self) -> [&Split; 2] {
+        [self.train.split(), self.test.split()]
+    }
+}
+
+/// Loads the data of a run.
+///
+/// # Errors
+/// Missing or damaged files.
+pub fn data(config: &TrainConfig, device: &Device) -> Result<Data> {
+    let kind = config.dataset.0;
+    let files = flat_data::locate(kind, config.data_dir.as_deref())?;
+    let Dataset { train, test, .. } = Dataset::read(kind, &files)?;
+    let (train, test) = (limited(&Arc::new(train), config.train_limit)?, limited(&Arc::new(test), config.test_limit)?);
+    data_of(config, train, test, files.dir, device)
+}
+
+/// The data of a run on these images of `config.dataset`, whole; `dir` is where they come from.
+///
+/// # Errors
+/// A batch size of 0.
+pub fn data_of(
+    config: &TrainConfig,
+    train: Arc<Split>,
+    test: Arc<Split>,
+    dir: PathBuf,
+    device: &Device,
+) -> Result<Data> {
+    let dtype = config.dtype.dtype();
+    let options = LoaderOptions {
+        batch_size: config.batch_size,
+        shuffle: !config.no_shuffle,
+        drop_last: false,
+        augment: config.augment.0,
+    };
+    let streams = Streams::new(config.seed);
+    let pixels = pixels::of_run(config)?;
+    let loader = Loader::new(train.clone(), pixels.clone(), options, streams, dtype, device.clone())?;
+    let part = |split: Arc<Split>| plain_loader(split, pixels.clone(), EVAL_BATCH, dtype, device);
+    Ok(Data {
+        dir,
+        train_plain: train_plain(&loader)?,
+        train: loader,
+        flatness: part(limited(&train, Some(config.trace_examples))?)?,
+        along: part(limited(&train, Some(config.flatness_examples))?)?,
+        test: part(test)?,
+    })
+}
+
+/// The training images as they are, which on another device than the CPU lie there once.
+fn train_plain(train: &Loader) -> Result<Loader> {
+    let options =
+        LoaderOptions { batch_size: EVAL_BATCH, shuffle: false, drop_last: false, augment: Augment::default() };
+    Ok(train.beside(options, Streams::new(0))?)
+}
+
+fn limited(split: &Arc<Split>, limit: Option<usize>) -> Result<Arc<Split>> {
+    Ok(match limit {
+        Some(n) if n < split.len() => Arc::new(split.take(n)?),
+        _ => split.clone(),
+    })
+}
+
+/// One part of a data set, from its beginning.
+///
+/// # Errors
+/// Missing or damaged files.
+pub fn split(kind: DatasetKind, dir: Option<&Path>, train: bool, limit: Option<usize>) -> Result<Arc<Split>> {
+    let data = Dataset::load(kind, dir)?;
+    limited(&Arc::new(if train { data.train } else { data.test }), limit)
+}
+
+/// Batches in file order without augmentation.
+///
+/// # Errors
+/// None in practice.
+pub fn plain_loader(
+    split: Arc<Split>,
+    pixels: Normalisation,
+    batch_size: usize,
+    dtype: DType,
+    device: &Device,
+) -> Result<Loader> {
+    let options = LoaderOptions { batch_size, shuffle: false, drop_last: false, augment: Augment::default() };
+    Ok(Loader::new(split, pixels, options, Streams::new(0), dtype, device.clone())?)
+}
+
+/// The model of a configuration.
+pub fn model_config_of(config: &TrainConfig) -> ModelConfig {
+    ModelConfig {
+        hidden: if config.model.0 == Arch::Mlp { config.hidden.clone() } else { Vec::new() },
+        channels: config.channels,
+        groups: config.groups,
+        activation: config.activation.0,
+        norm: config.norm.0,
+        ..model_config(config.model.0, config.dataset.0)
+    }
+}
+
+/// A model for a data set, as it is by default.
+pub fn model_config(arch: Arch, dataset: DatasetKind) -> ModelConfig {
+    let default = TrainConfig::default();
+    ModelConfig {
+        arch,
+        in_channels: dataset.channels(),
+        height: dataset.size(),
+        width: dataset.size(),
+        classes: dataset.classes(),
+        hidden: if arch == Arch::Mlp { default.hidden } else { Vec::new() },
+        channels: None,
+        groups: None,
+        activation: default.activation.0,
+        norm: default.norm.0,
+    }
+}
+
+/// The model with its seeded initial weights.
+///
+/// # Errors
+/// A model that the data does not fit.
+pub fn model(config: &TrainConfig, device: &Device) -> Result<Model> {
+    Ok(Model::new(&model_config_of(config), config.dtype.dtype(), device, &Streams::new(config.seed))?)
+}
+
+/// The training loss.
+pub fn loss(config: &TrainConfig) -> Loss {
+    match config.loss {
+        LossName::CrossEntropy => Loss::CrossEntropy { label_smoothing: config.label_smoothing },
+        LossName::Mse => Loss::Mse,
+    }
+}
+
+/// A loss by flags.
+///
+/// # Errors
+/// Label smoothing out of range, or of a loss that has none.
+pub fn loss_of(name: LossName, label_smoothing: f64) -> Result<Loss> {
+    if !(0.0..1.0).contains(&label_smoothing) {
+        return Err(usage(format!("--label-smoothing {label_smoothing}: give a number in [0, 1)")));
+    }
+    match name {
+        LossName::CrossEntropy => Ok(Loss::CrossEntropy { label_smoothing }),
+        LossName::Mse if label_smoothing == 0.0 => Ok(Loss::Mse),
+        LossName::Mse => Err(usage("--label-smoothing has no effect on --loss mse; leave it out")),
+    }
+}
+
+/// Optimizer steps an epoch.
+pub fn steps_per_epoch(config: &TrainConfig, data: &Data) -> u64 {
+    if config.full_batch { 1 } else { data.train.batches_per_epoch() as u64 }
+}
+
+/// Optimizer steps of the whole run.
+pub fn total_steps(config: &TrainConfig, steps_per_epoch: u64) -> u64 {
+    config.steps.unwrap_or(config.epochs.unwrap_or_default().saturating_mul(steps_per_epoch))
+}
+
+/// The schedules of a run's learning rate and radius.
+///
+/// # Errors
+/// A warm-up as long as the run.
+pub fn schedules(config: &TrainConfig, steps_per_epoch: u64) -> Result<(ScheduleConfig, ScheduleConfig)> {
+    let total = total_steps(config, steps_per_epoch);
+    let shape = |name: ScheduleName, min: f64| match name {
+        // a run of no steps still has a schedule
+        ScheduleName::Constant => ScheduleShape::Constant,
+        ScheduleName::Cosine => ScheduleShape::Cosine { total_steps: total.max(1), min },
+        ScheduleName::Step => {
+            let every = config.step_size.map_or(total.div_ceil(3), |every| every.in_steps(steps_per_epoch));
+            ScheduleShape::Step { every: every.max(1), gamma: config.gamma }
+        }
+    };
+    let warmup = |flag: &str, every: Every| {
+        let steps = every.in_steps(steps_per_epoch);
+        if steps > 0 && steps >= total {
+            return Err(usage(format!("--{flag} {every}: it takes {steps} steps, the run has {total}")));
+        }
+        Ok(steps)
+    };
+    let lr = ScheduleConfig {
+        warmup_steps: warmup("warmup", *config.warmup)?,
+        shape: shape(config.schedule, config.min_lr),
+    };
+    let rho = ScheduleConfig {
+        warmup_steps: warmup("rho-warmup", *config.rho_warmup)?,
+        shape: shape(config.rho_schedule, config.min_rho),
+    };
+    Ok((lr, rho))
+}
+
+/// The optimizer of a run.
+///
+/// # Errors
+/// Options out of range.
+pub fn optimizer(config: &TrainConfig, model: &Model, steps_per_epoch: u64) -> Result<Optimizer> {
+    let (lr, rho) = schedules(config, steps_per_epoch)?;
+    let mut builder = Optimizer::builder(model.params())
+        .rule(rule(config))
+        .base(base(config))
+        .lr(config.lr.unwrap_or(0.05))
+        .lr_schedule(lr)
+        .rho_schedule(rho)
+        .seed(config.seed);
+    if let Some(examples) = config.micro_batch {
+        builder = builder.micro_batch(examples);
+    }
+    if let Some(norm) = config.clip {
+        builder = builder.clip_norm(norm);
+    }
+    if let Some(decay) = config.ema {
+        builder = builder.ema(decay);
+    }
+    builder.build().map_err(|e| usage(format!("optimizer: {e}")))
+}
+
+/// The rule of a run.
+pub fn rule(config: &TrainConfig) -> RuleConfig {
+    // the configuration is filled: what its rule needs is there
+    let rho = config.rho.unwrap_or_default();
+    let sigma = config.sigma.unwrap_or_default();
+    let project = !config.no_project;
+    match config.optimizer.0 {
+        RuleKind::Plain => RuleConfig::Plain,
+        RuleKind::Sam => RuleConfig::Sam(SamConfig { rho, m: config.micro_batch }),
+        RuleKind::Rsp => RuleConfig::Rsp(RspConfig {
+            rho: config.rho.map_or(Radius::PerWeight(sigma), Radius::Length),
+            gate: config.eps0,
+            plain_lr: config.plain_lr,
+            project,
+        }),
+        RuleKind::Sap => RuleConfig::Sap(SapConfig {
+            rho,
+            gate: config.eps0,
+            plain_lr: config.plain_lr,
+            project,
+            direction: match config.sap_direction {
+                SapDirection::Sample => Direction::Sample,
+                SapDirection::Batch => Direction::Batch,
+            },
+            examples: config.sap_examples,
+            sign: match config.sap_sign {
+                SapSign::Random => Sign::Random,
+                SapSign::Plus => Sign::Plus,
+            },
+        }),
+        RuleKind::Nso => RuleConfig::Nso(NsoConfig { sigma, k: config.pairs }),
+    }
+}
+
+fn base(config: &TrainConfig) -> BaseConfig {
+    let weight_decay = config.weight_decay.unwrap_or(0.0);
+    match config.base() {
+        BaseKind::Sgd => BaseConfig::Sgd(SgdConfig {
+            momentum: config.momentum,
+            dampening: config.dampening,
+            nesterov: config.nesterov,
+            weight_decay,
+            decoupled: config.decoupled,
+        }),
+        BaseKind::AdamW => {
+            BaseConfig::AdamW(AdamWConfig { beta1: config.beta1, beta2: config.beta2, eps: config.eps, weight_decay })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::resolve::tests::parse;
+
+    #[test]
+    fn every_rule_has_the_same_learning_rate_and_its_own_radius_by_default() -> Result<()> {
+        for kind in RuleKind::ALL {
+            let config = parse(&format!("--optimizer {kind}"))?;
+            assert_eq!((config.lr, config.plain_lr), (Some(0.05), None), "{kind}");
+            assert_eq!(rule(&config), RuleConfig::from(kind), "{kind}: the library's default is another one");
+        }
+        let rsp = parse("--optimizer rsp --rho 0.5")?;
+        assert_eq!((rsp.rho, rsp.sigma), (Some(0.5), None));
+        assert!(parse("--optimizer rsp --rho 0.5 --sigma 0.1").is_err());
+        Ok(())
+    }
+}

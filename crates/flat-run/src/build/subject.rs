@@ -1,0 +1,225 @@
+//! A trained model and the data to look at it with.
+
+use crate::build::setup;
+use crate::build::weights::Weights;
+use crate::device::Opened;
+use crate::settings::args::{EvalArgs, HessianArgs};
+use crate::settings::choice::SplitName;
+use crate::settings::config::TrainConfig;
+use crate::settings::pixels;
+use crate::ui::Ui;
+use crate::usage::usage;
+use anyhow::Result;
+use candle_core::DType;
+use flat_core::Streams;
+use flat_data::{DatasetKind, Loader, Normalisation};
+use flat_nn::{Arch, Loss, Model, ModelConfig, Norm};
+use std::path::PathBuf;
+
+/// A model with weights, data and loss. What the flags leave open is the run's where the weights are of one.
+pub struct Subject {
+    /// The model.
+    pub model: Model,
+    /// The data.
+    pub data: Loader,
+    /// The loss.
+    pub loss: Loss,
+    /// The data set.
+    pub dataset: DatasetKind,
+    /// The part of it that the data are of.
+    pub split: SplitName,
+    /// How pixels become the numbers that the network sees.
+    pub pixels: Normalisation,
+    /// What neither the flags nor the file say, and is assumed; empty where nothing is.
+    pub assumed: Option<String>,
+    /// Folder with the data set, where the flags or the run say it.
+    pub data_dir: Option<PathBuf>,
+    /// The configuration of the run that the weights are of.
+    pub run: Option<TrainConfig>,
+    /// Device, and why it is that one.
+    pub device_note: String,
+    /// The entries of the file that are no weights of the model, in one line.
+    pub weights_note: Option<String>,
+}
+
+impl Subject {
+    /// Loads what `args` name, with the images to score it on: all test images where no flag says otherwise.
+    ///
+    /// # Errors
+    /// A missing or damaged file, a model that cannot be told, data that does not fit it.
+    pub fn to_score(args: &EvalArgs) -> Result<Self> {
+        Self::load(args, |_, _| (args.split.unwrap_or(SplitName::Test), args.limit))
+    }
+
+    /// Loads what `args` name, with the images to measure its loss surface on: the training images that the run's own trace
+    /// is of where no flag says otherwise.
+    ///
+    /// # Errors
+    /// As [`Self::to_score`].
+    pub fn to_measure(args: &EvalArgs) -> Result<Self> {
+        Self::load(args, |run, dataset| match (args.split, args.limit) {
+            (Some(split), limit) => (split, limit),
+            (None, Some(limit)) => (SplitName::Train, Some(limit)),
+            (None, None) => {
+                let usual = TrainConfig::default();
+                let run = run.filter(|run| run.dataset.0 == dataset).unwrap_or(&usual);
+                let limit = run.train_limit.map_or(run.trace_examples, |most| most.min(run.trace_examples));
+                (SplitName::Train, Some(limit))
+            }
+        })
+    }
+
+    /// Loads what `args` name, with the part of the data, and the most images, that `images` says of the run and the data set.
+    fn load(
+        args: &EvalArgs,
+        images: impl FnOnce(Option<&TrainConfig>, DatasetKind) -> (SplitName, Option<usize>),
+    ) -> Result<Self> {
+        if args.limit == Some(0) {
+            return Err(usage("--limit 0: give at least 1"));
+        }
+        let Opened { device, note: device_note } = Opened::new(args.device)?;
+        let weights = Weights::read(&args.checkpoint, &device)?;
+        let run = weights.run.as_ref();
+        let Some(dataset) = args.dataset.or(run.map(|r| r.dataset)) else {
+            let why = weights.passed_over.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+            return Err(usage(format!("--dataset: a file by itself does not say its data set; name it{why}")));
+        };
+        let described = args.hidden.is_some()
+            || args.channels.is_some()
+            || args.activation.is_some()
+            || args.norm.is_some()
+            || args.groups.is_some();
+        let config = match (args.model, &weights.model) {
+            (Some(arch), _) => {
+                let usual = setup::model_config(arch.0, dataset.0);
+                ModelConfig {
+                    hidden: args.hidden.clone().unwrap_or(usual.hidden),
+                    channels: args.channels,
+                    groups: args.groups,
+                    activation: args.activation.map_or(usual.activation, |a| a.0),
+                    norm: args.norm.map_or(usual.norm, |n| n.0),
+                    ..usual
+                }
+            }
+            (None, Some(_)) if described => {
+                return Err(usage(
+                    "--hidden, --channels, --activation, --norm and --groups describe the --model; name it too",
+                ));
+            }
+            (None, Some(config)) => config.clone(),
+            (None, None) => {
+                let why = weights.passed_over.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+                return Err(usage(format!(
+                    "{}: the file does not say which model it holds; add --model (and --hidden, --channels, --norm){why}",
+                    weights.file.display()
+                )));
+            }
+        };
+        let (has, takes) = (dataset.0, (config.classes, config.in_channels, config.height));
+        if takes != (has.classes(), has.channels(), has.size()) {
+            return Err(usage(format!(
+                "{}: a network of {} classes for {}x{} images of {} channels does not fit --dataset {has}, which has {} classes \
+                 of {}x{} images of {} channels",
+                weights.file.display(),
+                config.classes,
+                config.height,
+                config.width,
+                config.in_channels,
+                has.classes(),
+                has.size(),
+                has.size(),
+                has.channels()
+            )));
+        }
+        let dtype =
+            args.dtype.map(|f| f.dtype()).or(run.map(|r| r.dtype.dtype())).or(weights.dtype().filter(is_supported));
+        let model = Model::new(&config, dtype.unwrap_or(DType::F32), &device, &Streams::new(0))?;
+        let weights_note = weights.load_into(&model)?;
+        let data_dir = args.data_dir.clone().or(run.filter(|r| r.dataset == dataset).and_then(|r| r.data_dir.clone()));
+        let given = pixels::of_flags(dataset.0, args.normalize, args.mean.as_deref(), args.std.as_deref())?;
+        let known = given.or(weights.pixels.clone());
+        let assumed = assumed(args, &weights, &config, known.is_none() && weights.model.is_none());
+        let pixels = known.unwrap_or_else(|| dataset.normalisation());
+        let (part, limit) = images(run, dataset.0);
+        let split = setup::split(dataset.0, data_dir.as_deref(), part == SplitName::Train, limit)?;
+        let data =
+            setup::plain_loader(split, pixels.clone(), args.batch_size as usize, dtype.unwrap_or(DType::F32), &device)?;
+        let loss = match (args.loss, args.label_smoothing, run) {
+            (None, None, Some(run)) => setup::loss(run),
+            (name, smoothing, _) => setup::loss_of(name.unwrap_or_default(), smoothing.unwrap_or(0.0))?,
+        };
+        Ok(Self {
+            model,
+            data,
+            loss,
+            dataset: dataset.0,
+            split: part,
+            pixels,
+            assumed,
+            data_dir,
+            run: weights.run,
+            device_note,
+            weights_note,
+        })
+    }
+
+    /// The training images that the network was trained on, as far as that is known, as they are.
+    ///
+    /// # Errors
+    /// Missing or damaged files.
+    pub fn training(&self) -> Result<Loader> {
+        let run = self.run.as_ref().filter(|run| run.dataset.0 == self.dataset);
+        let limit = run.and_then(|run| run.train_limit);
+        let split = setup::split(self.dataset, self.data_dir.as_deref(), true, limit)?;
+        let space = self.model.params().space();
+        setup::plain_loader(split, self.pixels.clone(), setup::EVAL_BATCH, space.dtype, &space.device)
+    }
+
+    /// Seed of the random vectors: the flag's, else the run's.
+    pub fn seed(&self, args: &HessianArgs) -> u64 {
+        args.seed.or(self.run.as_ref().map(|run| run.seed)).unwrap_or(0)
+    }
+
+    /// The data in words: split, data set and normalisation.
+    pub fn data_in_words(&self) -> String {
+        format!("{} images of {}, {}", self.split, self.dataset, pixels::in_words(&self.pixels))
+    }
+
+    /// The same, once its device and the reason for it were printed.
+    #[must_use]
+    pub fn announced(self, ui: Ui) -> Self {
+        ui.say(format!("device: {}", self.device_note));
+        if let Some(assumed) = &self.assumed {
+            ui.say(format!("note: {assumed}"));
+        }
+        self.weights_note.iter().for_each(|note| ui.say(note.clone()));
+        self
+    }
+}
+
+/// What is assumed of weights that do not say it themselves: the file's shapes tell none of these, and another one gives other
+/// numbers without any error.
+fn assumed(args: &EvalArgs, weights: &Weights, config: &ModelConfig, pixels: bool) -> Option<String> {
+    let mut parts = Vec::new();
+    if weights.model.is_none() {
+        let mut part = |given: bool, text: String| parts.extend((!given).then_some(text));
+        part(args.activation.is_some(), format!("activation {} (--activation)", config.activation));
+        match config.arch {
+            Arch::Mlp => {}
+            Arch::LeNet => part(false, "max pooling".into()),
+            _ => part(args.norm.is_some(), format!("{} normalisation (--norm)", config.norm)),
+        }
+        if config.norm == Norm::Group && !matches!(config.arch, Arch::Mlp | Arch::LeNet) {
+            part(args.groups.is_some(), "at most 32 groups of at least 4 channels (--groups)".into());
+        }
+        part(args.loss.is_some(), "cross entropy (--loss)".into());
+    }
+    if pixels {
+        parts.push("the data set's normalisation of pixels (--normalize, --mean, --std)".into());
+    }
+    (!parts.is_empty()).then(|| format!("assumed, as {} does not say it: {}", weights.file.display(), parts.join(", ")))
+}
+
+fn is_supported(dtype: &DType) -> bool {
+    matches!(dtype, DType::F32 | DType::F64)
+}

@@ -1,0 +1,171 @@
+//! Weights on disk: a run directory, one of its files, or a safetensors file from elsewhere.
+
+use crate::build::setup;
+use crate::build::statistics;
+use crate::settings::config::TrainConfig;
+use crate::settings::pixels;
+use crate::store::checkpoint::{self, Checkpoint};
+use anyhow::{Context, Result, bail};
+use candle_core::{DType, Device, Tensor};
+use flat_core::Streams;
+use flat_data::Normalisation;
+use flat_nn::{Error, Model, ModelConfig};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What a checkpoint calls the averages of the parameters.
+const AVERAGE: &str = "ema.average.";
+
+/// Tensors by PyTorch name, and what is known of where they come from.
+pub struct Weights {
+    /// The file they were read from.
+    pub file: PathBuf,
+    /// Parameters and BatchNorm buffers; of a checkpoint with `--ema`, the averaged parameters.
+    pub tensors: BTreeMap<String, Tensor>,
+    /// The model they belong to, where the file or the run says it.
+    pub model: Option<ModelConfig>,
+    /// Whether the parameters are an average to which the buffers do not belong.
+    averaged: bool,
+    /// The normalisation of the pixels they were trained on, where the file or the run says it.
+    pub pixels: Option<Normalisation>,
+    /// The configuration of the run they are of.
+    pub run: Option<TrainConfig>,
+    /// Why the `config.toml` beside them is not used, where there is one.
+    pub passed_over: Option<String>,
+}
+
+/// The configuration beside a file, or why it cannot be read.
+type Beside = Option<Result<TrainConfig, String>>;
+
+impl Weights {
+    /// Reads what `path` names.
+    ///
+    /// # Errors
+    /// No such file, a damaged file, a run without weights.
+    pub fn read(path: &Path, device: &Device) -> Result<Self> {
+        if path.is_dir() {
+            return Self::of_run(path, device);
+        }
+        let beside = beside(path);
+        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let file = path.to_path_buf();
+        if let Ok(found) = Checkpoint::parse(&bytes, device) {
+            // a run keeps its checkpoints in a folder; elsewhere the configuration may be a neighbour's
+            let in_place = path.parent().is_some_and(|parent| parent.ends_with("checkpoints"));
+            let (run, passed_over) = owned(beside, |run| in_place || fits(run, &found.model));
+            let model = run.as_ref().map(setup::model_config_of);
+            let averaged = found.optimizer.keys().any(|name| name.starts_with(AVERAGE)) && found.progress.step > 0;
+            let averaged = averaged && found.model.keys().any(|name| name.ends_with("running_var"));
+            let pixels = run.as_ref().map(pixels::of_run).transpose()?;
+            return Ok(Self { file, tensors: with_averages(found), model, averaged, pixels, run, passed_over });
+        }
+        let tensors = candle_core::safetensors::load_buffer(&bytes, device)
+            .with_context(|| format!("{} is no readable safetensors file", path.display()))?;
+        // a file from elsewhere says nothing of its model, and the run that it was put beside is not its own
+        let model = flat_nn::read_config(path).ok();
+        let (run, passed_over) = owned(beside, |run| model.as_ref() == Some(&setup::model_config_of(run)));
+        let pixels = match flat_nn::read_metadata(path).ok().and_then(|said| pixels::from_metadata(&said)) {
+            Some(said) => Some(said),
+            None => run.as_ref().map(pixels::of_run).transpose()?,
+        };
+        let tensors = tensors.into_iter().collect();
+        Ok(Self { file, tensors, model, averaged: false, pixels, run, passed_over })
+    }
+
+    fn of_run(root: &Path, device: &Device) -> Result<Self> {
+        if !root.join("config.toml").is_file() {
+            bail!("{} is no run directory (config.toml is missing)", root.display());
+        }
+        let (model, best) = (root.join("model.safetensors"), root.join("checkpoints/best.safetensors"));
+        let steps = checkpoint::list(&root.join("checkpoints"))?;
+        let Some(file) = [model].into_iter().chain(steps.into_iter().rev()).chain([best]).find(|f| f.is_file()) else {
+            bail!("{}: the run has written no weights yet", root.display());
+        };
+        Self::read(&file, device)
+    }
+
+    /// Puts the weights into a model, converted to its element type: the line that names the entries of the file that are
+    /// no weights of the model, where there are any.
+    ///
+    /// # Errors
+    /// Weights of another model, more than one set of them, weights that are not finite.
+    pub fn load_into(&self, model: &Model) -> Result<Option<String>> {
+        let of_file = |e: Error| match e {
+            e @ (Error::OtherModel { .. } | Error::BadState(_)) => {
+                anyhow::Error::from(e).context(format!("{} is of another model", self.file.display()))
+            }
+            e => anyhow::Error::from(e).context(self.file.display().to_string()),
+        };
+        let adopted = model.adopt(&self.tensors).map_err(of_file)?;
+        model.set_state(&adopted.state).map_err(of_file)?;
+        if self.averaged {
+            // the checkpoint's statistics are those of the raw weights
+            let run = self.run.as_ref().with_context(|| match &self.passed_over {
+                None => format!("{}: its run has no config.toml", self.file.display()),
+                Some(why) => format!("{}: {why}", self.file.display()),
+            })?;
+            let dtype = model.params().space().dtype;
+            let train = setup::split(run.dataset.0, run.data_dir.as_deref(), true, run.train_limit)?;
+            let device = &model.params().space().device;
+            let train = setup::plain_loader(train, pixels::of_run(run)?, setup::EVAL_BATCH, dtype, device)?;
+            if !statistics::refresh(model, &train)? {
+                return Err(flat_metrics::Error::Interrupted.into());
+            }
+        }
+        Ok(ignored(&adopted.ignored))
+    }
+
+    /// Element type of the weights.
+    pub fn dtype(&self) -> Option<DType> {
+        self.tensors.values().map(Tensor::dtype).find(|d| d.is_float())
+    }
+}
+
+/// A checkpoint's weights, with the averages in place of the parameters where the run kept any.
+fn with_averages(checkpoint: Checkpoint) -> BTreeMap<String, Tensor> {
+    let mut tensors = checkpoint.model;
+    for (name, average) in checkpoint.optimizer {
+        if let Some(name) = name.strip_prefix(AVERAGE)
+            && checkpoint.progress.step > 0
+        {
+            tensors.insert(name.to_string(), average);
+        }
+    }
+    tensors
+}
+
+/// The entries that were left out, in one line.
+fn ignored(names: &[String]) -> Option<String> {
+    const LISTED: usize = 4;
+    let more = names.len().saturating_sub(LISTED);
+    let listed = names.iter().take(LISTED).map(|name| name.escape_debug().to_string()).collect::<Vec<_>>().join(", ");
+    match (names.len(), more) {
+        (0, _) => None,
+        (_, 0) => Some(format!("not of the model, ignored: {listed}")),
+        (_, more) => Some(format!("not of the model, ignored: {listed} and {more} more")),
+    }
+}
+
+/// The configuration if it is the file's own, else why it is passed over.
+fn owned(beside: Beside, own: impl FnOnce(&TrainConfig) -> bool) -> (Option<TrainConfig>, Option<String>) {
+    match beside {
+        None => (None, None),
+        Some(Ok(run)) if own(&run) => (Some(run), None),
+        Some(Ok(_)) => (None, Some("the config.toml beside it is of another model".into())),
+        Some(Err(why)) => (None, Some(why)),
+    }
+}
+
+/// Whether these are the weights of a run's model.
+fn fits(run: &TrainConfig, tensors: &BTreeMap<String, Tensor>) -> bool {
+    let model = Model::new(&setup::model_config_of(run), DType::F32, &Device::Cpu, &Streams::new(0));
+    model.is_ok_and(|model| model.adopt(tensors).is_ok())
+}
+
+/// The configuration of the run that a file seems to lie in.
+fn beside(file: &Path) -> Beside {
+    let parent = file.parent().unwrap_or(Path::new(""));
+    let root = if parent.ends_with("checkpoints") { parent.parent().unwrap_or(Path::new("")) } else { parent };
+    let config = root.join("config.toml");
+    config.is_file().then(|| TrainConfig::read(&config).map_err(|e| format!("{e:#}")))
+}

@@ -1,0 +1,70 @@
+//! The matrix that a measure is taken of: the Hessian or one of its relatives.
+
+use crate::measure::which::Which;
+use crate::settings::args::{HessianArgs, OperatorArgs, OperatorName};
+use crate::settings::choice::{BnModeName, HvpName};
+use crate::usage::usage;
+use anyhow::Result;
+use flat_data::Loader;
+use flat_metrics::{EmpiricalFisher, Fisher, GaussNewton, LinearOperator, ModelObjective};
+use flat_nn::{Loss, Model};
+
+/// Which matrix, and how it is evaluated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Curvature {
+    /// BatchNorm statistics, and the Hessian's products.
+    pub which: Which,
+    /// The matrix.
+    pub operator: OperatorName,
+}
+
+impl Curvature {
+    /// The Hessian of a run's training loss with running BatchNorm statistics.
+    pub fn of_training() -> Self {
+        let which = Which { bn_mode: BnModeName::Eval, hvp: HvpName::Exact };
+        Self { which, operator: OperatorName::Hessian }
+    }
+
+    /// What the flags ask for.
+    ///
+    /// # Errors
+    /// A flag that the matrix would ignore.
+    pub fn of_args(hessian: &HessianArgs, operator: &OperatorArgs) -> Result<Self> {
+        let name = operator.operator.unwrap_or_default();
+        if name != OperatorName::Hessian && hessian.hvp != HvpName::Exact {
+            return Err(usage("--hvp has no effect here: it needs --operator hessian"));
+        }
+        Ok(Self { which: Which::of(hessian), operator: name })
+    }
+
+    /// Runs a measure on the matrix over the data.
+    ///
+    /// # Errors
+    /// A loss that is not deterministic; those of `measure`.
+    pub fn run<T>(
+        &self,
+        model: &Model,
+        loss: Loss,
+        data: &Loader,
+        measure: impl FnOnce(&mut dyn LinearOperator) -> flat_metrics::Result<T>,
+    ) -> flat_metrics::Result<T> {
+        self.products(&self.which.objective(model, loss, data)?, measure)
+    }
+
+    /// Runs a measure on the matrix of an objective.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn products<T>(
+        &self,
+        objective: &ModelObjective<'_>,
+        measure: impl FnOnce(&mut dyn LinearOperator) -> flat_metrics::Result<T>,
+    ) -> flat_metrics::Result<T> {
+        match self.operator {
+            OperatorName::Hessian => self.which.products(objective, measure),
+            OperatorName::Ggn => measure(&mut GaussNewton::new(objective)?),
+            OperatorName::EmpiricalFisher => measure(&mut EmpiricalFisher::new(objective)?),
+            OperatorName::Fisher => measure(&mut Fisher::new(objective)?),
+        }
+    }
+}

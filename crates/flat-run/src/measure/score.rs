@@ -1,0 +1,54 @@
+//! The curvature score along a run.
+
+use crate::measure::curvature::Curvature;
+use crate::signal;
+use crate::ui::Ui;
+use flat_core::Streams;
+use flat_data::Loader;
+use flat_metrics::{DensityConfig, Error, Estimate, SpectralDensity};
+use flat_nn::{Loss, Model};
+use serde::Serialize;
+
+/// Start vectors and Lanczos steps: 150 products.
+const PROBES: u64 = 5;
+const STEPS: usize = 30;
+
+/// `tr H / sqrt(r)` of TRACE (Aljaafari, Carvalho & Freitas 2025, arXiv 2505.17998) with r the exponential of the entropy of
+/// |eigenvalues|, and r.
+#[derive(Debug, Clone, Serialize)]
+pub struct Score {
+    /// The score.
+    #[serde(flatten)]
+    score: Estimate,
+    /// r.
+    rank: Estimate,
+    /// The score as the authors' code computes it, `tr H / r`.
+    code: Estimate,
+}
+
+impl Score {
+    /// Measures; `None` where a signal asked to stop. Cost: 150 products at most.
+    ///
+    /// # Errors
+    /// A product that is not finite; candle's.
+    pub fn measure(model: &Model, loss: Loss, data: &Loader, seed: u64, ui: Ui) -> flat_metrics::Result<Option<Self>> {
+        let config = DensityConfig { probes: PROBES, steps: STEPS, ..DensityConfig::default() };
+        let density = SpectralDensity::new(config)?;
+        let mut bar = ui.bar("curvature score", 0, PROBES * STEPS as u64, "products at most");
+        let report = Curvature::of_training().run(model, loss, data, |operator| {
+            density.run_watched(operator, &Streams::new(seed), &mut |p| {
+                bar.update(p.matvecs, String::new);
+                signal::go_on()
+            })
+        });
+        match report {
+            Err(Error::Interrupted) => Ok(None),
+            Ok(report) if report.interrupted => Ok(None),
+            report => {
+                let rank = report?.rank;
+                let (score, code, rank) = (rank.curvature_score, rank.curvature_score_code, rank.entropy);
+                Ok(Some(Self { score, rank, code }))
+            }
+        }
+    }
+}

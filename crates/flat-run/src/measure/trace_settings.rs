@@ -1,0 +1,153 @@
+//! How a trace is to be measured, from flags or from a run's configuration.
+
+use crate::measure::curvature::Curvature;
+use crate::settings::args::{EstimatorName, ProbeName, TraceArgs};
+use crate::settings::choice::HvpName;
+use crate::settings::config::TrainConfig;
+use crate::settings::pixels;
+use crate::usage::usage;
+use anyhow::Result;
+use flat_metrics::{
+    HutchPlusPlus, Hutchinson, PerturbedConfig, PerturbedGradient, PerturbedLoss, ProbeDistribution, TraceConfig,
+    XTrace,
+};
+
+/// How to measure the trace.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Probes and stopping.
+    pub probes: TraceConfig,
+    /// Seed of the probes.
+    pub seed: u64,
+    /// Which matrix.
+    pub curvature: Curvature,
+    /// How to estimate.
+    pub estimator: EstimatorName,
+    /// Norm of the perturbations, where not the default.
+    pub radius: Option<f64>,
+    /// The data in words, for the report.
+    pub data: String,
+    /// What to know when reading the numbers.
+    pub notes: Vec<String>,
+}
+
+impl Settings {
+    /// What a run measures at its end; `None` for `--trace-probes 0`.
+    pub fn of_run(config: &TrainConfig) -> Option<Self> {
+        (config.trace_probes > 0).then(|| Self::of_training(config, config.trace_probes))
+    }
+
+    /// Hutchinson's estimate of the Hessian's trace with so many probes, of a run's training loss.
+    pub fn of_training(config: &TrainConfig, probes: u64) -> Self {
+        Self {
+            probes: TraceConfig::fixed(probes),
+            seed: config.seed,
+            curvature: Curvature::of_training(),
+            estimator: EstimatorName::Hutchinson,
+            radius: None,
+            data: match pixels::of_run(config) {
+                Ok(pixels) => format!("train images of {}, {}", *config.dataset, pixels::in_words(&pixels)),
+                Err(_) => format!("train images of {}", *config.dataset), // refused when the run began
+            },
+            notes: Vec::new(),
+        }
+    }
+
+    /// What `metrics trace` was asked for; where it leaves probes and seed open, and asks for the run's own estimate, the run's.
+    ///
+    /// # Errors
+    /// Contradictory numbers of probes; a flag that the estimator would ignore.
+    pub fn of_args(args: &TraceArgs, run: Option<&TrainConfig>, data: String) -> Result<Self> {
+        let (estimator, perturbs) = (args.estimator, args.estimator.perturbs());
+        let sketches = matches!(estimator, EstimatorName::Hutchpp | EstimatorName::Xtrace);
+        for (flag, given, needs) in [
+            ("radius", args.radius.is_some() && !perturbs, "--estimator perturbed-gradient or perturbed-loss"),
+            ("operator", args.operator.operator.is_some() && perturbs, "an --estimator by products"),
+            ("hvp", args.hessian.hvp != HvpName::Exact && perturbs, "an --estimator by products"),
+            ("total-only", args.total_only && estimator != EstimatorName::Hutchinson, "--estimator hutchinson"),
+            ("rel-tol", args.rel_tol.is_some() && sketches, "an --estimator that can stop early, such as hutchinson"),
+        ] {
+            if given {
+                return Err(usage(format!("--{flag} has no effect here: it needs {needs}")));
+            }
+        }
+        let own = estimator == EstimatorName::Hutchinson && args.rel_tol.is_none();
+        let own = run.filter(|_| own).map(|run| run.trace_probes).filter(|n| *n > 0);
+        let probes = args.probes.or(own).unwrap_or(64);
+        let probes = match args.rel_tol {
+            None => TraceConfig::fixed(probes),
+            Some(tol) => {
+                let min_probes = args.min_probes.unwrap_or(probes.min(8));
+                TraceConfig { min_probes, ..TraceConfig::to_tolerance(tol, probes) }
+            }
+        };
+        let usual = match estimator {
+            EstimatorName::Hutchinson => ProbeDistribution::Rademacher,
+            _ => ProbeDistribution::Sphere,
+        };
+        let probes = TraceConfig { per_layer: !args.total_only, ..probes };
+        let seed = args.hessian.seed.or(run.map(|run| run.seed)).unwrap_or(0);
+        let probes = probes.with_probe(args.probe_distribution.map_or(usual, ProbeName::distribution));
+        let settings = Self {
+            probes: probes.validated().map_err(flags)?,
+            seed,
+            curvature: Curvature::of_args(&args.hessian, &args.operator)?,
+            estimator,
+            radius: args.radius,
+            data,
+            notes: Vec::new(),
+        };
+        // before the data is loaded
+        Estimator::new(&settings).map_err(flags)?;
+        Ok(settings)
+    }
+
+    /// What the probes are counted in.
+    pub(crate) fn unit(&self) -> &'static str {
+        match self.estimator {
+            EstimatorName::Hutchinson => "probes",
+            EstimatorName::Hutchpp | EstimatorName::Xtrace => "products",
+            EstimatorName::PerturbedGradient | EstimatorName::PerturbedLoss => "pairs",
+        }
+    }
+}
+
+/// A library's complaint about its settings in the words of the flags.
+pub fn flags(error: flat_metrics::Error) -> anyhow::Error {
+    let text = error.to_string();
+    let named = ["max_probes", "min_probes", "rel_tol", "max_matvecs", "radius", "top", "bottom"]
+        .into_iter()
+        .find(|field| text.contains(field));
+    match named {
+        None => error.into(),
+        Some(_) => {
+            let text = text.replace("max_probes", "--probes").replace("min_probes", "--min-probes");
+            let text = text.replace("rel_tol", "--rel-tol").replace("max_matvecs", "--max-matvecs");
+            usage(text.replace("`radius`", "`--radius`"))
+        }
+    }
+}
+
+/// The library's estimator of the settings.
+pub(crate) enum Estimator {
+    Hutchinson(Hutchinson),
+    Hutchpp(HutchPlusPlus),
+    Xtrace(XTrace),
+    Gradient(PerturbedGradient),
+    Loss(PerturbedLoss),
+}
+
+impl Estimator {
+    pub(crate) fn new(settings: &Settings) -> flat_metrics::Result<Self> {
+        let probes = settings.probes.clone();
+        let perturbed =
+            |usual: f64| PerturbedConfig { radius: settings.radius.unwrap_or(usual), trace: settings.probes.clone() };
+        Ok(match settings.estimator {
+            EstimatorName::Hutchinson => Self::Hutchinson(Hutchinson::new(probes)?),
+            EstimatorName::Hutchpp => Self::Hutchpp(HutchPlusPlus::new(probes)?),
+            EstimatorName::Xtrace => Self::Xtrace(XTrace::new(probes)?),
+            EstimatorName::PerturbedGradient => Self::Gradient(PerturbedGradient::new(perturbed(0.1))?),
+            EstimatorName::PerturbedLoss => Self::Loss(PerturbedLoss::new(perturbed(0.5))?),
+        })
+    }
+}

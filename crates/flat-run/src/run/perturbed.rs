@@ -1,0 +1,81 @@
+//! How many steps of a run were perturbed, and whether those were enough to call it a run of its rule.
+
+use crate::settings::config::TrainConfig;
+use crate::store::checkpoint::Progress;
+use flat_optim::RuleKind;
+
+/// Below this part of the steps a run is nearly one of the plain rule.
+const FEW: f64 = 0.05;
+
+/// Perturbed steps among the steps of a run whose rule perturbs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Perturbed {
+    /// Steps whose gradient was perturbed.
+    steps: u64,
+    /// Steps in all.
+    of: u64,
+    /// The gate, where the rule has one that can shut.
+    eps0: Option<f64>,
+}
+
+impl Perturbed {
+    /// The count so far; `None` for a rule that never perturbs, and where an earlier version did not count.
+    pub fn of(config: &TrainConfig, progress: &Progress) -> Option<Self> {
+        let gated = config.needs("eps0").is_none() && config.eps0.is_finite();
+        let eps0 = gated.then_some(config.eps0);
+        let steps = progress.perturbed.filter(|_| config.optimizer.0 != RuleKind::Plain)?;
+        Some(Self { steps, of: progress.step, eps0 })
+    }
+
+    /// The count for a person.
+    pub fn text(self) -> String {
+        format!("perturbed {} of {} steps", self.steps, self.of)
+    }
+
+    /// The count at the end of a line of progress; empty where there is none.
+    pub fn suffix(config: &TrainConfig, progress: &Progress) -> String {
+        Self::of(config, progress).map(|p| format!("  {}", p.text())).unwrap_or_default()
+    }
+
+    /// What to say of a run with fewer than 5 % perturbed steps; `None` for others, and for a run of no steps.
+    pub fn warning(self) -> Option<String> {
+        if self.of == 0 || self.steps as f64 >= FEW * self.of as f64 {
+            return None;
+        }
+        let remedy = match self.eps0 {
+            Some(eps0) => format!("raise --eps0 {eps0}, the norm of the gradient up to which steps are perturbed"),
+            None => "the radius was scheduled to 0, the gradient was zero, or the steps were skipped".to_string(),
+        };
+        Some(format!("{}, fewer than 5 %: the run is nearly one of the base optimizer alone; {remedy}", self.text()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::text::Text;
+
+    fn of(rule: RuleKind, eps0: f64, perturbed: Option<u64>, step: u64) -> Option<Perturbed> {
+        let config = TrainConfig { optimizer: Text(rule), eps0, ..TrainConfig::default() };
+        Perturbed::of(&config, &Progress { perturbed, step, ..Progress::begin() })
+    }
+
+    #[test]
+    fn fewer_than_5_percent_are_a_warning_that_names_the_gate_where_the_rule_has_one() {
+        let warning = |rule, eps0, n, step| of(rule, eps0, Some(n), step).and_then(Perturbed::warning);
+        let text = warning(RuleKind::Rsp, 0.5, 4, 100).unwrap_or_default();
+        assert!(text.starts_with("perturbed 4 of 100 steps") && text.contains("--eps0 0.5"), "{text}");
+        assert_eq!(warning(RuleKind::Rsp, 0.5, 5, 100), None);
+        assert_eq!(warning(RuleKind::Sap, 0.5, 0, 0), None, "a run of no steps");
+        for (rule, eps0) in [(RuleKind::Sam, 0.5), (RuleKind::Nso, 0.5), (RuleKind::Rsp, f64::INFINITY)] {
+            let text = warning(rule, eps0, 0, 7).unwrap_or_default();
+            assert!(text.contains("perturbed 0 of 7 steps") && !text.contains("eps0"), "{rule}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_never_perturbs_and_a_count_that_was_never_taken_say_nothing() {
+        assert_eq!(of(RuleKind::Plain, 0.5, Some(0), 100), None);
+        assert_eq!(of(RuleKind::Sam, 0.5, None, 100), None);
+    }
+}

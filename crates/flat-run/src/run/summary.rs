@@ -1,0 +1,112 @@
+//! `summary.json`: what a run came to.
+
+use crate::measure::trace_summary::TraceSummary;
+use crate::store::checkpoint::Extension;
+use crate::value::number::short;
+use serde::Serialize;
+
+/// What became of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunState {
+    /// All steps were taken.
+    Finished,
+    /// All steps were taken, and the loss is not finite, or far above that of a constant prediction.
+    Diverged,
+}
+
+impl std::fmt::Display for RunState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Finished => "finished",
+            Self::Diverged => "diverged",
+        })
+    }
+}
+
+/// The result of a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// `finished`, or `diverged`: its loss is not finite, or far above that of a constant prediction.
+    pub state: RunState,
+    /// Data set.
+    pub dataset: String,
+    /// Model.
+    pub model: String,
+    /// Trainable parameters, d.
+    pub dim: usize,
+    /// Optimizer, as `--optimizer` takes it.
+    pub optimizer: String,
+    /// Base optimizer.
+    pub base: String,
+    /// Accuracy on the test set, in 0..1.
+    pub test_accuracy: f64,
+    /// Mean loss on the test set.
+    pub test_loss: f64,
+    /// Accuracy on the training set without augmentation, in 0..1.
+    pub train_accuracy: f64,
+    /// Mean loss on the training set without augmentation.
+    pub train_loss: f64,
+    /// Best of the accuracies on the test set seen along the run.
+    pub best_test_accuracy: f64,
+    /// Optimizer steps.
+    pub steps: u64,
+    /// Gradient evaluations, in mini-batch gradients.
+    pub evals: f64,
+    /// Steps skipped for a non-finite loss or gradient.
+    pub skipped_steps: u64,
+    /// Steps whose gradient was perturbed; `null` where an earlier version of the program did not count them.
+    pub perturbed_steps: Option<u64>,
+    /// Where the run was made longer: the schedules before are those of the shorter run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extended: Vec<Extension>,
+    /// What to know when reading the numbers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// Seconds from start to summary, over all sittings.
+    pub wall_s: f64,
+    /// Trace of the Hessian of the training loss, where measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceSummary>,
+    /// Seed.
+    pub seed: u64,
+    /// Element type.
+    pub dtype: String,
+    /// Arithmetic of the products in training.
+    pub precision: String,
+    /// Device.
+    pub device: String,
+    /// The same, and why it was that one.
+    pub device_note: String,
+    /// Version of this program.
+    pub version: String,
+    /// Run directory.
+    pub out: String,
+}
+
+impl Summary {
+    /// A table for a person.
+    pub fn text(&self) -> String {
+        let mut rows = vec![
+            ("run", self.out.clone()),
+            ("state", self.state.to_string()),
+            ("test accuracy", format!("{:.2} %   (loss {})", 100.0 * self.test_accuracy, short(self.test_loss))),
+            ("train accuracy", format!("{:.2} %   (loss {})", 100.0 * self.train_accuracy, short(self.train_loss))),
+        ];
+        if let Some(trace) = &self.trace {
+            rows.push(("Hessian trace", trace.text()));
+        }
+        rows.push((
+            "cost",
+            format!("{} steps, {:.0} gradient evaluations, {:.0} s", self.steps, self.evals, self.wall_s),
+        ));
+        if let Some(perturbed) = self.perturbed_steps.filter(|_| self.optimizer != self.base) {
+            rows.push(("perturbed", format!("{perturbed} of {} steps", self.steps)));
+        }
+        if self.skipped_steps > 0 {
+            rows.push(("skipped", format!("{} steps for a non-finite loss or gradient", self.skipped_steps)));
+        }
+        rows.extend(self.warnings.iter().map(|warning| ("warning", warning.clone())));
+        rows.iter().map(|(name, value)| format!("{name:<15} {value}")).collect::<Vec<_>>().join("\n")
+    }
+}

@@ -1,0 +1,364 @@
+//! The training loop: steps, evaluations, checkpoints and the journal, from any point of the run on.
+
+mod looks;
+mod steps;
+
+use crate::build::evaluate::constant_loss;
+use crate::build::objective::Tally;
+use crate::build::parts::Parts;
+use crate::build::setup::{self, Data};
+use crate::run::perturbed::Perturbed;
+use crate::settings::config::TrainConfig;
+use crate::settings::pixels;
+use crate::signal;
+use crate::store::checkpoint::{self, Checkpoint, Extension, Progress};
+use crate::store::fingerprint::Fingerprint;
+use crate::store::journal::Journal;
+use crate::store::run_dir::RunDir;
+use crate::ui::{Bar, Ui};
+use crate::usage::usage;
+use anyhow::{Context, Result, bail};
+use candle_core::{Device, Tensor};
+use flat_nn::{Loss, Model};
+use flat_optim::{Optimizer, StepReport};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Time between two updates of the progress display.
+const DISPLAY_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A run in progress.
+pub struct Trainer<'a> {
+    config: &'a TrainConfig,
+    dir: &'a RunDir,
+    ui: Ui<'a>,
+    bar: Option<Bar>,
+    shown: Instant,
+    device: Device,
+    device_note: String,
+    data: Data,
+    model: Model,
+    loss: Loss,
+    optimizer: Optimizer,
+    journal: Journal,
+    tally: Tally,
+    progress: Progress,
+    fingerprint: Fingerprint,
+    saved: Option<u64>,
+    /// BatchNorm's statistics of the averaged weights, and the step they are of.
+    averaged: Option<(u64, Vec<Tensor>)>,
+    sat_down: Instant,
+    last: Option<StepReport>,
+    /// Steps whose numbers are still on the device.
+    launched: Vec<steps::Launched>,
+    /// Steps between two reads.
+    log_every: usize,
+    /// Whether losses are left on the device even where that is the CPU.
+    leave: bool,
+}
+
+/// How the loop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// All steps are done.
+    Complete,
+    /// A signal asked to stop; a checkpoint is written.
+    Interrupted,
+}
+
+impl<'a> Trainer<'a> {
+    /// A new run.
+    ///
+    /// # Errors
+    /// A directory that cannot be written.
+    pub fn new(config: &'a TrainConfig, parts: Parts, dir: &'a RunDir, ui: Ui<'a>) -> Result<Self> {
+        let fingerprint = Fingerprint::of(config, parts.data.splits(), parts.total_steps(config))?;
+        Self::begin(fingerprint, config, parts, dir, ui)
+    }
+
+    fn begin(
+        fingerprint: Fingerprint,
+        config: &'a TrainConfig,
+        parts: Parts,
+        dir: &'a RunDir,
+        ui: Ui<'a>,
+    ) -> Result<Self> {
+        let trainer = Self::at(Progress::begin(), fingerprint, config, parts, dir, ui)?;
+        if config.save_init {
+            trainer.model.save(&dir.init(), &trainer.metadata()?)?;
+        }
+        Ok(trainer)
+    }
+
+    /// The run in `dir` from its newest good checkpoint on; from its beginning where it has written none. `extend` says that
+    /// its length may be another one than the checkpoint's.
+    ///
+    /// # Errors
+    /// Checkpoints none of which can be used; settings or data that are not the checkpoint's; a directory that cannot be
+    /// written.
+    pub fn resume(
+        config: &'a TrainConfig,
+        mut parts: Parts,
+        dir: &'a RunDir,
+        extend: bool,
+        ui: Ui<'a>,
+    ) -> Result<Self> {
+        let total = parts.total_steps(config);
+        let now = Fingerprint::of(config, parts.data.splits(), total)?;
+        let run = dir.root().display().to_string();
+        let (model, optimizer) = (&parts.model, &mut parts.optimizer);
+        let accept = |found: &Checkpoint| {
+            if let Some(then) = &found.fingerprint {
+                then.check(&now, &run)?;
+                if then.steps != total && !extend {
+                    return Err(usage(format!(
+                        "--resume {run}: its checkpoint is of a run of {} steps, config.toml says {total}: put that back; \
+                         `--resume {run} --epochs N` (or --steps N) makes a run longer",
+                        then.steps
+                    )));
+                }
+            }
+            if found.progress.step > total {
+                return Err(usage(format!(
+                    "--resume {run}: it is at step {} already, beyond the end of a run of {total} steps",
+                    found.progress.step
+                )));
+            }
+            model.set_state(&found.model).context("other weights than config.toml says")?;
+            optimizer.load_state(&found.optimizer).context("another optimizer than config.toml says")?;
+            if optimizer.steps() != found.progress.step {
+                bail!("its optimizer is at step {}, its run at {}", optimizer.steps(), found.progress.step);
+            }
+            Ok(())
+        };
+        let found = checkpoint::newest(&dir.checkpoints(), &parts.device, accept, |w| {
+            ui.warn(format!("{w}; going on from the one before"));
+        })?;
+        let Some(found) = found else {
+            ui.say("no checkpoint was written yet: starting from the beginning");
+            return Self::begin(now, config, parts, dir, ui);
+        };
+        ui.say(format!("resuming after step {} of {total}", found.progress.step));
+        let mut progress = found.progress;
+        let from = found.fingerprint.map_or(total, |then| then.steps);
+        if from != total {
+            progress.extended.push(Extension { step: progress.step, from, to: total });
+        }
+        let mut trainer = Self::at(progress, now, config, parts, dir, ui)?;
+        if from != total {
+            trainer.save()?;
+        }
+        Ok(trainer)
+    }
+
+    fn at(
+        progress: Progress,
+        fingerprint: Fingerprint,
+        config: &'a TrainConfig,
+        parts: Parts,
+        dir: &'a RunDir,
+        ui: Ui<'a>,
+    ) -> Result<Self> {
+        let Parts { device, device_note, data, model, loss, optimizer, .. } = parts;
+        Ok(Self {
+            log_every: config.steps_between_reads(&device),
+            fingerprint,
+            journal: Journal::open(&dir.metrics(), progress.journal_bytes)?,
+            saved: (progress.step > 0).then_some(progress.step),
+            averaged: None,
+            config,
+            dir,
+            ui,
+            bar: None,
+            shown: Instant::now(),
+            device,
+            device_note,
+            data,
+            model,
+            loss,
+            optimizer,
+            tally: Tally::default(),
+            progress,
+            sat_down: Instant::now(),
+            last: None,
+            launched: Vec::new(),
+            leave: false,
+        })
+    }
+
+    /// Trains to the end of the run or to a signal.
+    ///
+    /// # Errors
+    /// Too many non-finite steps in a row, a full disk, candle's errors. The last good checkpoint stays.
+    pub fn run(&mut self) -> Result<Ended> {
+        let result = self.run_steps();
+        self.bar = None;
+        result
+    }
+
+    fn run_steps(&mut self) -> Result<Ended> {
+        let (per_epoch, total) = (self.steps_per_epoch(), self.total_steps());
+        loop {
+            let step = self.progress.step;
+            let last = step >= total;
+            let evaluated = self.progress.evaluated.is_some_and(|e| e.step == step);
+            if (last || self.config.eval_every.due(step, per_epoch)) && !evaluated {
+                self.bar = None;
+                if !self.evaluate_test()? {
+                    self.save()?;
+                    return Ok(Ended::Interrupted);
+                }
+            }
+            if self.config.flatness_every.due(step, per_epoch) && self.progress.measured != Some(step) {
+                self.bar = None;
+                if !self.measure_flatness()? {
+                    self.save()?;
+                    return Ok(Ended::Interrupted);
+                }
+            }
+            let due = self.config.checkpoint_every.due(step, per_epoch);
+            if last || due {
+                self.read_steps()?;
+            }
+            // a diverging run must not push its last good checkpoint out
+            let diverging = self.last.as_ref().is_some_and(|r| r.skipped.is_some());
+            if (last || due && !diverging) && self.saved != Some(step) {
+                self.save()?;
+            }
+            if last {
+                return Ok(Ended::Complete);
+            }
+            if signal::stop_requested() {
+                self.save()?;
+                return Ok(Ended::Interrupted);
+            }
+            self.step()?;
+        }
+    }
+
+    fn step(&mut self) -> Result<()> {
+        let per_epoch = self.steps_per_epoch();
+        let launched = self.launch(self.progress.step / per_epoch, (self.progress.step % per_epoch) as usize)?;
+        self.launched.push(launched);
+        let epoch_ends = self.progress.step.is_multiple_of(per_epoch) || self.progress.step == self.total_steps();
+        if self.launched.len() >= self.log_every || epoch_ends {
+            self.read_steps()?;
+        }
+        self.show();
+        if epoch_ends {
+            self.end_epoch((self.progress.step - 1) / per_epoch)?;
+        }
+        Ok(())
+    }
+
+    fn save(&mut self) -> Result<()> {
+        self.read_steps()?;
+        self.progress.journal_bytes = self.journal.synced_length()?;
+        self.progress.wall_s = self.wall();
+        self.sat_down = Instant::now();
+        let checkpoint = Checkpoint {
+            model: self.model.state()?,
+            optimizer: self.optimizer.state()?,
+            progress: self.progress.clone(),
+            fingerprint: Some(self.fingerprint.clone()),
+        };
+        let folder = self.dir.checkpoints();
+        checkpoint.write(&checkpoint::file(&folder, self.progress.step))?;
+        checkpoint::prune(&folder, self.config.keep_checkpoints)?;
+        self.saved = Some(self.progress.step);
+        Ok(())
+    }
+
+    fn show(&mut self) {
+        let (step, total) = (self.progress.step, self.total_steps());
+        let bar = self.bar.get_or_insert_with(|| self.ui.bar("training", step, total, "steps"));
+        if self.shown.elapsed() >= DISPLAY_INTERVAL {
+            self.shown = Instant::now();
+            let (config, progress) = (self.config, &self.progress);
+            bar.update(step, || steps::describe(&progress.epoch) + &Perturbed::suffix(config, progress));
+        }
+    }
+
+    fn say(&self, line: String) {
+        match &self.bar {
+            Some(bar) => bar.say(line),
+            None => self.ui.say(line),
+        }
+    }
+
+    /// Seconds spent on the run so far, over all its sittings.
+    pub fn wall(&self) -> f64 {
+        self.progress.wall_s + self.sat_down.elapsed().as_secs_f64()
+    }
+
+    /// Steps an epoch.
+    pub fn steps_per_epoch(&self) -> u64 {
+        setup::steps_per_epoch(self.config, &self.data)
+    }
+
+    fn total_steps(&self) -> u64 {
+        setup::total_steps(self.config, self.steps_per_epoch())
+    }
+
+    /// Whether a run that ends with this training loss has diverged: the loss is not finite, or it is ten times that of a
+    /// constant prediction, with the last step's loss in training mode at least twice that. The second condition leaves
+    /// out short runs whose running statistics of batch normalisation lag behind.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn diverged(&self, train_loss: f64) -> Result<bool> {
+        if !train_loss.is_finite() || self.progress.evaluated.is_some_and(|e| !e.loss.is_finite()) {
+            return Ok(true);
+        }
+        let constant = constant_loss(self.loss, self.model.config().classes)?;
+        let last = self.progress.last_loss;
+        let last = !last.is_finite() || last > 2.0 * constant;
+        Ok(self.progress.step > 0 && last && train_loss > 10.0 * constant)
+    }
+
+    /// What a weights file of the run says beside its model: the normalisation of its pixels.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn metadata(&self) -> Result<BTreeMap<String, String>> {
+        Ok(pixels::to_metadata(&pixels::of_run(self.config)?))
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The loss.
+    pub fn loss(&self) -> Loss {
+        self.loss
+    }
+
+    /// The data.
+    pub fn data(&self) -> &Data {
+        &self.data
+    }
+
+    /// Where the run stands.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The device, and why it is that one.
+    pub fn device_note(&self) -> &str {
+        &self.device_note
+    }
+
+    /// The journal.
+    pub fn journal(&mut self) -> &mut Journal {
+        &mut self.journal
+    }
+}
+
+#[cfg(test)]
+mod tests;

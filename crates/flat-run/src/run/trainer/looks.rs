@@ -1,0 +1,127 @@
+//! What a run looks at on its way: the test set and flatness, on the weights that it would hand out.
+
+use super::Trainer;
+use crate::build::evaluate::evaluate;
+use crate::build::statistics;
+use crate::run::along;
+use crate::store::checkpoint::Evaluation;
+use crate::store::journal::Record;
+use crate::value::number::short;
+use anyhow::Result;
+use candle_core::Tensor;
+use flat_core::Restore;
+use flat_nn::{Mode, Precision};
+
+impl Trainer<'_> {
+    /// Evaluates on the test set; false where a signal interrupted it.
+    pub(super) fn evaluate_test(&mut self) -> Result<bool> {
+        self.read_steps()?;
+        let Some(score) =
+            self.with_final_weights(|t| evaluate(&t.model, t.loss, &t.data.test, Mode::Eval, "testing", t.ui))?
+        else {
+            return Ok(false);
+        };
+        let step = self.progress.step;
+        let epoch = step.div_ceil(self.steps_per_epoch());
+        let best = self.progress.evaluated.is_none() || score.accuracy > self.progress.best_accuracy;
+        self.progress.evaluated = Some(Evaluation { step, loss: score.loss, accuracy: score.accuracy });
+        let wall_s = self.wall();
+        self.journal.write(&Record {
+            kind: "epoch",
+            epoch,
+            step,
+            split: Some("test"),
+            loss: Some(score.loss),
+            accuracy: Some(score.accuracy),
+            evals: Some(self.progress.evals),
+            wall_s: Some(wall_s),
+            ..Record::default()
+        })?;
+        self.say(format!(
+            "epoch {epoch}  step {step}  test  loss {}  accuracy {:.4}",
+            short(score.loss),
+            score.accuracy
+        ));
+        if best {
+            self.progress.best_accuracy = score.accuracy;
+            let file = self.dir.checkpoints().join("best.safetensors");
+            // weights that are not finite cannot be loaded again: not worth a file
+            if score.loss.is_finite() {
+                self.with_final_weights(|t| Ok(Some(t.model.save(&file, &t.metadata()?)?)))?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes the measures of `--flatness`; false where a signal interrupted them. A measure that fails costs a warning.
+    pub(super) fn measure_flatness(&mut self) -> Result<bool> {
+        if self.config.flatness.is_empty() {
+            return Ok(true);
+        }
+        self.read_steps()?;
+        let step = self.progress.step;
+        let epoch = step.div_ceil(self.steps_per_epoch());
+        // curvature drowns in rounded products
+        Precision::F32.set(&self.device)?;
+        let measured = self.with_final_weights(|t| along::measure(t.config, &t.model, t.loss, &t.data.along, t.ui));
+        self.config.precision.set(&self.device)?;
+        let record = match measured {
+            Ok(None) => return Ok(false),
+            Ok(Some(record)) => {
+                self.say(format!("epoch {epoch}  step {step}  flatness  {}", along::describe(&record)));
+                record
+            }
+            Err(e) => {
+                let why = format!("{e:#}");
+                self.ui.warn(format!("flatness could not be measured after step {step}: {why}"));
+                Record { skipped: Some(why), ..Record::default() }
+            }
+        };
+        self.progress.measured = Some(step);
+        let wall_s = Some(self.wall());
+        self.journal.write(&Record { kind: "flatness", epoch, step, split: Some("train"), wall_s, ..record })?;
+        Ok(true)
+    }
+
+    /// Runs something on the weights that the run would hand out now: their average where `--ema` is given. `None` where a
+    /// signal asked to stop.
+    ///
+    /// # Errors
+    /// Those of `f`; the weights are put back all the same.
+    pub fn with_final_weights<T>(&mut self, f: impl FnOnce(&mut Self) -> Result<Option<T>>) -> Result<Option<T>> {
+        let Some(average) = self.optimizer.ema().and_then(|ema| ema.average()) else { return f(self) };
+        let (params, average) = (self.model.params().clone(), average.duplicate()?);
+        let raw = params.read()?;
+        let guard = Restore::replace(&params, &raw, &average)?;
+        // the raw weights' statistics are not those of their average
+        let statistics = self.statistics()?;
+        let result = match self.set_averaged_statistics() {
+            Ok(true) => f(self),
+            Ok(false) => Ok(None),
+            Err(e) => Err(e),
+        };
+        self.set_statistics(&statistics)?;
+        guard.finish()?;
+        result
+    }
+
+    /// Puts in BatchNorm's statistics of the averaged weights, which are in the variables: computed once a step. False where a
+    /// signal asked to stop.
+    fn set_averaged_statistics(&mut self) -> Result<bool> {
+        let step = self.progress.step;
+        if let Some((_, statistics)) = self.averaged.as_ref().filter(|(of, _)| *of == step) {
+            self.set_statistics(statistics)?;
+            return Ok(true);
+        }
+        if !statistics::refresh(&self.model, &self.data.train_plain)? {
+            return Ok(false);
+        }
+        self.averaged = Some((step, self.statistics()?));
+        Ok(true)
+    }
+
+    /// Puts copies of [`Self::statistics`] back.
+    pub(super) fn set_statistics(&self, statistics: &[Tensor]) -> candle_core::Result<()> {
+        self.model.buffers().values().zip(statistics).try_for_each(|(var, before)| var.set(before))
+    }
+}

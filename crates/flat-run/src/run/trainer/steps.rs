@@ -1,0 +1,158 @@
+//! Steps of a run: queued on the device, and read from it for many at once.
+
+use super::Trainer;
+use crate::build::objective::{BatchLoss, FullLoss};
+use crate::run::perturbed::Perturbed;
+use crate::store::checkpoint::Epoch;
+use crate::store::journal::Record;
+use crate::value::number::short;
+use anyhow::Result;
+use candle_core::Tensor;
+use flat_optim::PendingStep;
+use std::time::Instant;
+
+/// A step whose numbers are to be read.
+pub(super) struct Launched {
+    pending: PendingStep,
+    /// Right answers, on the device.
+    correct: Option<Tensor>,
+    examples: usize,
+    epoch: u64,
+    /// Steps and gradient evaluations done by then.
+    step: u64,
+    evals: f64,
+    seconds: f64,
+}
+
+impl Trainer<'_> {
+    /// Queues a step. On another device than the CPU nothing in here waits for it, but for what a finite `--eps0` and
+    /// `--optimizer sap` have to know.
+    pub(super) fn launch(&mut self, epoch: u64, index: usize) -> Result<Launched> {
+        let begun = Instant::now();
+        let statistics = self.statistics()?;
+        let (pending, examples) = if self.config.full_batch {
+            let mut full = FullLoss {
+                model: &self.model,
+                loss: self.loss,
+                loader: &self.data.train,
+                epoch,
+                tally: &mut self.tally,
+                leave: self.leave,
+            };
+            (self.optimizer.launch(&mut full)?, self.data.train.split().len())
+        } else {
+            let batch = self.data.train.batch(epoch, index)?;
+            let mut objective = BatchLoss::new(&self.model, self.loss, &batch, &mut self.tally).leave(self.leave);
+            (self.optimizer.launch(&mut objective)?, batch.len())
+        };
+        match (pending.report(), pending.taken()) {
+            (Some(report), _) if report.skipped.is_some() => {
+                self.set_statistics(&statistics)?;
+            }
+            (None, Some(taken)) => {
+                for (var, before) in self.model.buffers().values().zip(&statistics) {
+                    let flag = taken.broadcast_as(before.shape())?;
+                    var.set(&flag.where_cond(&var.as_detached_tensor(), before)?)?;
+                }
+            }
+            _ => {}
+        }
+        self.progress.step += 1;
+        self.progress.evals += pending.evals();
+        let (step, evals) = (self.progress.step, self.progress.evals);
+        let correct = self.tally.unread();
+        Ok(Launched { pending, correct, examples, epoch, step, evals, seconds: begun.elapsed().as_secs_f64() })
+    }
+
+    /// Reads the numbers of the launched steps, adds them up and writes them down. Waits for the device.
+    pub(super) fn read_steps(&mut self) -> Result<()> {
+        let launched = std::mem::take(&mut self.launched);
+        if launched.is_empty() {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let counts: Vec<&Tensor> = launched.iter().filter_map(|l| l.correct.as_ref()).collect();
+        let counts = if counts.is_empty() { Vec::new() } else { Tensor::stack(&counts, 0)?.to_vec1::<f64>()? }; // host read: log interval
+        let mut counts = counts.into_iter();
+        let of_queueing: f64 = launched.iter().map(|l| l.seconds).sum();
+        let n = launched.len() as f64;
+        let (pending, rest): (Vec<_>, Vec<_>) = launched
+            .into_iter()
+            .map(|l| (l.pending, (l.correct.and_then(|_| counts.next()), l.examples, l.epoch, l.step, l.evals)))
+            .unzip();
+        let reports = self.optimizer.read(pending)?;
+        let seconds = (of_queueing + begun.elapsed().as_secs_f64()) / n;
+        for (report, (correct, examples, epoch, step, evals)) in reports.into_iter().zip(rest) {
+            self.progress.epoch.seconds += seconds;
+            match &report.skipped {
+                None => {
+                    let sums = &mut self.progress.epoch;
+                    sums.loss_sum += report.loss * examples as f64;
+                    sums.correct += correct.unwrap_or(0.0);
+                    sums.seen += examples as u64;
+                }
+                Some(why) => {
+                    self.progress.skipped += 1;
+                    self.say(format!("warning: step {step} skipped: {why}"));
+                }
+            }
+            if let Some(perturbed) = self.progress.perturbed.as_mut().filter(|_| report.perturbed) {
+                *perturbed += 1;
+            }
+            if self.config.log_steps {
+                self.journal.write(&Record {
+                    kind: "step",
+                    epoch: epoch + 1,
+                    step,
+                    split: Some("train"),
+                    loss: Some(report.loss),
+                    evals: Some(evals),
+                    perturbed: self.progress.perturbed,
+                    samples_per_s: Some(examples as f64 / seconds),
+                    wall_s: Some(seconds),
+                    skipped: report.skipped.clone(),
+                    ..Record::of_step(&report)
+                })?;
+            }
+            self.progress.last_loss = report.loss;
+            self.last = Some(report);
+        }
+        Ok(())
+    }
+
+    /// Copies of BatchNorm's running statistics, to put back where a step is skipped.
+    pub(super) fn statistics(&self) -> candle_core::Result<Vec<Tensor>> {
+        self.model.buffers().values().map(|var| var.as_detached_tensor().copy()).collect()
+    }
+
+    pub(super) fn end_epoch(&mut self, epoch: u64) -> Result<()> {
+        let sums = std::mem::take(&mut self.progress.epoch);
+        let (step, evals, wall_s) = (self.progress.step, self.progress.evals, self.wall());
+        self.journal.write(&Record {
+            kind: "epoch",
+            epoch: epoch + 1,
+            step,
+            split: Some("train"),
+            loss: sums.loss(),
+            accuracy: sums.accuracy(),
+            evals: Some(evals),
+            perturbed: self.progress.perturbed,
+            samples_per_s: sums.samples_per_s(),
+            wall_s: Some(wall_s),
+            ..self.last.as_ref().map(Record::of_step).unwrap_or_default()
+        })?;
+        let perturbed = Perturbed::suffix(self.config, &self.progress);
+        self.say(format!("epoch {}  step {step}  train {}{perturbed}", epoch + 1, describe(&sums)));
+        Ok(())
+    }
+}
+
+/// Sums of an epoch for a person.
+pub(super) fn describe(sums: &Epoch) -> String {
+    match (sums.loss(), sums.accuracy(), sums.samples_per_s()) {
+        (Some(loss), Some(accuracy), Some(speed)) => {
+            format!("loss {}  accuracy {accuracy:.4}  {speed:.0} images/s", short(loss))
+        }
+        _ => "every step skipped".into(),
+    }
+}

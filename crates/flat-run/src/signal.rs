@@ -1,0 +1,21 @@
+//! Whether what runs was asked to stop, as by SIGINT: it saves what it has then and ends.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+static REQUESTS: AtomicUsize = AtomicUsize::new(0);
+
+/// Asks the run to stop; false where it was asked before.
+pub fn request_stop() -> bool {
+    REQUESTS.fetch_add(1, Ordering::SeqCst) == 0
+}
+
+/// Whether the run was asked to stop.
+pub fn stop_requested() -> bool {
+    REQUESTS.load(Ordering::SeqCst) > 0
+}
+
+/// What a library's callback answers: go on, unless the run was asked to stop.
+pub fn go_on() -> ControlFlow<()> {
+    if stop_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}

@@ -1,0 +1,7 @@
+//! What lies on disk: the directory of a run, its checkpoints and its journal.
+
+pub mod checkpoint;
+pub mod file;
+pub mod fingerprint;
+pub mod journal;
+pub mod run_dir;

@@ -1,0 +1,324 @@
+//! Checkpoints: weights, optimizer state and the place in the run, in one safetensors file.
+
+use crate::store::file::write_whole;
+use crate::store::fingerprint::Fingerprint;
+use crate::usage::Usage;
+use crate::value::exact;
+use anyhow::{Context, Result, bail};
+use candle_core::{Device, Tensor};
+use safetensors::SafeTensors;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+/// Where a run stands, besides weights and optimizer state.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Optimizer steps done.
+    pub step: u64,
+    /// Gradient evaluations so far, in mini-batch gradients.
+    #[serde(with = "exact")]
+    pub evals: f64,
+    /// Steps skipped for a non-finite loss or gradient.
+    pub skipped: u64,
+    /// Steps whose gradient was perturbed; `None` where an earlier version counted none.
+    #[serde(default)]
+    pub perturbed: Option<u64>,
+    /// The last evaluation on the test set.
+    pub evaluated: Option<Evaluation>,
+    /// Steps done when flatness was last measured along the run.
+    #[serde(default)]
+    pub measured: Option<u64>,
+    /// Loss of the last step's batch in training mode; NaN before the first, and where an earlier version kept none.
+    #[serde(with = "exact", default = "unknown")]
+    pub last_loss: f64,
+    /// Best test accuracy so far.
+    #[serde(with = "exact")]
+    pub best_accuracy: f64,
+    /// Bytes of metrics.jsonl that belong to the steps done.
+    pub journal_bytes: u64,
+    /// Seconds of training, evaluation and saving so far.
+    #[serde(with = "exact")]
+    pub wall_s: f64,
+    /// The epoch so far.
+    pub epoch: Epoch,
+    /// Where the run was made longer.
+    #[serde(default)]
+    pub extended: Vec<Extension>,
+}
+
+/// A change of a run's length under way: the schedules are those of the old length before it and of the new one after it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Extension {
+    /// Optimizer steps done by then.
+    pub step: u64,
+    /// Steps of the whole run before.
+    pub from: u64,
+    /// Steps of the whole run since.
+    pub to: u64,
+}
+
+impl Progress {
+    /// The beginning of a run.
+    pub fn begin() -> Self {
+        Self { perturbed: Some(0), last_loss: unknown(), ..Self::default() }
+    }
+}
+
+fn unknown() -> f64 {
+    f64::NAN
+}
+
+/// An evaluation on the test set.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Optimizer steps done by then.
+    pub step: u64,
+    /// Mean loss.
+    #[serde(with = "exact")]
+    pub loss: f64,
+    /// Accuracy in 0..1.
+    #[serde(with = "exact")]
+    pub accuracy: f64,
+}
+
+/// What the steps of the present epoch add up to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Sum of the losses, weighted by the sizes of the batches.
+    #[serde(with = "exact")]
+    pub loss_sum: f64,
+    /// Rightly classified images.
+    #[serde(with = "exact")]
+    pub correct: f64,
+    /// Images, without those of skipped steps.
+    pub seen: u64,
+    /// Seconds in steps.
+    #[serde(with = "exact")]
+    pub seconds: f64,
+}
+
+impl Epoch {
+    /// Mean loss; `None` before the first step.
+    pub fn loss(&self) -> Option<f64> {
+        (self.seen > 0).then(|| self.loss_sum / self.seen as f64)
+    }
+
+    /// Accuracy in 0..1; `None` before the first step.
+    pub fn accuracy(&self) -> Option<f64> {
+        (self.seen > 0).then(|| self.correct / self.seen as f64)
+    }
+
+    /// Images a second; `None` before the first step.
+    pub fn samples_per_s(&self) -> Option<f64> {
+        (self.seen > 0 && self.seconds > 0.0).then(|| self.seen as f64 / self.seconds)
+    }
+}
+
+/// A checkpoint read back.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// Weights and BatchNorm buffers by PyTorch name.
+    pub model: BTreeMap<String, Tensor>,
+    /// The optimizer's state.
+    pub optimizer: BTreeMap<String, Tensor>,
+    /// Where the run stood.
+    pub progress: Progress,
+    /// What it is a checkpoint of; `None` where an earlier version did not say.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+const MODEL: &str = "model.";
+const OPTIMIZER: &str = "optimizer.";
+const PROGRESS: &str = "progress";
+const FINGERPRINT: &str = "fingerprint";
+
+impl Checkpoint {
+    /// Writes the checkpoint as a whole.
+    ///
+    /// # Errors
+    /// The disk is full; the earlier checkpoints are untouched.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let tensors = self
+            .model
+            .iter()
+            .map(|(n, t)| (format!("{MODEL}{n}"), t))
+            .chain(self.optimizer.iter().map(|(n, t)| (format!("{OPTIMIZER}{n}"), t)));
+        let mut metadata = HashMap::from([(PROGRESS.to_string(), serde_json::to_string(&self.progress)?)]);
+        if let Some(fingerprint) = &self.fingerprint {
+            metadata.insert(FINGERPRINT.into(), serde_json::to_string(fingerprint)?);
+        }
+        write_whole(path, &safetensors::serialize(tensors, Some(metadata))?)
+    }
+
+    /// Reads a checkpoint.
+    ///
+    /// # Errors
+    /// The file is missing, truncated or no checkpoint of this program.
+    pub fn read(path: &Path, device: &Device) -> Result<Self> {
+        let read = || Self::parse(&std::fs::read(path)?, device);
+        read().with_context(|| format!("cannot read the checkpoint {}", path.display()))
+    }
+
+    /// A checkpoint from the bytes of its file.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn parse(bytes: &[u8], device: &Device) -> Result<Self> {
+        let (_, header) = SafeTensors::read_metadata(bytes)?;
+        let said = |key: &str| header.metadata().as_ref().and_then(|m| m.get(key));
+        let Some(progress) = said(PROGRESS) else {
+            bail!("it holds weights but no place in a run");
+        };
+        let progress = serde_json::from_str(progress)?;
+        let fingerprint = said(FINGERPRINT).map(|text| serde_json::from_str(text)).transpose()?;
+        let (mut model, mut optimizer) = (BTreeMap::new(), BTreeMap::new());
+        for (name, tensor) in candle_core::safetensors::load_buffer(bytes, device)? {
+            if let Some(name) = name.strip_prefix(MODEL) {
+                model.insert(name.to_string(), tensor);
+            } else if let Some(name) = name.strip_prefix(OPTIMIZER) {
+                optimizer.insert(name.to_string(), tensor);
+            }
+        }
+        Ok(Self { model, optimizer, progress, fingerprint })
+    }
+}
+
+/// The checkpoint files of a run, oldest first.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    if !folder.exists() {
+        return Ok(files);
+    }
+    for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        if name.starts_with("step-") && name.ends_with(".safetensors") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// File of the checkpoint after `step` steps.
+pub fn file(folder: &Path, step: u64) -> PathBuf {
+    folder.join(format!("step-{step:010}.safetensors"))
+}
+
+/// Deletes all but the newest `keep` checkpoints.
+///
+/// # Errors
+/// The folder cannot be read or written.
+pub fn prune(folder: &Path, keep: usize) -> Result<()> {
+    let files = list(folder)?;
+    for old in &files[..files.len().saturating_sub(keep)] {
+        std::fs::remove_file(old).with_context(|| format!("cannot delete {}", old.display()))?;
+    }
+    Ok(())
+}
+
+/// The newest checkpoint that `accept` takes; `None` where the run has none. Those passed over go to `warn`.
+///
+/// # Errors
+/// There are checkpoints, but none is any good: the message names each.
+pub fn newest(
+    folder: &Path,
+    device: &Device,
+    mut accept: impl FnMut(&Checkpoint) -> Result<()>,
+    mut warn: impl FnMut(String),
+) -> Result<Option<Checkpoint>> {
+    let files = list(folder)?;
+    let mut faults = Vec::new();
+    for path in files.iter().rev() {
+        let found = Checkpoint::read(path, device).and_then(|checkpoint| {
+            accept(&checkpoint).map_err(|e| {
+                let usage = e.chain().any(|c| c.is::<Usage>());
+                if usage { e } else { e.context(format!("the checkpoint {} does not fit", path.display())) }
+            })?;
+            Ok(checkpoint)
+        });
+        match found {
+            Ok(checkpoint) => {
+                faults.into_iter().for_each(&mut warn);
+                return Ok(Some(checkpoint));
+            }
+            // not the file is at fault, but what it is to be resumed into
+            Err(e) if e.chain().any(|c| c.is::<Usage>()) => return Err(e),
+            Err(e) => faults.push(format!("{e:#}")),
+        }
+    }
+    if faults.is_empty() {
+        return Ok(None);
+    }
+    bail!("no checkpoint of the run can be used; start anew with --config and another --out ({})", faults.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checkpoint(step: u64) -> Result<Checkpoint> {
+        let t = Tensor::new(&[step as f64], &Device::Cpu)?;
+        let epoch = Epoch { loss_sum: 0.1 + 0.2, correct: 1.0 / 3.0, seen: 7, seconds: 1e-300 };
+        let evaluated = Some(Evaluation { step, loss: f64::INFINITY, accuracy: 0.1 });
+        let progress = Progress { step, evaluated, epoch, ..Progress::default() };
+        Ok(Checkpoint {
+            model: BTreeMap::from([("fc.weight".to_string(), t.clone())]),
+            optimizer: BTreeMap::from([("momentum".to_string(), t)]),
+            progress,
+            fingerprint: None,
+        })
+    }
+
+    #[test]
+    fn a_checkpoint_reads_back_exactly() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = file(dir.path(), 5);
+        checkpoint(5)?.write(&path)?;
+        let back = Checkpoint::read(&path, &Device::Cpu)?;
+        assert_eq!(back.progress, checkpoint(5)?.progress);
+        assert_eq!(back.model["fc.weight"].to_vec1::<f64>()?, [5.0]);
+        assert_eq!(back.optimizer["momentum"].to_vec1::<f64>()?, [5.0]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_damaged_checkpoint_is_passed_over_for_the_one_before() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        checkpoint(5)?.write(&file(dir.path(), 5))?;
+        checkpoint(6)?.write(&file(dir.path(), 6))?;
+        let bytes = std::fs::read(file(dir.path(), 6))?;
+        std::fs::write(file(dir.path(), 6), &bytes[..bytes.len() - 3])?;
+        let mut warnings = Vec::new();
+        let found = newest(dir.path(), &Device::Cpu, |_| Ok(()), |w| warnings.push(w))?;
+        assert_eq!(found.map(|c| c.progress.step), Some(5));
+        assert_eq!(warnings.len(), 1);
+        let refused = newest(dir.path(), &Device::Cpu, |_| bail!("another model"), |_| ());
+        assert!(format!("{:#}", refused.expect_err("none fits")).contains("another model"));
+        Ok(())
+    }
+
+    #[test]
+    fn every_bit_of_a_number_survives() -> Result<()> {
+        for x in [0.1 + 0.2, f64::NAN, f64::INFINITY, -0.0, 1.668836373090744, f64::MIN_POSITIVE / 3.0] {
+            let text = serde_json::to_string(&Progress { evals: x, ..Progress::default() })?;
+            assert_eq!(serde_json::from_str::<Progress>(&text)?.evals.to_bits(), x.to_bits());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_newest_are_kept() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        for step in [9, 10, 100] {
+            checkpoint(step)?.write(&file(dir.path(), step))?;
+        }
+        prune(dir.path(), 2)?;
+        assert_eq!(list(dir.path())?, [file(dir.path(), 10), file(dir.path(), 100)]);
+        Ok(())
+    }
+}

@@ -1,0 +1,84 @@
+//! What a checkpoint is a checkpoint of: the settings and the data that decide a run's weights.
+
+use crate::settings::config::TrainConfig;
+use crate::usage::usage;
+use anyhow::Result;
+use flat_data::Split;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Settings that decide where a run computes, and what it writes and measures on the way, but not its weights.
+const FREE: [&str; 18] = [
+    "checkpoint-every",
+    "data-dir",
+    "device",
+    "eval-every",
+    "flatness",
+    "flatness-every",
+    "flatness-examples",
+    "flatness-probes",
+    "init",
+    "keep-checkpoints",
+    "log-every",
+    "log-steps",
+    "out",
+    "save-init",
+    "trace-examples",
+    "trace-probes",
+    "epochs",
+    "steps",
+];
+
+/// Settings and data of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// Every setting that decides the weights, by its flag's name, but for the length of the run.
+    settings: BTreeMap<String, String>,
+    /// Optimizer steps of the whole run.
+    pub steps: u64,
+    /// sha256 of the training and the test images with their labels, after `--train-limit` and `--test-limit`.
+    data: BTreeMap<String, String>,
+}
+
+impl Fingerprint {
+    /// Of a run of so many steps on these training and test images.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn of(config: &TrainConfig, [train, test]: [&Split; 2], steps: u64) -> Result<Self> {
+        let settings = config.with_effect()?.into_iter().filter(|(key, _)| !FREE.contains(&key.as_str()));
+        let sums = [("training images", train), ("test images", test)];
+        Ok(Self {
+            settings: settings.map(|(key, value)| (key, value.to_string())).collect(),
+            steps,
+            data: sums.into_iter().map(|(name, split)| (name.into(), split.sha256())).collect(),
+        })
+    }
+
+    /// Refuses to go on from a checkpoint of `self` under other settings or on other data.
+    ///
+    /// # Errors
+    /// A usage error that names every key that changed, with both values.
+    pub fn check(&self, now: &Self, run: &str) -> Result<()> {
+        let mut changed = Vec::new();
+        let keys: std::collections::BTreeSet<&String> = self.settings.keys().chain(now.settings.keys()).collect();
+        for key in keys {
+            let of = |side: &Self| side.settings.get(key).cloned().unwrap_or_else(|| "nothing".into());
+            if of(self) != of(now) {
+                changed.push(format!("{key} was {}, is {}", of(self), of(now)));
+            }
+        }
+        let other = |(name, sum): (&String, &String)| {
+            (now.data.get(name) != Some(sum)).then(|| format!("the {name} are others (sha256)"))
+        };
+        changed.extend(self.data.iter().filter_map(other));
+        if changed.is_empty() {
+            return Ok(());
+        }
+        Err(usage(format!(
+            "--resume {run}: its checkpoint is of another run: {}; put back what changed, or start a run of its own with \
+             `train --config {run}/config.toml --out NEW`",
+            changed.join("; ")
+        )))
+    }
+}

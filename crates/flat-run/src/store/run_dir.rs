@@ -1,0 +1,159 @@
+//! The directory of a run: who may write to it and where things are.
+
+use crate::store::file::lock;
+use crate::usage::usage;
+use anyhow::{Context, Result, bail};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// A run directory, locked for this process as long as the value lives.
+#[derive(Debug)]
+pub struct RunDir {
+    root: PathBuf,
+    _lock: File,
+}
+
+impl RunDir {
+    /// Creates the directory of a new run.
+    ///
+    /// # Errors
+    /// The directory holds a run already, or cannot be written.
+    pub fn create(root: &Path) -> Result<Self> {
+        let left = ["config.toml", "metrics.jsonl", "model.safetensors", "checkpoints"];
+        if let Some(file) = left.into_iter().find(|file| root.join(file).exists()) {
+            return Err(usage(format!(
+                "--out {dir} holds a run already ({file} is there): continue it with `--resume {dir}`, or choose another folder",
+                dir = root.display()
+            )));
+        }
+        std::fs::create_dir_all(root.join("checkpoints"))
+            .with_context(|| format!("cannot create the run directory {}", root.display()))?;
+        Self::lock(root)
+    }
+
+    /// Creates `base`, or `base-2`, `base-3`, ... where that holds a run already.
+    ///
+    /// # Errors
+    /// The directory cannot be written.
+    pub fn create_numbered(base: &Path) -> Result<Self> {
+        for n in 1..10_000 {
+            let mut name = base.as_os_str().to_owned();
+            if n > 1 {
+                name.push(format!("-{n}"));
+            }
+            let root = Path::new(&name);
+            let made = match root.parent() {
+                Some(parent) => std::fs::create_dir_all(parent).and_then(|()| std::fs::create_dir(root)),
+                None => std::fs::create_dir(root),
+            };
+            match made {
+                Ok(()) => return Self::create(root),
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(e).with_context(|| format!("cannot create {}", root.display())),
+            }
+        }
+        bail!("{}: 10,000 runs of this name exist; give --out", base.display())
+    }
+
+    /// Opens the directory of an earlier run.
+    ///
+    /// # Errors
+    /// No run there, or another process is at it.
+    pub fn open(root: &Path) -> Result<Self> {
+        if !root.join("config.toml").is_file() {
+            return Err(usage(format!("--resume {}: no run there (config.toml is missing)", root.display())));
+        }
+        std::fs::create_dir_all(root.join("checkpoints"))?;
+        Self::lock(root)
+    }
+
+    fn lock(root: &Path) -> Result<Self> {
+        let lock = lock(root, "checkpoints")?;
+        Ok(Self { root: root.to_path_buf(), _lock: lock })
+    }
+
+    /// The directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The resolved configuration.
+    pub fn config(&self) -> PathBuf {
+        self.root.join("config.toml")
+    }
+
+    /// The final weights.
+    pub fn model(&self) -> PathBuf {
+        self.root.join("model.safetensors")
+    }
+
+    /// The weights before the first step, where asked for.
+    pub fn init(&self) -> PathBuf {
+        self.root.join("init.safetensors")
+    }
+
+    /// One JSON object a line along the run.
+    pub fn metrics(&self) -> PathBuf {
+        self.root.join("metrics.jsonl")
+    }
+
+    /// The result.
+    pub fn summary(&self) -> PathBuf {
+        self.root.join("summary.json")
+    }
+
+    /// The result of the run as it was before it was made longer than `steps`.
+    pub fn shorter_summary(&self, steps: u64) -> PathBuf {
+        self.root.join(format!("summary-{steps}-steps.json"))
+    }
+
+    /// The checkpoints' folder.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.root.join("checkpoints")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::file::write_whole;
+
+    #[test]
+    fn two_runs_in_one_directory_are_refused() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let run = RunDir::create(&dir.path().join("a"))?;
+        assert!(RunDir::lock(run.root()).expect_err("locked").to_string().contains("another process"));
+        write_whole(&run.config(), b"")?;
+        drop(run);
+        let e = RunDir::create(&dir.path().join("a")).expect_err("holds a run").to_string();
+        assert!(e.contains("--resume"), "{e}");
+        assert!(RunDir::open(&dir.path().join("a")).is_ok());
+        assert!(RunDir::open(&dir.path().join("b")).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn leftovers_of_a_killed_process_are_swept_and_foreign_checkpoints_refused() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let root = dir.path().join("a");
+        let run = RunDir::create(&root)?;
+        std::fs::write(run.checkpoints().join(".partial-x"), b"half")?;
+        write_whole(&run.config(), b"")?;
+        drop(run);
+        let run = RunDir::open(&root)?;
+        assert_eq!(std::fs::read_dir(run.checkpoints())?.count(), 0);
+        drop(run);
+        std::fs::remove_file(root.join("config.toml"))?;
+        assert!(RunDir::create(&root).is_err(), "its checkpoints folder is another run's");
+        Ok(())
+    }
+
+    #[test]
+    fn numbered_directories_do_not_collide() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let a = RunDir::create_numbered(&dir.path().join("r"))?;
+        let b = RunDir::create_numbered(&dir.path().join("r"))?;
+        assert_ne!(a.root(), b.root());
+        Ok(())
+    }
+}

@@ -1,0 +1,6 @@
+//! How numbers, names and intervals are written and read.
+
+pub mod every;
+pub mod exact;
+pub mod number;
+pub mod text;

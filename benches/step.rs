@@ -5,8 +5,9 @@
 #![allow(missing_docs)] // criterion's macros declare public functions
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use flat::core::setting::Values;
 use flat::nn::{Arch, Loss, Mode};
-use flat::optim::{BaseConfig, Optimizer, Query, RuleConfig, RuleKind, SgdConfig, WithRows};
+use flat::optim::{Optimizer, Query, RuleKind, Sgd, WithRows};
 use std::time::Duration;
 
 mod classifier;
@@ -23,13 +24,10 @@ fn run(c: &mut Criterion) -> anyhow::Result<()> {
     for arch in [Arch::LeNet, Arch::Mlp] {
         let mut group = c.benchmark_group(format!("step/{arch}"));
         group.sample_size(10).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(3));
-        for rule in [RuleKind::Plain, RuleKind::Sam, RuleKind::Rsp] {
+        for rule in RuleKind::all().filter(|rule| ["plain", "sam", "rsp"].contains(&rule.name)) {
             let model = classifier::model(arch)?;
-            let mut optimizer = Optimizer::builder(model.params())
-                .rule(RuleConfig::from(rule))
-                .base(BaseConfig::Sgd(SgdConfig { momentum: 0.9, ..SgdConfig::default() }))
-                .lr(1e-3)
-                .build()?;
+            let of = rule.build(&Values::default())?;
+            let mut optimizer = Optimizer::new(model.params(), of, Sgd::new(1e-3).momentum(0.9))?;
             let mut objective = WithRows::new(BATCH, |_: Query| {
                 let logits = model.logits(&x, Mode::Train).map_err(candle_core::Error::wrap)?;
                 loss.mean(&logits, &labels).map_err(candle_core::Error::wrap)

@@ -14,7 +14,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::{Linear, Module, VarBuilder, VarMap, linear};
 use flat::core::{ParamVec, Params, Purpose, Streams};
 use flat::metrics::{ClosureObjective, DifferenceHessian, Hutchinson, TraceConfig};
-use flat::optim::{BaseConfig, Optimizer, Query, RspConfig, RuleConfig, SamConfig, SgdConfig, WithRows};
+use flat::optim::{GradientRule, Optimizer, Plain, Query, Rsp, Sam, Sgd, WithRows};
 
 const EXAMPLES: usize = 256; // training examples, all of them in one batch
 const HIDDEN: usize = 32; // width of the hidden layer
@@ -73,19 +73,16 @@ fn main() -> anyhow::Result<()> {
     let start = ParamVec::from_f64(params.space(), start)?;
 
     // 3. The methods to compare: a gradient rule each. All run over the same base optimizer.
-    let rules = [
-        ("plain", RuleConfig::Plain),
-        ("sam", RuleConfig::Sam(SamConfig { rho: 0.2, ..SamConfig::default() })),
-        ("rsp", RuleConfig::Rsp(RspConfig { rho: 0.5.into(), ..RspConfig::default() })),
-    ];
+    let rules: [(_, Box<dyn GradientRule>); 3] =
+        [("plain", Plain.into()), ("sam", Sam::new(0.2).into()), ("rsp", Rsp::new(0.5).into())];
     println!("{d} parameters, {EXAMPLES} examples, {STEPS} steps");
     println!("{:<6} {:>6} {:>10} {:>9} {:>10} {:>20}", "rule", "evals", "loss", "accuracy", "trace", "95 % interval");
     for (name, rule) in rules {
         params.write(&start)?; // every method starts at the same point
 
         // 4. An optimizer is a rule, a base and a learning rate.
-        let momentum = BaseConfig::Sgd(SgdConfig { momentum: 0.9, ..SgdConfig::default() });
-        let mut optimizer = Optimizer::builder(&params).rule(rule).base(momentum).lr(0.05).seed(1).build()?;
+        let base = Sgd::new(0.05).momentum(0.9);
+        let mut optimizer = Optimizer::builder(&params).rule(rule).base(base).seed(1).build()?;
 
         // 5. It asks for the loss at points that the rule chooses, so the loss is a closure. The query says which rows
         //    of the batch are wanted: here always all, but micro-batches and SAP ask for parts.

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};
 use flat::core::{ParamVec, Params, Purpose, Streams};
 use flat::nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm, ops};
-use flat::optim::{BaseConfig, Objective, Optimizer, Query, RuleConfig, RuleKind, Sample, SgdConfig};
+use flat::optim::{GradientRule, Objective, Optimizer, Plain, Query, Sam, Sample, Sgd};
 use flat_train::bench::host_peak_mib;
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
@@ -134,8 +134,8 @@ impl Bench {
 
     fn once(&mut self, what: &str) -> Result<()> {
         match what {
-            "step" => self.step("step", RuleKind::Plain),
-            "sam" => self.step("sam", RuleKind::Sam),
+            "step" => self.step("step", Plain.into()),
+            "sam" => self.step("sam", Sam::default().into()),
             "gradient" => Ok(self.model.loss_and_gradient(LOSS, &self.x, &self.labels, Mode::BatchStats).map(drop)?),
             "hvp" => {
                 let (x, labels, v) = (&self.x, &self.labels, &self.direction);
@@ -158,13 +158,9 @@ impl Bench {
         }
     }
 
-    fn step(&mut self, name: &'static str, rule: RuleKind) -> Result<()> {
+    fn step(&mut self, name: &'static str, rule: Box<dyn GradientRule>) -> Result<()> {
         if !self.optimizers.contains_key(name) {
-            let optimizer = Optimizer::builder(self.model.params())
-                .rule(RuleConfig::from(rule))
-                .base(BaseConfig::Sgd(SgdConfig { momentum: 0.9, ..SgdConfig::default() }))
-                .lr(1e-3)
-                .build()?;
+            let optimizer = Optimizer::new(self.model.params(), rule, Sgd::new(1e-3).momentum(0.9))?;
             self.optimizers.insert(name, optimizer);
         }
         let optimizer = self.optimizers.get_mut(name).context("just built")?;

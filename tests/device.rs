@@ -10,10 +10,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use flat_core::{ParamVec, Params, Purpose, Space, Streams};
 use flat_data::{Augment, DatasetKind, Loader, LoaderOptions, Split};
 use flat_nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm};
-use flat_optim::{
-    AdamWConfig, BaseConfig, NsoConfig, Optimizer, Query, RspConfig, RuleConfig, SamConfig, SapConfig, SgdConfig,
-    WithRows,
-};
+use flat_optim::{AdamW, Base, GradientRule, Nso, Optimizer, Plain, Query, Rsp, Sam, Sap, Sgd, WithRows};
 use std::sync::Arc;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -236,43 +233,59 @@ impl Regression {
     }
 
     /// The surrogate gradient of each rule as its paper has it, with the draws of the streams.
-    fn surrogate(&self, rule: &RuleConfig, w: &[f64], step: u64, streams: Streams, host: &Space) -> Result<Vec<f64>> {
+    fn surrogate(&self, rule: &Rule, w: &[f64], step: u64, streams: Streams, host: &Space) -> Result<Vec<f64>> {
         const ALL: [usize; 4] = [0, 1, 2, 3];
         let g = self.gradient(w, &ALL);
         let project = |v: Vec<f64>| along(-dot(&g, &v) / dot(&g, &g), &g, &v);
         Ok(match rule {
-            RuleConfig::Sam(c) => self.gradient(&along(c.rho / dot(&g, &g).sqrt(), &g, w), &ALL),
-            RuleConfig::Rsp(c) => {
+            Rule::Sam(rho) => self.gradient(&along(rho / dot(&g, &g).sqrt(), &g, w), &ALL),
+            Rule::Rsp(rho) => {
                 let u = ParamVec::sphere(host, &streams.at(Purpose::Perturb, step))?.to_f64()?;
-                along(1.0, &g, &project(self.gradient(&along(c.rho.length(w.len()), &u, w), &ALL)))
+                along(1.0, &g, &project(self.gradient(&along(*rho, &u, w), &ALL)))
             }
-            RuleConfig::Sap(c) => {
+            Rule::Sap(rho) => {
                 let i = streams.at(Purpose::Sample, step).below(4);
                 let sign = streams.at(Purpose::Sign, step).sign();
                 let own = self.gradient(w, &[i]);
-                let there = along(sign * c.rho / dot(&own, &own).sqrt(), &own, w);
+                let there = along(sign * rho / dot(&own, &own).sqrt(), &own, w);
                 along(1.0, &g, &project(self.gradient(&there, &[i])))
             }
-            RuleConfig::Nso(c) => {
+            Rule::Nso(sigma) => {
                 let u = ParamVec::gaussian(host, 1.0, &streams.at2(Purpose::Perturb, step, 0))?.to_f64()?;
                 let (up, down) =
-                    (self.gradient(&along(c.sigma, &u, w), &ALL), self.gradient(&along(-c.sigma, &u, w), &ALL));
+                    (self.gradient(&along(*sigma, &u, w), &ALL), self.gradient(&along(-sigma, &u, w), &ALL));
                 up.iter().zip(down).map(|(a, b)| 0.5 * (a + b)).collect()
             }
-            _ => g,
+            Rule::Plain => g,
         })
+    }
+}
+
+/// A rule with its radius.
+#[derive(Debug)]
+enum Rule {
+    Plain,
+    Sam(f64),
+    Rsp(f64),
+    Sap(f64),
+    Nso(f64),
+}
+
+impl Rule {
+    fn of_the_library(&self) -> Box<dyn GradientRule> {
+        match *self {
+            Self::Plain => Plain.into(),
+            Self::Sam(rho) => Sam::new(rho).into(),
+            Self::Rsp(rho) => Rsp::new(rho).into(),
+            Self::Sap(rho) => Sap::new(rho).examples(1).into(),
+            Self::Nso(sigma) => Nso::new(sigma).into(),
+        }
     }
 }
 
 #[test]
 fn three_steps_of_each_rule_are_those_of_its_formula() -> Result {
-    let rules = [
-        RuleConfig::Plain,
-        RuleConfig::Sam(SamConfig { rho: 0.1, m: None }),
-        RuleConfig::Rsp(RspConfig { rho: 0.3.into(), ..RspConfig::default() }),
-        RuleConfig::Sap(SapConfig { rho: 0.2, examples: 1, ..SapConfig::default() }),
-        RuleConfig::Nso(NsoConfig { sigma: 0.1, k: 1 }),
-    ];
+    let rules = [Rule::Plain, Rule::Sam(0.1), Rule::Rsp(0.3), Rule::Sap(0.2), Rule::Nso(0.1)];
     for device in devices() {
         for (rule, adam) in rules.iter().flat_map(|r| [(r, false), (r, true)]) {
             for dtype in [DType::F64, DType::F32] {
@@ -288,11 +301,12 @@ fn three_steps_of_each_rule_are_those_of_its_formula() -> Result {
                 });
                 let params = Params::new([("w".to_string(), var)])?;
                 let (lr, mu, decay) = (0.05, 0.9, 0.01);
-                let base = match adam {
-                    false => BaseConfig::Sgd(SgdConfig { momentum: mu, weight_decay: decay, ..SgdConfig::default() }),
-                    true => BaseConfig::AdamW(AdamWConfig { weight_decay: decay, ..AdamWConfig::default() }),
+                let base: Box<dyn Base> = match adam {
+                    false => Sgd::new(lr).momentum(mu).weight_decay(decay).into(),
+                    true => AdamW::new(lr).weight_decay(decay).into(),
                 };
-                let mut optimizer = Optimizer::builder(&params).rule(*rule).base(base).lr(lr).seed(5).build()?;
+                let mut optimizer =
+                    Optimizer::builder(&params).rule(rule.of_the_library()).base(base).seed(5).build()?;
                 let host = Space { device: Device::Cpu, ..params.space().clone() };
                 let (mut at, mut m, mut s) = (start.to_vec(), vec![0.0; 3], vec![0.0; 3]);
                 let (mut losses, mut launched) = (Vec::new(), Vec::new());
@@ -317,14 +331,14 @@ fn three_steps_of_each_rule_are_those_of_its_formula() -> Result {
                 let reports = optimizer.read(launched)?;
                 // three steps of a few roundings each; Adam's first step divides by numbers that may be small
                 let tolerance = if dtype == DType::F64 { 1e-11 } else { 1e-4 };
-                let context = format!("{:?} adam {adam} {dtype:?} on {device:?}", rule.kind());
+                let context = format!("{rule:?} adam {adam} {dtype:?} on {device:?}");
                 for (got, expected) in params.read()?.to_f64()?.iter().zip(&at) {
                     assert!(
                         (got - expected).abs() < tolerance,
                         "{context}: {got} by the optimizer, {expected} by hand"
                     );
                 }
-                for (report, loss) in reports.iter().zip(&losses).filter(|_| !matches!(rule, RuleConfig::Nso(_))) {
+                for (report, loss) in reports.iter().zip(&losses).filter(|_| !matches!(rule, Rule::Nso(_))) {
                     assert!(
                         (report.loss - loss).abs() < 10.0 * tolerance,
                         "{context}: {report:?}, loss {loss} by hand"
@@ -344,8 +358,7 @@ fn a_step_that_is_not_finite_changes_nothing() -> Result {
         let (broken, w) = (std::rc::Rc::new(std::cell::Cell::new(false)), var.clone());
         let switch = broken.clone();
         let mut f = move |_: Query| w.sqr()?.sum_all()?.affine(if switch.get() { f64::INFINITY } else { 1.0 }, 0.0);
-        let base = BaseConfig::Sgd(SgdConfig { momentum: 0.9, ..SgdConfig::default() });
-        let mut optimizer = Optimizer::builder(&params).base(base).lr(0.1).build()?;
+        let mut optimizer = Optimizer::new(&params, Plain, Sgd::new(0.1).momentum(0.9))?;
         let good = optimizer.launch(&mut f)?;
         // by hand: w - 0.1 * 2 w
         let first: Vec<f32> = var.to_device(&Device::Cpu)?.to_vec1()?;

@@ -10,7 +10,7 @@ pub trait Item: 'static + Sized {
     /// What the table is of, as in `optimizer`.
     const WHAT: &'static str;
 
-    /// The table.
+    /// The table, which is not empty.
     fn table() -> &'static [Self];
 
     /// The entry's name.
@@ -34,6 +34,13 @@ impl<T: Item> Choice<T> {
     /// The name that [`FromStr`] accepts.
     pub fn name(self) -> &'static str {
         self.0.name()
+    }
+}
+
+/// The first entry of the table.
+impl<T: Item> Default for Choice<T> {
+    fn default() -> Self {
+        Self(&T::table()[0])
     }
 }
 
@@ -94,6 +101,9 @@ impl<T: Item> FromStr for Choice<T> {
 
 impl<T: Item> SettingType for Choice<T> {
     const KIND: Kind = Kind::Text;
+    fn names() -> Vec<&'static str> {
+        T::table().iter().map(T::name).collect()
+    }
     fn read(name: &str, value: &Value) -> Result<Self, BadSetting> {
         let text = value.to_string();
         text.parse().map_err(|e: BadSetting| BadSetting::new(name, text, e.expected))
@@ -103,7 +113,7 @@ impl<T: Item> SettingType for Choice<T> {
     }
 }
 
-/// Writes an enum whose variants have names, with `ALL`, `name`, `Display`, `FromStr` and
+/// Writes an enum whose variants have names, with `ALL`, `name`, `Default` (the first), `Display`, `FromStr` and
 /// [`SettingType`](crate::setting::SettingType).
 ///
 /// ```
@@ -143,6 +153,13 @@ macro_rules! named {
             }
         }
 
+        /// The first choice.
+        impl Default for $kind {
+            fn default() -> Self {
+                Self::ALL[0]
+            }
+        }
+
         impl ::std::fmt::Display for $kind {
             fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 f.pad(self.name())
@@ -161,7 +178,10 @@ macro_rules! named {
         }
 
         impl $crate::setting::SettingType for $kind {
-            const KIND: $crate::setting::Kind = $crate::setting::Kind::OneOf(&[$($name),+]);
+            const KIND: $crate::setting::Kind = $crate::setting::Kind::Text;
+            fn names() -> ::std::vec::Vec<&'static str> {
+                vec![$($name),+]
+            }
             fn read(
                 name: &str,
                 value: &$crate::setting::Value,

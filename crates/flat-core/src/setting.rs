@@ -22,6 +22,8 @@ pub struct Setting {
     pub help: &'static str,
     /// What a user writes for it.
     pub kind: Kind,
+    /// The names to choose from; none where anything goes.
+    pub names: Vec<&'static str>,
     /// The value where the user gives none; `None` where there is none, or where it depends on other settings.
     pub default: Option<Value>,
     /// In words, where the default depends on other settings.
@@ -43,6 +45,7 @@ impl Setting {
             name,
             help: help.trim(),
             kind: T::KIND,
+            names: T::names(),
             default: default.value(),
             default_in_words: "",
             range: Range::Any,
@@ -50,6 +53,25 @@ impl Setting {
             heading: "",
             metavar: T::KIND.metavar(),
         }
+    }
+
+    /// The value as its kind has it: a number that was written as text becomes one. Lists stay as they are.
+    ///
+    /// # Errors
+    /// A value of another kind, a name that is not to choose from.
+    pub fn read(&self, value: &Value) -> Result<Value, BadSetting> {
+        let read = match self.kind {
+            Kind::Number => f64::read(self.name, value)?.value(),
+            Kind::Count => u64::read(self.name, value)?.value(),
+            Kind::Switch => bool::read(self.name, value)?.value(),
+            Kind::Text => Some(Value::Text(value.to_string())),
+            Kind::List => None,
+        };
+        let read = read.unwrap_or_else(|| value.clone());
+        if self.kind == Kind::Text && !self.names.is_empty() && !self.names.contains(&read.to_string().as_str()) {
+            return Err(BadSetting::new(self.name, read, format!("give one of {}", self.names.join(", "))));
+        }
+        Ok(read)
     }
 
     /// Refuses a value out of range.
@@ -160,13 +182,13 @@ macro_rules! settings {
             $($(#[doc = $help:literal])+ $field:ident as $flag:literal: $ty:ty = $default:expr $(, $key:ident: $of:expr)*;)*
         }
         $(with { $($(#[doc = $part:literal])+ $shared:ident: $parts:ty;)* })?
-        $(state { $($(#[doc = $what:literal])+ $state:ident: $held:ty = $start:expr;)* })?
+        $(state { $($(#[doc = $what:literal])+ $seen:vis $state:ident: $held:ty = $start:expr;)* })?
     ) => {
         $(#[doc = $about])* $(#[derive($($derive),*)])?
         $vis struct $name {
             $($(#[doc = $help])+ pub $field: $ty,)*
             $($($(#[doc = $part])+ pub $shared: $parts,)*)?
-            $($($(#[doc = $what])+ $state: $held,)*)?
+            $($($(#[doc = $what])+ $seen $state: $held,)*)?
         }
 
         impl Default for $name {

@@ -13,7 +13,7 @@ use candle_core::{Tensor, Var};
 /// ```
 /// use candle_core::{DType, Device, Tensor};
 /// use candle_nn::{Module, ModuleT, VarBuilder, VarMap};
-/// use flat_optim::{Optimizer, Params, Query, RuleKind, WithBuffers};
+/// use flat_optim::{Optimizer, Params, Query, Sam, Sgd, WithBuffers};
 ///
 /// # fn main() -> flat_optim::Result<()> {
 /// let map = VarMap::new();
@@ -24,7 +24,7 @@ use candle_core::{Tensor, Var};
 ///
 /// let loss = |_: Query| out.forward(&norm.forward_t(&x, true)?)?.sqr()?.mean_all();
 /// let mut loss = WithBuffers::new(loss, Params::buffers_of(&map)?);
-/// let mut optimizer = Optimizer::builder(&Params::from_varmap(&map)?).rule(RuleKind::Sam.into()).lr(0.1).build()?;
+/// let mut optimizer = Optimizer::new(&Params::from_varmap(&map)?, Sam::default(), Sgd::new(0.1))?;
 /// optimizer.step(&mut loss)?; // two forward passes, one update of the running statistics
 /// let mean = norm.running_mean().to_vec1::<f64>()?;
 /// assert!((mean[0] - 0.1 * 2.0).abs() < 1e-12 && (mean[1] - 0.1 * 4.0).abs() < 1e-12);

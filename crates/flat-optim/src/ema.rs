@@ -1,7 +1,8 @@
 //! Exponential moving average of the weights.
 
-use crate::error::below_one;
+use crate::error::within;
 use crate::{Result, StateVisitor, Stateful};
+use flat_core::setting::Range;
 use flat_core::{Number, ParamVec, Params, Restore, Space, Update};
 
 /// Averages theta over the steps: `average <- decay average + (1 - decay) theta`, starting from the first theta that it
@@ -22,9 +23,9 @@ impl Ema {
     /// An average that has seen nothing.
     ///
     /// # Errors
-    /// `ema_decay` outside [0, 1); candle's.
+    /// A decay outside [0, 1); candle's.
     pub fn new(decay: f64, space: &Space) -> Result<Self> {
-        below_one("ema_decay", decay)?;
+        within("ema", decay, Range::BelowOne)?;
         Ok(Self { decay, average: ParamVec::zeros(space)?, updates: 0 })
     }
 

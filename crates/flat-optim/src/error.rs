@@ -1,5 +1,7 @@
 //! What can go wrong in an optimizer.
 
+use flat_core::setting::{BadSetting, Range, Value};
+
 /// Result with this crate's [`enum@Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -54,15 +56,8 @@ pub enum Error {
         last: String,
     },
     /// An option has a value that makes no sense. The text names the option and what it accepts.
-    #[error("{flag} = {value}: {expected}")]
-    BadOption {
-        /// Name of the option.
-        flag: &'static str,
-        /// The value given.
-        value: String,
-        /// What is accepted instead.
-        expected: String,
-    },
+    #[error(transparent)]
+    BadSetting(#[from] BadSetting),
     /// A saved state does not fit this optimizer, which was left as it was.
     #[error("the saved optimizer state does not fit: {0}")]
     State(String),
@@ -79,35 +74,15 @@ impl Error {
         matches!(self, Self::NonFinite { .. })
     }
 
-    pub(crate) fn option(flag: &'static str, value: impl ToString, expected: impl Into<String>) -> Self {
-        Self::BadOption { flag, value: value.to_string(), expected: expected.into() }
+    pub(crate) fn option(name: &'static str, value: impl std::fmt::Display, expected: impl Into<String>) -> Self {
+        BadSetting::new(name, value, expected).into()
     }
 }
 
-/// `value` if it is finite and above zero.
-pub(crate) fn positive(flag: &'static str, value: f64) -> Result<f64> {
-    if value > 0.0 && value.is_finite() {
-        Ok(value)
-    } else {
-        Err(Error::option(flag, value, "must be a finite number above 0"))
+/// `value` if it lies in `range`.
+pub(crate) fn within(name: &'static str, value: f64, range: Range) -> Result<f64> {
+    match range.expected(&Value::Number(value)) {
+        None => Ok(value),
+        Some(expected) => Err(Error::option(name, value, expected)),
     }
-}
-
-/// `value` if it is finite and not below zero.
-pub(crate) fn non_negative(flag: &'static str, value: f64) -> Result<f64> {
-    if value >= 0.0 && value.is_finite() {
-        Ok(value)
-    } else {
-        Err(Error::option(flag, value, "must be a finite number, 0 or above"))
-    }
-}
-
-/// `value` if it lies in [0, 1).
-pub(crate) fn below_one(flag: &'static str, value: f64) -> Result<f64> {
-    if (0.0..1.0).contains(&value) { Ok(value) } else { Err(Error::option(flag, value, "must lie in [0, 1)")) }
-}
-
-/// The names of all choices, for an error that lists them.
-pub(crate) fn names<T: std::fmt::Display>(all: impl IntoIterator<Item = T>) -> String {
-    all.into_iter().map(|k| k.to_string()).collect::<Vec<_>>().join(", ")
 }

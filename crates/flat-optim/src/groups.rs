@@ -1,7 +1,8 @@
 //! Parameters that are treated differently: learning rate, weight decay, perturbation.
 
-use crate::error::non_negative;
+use crate::error::within;
 use crate::{Error, Result};
+use flat_core::setting::Range;
 use flat_core::{Entry, ParamVec, Space};
 use std::fmt;
 
@@ -88,8 +89,8 @@ impl Groups {
         let entries = space.layout.entries();
         let of: Vec<Option<usize>> = entries.iter().map(|e| self.groups.iter().position(|g| (g.matches)(e))).collect();
         for (i, group) in self.groups.iter().enumerate() {
-            non_negative("lr_scale", group.lr_scale)?;
-            non_negative("weight_decay", group.weight_decay.unwrap_or(0.0))?;
+            within("lr-scale", group.lr_scale, Range::NonNegative)?;
+            within("weight-decay", group.weight_decay.unwrap_or(0.0), Range::NonNegative)?;
             if !of.contains(&Some(i)) {
                 return Err(Error::option("groups", &group.label, "matches no parameter that is still free"));
             }

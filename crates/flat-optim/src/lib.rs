@@ -14,7 +14,7 @@
 //! * The [`Oracle`] alone touches the model. It evaluates the [`Objective`] at theta and near it, puts theta back bit for
 //!   bit even after an error or a panic, counts evaluations, splits batches, and refuses NaN.
 //!
-//! [`Optimizer`] ties them together; [`RuleConfig`] and [`BaseConfig`] pick the parts at run time.
+//! [`Optimizer`] ties them together; [`RULES`] and [`BASES`] hold the parts by name, for a choice at run time.
 //!
 //! # The objective
 //!
@@ -25,7 +25,7 @@
 //!
 //! ```
 //! use candle_core::{Device, Tensor, Var};
-//! use flat_optim::{Optimizer, Params, Query, RspConfig, RuleConfig, WithRows};
+//! use flat_optim::{Optimizer, Params, Query, Rsp, Sgd, WithRows};
 //!
 //! # fn main() -> flat_optim::Result<()> {
 //! // four examples of y = 2 x1 - x2
@@ -40,11 +40,7 @@
 //!     (x.matmul(&w)? - y)?.sqr()?.mean_all()
 //! });
 //!
-//! let mut optimizer = Optimizer::builder(&params)
-//!     .rule(RuleConfig::Rsp(RspConfig { rho: 0.01.into(), ..RspConfig::default() }))
-//!     .lr(0.1)
-//!     .seed(1)
-//!     .build()?;
+//! let mut optimizer = Optimizer::new(&params, Rsp::new(0.01), Sgd::new(0.1).momentum(0.0))?;
 //! let mut last = f64::INFINITY;
 //! for _ in 0..200 {
 //!     last = optimizer.step(&mut loss)?.loss;
@@ -76,19 +72,12 @@
 //! keeps or undoes the step. Two things need a number on the host, one round trip a step each: a finite gate of [`Rsp`]
 //! or [`Sap`], and the length of [`Sap`]'s sample gradient, which may be zero.
 //!
-//! # How to add a rule in five steps
+//! # Add a rule
 //!
-//! 1. Write `src/rule/<name>.rs`: a config struct with documented options and a `build` that validates them, and the rule
-//!    with the recurrence, the cost and the reference in its documentation.
-//! 2. Implement [`Stateful`]: show every vector and counter that must survive a restart to the visitor, nothing if there
-//!    is none. State changes only after the last evaluation of a step has succeeded.
-//! 3. Implement [`GradientRule::estimate`]: ask the oracle for gradients ([`Oracle::here`], [`Oracle::displaced`]), draw
-//!    from the context ([`Ctx::sphere`], [`Ctx::gaussian`], [`Ctx::stream`]), combine, and return an [`Estimate`].
-//! 4. Add a variant to [`RuleKind`] and [`RuleConfig`]; the compiler shows every place.
-//! 5. Add it to `tests/optim/conformance.rs` (the compiler asks for its radius there) and write a test in closed form. The
-//!    suite then checks running statistics, evaluation counts, skipping, resuming and convergence over every base.
-//!
-//! A rule need not live in this crate: [`Builder::own_rule`] takes any [`GradientRule`].
+//! One file `src/rule/<name>.rs` and one line of `rules!` in `src/rule.rs`; CONTRIBUTING.md tells how. A rule need not live in
+//! this crate: [`Builder::rule`] takes any [`GradientRule`].
+
+#![forbid(unsafe_code)]
 
 mod base;
 mod buffers;
@@ -100,13 +89,12 @@ mod objective;
 mod optimizer;
 mod oracle;
 mod pending;
-mod radius;
 mod rule;
 mod scalar;
 mod schedule;
 mod state;
 
-pub use base::{AdamW, AdamWConfig, BaseConfig, BaseKind, BaseOptimizer, Sgd, SgdConfig};
+pub use base::*;
 pub use buffers::WithBuffers;
 pub use builder::Builder;
 pub use ema::Ema;
@@ -119,13 +107,10 @@ pub use objective::{Objective, Query, Rows, Sample, WithRows};
 pub use optimizer::{Optimizer, StepReport};
 pub use oracle::Oracle;
 pub use pending::PendingStep;
-pub use radius::Radius;
-pub use rule::{
-    Ctx, Direction, Estimate, GradientRule, Nso, NsoConfig, Plain, Rsp, RspConfig, RuleConfig, RuleKind, Sam,
-    SamConfig, Sap, SapConfig, Sign, parse_optimizer,
-};
+pub use rule::*;
 pub use scalar::Scalar;
 pub use schedule::{
-    Constant, Cosine, FollowLr, Milestones, Schedule, ScheduleConfig, ScheduleShape, Steps, Warmup, Window,
+    Constant, Cosine, FollowLr, Milestones, RadiusSchedule, Schedule, ScheduleConfig, ScheduleShape, Steps, Warmup,
+    Window,
 };
 pub use state::{StateVisitor, Stateful};

@@ -3,8 +3,8 @@
 use crate::pending::{self, PendingStep, Snapshot};
 use crate::state::{self, visit_part};
 use crate::{
-    BaseOptimizer, Builder, Ctx, Ema, Error, Estimate, GradientRule, Masks, Objective, Oracle, Plain, Result, Scalar,
-    Schedule, StateVisitor, Stateful, scalar,
+    Base, BaseOptimizer, Builder, Ctx, Ema, Error, Estimate, GradientRule, Masks, Objective, Oracle, Plain, Result,
+    Scalar, Schedule, StateVisitor, Stateful, scalar,
 };
 use candle_core::Tensor;
 use flat_core::{ParamVec, Params, Streams};
@@ -21,10 +21,9 @@ pub struct Optimizer {
     pub(crate) lr: Box<dyn Schedule>,
     pub(crate) lr_start: f64,
     pub(crate) rho: Box<dyn Schedule>,
-    pub(crate) clip_norm: Option<f64>,
+    pub(crate) clip: Option<f64>,
     pub(crate) ema: Option<Ema>,
     pub(crate) masks: Masks,
-    pub(crate) micro_batches: usize,
     pub(crate) micro_batch: Option<usize>,
     pub(crate) streams: Streams,
     pub(crate) max_consecutive_skips: u64,
@@ -76,18 +75,42 @@ pub struct StepReport {
 }
 
 impl Optimizer {
+    /// A rule over a base at a constant learning rate and radius; see [`Self::builder`] for schedules and the like.
+    ///
+    /// ```
+    /// # use candle_core::{Device, Tensor, Var};
+    /// use flat_optim::{Optimizer, Params, Sam, Sgd};
+    /// # fn main() -> flat_optim::Result<()> {
+    /// # let w = Var::from_tensor(&Tensor::new(&[1.0f32], &Device::Cpu)?)?;
+    /// let params = Params::new([("w".to_string(), w)])?;
+    /// let optimizer = Optimizer::new(&params, Sam::new(0.05), Sgd::new(0.1).momentum(0.9))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::BadSetting`] naming the option; candle's.
+    pub fn new(
+        params: &Params,
+        rule: impl Into<Box<dyn GradientRule>>,
+        base: impl Into<Box<dyn Base>>,
+    ) -> Result<Self> {
+        Self::builder(params).rule(rule).base(base).build()
+    }
+
     /// Options for an optimizer of these parameters.
     ///
     /// ```
     /// # use candle_core::{Device, Tensor, Var};
-    /// use flat_optim::{BaseConfig, Optimizer, Params, RuleConfig, SamConfig, SgdConfig};
+    /// use flat_optim::{Optimizer, Params, Rsp, ScheduleConfig, ScheduleShape, Sgd};
     /// # fn main() -> flat_optim::Result<()> {
     /// # let w = Var::from_tensor(&Tensor::new(&[1.0f32], &Device::Cpu)?)?;
     /// let params = Params::new([("w".to_string(), w)])?;
+    /// let cosine = ScheduleShape::Cosine { total_steps: 1000, min: 0.0 };
     /// let optimizer = Optimizer::builder(&params)
-    ///     .rule(RuleConfig::Sam(SamConfig { rho: 0.1, ..SamConfig::default() }))
-    ///     .base(BaseConfig::Sgd(SgdConfig { momentum: 0.9, weight_decay: 5e-4, ..SgdConfig::default() }))
-    ///     .lr(0.1)
+    ///     .rule(Rsp::new(0.5))
+    ///     .base(Sgd::new(0.1).weight_decay(5e-4))
+    ///     .lr_schedule(ScheduleConfig { warmup_steps: 100, shape: cosine })
     ///     .seed(42)
     ///     .build()?;
     /// # Ok(())
@@ -129,7 +152,7 @@ impl Optimizer {
         let (lr, rho) = (self.lr.at(step), self.rho.at(step));
         let mask = self.masks.perturb.as_ref();
         let cx = Ctx::new(step, rho, lr, self.streams, self.params.space(), mask).started_from(self.lr_start);
-        let parts = self.micro_batch.map_or(self.micro_batches, |examples| objective.rows().div_ceil(examples));
+        let parts = self.micro_batch.map_or(1, |examples| objective.rows().div_ceil(examples));
         let mut oracle = Oracle::lazy(&self.params, objective, &theta, mask, parts)?;
         let off = rho <= 0.0 && self.rule.radius(1) > 0.0;
         let elsewhere = !self.params.space().device.is_cpu();
@@ -160,8 +183,8 @@ impl Optimizer {
             return self.finish_there(estimate, &norm, Left { unread, moved }, &theta, report, rule_was);
         };
         let mut grad = estimate.grad;
-        let clipped = self.clip_norm.is_some_and(|most| norm > most);
-        if let Some(most) = self.clip_norm.filter(|_| clipped) {
+        let clipped = self.clip.is_some_and(|most| norm > most);
+        if let Some(most) = self.clip.filter(|_| clipped) {
             grad.scale(most / norm)?;
         }
         self.base.apply(&self.params, grad, lr, &self.masks)?;
@@ -189,7 +212,7 @@ impl Optimizer {
         let all: Vec<&Tensor> = [&loss, &grad_norm, &norm].into_iter().chain(&left.unread).collect();
         let taken = pending::all_finite(&all, &device)?;
         let (mut grad, mut clipped) = (estimate.grad, Tensor::new(0f64, &device)?);
-        if let Some(most) = self.clip_norm {
+        if let Some(most) = self.clip {
             let over = norm.gt(most)?;
             let factor = over.where_cond(&(norm.recip()? * most)?, &norm.ones_like()?)?;
             grad = scalar::scaled(&grad, &factor)?;
@@ -287,11 +310,6 @@ impl Optimizer {
     /// Steps that were skipped so far.
     pub fn skipped(&self) -> u64 {
         self.progress.skipped
-    }
-
-    /// Learning rate that the schedule has for a step.
-    pub fn lr_at(&self, step: u64) -> f64 {
-        self.lr.at(step)
     }
 
     /// Perturbation radius that the schedule has for a step.

@@ -1,21 +1,26 @@
 //! Gradient rules: from a few gradients near theta to one surrogate gradient.
 
-mod config;
-mod nso;
-mod plain;
-mod rsp;
-mod sam;
-mod sap;
+mod context;
+mod gate;
+mod spec;
 
-pub use config::{RuleConfig, RuleKind, parse_optimizer};
-pub use nso::{Nso, NsoConfig};
-pub use plain::Plain;
-pub use rsp::{Rsp, RspConfig};
-pub use sam::{Sam, SamConfig};
-pub use sap::{Direction, Sap, SapConfig, Sign};
+pub use context::Ctx;
+pub use gate::Gate;
+pub use spec::{RuleKind, RuleSpec, parse_optimizer};
 
-use crate::{Oracle, Result, Sample, Scalar, Stateful, scalar};
-use flat_core::{ParamVec, Purpose, Space, Stream, Streams};
+use crate::{Oracle, Result, Sample, Scalar, Stateful};
+use flat_core::ParamVec;
+
+/// One line a rule: its file and its type.
+macro_rules! rules {
+    ($($file:ident::$rule:ident),* $(,)?) => {
+        $(mod $file; pub use $file::*;)*
+
+        /// Every rule of this crate.
+        pub const RULES: &[RuleSpec] = &[$($rule::SPEC),*];
+    };
+}
+rules![plain::Plain, sam::Sam, rsp::Rsp, sap::Sap, nso::Nso];
 
 /// How one step turns gradient evaluations into a surrogate gradient.
 ///
@@ -23,8 +28,11 @@ use flat_core::{ParamVec, Purpose, Space, Stream, Streams};
 /// it only after its last evaluation has succeeded: a step that fails or is skipped leaves the state alone. Where the
 /// numbers of a step are left on the device, its vectors are put back there if the step turns out to be skipped.
 pub trait GradientRule: Stateful + Send {
-    /// Name, as in [`RuleKind`].
-    fn name(&self) -> &'static str;
+    /// Refuses options that make no sense; called once, before the first step.
+    ///
+    /// # Errors
+    /// [`crate::Error::BadSetting`] naming the option.
+    fn check(&self) -> Result<()>;
 
     /// Gradient evaluations of a perturbed step on a batch of `rows` examples, in units of the whole batch.
     fn evals_per_step(&self, rows: usize) -> f64;
@@ -40,69 +48,9 @@ pub trait GradientRule: Stateful + Send {
     fn estimate(&mut self, f: &mut Oracle<'_>, cx: &Ctx<'_>) -> Result<Estimate>;
 }
 
-/// What a rule knows of the present step besides the oracle.
-#[derive(Debug)]
-pub struct Ctx<'a> {
-    /// Index of the step, from 0; part of the key of every draw.
-    pub step: u64,
-    /// Scheduled perturbation radius: rho, or sigma for a Gaussian. Above 0 for every rule that has a radius.
-    pub rho: f64,
-    /// Scheduled learning rate.
-    pub lr: f64,
-    /// The learning rate that its schedule starts from.
-    lr_start: f64,
-    streams: Streams,
-    space: &'a Space,
-    mask: Option<&'a ParamVec>,
-}
-
-impl<'a> Ctx<'a> {
-    /// The context of step `step` at a constant learning rate. `mask` as in [`Oracle::new`].
-    pub fn new(step: u64, rho: f64, lr: f64, streams: Streams, space: &'a Space, mask: Option<&'a ParamVec>) -> Self {
-        Self { step, rho, lr, lr_start: lr, streams, space, mask }
-    }
-
-    /// The same for a schedule of the learning rate that starts from `lr_start`.
-    #[must_use]
-    pub fn started_from(self, lr_start: f64) -> Self {
-        Self { lr_start, ..self }
-    }
-
-    /// The learning rate of this step, had its schedule started from `lr`.
-    pub fn lr_from(&self, lr: f64) -> f64 {
-        self.lr * (lr / self.lr_start)
-    }
-
-    /// The stream of this step for a purpose.
-    pub fn stream(&self, purpose: Purpose) -> Stream {
-        self.streams.at(purpose, self.step)
-    }
-
-    /// Uniform on the unit sphere of all perturbed parameters together.
-    ///
-    /// # Errors
-    /// candle's.
-    pub fn sphere(&self) -> Result<ParamVec> {
-        let stream = self.stream(Purpose::Perturb);
-        let Some(mask) = self.mask else { return Ok(ParamVec::sphere(self.space, &stream)?) };
-        let mut u = ParamVec::gaussian(self.space, 1.0, &stream)?.hadamard(mask)?;
-        if !self.space.device.is_cpu() {
-            let norm = u.dot_tensor(&u)?.sqrt()?;
-            return scalar::scaled(&u, &scalar::or_zero(&norm.gt(0.0)?, &norm.recip()?)?);
-        }
-        let norm = u.norm()?; // host read: on the CPU
-        if norm > 0.0 {
-            u.scale(1.0 / norm)?;
-        }
-        Ok(u)
-    }
-
-    /// The `index`-th draw of N(0, I) of this step.
-    ///
-    /// # Errors
-    /// candle's.
-    pub fn gaussian(&self, index: u64) -> Result<ParamVec> {
-        Ok(ParamVec::gaussian(self.space, 1.0, &self.streams.at2(Purpose::Perturb, self.step, index))?)
+impl<R: GradientRule + 'static> From<R> for Box<dyn GradientRule> {
+    fn from(rule: R) -> Self {
+        Box::new(rule)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Learning rates and radii as functions of the step.
 
-use crate::error::{non_negative, positive};
+use crate::error::within;
 use crate::{Error, Result};
+use flat_core::setting::Range;
 use std::f64::consts::PI;
 
 /// A number for every step: the learning rate, or the perturbation radius.
@@ -199,19 +200,19 @@ impl ScheduleConfig {
         let then: Box<dyn Schedule> = match self.shape {
             ScheduleShape::Constant => Box::new(Constant(start)),
             ScheduleShape::Step { every, gamma } => {
-                positive("gamma", gamma)?;
+                within("gamma", gamma, Range::Positive)?;
                 if every == 0 {
                     return Err(Error::option("every", 0, "must be at least 1 step"));
                 }
                 Box::new(Steps { start, gamma, every })
             }
             ScheduleShape::Milestones { milestones, gamma } => {
-                positive("gamma", gamma)?;
+                within("gamma", gamma, Range::Positive)?;
                 let milestones = milestones.into_iter().map(|m| later("milestones", m)).collect::<Result<Vec<_>>>()?;
                 Box::new(Milestones { start, gamma, milestones })
             }
             ScheduleShape::Cosine { total_steps, min } => {
-                non_negative("min", min)?;
+                within("min", min, Range::NonNegative)?;
                 if min > start {
                     return Err(Error::option("min", min, format!("must not exceed the starting value {start}")));
                 }
@@ -228,6 +229,31 @@ impl ScheduleConfig {
             }
         };
         Ok(if warmup == 0 { then } else { Box::new(Warmup { steps: warmup, then }) })
+    }
+}
+
+/// How the perturbation radius changes.
+pub enum RadiusSchedule {
+    /// From the rule's radius on.
+    Shaped(ScheduleConfig),
+    /// With the learning rate, from the rule's radius at the full rate to `rho_min` at rate 0 ([`FollowLr`]).
+    FollowsLr {
+        /// Radius at rate 0.
+        rho_min: f64,
+    },
+    /// The radius itself as a function of the step, in place of the rule's.
+    Own(Box<dyn Schedule>),
+}
+
+impl From<ScheduleConfig> for RadiusSchedule {
+    fn from(config: ScheduleConfig) -> Self {
+        Self::Shaped(config)
+    }
+}
+
+impl<S: Schedule + 'static> From<S> for RadiusSchedule {
+    fn from(schedule: S) -> Self {
+        Self::Own(Box::new(schedule))
     }
 }
 

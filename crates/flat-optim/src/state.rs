@@ -8,11 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Something with state that must survive a restart.
 pub trait Stateful {
     /// Shows every piece of state, under a name, to the visitor, which reads it or replaces it. The names must not
-    /// depend on the values.
+    /// depend on the values. There is none by default.
     ///
     /// # Errors
     /// The visitor's, to be passed on.
-    fn visit(&mut self, visitor: &mut dyn StateVisitor) -> Result<()>;
+    fn visit(&mut self, _visitor: &mut dyn StateVisitor) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Reads or replaces pieces of state.

@@ -4,7 +4,8 @@
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
-use flat_optim::{BaseKind, Objective, Optimizer, Params, Query, Result, RuleConfig, RuleKind, Sample};
+use flat_core::setting::Values;
+use flat_optim::{BaseKind, Objective, Optimizer, Params, Query, Result, RuleKind, Sample};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -66,15 +67,15 @@ impl Objective for Kept {
 
 #[test]
 fn after_two_steps_no_rule_allocates_a_vector() -> Result<()> {
-    for base in BaseKind::ALL {
-        for rule in RuleKind::ALL {
+    for base in BaseKind::all() {
+        for rule in RuleKind::all() {
             let w = Var::zeros(D - 3, DType::F32, &Device::Cpu)?;
             let b = Var::zeros(3, DType::F32, &Device::Cpu)?;
             let params = Params::new([("w".to_string(), w.clone()), ("b".to_string(), b.clone())])?;
             let loss = (w.affine(1.0, 1.0)?.sum_all()? + b.sum_all()?)?;
             let mut objective = Kept(loss.backward()?);
-            let mut optimizer =
-                Optimizer::builder(&params).rule(RuleConfig::from(rule)).base(base.into()).ema(0.9).build()?;
+            let (rule_of, base_of) = (rule.build(&Values::default())?, base.build(&Values::default())?);
+            let mut optimizer = Optimizer::builder(&params).rule(rule_of).base(base_of).ema(0.9).build()?;
             optimizer.step(&mut objective)?;
             optimizer.step(&mut objective)?;
             let before = LARGE_ONES.load(Ordering::Relaxed);
@@ -83,7 +84,7 @@ fn after_two_steps_no_rule_allocates_a_vector() -> Result<()> {
             }
             let large = LARGE_ONES.load(Ordering::Relaxed) - before;
             // the normal numbers of a direction are held in f64 until their norm is known
-            let draws = if rule == RuleKind::Rsp { 3 } else { 0 };
+            let draws = if rule == "rsp" { 3 } else { 0 };
             assert_eq!(large, draws, "{rule} over {base}");
         }
     }

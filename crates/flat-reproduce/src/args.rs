@@ -2,8 +2,8 @@
 
 use crate::Scale;
 use clap::{Args, ValueEnum};
+use flat_core::setting::Text;
 use flat_run::device::DeviceChoice;
-use flat_run::value::text::Text;
 use std::path::PathBuf;
 
 /// Flags of `reproduce`.

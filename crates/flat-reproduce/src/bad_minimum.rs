@@ -77,7 +77,7 @@ pub(super) fn make(
     let cell = format!("minimum-{key}");
     let found = study.cell(&cell, &settings, |ui| {
         let folder = |part: &str| runs.join(format!("{key}-{part}"));
-        let at = |lr: f64| TrainConfig { lr: Some(lr), ..config.clone() };
+        let at = |lr: f64| config.clone().with_option("lr", lr);
         let copies = zeroed_copies(&images.train, spoiling.copies, config.seed)?;
         let fit = |config: &TrainConfig, split, folder: &Path| train(config, images, split, &images.test, folder, ui);
         let on_copies = |config: &TrainConfig| fit(config, &copies, &folder("random"));

@@ -9,13 +9,13 @@ use super::training::{HeldOut, cell, plain_sgd};
 use super::{Page, Scale, Study, Table};
 use crate::args::ReproduceArgs;
 use anyhow::{Context, Result};
+use flat_core::setting::Text;
 use flat_data::DatasetKind;
 use flat_nn::{Arch, Norm};
-use flat_optim::RuleKind;
+use flat_optim::{RULES, RuleKind};
 use flat_run::settings::choice::FlatnessName;
 use flat_run::settings::config::TrainConfig;
 use flat_run::value::every::Every;
-use flat_run::value::text::Text;
 use serde_json::{Value, json};
 
 /// Trace of a rule over that of SGD which its default is to reach.
@@ -52,17 +52,15 @@ struct Candidate {
 impl Candidate {
     /// Whether its size is sigma.
     fn isotropic(self) -> bool {
-        matches!(self.rule, RuleKind::Rsp | RuleKind::Nso)
+        self.rule.settings().iter().any(|s| s.name == "sigma")
     }
 
     fn over(self, config: TrainConfig) -> TrainConfig {
-        let isotropic = self.isotropic();
-        TrainConfig {
-            optimizer: Text(self.rule),
-            rho: (!isotropic).then_some(self.size),
-            sigma: isotropic.then_some(self.size),
-            sap_examples: self.examples.unwrap_or(config.sap_examples),
-            ..config
+        let size = if self.isotropic() { "sigma" } else { "rho" };
+        let config = config.optimizer(self.rule).with_option(size, self.size);
+        match self.examples {
+            Some(examples) => config.with_option("sap-examples", examples),
+            None => config,
         }
     }
 
@@ -79,7 +77,7 @@ impl Candidate {
 
     /// Whether the library has this size by default.
     fn is_default(self) -> Result<bool> {
-        let usual = TrainConfig { optimizer: Text(self.rule), ..TrainConfig::default() }.filled()?;
+        let usual = TrainConfig::default().optimizer(self.rule).filled()?;
         Ok(self.over(usual.clone()) == usual)
     }
 }
@@ -130,18 +128,19 @@ impl Plan {
 
 /// The sizes that are tried.
 fn candidates() -> Vec<Candidate> {
+    let rule = |name: &str| name.parse::<RuleKind>().unwrap_or_default();
     let each = |rule, examples, sizes: &[f64]| {
         sizes.iter().map(move |&size| Candidate { rule, size, examples }).collect::<Vec<_>>()
     };
     let (rhos, sigmas) = ([0.05, 0.1, 0.2], [0.01, 0.02, 0.03, 0.04]);
     [
-        each(RuleKind::Sam, None, &rhos),
-        each(RuleKind::Rsp, None, &sigmas),
-        each(RuleKind::Nso, None, &sigmas),
-        each(RuleKind::Sap, Some(8), &[0.1]),
-        each(RuleKind::Sap, Some(32), &rhos),
-        each(RuleKind::Sap, Some(64), &[0.05]),
-        each(RuleKind::Sap, Some(128), &[0.05, 0.1]),
+        each(rule("sam"), None, &rhos),
+        each(rule("rsp"), None, &sigmas),
+        each(rule("nso"), None, &sigmas),
+        each(rule("sap"), Some(8), &[0.1]),
+        each(rule("sap"), Some(32), &rhos),
+        each(rule("sap"), Some(64), &[0.05]),
+        each(rule("sap"), Some(128), &[0.05, 0.1]),
     ]
     .concat()
 }
@@ -151,8 +150,7 @@ fn usual(case: &Case, seed: u64, args: &ReproduceArgs) -> TrainConfig {
     let default = TrainConfig::default();
     TrainConfig {
         epochs: Some(case.epochs),
-        momentum: default.momentum,
-        weight_decay: default.weight_decay,
+        options: default.options,
         schedule: default.schedule,
         flatness: vec![FlatnessName::Trace],
         flatness_every: Text(Every::Steps(0)),
@@ -205,13 +203,13 @@ impl Tried {
 
 /// The rules whose defaults are chosen.
 fn rules() -> impl Iterator<Item = RuleKind> {
-    RuleKind::ALL.into_iter().filter(|rule| *rule != RuleKind::Plain)
+    RuleKind::all().filter(|rule| rule.perturbs())
 }
 
 /// Runs the study; `None` where a signal asked to stop.
 pub(crate) fn run(study: &mut Study, args: &ReproduceArgs) -> Result<Option<(Page, Value)>> {
     let plan = Plan::of(args.scale);
-    let runs = (1 + plan.candidates.len()) * plan.search_seeds as usize + RuleKind::ALL.len() * plan.seeds as usize;
+    let runs = (1 + plan.candidates.len()) * plan.search_seeds as usize + RULES.len() * plan.seeds as usize;
     study.plan(plan.cases.len() * runs);
     let mut tried: Vec<Tried> = plan.candidates.iter().map(|c| Tried { candidate: *c, beside: Vec::new() }).collect();
     let loaded = plan.cases.iter().map(|case| Images::load(case.dataset, args.data_dir.as_deref(), case.images));
@@ -221,7 +219,7 @@ pub(crate) fn run(study: &mut Study, args: &ReproduceArgs) -> Result<Option<(Pag
         let first = args.seed + if search { plan.seeds } else { 0 };
         let (seeds, held_out) =
             if search { (plan.search_seeds, HeldOut::Validation) } else { (plan.seeds, HeldOut::Test) };
-        let lr = usual(case, 0, args).filled()?.lr.unwrap_or_default();
+        let lr = usual(case, 0, args).filled()?.number("lr").unwrap_or_default();
         let mut fits = Vec::new();
         for seed in first..first + seeds {
             let config = over(usual(case, seed, args)).filled()?;
@@ -230,11 +228,11 @@ pub(crate) fn run(study: &mut Study, args: &ReproduceArgs) -> Result<Option<(Pag
             let Some(fit) = cell(study, &key, &config, &loaded[at], held_out)? else { return Ok(None) };
             fits.push(fit);
         }
-        let name = if name == RuleKind::Plain.name() { "sgd" } else { name };
+        let name = if name == RuleKind::default().name() { "sgd" } else { name };
         anyhow::Ok(Some(Group { name: name.into(), lr, fits }))
     };
     for (at, case) in plan.cases.iter().enumerate() {
-        let Some(sgd) = group(at, RuleKind::Plain.name(), true, &|c| c)? else { return Ok(None) };
+        let Some(sgd) = group(at, RuleKind::default().name(), true, &|c| c)? else { return Ok(None) };
         for tried in &mut tried {
             let candidate = tried.candidate;
             let Some(found) = group(at, &candidate.key(), true, &|c| candidate.over(c))? else { return Ok(None) };
@@ -245,8 +243,8 @@ pub(crate) fn run(study: &mut Study, args: &ReproduceArgs) -> Result<Option<(Pag
     let mut groups = Vec::new();
     for at in 0..plan.cases.len() {
         let mut of_case = Vec::new();
-        for rule in RuleKind::ALL {
-            let at_default = |c| TrainConfig { optimizer: Text(rule), ..c };
+        for rule in RuleKind::all() {
+            let at_default = |c: TrainConfig| c.optimizer(rule);
             let Some(group) = group(at, rule.name(), false, &at_default)? else { return Ok(None) };
             of_case.push(group);
         }
@@ -388,7 +386,7 @@ mod tests {
 
     #[test]
     fn a_candidate_that_is_worse_in_one_case_has_no_score() {
-        let candidate = Candidate { rule: RuleKind::Sam, size: 0.1, examples: None };
+        let candidate = Candidate { rule: rules().next().unwrap_or_default(), size: 0.1, examples: None };
         let score = |beside| Tried { candidate, beside }.score();
         assert_eq!(score(vec![beside(-1.0, 0.0), beside(-2.0, -0.01)]), Some(-1.5));
         assert_eq!(score(vec![beside(-1.0, 0.0), beside(-2.0, -0.011)]), None);

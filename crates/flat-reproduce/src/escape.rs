@@ -17,11 +17,11 @@ use super::training::{Fit, Point, measured, train};
 use super::{Page, Study};
 use crate::args::ReproduceArgs;
 use anyhow::{Result, bail};
-use flat_run::settings::choice::{LossName, SapDirection, SapSign};
+use flat_core::setting::Text;
+use flat_run::settings::choice::LossName;
 use flat_run::settings::config::TrainConfig;
 use flat_run::signal;
 use flat_run::value::every::Every;
-use flat_run::value::text::Text;
 use method::{Ablation, Method, Setting};
 use part::Part;
 use serde::Serialize;
@@ -204,9 +204,6 @@ impl Lab<'_> {
     fn settling(&self, config: &TrainConfig, init: PathBuf) -> TrainConfig {
         let plain = Setting { method: Method::Sgd, lr: self.part.spoiling.true_lr, rho: 0.0, eps0: None };
         let config = TrainConfig {
-            no_project: false,
-            sap_direction: SapDirection::Sample,
-            sap_sign: SapSign::Random,
             steps: Some(self.part.settle),
             eval_every: Text(Every::Steps(0)),
             flatness_every: Text(Every::Steps(0)),

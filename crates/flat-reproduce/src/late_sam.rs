@@ -11,11 +11,10 @@ use super::{Page, Scale, Study, Table};
 use crate::args::ReproduceArgs;
 use crate::interval::{percent, short};
 use anyhow::Result;
+use flat_core::setting::Values;
 use flat_data::{DatasetKind, Split};
 use flat_nn::{Arch, Norm};
-use flat_optim::RuleKind;
 use flat_run::settings::config::TrainConfig;
-use flat_run::value::text::Text;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -59,9 +58,7 @@ impl Plan {
 
     fn config(&self, seed: u64, args: &ReproduceArgs) -> TrainConfig {
         TrainConfig {
-            lr: Some(self.lr),
-            momentum: 0.9,
-            weight_decay: Some(5e-4),
+            options: Values::of([("lr", self.lr), ("momentum", 0.9), ("weight-decay", 5e-4)]),
             ..plain_sgd(self.dataset, &self.network, seed, args)
         }
     }
@@ -145,12 +142,7 @@ fn cell(
         }
         let fitted = fit.as_ref().is_none_or(|fit| fit.diverged.is_none());
         if setting.late > 0 && fitted {
-            let sam = TrainConfig {
-                optimizer: Text(RuleKind::Sam),
-                rho: Some(setting.rho),
-                epochs: Some(setting.late),
-                ..config
-            };
+            let sam = config.epochs(Some(setting.late)).optimizer("sam".parse()?).with_option("rho", setting.rho);
             let Some(mut done) = train(&sam, images, &images.train, held_out, &second, ui)? else { return Ok(None) };
             done.points.iter_mut().for_each(|p| p.evals += spent);
             fit = Some(done);

@@ -1,8 +1,8 @@
 //! The networks of the studies.
 
+use flat_core::setting::Text;
 use flat_nn::{Arch, Norm};
 use flat_run::settings::config::TrainConfig;
-use flat_run::value::text::Text;
 
 /// A network of a study.
 pub(super) struct Network {

@@ -11,12 +11,11 @@ use super::{Page, Scale, Study, Table};
 use crate::args::ReproduceArgs;
 use crate::interval::{percent, short};
 use anyhow::Result;
+use flat_core::setting::Values;
 use flat_data::DatasetKind;
 use flat_nn::{Arch, Norm};
-use flat_optim::RuleKind;
 use flat_run::settings::choice::ScheduleName;
 use flat_run::settings::config::TrainConfig;
-use flat_run::value::text::Text;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -57,8 +56,7 @@ impl Plan {
 
     fn config(&self, seed: u64, args: &ReproduceArgs) -> TrainConfig {
         TrainConfig {
-            momentum: 0.9,
-            weight_decay: Some(5e-4),
+            options: Values::of([("momentum", 0.9), ("weight-decay", 5e-4)]),
             schedule: ScheduleName::Cosine,
             ..plain_sgd(self.dataset, &self.network, seed, args)
         }
@@ -83,11 +81,11 @@ struct Setting {
 
 impl Setting {
     fn over(self, config: TrainConfig, epochs: u64) -> TrainConfig {
-        let config = TrainConfig { lr: Some(self.lr), epochs: Some(epochs), ..config };
+        let config = config.epochs(Some(epochs)).with_option("lr", self.lr);
         match self.method {
             Method::Sgd => config,
-            Method::SgdTwice => TrainConfig { epochs: Some(2 * epochs), ..config },
-            Method::Sam => TrainConfig { optimizer: Text(RuleKind::Sam), rho: Some(self.rho), ..config },
+            Method::SgdTwice => config.epochs(Some(2 * epochs)),
+            Method::Sam => config.optimizer("sam".parse().unwrap_or_default()).with_option("rho", self.rho),
         }
     }
 

@@ -6,6 +6,7 @@ use super::network::Network;
 use super::study::Study;
 use crate::args::ReproduceArgs;
 use anyhow::{Context, Result};
+use flat_core::setting::{Text, Values};
 use flat_data::{DatasetKind, Split};
 use flat_nn::Mode;
 use flat_run::build::evaluate::evaluate;
@@ -20,7 +21,6 @@ use flat_run::store::file::write_whole;
 use flat_run::store::run_dir::RunDir;
 use flat_run::ui::Ui;
 use flat_run::value::every::Every;
-use flat_run::value::text::Text;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
@@ -78,8 +78,7 @@ pub(super) fn plain_sgd(dataset: DatasetKind, network: &Network, seed: u64, args
         data_dir: args.data_dir.clone(),
         dataset: Text(dataset),
         seed,
-        momentum: 0.0,
-        weight_decay: Some(0.0),
+        options: Values::of([("momentum", 0.0), ("weight-decay", 0.0)]),
         schedule: ScheduleName::Constant,
         eval_every: Text(Every::Steps(0)),
         checkpoint_every: Text(Every::Steps(0)),

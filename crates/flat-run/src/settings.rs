@@ -1,9 +1,11 @@
 //! What decides a run: flags and files, their defaults and ranges, and which of them have an effect together.
 
 pub mod args;
-mod check;
 pub mod choice;
 pub mod config;
+mod file;
+pub mod flags;
 pub mod pixels;
-mod relevance;
-pub(crate) mod resolve;
+pub mod resolve;
+#[cfg(test)]
+pub(crate) mod tests;

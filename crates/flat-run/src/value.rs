@@ -3,4 +3,3 @@
 pub mod every;
 pub mod exact;
 pub mod number;
-pub mod text;

@@ -8,6 +8,7 @@ mod dimension;
 mod landscape;
 mod report;
 mod sharpness;
+mod train;
 
 pub use all::AllArgs;
 pub use bench::BenchArgs;
@@ -17,12 +18,13 @@ pub use dimension::DimensionArgs;
 pub use landscape::{DirectionName, LandscapeArgs};
 pub use report::ReportArgs;
 pub use sharpness::{BallArgs, GeometryName, NoiseName, SharpnessArgs, SharpnessName};
+pub use train::TrainArgs;
 
 use clap::{Args, Parser, Subcommand};
+use flat_core::setting::Text;
 use flat_data::DatasetKind;
 use flat_reproduce::ReproduceArgs;
-use flat_run::settings::args::{EvalArgs, HessianArgs, LayersArgs, TraceArgs, TrainArgs};
-use flat_run::value::text::Text;
+use flat_run::settings::args::{EvalArgs, HessianArgs, LayersArgs, TraceArgs};
 use std::path::PathBuf;
 
 /// Train image classifiers with any flat-minima optimizer and measure the flatness of what came out.

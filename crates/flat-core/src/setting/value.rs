@@ -33,6 +33,30 @@ impl Value {
     }
 }
 
+impl From<f64> for Value {
+    fn from(x: f64) -> Self {
+        Self::Number(x)
+    }
+}
+
+impl From<usize> for Value {
+    fn from(n: usize) -> Self {
+        Self::Count(n as u64)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(on: bool) -> Self {
+        Self::Switch(on)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
 impl Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -71,8 +95,6 @@ pub enum Kind {
     Switch,
     /// A name or a path.
     Text,
-    /// One of these names.
-    OneOf(&'static [&'static str]),
     /// Values with commas between them.
     List,
 }
@@ -84,7 +106,7 @@ impl Kind {
             Self::Number => "X",
             Self::Count => "N",
             Self::Switch => "BOOL",
-            Self::Text | Self::OneOf(_) => "NAME",
+            Self::Text => "NAME",
             Self::List => "LIST",
         }
     }
@@ -94,6 +116,11 @@ impl Kind {
 pub trait SettingType: Sized {
     /// What a user writes for it.
     const KIND: Kind;
+
+    /// The names to choose from; none where anything goes.
+    fn names() -> Vec<&'static str> {
+        Vec::new()
+    }
 
     /// Reads a value.
     ///
@@ -168,6 +195,9 @@ impl SettingType for PathBuf {
 
 impl<T: SettingType> SettingType for Option<T> {
     const KIND: Kind = T::KIND;
+    fn names() -> Vec<&'static str> {
+        T::names()
+    }
     fn read(name: &str, value: &Value) -> Result<Self, BadSetting> {
         T::read(name, value).map(Some)
     }
@@ -178,6 +208,9 @@ impl<T: SettingType> SettingType for Option<T> {
 
 impl<T: SettingType> SettingType for Vec<T> {
     const KIND: Kind = Kind::List;
+    fn names() -> Vec<&'static str> {
+        T::names()
+    }
     fn read(name: &str, value: &Value) -> Result<Self, BadSetting> {
         let all: Vec<Value> = match value {
             Value::List(all) => all.clone(),
@@ -240,8 +273,8 @@ pub struct Values(BTreeMap<String, Value>);
 
 impl Values {
     /// Of pairs of name and value.
-    pub fn of<'a>(pairs: impl IntoIterator<Item = (&'a str, Value)>) -> Self {
-        Self(pairs.into_iter().map(|(name, value)| (name.to_string(), value)).collect())
+    pub fn of<'a, V: Into<Value>>(pairs: impl IntoIterator<Item = (&'a str, V)>) -> Self {
+        Self(pairs.into_iter().map(|(name, value)| (name.to_string(), value.into())).collect())
     }
 
     /// The value of a name.

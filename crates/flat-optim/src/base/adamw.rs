@@ -1,60 +1,91 @@
 //! Adam with decoupled weight decay.
 
-use crate::error::{below_one, non_negative, positive};
-use crate::{BaseOptimizer, Masks, Result, StateVisitor, Stateful};
+use super::BaseSpec;
+use crate::{Base, BaseOptimizer, Masks, Result, StateVisitor, Stateful};
+use flat_core::setting::{Range, Settings};
 use flat_core::{Number, ParamVec, Params, Space, Update};
 
-/// Options of [`AdamW`]; the defaults are those of `torch.optim.AdamW`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AdamWConfig {
-    /// Decay of the mean of the gradients, in [0, 1).
-    pub beta1: f64,
-    /// Decay of the mean of their squares, in [0, 1).
-    pub beta2: f64,
-    /// Added to the root in the denominator.
-    pub eps: f64,
-    /// Decoupled weight decay.
-    pub weight_decay: f64,
-}
-
-impl Default for AdamWConfig {
-    fn default() -> Self {
-        Self { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01 }
-    }
-}
-
-impl AdamWConfig {
-    /// The optimizer, with zero moments.
+flat_core::settings! {
+    /// `adamw`: as `torch.optim.AdamW`, with t counting the updates from 1,
     ///
-    /// # Errors
-    /// An option out of its range; candle's.
-    pub fn build(self, space: &Space) -> Result<AdamW> {
-        below_one("beta1", self.beta1)?;
-        below_one("beta2", self.beta2)?;
-        positive("eps", self.eps)?;
-        non_negative("weight_decay", self.weight_decay)?;
-        Ok(AdamW { config: self, mean: ParamVec::zeros(space)?, square: ParamVec::zeros(space)?, updates: 0 })
+    /// ```text
+    /// x <- x - lr weight_decay x
+    /// m <- beta1 m + (1 - beta1) g;   v <- beta2 v + (1 - beta2) g^2
+    /// x <- x - lr / (1 - beta1^t)  m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
+    /// ```
+    ///
+    /// I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, arXiv 1711.05101, Algorithm 2.
+    ///
+    /// The defaults are those of `torch.optim.AdamW`.
+    ///
+    /// ```
+    /// use flat_optim::{AdamW, Optimizer, Params, Plain, Query};
+    /// # fn main() -> flat_optim::Result<()> {
+    /// # let w = candle_core::Var::new(&[3.0f64, -2.0], &candle_core::Device::Cpu)?;
+    /// let params = Params::new([("w".to_string(), w.clone())])?;
+    /// let mut optimizer = Optimizer::new(&params, Plain, AdamW::new(1e-3))?;
+    /// let loss = optimizer.step(&mut |_: Query| w.sqr()?.sum_all())?.loss;
+    /// assert!(optimizer.step(&mut |_: Query| w.sqr()?.sum_all())?.loss < loss);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[derive(Debug, Clone, Copy)]
+    pub struct AdamW {
+        /// Learning rate, the papers' eta.
+        lr as "lr": f64 = 1e-3, range: Range::Positive;
+        /// Decay of the first moment.
+        beta1 as "beta1": f64 = 0.9, range: Range::BelowOne;
+        /// Decay of the second moment.
+        beta2 as "beta2": f64 = 0.999, range: Range::BelowOne;
+        /// Added to the root of the second moment.
+        eps as "eps": f64 = 1e-8, range: Range::Positive;
+        /// Weight decay: added to the gradient over sgd, decoupled over adamw.
+        weight_decay as "weight-decay": f64 = 0.01, range: Range::NonNegative;
     }
 }
 
-/// `adamw`: as `torch.optim.AdamW`, with t counting the updates from 1,
-///
-/// ```text
-/// x <- x - lr weight_decay x
-/// m <- beta1 m + (1 - beta1) g;   v <- beta2 v + (1 - beta2) g^2
-/// x <- x - lr / (1 - beta1^t)  m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
-/// ```
-///
-/// I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, arXiv 1711.05101, Algorithm 2.
+impl AdamW {
+    /// The entry of the table of bases.
+    pub const SPEC: BaseSpec = BaseSpec::of::<Self>(
+        "adamw",
+        "Adam with decoupled weight decay",
+        "Loshchilov, Hutter 2019, arXiv 1711.05101, Algorithm 2",
+    );
+
+    /// AdamW at learning rate `lr`.
+    pub fn new(lr: f64) -> Self {
+        Self::default().lr(lr)
+    }
+}
+
+impl Base for AdamW {
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+    fn weight_decay(&self) -> f64 {
+        self.weight_decay
+    }
+    fn build(&self, space: &Space) -> Result<Box<dyn BaseOptimizer>> {
+        self.check()?;
+        Ok(Box::new(Adam {
+            options: *self,
+            mean: ParamVec::zeros(space)?,
+            square: ParamVec::zeros(space)?,
+            updates: 0,
+        }))
+    }
+}
+
+/// [`AdamW`] at work.
 #[derive(Debug)]
-pub struct AdamW {
-    config: AdamWConfig,
+struct Adam {
+    options: AdamW,
     mean: ParamVec,
     square: ParamVec,
     updates: u64,
 }
 
-impl Stateful for AdamW {
+impl Stateful for Adam {
     fn visit(&mut self, visitor: &mut dyn StateVisitor) -> Result<()> {
         visitor.count("updates", &mut self.updates)?;
         visitor.vector("mean", &mut self.mean)?;
@@ -62,13 +93,9 @@ impl Stateful for AdamW {
     }
 }
 
-impl BaseOptimizer for AdamW {
-    fn name(&self) -> &'static str {
-        "adamw"
-    }
-
+impl BaseOptimizer for Adam {
     fn apply(&mut self, params: &Params, grad: ParamVec, lr: f64, masks: &Masks) -> Result<()> {
-        let AdamWConfig { beta1, beta2, eps, weight_decay } = self.config;
+        let AdamW { beta1, beta2, eps, weight_decay, .. } = self.options;
         let t = (self.updates + 1) as f64;
         let (scale, root) = (1.0 / (1.0 - beta1.powf(t)), (1.0 - beta2.powf(t)).sqrt());
         params.update([&grad], [&mut self.mean, &mut self.square], |i| {

@@ -1,61 +1,87 @@
 //! Stochastic gradient descent.
 
-use crate::error::{below_one, non_negative};
-use crate::{BaseOptimizer, Error, Masks, Result, StateVisitor, Stateful};
+use super::BaseSpec;
+use crate::{Base, BaseOptimizer, Masks, Result, StateVisitor, Stateful};
+use flat_core::setting::{BadSetting, Range, Settings};
 use flat_core::{Number, ParamVec, Params, Space, Update};
 
-/// Options of [`Sgd`].
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct SgdConfig {
-    /// Momentum, in [0, 1); 0 keeps no buffer.
-    pub momentum: f64,
-    /// Dampening of the momentum, in [0, 1].
-    pub dampening: f64,
-    /// Nesterov momentum; needs momentum and no dampening.
-    pub nesterov: bool,
-    /// Weight decay.
-    pub weight_decay: f64,
-    /// Whether weight decay shrinks the weights themselves (SGDW, Loshchilov and Hutter 2019, arXiv 1711.05101) instead
-    /// of joining the gradient (L2, as `torch.optim.SGD`).
-    pub decoupled: bool,
-}
-
-impl SgdConfig {
-    /// The optimizer, with a zero momentum buffer where momentum asks for one.
+flat_core::settings! {
+    /// `sgd`: as `torch.optim.SGD`,
     ///
-    /// # Errors
-    /// An option out of its range; candle's.
-    pub fn build(self, space: &Space) -> Result<Sgd> {
-        below_one("momentum", self.momentum)?;
-        non_negative("weight_decay", self.weight_decay)?;
-        if !(0.0..=1.0).contains(&self.dampening) {
-            return Err(Error::option("dampening", self.dampening, "must lie in [0, 1]"));
-        }
-        if self.nesterov && (self.momentum == 0.0 || self.dampening != 0.0) {
-            return Err(Error::option("nesterov", true, "needs momentum above 0 and dampening 0"));
-        }
-        let buffer = if self.momentum > 0.0 { Some(ParamVec::zeros(space)?) } else { None };
-        Ok(Sgd { config: self, buffer, updates: 0 })
+    /// ```text
+    /// g <- g + weight_decay x                               (coupled; decoupled: x <- x - lr weight_decay x)
+    /// m <- momentum m + (1 - dampening) g                   (first update: m <- g)
+    /// x <- x - lr m                                         (Nesterov: x <- x - lr (g + momentum m))
+    /// ```
+    ///
+    /// Coupled weight decay is taken at theta, never at a rule's perturbed point.
+    ///
+    /// Unlike there, momentum is 0.9 unless you say otherwise.
+    ///
+    /// ```
+    /// use flat_optim::{Sgd, Optimizer, Params, Plain, Query};
+    /// # fn main() -> flat_optim::Result<()> {
+    /// # let w = candle_core::Var::new(&[3.0f64, -2.0], &candle_core::Device::Cpu)?;
+    /// let params = Params::new([("w".to_string(), w.clone())])?;
+    /// let mut optimizer = Optimizer::new(&params, Plain, Sgd::new(0.1).momentum(0.9))?;
+    /// let loss = optimizer.step(&mut |_: Query| w.sqr()?.sum_all())?.loss;
+    /// assert!(optimizer.step(&mut |_: Query| w.sqr()?.sum_all())?.loss < loss);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[derive(Debug, Clone, Copy)]
+    pub struct Sgd {
+        /// Learning rate, the papers' eta.
+        lr as "lr": f64 = 0.05, range: Range::Positive;
+        /// Momentum; 0 keeps no buffer.
+        momentum as "momentum": f64 = 0.9, range: Range::BelowOne;
+        /// Dampening of the momentum.
+        dampening as "dampening": f64 = 0.0, range: Range::Fraction;
+        /// Nesterov momentum; needs momentum and no dampening.
+        nesterov as "nesterov": bool = false;
+        /// Weight decay: added to the gradient over sgd, decoupled over adamw.
+        weight_decay as "weight-decay": f64 = 0.0, range: Range::NonNegative;
+        /// Decouple the weight decay from the gradient (SGDW, Loshchilov and Hutter 2019, arXiv 1711.05101).
+        decoupled as "decoupled": bool = false;
     }
 }
 
-/// `sgd`: as `torch.optim.SGD`,
-///
-/// ```text
-/// g <- g + weight_decay x                               (coupled; decoupled: x <- x - lr weight_decay x)
-/// m <- momentum m + (1 - dampening) g                   (first update: m <- g)
-/// x <- x - lr m                                         (Nesterov: x <- x - lr (g + momentum m))
-/// ```
-///
-/// Coupled weight decay is taken at theta, never at a rule's perturbed point.
+impl Sgd {
+    /// The entry of the table of bases.
+    pub const SPEC: BaseSpec = BaseSpec::of::<Self>("sgd", "stochastic gradient descent with momentum", "");
+
+    /// SGD at learning rate `lr`.
+    pub fn new(lr: f64) -> Self {
+        Self::default().lr(lr)
+    }
+}
+
+impl Base for Sgd {
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+    fn weight_decay(&self) -> f64 {
+        self.weight_decay
+    }
+    fn build(&self, space: &Space) -> Result<Box<dyn BaseOptimizer>> {
+        self.check()?;
+        if self.nesterov && (self.momentum == 0.0 || self.dampening != 0.0) {
+            return Err(BadSetting::new("nesterov", true, "needs momentum above 0 and dampening 0").into());
+        }
+        let buffer = if self.momentum > 0.0 { Some(ParamVec::zeros(space)?) } else { None };
+        Ok(Box::new(Descent { options: *self, buffer, updates: 0 }))
+    }
+}
+
+/// [`Sgd`] at work.
 #[derive(Debug)]
-pub struct Sgd {
-    config: SgdConfig,
+struct Descent {
+    options: Sgd,
     buffer: Option<ParamVec>,
     updates: u64,
 }
 
-impl Stateful for Sgd {
+impl Stateful for Descent {
     fn visit(&mut self, visitor: &mut dyn StateVisitor) -> Result<()> {
         visitor.count("updates", &mut self.updates)?;
         match &mut self.buffer {
@@ -65,14 +91,10 @@ impl Stateful for Sgd {
     }
 }
 
-impl BaseOptimizer for Sgd {
-    fn name(&self) -> &'static str {
-        "sgd"
-    }
-
+impl BaseOptimizer for Descent {
     fn apply(&mut self, params: &Params, grad: ParamVec, lr: f64, masks: &Masks) -> Result<()> {
         let first = self.updates == 0;
-        let SgdConfig { momentum, dampening, nesterov, weight_decay, decoupled } = self.config;
+        let Sgd { momentum, dampening, nesterov, weight_decay, decoupled, .. } = self.options;
         let step = |i| {
             let (lr, decay) = (lr * masks.lr_scale(i), masks.weight_decay(i, weight_decay));
             Step {

@@ -1,76 +1,74 @@
 //! Noise stability optimization.
 
-use crate::error::positive;
-use crate::{Ctx, Error, Estimate, GradientRule, Oracle, Result, Rows, Sample, Scalar, StateVisitor, Stateful};
+use super::RuleSpec;
+use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows, Sample, Scalar, Stateful};
+use flat_core::setting::{Range, Settings};
 
-/// Options of [`Nso`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct NsoConfig {
-    /// Standard deviation of the noise on every parameter; the paper uses 0.008 to 0.014. `rho / sqrt(d)` matches the
-    /// radius of [`crate::Rsp`].
-    pub sigma: f64,
-    /// Antithetic pairs a step.
-    pub k: usize,
-}
-
-impl Default for NsoConfig {
-    fn default() -> Self {
-        Self { sigma: 0.01, k: 1 }
-    }
-}
-
-impl NsoConfig {
-    /// The rule.
+flat_core::settings! {
+    /// `nso`: the gradient of the loss smoothed by Gaussian noise, from antithetic pairs on the same batch,
     ///
-    /// # Errors
-    /// `sigma` that is not a finite number above 0; `k` = 0.
-    pub fn build(self) -> Result<Nso> {
-        positive("sigma", self.sigma)?;
-        if self.k == 0 {
-            return Err(Error::option("k", 0, "at least one pair a step"));
-        }
-        Ok(Nso { config: self })
+    /// ```text
+    /// U_j ~ N(0, sigma^2 I);   surrogate = (1 / 2k) sum_j [grad f_B(x + U_j) + grad f_B(x - U_j)]
+    /// ```
+    ///
+    /// It never evaluates at x: the reported loss is the mean over the 2k points, the reported gradient norm that of the
+    /// surrogate, and BatchNorm's running statistics are updated at x + U_1.
+    ///
+    /// Cost: 2k evaluations a step.
+    ///
+    /// H. Ju, D. Li, H. R. Zhang, "Noise Stability Optimization for Finding Flat Minima: A Hessian-based Regularization
+    /// Approach", 2023, arXiv 2306.08553, Algorithm 1.
+    ///
+    /// ```
+    /// use flat_optim::{Optimizer, Params, Query, Nso, Sgd};
+    /// # fn main() -> flat_optim::Result<()> {
+    /// # let w = candle_core::Var::new(&[3.0f64, -2.0], &candle_core::Device::Cpu)?;
+    /// let params = Params::new([("w".to_string(), w.clone())])?;
+    /// let mut optimizer = Optimizer::new(&params, Nso::new(0.01), Sgd::new(0.1))?;
+    /// let report = optimizer.step(&mut |_: Query| w.sqr()?.sum_all())?;
+    /// assert_eq!((report.evals, report.perturbed), (2.0, true));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[derive(Debug, Clone)]
+    pub struct Nso {
+        /// Standard deviation of a weight's perturbation; the length rho is sigma sqrt(weights).
+        sigma as "sigma": f64 = 0.01, range: Range::Positive;
+        /// Antithetic pairs a step, k.
+        pairs as "pairs": usize = 1, range: Range::AtLeast(1), metavar: "K";
     }
 }
 
-/// `nso`: the gradient of the loss smoothed by Gaussian noise, from antithetic pairs on the same batch,
-///
-/// ```text
-/// U_j ~ N(0, sigma^2 I);   surrogate = (1 / 2k) sum_j [grad f_B(x + U_j) + grad f_B(x - U_j)]
-/// ```
-///
-/// It never evaluates at x: the reported loss is the mean over the 2k points, the reported gradient norm that of the
-/// surrogate, and BatchNorm's running statistics are updated at x + U_1.
-///
-/// Cost: 2k evaluations a step.
-///
-/// H. Ju, D. Li, H. R. Zhang, "Noise Stability Optimization for Finding Flat Minima: A Hessian-based Regularization
-/// Approach", 2023, arXiv 2306.08553, Algorithm 1.
-#[derive(Debug, Clone)]
-pub struct Nso {
-    config: NsoConfig,
-}
+impl Nso {
+    /// The entry of the table of rules.
+    pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
+        "nso",
+        "the mean gradient at antithetic pairs of Gaussian displacements",
+        "Ju, Li, Zhang 2023, arXiv 2306.08553, Algorithm 1",
+    );
 
-impl Stateful for Nso {
-    fn visit(&mut self, _: &mut dyn StateVisitor) -> Result<()> {
-        Ok(())
+    /// NSO with noise of standard deviation `sigma` on every weight; the paper uses 0.008 to 0.014.
+    pub fn new(sigma: f64) -> Self {
+        Self::default().sigma(sigma)
     }
 }
+
+impl Stateful for Nso {}
 
 impl GradientRule for Nso {
-    fn name(&self) -> &'static str {
-        "nso"
+    fn check(&self) -> Result<()> {
+        Ok(Settings::check(self)?)
     }
     fn evals_per_step(&self, _: usize) -> f64 {
-        2.0 * self.config.k as f64
+        2.0 * self.pairs as f64
     }
     fn radius(&self, _: usize) -> f64 {
-        self.config.sigma
+        self.sigma
     }
     fn estimate(&mut self, f: &mut Oracle<'_>, cx: &Ctx<'_>) -> Result<Estimate> {
         let weight = 1.0 / self.evals_per_step(f.rows());
         let (mut loss, mut grad) = (Scalar::from(0.0), flat_core::ParamVec::zeros(f.space())?);
-        for j in 0..self.config.k as u64 {
+        for j in 0..self.pairs as u64 {
             let u = cx.gaussian(j)?;
             for sigma in [cx.rho, -cx.rho] {
                 let noisy = f.displaced(sigma, &u, Rows::All)?;

@@ -1,20 +1,47 @@
 //! The plain gradient.
 
-use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows, StateVisitor, Stateful};
+use super::RuleSpec;
+use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows, Stateful};
+use flat_core::setting::{BadSetting, Setting, Settings, Value, Values};
 
 /// `plain`: the gradient of the batch, at 1 evaluation a step.
+///
+/// ```
+/// use flat_optim::{Optimizer, Params, Query, Plain, Sgd};
+/// # fn main() -> flat_optim::Result<()> {
+/// # let w = candle_core::Var::new(&[3.0f64, -2.0], &candle_core::Device::Cpu)?;
+/// let params = Params::new([("w".to_string(), w.clone())])?;
+/// let mut optimizer = Optimizer::new(&params, Plain, Sgd::new(0.1))?;
+/// let report = optimizer.step(&mut |_: Query| w.sqr()?.sum_all())?;
+/// assert_eq!((report.evals, report.perturbed), (1.0, false));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Plain;
 
-impl Stateful for Plain {
-    fn visit(&mut self, _: &mut dyn StateVisitor) -> Result<()> {
-        Ok(())
+impl Plain {
+    /// The entry of the table of rules.
+    pub const SPEC: RuleSpec = RuleSpec::of::<Self>("plain", "the gradient at theta, without a perturbation", "");
+}
+
+impl Settings for Plain {
+    fn settings() -> Vec<Setting> {
+        Vec::new()
+    }
+    fn values(&self) -> Values {
+        Values::default()
+    }
+    fn set(&mut self, name: &str, value: &Value) -> std::result::Result<(), BadSetting> {
+        Err(BadSetting::new(name, value, "the plain gradient has no options"))
     }
 }
 
+impl Stateful for Plain {}
+
 impl GradientRule for Plain {
-    fn name(&self) -> &'static str {
-        "plain"
+    fn check(&self) -> Result<()> {
+        Ok(())
     }
     fn evals_per_step(&self, _: usize) -> f64 {
         1.0

@@ -1,75 +1,73 @@
 //! Sharpness-aware minimization.
 
-use crate::error::positive;
-use crate::{Ctx, Error, Estimate, GradientRule, Oracle, Result, StateVisitor, Stateful};
+use super::RuleSpec;
+use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Stateful};
+use flat_core::setting::{Range, Settings};
 
-/// Options of [`Sam`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SamConfig {
-    /// Perturbation radius; the paper uses 0.05 for CIFAR-10 and 0.1 for CIFAR-100.
-    pub rho: f64,
-    /// m-sharpness: perturb every micro-batch of this many examples by its own gradient, and average the perturbed
-    /// gradients. `None`: one perturbation for the batch.
-    pub m: Option<usize>,
-}
-
-impl Default for SamConfig {
-    fn default() -> Self {
-        Self { rho: 0.05, m: None }
-    }
-}
-
-impl SamConfig {
-    /// The rule.
+flat_core::settings! {
+    /// `sam`: the gradient at the first-order worst point within radius rho,
     ///
-    /// # Errors
-    /// `rho` that is not a finite number above 0; `m` = 0.
-    pub fn build(self) -> Result<Sam> {
-        positive("rho", self.rho)?;
-        if self.m == Some(0) {
-            return Err(Error::option("m", 0, "a micro-batch holds at least one example"));
-        }
-        Ok(Sam { config: self })
+    /// ```text
+    /// g = grad f_B(x);   surrogate = grad f_B(x + rho g / ||g||)
+    /// ```
+    ///
+    /// with the norm over all parameters together. A zero gradient gives no perturbation. Weight decay takes no part in the
+    /// ascent: the base optimizer applies it at x. With m-sharpness, `f_B` above is each micro-batch of `m` examples (the
+    /// batch in ceil(rows / m) parts of nearly equal size) and surrogate, loss and gradient norm are averages over them.
+    ///
+    /// Cost: 2 evaluations a step.
+    ///
+    /// P. Foret, A. Kleiner, H. Mobahi, B. Neyshabur, "Sharpness-Aware Minimization for Efficiently Improving
+    /// Generalization", ICLR 2021, arXiv 2010.01412, Algorithm 1; m-sharpness: section 4.1.
+    ///
+    /// ```
+    /// use flat_optim::{Optimizer, Params, Query, Sam, Sgd};
+    /// # fn main() -> flat_optim::Result<()> {
+    /// # let w = candle_core::Var::new(&[3.0f64, -2.0], &candle_core::Device::Cpu)?;
+    /// let params = Params::new([("w".to_string(), w.clone())])?;
+    /// let mut optimizer = Optimizer::new(&params, Sam::new(0.05), Sgd::new(0.1))?;
+    /// let report = optimizer.step(&mut |_: Query| w.sqr()?.sum_all())?;
+    /// assert_eq!((report.evals, report.perturbed), (2.0, true));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[derive(Debug, Clone)]
+    pub struct Sam {
+        /// Radius of the perturbation, a length over all weights.
+        rho as "rho": f64 = 0.05, range: Range::Positive;
+        /// Images a micro-batch: gradients are accumulated over them, and sam perturbs for each apart (m-sharpness).
+        m as "micro-batch": Option<usize> = None, range: Range::AtLeast(1), default_in_words: "the batch";
     }
 }
 
-/// `sam`: the gradient at the first-order worst point within radius rho,
-///
-/// ```text
-/// g = grad f_B(x);   surrogate = grad f_B(x + rho g / ||g||)
-/// ```
-///
-/// with the norm over all parameters together. A zero gradient gives no perturbation. Weight decay takes no part in the
-/// ascent: the base optimizer applies it at x. With m-sharpness, `f_B` above is each micro-batch of `m` examples (the
-/// batch in ceil(rows / m) parts of nearly equal size) and surrogate, loss and gradient norm are averages over them.
-///
-/// Cost: 2 evaluations a step.
-///
-/// P. Foret, A. Kleiner, H. Mobahi, B. Neyshabur, "Sharpness-Aware Minimization for Efficiently Improving
-/// Generalization", ICLR 2021, arXiv 2010.01412, Algorithm 1; m-sharpness: section 4.1.
-#[derive(Debug, Clone)]
-pub struct Sam {
-    config: SamConfig,
-}
+impl Sam {
+    /// The entry of the table of rules.
+    pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
+        "sam",
+        "the gradient at the first-order worst point within a radius",
+        "Foret et al. 2021, arXiv 2010.01412, Algorithm 1",
+    );
 
-impl Stateful for Sam {
-    fn visit(&mut self, _: &mut dyn StateVisitor) -> Result<()> {
-        Ok(())
+    /// SAM with radius `rho`; the paper uses 0.05 for CIFAR-10 and 0.1 for CIFAR-100.
+    pub fn new(rho: f64) -> Self {
+        Self::default().rho(rho)
     }
 }
+
+impl Stateful for Sam {}
 
 impl GradientRule for Sam {
-    fn name(&self) -> &'static str {
-        "sam"
+    fn check(&self) -> Result<()> {
+        Ok(Settings::check(self)?)
     }
     fn evals_per_step(&self, _: usize) -> f64 {
         2.0
     }
     fn radius(&self, _: usize) -> f64 {
-        self.config.rho
+        self.rho
     }
     fn estimate(&mut self, f: &mut Oracle<'_>, cx: &Ctx<'_>) -> Result<Estimate> {
-        let parts = self.config.m.map_or(1, |m| f.rows().div_ceil(m));
+        let parts = self.m.map_or(1, |m| f.rows().div_ceil(m));
         f.average(parts, |f, rows| {
             let g = f.here(rows)?;
             let Some(by) = f.scale_to(cx.rho, &g)? else { return Ok(Estimate::plain(g)) };

@@ -4,31 +4,35 @@ use crate::functions::vars;
 use candle_core::Result as CResult;
 use candle_core::Tensor;
 use flat_optim::{
-    Ctx, GradientRule, Optimizer, Oracle, ParamVec, Params, Query, Result, RspConfig, RuleConfig, SapConfig, Streams,
+    Ctx, Gate, GradientRule, Optimizer, Oracle, ParamVec, Params, Plain, Query, Result, Rsp, Sap, Sgd, Streams,
 };
 
 /// Trace over dimension of f = (x1 x2 - 1)^2 after 20,000 steps from the sharp minimum (4, 1/4).
-fn final_trace(rule: RuleConfig, seed: u64) -> Result<f64> {
+fn final_trace(rule: impl Into<Box<dyn GradientRule>>, seed: u64) -> Result<f64> {
     let (params, v) = vars(&[("x1", &[4.0]), ("x2", &[0.25])])?;
     let mut f = |_: Query| (v[0].mul(&v[1])? - 1.0)?.sqr()?.sum_all();
-    let mut optimizer = Optimizer::builder(&params).rule(rule).lr(0.01).seed(seed).build()?;
+    let mut optimizer = Optimizer::builder(&params).rule(rule).base(Sgd::new(0.01).momentum(0.0)).seed(seed).build()?;
     for _ in 0..20_000 {
         optimizer.step(&mut f)?;
     }
     Ok(params.read()?.to_f64()?.iter().map(|x| x * x).sum())
 }
 
-fn rsp() -> RuleConfig {
-    RuleConfig::Rsp(RspConfig { rho: 0.1.into(), gate: 1.0, plain_lr: Some(0.01), ..RspConfig::default() })
+fn gate() -> Gate {
+    Gate::default().eps0(1.0).plain_lr(Some(0.01))
 }
 
-fn sap() -> RuleConfig {
-    RuleConfig::Sap(SapConfig { rho: 0.1, examples: 1, gate: 1.0, plain_lr: Some(0.01), ..SapConfig::default() })
+fn rsp() -> Rsp {
+    Rsp::new(0.1).gate(gate())
+}
+
+fn sap() -> Sap {
+    Sap::new(0.1).examples(1).gate(gate())
 }
 
 #[test]
 fn gradient_descent_stays_at_the_sharp_minimum() -> Result<()> {
-    let trace = final_trace(RuleConfig::Plain, 0)?;
+    let trace = final_trace(Plain, 0)?;
     assert!((trace - 16.0625).abs() < 0.01, "{trace}");
     Ok(())
 }
@@ -62,7 +66,7 @@ fn ridge(d: usize) -> Result<(Params, impl FnMut(Query) -> CResult<Tensor>)> {
 }
 
 /// Mean tangential drift over `(rho^2 / 2) grad trbar` and its standard error, from `n` estimates of the rule itself.
-fn drift_ratio(config: RuleConfig, d: usize, n: u64) -> Result<(f64, f64)> {
+fn drift_ratio(mut rule: impl GradientRule, d: usize, n: u64) -> Result<(f64, f64)> {
     let (params, mut h) = ridge(d)?;
     let theta = params.read()?;
     let x = theta.to_f64()?;
@@ -71,7 +75,6 @@ fn drift_ratio(config: RuleConfig, d: usize, n: u64) -> Result<(f64, f64)> {
     let normal: Vec<f64> = x[d / 2..].iter().chain(&x[..d / 2]).copied().collect();
     let tangent =
         ParamVec::from_f64(params.space(), trace_gradient)?.reject(&ParamVec::from_f64(params.space(), normal)?)?;
-    let mut rule: Box<dyn GradientRule> = config.build()?;
     let rho = rule.radius(params.layout().len());
     let unit = 0.5 * rho * rho * tangent.dot(&tangent)?;
     let (mut sum, mut squares) = (0.0, 0.0);
@@ -90,8 +93,7 @@ fn drift_ratio(config: RuleConfig, d: usize, n: u64) -> Result<(f64, f64)> {
 #[test]
 fn the_drift_of_rsp_is_that_of_the_mean_trace() -> Result<()> {
     for d in [10, 40] {
-        let config = RuleConfig::Rsp(RspConfig { rho: 0.1.into(), ..RspConfig::default() });
-        let (ratio, error) = drift_ratio(config, d, 20_000)?;
+        let (ratio, error) = drift_ratio(Rsp::new(0.1), d, 20_000)?;
         assert!(error < 0.05, "d = {d}: the test says nothing, {error}");
         assert!((ratio - 1.0).abs() < 5.0 * error, "d = {d}: {ratio} +- {error}");
     }
@@ -103,8 +105,7 @@ fn the_drift_of_rsp_is_that_of_the_mean_trace() -> Result<()> {
 #[test]
 fn the_drift_of_sap_is_d_times_larger() -> Result<()> {
     for d in [10, 40] {
-        let config = RuleConfig::Sap(SapConfig { rho: 0.1, examples: 1, ..SapConfig::default() });
-        let (ratio, error) = drift_ratio(config, d, 5_000)?;
+        let (ratio, error) = drift_ratio(Sap::new(0.1).examples(1), d, 5_000)?;
         assert!((ratio - d as f64).abs() < 5.0 * error + 1e-3 * d as f64, "d = {d}: {ratio} +- {error}");
     }
     Ok(())

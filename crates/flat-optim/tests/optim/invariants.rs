@@ -5,27 +5,27 @@ use crate::functions::{bits, logistic, quadratic, vars};
 use candle_core::Result as CResult;
 use candle_core::{Device, Tensor, Var};
 use flat_optim::{
-    BaseConfig, BaseKind, Constant, Ctx, Direction, Estimate, GradientRule, Group, Groups, NsoConfig, Objective,
-    Optimizer, Oracle, ParamVec, Params, Purpose, Query, Result, Rows, RspConfig, RuleConfig, RuleKind, SamConfig,
-    Sample, SapConfig, ScheduleConfig, ScheduleShape, SgdConfig, Streams,
+    AdamW, BaseKind, Constant, Ctx, Direction, Estimate, GradientRule, Group, Groups, Nso, Objective, Optimizer,
+    Oracle, ParamVec, Params, Plain, Purpose, Query, RadiusSchedule, Result, Rows, Rsp, RuleKind, Sam, Sample, Sap,
+    ScheduleConfig, ScheduleShape, Sgd, Streams,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 #[test]
 fn a_radius_of_zero_reduces_every_rule_to_the_base_optimizer() -> Result<()> {
-    for b in BaseKind::ALL {
-        for r in RuleKind::ALL {
-            let run = |rule: RuleConfig| {
+    for b in BaseKind::all() {
+        for r in RuleKind::all() {
+            let run = |rule: Box<dyn GradientRule>| {
                 let mut p = logistic(20)?;
                 let mut optimizer =
-                    Optimizer::builder(&p.params).rule(rule).base(base(b)).own_rho_schedule(Constant(0.0)).build()?;
+                    Optimizer::builder(&p.params).rule(rule).base(base(b, 0.01)).rho_schedule(Constant(0.0)).build()?;
                 for _ in 0..5 {
                     assert!(!optimizer.step(p.objective.as_mut())?.perturbed);
                 }
                 assert_eq!(optimizer.evals(), 5.0);
                 bits(&p.params)
             };
-            assert_eq!(run(rule(r))?, run(RuleConfig::Plain)?, "{r} over {b}");
+            assert_eq!(run(rule(r))?, run(Plain.into())?, "{r} over {b}");
         }
     }
     Ok(())
@@ -34,21 +34,21 @@ fn a_radius_of_zero_reduces_every_rule_to_the_base_optimizer() -> Result<()> {
 #[test]
 fn a_tiny_radius_gives_nearly_the_plain_gradient() -> Result<()> {
     // the surrogate differs from g by rho times the curvature, which is below 4 here
-    for config in [
-        RuleConfig::Sam(SamConfig { rho: 1e-9, m: None }),
-        RuleConfig::Rsp(RspConfig { rho: 1e-9.into(), ..RspConfig::default() }),
-        RuleConfig::Sap(SapConfig { rho: 1e-9, direction: Direction::Batch, ..SapConfig::default() }),
-        RuleConfig::Nso(NsoConfig { sigma: 1e-9, k: 1 }),
-    ] {
+    let rules: [Box<dyn GradientRule>; 4] = [
+        Sam::new(1e-9).into(),
+        Rsp::new(1e-9).into(),
+        Sap::new(1e-9).direction(Direction::Batch).into(),
+        Nso::new(1e-9).into(),
+    ];
+    for (which, mut rule) in rules.into_iter().enumerate() {
         for mut p in problems()? {
             let theta = p.params.read()?;
-            let mut rule = config.build()?;
             let cx = Ctx::new(0, rule.radius(p.params.layout().len()), 0.1, Streams::new(0), p.params.space(), None);
             let mut f = Oracle::new(&p.params, p.objective.as_mut(), &theta, None, 1)?;
             let g = f.here(Rows::All)?.grad;
             let surrogate = rule.estimate(&mut f, &cx)?.grad;
             let off = surrogate.plus(-1.0, &g)?.norm()?;
-            assert!(off < 1e-7, "{} on {}: {off}", rule.name(), p.name);
+            assert!(off < 1e-7, "rule {which} on {}: {off}", p.name);
         }
     }
     Ok(())
@@ -95,7 +95,7 @@ fn clipping_shortens_the_surrogate_and_leaves_short_ones_alone() -> Result<()> {
     for (clip, expected, clipped) in [(1.0, [2.4, 3.2], true), (6.0, [0.0, 0.0], false)] {
         let (params, v) = vars(&[("x", &[3.0, 4.0])])?;
         let mut f = |_: Query| v[0].sqr()?.sum_all()? * 0.5;
-        let report = Optimizer::builder(&params).lr(1.0).clip_norm(clip).build()?.step(&mut f)?;
+        let report = Optimizer::builder(&params).base(Sgd::new(1.0)).clip(clip).build()?.step(&mut f)?;
         assert_eq!((report.clipped, report.surrogate_norm), (clipped, 5.0));
         for (x, expected) in params.read()?.to_f64()?.iter().zip(expected) {
             assert!((x - expected).abs() < 1e-15, "{x}"); // rounding
@@ -112,8 +112,8 @@ fn groups_scale_learning_rates_replace_weight_decay_and_shield_from_perturbation
         // f = (a^2 + b^2) / 2, lr 0.1, weight decay 0.5: a <- a - 0.1 (a + 0.5 a), b <- b - 0.05 b
         let (params, v) = vars(&[("a", &[2.0]), ("b", &[2.0])])?;
         let mut f = |_: Query| (v[0].sqr()?.sum_all()? + v[1].sqr()?.sum_all()?)? * 0.5;
-        let base = BaseConfig::Sgd(SgdConfig { weight_decay: 0.5, decoupled, ..SgdConfig::default() });
-        Optimizer::builder(&params).base(base).lr(0.1).groups(groups()).build()?.step(&mut f)?;
+        let base = Sgd::new(0.1).momentum(0.0).weight_decay(0.5).decoupled(decoupled);
+        Optimizer::builder(&params).base(base).groups(groups()).build()?.step(&mut f)?;
         for (x, expected) in params.read()?.to_f64()?.iter().zip([1.7, 1.9]) {
             assert!((x - expected).abs() < 1e-15, "{x}"); // rounding
         }
@@ -121,9 +121,8 @@ fn groups_scale_learning_rates_replace_weight_decay_and_shield_from_perturbation
     // SAM with rho 1 ascends along a alone: gradient (3, 2); with lr 0.1 and 0.05
     let (params, v) = vars(&[("a", &[2.0]), ("b", &[2.0])])?;
     let mut f = |_: Query| (v[0].sqr()?.sum_all()? + v[1].sqr()?.sum_all()?)? * 0.5;
-    let sam = RuleConfig::Sam(SamConfig { rho: 1.0, m: None });
-    let groups = groups();
-    Optimizer::builder(&params).rule(sam).lr(0.1).groups(groups).build()?.step(&mut f)?;
+    let (sam, groups) = (Sam::new(1.0), groups());
+    Optimizer::builder(&params).rule(sam).base(Sgd::new(0.1)).groups(groups).build()?.step(&mut f)?;
     for (x, expected) in params.read()?.to_f64()?.iter().zip([1.7, 1.9]) {
         assert!((x - expected).abs() < 1e-15, "{x}"); // rounding
     }
@@ -134,8 +133,7 @@ fn groups_scale_learning_rates_replace_weight_decay_and_shield_from_perturbation
 fn adamw_with_equal_groups_is_adamw_without() -> Result<()> {
     let run = |groups: Groups, scale: f64| {
         let mut p = quadratic()?;
-        let mut optimizer =
-            Optimizer::builder(&p.params).base(BaseKind::AdamW.into()).lr(0.1 * scale).groups(groups).build()?;
+        let mut optimizer = Optimizer::builder(&p.params).base(AdamW::new(0.1 * scale)).groups(groups).build()?;
         for _ in 0..5 {
             optimizer.step(p.objective.as_mut())?;
         }
@@ -172,14 +170,13 @@ fn schedules_drive_learning_rate_and_radius() -> Result<()> {
     let mut p = quadratic()?;
     let cosine = ScheduleConfig { warmup_steps: 0, shape: ScheduleShape::Cosine { total_steps: 4, min: 0.0 } };
     let late = ScheduleConfig { warmup_steps: 0, shape: ScheduleShape::Window { from: 2, until: None } };
-    let sam = RuleConfig::Sam(SamConfig { rho: 0.2, m: None });
-    let mut optimizer =
-        Optimizer::builder(&p.params).rule(sam).lr(0.1).lr_schedule(cosine.clone()).rho_schedule(late).build()?;
+    let builder = || Optimizer::builder(&p.params).rule(Sam::new(0.2)).base(Sgd::new(0.1));
+    let mut optimizer = builder().lr_schedule(cosine.clone()).rho_schedule(late).build()?;
     let reports = (0..3).map(|_| optimizer.step(p.objective.as_mut())).collect::<Result<Vec<_>>>()?;
     assert_eq!(reports.iter().map(|r| r.evals).collect::<Vec<_>>(), [1.0, 1.0, 2.0]);
     assert_eq!(reports.iter().map(|r| r.rho).collect::<Vec<_>>(), [0.0, 0.0, 0.2]);
     assert!((reports[2].lr - 0.05).abs() < 1e-15 && reports[0].lr == 0.1);
-    let follows = Optimizer::builder(&p.params).rule(sam).lr(0.1).lr_schedule(cosine).rho_follows_lr(0.04).build()?;
+    let follows = builder().lr_schedule(cosine).rho_schedule(RadiusSchedule::FollowsLr { rho_min: 0.04 }).build()?;
     assert!((follows.rho_at(2) - 0.12).abs() < 1e-15);
     Ok(())
 }
@@ -188,7 +185,7 @@ fn schedules_drive_learning_rate_and_radius() -> Result<()> {
 fn the_average_of_the_weights_is_shown_and_taken_away_again() -> Result<()> {
     let (params, v) = vars(&[("x", &[1.0, 3.0])])?;
     let mut f = |_: Query| v[0].sqr()?.sum_all()? * 0.5;
-    let mut optimizer = Optimizer::builder(&params).lr(0.5).ema(0.75).build()?;
+    let mut optimizer = Optimizer::builder(&params).base(Sgd::new(0.5).momentum(0.0)).ema(0.75).build()?;
     let shown = |o: &Optimizer| o.with_averaged(|| Ok::<_, flat_optim::Error>(params.read()?.to_f64()?));
     assert_eq!(shown(&optimizer)?, [1.0, 3.0], "before the first step the average is theta itself");
     optimizer.step(&mut f)?; // (0.5, 1.5)
@@ -209,15 +206,11 @@ fn the_average_of_the_weights_is_shown_and_taken_away_again() -> Result<()> {
 /// A rule from outside the crate: the gradient with its sign turned.
 struct Ascent;
 
-impl flat_optim::Stateful for Ascent {
-    fn visit(&mut self, _: &mut dyn flat_optim::StateVisitor) -> Result<()> {
-        Ok(())
-    }
-}
+impl flat_optim::Stateful for Ascent {}
 
 impl GradientRule for Ascent {
-    fn name(&self) -> &'static str {
-        "ascent"
+    fn check(&self) -> Result<()> {
+        Ok(())
     }
     fn evals_per_step(&self, _: usize) -> f64 {
         1.0
@@ -236,7 +229,7 @@ impl GradientRule for Ascent {
 fn a_rule_of_ones_own_works_like_the_others() -> Result<()> {
     let (params, v) = vars(&[("x", &[2.0])])?;
     let mut f = |_: Query| v[0].sqr()?.sum_all()? * 0.5;
-    let report = Optimizer::builder(&params).own_rule(Ascent).lr(0.5).build()?.step(&mut f)?;
+    let report = Optimizer::new(&params, Ascent, Sgd::new(0.5))?.step(&mut f)?;
     assert_eq!((report.loss, report.surrogate_norm, report.perturbed), (2.0, 2.0, true));
     assert_eq!(params.read()?.to_f64()?, [3.0]);
     Ok(())
@@ -262,10 +255,10 @@ impl Objective for KnowsItsGradient {
 
 #[test]
 fn an_objective_may_bring_its_own_gradient() -> Result<()> {
-    for r in RuleKind::ALL {
+    for r in RuleKind::all() {
         let (params, _) = vars(&[("x", &[3.0, 4.0])])?;
         let mut f = KnowsItsGradient { rows: 5 };
-        let mut o = Optimizer::builder(&params).rule(rule(r)).lr(0.1).micro_batches(2).build()?;
+        let mut o = Optimizer::builder(&params).rule(rule(r)).base(Sgd::new(0.1)).micro_batch(3).build()?;
         o.step(&mut f)?;
         let norm = params.read()?.norm()?;
         // lr times the radius (sigma sqrt(d) a few times over for nso) off 5 - 0.5
@@ -276,8 +269,8 @@ fn an_objective_may_bring_its_own_gradient() -> Result<()> {
 
 #[test]
 fn models_in_f32_are_restored_and_trained_too() -> Result<()> {
-    for r in RuleKind::ALL {
-        for b in BaseKind::ALL {
+    for r in RuleKind::all() {
+        for b in BaseKind::all() {
             let w = Var::new(&[[0.1f32, -0.7], [1.0 / 3.0, 1e-7]], &Device::Cpu)?;
             let params = Params::new([("w".to_string(), w.clone())])?;
             let goal = Tensor::new(&[[1.0f32, 2.0], [3.0, 4.0]], &Device::Cpu)?;
@@ -286,7 +279,7 @@ fn models_in_f32_are_restored_and_trained_too() -> Result<()> {
             let u = Ctx::new(0, 0.1, 0.1, Streams::new(0), params.space(), None).sphere()?;
             Oracle::new(&params, &mut f, &theta, None, 1)?.displaced(0.3, &u, Rows::All)?;
             assert_eq!(bits(&params)?, theta.to_f64()?.into_iter().map(f64::to_bits).collect::<Vec<_>>());
-            let mut o = Optimizer::builder(&params).rule(rule(r)).base(base(b)).lr(0.05).build()?;
+            let mut o = Optimizer::builder(&params).rule(rule(r)).base(base(b, 0.05)).build()?;
             let first = o.step(&mut f)?.loss;
             for _ in 0..200 {
                 o.step(&mut f)?;

@@ -1,11 +1,11 @@
 //! Steps whose numbers are left on the device, which here is the CPU: the way that steps go on a GPU.
 
-use crate::conformance::{base, problems, rule};
+use crate::conformance::{base, open_rule, problems, rule};
 use crate::functions::{bits, vars};
 use candle_core::Tensor;
 use flat_optim::{
-    BaseConfig, BaseKind, Builder, Error, Group, Groups, Objective, Optimizer, Params, PendingStep, Query, Result,
-    RspConfig, RuleConfig, RuleKind, SamConfig, Sample, SapConfig, Scalar, SgdConfig, WithRows,
+    BaseKind, Builder, Error, GradientRule, Group, Groups, Objective, Optimizer, Params, PendingStep, Query, Result,
+    RuleKind, Sam, Sample, Scalar, Sgd, WithRows,
 };
 use std::cell::Cell;
 
@@ -25,22 +25,14 @@ impl Objective for Left<'_> {
     }
 }
 
-/// A rule without a gate, and one with a gate.
-fn rules(kind: RuleKind) -> Vec<RuleConfig> {
-    match kind {
-        RuleKind::Rsp => vec![rule(kind), RuleConfig::Rsp(RspConfig { rho: 0.02.into(), ..RspConfig::default() })],
-        RuleKind::Sap => {
-            vec![rule(kind), RuleConfig::Sap(SapConfig { rho: 0.02, examples: 1, ..SapConfig::default() })]
-        }
-        _ => vec![rule(kind)],
-    }
-}
+/// A rule with its gate, and without.
+const RULES: [fn(RuleKind) -> Box<dyn GradientRule>; 2] = [rule, open_rule];
 
 type Settings = fn(Builder<'_>) -> Builder<'_>;
 
 const SETTINGS: [Settings; 3] = [
     |b| b,
-    |b| b.clip_norm(0.7).ema(0.9).micro_batches(3),
+    |b| b.clip(0.7).ema(0.9).micro_batch(7),
     |b| {
         b.groups(
             Groups::default()
@@ -51,12 +43,12 @@ const SETTINGS: [Settings; 3] = [
 
 #[test]
 fn a_step_that_is_read_later_is_the_step_that_is_read_at_once() -> Result<()> {
-    for kind in RuleKind::ALL {
-        for (config, b) in rules(kind).into_iter().flat_map(|r| BaseKind::ALL.map(|b| (r, b))) {
+    for kind in RuleKind::all() {
+        for (rule, b) in RULES.into_iter().flat_map(|r| BaseKind::all().map(move |b| (r, b))) {
             for (which, settings) in SETTINGS.into_iter().enumerate() {
                 for (mut now, mut later) in problems()?.into_iter().zip(problems()?) {
                     let build = |params| {
-                        settings(Optimizer::builder(params).rule(config).base(base(b)).lr(0.05).seed(1)).build()
+                        settings(Optimizer::builder(params).rule(rule(kind)).base(base(b, 0.05)).seed(1)).build()
                     };
                     let (mut first, mut second) = (build(&now.params)?, build(&later.params)?);
                     let mut launched = Vec::new();
@@ -98,10 +90,10 @@ fn a_step_that_is_read_later_is_the_step_that_is_read_at_once() -> Result<()> {
 
 #[test]
 fn a_step_that_was_not_finite_is_undone_without_a_read() -> Result<()> {
-    for kind in RuleKind::ALL {
-        for b in BaseKind::ALL {
+    for kind in RuleKind::all() {
+        for b in BaseKind::all() {
             for (bad, in_loss) in [(0, true), (1, true), (0, false), (1, false)] {
-                if bad == 1 && kind == RuleKind::Plain {
+                if bad == 1 && kind == "plain" {
                     continue;
                 }
                 let (params, v) = vars(&[("x", &[0.5, 0.25]), ("y", &[0.5])])?;
@@ -115,7 +107,7 @@ fn a_step_that_was_not_finite_is_undone_without_a_read() -> Result<()> {
                         true => loss + v[0].sub(&v[0])?.sqrt()?.sum_all()?,
                     }
                 };
-                let mut o = Optimizer::builder(&params).rule(rule(kind)).base(base(b)).ema(0.5).build()?;
+                let mut o = Optimizer::builder(&params).rule(rule(kind)).base(base(b, 0.01)).ema(0.5).build()?;
                 let good = o.launch(&mut Left(&mut f))?;
                 let (theta, state) = (bits(&params)?, o.state()?);
 
@@ -157,8 +149,7 @@ fn a_step_whose_gradient_is_zero_is_not_perturbed_wherever_its_numbers_are() -> 
         for m in [None, Some(1)] {
             let (params, v) = vars(&[("x", &[x])])?;
             let f = |_: Query| v[0].sqr()?.sum_all();
-            let build =
-                || Optimizer::builder(&params).rule(RuleConfig::Sam(SamConfig { rho: 0.1, m })).lr(1e-9).build();
+            let build = || Optimizer::new(&params, Sam::new(0.1).m(m), Sgd::new(1e-9));
             let now = build()?.step(&mut WithRows::new(3, f))?;
             let (mut o, mut rows) = (build()?, WithRows::new(3, f));
             let launched = vec![o.launch(&mut Left(&mut rows))?];
@@ -174,8 +165,7 @@ fn a_step_whose_gradient_is_zero_is_not_perturbed_wherever_its_numbers_are() -> 
 fn too_many_skips_in_a_row_are_found_when_they_are_read() -> Result<()> {
     let (params, v) = vars(&[("x", &[1.0])])?;
     let mut f = |_: Query| v[0].sqr()?.sum_all()?.affine(f64::NAN, 0.0);
-    let sgd = BaseConfig::Sgd(SgdConfig::default());
-    let mut o = Optimizer::builder(&params).base(sgd).max_consecutive_skips(2).build()?;
+    let mut o = Optimizer::builder(&params).base(Sgd::default()).max_consecutive_skips(2).build()?;
     let launched = (0..3).map(|_| o.launch(&mut Left(&mut f))).collect::<Result<Vec<_>>>()?;
     assert!(matches!(o.read(launched), Err(Error::TooManySkips { skips: 3, step: 2, .. })));
     assert_eq!(params.read()?.to_f64()?, [1.0]);

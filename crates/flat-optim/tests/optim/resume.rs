@@ -3,28 +3,25 @@
 use crate::conformance::{base, rule};
 use crate::functions::{Problem, bits, logistic, vars};
 use candle_core::{Device, Tensor};
-use flat_optim::{
-    BaseConfig, BaseKind, Optimizer, Query, Result, RuleConfig, RuleKind, ScheduleConfig, ScheduleShape, SgdConfig,
-};
+use flat_optim::{BaseKind, Optimizer, Plain, Query, Result, RuleKind, ScheduleConfig, ScheduleShape, Sgd};
 use std::collections::BTreeMap;
 
 fn optimizer(p: &Problem, r: RuleKind, b: BaseKind) -> Result<Optimizer> {
     let shape = ScheduleShape::Cosine { total_steps: 20, min: 0.0 };
     Optimizer::builder(&p.params)
         .rule(rule(r))
-        .base(base(b))
-        .lr(0.2)
+        .base(base(b, 0.2))
         .lr_schedule(ScheduleConfig { warmup_steps: 2, shape })
         .ema(0.9)
-        .clip_norm(0.2)
+        .clip(0.2)
         .seed(9)
         .build()
 }
 
 #[test]
 fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() -> Result<()> {
-    for r in RuleKind::ALL {
-        for b in BaseKind::ALL {
+    for r in RuleKind::all() {
+        for b in BaseKind::all() {
             let mut whole = logistic(20)?;
             let mut o = optimizer(&whole, r, b)?;
             for _ in 0..7 {
@@ -65,7 +62,7 @@ fn assert_same(a: &BTreeMap<String, Tensor>, b: &BTreeMap<String, Tensor>) -> Re
 #[test]
 fn a_saved_state_is_a_copy() -> Result<()> {
     let mut p = logistic(20)?;
-    let mut o = optimizer(&p, RuleKind::Rsp, BaseKind::Sgd)?;
+    let mut o = optimizer(&p, "rsp".parse()?, "sgd".parse()?)?;
     o.step(p.objective.as_mut())?;
     let saved = o.state()?;
     let read = || Ok::<_, flat_optim::Error>(saved["base.momentum.weight"].to_vec1::<f64>()?);
@@ -82,8 +79,7 @@ fn a_saved_state_is_a_copy() -> Result<()> {
 fn a_one_parameter_state_is_a_copy_too() -> Result<()> {
     let (params, v) = vars(&[("x", &[1.0, 2.0])])?;
     let mut f = |_: Query| v[0].sqr()?.sum_all();
-    let base = BaseConfig::Sgd(SgdConfig { momentum: 0.9, ..SgdConfig::default() });
-    let mut o = Optimizer::builder(&params).base(base).build()?;
+    let mut o = Optimizer::new(&params, Plain, Sgd::new(0.01).momentum(0.9))?;
     o.step(&mut f)?;
     let saved = o.state()?;
     let before = saved["base.momentum.x"].to_vec1::<f64>()?;
@@ -96,7 +92,7 @@ fn a_one_parameter_state_is_a_copy_too() -> Result<()> {
 #[test]
 fn a_state_that_does_not_fit_is_refused_by_name_and_changes_nothing() -> Result<()> {
     let mut p = logistic(20)?;
-    let mut o = optimizer(&p, RuleKind::Sam, BaseKind::Sgd)?;
+    let mut o = optimizer(&p, "sam".parse()?, "sgd".parse()?)?;
     for _ in 0..3 {
         o.step(p.objective.as_mut())?;
     }
@@ -125,7 +121,7 @@ fn a_state_that_does_not_fit_is_refused_by_name_and_changes_nothing() -> Result<
     let text = o.load_state(&BTreeMap::new()).expect_err("all is missing").to_string();
     assert!(text.contains("and ") && text.contains(" more problems"), "{text}");
 
-    let mut other = optimizer(&p, RuleKind::Sam, BaseKind::AdamW)?;
+    let mut other = optimizer(&p, "sam".parse()?, "adamw".parse()?)?;
     assert!(other.load_state(&good).is_err(), "the state of another base");
     Ok(())
 }
@@ -133,7 +129,7 @@ fn a_state_that_does_not_fit_is_refused_by_name_and_changes_nothing() -> Result<
 #[test]
 fn bases_without_buffers_save_counters_only() -> Result<()> {
     let p = logistic(20)?;
-    let mut o = Optimizer::builder(&p.params).rule(RuleConfig::Plain).build()?;
+    let mut o = Optimizer::new(&p.params, Plain, Sgd::new(0.01).momentum(0.0))?;
     let names: Vec<String> = o.state()?.into_keys().collect();
     let expected =
         ["base.updates", "progress.consecutive_skips", "progress.evals", "progress.skipped", "progress.step"];

@@ -3,8 +3,8 @@
 use crate::functions::{Recorder, bits, logistic, vars};
 use candle_core::{Device, Tensor};
 use flat_optim::{
-    Ctx, Direction, GradientRule, NsoConfig, Optimizer, Oracle, ParamVec, Purpose, Query, Result, Rows, RspConfig,
-    RuleConfig, SamConfig, SapConfig, ScheduleConfig, ScheduleShape, Sign, Streams, WithRows,
+    Ctx, Direction, Gate, GradientRule, Nso, Optimizer, Oracle, ParamVec, Plain, Purpose, Query, Result, Rows, Rsp,
+    Sam, Sap, ScheduleConfig, ScheduleShape, Sgd, Sign, Streams, WithRows,
 };
 
 #[test]
@@ -20,7 +20,7 @@ fn rsp_is_algorithm_1_written_out() -> Result<()> {
         let cx = Ctx::new(step, rho, 0.1, Streams::new(2), params.space(), None);
         let u = ParamVec::sphere(params.space(), &Streams::new(2).at(Purpose::Perturb, step))?;
         let v = g.plus(rho, &a.hadamard(&u)?)?.reject(&g)?;
-        let mut rule = RspConfig { rho: rho.into(), ..RspConfig::default() }.build()?;
+        let mut rule = Rsp::new(rho);
         let got = rule.estimate(&mut Oracle::new(&params, &mut f, &theta, None, 1)?, &cx)?;
         assert!(got.grad.plus(-1.0, &g.plus(1.0, &v)?)?.norm()? < 1e-14, "step {step}"); // rounding
         assert!(got.perturbed && got.lr.is_none() && v.norm()? > 0.01);
@@ -35,7 +35,7 @@ fn nso_averages_antithetic_pairs() -> Result<()> {
     let mut f = |_: Query| v[0].sqr()?.mul(&v[0])?.sum_all();
     let (theta, sigma) = (params.read()?, 0.1);
     let cx = Ctx::new(4, sigma, 0.1, Streams::new(2), params.space(), None);
-    let got = NsoConfig { sigma, k: 2 }.build()?.estimate(&mut Oracle::new(&params, &mut f, &theta, None, 1)?, &cx)?;
+    let got = Nso::new(sigma).pairs(2).estimate(&mut Oracle::new(&params, &mut f, &theta, None, 1)?, &cx)?;
     let mut expected = ParamVec::zeros(params.space())?;
     expected.axpby_squared(0.0, 3.0, &theta)?;
     for j in 0..2 {
@@ -48,26 +48,27 @@ fn nso_averages_antithetic_pairs() -> Result<()> {
 
 #[test]
 fn v_is_orthogonal_to_the_gradient_only_where_the_rule_projects() -> Result<()> {
-    let configs = |project| {
+    let rules = |project: bool| -> [Box<dyn GradientRule>; 4] {
+        let gate = Gate::default().no_project(!project);
+        let sap = Sap::new(0.3).gate(gate);
         [
-            RuleConfig::Rsp(RspConfig { rho: 0.3.into(), project, ..RspConfig::default() }),
-            RuleConfig::Sap(SapConfig { rho: 0.3, project, examples: 1, ..SapConfig::default() }),
-            RuleConfig::Sap(SapConfig { rho: 0.3, project, examples: 4, sign: Sign::Plus, ..SapConfig::default() }),
-            RuleConfig::Sap(SapConfig { rho: 0.3, project, direction: Direction::Batch, ..SapConfig::default() }),
+            Rsp::new(0.3).gate(gate).into(),
+            sap.clone().examples(1).into(),
+            sap.clone().examples(4).sign(Sign::Plus).into(),
+            sap.direction(Direction::Batch).into(),
         ]
     };
     for project in [true, false] {
-        for config in configs(project) {
+        for (which, mut rule) in rules(project).into_iter().enumerate() {
             let mut p = logistic(20)?;
             let theta = p.params.read()?;
             let mut f = Oracle::new(&p.params, p.objective.as_mut(), &theta, None, 1)?;
-            let mut rule = config.build()?;
             let cx = Ctx::new(3, rule.radius(p.params.layout().len()), 0.1, Streams::new(0), p.params.space(), None);
             let g = f.here(Rows::All)?.grad;
             let v = rule.estimate(&mut f, &cx)?.grad.plus(-1.0, &g)?;
             let cosine = v.dot(&g)? / (v.norm()? * g.norm()?);
             // g is added to v and taken off again: rounding
-            assert_eq!(cosine.abs() < 1e-12, project, "{config:?}: {cosine}");
+            assert_eq!(cosine.abs() < 1e-12, project, "rule {which}: {cosine}");
         }
     }
     Ok(())
@@ -78,7 +79,7 @@ fn sap_uses_one_sample_in_both_places_and_a_sign_of_its_own() -> Result<()> {
     let p = logistic(20)?;
     let theta = p.params.read()?;
     let (mut recorder, queries) = Recorder::new(p.objective);
-    let mut rule = SapConfig { examples: 1, ..SapConfig::default() }.build()?;
+    let mut rule = Sap::default().examples(1);
     let mut chosen = Vec::new();
     for step in 0..60 {
         queries.borrow_mut().clear();
@@ -108,7 +109,7 @@ fn sap_perturbs_a_sample_along_its_own_gradient() -> Result<()> {
     let mut signs = Vec::new();
     for step in 0..40 {
         let cx = Ctx::new(step, 0.25, 0.1, Streams::new(3), params.space(), None);
-        let mut rule = SapConfig { rho: 0.25, examples: 1, ..SapConfig::default() }.build()?;
+        let mut rule = Sap::new(0.25).examples(1);
         let got = rule.estimate(&mut Oracle::new(&params, &mut f, &theta, None, 1)?, &cx)?.grad;
         let i = cx.stream(Purpose::Sample).below(2);
         let sign = cx.stream(Purpose::Sign).sign();
@@ -124,14 +125,13 @@ fn sap_perturbs_a_sample_along_its_own_gradient() -> Result<()> {
 
 #[test]
 fn the_gate_leaves_a_plain_step_with_its_own_learning_rate() -> Result<()> {
-    for config in [
-        RuleConfig::Rsp(RspConfig { gate: 5.0, plain_lr: Some(0.25), ..RspConfig::default() }),
-        RuleConfig::Sap(SapConfig { gate: 5.0, plain_lr: Some(0.25), ..SapConfig::default() }),
-    ] {
+    let gate = Gate::default().eps0(5.0).plain_lr(Some(0.25));
+    let rules: [Box<dyn GradientRule>; 2] = [Rsp::default().gate(gate).into(), Sap::default().gate(gate).into()];
+    for rule in rules {
         // f = x^2 / 2 from 8: beyond the gate the step is x <- x - x / 4 = 6, then 4.5; within it the rate is 0.125
         let (params, v) = vars(&[("x", &[8.0])])?;
         let mut f = |_: Query| v[0].sqr()?.sum_all()? * 0.5;
-        let mut optimizer = Optimizer::builder(&params).rule(config).lr(0.125).build()?;
+        let mut optimizer = Optimizer::new(&params, rule, Sgd::new(0.125).momentum(0.0))?;
         for (after, lr, perturbed, evals) in [(6.0, 0.25, false, 1.0), (4.5, 0.25, false, 1.0)] {
             let report = optimizer.step(&mut f)?;
             assert_eq!((report.lr, report.perturbed, report.evals), (lr, perturbed, evals));
@@ -147,16 +147,16 @@ fn the_gate_leaves_a_plain_step_with_its_own_learning_rate() -> Result<()> {
 
 #[test]
 fn a_zero_gradient_means_no_perturbation_for_sam_and_an_offset_for_sap() -> Result<()> {
-    let flat = |rule: RuleConfig, at: f64| {
+    let flat = |rule: Box<dyn GradientRule>, at: f64| {
         let (params, v) = vars(&[("x", &[at, at])])?;
         let mut f = |_: Query| v[0].sqr()?.sqr()?.sum_all();
         let report = Optimizer::builder(&params).rule(rule).build()?.step(&mut f)?;
         Ok::<_, flat_optim::Error>((report, params.read()?.to_f64()?))
     };
-    let (report, x) = flat(RuleConfig::Sam(SamConfig::default()), 0.0)?;
+    let (report, x) = flat(Sam::default().into(), 0.0)?;
     assert!(!report.perturbed && report.evals == 1.0 && report.skipped.is_none());
     assert_eq!(x, [0.0, 0.0]);
-    let (report, x) = flat(RuleConfig::Sap(SapConfig::default()), 0.0)?;
+    let (report, x) = flat(Sap::default().into(), 0.0)?;
     assert!(report.perturbed && report.evals == 3.0, "{report:?}");
     assert!(x.iter().all(|x| x.is_finite() && *x != 0.0), "{x:?}");
     Ok(())
@@ -177,10 +177,10 @@ fn m_sharpness_perturbs_every_micro_batch_by_its_own_gradient() -> Result<()> {
     }
     let before = f.evals();
     let cx = Ctx::new(0, rho, 0.1, Streams::new(0), p.params.space(), None);
-    let estimate = SamConfig { rho, m: Some(4) }.build()?.estimate(&mut f, &cx)?;
+    let estimate = Sam::new(rho).m(Some(4)).estimate(&mut f, &cx)?;
     assert!(estimate.grad.plus(-1.0, &expected)?.norm()? < 1e-15); // rounding
     assert!((f.evals() - before - 2.0).abs() < 1e-12);
-    let whole = SamConfig { rho, m: None }.build()?.estimate(&mut f, &cx)?;
+    let whole = Sam::new(rho).estimate(&mut f, &cx)?;
     assert!(whole.grad.plus(-1.0, &expected)?.norm()? > 1e-4, "m-sharpness is another rule");
     Ok(())
 }
@@ -188,23 +188,24 @@ fn m_sharpness_perturbs_every_micro_batch_by_its_own_gradient() -> Result<()> {
 #[test]
 fn a_gate_that_never_opens_leaves_the_plain_run_whatever_the_schedule() -> Result<()> {
     // the rate of plain steps follows the schedule, given or not
-    let run = |rule: RuleConfig| -> Result<Vec<u64>> {
+    let run = |rule: Box<dyn GradientRule>| -> Result<Vec<u64>> {
         let (params, v) = vars(&[("x", &[1.0, -2.0, 0.5])])?;
         let shape = ScheduleShape::Cosine { total_steps: 20, min: 0.0 };
         let lr = ScheduleConfig { warmup_steps: 3, shape };
-        let mut o = Optimizer::builder(&params).rule(rule).lr(0.05).lr_schedule(lr).build()?;
+        let mut o =
+            Optimizer::builder(&params).rule(rule).base(Sgd::new(0.05).momentum(0.0)).lr_schedule(lr).build()?;
         for _ in 0..20 {
             o.step(&mut WithRows::new(4, |_: Query| v[0].powf(4.0)?.sum_all()))?;
         }
         bits(&params)
     };
-    let plain = run(RuleConfig::Plain)?;
+    let plain = run(Plain.into())?;
     for plain_lr in [None, Some(0.05)] {
-        let gate = 1e-30;
-        assert_eq!(run(RuleConfig::Rsp(RspConfig { gate, plain_lr, ..RspConfig::default() }))?, plain);
-        assert_eq!(run(RuleConfig::Sap(SapConfig { gate, plain_lr, ..SapConfig::default() }))?, plain);
+        let gate = Gate::default().eps0(1e-30).plain_lr(plain_lr);
+        assert_eq!(run(Rsp::default().gate(gate).into())?, plain);
+        assert_eq!(run(Sap::default().gate(gate).into())?, plain);
     }
-    let twice = run(RuleConfig::Rsp(RspConfig { gate: 1e-30, plain_lr: Some(0.1), ..RspConfig::default() }))?;
+    let twice = run(Rsp::default().gate(Gate::default().eps0(1e-30).plain_lr(Some(0.1))).into())?;
     assert_ne!(twice, plain, "the rate of plain steps counts");
     Ok(())
 }

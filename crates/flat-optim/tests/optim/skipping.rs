@@ -2,16 +2,16 @@
 
 use crate::conformance::{base, rule};
 use crate::functions::{bits, vars};
-use flat_optim::{BaseKind, Error, Optimizer, Query, Result, RuleKind};
+use flat_optim::{BaseKind, Error, Optimizer, Query, RadiusSchedule, Result, RuleKind, Sgd};
 use std::cell::Cell;
 
 #[test]
 fn a_step_that_is_not_finite_anywhere_is_skipped_whole() -> Result<()> {
-    for r in RuleKind::ALL {
-        for b in BaseKind::ALL {
+    for r in RuleKind::all() {
+        for b in BaseKind::all() {
             // which evaluation of the step goes wrong, and whether in the loss or only in the gradient
             for (bad, in_loss) in [(0, true), (1, true), (0, false), (1, false)] {
-                if bad == 1 && r == RuleKind::Plain {
+                if bad == 1 && r == "plain" {
                     continue;
                 }
                 let (params, v) = vars(&[("x", &[0.5, 0.25]), ("y", &[0.5])])?;
@@ -26,7 +26,7 @@ fn a_step_that_is_not_finite_anywhere_is_skipped_whole() -> Result<()> {
                         true => loss + v[0].sub(&v[0])?.sqrt()?.sum_all()?,
                     }
                 };
-                let mut o = Optimizer::builder(&params).rule(rule(r)).base(base(b)).ema(0.5).build()?;
+                let mut o = Optimizer::builder(&params).rule(rule(r)).base(base(b, 0.01)).ema(0.5).build()?;
                 o.step(&mut f)?;
                 let (theta, state, evals) = (bits(&params)?, o.state()?, o.evals());
 
@@ -95,15 +95,21 @@ fn options_out_of_range_are_refused_by_name() -> Result<()> {
     let (params, _) = vars(&[("x", &[1.0])])?;
     let text = |b: flat_optim::Builder<'_>| b.build().err().map(|e| e.to_string()).unwrap_or_default();
     let builder = || Optimizer::builder(&params);
-    assert!(text(builder().lr(0.0)).starts_with("lr = 0"));
-    assert!(text(builder().lr(f64::NAN)).starts_with("lr = NaN"));
-    assert!(text(builder().clip_norm(-1.0)).starts_with("clip_norm = -1"));
-    assert!(text(builder().ema(1.0)).starts_with("ema_decay = 1"));
-    assert!(text(builder().micro_batches(0)).starts_with("micro_batches = 0"));
-    assert!(text(builder().micro_batch(0)).starts_with("micro_batch = 0"));
-    assert!(text(builder().rho_follows_lr(-0.1)).starts_with("rho_min = -0.1"));
-    let sgd = |momentum, nesterov| flat_optim::SgdConfig { momentum, nesterov, ..Default::default() };
-    assert!(text(builder().base(flat_optim::BaseConfig::Sgd(sgd(1.0, false)))).starts_with("momentum = 1"));
-    assert!(text(builder().base(flat_optim::BaseConfig::Sgd(sgd(0.0, true)))).starts_with("nesterov = true"));
+    assert!(text(builder().base(Sgd::new(0.0))).starts_with("lr = 0"));
+    assert!(text(builder().base(Sgd::new(f64::NAN))).starts_with("lr = NaN"));
+    assert!(text(builder().clip(-1.0)).starts_with("clip = -1"));
+    assert!(text(builder().ema(1.0)).starts_with("ema = 1"));
+    assert!(text(builder().micro_batch(0)).starts_with("micro-batch = 0"));
+    assert!(text(builder().rho_schedule(RadiusSchedule::FollowsLr { rho_min: -0.1 })).starts_with("rho-min = -0.1"));
+    assert!(text(builder().base(Sgd::new(0.1).momentum(1.0))).starts_with("momentum = 1"));
+    assert!(text(builder().base(Sgd::new(0.1).momentum(0.0).nesterov(true))).starts_with("nesterov = true"));
+    assert!(text(builder().rule(flat_optim::Sam::new(0.0))).starts_with("rho = 0"));
+    assert!(text(builder().rule(flat_optim::Sap::new(0.1).examples(0))).starts_with("sap-examples = 0"));
+    let gate = flat_optim::Gate::default();
+    assert!(text(builder().rule(flat_optim::Rsp::new(0.1).gate(gate.eps0(f64::NAN)))).starts_with("eps0 = NaN"));
+    assert!(
+        text(builder().rule(flat_optim::Sap::new(0.1).gate(gate.plain_lr(Some(-1.0))))).starts_with("plain-lr = -1")
+    );
+    assert!(text(builder().rule(flat_optim::Nso::new(f64::INFINITY))).starts_with("sigma = inf"));
     Ok(())
 }

@@ -1,9 +1,6 @@
 //! The methods of the comparison and their settings.
 
-use flat_optim::RuleKind;
-use flat_run::settings::choice::{SapDirection, SapSign};
 use flat_run::settings::config::TrainConfig;
-use flat_run::value::text::Text;
 use serde::{Deserialize, Serialize};
 
 /// A method of the comparison.
@@ -66,23 +63,23 @@ impl Method {
 impl Setting {
     /// The run with these numbers.
     pub fn over(self, config: &TrainConfig) -> TrainConfig {
-        let rule = match self.method {
-            Method::Sgd => RuleKind::Plain,
-            Method::Rs => RuleKind::Rsp,
-            Method::Sa(_) => RuleKind::Sap,
-            Method::Sam => RuleKind::Sam,
-            Method::Nso => RuleKind::Nso,
+        let (rule, size) = match self.method {
+            Method::Sgd => ("plain", None),
+            Method::Rs => ("rsp", Some("rho")),
+            Method::Sa(_) => ("sap", Some("rho")),
+            Method::Sam => ("sam", Some("rho")),
+            Method::Nso => ("nso", Some("sigma")),
         };
-        TrainConfig {
-            optimizer: Text(rule),
-            batch_size: BATCH,
-            lr: Some(self.lr),
-            rho: matches!(self.method, Method::Rs | Method::Sa(_) | Method::Sam).then_some(self.rho),
-            sigma: (self.method == Method::Nso).then_some(self.rho),
-            eps0: self.eps0.unwrap_or(f64::INFINITY),
-            sap_examples: if let Method::Sa(n) = self.method { n } else { 1 },
-            ..config.clone()
+        let mut config = config.clone().optimizer(rule.parse().unwrap_or_default()).batch_size(BATCH);
+        config.options.insert("lr", self.lr.into());
+        config.options.insert("eps0", self.eps0.unwrap_or(f64::INFINITY).into());
+        if let Some(size) = size {
+            config.options.insert(size, self.rho.into());
         }
+        if let Method::Sa(n) = self.method {
+            config.options.insert("sap-examples", n.into());
+        }
+        config
     }
 
     /// As cells name it.
@@ -162,14 +159,14 @@ impl Ablation {
         let config = setting.over(config);
         match self {
             Self::None => config,
-            Self::NoProjection => TrainConfig { no_project: true, ..config },
-            Self::Plus => TrainConfig { sap_sign: SapSign::Plus, ..config },
-            Self::BatchDirection => TrainConfig { sap_direction: SapDirection::Batch, sap_examples: 1, ..config },
+            Self::NoProjection => config.with_option("no-project", true),
+            Self::Plus => config.with_option("sap-sign", "plus"),
+            Self::BatchDirection => config.with_option("sap-direction", "batch"),
             Self::Gate => {
                 let eps0 = if setting.eps0.is_some() { f64::INFINITY } else { GATE };
-                TrainConfig { eps0, ..config }
+                config.with_option("eps0", eps0)
             }
-            Self::HalfRho => TrainConfig { rho: config.rho.map(|rho| rho / 2.0), ..config },
+            Self::HalfRho => config.with_option("rho", setting.rho / 2.0),
         }
     }
 }

@@ -5,11 +5,11 @@ use crate::args::ReproduceArgs;
 use crate::bad_minimum::Spoiling;
 use crate::network::Network;
 use crate::training::plain_sgd;
+use flat_core::setting::Text;
 use flat_data::DatasetKind;
 use flat_run::settings::choice::{LossName, ScheduleName};
 use flat_run::settings::config::TrainConfig;
 use flat_run::value::every::Every;
-use flat_run::value::text::Text;
 
 /// A data set, a network and a loss, and what is done with them.
 pub(super) struct Part {

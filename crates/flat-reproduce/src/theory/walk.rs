@@ -2,7 +2,7 @@
 
 use super::landscape::{Analytic, Landscape, distance, norm};
 use anyhow::Result;
-use flat_optim::{NsoConfig, Optimizer, RspConfig, RuleConfig, SamConfig, SapConfig};
+use flat_optim::{Gate, GradientRule, Nso, Optimizer, Plain, Rsp, Sam, Sap, Sgd};
 use flat_run::signal;
 use serde::{Deserialize, Serialize};
 
@@ -78,16 +78,16 @@ impl Choice {
 
     /// The optimizer, by the rules of flat-optim.
     pub(super) fn optimizer(&self, objective: &Analytic<'_>, dim: usize, seed: u64) -> Result<Optimizer> {
-        let (rho, gate, plain_lr) = (self.rho, self.gate, Some(self.plain));
-        let rule = match self.algorithm {
-            Algorithm::Gd => RuleConfig::Plain,
-            Algorithm::Sam => RuleConfig::Sam(SamConfig { rho, ..SamConfig::default() }),
-            Algorithm::Nso => RuleConfig::Nso(NsoConfig { sigma: rho / (dim as f64).sqrt(), k: 1 }),
-            Algorithm::Rs => RuleConfig::Rsp(RspConfig { rho: rho.into(), gate, plain_lr, ..RspConfig::default() }),
-            Algorithm::Sa => RuleConfig::Sap(SapConfig { rho, gate, plain_lr, examples: 1, ..SapConfig::default() }),
+        let (rho, gate) = (self.rho, Gate::default().eps0(self.gate).plain_lr(Some(self.plain)));
+        let rule: Box<dyn GradientRule> = match self.algorithm {
+            Algorithm::Gd => Plain.into(),
+            Algorithm::Sam => Sam::new(rho).into(),
+            Algorithm::Nso => Nso::new(rho / (dim as f64).sqrt()).into(),
+            Algorithm::Rs => Rsp::new(rho).gate(gate).into(),
+            Algorithm::Sa => Sap::new(rho).gate(gate).examples(1).into(),
         };
         let lr = if self.algorithm == Algorithm::Gd { self.plain } else { self.eta };
-        Ok(Optimizer::builder(objective.params()).rule(rule).lr(lr).seed(seed).build()?)
+        Ok(Optimizer::builder(objective.params()).rule(rule).base(Sgd::new(lr).momentum(0.0)).seed(seed).build()?)
     }
 }
 

@@ -1,9 +1,10 @@
 //! From the configuration to data, model, loss and optimizer.
 
 use crate::device::Opened;
-use crate::settings::choice::{LossName, SapDirection, SapSign, ScheduleName};
+use crate::settings::choice::{LossName, ScheduleName};
 use crate::settings::config::TrainConfig;
 use crate::settings::pixels;
+use crate::settings::resolve::option;
 use crate::usage::usage;
 use crate::value::every::Every;
 use anyhow::Result;
@@ -11,10 +12,7 @@ use candle_core::{DType, Device};
 use flat_core::Streams;
 use flat_data::{Augment, Dataset, DatasetKind, Loader, LoaderOptions, Normalisation, Split};
 use flat_nn::{Arch, Loss, Model, ModelConfig};
-use flat_optim::{
-    AdamWConfig, BaseConfig, BaseKind, Direction, NsoConfig, Optimizer, Radius, RspConfig, RuleConfig, RuleKind,
-    SamConfig, SapConfig, ScheduleConfig, ScheduleShape, SgdConfig, Sign,
-};
+use flat_optim::{Optimizer, ScheduleConfig, ScheduleShape};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -246,10 +244,10 @@ pub fn schedules(config: &TrainConfig, steps_per_epoch: u64) -> Result<(Schedule
 /// Options out of range.
 pub fn optimizer(config: &TrainConfig, model: &Model, steps_per_epoch: u64) -> Result<Optimizer> {
     let (lr, rho) = schedules(config, steps_per_epoch)?;
+    let options = config.all_values();
     let mut builder = Optimizer::builder(model.params())
-        .rule(rule(config))
-        .base(base(config))
-        .lr(config.lr.unwrap_or(0.05))
+        .rule(config.optimizer.build(&options).map_err(option)?)
+        .base(config.base.build(&options).map_err(option)?)
         .lr_schedule(lr)
         .rho_schedule(rho)
         .seed(config.seed);
@@ -257,79 +255,10 @@ pub fn optimizer(config: &TrainConfig, model: &Model, steps_per_epoch: u64) -> R
         builder = builder.micro_batch(examples);
     }
     if let Some(norm) = config.clip {
-        builder = builder.clip_norm(norm);
+        builder = builder.clip(norm);
     }
     if let Some(decay) = config.ema {
         builder = builder.ema(decay);
     }
-    builder.build().map_err(|e| usage(format!("optimizer: {e}")))
-}
-
-/// The rule of a run.
-pub fn rule(config: &TrainConfig) -> RuleConfig {
-    // the configuration is filled: what its rule needs is there
-    let rho = config.rho.unwrap_or_default();
-    let sigma = config.sigma.unwrap_or_default();
-    let project = !config.no_project;
-    match config.optimizer.0 {
-        RuleKind::Plain => RuleConfig::Plain,
-        RuleKind::Sam => RuleConfig::Sam(SamConfig { rho, m: config.micro_batch }),
-        RuleKind::Rsp => RuleConfig::Rsp(RspConfig {
-            rho: config.rho.map_or(Radius::PerWeight(sigma), Radius::Length),
-            gate: config.eps0,
-            plain_lr: config.plain_lr,
-            project,
-        }),
-        RuleKind::Sap => RuleConfig::Sap(SapConfig {
-            rho,
-            gate: config.eps0,
-            plain_lr: config.plain_lr,
-            project,
-            direction: match config.sap_direction {
-                SapDirection::Sample => Direction::Sample,
-                SapDirection::Batch => Direction::Batch,
-            },
-            examples: config.sap_examples,
-            sign: match config.sap_sign {
-                SapSign::Random => Sign::Random,
-                SapSign::Plus => Sign::Plus,
-            },
-        }),
-        RuleKind::Nso => RuleConfig::Nso(NsoConfig { sigma, k: config.pairs }),
-    }
-}
-
-fn base(config: &TrainConfig) -> BaseConfig {
-    let weight_decay = config.weight_decay.unwrap_or(0.0);
-    match config.base() {
-        BaseKind::Sgd => BaseConfig::Sgd(SgdConfig {
-            momentum: config.momentum,
-            dampening: config.dampening,
-            nesterov: config.nesterov,
-            weight_decay,
-            decoupled: config.decoupled,
-        }),
-        BaseKind::AdamW => {
-            BaseConfig::AdamW(AdamWConfig { beta1: config.beta1, beta2: config.beta2, eps: config.eps, weight_decay })
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::settings::resolve::tests::parse;
-
-    #[test]
-    fn every_rule_has_the_same_learning_rate_and_its_own_radius_by_default() -> Result<()> {
-        for kind in RuleKind::ALL {
-            let config = parse(&format!("--optimizer {kind}"))?;
-            assert_eq!((config.lr, config.plain_lr), (Some(0.05), None), "{kind}");
-            assert_eq!(rule(&config), RuleConfig::from(kind), "{kind}: the library's default is another one");
-        }
-        let rsp = parse("--optimizer rsp --rho 0.5")?;
-        assert_eq!((rsp.rho, rsp.sigma), (Some(0.5), None));
-        assert!(parse("--optimizer rsp --rho 0.5 --sigma 0.1").is_err());
-        Ok(())
-    }
+    builder.build().map_err(option)
 }

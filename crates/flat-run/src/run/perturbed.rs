@@ -2,7 +2,6 @@
 
 use crate::settings::config::TrainConfig;
 use crate::store::checkpoint::Progress;
-use flat_optim::RuleKind;
 
 /// Below this part of the steps a run is nearly one of the plain rule.
 const FEW: f64 = 0.05;
@@ -21,9 +20,8 @@ pub struct Perturbed {
 impl Perturbed {
     /// The count so far; `None` for a rule that never perturbs, and where an earlier version did not count.
     pub fn of(config: &TrainConfig, progress: &Progress) -> Option<Self> {
-        let gated = config.needs("eps0").is_none() && config.eps0.is_finite();
-        let eps0 = gated.then_some(config.eps0);
-        let steps = progress.perturbed.filter(|_| config.optimizer.0 != RuleKind::Plain)?;
+        let eps0 = config.number("eps0").filter(|eps0| eps0.is_finite() && config.lacks("eps0").is_none());
+        let steps = progress.perturbed.filter(|_| config.optimizer.perturbs())?;
         Some(Self { steps, of: progress.step, eps0 })
     }
 
@@ -53,21 +51,22 @@ impl Perturbed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::value::text::Text;
+    use flat_core::setting::Value;
 
-    fn of(rule: RuleKind, eps0: f64, perturbed: Option<u64>, step: u64) -> Option<Perturbed> {
-        let config = TrainConfig { optimizer: Text(rule), eps0, ..TrainConfig::default() };
+    fn of(rule: &str, eps0: f64, perturbed: Option<u64>, step: u64) -> Option<Perturbed> {
+        let optimizer = rule.parse().expect("a rule");
+        let config = TrainConfig::default().optimizer(optimizer).with_option("eps0", Value::Number(eps0));
         Perturbed::of(&config, &Progress { perturbed, step, ..Progress::begin() })
     }
 
     #[test]
     fn fewer_than_5_percent_are_a_warning_that_names_the_gate_where_the_rule_has_one() {
         let warning = |rule, eps0, n, step| of(rule, eps0, Some(n), step).and_then(Perturbed::warning);
-        let text = warning(RuleKind::Rsp, 0.5, 4, 100).unwrap_or_default();
+        let text = warning("rsp", 0.5, 4, 100).unwrap_or_default();
         assert!(text.starts_with("perturbed 4 of 100 steps") && text.contains("--eps0 0.5"), "{text}");
-        assert_eq!(warning(RuleKind::Rsp, 0.5, 5, 100), None);
-        assert_eq!(warning(RuleKind::Sap, 0.5, 0, 0), None, "a run of no steps");
-        for (rule, eps0) in [(RuleKind::Sam, 0.5), (RuleKind::Nso, 0.5), (RuleKind::Rsp, f64::INFINITY)] {
+        assert_eq!(warning("rsp", 0.5, 5, 100), None);
+        assert_eq!(warning("sap", 0.5, 0, 0), None, "a run of no steps");
+        for (rule, eps0) in [("sam", 0.5), ("nso", 0.5), ("rsp", f64::INFINITY)] {
             let text = warning(rule, eps0, 0, 7).unwrap_or_default();
             assert!(text.contains("perturbed 0 of 7 steps") && !text.contains("eps0"), "{rule}: {text}");
         }
@@ -75,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_rule_that_never_perturbs_and_a_count_that_was_never_taken_say_nothing() {
-        assert_eq!(of(RuleKind::Plain, 0.5, Some(0), 100), None);
-        assert_eq!(of(RuleKind::Sam, 0.5, None, 100), None);
+        assert_eq!(of("plain", 0.5, Some(0), 100), None);
+        assert_eq!(of("sam", 0.5, None, 100), None);
     }
 }

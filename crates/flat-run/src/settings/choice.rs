@@ -1,87 +1,70 @@
 //! Choices by name that belong to no library crate.
 
 use candle_core::DType;
-use clap::ValueEnum;
+use flat_core::named;
 use flat_nn::Mode;
-use serde::{Deserialize, Serialize};
 
-/// Losses by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LossName {
-    /// Softmax cross entropy.
-    #[default]
-    CrossEntropy,
-    /// Squared error against the one-hot label.
-    Mse,
+named! {
+    /// Losses by name.
+    pub enum LossName, "loss" {
+        /// Softmax cross entropy.
+        CrossEntropy = "cross-entropy",
+        /// Squared error against the one-hot label.
+        Mse = "mse",
+    }
 }
 
-/// Which gradient SAP ascends along.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SapDirection {
-    /// One example's, as in the paper.
-    Sample,
-    /// The whole batch's.
-    Batch,
+/// By its name.
+impl serde::Serialize for LossName {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
 }
 
-/// Which sign SAP perturbs with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SapSign {
-    /// -1 or +1 with equal probability, as in the paper.
-    Random,
-    /// Always +1.
-    Plus,
+named! {
+    /// Normalisations of the pixels by name.
+    pub enum NormalizeName, "normalize" {
+        /// Less the mean of the data set's training images, over their standard deviation, channel by channel.
+        Dataset = "dataset",
+        /// Pixels in [0, 1].
+        None = "none",
+    }
 }
 
-/// Normalisations of the pixels by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NormalizeName {
-    /// Less the mean of the data set's training images, over their standard deviation, channel by channel.
-    Dataset,
-    /// Pixels in [0, 1].
-    None,
+named! {
+    /// Schedules by name.
+    pub enum ScheduleName, "schedule" {
+        /// The same value throughout.
+        Constant = "constant",
+        /// Multiplied by gamma after every step-size steps.
+        Step = "step",
+        /// Half a cosine down to the last value.
+        Cosine = "cosine",
+    }
 }
 
-/// Schedules by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ScheduleName {
-    /// The same value throughout.
-    Constant,
-    /// Multiplied by gamma after every step-size steps.
-    Step,
-    /// Half a cosine down to the last value.
-    Cosine,
+named! {
+    /// Measures of flatness that a run can take along the way.
+    pub enum FlatnessName, "flatness" {
+        /// Trace of the Hessian by Hutchinson's estimator.
+        Trace = "trace",
+        /// Largest eigenvalue of the Hessian by Lanczos' method.
+        LambdaMax = "lambda_max",
+        /// TRACE's curvature score, the trace over the root of the effective rank, by stochastic Lanczos quadrature.
+        Score = "score",
+        /// Intrinsic dimension of the hidden states by the two nearest neighbours.
+        Dimension = "dimension",
+    }
 }
 
-/// Measures of flatness that a run can take along the way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FlatnessName {
-    /// Trace of the Hessian by Hutchinson's estimator.
-    Trace,
-    /// Largest eigenvalue of the Hessian by Lanczos' method.
-    #[value(name = "lambda_max", alias = "lambda-max")]
-    LambdaMax,
-    /// TRACE's curvature score, the trace over the root of the effective rank, by stochastic Lanczos quadrature.
-    Score,
-    /// Intrinsic dimension of the hidden states by the two nearest neighbours.
-    Dimension,
-}
-
-/// Element type of weights and activations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Float {
-    /// 32 bits.
-    #[default]
-    F32,
-    /// 64 bits.
-    F64,
+named! {
+    /// Element type of weights and activations.
+    pub enum Float, "dtype" {
+        /// 32 bits.
+        F32 = "f32",
+        /// 64 bits.
+        F64 = "f64",
+    }
 }
 
 impl Float {
@@ -94,37 +77,24 @@ impl Float {
     }
 }
 
-impl std::fmt::Display for Float {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.dtype().as_str())
+named! {
+    /// The parts of a data set.
+    pub enum SplitName, "split" {
+        /// Training images.
+        Train = "train",
+        /// Test images.
+        Test = "test",
     }
 }
 
-/// The parts of a data set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SplitName {
-    /// Training images.
-    Train,
-    /// Test images.
-    Test,
-}
-
-impl std::fmt::Display for SplitName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Train => "train",
-            Self::Test => "test",
-        })
+named! {
+    /// Which statistics BatchNorm uses while a metric is measured.
+    pub enum BnModeName, "bn-mode" {
+        /// The running ones.
+        Eval = "eval",
+        /// Those of each batch, without moving the running ones.
+        Batch = "batch",
     }
-}
-
-/// Which statistics BatchNorm uses while a metric is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum BnModeName {
-    /// The running ones.
-    Eval,
-    /// Those of each batch, without moving the running ones.
-    Batch,
 }
 
 impl BnModeName {
@@ -135,23 +105,16 @@ impl BnModeName {
             Self::Batch => Mode::BatchStats,
         }
     }
-
-    /// `eval` or `batch`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Eval => "eval",
-            Self::Batch => "batch",
-        }
-    }
 }
 
-/// How Hessian-vector products are computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum HvpName {
-    /// Exact, reverse over forward.
-    Exact,
-    /// Exact, by double backward.
-    Double,
-    /// Central differences of gradients.
-    Difference,
+named! {
+    /// How Hessian-vector products are computed.
+    pub enum HvpName, "hvp" {
+        /// Exact, reverse over forward.
+        Exact = "exact",
+        /// Exact, by double backward.
+        Double = "double",
+        /// Central differences of gradients.
+        Difference = "difference",
+    }
 }

@@ -1,315 +1,198 @@
-//! The resolved configuration of a run: every flag with its value, checked, written to `config.toml` and read back from
-//! there bit for bit.
+//! The settings of a run: every flag of `train` and key of `config.toml`, with its default, range and need.
 
+use super::choice::{FlatnessName, Float, LossName, NormalizeName, ScheduleName};
 use crate::device::DeviceChoice;
-use crate::settings::choice::Float;
-use crate::settings::choice::{FlatnessName, LossName, NormalizeName, SapDirection, SapSign, ScheduleName};
-use crate::usage::usage;
 use crate::value::every::Every;
-use crate::value::text::Text;
-use anyhow::{Context, Result};
+use flat_core::setting::{Needs, Range, Text, Value, Values};
 use flat_data::{Augment, DatasetKind};
 use flat_nn::{Activation, Arch, Norm, Precision};
-use flat_optim::{BaseKind, NsoConfig, Radius, RspConfig, RuleKind, SamConfig, SapConfig};
-use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use flat_optim::{BaseKind, RuleKind};
+use std::path::PathBuf;
 
-/// Everything that decides a run. Field names are the flags' names.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-#[allow(missing_docs)] // the flags of the same names are documented in `crate::settings::args::TrainArgs`
-pub struct TrainConfig {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub epochs: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub steps: Option<u64>,
-    pub seed: u64,
-    pub device: Text<DeviceChoice>,
-    pub dtype: Float,
-    pub precision: Text<Precision>,
-    pub eval_every: Text<Every>,
-    pub checkpoint_every: Text<Every>,
-    pub keep_checkpoints: usize,
-    pub log_steps: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub log_every: Option<usize>,
+flat_core::settings! {
+    /// Everything that decides a run. The options of its rule and base optimizer are those of [`flat_optim::RULES`] and
+    /// [`flat_optim::BASES`]; they lie in `options`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct TrainConfig {
+        /// Passes over the training set.
+        epochs as "epochs": Option<u64> = None, default_in_words: "2";
+        /// Optimizer steps, instead of --epochs.
+        steps as "steps": Option<u64> = None;
+        /// Seed of every random draw.
+        seed as "seed": u64 = 0, range: Range::Between(0, i64::MAX as u64);
+        /// cpu, cuda, cuda:N or auto.
+        device as "device": Text<DeviceChoice> = Text(DeviceChoice::Auto), metavar: "DEVICE";
+        /// Element type of weights and activations.
+        dtype as "dtype": Float = Float::F32, metavar: "TYPE";
+        /// Arithmetic of the products of f32 weights and activations: f32, tf32 (CUDA's tensor cores) or bf16; everything else
+        /// stays f32, and flatness is always measured with f32 products.
+        precision as "precision": Text<Precision> = Text(Precision::F32),
+            needs: Needs::That(is_f32, "--dtype f32: products of f64 are never rounded");
+        /// Evaluate on the test set after so many steps, or epochs as in 1ep; 0 only at the end.
+        eval_every as "eval-every": Text<Every> = Text(Every::Epochs(1)), metavar: "EVERY";
+        /// Write a checkpoint after so many steps, or epochs as in 1ep; 0 only at the end.
+        checkpoint_every as "checkpoint-every": Text<Every> = Text(Every::Epochs(1)), metavar: "EVERY";
+        /// Newest checkpoints to keep, besides the one with the best test accuracy.
+        keep_checkpoints as "keep-checkpoints": usize = 2, range: Range::AtLeast(1);
+        /// Write a line of metrics.jsonl a step, not only an epoch.
+        log_steps as "log-steps": bool = false;
+        /// Read losses and accuracies from the device every N steps; between reads the host does not wait for it, and lines of
+        /// metrics.jsonl are written N at a time.
+        log_every as "log-every": Option<usize> = None, range: Range::AtLeast(1),
+            default_in_words: "1 on the CPU, 50 on CUDA";
 
-    pub dataset: Text<DatasetKind>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub data_dir: Option<PathBuf>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub train_limit: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub test_limit: Option<usize>,
-    pub batch_size: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub normalize: Option<NormalizeName>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mean: Option<Vec<f64>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub std: Option<Vec<f64>>,
-    pub augment: Text<Augment>,
-    pub no_shuffle: bool,
+        /// mnist, fashion-mnist, cifar10 or cifar100.
+        dataset as "dataset": Text<DatasetKind> = Text(DatasetKind::Mnist);
+        /// Folder with the data.
+        data_dir as "data-dir": Option<PathBuf> = None, metavar: "DIR",
+            default_in_words: "$FLAT_DATA_DIR, ./data, the download cache";
+        /// Use only the first N training images.
+        train_limit as "train-limit": Option<usize> = None, range: Range::AtLeast(1);
+        /// Use only the first N test images.
+        test_limit as "test-limit": Option<usize> = None, range: Range::AtLeast(1);
+        /// Images a step.
+        batch_size as "batch-size": usize = 128, range: Range::AtLeast(1);
+        /// Normalisation of the pixels.
+        normalize as "normalize": Option<NormalizeName> = None, default_in_words: "dataset, or --mean and --std";
+        /// Subtracted from pixels in [0, 1], one number a channel, as in 0.49,0.48,0.45; with --std.
+        mean as "mean": Option<Vec<f64>> = None;
+        /// What they are divided by then, one number a channel; with --mean.
+        std as "std": Option<Vec<f64>> = None;
+        /// Comma list of crop, flip, cutout; `none` for none.
+        augment as "augment": Text<Augment> = Text(Augment::default()), metavar: "LIST";
+        /// Take the training images in file order every epoch.
+        no_shuffle as "no-shuffle": bool = false;
 
-    pub model: Text<Arch>,
-    pub hidden: Vec<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub channels: Option<usize>,
-    pub activation: Text<Activation>,
-    pub norm: Text<Norm>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub groups: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub init: Option<PathBuf>,
-    pub save_init: bool,
-    pub loss: LossName,
-    pub label_smoothing: f64,
+        /// Network.
+        model as "model": Text<Arch> = Text(Arch::LeNet);
+        /// Widths of the mlp's hidden layers, as in 256,128.
+        hidden as "hidden": Vec<usize> = vec![256], range: Range::Between(1, 1 << 16), needs: Needs::Is("model", "mlp");
+        /// Channels of the first convolution of lenet or a ResNet, all others in proportion: a narrower network is a faster one.
+        channels as "channels": Option<usize> = None, range: Range::Between(1, 1 << 12),
+            needs: Needs::That(has_convolutions, "lenet or a ResNet as --model"),
+            default_in_words: "lenet 32, resnet18 64, resnet20 and wrn-16-4 16";
+        /// Activation of the hidden layers: relu, tanh or gelu.
+        activation as "activation": Text<Activation> = Text(Activation::Relu);
+        /// Normalisation of the ResNets: batch or group.
+        norm as "norm": Text<Norm> = Text(Norm::Batch), needs: RESNET;
+        /// Groups of group normalisation, a divisor of every layer's channels.
+        groups as "groups": Option<usize> = None, range: Range::AtLeast(1),
+            needs: Needs::All(&[Needs::Is("norm", "group"), RESNET]),
+            default_in_words: "at most 32, with 4 channels each at least";
+        /// Start from the weights in this safetensors file, or those of a run directory.
+        init as "init": Option<PathBuf> = None, metavar: "FILE";
+        /// Write the weights before the first step to init.safetensors in the run directory.
+        save_init as "save-init": bool = false;
+        /// cross-entropy or mse (against the one-hot label).
+        loss as "loss": LossName = LossName::CrossEntropy;
+        /// Label smoothing of the cross entropy.
+        label_smoothing as "label-smoothing": f64 = 0.0, range: Range::BelowOne, needs: Needs::Is("loss", "cross-entropy");
 
-    pub optimizer: Text<RuleKind>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub base: Option<Text<BaseKind>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lr: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub plain_lr: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rho: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sigma: Option<f64>,
-    pub pairs: usize,
-    pub eps0: f64,
-    pub no_project: bool,
-    pub sap_direction: SapDirection,
-    pub sap_sign: SapSign,
-    pub sap_examples: usize,
-    pub full_batch: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub micro_batch: Option<usize>,
-    pub momentum: f64,
-    pub dampening: f64,
-    pub nesterov: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub weight_decay: Option<f64>,
-    pub decoupled: bool,
-    pub beta1: f64,
-    pub beta2: f64,
-    pub eps: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub clip: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ema: Option<f64>,
+        /// Gradient rule; a base optimizer's name means the plain gradient over that base. At their defaults sam and sap end
+        /// flatter than sgd in the mean, rsp on one of two networks and nso on neither, and none is shown to have 0.8 of sgd's
+        /// Hessian trace on both (docs/results/defaults); a larger --rho or --sigma is flatter and may cost accuracy.
+        optimizer as "optimizer": RuleKind = RuleKind::default(), default_in_words: "sgd";
+        /// Base optimizer that takes the rule's gradient.
+        base as "base": BaseKind = BaseKind::default();
+        /// The loss is that of the whole training set, streamed in batches: one step an epoch.
+        full_batch as "full-batch": bool = false;
+        /// Images a micro-batch: gradients are accumulated over them, and sam perturbs for each apart (m-sharpness).
+        micro_batch as "micro-batch": Option<usize> = None, range: Range::AtLeast(1), metavar: "M",
+            needs: Needs::That(is_not_full_batch, "a run without --full-batch, which streams by --batch-size");
+        /// Clip the step's gradient to this norm.
+        clip as "clip": Option<f64> = None, range: Range::Positive, metavar: "NORM";
+        /// Average the weights with this decay a step, and evaluate and save the average.
+        ema as "ema": Option<f64> = None, range: Range::BelowOne, metavar: "DECAY";
 
-    pub schedule: ScheduleName,
-    pub warmup: Text<Every>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub step_size: Option<Text<Every>>,
-    pub gamma: f64,
-    pub min_lr: f64,
-    pub rho_schedule: ScheduleName,
-    pub rho_warmup: Text<Every>,
-    pub min_rho: f64,
+        /// Schedule of the learning rate.
+        schedule as "schedule": ScheduleName = ScheduleName::Cosine;
+        /// Linear warm-up of the learning rate over so many steps, or epochs as in 1ep.
+        warmup as "warmup": Text<Every> = Text(Every::Steps(0)), metavar: "EVERY";
+        /// step: multiply after so many steps, or epochs as in 30ep.
+        step_size as "step-size": Option<Text<Every>> = None, needs: STEPPED, metavar: "EVERY",
+            default_in_words: "a third of the run";
+        /// step: the factor.
+        gamma as "gamma": f64 = 0.1, range: Range::Positive, needs: STEPPED;
+        /// cosine: the last learning rate.
+        min_lr as "min-lr": f64 = 0.0, range: Range::NonNegative, needs: Needs::Is("schedule", "cosine");
+        /// Schedule of rho (of sigma for nso), with --step-size and --gamma where it is `step`.
+        rho_schedule as "rho-schedule": ScheduleName = ScheduleName::Constant, needs: PERTURBS;
+        /// Linear warm-up of rho (of sigma for nso) over so many steps, or epochs as in 1ep.
+        rho_warmup as "rho-warmup": Text<Every> = Text(Every::Steps(0)), needs: PERTURBS, metavar: "EVERY";
+        /// cosine: the last rho.
+        min_rho as "min-rho": f64 = 0.0, range: Range::NonNegative,
+            needs: Needs::All(&[Needs::Is("rho-schedule", "cosine"), PERTURBS]);
 
-    pub trace_probes: u64,
-    pub trace_examples: usize,
-    pub flatness: Vec<FlatnessName>,
-    pub flatness_every: Text<Every>,
-    pub flatness_examples: usize,
-    pub flatness_probes: u64,
-}
-
-impl Default for TrainConfig {
-    fn default() -> Self {
-        Self {
-            epochs: None,
-            steps: None,
-            seed: 0,
-            device: Text(DeviceChoice::Auto),
-            dtype: Float::F32,
-            precision: Text(Precision::F32),
-            eval_every: Text(Every::Epochs(1)),
-            checkpoint_every: Text(Every::Epochs(1)),
-            keep_checkpoints: 2,
-            log_steps: false,
-            log_every: None,
-            dataset: Text(DatasetKind::Mnist),
-            data_dir: None,
-            train_limit: None,
-            test_limit: None,
-            batch_size: 128,
-            normalize: None,
-            mean: None,
-            std: None,
-            augment: Text(Augment::default()),
-            no_shuffle: false,
-            model: Text(Arch::LeNet),
-            hidden: vec![256],
-            channels: None,
-            activation: Text(Activation::Relu),
-            norm: Text(Norm::Batch),
-            groups: None,
-            init: None,
-            save_init: false,
-            loss: LossName::CrossEntropy,
-            label_smoothing: 0.0,
-            optimizer: Text(RuleKind::Plain),
-            base: None,
-            lr: None,
-            plain_lr: None,
-            rho: None,
-            sigma: None,
-            pairs: NsoConfig::default().k,
-            eps0: f64::INFINITY,
-            no_project: false,
-            sap_direction: SapDirection::Sample,
-            sap_sign: SapSign::Random,
-            sap_examples: SapConfig::default().examples,
-            full_batch: false,
-            micro_batch: None,
-            momentum: 0.9,
-            dampening: 0.0,
-            nesterov: false,
-            weight_decay: None,
-            decoupled: false,
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-8,
-            clip: None,
-            ema: None,
-            schedule: ScheduleName::Cosine,
-            warmup: Text(Every::Steps(0)),
-            step_size: None,
-            gamma: 0.1,
-            min_lr: 0.0,
-            rho_schedule: ScheduleName::Constant,
-            rho_warmup: Text(Every::Steps(0)),
-            min_rho: 0.0,
-            trace_probes: 16,
-            trace_examples: 1024,
-            flatness: Vec::new(),
-            flatness_every: Text(Every::Epochs(1)),
-            flatness_examples: 1024,
-            flatness_probes: 16,
-        }
+        /// Probes of the Hessian trace measured at the end; 0 measures none.
+        trace_probes as "trace-probes": u64 = 16, metavar: "K";
+        /// Training images the trace is measured on.
+        trace_examples as "trace-examples": usize = 1024, range: Range::AtLeast(1),
+            needs: Needs::That(has_trace, "--trace-probes above 0");
+        /// Measures taken along the run, as in trace,lambda_max, written to metrics.jsonl: trace, lambda_max, score (curvature
+        /// score tr H / sqrt(rank), 150 products), dimension (of the hidden states).
+        flatness as "flatness": Vec<FlatnessName> = Vec::new(), default_in_words: "none";
+        /// Take them after so many steps, or epochs as in 1ep.
+        flatness_every as "flatness-every": Text<Every> = Text(Every::Epochs(1)), needs: ALONG, metavar: "EVERY";
+        /// Training images they are taken on.
+        flatness_examples as "flatness-examples": usize = 1024, range: Range::AtLeast(1), needs: ALONG;
+        /// Probes of the trace along the run.
+        flatness_probes as "flatness-probes": u64 = 16, range: Range::AtLeast(2), metavar: "K",
+            needs: Needs::That(has_trace_along, "--flatness with trace");
+    }
+    state {
+        /// Options of the rule and of the base optimizer, by their names.
+        pub options: Values = Values::default();
     }
 }
 
-impl TrainConfig {
-    /// Reads the configuration that a run wrote.
-    ///
-    /// # Errors
-    /// An unreadable or damaged file.
-    pub fn read(path: &Path) -> Result<Self> {
-        let mut config = Self::of_table(split_optimizer(read_table(path)?, "")?, &path.display().to_string())?;
-        config.fill()?;
-        config.check().with_context(|| path.display().to_string())?;
-        Ok(config)
-    }
+/// The first setting of each group of flags.
+pub(super) const HEADINGS: [(&str, &str); 6] = [
+    ("epochs", "Run"),
+    ("dataset", "Data"),
+    ("model", "Model"),
+    ("optimizer", "Optimizer"),
+    ("schedule", "Schedules"),
+    ("trace-probes", "Flatness"),
+];
 
-    pub(super) fn of_table(table: toml::Table, source: &str) -> Result<Self> {
-        // a table of one entry at a time, because the error of a whole table does not say which entry it is of
-        for (key, value) in &table {
-            let one = toml::Table::from_iter([(key.clone(), value.clone())]);
-            if let Err(e) = one.try_into::<Self>() {
-                return Err(usage(format!("{source}: {key} = {value}: {}", e.message())));
-            }
-        }
-        table.try_into().map_err(|e: toml::de::Error| usage(format!("{source}: {}", e.message())))
-    }
+const RESNET: Needs = Needs::That(is_residual, "a ResNet as --model");
+const STEPPED: Needs =
+    Needs::Any(&[Needs::Is("schedule", "step"), Needs::All(&[Needs::Is("rho-schedule", "step"), PERTURBS])]);
+const PERTURBS: Needs = Needs::That(perturbs, "an --optimizer that perturbs");
+const ALONG: Needs = Needs::That(has_flatness, "--flatness");
 
-    /// The configuration as TOML, without what has no effect.
-    ///
-    /// # Errors
-    /// None in practice.
-    pub fn to_toml(&self) -> Result<String> {
-        Ok(format!(
-            "# flat-train {}: re-run with `flat-train train --config THIS_FILE`\n{}",
-            env!("CARGO_PKG_VERSION"),
-            toml::to_string(&self.with_effect()?)?
-        ))
-    }
-
-    /// The settings by their flags' names, without what has no effect.
-    ///
-    /// # Errors
-    /// None in practice.
-    pub fn with_effect(&self) -> Result<toml::Table> {
-        Ok(toml::Table::try_from(self)?.into_iter().filter(|(key, _)| self.needs(key).is_none()).collect())
-    }
-
-    /// Steps between two reads of losses and accuracies: `--log-every`, or 1 on the CPU, where a read is free.
-    pub fn steps_between_reads(&self, device: &candle_core::Device) -> usize {
-        self.log_every.unwrap_or(if device.is_cpu() { 1 } else { 50 })
-    }
-
-    /// Base optimizer.
-    pub fn base(&self) -> BaseKind {
-        self.base.map_or(BaseKind::Sgd, |b| b.0)
-    }
-
-    /// The rule's name as `--optimizer` takes it; a plain rule goes by its base's.
-    pub fn optimizer_name(&self) -> String {
-        match self.optimizer.0 {
-            RuleKind::Plain => self.base().to_string(),
-            rule => rule.to_string(),
-        }
-    }
-
-    /// The same with everything filled in that depends on other fields.
-    ///
-    /// # Errors
-    /// A working directory that is gone.
-    pub fn filled(mut self) -> Result<Self> {
-        self.fill()?;
-        Ok(self)
-    }
-
-    /// Fills what depends on other fields or on the working directory, so that `config.toml` says everything that was used.
-    pub(super) fn fill(&mut self) -> Result<()> {
-        if self.steps.is_none() {
-            self.epochs.get_or_insert(2);
-        }
-        let base = self.base.get_or_insert(Text(BaseKind::Sgd)).0;
-        let usual = if base == BaseKind::Sgd { 0.05 } else { 1e-3 };
-        self.lr.get_or_insert(usual);
-        self.weight_decay.get_or_insert(if base == BaseKind::Sgd { 0.0 } else { 0.01 });
-        let (rho, sigma) = match self.optimizer.0 {
-            RuleKind::Plain => (None, None),
-            RuleKind::Sam => (Some(SamConfig::default().rho), None),
-            RuleKind::Sap => (Some(SapConfig::default().rho), None),
-            RuleKind::Nso => (None, Some(NsoConfig::default().sigma)),
-            RuleKind::Rsp if self.rho.is_some() || self.sigma.is_some() => (None, None),
-            RuleKind::Rsp => match RspConfig::default().rho {
-                Radius::Length(rho) => (Some(rho), None),
-                Radius::PerWeight(sigma) => (None, Some(sigma)),
-            },
-        };
-        if self.mean.is_none() && self.std.is_none() {
-            self.normalize.get_or_insert(NormalizeName::Dataset);
-        }
-        (self.rho, self.sigma) = (self.rho.or(rho), self.sigma.or(sigma));
-        for path in [&mut self.data_dir, &mut self.init].into_iter().flatten() {
-            *path = std::path::absolute(&*path)?;
-        }
-        Ok(())
-    }
+fn is(values: &Values, name: &str, accept: impl Fn(&Value) -> bool) -> bool {
+    values.get(name).is_some_and(accept)
 }
 
-pub(super) fn read_table(path: &Path) -> Result<toml::Table> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    text.parse().map_err(|e: toml::de::Error| usage(format!("{}: {e}", path.display())))
+fn is_f32(values: &Values) -> bool {
+    is(values, "dtype", |v| v.to_string() == "f32")
 }
 
-/// `optimizer = "adamw"` means the plain rule over that base.
-pub(super) fn split_optimizer(mut table: toml::Table, dashes: &str) -> Result<toml::Table> {
-    let Some(name) = table.get("optimizer").and_then(|v| v.as_str()).map(str::to_string) else { return Ok(table) };
-    let (rule, base) = flat_optim::parse_optimizer(&name).map_err(|e| usage(format!("{dashes}{e}")))?;
-    if let Some(base) = base {
-        if table.get("base").and_then(|v| v.as_str()).is_some_and(|b| b != base.name()) {
-            let message = format!("{dashes}optimizer {name} contradicts {dashes}base: use plain over that base");
-            return Err(usage(message));
-        }
-        table.insert("base".into(), base.name().into());
-    }
-    table.insert("optimizer".into(), rule.name().into());
-    Ok(table)
+fn is_not_full_batch(values: &Values) -> bool {
+    !is(values, "full-batch", |v| *v == Value::Switch(true))
+}
+
+fn has_trace(values: &Values) -> bool {
+    !is(values, "trace-probes", |v| *v == Value::Count(0))
+}
+
+fn has_flatness(values: &Values) -> bool {
+    is(values, "flatness", |v| !matches!(v, Value::List(all) if all.is_empty()))
+}
+
+fn has_trace_along(values: &Values) -> bool {
+    Needs::Is("flatness", "trace").met(values)
+}
+
+fn perturbs(values: &Values) -> bool {
+    is(values, "optimizer", |v| v.to_string().parse().is_ok_and(|rule: RuleKind| rule.perturbs()))
+}
+
+fn has_convolutions(values: &Values) -> bool {
+    !is(values, "model", |v| v.to_string() == "mlp")
+}
+
+fn is_residual(values: &Values) -> bool {
+    has_convolutions(values) && !is(values, "model", |v| v.to_string() == "lenet")
 }

@@ -1,199 +1,261 @@
-//! Flags over a file over the defaults.
+//! From flags and a file to the configuration of a run, and from there to `config.toml` and back, bit for bit.
 
-use crate::settings::args::TrainArgs;
-use crate::settings::config::{TrainConfig, read_table, split_optimizer};
-use crate::settings::relevance;
+use super::config::TrainConfig;
+use super::file::{read_table, to_toml};
+use super::{flags, pixels};
 use crate::usage::usage;
-use anyhow::Result;
+use anyhow::{Context, Result};
+use flat_core::setting::{BadSetting, Needs, Setting, Settings, Value, Values};
+use std::path::Path;
 
 impl TrainConfig {
-    /// The configuration that the flags, over the file they name, over the defaults, come to.
+    /// The configuration that the flags, over the file, over the defaults, come to.
     ///
     /// A flag that would have no effect is an error. Settings of the file that have none are dropped where flags
     /// changed what they belong to, and an error where the file alone is to blame.
     ///
     /// # Errors
     /// An unreadable file, an unknown name, a value out of range, flags that exclude each other.
-    pub fn resolve(args: &TrainArgs) -> Result<Self> {
-        let flags = toml::Table::try_from(args).map_err(|e| usage(format!("the flags cannot be read: {e}")))?;
-        let flags = split_optimizer(flags, "--")?;
-        let (mut file, name) = match &args.config {
+    pub fn resolve(flags: &Values, file: Option<&Path>) -> Result<Self> {
+        let flags = split_optimizer(flags.clone(), "--")?;
+        let (mut file, name) = match file {
             Some(path) => (split_optimizer(read_table(path)?, "")?, path.display().to_string()),
-            None => (toml::Table::new(), String::new()),
+            None => (Values::default(), String::new()),
         };
-        let before = Self::of_table(file.clone(), &name)?;
-        for key in flags.keys() {
-            let changed = file.get(key).is_some_and(|old| Some(old) != flags.get(key));
-            for stale in relevance::stale(key).iter().filter(|_| changed) {
-                file.remove(*stale);
+        let before = Self::with(&file, &name)?;
+        let changed = |key: &str| Some(file.get(key)?.to_string() != flags.get(key)?.to_string());
+        let mut stale = before.own_options(changed("optimizer") == Some(true), changed("base") == Some(true));
+        let exclusive: [(&[&str], &[&str]); 4] = [
+            (&["epochs"], &["steps"]),
+            (&["steps"], &["epochs"]),
+            (&["mean", "std"], &["normalize"]),
+            (&["normalize"], &["mean", "std"]),
+        ];
+        for (given, others) in exclusive {
+            if given.iter().any(|key| flags.get(key).is_some()) {
+                stale.extend(others);
             }
         }
-        if flags.contains_key("epochs") {
-            file.remove("steps");
-        }
-        if flags.contains_key("steps") {
-            file.remove("epochs");
-        }
-        if flags.contains_key("mean") || flags.contains_key("std") {
-            file.remove("normalize");
-        }
-        if flags.contains_key("normalize") {
-            file.remove("mean");
-            file.remove("std");
-        }
-        let mut merged = file.clone();
-        merged.extend(flags.clone());
-        let config = Self::of_table(merged.clone(), "the flags")?;
-        for key in file.keys().filter(|key| !flags.contains_key(*key)) {
-            if let Some(needs) = config.needs(key) {
-                if before.needs(key).is_some() {
+        stale.iter().for_each(|key| drop(file.remove(key)));
+        let mut merged = file.clone().under(&flags);
+        let config = Self::with(&merged, "the flags")?;
+        for (key, _) in file.iter().filter(|(key, _)| flags.get(key).is_none()) {
+            if let Some(needs) = config.lacks(key) {
+                if before.lacks(key).is_some() {
                     return Err(usage(format!("{name}: {key} has no effect: it needs {needs}")));
                 }
                 merged.remove(key);
             }
         }
-        if let Some((key, needs)) = flags.keys().find_map(|key| Some((key, config.needs(key)?))) {
+        if let Some((key, needs)) = flags.iter().find_map(|(key, _)| Some((key, config.lacks(key)?))) {
             return Err(usage(format!("--{key} has no effect here: it needs {needs}")));
         }
-        let mut config = Self::of_table(merged, "the flags")?;
-        config.fill()?;
+        let config = Self::with(&merged, "the flags")?.filled()?;
         config.check().map_err(|e| if name.is_empty() { e } else { usage(format!("{e} (with {name})")) })?;
         Ok(config)
     }
+
+    /// The configuration of a TOML table with the flags' names.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub fn from_table(table: &toml::Table) -> Result<Self> {
+        Self::checked(super::file::values(table)?, "the table")
+    }
+
+    /// Reads the configuration that a run wrote.
+    ///
+    /// # Errors
+    /// An unreadable or damaged file.
+    pub fn read(path: &Path) -> Result<Self> {
+        Self::checked(read_table(path)?, &path.display().to_string())
+    }
+
+    fn checked(values: Values, source: &str) -> Result<Self> {
+        let config = Self::with(&split_optimizer(values, "")?, source)?.filled()?;
+        config.check().with_context(|| source.to_string())?;
+        Ok(config)
+    }
+
+    /// The defaults with these values in place of theirs.
+    fn with(values: &Values, source: &str) -> Result<Self> {
+        let mut config = Self::default();
+        let bad = |e: BadSetting| usage(format!("{source}: {} = {}: {}", e.name, e.value, e.expected));
+        for (key, value) in values.iter() {
+            if Self::settings().iter().any(|s| s.name == key) {
+                config.set(key, value).map_err(bad)?;
+            } else if let Some(option) = flags::option(key) {
+                config.options.insert(key, option.read(value).map_err(bad)?);
+            } else {
+                return Err(usage(format!("{source}: `{key}` is no setting; see flat-train train --help")));
+            }
+        }
+        Ok(config)
+    }
+
+    /// Every setting with a value, options of rule and base included, and the defaults of those that need nothing.
+    pub fn all_values(&self) -> Values {
+        let free = self.own_settings().into_iter().filter(|s| matches!(s.needs, Needs::Nothing));
+        Values::of(free.filter_map(|s| Some((s.name, s.default?)))).under(&self.values()).under(&self.options)
+    }
+
+    /// An option of the rule or of the base optimizer.
+    pub fn option(&self, name: &str) -> Option<&Value> {
+        self.options.get(name)
+    }
+
+    /// The same, of an option that is a number.
+    pub fn number(&self, name: &str) -> Option<f64> {
+        match self.option(name) {
+            Some(Value::Number(x)) => Some(*x),
+            _ => None,
+        }
+    }
+
+    /// The same configuration with an option of its rule or base.
+    #[must_use]
+    pub fn with_option(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.options.insert(name, value.into());
+        self
+    }
+
+    /// What the setting called `key` needs to have an effect, where it has none.
+    pub fn lacks(&self, key: &str) -> Option<String> {
+        let lacking = |needs: Needs| (!needs.met(&self.all_values())).then(|| needs.to_string());
+        if let Some(setting) = Self::settings().into_iter().find(|s| s.name == key) {
+            return lacking(setting.needs);
+        }
+        match self.own_settings().into_iter().find(|s| s.name == key) {
+            Some(setting) => lacking(setting.needs),
+            None => flags::owners(key),
+        }
+    }
+
+    /// The options that its rule and its base have.
+    fn own_settings(&self) -> Vec<Setting> {
+        let all = self.optimizer.settings().into_iter().chain(self.base.settings());
+        all.filter(|s| !Self::settings().iter().any(|own| own.name == s.name)).collect()
+    }
+
+    /// The names of the options of the rule and of the base, which another one starts without.
+    fn own_options(&self, rule: bool, base: bool) -> Vec<&'static str> {
+        let of_rule = self.optimizer.settings().into_iter().filter(|_| rule);
+        of_rule.chain(self.base.settings().into_iter().filter(|_| base)).map(|s| s.name).collect()
+    }
+
+    /// The configuration as TOML, without what has no effect.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn to_toml(&self) -> Result<String> {
+        Ok(format!(
+            "# flat-train {}: re-run with `flat-train train --config THIS_FILE`\n{}",
+            env!("CARGO_PKG_VERSION"),
+            toml::to_string(&self.with_effect()?)?
+        ))
+    }
+
+    /// The settings by their flags' names, without what has no effect.
+    ///
+    /// # Errors
+    /// A number that TOML does not have.
+    pub fn with_effect(&self) -> Result<toml::Table> {
+        let mut values = self.all_values();
+        values.retain(|key| self.lacks(key).is_none());
+        to_toml(&values)
+    }
+
+    /// Steps between two reads of losses and accuracies: `--log-every`, or 1 on the CPU, where a read is free.
+    pub fn steps_between_reads(&self, device: &candle_core::Device) -> usize {
+        self.log_every.unwrap_or(if device.is_cpu() { 1 } else { 50 })
+    }
+
+    /// The rule's name as `--optimizer` takes it; a plain rule goes by its base's.
+    pub fn optimizer_name(&self) -> &'static str {
+        if self.optimizer == "plain" { self.base.name } else { self.optimizer.name }
+    }
+
+    /// The same with everything filled in that depends on other settings or on the working directory, so that
+    /// `config.toml` says everything that was used.
+    ///
+    /// # Errors
+    /// A working directory that is gone.
+    pub fn filled(mut self) -> Result<Self> {
+        if self.steps.is_none() {
+            self.epochs.get_or_insert(2);
+        }
+        if self.mean.is_none() && self.std.is_none() {
+            self.normalize.get_or_insert(super::choice::NormalizeName::Dataset);
+        }
+        let values = self.all_values();
+        for setting in self.own_settings().into_iter().filter(|s| s.needs.met(&values)) {
+            if let (Some(value), None) = (setting.default, self.options.get(setting.name)) {
+                self.options.insert(setting.name, value);
+            }
+        }
+        for path in [&mut self.data_dir, &mut self.init].into_iter().flatten() {
+            *path = std::path::absolute(&*path)?;
+        }
+        Ok(self)
+    }
+
+    /// Refuses what is out of range.
+    ///
+    /// # Errors
+    /// A usage error that names the flag and what it takes.
+    pub fn check(&self) -> Result<()> {
+        Settings::check(self).map_err(flag)?;
+        let options = self.all_values();
+        self.optimizer.build(&options).map_err(option)?;
+        self.base.build(&options).map_err(option)?;
+        pixels::of_run(self)?;
+        let wrong = [
+            (self.hidden.is_empty() || self.hidden.len() > 64, "--hidden: give from 1 to 64 widths, as in 256,128"),
+            (self.trace_probes == 1, "--trace-probes 1 has no confidence interval: give at least 2, or 0 for no trace"),
+            (
+                !self.flatness.is_empty() && self.flatness_every.in_steps(1) == 0,
+                "--flatness-every 0: --flatness would never be taken; give steps, or epochs as in 1ep",
+            ),
+            (self.epochs.is_some() && self.steps.is_some(), "--epochs and --steps exclude each other"),
+        ];
+        match wrong.into_iter().find(|(wrong, _)| *wrong) {
+            Some((_, text)) => Err(usage(text)),
+            None => Ok(()),
+        }
+    }
 }
 
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use crate::value::text::Text;
-    use clap::Parser;
-    use flat_optim::RuleKind;
-
-    #[derive(Parser)]
-    #[command(allow_negative_numbers = true)]
-    struct Flags {
-        #[command(flatten)]
-        train: TrainArgs,
+/// The settings that have an effect.
+impl serde::Serialize for TrainConfig {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.with_effect().map_err(serde::ser::Error::custom)?.serialize(serializer)
     }
+}
 
-    /// The configuration of flags as typed.
-    pub(crate) fn parse(flags: &str) -> Result<TrainConfig> {
-        let flags = Flags::try_parse_from(["train"].into_iter().chain(flags.split_whitespace()))?;
-        TrainConfig::resolve(&flags.train)
+/// A setting's complaint with the name of its flag.
+pub fn flag(e: BadSetting) -> anyhow::Error {
+    usage(format!("--{} {}: {}", e.name, e.value, e.expected))
+}
+
+/// The same where it comes from a rule or a base.
+pub(crate) fn option(e: flat_optim::Error) -> anyhow::Error {
+    match e {
+        flat_optim::Error::BadSetting(e) => flag(e),
+        other => other.into(),
     }
+}
 
-    #[test]
-    fn a_resolved_config_reads_back_as_itself() -> Result<()> {
-        let dir = tempfile::tempdir()?;
-        let path = dir.path().join("config.toml");
-        for flags in [
-            "",
-            "--optimizer sap --eps0 0.5 --plain-lr 0.1 --model mlp --hidden 16,8 --augment crop,flip --warmup 1ep --steps 7",
-            "--optimizer adamw --weight-decay 0.1 --ema 0.99 --clip 1 --dtype f64",
-            "--flatness trace,lambda_max --flatness-every 50 --flatness-examples 64 --flatness-probes 4",
-        ] {
-            let config = parse(flags)?;
-            std::fs::write(&path, config.to_toml()?)?;
-            assert_eq!(TrainConfig::read(&path)?, config);
+/// `optimizer = "adamw"` means the plain rule over that base.
+fn split_optimizer(mut values: Values, dashes: &str) -> Result<Values> {
+    let Some(name) = values.get("optimizer").map(Value::to_string) else { return Ok(values) };
+    let (rule, base) = flat_optim::parse_optimizer(&name).map_err(|e| usage(format!("{dashes}{e}")))?;
+    if let Some(base) = base {
+        if values.get("base").is_some_and(|b| b.to_string() != base.name) {
+            let message = format!("{dashes}optimizer {name} contradicts {dashes}base: use plain over that base");
+            return Err(usage(message));
         }
-        Ok(())
+        values.insert("base", Value::Text(base.name.into()));
     }
-
-    #[test]
-    fn flags_override_the_file() -> Result<()> {
-        let dir = tempfile::tempdir()?;
-        let path = dir.path().join("c.toml");
-        std::fs::write(&path, "lr = 0.5\nseed = 4\noptimizer = \"sam\"\nnesterov = true\n")?;
-        let config = parse(&format!("--config {} --seed 9 --nesterov=false", path.display()))?;
-        assert_eq!(
-            (config.lr, config.seed, config.optimizer, config.nesterov),
-            (Some(0.5), 9, Text(RuleKind::Sam), false)
-        );
-        Ok(())
-    }
-
-    #[test]
-    fn flags_that_change_the_optimizer_base_or_model_drop_what_belonged_to_the_old_one() -> Result<()> {
-        let dir = tempfile::tempdir()?;
-        let path = dir.path().join("c.toml");
-        for (old, new, check) in [
-            ("--optimizer rsp --rho 0.3", "--optimizer sgd", "optimizer = \"plain\""),
-            ("--optimizer rsp --rho 0.3", "--optimizer sam", "rho = 0.05"),
-            ("--optimizer sgd --lr 0.3", "--optimizer adamw", "lr = 0.001"),
-            ("--optimizer adamw", "--optimizer plain --base sgd", "weight-decay = 0.0"),
-            ("--model mlp --hidden 7 --activation tanh", "--model lenet", "activation = \"tanh\""),
-            ("--model lenet --channels 8", "--model mlp", "model = \"mlp\""),
-            ("--model lenet --channels 8", "--model resnet20", "channels = 8"),
-            ("--steps 9", "--epochs 3", "epochs = 3"),
-        ] {
-            std::fs::write(&path, parse(old)?.to_toml()?)?;
-            let text = parse(&format!("--config {} {new}", path.display()))?.to_toml()?;
-            assert!(text.lines().any(|l| l == check), "{old}, then {new}: no {check} in\n{text}");
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn a_wrong_value_in_the_file_names_file_and_key() -> Result<()> {
-        let dir = tempfile::tempdir()?;
-        let path = dir.path().join("c.toml");
-        for (text, part) in [
-            ("lr = \"abc\"", "lr"),
-            ("epochs = -1", "epochs"),
-            ("epochs = 1\nsteps = 1", "--steps"),
-            ("rho = 1", "rho"),
-        ] {
-            std::fs::write(&path, text)?;
-            let e = parse(&format!("--config {}", path.display())).expect_err(text).to_string();
-            assert!(e.contains(part) && e.contains("c.toml"), "{text}: {e}");
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn unknown_names_in_the_file_are_refused() -> Result<()> {
-        let dir = tempfile::tempdir()?;
-        let path = dir.path().join("c.toml");
-        std::fs::write(&path, "learning-rate = 0.5\n")?;
-        let e = parse(&format!("--config {}", path.display())).expect_err("unknown field").to_string();
-        assert!(e.contains("learning-rate"), "{e}");
-        Ok(())
-    }
-
-    #[test]
-    fn values_out_of_range_name_their_flag() {
-        for (flags, flag) in [
-            ("--lr 0", "--lr"),
-            ("--lr NaN", "--lr"),
-            ("--momentum 1", "--momentum"),
-            ("--optimizer sam --rho -1", "--rho"),
-            ("--batch-size 0", "--batch-size"),
-            ("--optimizer rsp --eps0 NaN", "--eps0"),
-            ("--nesterov --momentum 0", "--nesterov"),
-            ("--model mlp --hidden 0", "--hidden"),
-            ("--hidden 8", "--model mlp"),
-            ("--channels 0", "--channels"),
-            ("--channels 100000000000", "--channels"),
-            ("--model mlp --channels 8", "--model"),
-            ("--optimizer lion", "--optimizer"),
-            ("--optimizer sgd --base adamw", "--base"),
-            ("--optimizer adamw --momentum 0.5", "--momentum"),
-            ("--optimizer sap --sap-direction batch --sap-examples 5", "--sap-examples"),
-            ("--schedule constant --min-lr 0.1", "--min-lr"),
-            ("--full-batch --micro-batch 5", "--micro-batch"),
-            ("--model mlp --hidden 1000000000000", "--hidden"),
-            ("--seed 18446744073709551615", "--seed"),
-            ("--loss mse --label-smoothing 0.1", "--label-smoothing"),
-            ("--rho 0.1", "--rho"),
-            ("--optimizer sam --eps0 1", "--eps0"),
-            ("--flatness-every 1ep", "--flatness-every"),
-            ("--flatness lambda_max --flatness-probes 4", "--flatness-probes"),
-            ("--flatness trace --flatness-probes 1", "--flatness-probes"),
-            ("--flatness trace --flatness-every 0", "--flatness-every"),
-            ("--flatness trace --flatness-examples 0", "--flatness-examples"),
-        ] {
-            let e = parse(flags).expect_err(flags).to_string();
-            assert!(e.contains(flag), "{flags}: {e}");
-        }
-    }
+    values.insert("optimizer", Value::Text(rule.name.into()));
+    Ok(values)
 }

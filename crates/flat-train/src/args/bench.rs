@@ -1,9 +1,9 @@
 //! Flags of `bench`.
 
 use clap::Args;
+use flat_core::setting::Text;
 use flat_nn::{Arch, Precision};
 use flat_run::device::DeviceChoice;
-use flat_run::value::text::Text;
 use std::path::PathBuf;
 
 /// Flags of `bench`.

@@ -2,10 +2,11 @@
 
 use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
+use flat_core::setting::{Value, Values};
 use flat_core::{Purpose, Streams};
 use flat_data::{Batch, DatasetKind};
 use flat_nn::{Arch, Loss, Model, multiply_adds};
-use flat_optim::{BaseConfig, BaseKind, Optimizer, PendingStep, RuleConfig, parse_optimizer};
+use flat_optim::{Optimizer, PendingStep, parse_optimizer};
 use flat_run::build::objective::{BatchLoss, Tally};
 use flat_run::build::setup::model_config;
 use flat_run::signal;
@@ -55,11 +56,9 @@ impl Cell {
         let model = Model::new(&config, DType::F32, device, &streams)?;
         let (rule, base) = parse_optimizer(optimizer)?;
         // a small rate, so that thousands of steps on noise stay finite
-        let optimizer = Optimizer::builder(model.params())
-            .rule(RuleConfig::from(rule))
-            .base(BaseConfig::from(base.unwrap_or(BaseKind::Sgd)))
-            .lr(1e-4)
-            .build()?;
+        let options = Values::of([("lr", Value::Number(1e-4))]);
+        let optimizer =
+            Optimizer::new(model.params(), rule.build(&options)?, base.unwrap_or_default().build(&options)?)?;
         let shape = (batch_size, config.in_channels, config.height, config.width);
         let pixels = streams.at(Purpose::Test, 0).normals(shape.0 * shape.1 * shape.2 * shape.3);
         let images = Tensor::from_vec(pixels, shape, &Device::Cpu)?.to_dtype(DType::F32)?.to_device(device)?;

@@ -1,11 +1,11 @@
 //! `flat-train train`.
 
 use super::print;
+use crate::args::TrainArgs;
 use crate::exit::Outcome;
 use anyhow::{Context, Result};
-use clap::ValueEnum;
+use flat_core::setting::{Settings as _, Text};
 use flat_nn::{Mode, Precision};
-use flat_optim::{Radius, RuleKind};
 use flat_run::build::evaluate::{Score, evaluate};
 use flat_run::build::parts::Parts;
 use flat_run::build::setup;
@@ -15,8 +15,8 @@ use flat_run::measure::trace_settings::Settings;
 use flat_run::run::perturbed::Perturbed;
 use flat_run::run::summary::{RunState, Summary};
 use flat_run::run::trainer::{Ended, Trainer};
-use flat_run::settings::args::TrainArgs;
 use flat_run::settings::config::TrainConfig;
+use flat_run::settings::resolve::flag as flag_error;
 use flat_run::store::checkpoint::{self, Progress};
 use flat_run::store::file::write_whole;
 use flat_run::store::journal::Record;
@@ -24,7 +24,6 @@ use flat_run::store::run_dir::RunDir;
 use flat_run::ui::Ui;
 use flat_run::usage::usage;
 use flat_run::value::number::short;
-use flat_run::value::text::Text;
 use std::path::Path;
 
 /// Trains, or continues a run, to its summary.
@@ -37,7 +36,7 @@ pub(super) fn run(args: &TrainArgs, ui: Ui, json: bool) -> Result<Outcome> {
             (config, parts, dir)
         }
         None => {
-            let mut config = TrainConfig::resolve(args)?;
+            let mut config = TrainConfig::resolve(&args.given.0, args.config.as_deref())?;
             let parts = Parts::new(&config, true)?;
             // where the run computes and reads is part of it: it must not change when it is resumed elsewhere
             config.device = Text(DeviceChoice::of(&parts.device));
@@ -52,10 +51,10 @@ pub(super) fn run(args: &TrainArgs, ui: Ui, json: bool) -> Result<Outcome> {
         "{} on {} with {}, seed {}: {}",
         *config.model,
         *config.dataset,
-        if config.optimizer_name() == config.base().name() {
-            config.optimizer_name()
+        if config.optimizer_name() == config.base.name {
+            config.optimizer_name().to_string()
         } else {
-            format!("{} over {}", config.optimizer_name(), config.base())
+            format!("{} over {}", config.optimizer, config.base)
         },
         config.seed,
         dir.root().display()
@@ -64,9 +63,9 @@ pub(super) fn run(args: &TrainArgs, ui: Ui, json: bool) -> Result<Outcome> {
         Some(_) => resumed(args, &config, parts, &dir, ui)?,
         None => Trainer::new(&config, parts, &dir, ui)?,
     };
-    if let Some(sigma) = config.sigma.filter(|_| config.optimizer.0 == RuleKind::Rsp) {
+    if let (None, Some(sigma), "rsp") = (config.option("rho"), config.number("sigma"), config.optimizer.name) {
         let dim = trainer.model().params().layout().len();
-        ui.say(format!("rho {} = sigma {sigma} sqrt({dim})", short(Radius::PerWeight(sigma).length(dim))));
+        ui.say(format!("rho {} = sigma {sigma} sqrt({dim})", short(sigma * (dim as f64).sqrt())));
     }
     if trainer.run()? == Ended::Interrupted {
         return interrupted(&dir, ui);
@@ -93,8 +92,7 @@ fn start(args: &TrainArgs, config: &TrainConfig) -> Result<RunDir> {
 }
 
 fn resume(args: &TrainArgs, root: &Path) -> Result<(TrainConfig, RunDir)> {
-    let given = toml::Table::try_from(args)?;
-    if let Some(flag) = given.keys().find(|flag| !["epochs", "steps"].contains(&flag.as_str())) {
+    if let Some((flag, _)) = args.given.0.iter().find(|(flag, _)| !["epochs", "steps"].contains(flag)) {
         return Err(usage(format!(
             "--resume continues the run as it was configured and takes no --{flag}, only --epochs or --steps to make it \
              longer; for another run start from \
@@ -107,11 +105,19 @@ fn resume(args: &TrainArgs, root: &Path) -> Result<(TrainConfig, RunDir)> {
     }
     let dir = RunDir::open(root)?;
     let mut config = TrainConfig::read(&dir.config())?;
-    if args.epochs.is_some() || args.steps.is_some() {
-        (config.epochs, config.steps) = (args.epochs, args.steps);
+    if longer(args) {
+        (config.epochs, config.steps) = (None, None);
+        for (name, value) in args.given.0.iter() {
+            config.set(name, value).map_err(flag_error)?;
+        }
         config.check()?;
     }
     Ok((config, dir))
+}
+
+/// Whether flags make the run that goes on longer.
+fn longer(args: &TrainArgs) -> bool {
+    args.given.0.iter().next().is_some()
 }
 
 /// The trainer of a run that goes on; where flags make it longer, says what becomes of the schedule and writes it down.
@@ -122,7 +128,7 @@ fn resumed<'a>(
     dir: &'a RunDir,
     ui: Ui<'a>,
 ) -> Result<Trainer<'a>> {
-    let extend = args.epochs.is_some() || args.steps.is_some();
+    let extend = longer(args);
     let per_epoch = setup::steps_per_epoch(config, &parts.data);
     let trainer = Trainer::resume(config, parts, dir, extend, ui)?;
     if !extend {
@@ -133,12 +139,12 @@ fn resumed<'a>(
         (trainer.progress().step, setup::total_steps(&before, per_epoch), setup::total_steps(config, per_epoch));
     if from != to {
         let rate = |config: &TrainConfig| -> Result<f64> {
-            Ok(setup::schedules(config, per_epoch)?.0.build(config.lr.unwrap_or_default())?.at(step))
+            Ok(setup::schedules(config, per_epoch)?.0.build(config.number("lr").unwrap_or_default())?.at(step))
         };
         ui.say(format!(
             "{from} steps become {to}: from step {step} on the {} schedule is that of a run of {to} steps, and the learning \
              rate goes on at {} where it would have been {}",
-            config.schedule.to_possible_value().map_or(String::new(), |v| v.get_name().to_string()),
+            config.schedule,
             short(rate(config)?),
             short(rate(&before)?)
         ));
@@ -204,8 +210,8 @@ fn summarise(trainer: &Trainer<'_>, config: &TrainConfig, dir: &RunDir, train: S
         dataset: config.dataset.to_string(),
         model: config.model.to_string(),
         dim: trainer.model().params().layout().len(),
-        optimizer: config.optimizer_name(),
-        base: config.base().to_string(),
+        optimizer: config.optimizer_name().to_string(),
+        base: config.base.to_string(),
         test_accuracy: test.accuracy,
         test_loss: test.loss,
         train_accuracy: train.accuracy,

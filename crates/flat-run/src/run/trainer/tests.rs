@@ -1,7 +1,7 @@
 //! Reading numbers later changes nothing that a run does.
 
 use super::*;
-use crate::settings::resolve::tests::parse;
+use crate::settings::tests::parse;
 use serde_json::Value;
 
 const RUN: &str = "--model resnet20 --norm batch --train-limit 40 --test-limit 8 --batch-size 8 \

@@ -2,8 +2,8 @@
 
 use crate::device::DeviceChoice;
 use crate::settings::choice::{BnModeName, Float, HvpName, LossName, NormalizeName, SplitName};
-use crate::value::text::Text;
 use clap::Args;
+use flat_core::setting::Text;
 use flat_data::DatasetKind;
 use flat_nn::{Activation, Arch, Norm};
 use std::path::PathBuf;

@@ -1,0 +1,90 @@
+//! Rules as data: how a user names one, what it takes, where it comes from.
+
+use crate::{BaseKind, GradientRule, RULES, Result};
+use flat_core::setting::{BadSetting, Setting, Settings, Values};
+use flat_core::{Choice, Item};
+
+/// Everything that a rule's users need to know besides its algorithm.
+#[derive(Debug)]
+pub struct RuleSpec {
+    /// The name that a user types.
+    pub name: &'static str,
+    /// What it does, in one line.
+    pub about: &'static str,
+    /// Authors, year, arXiv id, algorithm; empty for the plain gradient.
+    pub paper: &'static str,
+    settings: fn() -> Vec<Setting>,
+    build: fn(&Values) -> Result<Box<dyn GradientRule>>,
+}
+
+impl RuleSpec {
+    /// The entry of rule `R`, whose fields are its options.
+    pub const fn of<R: GradientRule + Settings + 'static>(
+        name: &'static str,
+        about: &'static str,
+        paper: &'static str,
+    ) -> Self {
+        Self { name, about, paper, settings: R::settings, build: build::<R> }
+    }
+
+    /// Its options.
+    pub fn settings(&self) -> Vec<Setting> {
+        (self.settings)()
+    }
+
+    /// The rule with these options, and defaults for the others; names of other options are left alone.
+    ///
+    /// # Errors
+    /// [`crate::Error::BadSetting`] naming the option.
+    pub fn build(&self, options: &Values) -> Result<Box<dyn GradientRule>> {
+        (self.build)(options)
+    }
+
+    /// Whether the rule evaluates gradients anywhere but at theta.
+    pub fn perturbs(&self) -> bool {
+        self.build(&Values::default()).is_ok_and(|rule| rule.radius(1) > 0.0)
+    }
+}
+
+fn build<R: GradientRule + Settings + 'static>(options: &Values) -> Result<Box<dyn GradientRule>> {
+    let rule = R::of(options)?;
+    GradientRule::check(&rule)?;
+    Ok(Box::new(rule))
+}
+
+impl Item for RuleSpec {
+    const WHAT: &'static str = "rule";
+    fn table() -> &'static [Self] {
+        RULES
+    }
+    fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+/// A rule by name.
+pub type RuleKind = Choice<RuleSpec>;
+
+/// A rule name, or the name of a base optimizer, which means the plain gradient over that base.
+///
+/// ```
+/// use flat_optim::parse_optimizer;
+/// let (rule, base) = parse_optimizer("rsp")?;
+/// assert!(rule == "rsp" && base.is_none());
+/// let (rule, base) = parse_optimizer("adamw")?;
+/// assert!(rule == "plain" && base.is_some_and(|b| b == "adamw"));
+/// # Ok::<(), flat_optim::Error>(())
+/// ```
+///
+/// # Errors
+/// [`crate::Error::BadSetting`] listing the names.
+pub fn parse_optimizer(name: &str) -> Result<(RuleKind, Option<BaseKind>)> {
+    match (name.parse::<RuleKind>(), name.parse::<BaseKind>()) {
+        (Ok(rule), _) => Ok((rule, None)),
+        (_, Ok(base)) => Ok(("plain".parse()?, Some(base))),
+        _ => {
+            let known = format!("give one of {}, {}", RuleKind::names(), BaseKind::names());
+            Err(BadSetting::new("optimizer", name, known).into())
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The flags of `train`: the settings of a run, and the options of every rule and base once each.
+
+use super::config::{HEADINGS, TrainConfig};
+use flat_core::setting::{Setting, Settings};
+use flat_optim::{BASES, RULES};
+
+/// A flag, and who has it.
+#[derive(Debug, Clone)]
+pub struct Flag {
+    /// The setting; of an option that several have, the first one's.
+    pub setting: Setting,
+    /// The group that it is listed with.
+    pub heading: &'static str,
+    /// The rules or bases that have it as an option, with their defaults in words; none for a setting of the run itself.
+    pub owners: Vec<(&'static str, Option<String>)>,
+}
+
+impl Flag {
+    /// What it means, whose it is, and its default.
+    pub fn help(&self) -> String {
+        let text = self.setting.help.trim_end_matches('.');
+        let names: Vec<&str> = self.owners.iter().map(|(name, _)| *name).collect();
+        let whose = if names.is_empty() { String::new() } else { format!("{}: ", names.join(", ")) };
+        let given: Vec<(&str, &String)> =
+            self.owners.iter().filter_map(|(name, default)| Some((*name, default.as_ref()?))).collect();
+        let default = match given.first() {
+            None => self.setting.default_text().filter(|_| self.owners.is_empty()),
+            Some((_, first)) if given.iter().all(|(_, default)| default == first) => Some((*first).clone()),
+            Some(_) => Some(given.iter().map(|(name, d)| format!("{name} {d}")).collect::<Vec<_>>().join(", ")),
+        };
+        let default = default.map_or(String::new(), |d| format!(" [default: {d}]"));
+        format!("{whose}{text}{default}.")
+    }
+}
+
+/// Options by name: of whom, and what.
+fn options() -> impl Iterator<Item = (&'static str, Setting)> {
+    let rules = RULES.iter().flat_map(|rule| rule.settings().into_iter().map(|s| (rule.name, s)));
+    let bases = BASES.iter().flat_map(|base| base.settings().into_iter().map(|s| (base.name, s)));
+    bases.chain(rules)
+}
+
+/// The option of some rule or base.
+pub(super) fn option(name: &str) -> Option<Setting> {
+    options().map(|(_, setting)| setting).find(|setting| setting.name == name)
+}
+
+/// The flag that picks a rule or base that has the option.
+pub(super) fn owners(name: &str) -> Option<String> {
+    let of = |all: Vec<&'static str>, flag: &str| {
+        let (last, rest) = all.split_last()?;
+        let names = if rest.is_empty() { (*last).to_string() } else { format!("{} or {last}", rest.join(", ")) };
+        Some(format!("--{flag} {names}"))
+    };
+    let has = |settings: Vec<Setting>| settings.iter().any(|s| s.name == name);
+    let rules = RULES.iter().filter(|r| has(r.settings())).map(|r| r.name).collect();
+    let bases = BASES.iter().filter(|b| has(b.settings())).map(|b| b.name).collect();
+    of(rules, "optimizer").or_else(|| of(bases, "base"))
+}
+
+/// Every flag, in the order of help.
+pub fn flags() -> Vec<Flag> {
+    let mut all: Vec<Flag> = Vec::new();
+    let mut heading = "";
+    for setting in TrainConfig::settings() {
+        if let Some((_, next)) = HEADINGS.iter().find(|(first, _)| *first == setting.name) {
+            heading = next;
+        }
+        let last = setting.name == "base";
+        all.push(Flag { setting, heading, owners: Vec::new() });
+        if last {
+            all.extend(option_flags(heading));
+        }
+    }
+    all
+}
+
+/// The options of all rules and bases, each once.
+fn option_flags(heading: &'static str) -> Vec<Flag> {
+    let mut all: Vec<Flag> = Vec::new();
+    let own = TrainConfig::settings();
+    for (owner, setting) in options().filter(|(_, s)| own.iter().all(|o| o.name != s.name)) {
+        let default = setting.default_text();
+        match all.iter_mut().find(|flag| flag.setting.name == setting.name) {
+            Some(flag) => flag.owners.push((owner, default)),
+            None => all.push(Flag { setting, heading, owners: vec![(owner, default)] }),
+        }
+    }
+    all
+}

@@ -12,7 +12,7 @@ const STEP: [&str; 23] = [
     "crates/flat-run/src/run/trainer.rs",
     "crates/flat-run/src/run/trainer/looks.rs",
     "crates/flat-run/src/run/trainer/steps.rs",
-    "crates/flat-run/src/build/objective.rs",
+    "crates/flat-run/src/parts/objective.rs",
     "crates/flat-data/src/loader.rs",
     "crates/flat-data/src/pass.rs",
     "crates/flat-data/src/resident.rs",

@@ -1,19 +1,21 @@
 //! The trace of the cross entropy where margins do not count.
 
 use super::images::Images;
-use super::training::PROBES;
 use anyhow::Result;
 use candle_core::DType;
 use flat_data::Loader;
 use flat_nn::{Mode, Model};
-use flat_run::build::parts::Parts;
-use flat_run::build::setup;
 use flat_run::measure::flatness;
 use flat_run::measure::trace_settings::Settings;
+use flat_run::parts::Parts;
+use flat_run::parts::setup;
 use flat_run::settings::config::TrainConfig;
 use flat_run::ui::Ui;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+
+/// Probes of a trace along a run, and of one at unit margin.
+pub(super) const PROBES: u64 = 8;
 
 /// What is found once the last layer's weights and biases are divided by the mean margin, the label's logit less the
 /// largest other one: the network answers as before, its mean margin is 1.

@@ -1,7 +1,7 @@
 //! A training run within a study: the trainer of `train`, on the study's images.
 
 use super::images::Images;
-use super::margin::UnitMargin;
+use super::margin::{PROBES, UnitMargin};
 use super::network::Network;
 use super::study::Study;
 use crate::args::ReproduceArgs;
@@ -9,9 +9,9 @@ use anyhow::{Context, Result};
 use flat_core::setting::{Text, Values};
 use flat_data::{DatasetKind, Split};
 use flat_nn::Mode;
-use flat_run::build::evaluate::evaluate;
-use flat_run::build::parts::Parts;
-use flat_run::build::setup;
+use flat_run::parts::Parts;
+use flat_run::parts::evaluate::evaluate;
+use flat_run::parts::setup;
 use flat_run::run::along;
 use flat_run::run::trainer::{Ended, Trainer};
 use flat_run::settings::choice::{FlatnessName, ScheduleName};
@@ -25,9 +25,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
-
-/// Probes of a trace along a run.
-pub(super) const PROBES: u64 = 8;
 
 /// A run at one of its steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

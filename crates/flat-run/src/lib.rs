@@ -1,12 +1,12 @@
 //! Train image classifiers with any flat-minima optimizer and measure the flatness of what came out, as a library: no
 //! terminal, no process to end.
 //!
-//! Settings ([`settings`]) become data, model and optimizer ([`build`]); a run ([`run`]) trains them and leaves its files
+//! Settings ([`settings`]) become data, model and optimizer ([`parts`]); a run ([`run`]) trains them and leaves its files
 //! ([`store`]); measures ([`measure`]) look at what came out. A [`ui`] hears how far things are, a [`signal`] stops them.
 
-pub mod build;
 pub mod device;
 pub mod measure;
+pub mod parts;
 pub mod run;
 pub mod settings;
 pub mod signal;

@@ -1,8 +1,8 @@
 //! What a measure was taken on and what it cost: the card in every report.
 
-use crate::build::subject::Subject;
 use crate::device::DeviceChoice;
 use crate::measure::which::Which;
+use crate::parts::subject::Subject;
 use crate::settings::args::{EvalArgs, HessianArgs};
 use crate::settings::choice::BnModeName;
 use crate::settings::pixels;

@@ -1,8 +1,8 @@
 //! The Hessian trace of a model's loss on a data set, as the command line reports it.
 
-use crate::build::evaluate::{evaluate, gradient_norm};
 use crate::measure::trace_settings::{Estimator, Settings, flags};
 use crate::measure::trace_summary::TraceSummary;
+use crate::parts::evaluate::{evaluate, gradient_norm};
 use crate::signal;
 use crate::ui::Ui;
 use crate::value::number::short;

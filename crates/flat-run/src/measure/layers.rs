@@ -1,8 +1,8 @@
 //! Curvature layer by layer.
 
-use crate::build::subject::Subject;
 use crate::measure::curvature::Curvature;
 use crate::measure::trace_settings::flags;
+use crate::parts::subject::Subject;
 use crate::settings::args::LayersArgs;
 use crate::signal;
 use crate::ui::Ui;

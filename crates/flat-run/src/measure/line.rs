@@ -1,9 +1,9 @@
 //! The straight line between two networks.
 
-use crate::build::evaluate::score;
-use crate::build::statistics;
-use crate::build::subject::Subject;
-use crate::build::weights::Weights;
+use crate::parts::evaluate::score;
+use crate::parts::statistics;
+use crate::parts::subject::Subject;
+use crate::parts::weights::Weights;
 use crate::settings::choice::BnModeName;
 use crate::signal;
 use crate::usage::usage;

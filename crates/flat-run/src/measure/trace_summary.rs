@@ -1,8 +1,8 @@
 //! A trace as the command line reports it, with the card of what it was measured on.
 
-use crate::build::evaluate::Score;
 use crate::measure::trace_settings::Settings;
 use crate::measure::which::mode_in_words;
+use crate::parts::evaluate::Score;
 use crate::settings::args::OperatorName;
 use crate::value::number::short;
 use flat_metrics::{Estimate, StoppedBy, TraceReport};

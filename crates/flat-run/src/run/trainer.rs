@@ -3,10 +3,10 @@
 mod looks;
 mod steps;
 
-use crate::build::evaluate::constant_loss;
-use crate::build::objective::Tally;
-use crate::build::parts::Parts;
-use crate::build::setup::{self, Data};
+use crate::parts::Parts;
+use crate::parts::evaluate::constant_loss;
+use crate::parts::objective::Tally;
+use crate::parts::setup::{self, Data};
 use crate::run::perturbed::Perturbed;
 use crate::settings::config::TrainConfig;
 use crate::settings::pixels;

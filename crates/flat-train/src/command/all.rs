@@ -8,13 +8,13 @@ use flat_metrics::{
     Certificate, CertificateReport, DensityReport, EigenStop, IntrinsicDimension, LanczosConfig, SpectralDensity,
     TraceConfig, TwoNn,
 };
-use flat_run::build::subject::Subject;
 use flat_run::measure::card::{Card, Carded};
 use flat_run::measure::curvature::Curvature;
 use flat_run::measure::flatness;
 use flat_run::measure::trace_settings::Settings;
 use flat_run::measure::trace_summary::TraceSummary;
 use flat_run::measure::which::Which;
+use flat_run::parts::subject::Subject;
 use flat_run::settings::args::{EstimatorName, OperatorName};
 use flat_run::ui::Ui;
 use flat_run::usage::flag_of;

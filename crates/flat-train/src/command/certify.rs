@@ -9,9 +9,9 @@ use flat_core::Streams;
 use flat_metrics::{
     Certificate, CertificateProgress, CertificateReport, Error, FlowStop, Known, SpectrumReport, Stage, Verdict,
 };
-use flat_run::build::subject::Subject;
 use flat_run::measure::card::{Card, Carded};
 use flat_run::measure::which::Which;
+use flat_run::parts::subject::Subject;
 use flat_run::settings::args::HessianArgs;
 use flat_run::signal;
 use flat_run::ui::Ui;

@@ -207,6 +207,15 @@ fn line(points: impl Iterator<Item = (f64, f64)>, paper: &Paper) -> String {
     path
 }
 
+/// The mark of a run beside its name.
+pub(super) fn swatch(run: usize) -> String {
+    format!(
+        "<svg class=\"swatch s{run}\" viewBox=\"0 0 28 12\" aria-hidden=\"true\"><path class=\"line\" d=\"M1 6H27\"/>\
+         <path class=\"mark\" d=\"M14 6{}\"/></svg>",
+        shape(run)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! The page: its frame and the order of its parts.
 
-use super::chart::{Chart, Series, shape};
+use super::chart::{Chart, Series, swatch};
 use super::curve::{AT_MOST, Curve};
 use super::html::{escape, table};
 use super::panel::{PANELS, Panel};
@@ -39,15 +39,6 @@ pub(super) fn html(runs: &[Run], studies: &[StudyPage]) -> String {
     }
     out.push_str("</main>\n</body>\n</html>\n");
     out
-}
-
-/// The mark of a run beside its name.
-pub(super) fn swatch(run: usize) -> String {
-    format!(
-        "<svg class=\"swatch s{run}\" viewBox=\"0 0 28 12\" aria-hidden=\"true\"><path class=\"line\" d=\"M1 6H27\"/>\
-         <path class=\"mark\" d=\"M14 6{}\"/></svg>",
-        shape(run)
-    )
 }
 
 fn title(runs: &[Run], studies: &[StudyPage]) -> String {

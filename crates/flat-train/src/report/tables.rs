@@ -119,6 +119,6 @@ fn row(head: String, runs: &[Run], cell: impl Fn(&Run) -> Option<String>) -> Vec
 }
 
 fn columns(corner: &str, runs: &[Run]) -> Vec<String> {
-    let names = runs.iter().enumerate().map(|(i, run)| format!("{}{}", super::page::swatch(i), escape(&run.name)));
+    let names = runs.iter().enumerate().map(|(i, run)| format!("{}{}", super::chart::swatch(i), escape(&run.name)));
     [escape(corner)].into_iter().chain(names).collect()
 }

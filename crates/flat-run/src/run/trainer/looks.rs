@@ -1,8 +1,8 @@
 //! What a run looks at on its way: the test set and flatness, on the weights that it would hand out.
 
 use super::Trainer;
-use crate::build::evaluate::evaluate;
-use crate::build::statistics;
+use crate::parts::evaluate::evaluate;
+use crate::parts::statistics;
 use crate::run::along;
 use crate::store::checkpoint::Evaluation;
 use crate::store::journal::Record;

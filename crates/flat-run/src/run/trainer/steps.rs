@@ -1,7 +1,7 @@
 //! Steps of a run: queued on the device, and read from it for many at once.
 
 use super::Trainer;
-use crate::build::objective::{BatchLoss, FullLoss};
+use crate::parts::objective::{BatchLoss, FullLoss};
 use crate::run::perturbed::Perturbed;
 use crate::store::checkpoint::Epoch;
 use crate::store::journal::Record;

@@ -1,8 +1,8 @@
 //! A trained model and the data to look at it with.
 
-use crate::build::setup;
-use crate::build::weights::Weights;
 use crate::device::Opened;
+use crate::parts::setup;
+use crate::parts::weights::Weights;
 use crate::settings::args::{EvalArgs, HessianArgs};
 use crate::settings::choice::SplitName;
 use crate::settings::config::TrainConfig;

@@ -1,6 +1,6 @@
 //! Loss and accuracy of a model over a part of a data set.
 
-use crate::build::objective::correct;
+use crate::parts::objective::correct;
 use crate::signal;
 use crate::ui::Ui;
 use anyhow::Result;

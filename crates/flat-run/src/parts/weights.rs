@@ -1,7 +1,7 @@
 //! Weights on disk: a run directory, one of its files, or a safetensors file from elsewhere.
 
-use crate::build::setup;
-use crate::build::statistics;
+use crate::parts::setup;
+use crate::parts::statistics;
 use crate::settings::config::TrainConfig;
 use crate::settings::pixels;
 use crate::store::checkpoint::{self, Checkpoint};

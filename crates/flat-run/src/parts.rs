@@ -1,7 +1,15 @@
-//! Everything a run computes with, built before anything is written.
+//! What a run or a measure computes with: data, model, loss and optimizer, built from settings or read from a checkpoint,
+//! before anything is written.
 
-use crate::build::setup::{self, Data};
-use crate::build::weights::Weights;
+pub mod evaluate;
+pub mod objective;
+pub mod setup;
+pub mod statistics;
+pub mod subject;
+pub mod weights;
+
+use self::setup::Data;
+use self::weights::Weights;
 use crate::device::Opened;
 use crate::settings::config::TrainConfig;
 use anyhow::{Context, Result};

@@ -13,7 +13,7 @@
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::{Linear, Module, VarBuilder, VarMap, linear};
 use flat::core::{ParamVec, Params, Purpose, Streams};
-use flat::metrics::{ClosureObjective, DifferenceHessian, Hutchinson, TraceConfig};
+use flat::metrics::{ClosureObjective, DifferenceHessian, Hutchinson, Silent, TraceConfig};
 use flat::optim::{GradientRule, Optimizer, Plain, Query, Rsp, Sam, Sgd, WithRows};
 
 const EXAMPLES: usize = 256; // training examples, all of them in one batch
@@ -99,7 +99,7 @@ fn main() -> anyhow::Result<()> {
         //    `flat::nn` have exact ones at the price of about two gradients: `TangentHessian`.)
         let training_loss = ClosureObjective::new(params.clone(), vec![EXAMPLES], |_| net.loss(&x, &y))?;
         let mut hessian = DifferenceHessian::new(&training_loss)?;
-        let report = Hutchinson::new(TraceConfig::fixed(100))?.run(&mut hessian, &Streams::new(2))?;
+        let report = Hutchinson::new(TraceConfig::fixed(100))?.run(&mut hessian, &Streams::new(2), &mut Silent)?;
 
         let loss: f64 = net.loss(&x, &y)?.to_scalar()?;
         let right: f64 = net.forward(&x)?.argmax(1)?.eq(&y)?.to_dtype(DType::F64)?.mean_all()?.to_scalar()?;

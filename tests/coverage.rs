@@ -4,9 +4,8 @@ use crate::tool::{Room, json, top};
 use candle_core::{DType, Device};
 use flat_core::{Purpose, Streams};
 use flat_data::{Augment, Dataset, DatasetKind, Loader, LoaderOptions};
-use flat_metrics::{Hutchinson, ModelObjective, TangentHessian, TraceConfig, exact_trace};
+use flat_metrics::{Hutchinson, ModelObjective, Silent, TangentHessian, TraceConfig, exact_trace};
 use flat_nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// An MLP 784-16-10 trained on 1,000 MNIST images: d = 12,730, so that the trace can be had from d Hessian-vector
@@ -38,11 +37,11 @@ fn coverage_of_the_exact_trace_is_95_percent() {
         ModelObjective::new(&model, loss, Mode::Eval, vec![(batch.images, batch.labels)]).expect("an objective");
     let mut hessian = TangentHessian::new(&objective).expect("an operator");
 
-    let exact = exact_trace(&mut hessian, &mut |_| ControlFlow::Continue(())).expect("the exact trace").trace;
+    let exact = exact_trace(&mut hessian, &mut Silent).expect("the exact trace").trace;
     let estimator = Hutchinson::new(TraceConfig::fixed(20)).expect("a configuration");
     let covered = (0..seeds)
         .filter(|&seed| {
-            let report = estimator.run(&mut hessian, &Streams::new(seed)).expect("an estimate");
+            let report = estimator.run(&mut hessian, &Streams::new(seed), &mut Silent).expect("an estimate");
             let [lo, hi] = report.trace.ci95.expect("20 probes");
             lo <= exact && exact <= hi
         })
@@ -107,7 +106,7 @@ fn the_interval_for_all_images_like_these_covers_the_trace_over_them() {
         });
         let objective = ModelObjective::new(&model, loss, Mode::Eval, parts.collect()).expect("an objective");
         let mut hessian = TangentHessian::new(&objective).expect("an operator");
-        let report = estimator.run(&mut hessian, &Streams::new(seed as u64)).expect("an estimate");
+        let report = estimator.run(&mut hessian, &Streams::new(seed as u64), &mut Silent).expect("an estimate");
         // no interval where the noise of the probes hides that of the images
         let Some([low, high]) = report.population_ci95() else { continue };
         told += 1;

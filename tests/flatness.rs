@@ -5,7 +5,8 @@ use candle_core::{DType, Device};
 use flat_core::Streams;
 use flat_data::{Augment, Dataset, DatasetKind, Loader, LoaderOptions};
 use flat_metrics::{
-    HutchPlusPlus, Hutchinson, ModelObjective, ProbeDistribution, TangentHessian, TraceConfig, TraceReport, XTrace,
+    HutchPlusPlus, Hutchinson, Measured, ModelObjective, ProbeDistribution, Silent, TangentHessian, Trace, TraceConfig,
+    XTrace,
 };
 use flat_nn::{Loss, Mode, Model};
 use serde_json::Value;
@@ -269,14 +270,14 @@ fn on_the_sharp_minimum<T>(f: impl FnOnce(&mut TangentHessian<'_, ModelObjective
 fn ten_runs_at_equal_cost_spread_as_their_intervals_say_and_xtrace_at_most_half_as_far() {
     on_the_sharp_minimum(|hessian| {
         let mut spread = |name: &str| {
-            let reports: Vec<TraceReport> = (0..10)
+            let reports: Vec<Measured<Trace>> = (0..10)
                 .map(|seed| {
                     let (config, s) = (TraceConfig::fixed(64), Streams::new(100 + seed));
                     let sphere = config.clone().with_probe(ProbeDistribution::Sphere);
                     let report = match name {
-                        "hutchinson" => Hutchinson::new(config).and_then(|e| e.run(hessian, &s)),
-                        "hutch++" => HutchPlusPlus::new(sphere).and_then(|e| e.run(hessian, &s)),
-                        _ => XTrace::new(sphere).and_then(|e| e.run(hessian, &s)),
+                        "hutchinson" => Hutchinson::new(config).and_then(|e| e.run(hessian, &s, &mut Silent)),
+                        "hutch++" => HutchPlusPlus::new(sphere).and_then(|e| e.run(hessian, &s, &mut Silent)),
+                        _ => XTrace::new(sphere).and_then(|e| e.run(hessian, &s, &mut Silent)),
                     };
                     report.expect("an estimate")
                 })

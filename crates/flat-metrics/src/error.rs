@@ -86,8 +86,8 @@ pub enum Error {
     },
     /// The thread that double backward needs could not be started.
     #[error("double backward is not available: {0}")]
-    Tape(String),
-    /// The progress callback asked to stop before there was a result.
+    DoubleBackward(String),
+    /// The observer asked to stop before there was a result.
     #[error("interrupted before the first result")]
     Interrupted,
 }

@@ -2,11 +2,11 @@
 
 use candle_core::{Device, Tensor, Var};
 use flat_core::{ParamVec, Params};
-use flat_metrics::{ClosureObjective, DoubleBackwardHessian, LinearOperator, Result, TapeThread};
+use flat_metrics::{ClosureObjective, DoubleBackwardHessian, DoubleBackwardThread, LinearOperator, Result};
 
 fn main() -> Result<()> {
     assert!(std::env::var_os("CANDLE_GRAD_DO_NOT_DETACH").is_none(), "run this test without the switch");
-    TapeThread::start()?;
+    DoubleBackwardThread::start()?;
     assert!(std::env::var_os("CANDLE_GRAD_DO_NOT_DETACH").is_none(), "the environment is as it was");
 
     let x = Var::from_tensor(&Tensor::new(&[1.0f64, 2.0], &Device::Cpu)?)?;

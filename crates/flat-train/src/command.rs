@@ -33,7 +33,7 @@ pub fn run(cli: Cli) -> ExitCode {
         _ => false,
     };
     // while this is the only thread
-    if double && let Err(e) = flat_metrics::TapeThread::start() {
+    if double && let Err(e) = flat_metrics::DoubleBackwardThread::start() {
         return exit::status(Err(e.into()));
     }
     if !double {

@@ -3,8 +3,8 @@
 use candle_core::{Device, Tensor, Var};
 use flat_core::{Params, Purpose, Streams};
 use flat_metrics::{
-    Certificate, CertificateConfig, CertificateReport, ClosureObjective, DifferenceHessian, Error, FlowConfig,
-    FlowStop, Known, Result, Verdict,
+    Certificate, CertificateConfig, ClosureObjective, DifferenceHessian, Error, FlowConfig, Judgement, Known, Measured,
+    Progress, Result, Silent, Stop, Verdict,
 };
 use std::ops::ControlFlow;
 
@@ -17,13 +17,13 @@ fn certify(
     f: impl Fn(&Tensor) -> candle_core::Result<Tensor> + Send + Sync,
     config: CertificateConfig,
     seed: u64,
-) -> Result<CertificateReport> {
+) -> Result<Measured<Judgement>> {
     let params = params(x)?;
     let var = params.vars()[0].clone();
     let objective = ClosureObjective::new(params.clone(), vec![1], move |_| f(var.as_tensor()))?;
     let mut hessian = DifferenceHessian::new(&objective)?;
     let before: Vec<u64> = params.read()?.to_f64()?.into_iter().map(f64::to_bits).collect();
-    let report = Certificate::new(config)?.run(&objective, &mut hessian, &Streams::new(seed))?;
+    let report = Certificate::new(config)?.run(&objective, &mut hessian, &Streams::new(seed), &mut Silent)?;
     let after: Vec<u64> = params.read()?.to_f64()?.into_iter().map(f64::to_bits).collect();
     assert_eq!(before, after, "theta is bit-equal");
     Ok(report)
@@ -64,14 +64,14 @@ fn the_hyperbola_has_its_limit_its_slope_and_its_tangent() -> Result<()> {
         assert!(gap < 1e-4 && gap <= far - report.distance, "{gap:e} {:?}", report.distance_interval);
         let distance = (x[0] - a).hypot(x[1] - b);
         assert!(near <= distance && distance <= far && far - near < 0.01 * distance, "{distance} [{near}, {far}]");
-        assert!(report.grad_norm_limit <= 1e-9 && report.flow.stopped_by == FlowStop::Arrived);
+        assert!(report.grad_norm_limit <= 1e-9 && report.flow.stop == Stop::Arrived);
         // eigenvalues 2 (x1^2 + x2^2) and 0
-        let spectrum = report.spectrum.expect("a spectrum");
+        let spectrum = report.spectrum.as_ref().expect("a spectrum");
         let top = 2.0 * (found[0].powi(2) + found[1].powi(2));
         assert!((spectrum.largest[0][0] - top).abs() < 1e-7 * top, "{spectrum:?}");
         assert_eq!((spectrum.rank, spectrum.complete), (1, true));
         // trbar = x1^2 + x2^2; its gradient along the tangent (x1, -x2) is 2 |x1^2 - x2^2| / |x|
-        let slope = report.slope.expect("a slope");
+        let slope = report.slope.as_ref().expect("a slope");
         let exact = 2.0 * (found[0].powi(2) - found[1].powi(2)).abs() / found[0].hypot(found[1]);
         let [lo, hi] = slope.interval;
         assert!(slope.known == Known::Interval && lo <= exact && exact <= hi, "{exact} [{lo}, {hi}]");
@@ -109,9 +109,9 @@ fn the_inner_product_has_its_slope_along_the_minima() -> Result<()> {
     let exact = (r2 - 4.0 / r2).sqrt() / d as f64;
     for seed in 0..5 {
         let report = certify(&x, inner, config(0.1, 1.0), seed)?;
-        let spectrum = report.spectrum.expect("a spectrum");
+        let spectrum = report.spectrum.as_ref().expect("a spectrum");
         assert_eq!((spectrum.rank, report.distance, report.flow.steps), (1, 0.0, 0));
-        let slope = report.slope.expect("a slope");
+        let slope = report.slope.as_ref().expect("a slope");
         let [lo, hi] = slope.interval;
         assert!(lo <= exact && exact <= hi && hi - lo < 1e-5 * exact, "{exact} [{lo}, {hi}]");
     }
@@ -127,10 +127,10 @@ fn a_quadratic_is_flat_everywhere_and_its_limit_is_the_projection() -> Result<()
     let distance = 0.005f64.sqrt();
     assert!((report.distance - distance).abs() < 1e-8, "{}", report.distance);
     assert_eq!(report.verdict, Verdict::Flat, "{}", report.reason);
-    let spectrum = report.spectrum.expect("a spectrum");
+    let spectrum = report.spectrum.as_ref().expect("a spectrum");
     assert!(spectrum.rank == 3 && spectrum.complete && spectrum.smallest[0].abs() <= spectrum.zero, "{spectrum:?}");
     // third derivatives vanish: rounding is left
-    assert!(report.slope.expect("a slope").interval[1] < 1e-4);
+    assert!(report.slope.as_ref().expect("a slope").interval[1] < 1e-4);
     assert_eq!(certify(&x, f, config(0.01, 1e-3), 0)?.verdict, Verdict::NotFlat);
     Ok(())
 }
@@ -178,7 +178,7 @@ fn without_the_whole_range_distance_and_slope_are_bounds_and_nothing_is_said() -
     x[0] = 1e-3;
     let exact = 0.5 * (1..=rank).sum::<usize>() as f64 / d as f64;
     let whole = certify(&x, f, CertificateConfig::default(), 1)?;
-    let slope = whole.slope.expect("a slope");
+    let slope = whole.slope.as_ref().expect("a slope");
     // the flow moves along the kernel by -x_0^2 / 8
     let along = whole.limit.to_f64()?[rank];
     assert!((along + 1e-6 / 8.0).abs() <= whole.flow.error, "{along} {:?}", whole.flow);
@@ -195,7 +195,7 @@ fn without_the_whole_range_distance_and_slope_are_bounds_and_nothing_is_said() -
         let report = certify(&x, f, few, seed)?;
         assert_eq!((report.verdict, report.distance_known), (Verdict::Undecided, Known::AtLeast));
         assert!(report.distance_interval[0] <= 1e-3 && report.distance_interval[1].is_infinite());
-        let slope = report.slope.expect("a bound");
+        let slope = report.slope.as_ref().expect("a bound");
         assert!(slope.known == Known::AtMost && slope.interval[1] >= exact, "{exact} {slope:?}");
         assert!(report.reason.contains("max_matvecs"), "{}", report.reason);
     }
@@ -227,7 +227,7 @@ fn strict_saddles_are_no_minima_whatever_the_number_of_their_negative_eigenvalue
         };
         let report = certify(&vec![0.0; d], f, CertificateConfig::default(), seed)?;
         assert_eq!(report.verdict, Verdict::NotAMinimum, "{} {}", negative, report.reason);
-        let [low, residual] = report.spectrum.expect("a spectrum").smallest;
+        let [low, residual] = report.spectrum.as_ref().expect("a spectrum").smallest;
         assert!((low - lowest).abs() <= residual + 1e-6, "{low} +- {residual}, {lowest}");
         assert!(report.slope.is_none() && report.reason.contains("eigenvalue -"));
     }
@@ -257,7 +257,7 @@ fn a_loss_without_a_minimiser_is_undecided() -> Result<()> {
     let logistic = |x: &Tensor| (x.neg()?.exp()? + 1.0)?.log()?.sum_all();
     let flow = FlowConfig { max_gradients: 60, ..FlowConfig::default() };
     let report = certify(&[1.0, 2.0], logistic, CertificateConfig { flow, ..config(0.1, 1.0) }, 0)?;
-    assert_eq!((report.verdict, report.flow.stopped_by), (Verdict::Undecided, FlowStop::Budget));
+    assert_eq!((report.verdict, report.flow.stop), (Verdict::Undecided, Stop::Budget));
     assert!(report.flow.gradients + report.flow.matvecs <= 60 && report.loss_gap > 0.0);
     assert!(report.reason.contains("max_gradients") && report.distance_known == Known::AtLeast);
     Ok(())
@@ -273,7 +273,7 @@ fn an_interruption_restores_and_reports_what_was_reached() -> Result<()> {
     let mut until = |stop_at: u64| {
         let mut calls = 0;
         let certificate = Certificate::new(config(1.0, 1.0))?;
-        let outcome = certificate.run_watched(&objective, &mut hessian, &Streams::new(0), &mut |_| {
+        let outcome = certificate.run(&objective, &mut hessian, &Streams::new(0), &mut |_: &Progress| {
             calls += 1;
             if calls > stop_at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
@@ -281,14 +281,17 @@ fn an_interruption_restores_and_reports_what_was_reached() -> Result<()> {
         outcome.map(|report| (report, calls))
     };
     let (whole, calls) = until(u64::MAX)?;
-    assert!(!whole.interrupted);
+    assert!(whole.stop == Stop::Complete);
     assert!(matches!(until(0), Err(Error::Interrupted)), "nothing is known yet");
     let (mut spectra, mut flows) = (0, 0);
     for stop_at in 1..calls {
         let (report, _) = until(stop_at)?;
-        assert!(report.interrupted && report.verdict == Verdict::Undecided && report.slope.is_none(), "{stop_at}");
+        assert!(
+            report.stop == Stop::Interrupted && report.verdict == Verdict::Undecided && report.slope.is_none(),
+            "{stop_at}"
+        );
         assert!(report.distance <= whole.distance + 1e-6, "{stop_at}");
-        flows += u32::from(report.flow.stopped_by == FlowStop::Interrupted);
+        flows += u32::from(report.flow.stop == Stop::Interrupted);
         spectra += u32::from(report.spectrum.is_some());
     }
     assert!(flows > 0 && spectra > 0, "{flows} {spectra}");

@@ -3,8 +3,8 @@
 use candle_core::{DType, Device, Tensor};
 use flat_core::{ParamVec, Purpose, Streams};
 use flat_metrics::{
-    Certificate, CertificateConfig, CertificateReport, Dense, GaussNewton, Known, Lanczos, LanczosConfig,
-    ModelObjective, Objective, Result, TangentHessian, Verdict, dense_of, gradient,
+    Certificate, CertificateConfig, Dense, GaussNewton, Judgement, Known, Lanczos, LanczosConfig, Measured,
+    ModelObjective, Objective, Result, Silent, TangentHessian, Verdict, dense_of, gradient,
 };
 use flat_nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm};
 
@@ -63,10 +63,10 @@ impl Case {
         panic!("not trained: {}", gradient(&objective)?.0);
     }
 
-    fn certify(&self, config: CertificateConfig, seed: u64) -> Result<CertificateReport> {
+    fn certify(&self, config: CertificateConfig, seed: u64) -> Result<Measured<Judgement>> {
         let objective = self.objective()?;
         let mut hessian = TangentHessian::new(&objective)?;
-        Certificate::new(config)?.run(&objective, &mut hessian, &Streams::new(seed))
+        Certificate::new(config)?.run(&objective, &mut hessian, &Streams::new(seed), &mut Silent)
     }
 
     fn dense(&self) -> Result<Dense> {
@@ -183,11 +183,11 @@ fn default_is_right(hidden: &[usize], activation: Activation, side: usize, image
     let right = if exact.slope > eps_prime { Verdict::NotFlat } else { Verdict::Flat };
     assert!(exact.distance < 0.05 && (exact.slope / eps_prime - 1.0).abs() > 0.01, "{} {}", exact.slope, eps_prime);
     assert_eq!(report.verdict, right, "{what}");
-    let spectrum = report.spectrum.expect("a spectrum");
+    let spectrum = report.spectrum.as_ref().expect("a spectrum");
     assert_eq!((spectrum.rank, spectrum.complete), (exact.rank, true), "{what}");
     let [low, residual] = spectrum.smallest;
     assert!((low - exact.smallest).abs() <= residual + 1e-9 * spectrum.largest[0][0], "{low} {}", exact.smallest);
-    let slope = report.slope.expect("a slope");
+    let slope = report.slope.as_ref().expect("a slope");
     let [lo, hi] = slope.interval;
     // central differences of the dense trace with h = 1e-4 err by h^2
     let off = 1e-6 * exact.slope;
@@ -231,8 +231,13 @@ fn twelve_thousand_parameters_are_decided_and_the_trace_falls_along_the_slope_as
     let case = Case::new(&[16], Activation::Tanh, 28, 7, 1)?;
     case.train(1e-10, 0.002)?;
     let report = case.certify(CertificateConfig::default(), 0)?;
-    assert!(report.dim > 10_000 && report.verdict != Verdict::Undecided, "{} {:?}", report.reason, report.flow);
-    let (spectrum, slope) = (report.spectrum.expect("a spectrum"), report.slope.expect("a slope"));
+    assert!(
+        report.provenance.dim > 10_000 && report.verdict != Verdict::Undecided,
+        "{} {:?}",
+        report.reason,
+        report.flow
+    );
+    let (spectrum, slope) = (report.spectrum.as_ref().expect("a spectrum"), report.slope.as_ref().expect("a slope"));
     let rank = 7 * CLASSES;
     assert_eq!((spectrum.rank, spectrum.complete), (rank, true));
     // the trace by the eigenvalues that are not zero, on both sides along the direction of the slope
@@ -242,8 +247,12 @@ fn twelve_thousand_parameters_are_decided_and_the_trace_falls_along_the_slope_as
     let config = LanczosConfig { top: rank, bottom: 0, max_matvecs: 300, rel_tol: 1e-9 };
     let trace = |s: f64| -> Result<f64> {
         params.write(&report.limit.plus(s, &unit)?)?;
-        let found = Lanczos::new(config.clone())?.run(&mut TangentHessian::unchecked(&objective), &Streams::new(5))?;
-        Ok(found.top.iter().map(|p| p.value).sum::<f64>() / report.dim as f64)
+        let found = Lanczos::new(config.clone())?.run(
+            &mut TangentHessian::unchecked(&objective),
+            &Streams::new(5),
+            &mut Silent,
+        )?;
+        Ok(found.top.iter().map(|p| p.value).sum::<f64>() / report.provenance.dim as f64)
     };
     let s = 1e-3;
     let along = (trace(s)? - trace(-s)?) / (2.0 * s);
@@ -309,9 +318,9 @@ fn a_network_of_zero_weights_on_balanced_classes_is_a_saddle() -> Result<()> {
         assert!(lowest < -0.01, "a strict saddle: {lowest}");
         let mut hessian = TangentHessian::new(&objective)?;
         let certificate = Certificate::new(CertificateConfig::default())?;
-        let report = certificate.run(&objective, &mut hessian, &Streams::new(0))?;
+        let report = certificate.run(&objective, &mut hessian, &Streams::new(0), &mut Silent)?;
         assert_eq!(report.verdict, Verdict::NotAMinimum, "{}", report.reason);
-        let [low, residual] = report.spectrum.expect("a spectrum").smallest;
+        let [low, residual] = report.spectrum.as_ref().expect("a spectrum").smallest;
         assert!((low - lowest).abs() <= residual + 1e-9, "{low} {lowest}");
     }
     Ok(())

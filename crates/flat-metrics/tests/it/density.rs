@@ -5,13 +5,14 @@ use crate::mlp::Mlp;
 use candle_core::DType;
 use flat_core::{ParamVec, Purpose, Streams};
 use flat_metrics::{
-    Dense, DensityConfig, DensityReport, Error, LinearOperator, Result, SpectralDensity, TangentHessian, dense_of,
+    Dense, Density, DensityConfig, Error, LinearOperator, Measured, Progress, Result, Silent, SpectralDensity, Stop,
+    TangentHessian, dense_of,
 };
 use std::ops::ControlFlow;
 
-fn estimate(a: &mut dyn LinearOperator, probes: u64, steps: usize, seed: u64) -> Result<DensityReport> {
+fn estimate(a: &mut dyn LinearOperator, probes: u64, steps: usize, seed: u64) -> Result<Measured<Density>> {
     let config = DensityConfig { probes, steps, ..DensityConfig::default() };
-    SpectralDensity::new(config)?.run(a, &Streams::new(seed))
+    SpectralDensity::new(config)?.run(a, &Streams::new(seed), &mut Silent)
 }
 
 /// Eigenvalues by Jacobi's rotations: nothing in common with Lanczos' method.
@@ -88,13 +89,13 @@ fn the_mass_is_where_the_eigenvalues_are() -> Result<()> {
     // nothing where nothing is: 4 is 6 / 0.105 widths from the next eigenvalue
     let gap = report.grid.iter().position(|g| *g >= 5.0).expect("on the grid");
     assert!(report.density[gap] < 1e-9, "{}", report.density[gap]);
-    assert_eq!((report.matvecs, report.quadratures.len(), report.dim), (200 * 30, 200, 100));
+    assert_eq!((report.effort.matvecs, report.quadratures.len(), report.provenance.dim), (200 * 30, 200, 100));
     Ok(())
 }
 
 #[test]
 fn moments_are_the_traces_of_powers_of_the_matrix_within_their_errors() -> Result<()> {
-    let check = |report: &DensityReport, exact: [f64; 4]| {
+    let check = |report: &Measured<Density>, exact: [f64; 4]| {
         assert!((report.moments[0].value - 1.0).abs() < 1e-13);
         for (k, (e, x)) in report.moments.iter().zip(exact).enumerate().skip(1) {
             let error = e.std_error.expect("many probes");
@@ -126,7 +127,7 @@ fn the_band_covers_the_smoothed_density_of_a_networks_hessian() -> Result<()> {
     let (mut covered, mut of, seeds) = (0, 0, 40);
     for seed in 0..seeds {
         let config = DensityConfig { probes: 20, steps: 43, width: 0.05, points: 100 };
-        let report = SpectralDensity::new(config)?.run(&mut dense, &Streams::new(seed))?;
+        let report = SpectralDensity::new(config)?.run(&mut dense, &Streams::new(seed), &mut Silent)?;
         let peak = 1.0 / (report.sigma * (2.0 * std::f64::consts::PI).sqrt());
         for (x, [lo, hi]) in report.grid.iter().zip(&report.band) {
             let exact =
@@ -146,7 +147,7 @@ fn the_band_covers_the_smoothed_density_of_a_networks_hessian() -> Result<()> {
 #[test]
 fn effective_ranks_of_a_projector_are_its_rank_and_of_a_spectrum_the_formulas() -> Result<()> {
     let projector: Vec<f64> = (0..80).map(|i| if i < 8 { 3.0 } else { 0.0 }).collect();
-    let rank = estimate(&mut with_spectrum(&projector, 3)?, 100, 20, 2)?.rank;
+    let rank = estimate(&mut with_spectrum(&projector, 3)?, 100, 20, 2)?.result.rank;
     let within = |e: &flat_metrics::Estimate, exact: f64| {
         let error = e.std_error.expect("many probes");
         assert!((e.value - exact).abs() < 5.0 * error.max(1e-12), "{} +- {error} instead of {exact}", e.value);
@@ -157,7 +158,7 @@ fn effective_ranks_of_a_projector_are_its_rank_and_of_a_spectrum_the_formulas() 
     within(&rank.curvature_score, 24.0 / 8f64.sqrt());
     within(&rank.curvature_score_code, 24.0 / 8.0);
     let spectrum = clusters();
-    let rank = estimate(&mut with_spectrum(&spectrum, 3)?, 200, 60, 2)?.rank;
+    let rank = estimate(&mut with_spectrum(&spectrum, 3)?, 200, 60, 2)?.result.rank;
     let sum: f64 = spectrum.iter().sum();
     let squares: f64 = spectrum.iter().map(|x| x * x).sum();
     let size: f64 = spectrum.iter().map(|x| x.abs()).sum();
@@ -228,7 +229,7 @@ fn multiples_of_the_identity_end_after_one_product_a_probe() -> Result<()> {
     for c in [0.0, 2.5] {
         let mut a = Dense::from_fn(30, |i, j| if i == j { c } else { 0.0 })?;
         let report = estimate(&mut a, 3, 10, 0)?;
-        assert_eq!((report.matvecs, report.quadratures[0].nodes.len()), (3, 1));
+        assert_eq!((report.effort.matvecs, report.quadratures[0].nodes.len()), (3, 1));
         assert!(report.range.iter().all(|x| (x - c).abs() < 1e-14));
         assert!(report.density.iter().all(|x| x.is_finite()) && report.sigma > 0.0);
     }
@@ -242,13 +243,14 @@ fn the_same_seed_gives_the_same_report_and_stopping_keeps_whole_probes() -> Resu
     assert_eq!((&x.density, &x.band), (&y.density, &y.band));
     assert_ne!(x.density, estimate(&mut a, 3, 8, 8)?.density);
     let config = DensityConfig { probes: 5, steps: 8, ..DensityConfig::default() };
-    let stopped = SpectralDensity::new(config)?.run_watched(&mut a, &Streams::new(7), &mut |p| {
-        if p.matvecs < 19 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    let stopped = SpectralDensity::new(config)?.run(&mut a, &Streams::new(7), &mut |p: &Progress| {
+        if p.done < 19 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
-    assert!(stopped.interrupted && stopped.quadratures.len() == 2);
+    assert!(stopped.stop == Stop::Interrupted && stopped.quadratures.len() == 2);
     assert_eq!(stopped.quadratures, x.quadratures[..2], "a probe does not depend on how many there are");
     let config = DensityConfig::default();
-    let nothing = SpectralDensity::new(config)?.run_watched(&mut a, &Streams::new(7), &mut |_| ControlFlow::Break(()));
+    let nothing =
+        SpectralDensity::new(config)?.run(&mut a, &Streams::new(7), &mut |_: &Progress| ControlFlow::Break(()));
     assert!(matches!(nothing, Err(Error::Interrupted)));
     Ok(())
 }

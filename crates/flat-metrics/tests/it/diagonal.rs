@@ -5,15 +5,15 @@ use crate::spectra::{classifier, with_spectrum};
 use candle_core::DType;
 use flat_core::Streams;
 use flat_metrics::{
-    Bounds, Dense, Diagonal, Error, Hutchinson, LinearOperator, ProbeDistribution, Result, StoppedBy, TangentHessian,
-    TraceConfig,
+    Bounds, Dense, Diagonal, Error, Hutchinson, LinearOperator, ProbeDistribution, Progress, Result, Silent, Stop,
+    TangentHessian, TraceConfig,
 };
 use std::ops::ControlFlow;
 
 #[test]
 fn a_diagonal_matrix_is_exact_with_signs() -> Result<()> {
     let mut a = Dense::from_fn(20, |i, j| if i == j { i as f64 - 3.25 } else { 0.0 })?;
-    let report = Diagonal::new(TraceConfig::fixed(3))?.run(&mut a, &Streams::new(1))?;
+    let report = Diagonal::new(TraceConfig::fixed(3))?.run(&mut a, &Streams::new(1), &mut Silent)?;
     assert_eq!(report.diagonal.to_f64()?, (0..20).map(|i| f64::from(i) - 3.25).collect::<Vec<_>>());
     let layer = &report.per_layer["x"];
     assert_eq!((layer.size, layer.entry_std_error), (20, Some(0.0)));
@@ -39,7 +39,7 @@ fn the_size_of_the_entries_is_not_that_of_the_probes_noise() -> Result<()> {
         for probes in [3, 16, 64] {
             let (mut bounded, mut covered, seeds) = (0, 0, 400);
             for seed in 0..seeds {
-                let report = Diagonal::new(TraceConfig::fixed(probes))?.run(a, &Streams::new(seed))?;
+                let report = Diagonal::new(TraceConfig::fixed(probes))?.run(a, &Streams::new(seed), &mut Silent)?;
                 let layer = &report.per_layer["x"];
                 let [lo, hi] = layer.rms.ci95.expect("three groups or more");
                 covered += u32::from(lo <= rms && rms <= hi);
@@ -52,7 +52,7 @@ fn the_size_of_the_entries_is_not_that_of_the_probes_noise() -> Result<()> {
             assert!(rates.iter().all(|rate| *rate >= 0.917), "{probes} probes: {rates:?}");
         }
     }
-    let report = Diagonal::new(TraceConfig::fixed(2))?.run(&mut noisy, &Streams::new(0))?;
+    let report = Diagonal::new(TraceConfig::fixed(2))?.run(&mut noisy, &Streams::new(0), &mut Silent)?;
     assert_eq!(report.per_layer["x"].mean_abs.at_most, None, "two probes do not tell");
     Ok(())
 }
@@ -60,17 +60,17 @@ fn the_size_of_the_entries_is_not_that_of_the_probes_noise() -> Result<()> {
 #[test]
 fn stopping_keeps_the_probes_completed() -> Result<()> {
     let mut a = with_spectrum(&classifier(60), 9)?;
-    let stop = &mut |p: &flat_metrics::Progress| match p.probes {
+    let stop = &mut |p: &Progress| match p.done {
         0..5 => ControlFlow::Continue(()),
         _ => ControlFlow::Break(()),
     };
-    let part = Diagonal::new(TraceConfig::fixed(20))?.run_watched(&mut a, &Streams::new(3), stop)?;
-    let whole = Diagonal::new(TraceConfig::fixed(5))?.run(&mut a, &Streams::new(3))?;
-    assert_eq!((part.stopped_by, whole.stopped_by), (StoppedBy::Interrupted, StoppedBy::Budget));
+    let part = Diagonal::new(TraceConfig::fixed(20))?.run(&mut a, &Streams::new(3), stop)?;
+    let whole = Diagonal::new(TraceConfig::fixed(5))?.run(&mut a, &Streams::new(3), &mut Silent)?;
+    assert_eq!((part.stop, whole.stop), (Stop::Interrupted, Stop::Budget));
     assert_eq!(part.diagonal.to_f64()?, whole.diagonal.to_f64()?);
     assert_eq!(part.trace, whole.trace);
-    let none =
-        Diagonal::new(TraceConfig::fixed(20))?.run_watched(&mut a, &Streams::new(3), &mut |_| ControlFlow::Break(()));
+    let none = Diagonal::new(TraceConfig::fixed(20))?
+        .run(&mut a, &Streams::new(3), &mut |_: &Progress| ControlFlow::Break(()));
     assert!(matches!(none, Err(Error::Interrupted)));
     Ok(())
 }
@@ -80,8 +80,8 @@ fn entries_are_unbiased_and_their_errors_are_right() -> Result<()> {
     let mut a = with_spectrum(&classifier(60), 9)?;
     for probe in [ProbeDistribution::Rademacher, ProbeDistribution::Gaussian, ProbeDistribution::Sphere] {
         let config = TraceConfig::fixed(4000).with_probe(probe);
-        let report = Diagonal::new(config)?.run(&mut a, &Streams::new(2))?;
-        let errors = report.std_error.expect("many probes").to_f64()?;
+        let report = Diagonal::new(config)?.run(&mut a, &Streams::new(2), &mut Silent)?;
+        let errors = report.std_error.as_ref().expect("many probes").to_f64()?;
         let found = report.diagonal.to_f64()?;
         let scores: Vec<f64> = (0..60).map(|i| (found[i] - a.at(i, i)) / errors[i]).collect();
         let square = scores.iter().map(|s| s * s).sum::<f64>() / 60.0;
@@ -105,8 +105,8 @@ fn the_layers_sums_are_hutchinsons_traces_of_the_same_seed() -> Result<()> {
     let objective = mlp.objective()?;
     let mut hessian = TangentHessian::new(&objective)?;
     let config = TraceConfig::fixed(20);
-    let diagonal = Diagonal::new(config.clone())?.run(&mut hessian, &Streams::new(4))?;
-    let trace = Hutchinson::new(config)?.run(&mut hessian, &Streams::new(4))?;
+    let diagonal = Diagonal::new(config.clone())?.run(&mut hessian, &Streams::new(4), &mut Silent)?;
+    let trace = Hutchinson::new(config)?.run(&mut hessian, &Streams::new(4), &mut Silent)?;
     for (name, layer) in &diagonal.per_layer {
         let other = &trace.per_layer[name];
         assert!((layer.trace.value - other.value).abs() < 1e-12 * trace.trace.value.abs(), "{name}");

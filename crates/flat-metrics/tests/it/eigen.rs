@@ -4,7 +4,8 @@ use crate::mlp::Mlp;
 use candle_core::DType;
 use flat_core::{ParamVec, Purpose, Streams};
 use flat_metrics::{
-    Dense, EigenReport, EigenStop, Eigenpair, Error, Lanczos, LanczosConfig, LinearOperator, Result, TangentHessian,
+    Dense, Eigenpair, Eigenpairs, Error, Lanczos, LanczosConfig, LinearOperator, Measured, Progress, Result, Silent,
+    Stop, TangentHessian,
 };
 use std::ops::ControlFlow;
 
@@ -23,9 +24,15 @@ pub fn with_spectrum(lambda: &[f64], seed: u64) -> Result<Dense> {
     Dense::from_fn(d, |i, j| (0..d).map(|k| lambda[k] * q[i][k] * q[j][k]).sum())
 }
 
-fn solve(a: &mut dyn LinearOperator, top: usize, bottom: usize, rel_tol: f64, seed: u64) -> Result<EigenReport> {
+fn solve(
+    a: &mut dyn LinearOperator,
+    top: usize,
+    bottom: usize,
+    rel_tol: f64,
+    seed: u64,
+) -> Result<Measured<Eigenpairs>> {
     let config = LanczosConfig { top, bottom, rel_tol, ..LanczosConfig::default() };
-    Lanczos::new(config)?.run(a, &Streams::new(seed))
+    Lanczos::new(config)?.run(a, &Streams::new(seed), &mut Silent)
 }
 
 fn values(pairs: &[Eigenpair]) -> Vec<f64> {
@@ -40,7 +47,7 @@ fn assert_close(found: &[Eigenpair], exact: &[f64], tol: f64) {
 }
 
 /// Reported and true residuals, `||A v - lambda v||`, of all pairs; all vectors are orthonormal.
-fn residuals(a: &mut dyn LinearOperator, report: &EigenReport, orthonormal: f64) -> Result<Vec<[f64; 2]>> {
+fn residuals(a: &mut dyn LinearOperator, report: &Measured<Eigenpairs>, orthonormal: f64) -> Result<Vec<[f64; 2]>> {
     let pairs: Vec<&Eigenpair> = report.top.iter().chain(&report.bottom).collect();
     let mut out = Vec::new();
     for (i, p) in pairs.iter().enumerate() {
@@ -63,12 +70,15 @@ fn spectrum() -> Vec<f64> {
 fn both_ends_of_a_known_spectrum_are_found_before_the_dimension_is_used_up() -> Result<()> {
     let mut a = with_spectrum(&spectrum(), 1)?;
     let report = solve(&mut a, 5, 3, 1e-6, 1)?;
-    assert!(report.converged && report.stopped_by == EigenStop::RelTol);
-    assert!(report.matvecs < 45 && report.restarts == 0, "{}", report.matvecs);
+    assert!(report.converged && report.stop == Stop::RelTol);
+    assert!(report.effort.matvecs < 45 && report.restarts == 0, "{}", report.effort.matvecs);
     // a value errs by residual^2 / gap: (1e-5)^2 / 0.5
     assert_close(&report.top, &[10.0, 7.0, 4.5, 3.0, 2.0], 1e-9);
     assert_close(&report.bottom, &[-3.0, -2.5, -1.5], 1e-9);
-    assert_eq!((report.dim, report.seed, report.operator.as_str()), (60, 1, "dense"));
+    assert_eq!(
+        (report.provenance.dim, report.effort.seed, report.provenance.operator.as_deref()),
+        (60, Some(1), Some("dense"))
+    );
     Ok(())
 }
 
@@ -78,8 +88,8 @@ fn every_residual_is_the_true_one_converged_or_not() -> Result<()> {
     let mut converged = Vec::new();
     for max_matvecs in [8, 12, 20, 30, 60] {
         let config = LanczosConfig { top: 5, bottom: 3, max_matvecs, rel_tol: 1e-12 };
-        let report = Lanczos::new(config)?.run(&mut a, &Streams::new(3))?;
-        assert!(report.matvecs <= max_matvecs);
+        let report = Lanczos::new(config)?.run(&mut a, &Streams::new(3), &mut Silent)?;
+        assert!(report.effort.matvecs <= max_matvecs);
         let pairs = residuals(&mut a, &report, 1e-13)?;
         for [reported, actual] in &pairs {
             // rounding of 60 products of numbers up to 10
@@ -88,7 +98,7 @@ fn every_residual_is_the_true_one_converged_or_not() -> Result<()> {
         let worst = pairs.iter().map(|r| r[1]).fold(0.0, f64::max);
         match report.converged {
             true => assert!(worst < 2e-11, "{worst:e}"),
-            false => assert!(report.stopped_by == EigenStop::Budget && worst > 1e-11, "{worst:e}"),
+            false => assert!(report.stop == Stop::Budget && worst > 1e-11, "{worst:e}"),
         }
         converged.push(report.converged);
     }
@@ -109,13 +119,17 @@ fn multiple_eigenvalues_are_found_as_often_as_they_occur_where_the_space_closes(
     for seed in 0..5 {
         for top in 1..=7 {
             let report = solve(&mut a, top, 2, 1e-10, seed)?;
-            assert!(report.converged && report.restarts > 0, "{top}: {:?}", report.stopped_by);
+            assert!(report.converged && report.restarts > 0, "{top}: {:?}", report.stop);
             assert_close(&report.top, &[9.0, 9.0, 9.0, 4.0, 4.0, 1.0, 1.0][..top], 1e-12);
             assert_close(&report.bottom, &[-2.0, 1.0], 1e-12);
             assert!(residuals(&mut a, &report, 1e-12)?.iter().flatten().all(|r| *r < 1e-12));
         }
         let report = solve(&mut a, 1, 0, 1e-10, seed)?;
-        assert!(report.converged && report.matvecs < 10, "no more restarts than needed: {}", report.matvecs);
+        assert!(
+            report.converged && report.effort.matvecs < 10,
+            "no more restarts than needed: {}",
+            report.effort.matvecs
+        );
     }
     Ok(())
 }
@@ -126,7 +140,7 @@ fn the_whole_spectrum_of_the_identity_the_zero_matrix_and_a_number() -> Result<(
         for d in [1, 7] {
             let mut a = Dense::from_fn(d, |i, j| if i == j { value } else { 0.0 })?;
             let report = solve(&mut a, d, 0, 1e-6, 0)?;
-            assert!(report.converged && report.matvecs == d as u64);
+            assert!(report.converged && report.effort.matvecs == d as u64);
             assert_close(&report.top, &vec![value; d], 1e-14);
         }
     }
@@ -172,14 +186,14 @@ fn the_top_of_a_hessian_is_that_of_its_dense_matrix() -> Result<()> {
     assert_close(&report.top, &expected, 1e-13 * shift);
     assert_close(&report.bottom, &[lowest], 1e-13 * shift);
     assert!(expected[0] > expected[1] && expected[1] > expected[2] && lowest < 0.0, "{expected:?} {lowest}");
-    assert_eq!((report.examples, report.batches), (Some(12), Some(3)));
+    assert_eq!((report.provenance.examples, report.provenance.batches), (Some(12), Some(3)));
 
     let narrow = Mlp::new(DType::F32)?;
     let objective = narrow.objective()?;
     let mut hessian = TangentHessian::new(&objective)?;
     let report = solve(&mut hessian, 3, 1, 1e-6, 5)?;
     // the f32 Hessian differs from the f64 one by 2e-6 at most
-    assert!(report.converged, "{:?} {:?}", report.stopped_by, report.top);
+    assert!(report.converged, "{:?} {:?}", report.stop, report.top);
     assert_close(&report.top, &expected, 2e-6 * shift);
     for [reported, actual] in residuals(&mut hessian, &report, 1e-5)? {
         // rounding of the vectors and of a product
@@ -194,8 +208,8 @@ fn a_tolerance_below_the_operators_rounding_ends_with_what_there_is() -> Result<
     let narrow = Mlp::new(DType::F32)?;
     let objective = narrow.objective()?;
     let report = solve(&mut TangentHessian::new(&objective)?, 2, 0, 1e-12, 5)?;
-    assert!(!report.converged && report.matvecs < 43, "{} {:?}", report.matvecs, report.stopped_by);
-    assert_eq!(report.stopped_by, EigenStop::Rounding);
+    assert!(!report.converged && report.effort.matvecs < 43, "{} {:?}", report.effort.matvecs, report.stop);
+    assert_eq!(report.stop, Stop::Rounding);
     Ok(())
 }
 
@@ -204,7 +218,7 @@ fn an_asymmetric_operator_shows_in_the_residuals() -> Result<()> {
     let (exact, noise) = (with_spectrum(&spectrum(), 8)?, Streams::new(8).at(Purpose::Test, 9).normals(60 * 60));
     let mut a = Dense::from_fn(60, |i, j| exact.at(i, j) + 1e-6 * noise[60 * i + j])?;
     let report = solve(&mut a, 3, 1, 1e-9, 0)?;
-    assert!(!report.converged && report.stopped_by == EigenStop::Rounding);
+    assert!(!report.converged && report.stop == Stop::Rounding);
     for [reported, actual] in residuals(&mut a, &report, 1e-12)? {
         // what is left out are random columns of some 1e-6 sqrt(2 * 30), added with the weights of a unit vector
         assert!(actual > 1e-6 && actual < 1e-5, "{actual:e}");
@@ -220,7 +234,7 @@ fn one_seed_gives_one_result_and_another_the_same_values() -> Result<()> {
         (solve(&mut a, 2, 1, 1e-9, 7)?, solve(&mut a, 2, 1, 1e-9, 7)?, solve(&mut a, 2, 1, 1e-9, 8)?);
     assert_eq!(values(&one.top), values(&again.top));
     assert_eq!(one.top[0].vector.to_f64()?, again.top[0].vector.to_f64()?);
-    assert_eq!(one.matvecs, again.matvecs);
+    assert_eq!(one.effort.matvecs, again.effort.matvecs);
     assert_ne!(one.top[0].vector.to_f64()?, other.top[0].vector.to_f64()?);
     assert_close(&other.top, &values(&one.top), 1e-13);
     Ok(())
@@ -232,23 +246,23 @@ fn interruption_reports_the_products_completed_or_is_an_error() -> Result<()> {
     let lanczos = Lanczos::new(LanczosConfig { top: 2, bottom: 1, max_matvecs: 50, rel_tol: 1e-12 })?;
     for (after, within) in [(10, false), (10, true), (3, false), (3, true)] {
         let mut seen = Vec::new();
-        let report = lanczos.run_watched(&mut a, &Streams::new(1), &mut |p| {
-            seen.push(p.matvecs);
-            let inside = p.tick.done < p.tick.of;
-            if p.matvecs == after && inside == within { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let report = lanczos.run(&mut a, &Streams::new(1), &mut |p: &Progress| {
+            seen.push(p.done);
+            let inside = p.batch < p.batches;
+            if p.done == after && inside == within { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
-        assert_eq!((report.matvecs, report.stopped_by, report.converged), (after, EigenStop::Interrupted, false));
+        assert_eq!((report.effort.matvecs, report.stop, report.converged), (after, Stop::Interrupted, false));
         for [reported, actual] in residuals(&mut a, &report, 1e-13)? {
             assert!((reported - actual).abs() < 1e-12, "{reported:e} {actual:e}");
         }
         assert!(seen.is_sorted());
     }
     for after in [0, 2] {
-        let stop = &mut |p: &flat_metrics::EigenProgress| match p.matvecs >= after {
+        let stop = &mut |p: &Progress| match p.done >= after {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         };
-        assert!(matches!(lanczos.run_watched(&mut a, &Streams::new(1), stop), Err(Error::Interrupted)), "{after}");
+        assert!(matches!(lanczos.run(&mut a, &Streams::new(1), stop), Err(Error::Interrupted)), "{after}");
     }
     Ok(())
 }
@@ -258,10 +272,10 @@ fn the_progress_names_the_extremes_and_the_residual_falls() -> Result<()> {
     let mut a = with_spectrum(&spectrum(), 6)?;
     let mut last = None;
     let lanczos = Lanczos::new(LanczosConfig { top: 1, bottom: 1, ..LanczosConfig::default() })?;
-    let report = lanczos.run_watched(&mut a, &Streams::new(1), &mut |p| {
-        assert_eq!(p.max_matvecs, 60, "never more than d");
-        assert_eq!(p.residual.is_some(), p.matvecs >= 2);
-        last = p.residual;
+    let report = lanczos.run(&mut a, &Streams::new(1), &mut |p: &Progress| {
+        assert_eq!(p.of, 60, "never more than d");
+        assert_eq!(p.error.is_some(), p.done >= 2);
+        last = p.error;
         ControlFlow::Continue(())
     })?;
     assert!(last.is_some_and(|r| r > 1e-6 && r < 1e-3), "{last:?}");

@@ -6,10 +6,10 @@ use candle_core::{DType, Device, Tensor};
 use flat_core::{Purpose, Streams};
 use flat_metrics::{
     Block, Dense, EmpiricalFisher, Error, Fisher, GaussNewton, Hutchinson, LinearOperator, ModelObjective,
-    MonteCarloFisher, Objective, Result, TangentHessian, TraceConfig, check_symmetry, dense_of, exact_trace, gradient,
+    MonteCarloFisher, Objective, Result, Silent, TangentHessian, TraceConfig, check_symmetry, dense_of, exact_trace,
+    gradient,
 };
 use flat_nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm};
-use std::ops::ControlFlow;
 
 /// A network of d = 1,420 and batches of 7 and 5 examples with ten classes.
 fn wide(hidden: usize, side: usize) -> Result<(Model, Vec<(Tensor, Tensor)>)> {
@@ -79,7 +79,8 @@ fn the_fisher_matrix_is_the_mean_over_every_label_the_model_gives_itself() -> Re
         // whatever the seed: no label is drawn, and 40 seeds miss 4 errors of 200 probes in less than 1 % of all cases
         for seed in 0..40 {
             let config = TraceConfig::fixed(200);
-            let report = Hutchinson::new(config)?.run(&mut Fisher::new(&objective)?, &Streams::new(seed))?;
+            let report =
+                Hutchinson::new(config)?.run(&mut Fisher::new(&objective)?, &Streams::new(seed), &mut Silent)?;
             let error = report.probe_std_error.expect("200 probes");
             assert!((report.trace.value - trace).abs() < 4.0 * error, "{loss:?}, seed {seed}: {trace} {error}");
             assert!(error < 0.05 * trace, "{loss:?}, seed {seed}: {error} says nothing of {trace}");
@@ -199,7 +200,7 @@ fn a_rectified_network_has_the_traces_of_its_gauss_newton_matrix_layer_by_layer(
     // the logits are linear in the weights of any one layer, so the diagonal blocks of single layers agree
     let model = model(Arch::Mlp, 3, Activation::Relu, DType::F64)?;
     let objective = ModelObjective::new(&model, LOSS, Mode::Eval, batches(&model)?)?;
-    let go = &mut |_: &flat_metrics::Progress| ControlFlow::Continue(());
+    let go = &mut Silent;
     let hessian = exact_trace(&mut TangentHessian::new(&objective)?, go)?;
     let ggn = exact_trace(&mut GaussNewton::new(&objective)?, go)?;
     for (name, trace) in &hessian.per_layer {
@@ -247,13 +248,13 @@ fn each_batch_tells_its_part_of_the_quadratic_form() -> Result<()> {
         Box::new(MonteCarloFisher::new(&objective, s, 1)?),
     ];
     for mut operator in operators {
-        let out = operator.apply_by_batch(&z, &mut |_| ControlFlow::Continue(()))?;
+        let out = operator.product(&z, &mut Silent)?;
         let form: f64 = out.batches.iter().map(|b| b.weight * b.form).sum();
         let whole = z.dot(&out.product)?;
-        let name = operator.origin().operator;
+        let name = operator.provenance().operator.expect("a name");
         // differences cancel: 1e-10 of terms larger than the form
         assert!((form - whole).abs() < 1e-8 * whole.abs().max(1.0), "{name}: {form} {whole}");
-        let alone = operator.form(&z, &mut |_| ControlFlow::Continue(()))?;
+        let alone = operator.form(&z, &mut Silent)?;
         assert!((alone.value - whole).abs() < 1e-8 * whole.abs().max(1.0), "{name}: {} {whole}", alone.value);
         assert_eq!(operator.matvecs(), 2, "{name}");
         for (a, b) in alone.batches.iter().zip(&out.batches) {
@@ -276,8 +277,8 @@ fn without_layers_the_trace_is_the_same() -> Result<()> {
     let objective = ModelObjective::new(&model, LOSS, Mode::Eval, batches(&model)?)?;
     let mut ggn = GaussNewton::new(&objective)?;
     let (config, s) = (flat_metrics::TraceConfig::fixed(20), Streams::new(2));
-    let with = flat_metrics::Hutchinson::new(config.clone())?.run(&mut ggn, &s)?;
-    let without = flat_metrics::Hutchinson::new(config.total_only())?.run(&mut ggn, &s)?;
+    let with = flat_metrics::Hutchinson::new(config.clone())?.run(&mut ggn, &s, &mut Silent)?;
+    let without = flat_metrics::Hutchinson::new(config.total_only())?.run(&mut ggn, &s, &mut Silent)?;
     assert!((with.trace.value - without.trace.value).abs() < 1e-12 * with.trace.value);
     let (a, b) = (with.data_std_error.expect("two batches"), without.data_std_error.expect("two batches"));
     assert!((a - b).abs() < 1e-10 * a);
@@ -304,9 +305,9 @@ fn a_block_is_the_part_of_the_matrix_in_its_rows_and_columns() -> Result<()> {
     }
     let mut one = Block::of(&mut hessian, "fc1.weight")?;
     assert_eq!(one.space().layout.entries()[0].name, "fc1.weight");
-    assert!(one.origin().operator.ends_with("block of fc1.weight"));
+    assert!(one.provenance().operator.is_some_and(|name| name.ends_with("block of fc1.weight")));
     let position = layout.position("fc1.weight").expect("a layer");
-    let trace = exact_trace(&mut one, &mut |_| ControlFlow::Continue(()))?.trace;
+    let trace = exact_trace(&mut one, &mut Silent)?.trace;
     assert!((trace - whole.trace_of_entry(position)).abs() < 1e-13);
     let message = Block::of(&mut hessian, "fc9.weight").expect_err("no such layer").to_string();
     assert!(message.contains("fc9.weight"), "{message}");
@@ -345,8 +346,9 @@ fn f32_products_of_a_rectified_network_are_those_of_f64_to_1e_5() -> Result<()> 
             let v32 = flat_core::ParamVec::rademacher(f32.space(), &stream)?;
             let v64 = flat_core::ParamVec::rademacher(f64.space(), &stream)?;
             let off = gap(&f32.apply(&v32)?.to_f64()?, &f64.apply(&v64)?.to_f64()?);
-            println!("{}: {off:.1e}", f32.origin().operator);
-            assert!(off < 1e-5, "{}: {off:.1e}", f32.origin().operator);
+            let name = f32.provenance().operator.expect("a name");
+            println!("{name}: {off:.1e}");
+            assert!(off < 1e-5, "{name}: {off:.1e}");
         }
     }
     Ok(())

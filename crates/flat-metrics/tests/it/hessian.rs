@@ -5,8 +5,8 @@ use crate::mlp::Mlp;
 use candle_core::{DType, Device, Tensor, Var};
 use flat_core::{ParamVec, Params, Streams};
 use flat_metrics::{
-    ClosureObjective, DifferenceHessian, Error, LinearOperator, Result, Stencil, TangentHessian, TapeThread, dense_of,
-    disagreement,
+    ClosureObjective, DifferenceHessian, DoubleBackwardThread, Error, LinearOperator, Result, Stencil, TangentHessian,
+    dense_of, disagreement,
 };
 
 #[test]
@@ -62,10 +62,10 @@ fn products_are_counted_and_zero_maps_to_zero() -> Result<()> {
         &mut double_backward(&objective)?,
         &mut DifferenceHessian::new(&objective)?,
     ] {
-        assert_eq!(operator.apply(&zero)?.norm()?, 0.0, "{:?}", operator.origin());
+        assert_eq!(operator.apply(&zero)?.norm()?, 0.0, "{:?}", operator.provenance());
         operator.apply(&zero)?;
         assert_eq!(operator.matvecs(), 2);
-        let origin = operator.origin();
+        let origin = operator.provenance();
         assert_eq!((origin.examples, origin.batches), (Some(12), Some(3)));
     }
     Ok(())
@@ -111,7 +111,7 @@ fn double_backward_unchecked<'a>(
     objective: &'a ClosureObjective<'_>,
 ) -> Result<flat_metrics::DoubleBackwardHessian<'a, ClosureObjective<'a>>> {
     // SAFETY: as in `double_backward`.
-    unsafe { TapeThread::start_unchecked()? };
+    unsafe { DoubleBackwardThread::start_unchecked()? };
     flat_metrics::DoubleBackwardHessian::unchecked(objective)
 }
 
@@ -198,7 +198,7 @@ fn exact_operators_disagree_with_differences_by_the_step_error_alone() -> Result
 #[test]
 fn other_threads_keep_detaching_their_gradients() -> Result<()> {
     // SAFETY: as in `double_backward`.
-    unsafe { TapeThread::start_unchecked()? };
+    unsafe { DoubleBackwardThread::start_unchecked()? };
     assert!(std::env::var_os("CANDLE_GRAD_DO_NOT_DETACH").is_none());
     let x = Var::from_tensor(&Tensor::new(3.0f64, &Device::Cpu)?)?;
     let grads = (x.sqr()? * x.as_tensor())?.backward()?;

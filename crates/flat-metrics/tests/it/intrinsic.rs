@@ -1,11 +1,11 @@
 //! The intrinsic dimension of points on manifolds of known dimension.
 
 use flat_core::{Purpose, Streams};
-use flat_metrics::{Error, IntrinsicDimension, Result, TwoNn};
+use flat_metrics::{Error, IntrinsicDimension, Measured, Progress, Result, Silent, TwoNn};
 use std::ops::ControlFlow;
 
-fn run(points: &[f64], coordinates: usize) -> Result<IntrinsicDimension> {
-    TwoNn::default().run(points, coordinates, &mut |_, _| ControlFlow::Continue(()))
+fn run(points: &[f64], coordinates: usize) -> Result<Measured<IntrinsicDimension>> {
+    TwoNn::default().run(points, coordinates, &mut Silent)
 }
 
 /// `n` points uniform in the cube of dimension `k`, put into `coordinates` dimensions by a random linear map of orthogonal
@@ -93,7 +93,7 @@ fn scaling_and_padding_with_zeros_change_nothing() -> Result<()> {
 
 #[test]
 fn points_that_have_no_dimension_are_refused() {
-    let field = |r: Result<IntrinsicDimension>| match r {
+    let field = |r: Result<Measured<IntrinsicDimension>>| match r {
         Err(Error::BadConfig { field, .. }) => field,
         other => panic!("{other:?}"),
     };
@@ -102,9 +102,9 @@ fn points_that_have_no_dimension_are_refused() {
     assert_eq!(field(run(&[], 0)), "coordinates");
     let lattice: Vec<f64> = (0..50).map(f64::from).collect();
     // the ends of a chain have neighbours at 1 and 2, all others at 1 and 1
-    assert_eq!(field(TwoNn { discard: 0.1 }.run(&lattice, 1, &mut |_, _| ControlFlow::Continue(()))), "points");
-    assert_eq!(field(TwoNn { discard: 1.0 }.run(&lattice, 1, &mut |_, _| ControlFlow::Continue(()))), "discard");
+    assert_eq!(field(TwoNn { discard: 0.1 }.run(&lattice, 1, &mut Silent)), "points");
+    assert_eq!(field(TwoNn { discard: 1.0 }.run(&lattice, 1, &mut Silent)), "discard");
     assert!(matches!(run(&[f64::NAN; 60], 3), Err(Error::NonFinite { .. })));
-    let stopped = TwoNn::default().run(&lattice, 1, &mut |_, _| ControlFlow::Break(()));
+    let stopped = TwoNn::default().run(&lattice, 1, &mut |_: &Progress| ControlFlow::Break(()));
     assert!(matches!(stopped, Err(Error::Interrupted)));
 }

@@ -23,12 +23,12 @@ mod sharpness;
 mod sketch;
 mod trace;
 
-use flat_metrics::{DoubleBackwardHessian, Objective, Result, TapeThread};
+use flat_metrics::{DoubleBackwardHessian, DoubleBackwardThread, Objective, Result};
 
 /// Double backward in a process of many threads, as a test harness is.
 fn double_backward<O: Objective + Sync + ?Sized>(objective: &O) -> Result<DoubleBackwardHessian<'_, O>> {
     // SAFETY: nothing in this binary reads the environment except through `std::env`: no CUDA driver, no name lookup,
     // no time zone; candle, gemm and rayon are Rust.
-    unsafe { TapeThread::start_unchecked()? };
+    unsafe { DoubleBackwardThread::start_unchecked()? };
     DoubleBackwardHessian::new(objective)
 }

@@ -4,8 +4,8 @@ use crate::double_backward;
 use candle_core::{DType, Device, Tensor};
 use flat_core::{Purpose, Streams};
 use flat_metrics::{
-    DifferenceHessian, Error, Hutchinson, ModelObjective, Objective, Result, Stencil, TangentHessian, TraceConfig,
-    check_symmetry, dense_of, disagreement, gradient,
+    DifferenceHessian, Error, Hutchinson, ModelObjective, Objective, Result, Silent, Stencil, TangentHessian,
+    TraceConfig, check_symmetry, dense_of, disagreement, gradient,
 };
 use flat_nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm};
 
@@ -115,8 +115,8 @@ fn the_batch_norm_mode_changes_the_hessian_and_is_reported() -> Result<()> {
     let (mut a, mut b) = (TangentHessian::new(&eval)?, TangentHessian::new(&batch)?);
     assert!(disagreement(&mut a, &mut b, &Streams::new(0), 1)? > 0.1);
     let estimator = Hutchinson::new(TraceConfig::fixed(2))?;
-    assert_eq!(estimator.run(&mut a, &Streams::new(0))?.bn_mode.as_deref(), Some("eval"));
-    assert_eq!(estimator.run(&mut b, &Streams::new(0))?.bn_mode.as_deref(), Some("batch-stats"));
+    assert_eq!(estimator.run(&mut a, &Streams::new(0), &mut Silent)?.provenance.bn_mode.as_deref(), Some("eval"));
+    assert_eq!(estimator.run(&mut b, &Streams::new(0), &mut Silent)?.provenance.bn_mode.as_deref(), Some("batch"));
     assert_eq!(buffers(&model)?, before, "the running statistics stay");
     Ok(())
 }

@@ -5,8 +5,8 @@ use crate::spectra::{classifier, with_spectrum};
 use candle_core::{DType, Device, Tensor, Var};
 use flat_core::{Params, Streams};
 use flat_metrics::{
-    ClosureObjective, Error, Objective, PerturbedConfig, PerturbedGradient, PerturbedLoss, ProbeDistribution, Result,
-    StoppedBy, TraceConfig, TraceReport,
+    ClosureObjective, Error, Measured, Objective, PerturbedConfig, PerturbedGradient, PerturbedLoss, ProbeDistribution,
+    Progress, Result, Silent, Stop, Trace, TraceConfig,
 };
 use std::ops::ControlFlow;
 
@@ -14,11 +14,11 @@ fn config(radius: f64, probes: u64) -> PerturbedConfig {
     PerturbedConfig { radius, trace: TraceConfig::fixed(probes).with_probe(ProbeDistribution::Sphere) }
 }
 
-fn both(objective: &dyn Objective, config: &PerturbedConfig, seed: u64) -> Result<[TraceReport; 2]> {
+fn both(objective: &dyn Objective, config: &PerturbedConfig, seed: u64) -> Result<[Measured<Trace>; 2]> {
     let s = Streams::new(seed);
     Ok([
-        PerturbedGradient::new(config.clone())?.run(objective, &s)?,
-        PerturbedLoss::new(config.clone())?.run(objective, &s)?,
+        PerturbedGradient::new(config.clone())?.run(objective, &s, &mut Silent)?,
+        PerturbedLoss::new(config.clone())?.run(objective, &s, &mut Silent)?,
     ])
 }
 
@@ -84,7 +84,7 @@ fn a_network_gets_its_exact_trace_and_its_parameters_back() -> Result<()> {
     for report in [&by_gradient, &by_loss] {
         let error = report.trace.std_error.expect("many probes");
         assert!((report.trace.value - truth).abs() < 4.0 * error, "{}: {}", report.estimator, report.trace.value);
-        assert_eq!((report.radius, report.batches, report.dim), (Some(1e-2), Some(3), 43));
+        assert_eq!((report.radius, report.provenance.batches, report.provenance.dim), (Some(1e-2), Some(3), 43));
         assert!(report.data_std_error.is_some(), "{}", report.estimator);
     }
     assert_eq!((by_gradient.trace.matvecs, by_loss.trace.matvecs), (4000, 4001));
@@ -101,11 +101,11 @@ fn an_interrupt_between_batches_restores_the_parameters_and_keeps_the_probes_don
     let objective = mlp.objective()?;
     let before = mlp.params.read()?.to_f64()?;
     let estimator = PerturbedGradient::new(config(0.1, 50))?;
-    let report = estimator.run_watched(&objective, &Streams::new(3), &mut |p| match (p.probes, p.tick.done) {
+    let report = estimator.run(&objective, &Streams::new(3), &mut |p: &Progress| match (p.done, p.batch) {
         (5, 4) => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     })?;
-    assert_eq!((report.stopped_by, report.trace.probes), (StoppedBy::Interrupted, 5));
+    assert_eq!((report.stop, report.trace.probes), (Stop::Interrupted, 5));
     assert_eq!(mlp.params.read()?.to_f64()?, before);
     Ok(())
 }

@@ -4,7 +4,7 @@ use crate::double_backward;
 use crate::mlp::{Mlp, SIZES};
 use candle_core::{DType, bail};
 use flat_core::{ParamVec, Purpose, Streams};
-use flat_metrics::{ClosureObjective, DifferenceHessian, Error, LinearOperator, Result, TangentHessian};
+use flat_metrics::{ClosureObjective, DifferenceHessian, Error, LinearOperator, Progress, Result, TangentHessian};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -74,10 +74,10 @@ fn theta_is_bit_equal_after_an_interruption_between_batches() -> Result<()> {
     let operators: [(&mut dyn LinearOperator, usize); 3] = [(&mut tangent, 3), (&mut double, 3), (&mut difference, 6)];
     for (operator, pieces) in operators {
         let mut seen = Vec::new();
-        let result = operator.apply_watched(&v, &mut |tick| {
-            assert_eq!(tick.of, pieces);
-            seen.push(tick.done);
-            if tick.done == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let result = operator.product(&v, &mut |at: &Progress| {
+            assert_eq!(at.batches, pieces);
+            seen.push(at.batch);
+            if at.batch == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         assert!(matches!(result, Err(Error::Interrupted)));
         assert_eq!(seen, [0, 1, 2]);

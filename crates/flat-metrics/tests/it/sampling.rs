@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor, Var};
 use flat_core::{ParamVec, Params, Purpose, Streams};
 use flat_metrics::{
-    ClosureObjective, DifferenceHessian, HutchPlusPlus, Hutchinson, Objective, ProbeDistribution, Result,
+    ClosureObjective, DifferenceHessian, HutchPlusPlus, Hutchinson, Objective, ProbeDistribution, Result, Silent,
     TangentHessian, TraceConfig, XTrace,
 };
 
@@ -39,9 +39,9 @@ fn it_is_the_spread_of_the_trace_over_fresh_data() -> Result<()> {
         let mut hessian = TangentHessian::new(&objective)?;
         let s = Streams::new(seed);
         let reports = [
-            Hutchinson::new(sphere.clone())?.run(&mut hessian, &s)?,
-            HutchPlusPlus::new(sphere.clone())?.run(&mut hessian, &s)?,
-            XTrace::new(sphere.clone())?.run(&mut hessian, &s)?,
+            Hutchinson::new(sphere.clone())?.run(&mut hessian, &s, &mut Silent)?,
+            HutchPlusPlus::new(sphere.clone())?.run(&mut hessian, &s, &mut Silent)?,
+            XTrace::new(sphere.clone())?.run(&mut hessian, &s, &mut Silent)?,
         ];
         for (mean, report) in means.iter_mut().zip(reports) {
             *mean += report.data_std_error.expect("many batches").powi(2) / runs as f64;
@@ -60,7 +60,8 @@ fn it_is_the_spread_of_the_trace_over_fresh_data() -> Result<()> {
 fn more_probes_shrink_the_error_of_the_probes_alone() -> Result<()> {
     let objective = data(3, 16)?;
     let mut hessian = DifferenceHessian::new(&objective)?;
-    let mut run = |probes| Hutchinson::new(TraceConfig::fixed(probes))?.run(&mut hessian, &Streams::new(1));
+    let mut run =
+        |probes| Hutchinson::new(TraceConfig::fixed(probes))?.run(&mut hessian, &Streams::new(1), &mut Silent);
     let (few, many) = (run(10)?, run(1000)?);
     let ratio = |a: Option<f64>, b: Option<f64>| a.expect("an error") / b.expect("an error");
     assert!((5.0..20.0).contains(&ratio(few.probe_std_error, many.probe_std_error)), "a tenth");
@@ -72,8 +73,11 @@ fn more_probes_shrink_the_error_of_the_probes_alone() -> Result<()> {
 #[test]
 fn one_batch_has_none() -> Result<()> {
     let objective = data(3, 1)?;
-    let report =
-        Hutchinson::new(TraceConfig::fixed(9))?.run(&mut TangentHessian::new(&objective)?, &Streams::new(1))?;
+    let report = Hutchinson::new(TraceConfig::fixed(9))?.run(
+        &mut TangentHessian::new(&objective)?,
+        &Streams::new(1),
+        &mut Silent,
+    )?;
     assert_eq!((report.data_std_error, objective.batches()), (None, 1));
     assert!(report.probe_std_error.is_some());
     let json = serde_json::to_value(&report).expect("serialisable");

@@ -3,7 +3,9 @@
 use crate::mlp::{Mlp, SIZES};
 use candle_core::{DType, Device, Tensor, Var, bail};
 use flat_core::{Params, Streams};
-use flat_metrics::{ClosureObjective, Error, Geometry, Noise, Result, Sharpness, SharpnessReport, gradient};
+use flat_metrics::{
+    ClosureObjective, Error, Geometry, Measured, Noise, Progress, Result, Rise, Sharpness, Silent, Stop, gradient,
+};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,8 +31,8 @@ impl Quadratic {
         })
     }
 
-    fn run(&self, sharpness: Sharpness, seed: u64) -> Result<SharpnessReport> {
-        sharpness.run(&self.objective()?, &Streams::new(seed))
+    fn run(&self, sharpness: Sharpness, seed: u64) -> Result<Measured<Rise>> {
+        sharpness.run(&self.objective()?, &Streams::new(seed), &mut Silent)
     }
 }
 
@@ -74,7 +76,7 @@ fn the_first_order_step_is_the_one_of_its_norm() -> Result<()> {
         let report = f.run(Sharpness::FirstOrder { rho, geometry }, 0)?;
         // rounding of losses of size 3
         assert!((report.value - exact).abs() < 1e-14, "{geometry:?}: {} {exact}", report.value);
-        assert_eq!((report.gradients, report.losses, report.estimate), (1, 2, None));
+        assert_eq!((report.effort.gradients, report.effort.losses, report.estimate.as_ref()), (1, 2, None));
         assert!((report.displaced - report.loss - report.value).abs() < 1e-15);
     }
     Ok(())
@@ -124,7 +126,7 @@ fn the_worst_case_is_the_trust_regions_value() -> Result<()> {
         let slope: [f64; 6] = std::array::from_fn(|i| A[i] * X[i] * t[i]);
         let exact = trust_region(&scaled, &slope, rho);
         assert!((adaptive.value - exact).abs() < 1e-7 * exact, "{rho}: {} {exact}", adaptive.value);
-        assert!(adaptive.gradients <= 3 * 301);
+        assert!(adaptive.effort.gradients <= 3 * 301);
     }
     Ok(())
 }
@@ -158,7 +160,7 @@ fn keskars_number_is_the_worst_case_in_his_box_relative_to_the_loss() -> Result<
 fn averages_are_half_the_trace_times_the_variance() -> Result<()> {
     let f = Quadratic::new(vec![A], X)?;
     let (rho, trace) = (0.4, A.iter().sum::<f64>());
-    let within = |report: &SharpnessReport, exact: f64| {
+    let within = |report: &Measured<Rise>, exact: f64| {
         let e = report.estimate.as_ref().expect("random");
         let error = e.std_error.expect("many pairs");
         assert!((report.value - exact).abs() < 5.0 * error, "{} +- {error} instead of {exact}", report.value);
@@ -167,7 +169,7 @@ fn averages_are_half_the_trace_times_the_variance() -> Result<()> {
     for noise in [Noise::Sphere, Noise::Gaussian] {
         let report = f.run(Sharpness::Average { rho, noise, adaptive: None, pairs: 400 }, 5)?;
         within(&report, rho * rho * trace / 12.0);
-        assert_eq!((report.losses, report.gradients), (801, 0));
+        assert_eq!((report.effort.losses, report.effort.gradients), (801, 0));
         let eta = 0.1;
         let scaled: f64 = (0..6).map(|i| A[i] * (X[i].abs() + eta).powi(2)).sum();
         within(
@@ -190,7 +192,7 @@ fn a_network_is_sharper_in_the_worst_case_than_by_one_step_than_on_average() -> 
     let objective = mlp.objective()?;
     let (_, g) = gradient(&objective)?;
     let rho = 0.05;
-    let run = |s: Sharpness| s.run(&objective, &Streams::new(0));
+    let run = |s: Sharpness| s.run(&objective, &Streams::new(0), &mut Silent);
     let first = run(Sharpness::FirstOrder { rho, geometry: Geometry::L2 })?;
     let worst = run(Sharpness::Worst { rho, geometry: Geometry::L2, steps: 50, starts: 2 })?;
     let mean = run(Sharpness::Average { rho, noise: Noise::Sphere, adaptive: None, pairs: 20 })?;
@@ -231,7 +233,7 @@ fn theta_is_bit_equal_after_success_error_interruption_and_panic() -> Result<()>
                     }
                     mlp.loss(i)
                 })?;
-                let run = || sharpness.run(&objective, &Streams::new(0));
+                let run = || sharpness.run(&objective, &Streams::new(0), &mut Silent);
                 let outcome = catch_unwind(AssertUnwindSafe(run));
                 match (fail_at, panics) {
                     (100_000, _) => assert!(matches!(outcome, Ok(Ok(_))), "{sharpness:?}: {outcome:?}"),
@@ -241,8 +243,8 @@ fn theta_is_bit_equal_after_success_error_interruption_and_panic() -> Result<()>
                 assert_eq!(bits()?, before, "{sharpness:?} {fail_at} {panics}");
             }
             let objective = mlp.objective()?;
-            let stopped = sharpness.run_watched(&objective, &Streams::new(0), &mut |p| {
-                if p.evaluations < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            let stopped = sharpness.run(&objective, &Streams::new(0), &mut |p: &Progress| {
+                if p.done < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
             assert!(matches!(stopped, Err(Error::Interrupted)) || sharpness.max_evaluations() == 3, "{sharpness:?}");
             assert_eq!(bits()?, before);
@@ -256,15 +258,15 @@ fn an_interrupted_average_reports_its_pairs_and_costs_stay_within_what_was_annou
     let f = Quadratic::new(vec![A], X)?;
     let objective = f.objective()?;
     let average = Sharpness::Average { rho: 0.1, noise: Noise::Sphere, adaptive: None, pairs: 10 };
-    let stopped = average.run_watched(&objective, &Streams::new(0), &mut |p| {
-        if p.evaluations < 8 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    let stopped = average.run(&objective, &Streams::new(0), &mut |p: &Progress| {
+        if p.done < 8 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
-    assert!(stopped.interrupted && stopped.estimate.expect("pairs").probes == 3);
+    assert!(stopped.stop == Stop::Interrupted && stopped.result.estimate.expect("pairs").probes == 3);
     for sharpness in all() {
         let report = f.run(sharpness, 0)?;
-        assert!(report.gradients + report.losses <= sharpness.max_evaluations(), "{report:?}");
+        assert!(report.effort.gradients + report.effort.losses <= sharpness.max_evaluations(), "{report:?}");
         let again = f.run(sharpness, 0)?;
-        assert_eq!((report.value, report.starts), (again.value, again.starts), "one seed, one result");
+        assert_eq!((report.value, report.result.starts), (again.value, again.result.starts), "one seed, one result");
     }
     Ok(())
 }

@@ -3,20 +3,20 @@
 use crate::spectra::{classifier, with_spectrum};
 use flat_core::{Purpose, Streams};
 use flat_metrics::{
-    Dense, Error, HutchPlusPlus, Hutchinson, LinearOperator, ModelObjective, ProbeDistribution, Result, StoppedBy,
-    TangentHessian, TraceConfig, TraceReport, XTrace,
+    Dense, Error, HutchPlusPlus, Hutchinson, LinearOperator, Measured, ModelObjective, Observer, ProbeDistribution,
+    Product, Progress, Provenance, Result, Silent, Stop, TangentHessian, Trace, TraceConfig, XTrace,
 };
 use std::ops::ControlFlow;
 
 const PROBES: [ProbeDistribution; 3] =
     [ProbeDistribution::Rademacher, ProbeDistribution::Gaussian, ProbeDistribution::Sphere];
 
-fn run(name: &str, a: &mut Dense, matvecs: u64, probe: ProbeDistribution, seed: u64) -> Result<TraceReport> {
+fn run(name: &str, a: &mut Dense, matvecs: u64, probe: ProbeDistribution, seed: u64) -> Result<Measured<Trace>> {
     let (config, streams) = (TraceConfig::fixed(matvecs).with_probe(probe), Streams::new(seed));
     match name {
-        "hutchinson" => Hutchinson::new(config)?.run(a, &streams),
-        "hutch++" => HutchPlusPlus::new(config)?.run(a, &streams),
-        _ => XTrace::new(config)?.run(a, &streams),
+        "hutchinson" => Hutchinson::new(config)?.run(a, &streams, &mut Silent),
+        "hutch++" => HutchPlusPlus::new(config)?.run(a, &streams, &mut Silent),
+        _ => XTrace::new(config)?.run(a, &streams, &mut Silent),
     }
 }
 
@@ -26,7 +26,7 @@ fn coverage(name: &str, a: &mut Dense, matvecs: u64, probe: ProbeDistribution) -
     let (mut hits, mut bias, mut squares, mut claimed, mut theirs) = (0, 0.0, 0.0, 0.0, 0);
     for seed in 0..seeds {
         let report = run(name, a, matvecs, probe, seed)?;
-        let t = report.trace;
+        let t = &report.trace;
         let [lo, hi] = t.ci95.expect("many probes");
         // the interval that XTrace's authors' own error estimate would give
         let narrow = report.leave_one_out.map_or(1.0, |e| e / t.std_error.expect("many probes")) * (hi - lo) / 2.0;
@@ -199,7 +199,7 @@ fn layers_sum_to_the_total_and_estimate_their_own_blocks() -> Result<()> {
     let held = crate::models::batches(&model)?;
     let objective = ModelObjective::new(&model, crate::models::LOSS, flat_nn::Mode::Eval, held)?;
     let mut hessian = TangentHessian::new(&objective)?;
-    let exact = flat_metrics::exact_trace(&mut hessian, &mut |_| ControlFlow::Continue(()))?;
+    let exact = flat_metrics::exact_trace(&mut hessian, &mut |_: &Progress| ControlFlow::Continue(()))?;
     let mut sums = std::collections::BTreeMap::<String, f64>::new();
     let runs = 200;
     for name in ["hutch++", "xtrace"] {
@@ -208,8 +208,8 @@ fn layers_sum_to_the_total_and_estimate_their_own_blocks() -> Result<()> {
         for seed in 0..runs {
             let config = TraceConfig::fixed(12).with_probe(ProbeDistribution::Sphere);
             let report = match name {
-                "hutch++" => HutchPlusPlus::new(config)?.run(&mut hessian, &Streams::new(seed))?,
-                _ => XTrace::new(config)?.run(&mut hessian, &Streams::new(seed))?,
+                "hutch++" => HutchPlusPlus::new(config)?.run(&mut hessian, &Streams::new(seed), &mut Silent)?,
+                _ => XTrace::new(config)?.run(&mut hessian, &Streams::new(seed), &mut Silent)?,
             };
             let sum: f64 = report.per_layer.values().map(|e| e.value).sum();
             assert!((sum - report.trace.value).abs() < 1e-12 * exact.trace.abs(), "{name}");
@@ -246,18 +246,14 @@ impl LinearOperator for Huge {
     fn space(&self) -> &flat_core::Space {
         &self.0
     }
-    fn apply_watched(
-        &mut self,
-        _: &flat_core::ParamVec,
-        _: &mut flat_metrics::Watch<'_>,
-    ) -> Result<flat_core::ParamVec> {
+    fn product(&mut self, _: &flat_core::ParamVec, _: &mut dyn Observer) -> Result<Product> {
         panic!("a product")
     }
     fn matvecs(&self) -> u64 {
         0
     }
-    fn origin(&self) -> flat_metrics::Origin {
-        flat_metrics::Origin { operator: "huge".into(), examples: None, batches: None, bn_mode: None }
+    fn provenance(&self) -> Provenance {
+        Provenance::default()
     }
 }
 
@@ -270,8 +266,8 @@ fn more_vectors_than_fit_in_memory_are_refused_before_the_first_product() -> Res
         device: candle_core::Device::Cpu,
     };
     for error in [
-        HutchPlusPlus::new(TraceConfig::fixed(30))?.run(&mut Huge(space.clone()), &Streams::new(0)).err(),
-        XTrace::new(TraceConfig::fixed(30))?.run(&mut Huge(space.clone()), &Streams::new(0)).err(),
+        HutchPlusPlus::new(TraceConfig::fixed(30))?.run(&mut Huge(space.clone()), &Streams::new(0), &mut Silent).err(),
+        XTrace::new(TraceConfig::fixed(30))?.run(&mut Huge(space.clone()), &Streams::new(0), &mut Silent).err(),
     ] {
         let message = error.expect("56 GiB").to_string();
         assert!(message.contains("GiB") && message.contains("Hutchinson"), "{message}");
@@ -284,34 +280,34 @@ fn an_interrupted_sketch_is_hutchinsons_estimate_of_its_first_products() -> Resu
     for (name, at) in [("hutch++", 5), ("xtrace", 7), ("xtrace", 14)] {
         let mut a = with_spectrum(&classifier(30), 8)?;
         let config = TraceConfig::fixed(20).with_probe(ProbeDistribution::Sphere);
-        let stop = &mut |p: &flat_metrics::Progress| match p.probes < at {
+        let stop = &mut |p: &Progress| match p.done < at {
             true => ControlFlow::Continue(()),
             false => ControlFlow::Break(()),
         };
         let (streams, mut seen) = (Streams::new(0), 0);
         let report = match name {
-            "hutch++" => HutchPlusPlus::new(config.clone())?.run_watched(&mut a, &streams, stop)?,
-            _ => XTrace::new(config.clone())?.run_watched(&mut a, &streams, stop)?,
+            "hutch++" => HutchPlusPlus::new(config.clone())?.run(&mut a, &streams, stop)?,
+            _ => XTrace::new(config.clone())?.run(&mut a, &streams, stop)?,
         };
         seen += a.matvecs();
-        assert_eq!((seen, report.stopped_by), (at, StoppedBy::Interrupted), "{name}");
+        assert_eq!((seen, report.stop), (at, Stop::Interrupted), "{name}");
         // 20 products: 6 of hutch++ and 10 of xtrace are of the probes themselves
         let probes = at.min(10);
         let plain = TraceConfig { max_probes: probes, ..config };
-        let other = Hutchinson::new(plain)?.run(&mut a, &streams)?;
+        let other = Hutchinson::new(plain)?.run(&mut a, &streams, &mut Silent)?;
         assert_eq!((report.trace.value, report.trace.ci95), (other.trace.value, other.trace.ci95), "{name}");
         assert!(report.estimator.contains("interrupted") && report.leave_one_out.is_none(), "{}", report.estimator);
     }
     // the arithmetic after the last product can be interrupted too
     let mut a = with_spectrum(&classifier(30), 8)?;
     let mut asked = 0;
-    let report = XTrace::new(TraceConfig::fixed(20))?.run_watched(&mut a, &Streams::new(0), &mut |p| {
-        asked += u32::from(p.probes == 20);
+    let report = XTrace::new(TraceConfig::fixed(20))?.run(&mut a, &Streams::new(0), &mut |p: &Progress| {
+        asked += u32::from(p.done == 20);
         if asked < 15 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
-    assert_eq!((report.stopped_by, report.trace.probes, a.matvecs()), (StoppedBy::Interrupted, 10, 20));
+    assert_eq!((report.stop, report.trace.probes, a.matvecs()), (Stop::Interrupted, 10, 20));
     let none =
-        XTrace::new(TraceConfig::fixed(20))?.run_watched(&mut a, &Streams::new(0), &mut |_| ControlFlow::Break(()));
+        XTrace::new(TraceConfig::fixed(20))?.run(&mut a, &Streams::new(0), &mut |_: &Progress| ControlFlow::Break(()));
     assert!(matches!(none, Err(Error::Interrupted)));
     Ok(())
 }

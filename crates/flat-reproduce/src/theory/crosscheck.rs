@@ -7,7 +7,7 @@ use crate::Study;
 use anyhow::Result;
 use candle_core::{Device, Tensor, Var};
 use flat_core::{Params, Streams};
-use flat_metrics::{Certificate, CertificateConfig, ClosureObjective, DifferenceHessian, FlowConfig};
+use flat_metrics::{Certificate, CertificateConfig, ClosureObjective, DifferenceHessian, FlowConfig, Silent};
 use serde::{Deserialize, Serialize};
 
 /// Both answers at one point.
@@ -62,14 +62,14 @@ fn both(family: Family, seed: u64) -> Result<Option<Vec<Check>>> {
             ..CertificateConfig::default()
         };
         let mut hessian = DifferenceHessian::new(&objective)?;
-        let report = Certificate::new(config)?.run(&objective, &mut hessian, &Streams::new(seed))?;
+        let report = Certificate::new(config)?.run(&objective, &mut hessian, &Streams::new(seed), &mut Silent)?;
         checks.push(Check {
             family,
             place: place.into(),
             eps: EPS,
             exact: [distance(&x, &at), norm(&landscape.tangent_gradient(&at))],
             distance: report.distance,
-            norm_interval: report.slope.map_or([f64::NAN; 2], |s| s.interval),
+            norm_interval: report.slope.as_ref().map_or([f64::NAN; 2], |s| s.interval),
             verdict: format!("{:?}", report.verdict),
         });
     }

@@ -39,7 +39,7 @@ pub fn measure(model: &Model, loss: Loss, data: &Loader, settings: &Settings, ui
     let mut bar = ui.bar("trace", 0, settings.probes.max_probes, settings.unit());
     let streams = Streams::new(settings.seed);
     let progress = &mut |p: &Progress| {
-        bar.update(p.probes, || match (p.value, p.std_error) {
+        bar.update(p.done, || match (p.value, p.error) {
             (Some(v), Some(e)) => format!("{} +- {}", short(v), short(e)),
             _ => String::new(),
         });
@@ -48,11 +48,11 @@ pub fn measure(model: &Model, loss: Loss, data: &Loader, settings: &Settings, ui
     let curvature = &settings.curvature;
     let objective = curvature.which.grouped_objective(model, loss, data)?;
     let report = match estimator {
-        Estimator::Hutchinson(e) => curvature.products(&objective, |a| e.run_watched(a, &streams, progress)),
-        Estimator::Hutchpp(e) => curvature.products(&objective, |a| e.run_watched(a, &streams, progress)),
-        Estimator::Xtrace(e) => curvature.products(&objective, |a| e.run_watched(a, &streams, progress)),
-        Estimator::Gradient(e) => e.run_watched(&objective, &streams, progress),
-        Estimator::Loss(e) => e.run_watched(&objective, &streams, progress),
+        Estimator::Hutchinson(e) => curvature.products(&objective, |a| e.run(a, &streams, progress)),
+        Estimator::Hutchpp(e) => curvature.products(&objective, |a| e.run(a, &streams, progress)),
+        Estimator::Xtrace(e) => curvature.products(&objective, |a| e.run(a, &streams, progress)),
+        Estimator::Gradient(e) => e.run(&objective, &streams, progress),
+        Estimator::Loss(e) => e.run(&objective, &streams, progress),
     };
     drop(bar);
     match report {

@@ -6,7 +6,7 @@ use crate::usage::flag_of;
 use anyhow::Result;
 use candle_core::DType;
 use flat_data::Loader;
-use flat_metrics::{Error, IntrinsicDimension, TwoNn};
+use flat_metrics::{Error, IntrinsicDimension, Measured, Progress, TwoNn};
 use flat_nn::{Mode, Model};
 
 /// Estimates on the inputs of the last layer for the first `images` of the data; `None` where a signal asked to stop: nearest
@@ -21,7 +21,7 @@ pub fn dimension(
     images: usize,
     method: &TwoNn,
     ui: Ui,
-) -> Result<Option<IntrinsicDimension>> {
+) -> Result<Option<Measured<IntrinsicDimension>>> {
     let (mut points, mut width, mut seen) = (Vec::new(), 0, 0);
     for index in 0..data.batches_per_epoch() {
         if seen >= images {
@@ -37,8 +37,8 @@ pub fn dimension(
         seen += take;
     }
     let mut bar = ui.bar("intrinsic dimension", 0, seen as u64, "points");
-    let found = method.run(&points, width, &mut |done, _| {
-        bar.update(done as u64, String::new);
+    let found = method.run(&points, width, &mut |p: &Progress| {
+        bar.update(p.done, String::new);
         signal::go_on()
     });
     drop(bar);

@@ -10,8 +10,7 @@ use crate::value::number::short;
 use anyhow::Result;
 use flat_core::Streams;
 use flat_metrics::{
-    Block, Bounds, Diagonal, DiagonalReport, Error, Estimate, Lanczos, LanczosConfig, LinearOperator, StoppedBy,
-    TraceConfig,
+    Block, Bounds, Diagonal, Error, Estimate, Lanczos, LanczosConfig, LinearOperator, Progress, Stop, TraceConfig,
 };
 use serde::Serialize;
 use std::ops::ControlFlow;
@@ -95,8 +94,8 @@ pub fn lambda_max(
     go_on: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> flat_metrics::Result<LambdaMax> {
     let lanczos = Lanczos::new(LanczosConfig { top: 1, bottom: 0, max_matvecs, rel_tol })?;
-    let report = lanczos.run_watched(operator, streams, &mut |p| go_on(p.matvecs))?;
-    let (matvecs, converged) = (report.matvecs, report.converged);
+    let report = lanczos.run(operator, streams, &mut |p: &Progress| go_on(p.done))?;
+    let (matvecs, converged) = (report.effort.matvecs, report.converged);
     match report.top.first() {
         Some(pair) => Ok(LambdaMax { value: pair.value, residual: pair.residual, matvecs, converged }),
         None => Err(Error::Interrupted),
@@ -118,11 +117,11 @@ pub fn measure(subject: &Subject, args: &LayersArgs, data: String, ui: Ui) -> Re
     let mut bar = ui.bar("layers", 0, args.probes + at_most, "products at most");
     let streams = Streams::new(subject.seed(&args.hessian));
     let measured = curvature.run(&subject.model, subject.loss, &subject.data, |operator| {
-        let report = diagonal.run_watched(operator, &streams, &mut |p| {
-            bar.update(p.probes, || "diagonal".into());
+        let report = diagonal.run(operator, &streams, &mut |p: &Progress| {
+            bar.update(p.done, || "diagonal".into());
             signal::go_on()
         })?;
-        let (mut largest, mut interrupted) = (Vec::new(), report.stopped_by == StoppedBy::Interrupted);
+        let (mut largest, mut interrupted) = (Vec::new(), report.stop == Stop::Interrupted);
         for entry in entries.iter().filter(|_| args.max_matvecs > 0) {
             if interrupted {
                 break;
@@ -150,7 +149,8 @@ pub fn measure(subject: &Subject, args: &LayersArgs, data: String, ui: Ui) -> Re
     let mut largest = largest.into_iter();
     let theta = params.read()?;
     let norms = theta.dot_per_entry(&theta)?;
-    let DiagonalReport { mut per_layer, trace, dim, operator, bn_mode, dtype, seed, .. } = report;
+    let (provenance, seed) = (report.provenance, streams.seed());
+    let (mut per_layer, trace) = (report.result.per_layer, report.result.trace);
     let layers = entries.iter().zip(norms).filter_map(|(entry, squared)| {
         let layer = per_layer.remove(&entry.name)?;
         Some(Layer {
@@ -169,12 +169,12 @@ pub fn measure(subject: &Subject, args: &LayersArgs, data: String, ui: Ui) -> Re
     Ok(Some(Layers {
         layers: layers.collect(),
         trace,
-        dim,
+        dim: provenance.dim,
         data,
         examples: subject.data.split().len(),
-        operator,
-        bn_mode,
-        dtype,
+        operator: provenance.operator.unwrap_or_default(),
+        bn_mode: provenance.bn_mode,
+        dtype: provenance.dtype,
         seed,
         matvecs,
         interrupted,

@@ -5,7 +5,7 @@ use crate::signal;
 use crate::ui::Ui;
 use flat_core::Streams;
 use flat_data::Loader;
-use flat_metrics::{DensityConfig, Error, Estimate, SpectralDensity};
+use flat_metrics::{DensityConfig, Error, Estimate, Progress, SpectralDensity, Stop};
 use flat_nn::{Loss, Model};
 use serde::Serialize;
 
@@ -36,16 +36,16 @@ impl Score {
         let density = SpectralDensity::new(config)?;
         let mut bar = ui.bar("curvature score", 0, PROBES * STEPS as u64, "products at most");
         let report = Curvature::of_training().run(model, loss, data, |operator| {
-            density.run_watched(operator, &Streams::new(seed), &mut |p| {
-                bar.update(p.matvecs, String::new);
+            density.run(operator, &Streams::new(seed), &mut |p: &Progress| {
+                bar.update(p.done, String::new);
                 signal::go_on()
             })
         });
         match report {
             Err(Error::Interrupted) => Ok(None),
-            Ok(report) if report.interrupted => Ok(None),
+            Ok(report) if report.stop == Stop::Interrupted => Ok(None),
             report => {
-                let rank = report?.rank;
+                let rank = report?.result.rank;
                 let (score, code, rank) = (rank.curvature_score, rank.curvature_score_code, rank.entropy);
                 Ok(Some(Self { score, rank, code }))
             }

@@ -5,7 +5,7 @@ use crate::measure::which::mode_in_words;
 use crate::parts::evaluate::Score;
 use crate::settings::args::OperatorName;
 use crate::value::number::short;
-use flat_metrics::{Estimate, StoppedBy, TraceReport};
+use flat_metrics::{Estimate, Measured, Stop, Trace};
 use flat_nn::Loss;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -56,7 +56,7 @@ pub struct TraceSummary {
     /// Examples the loss averages over.
     pub examples: usize,
     /// Why the probes ended.
-    pub stopped_by: StoppedBy,
+    pub stopped_by: Stop,
     /// Seconds.
     pub wall_s: f64,
     /// What to know when reading the numbers.
@@ -102,22 +102,22 @@ pub struct TraceCard {
 }
 
 impl TraceCard {
-    fn new(report: &TraceReport, examples: usize, batch_size: usize, settings: &Settings) -> Self {
+    fn new(report: &Measured<Trace>, examples: usize, batch_size: usize, settings: &Settings) -> Self {
         Self {
             data: settings.data.clone(),
             examples,
-            batches: report.batches,
+            batches: report.provenance.batches,
             batch_size,
-            bn_mode: report.bn_mode.clone(),
-            dtype: report.dtype.clone(),
-            seed: report.seed,
-            operator: report.operator.clone(),
+            bn_mode: report.provenance.bn_mode.clone(),
+            dtype: report.provenance.dtype.clone(),
+            seed: settings.seed,
+            operator: report.provenance.operator.clone().unwrap_or_default(),
             estimator: report.estimator.clone(),
             probe_distribution: report.probe_distribution.to_string(),
             radius: report.radius,
             probes: report.trace.probes,
             matvecs: report.trace.matvecs,
-            wall_s: report.wall_s,
+            wall_s: report.effort.wall_s,
             version: env!("CARGO_PKG_VERSION"),
         }
     }
@@ -145,7 +145,7 @@ impl TraceCard {
 impl TraceSummary {
     /// From the library's report.
     pub fn new(
-        report: TraceReport,
+        report: Measured<Trace>,
         score: &Score,
         grad_norm: f64,
         batch_size: usize,
@@ -168,7 +168,7 @@ impl TraceSummary {
             loss: score.loss,
             accuracy: score.accuracy,
             grad_norm,
-            dim: report.dim,
+            dim: report.provenance.dim,
             trace_normalized: report.trace_normalized.value,
             trace_normalized_ci95: report.trace_normalized.ci95,
             probe_std_error: report.probe_std_error,
@@ -176,22 +176,22 @@ impl TraceSummary {
             data_groups: report.data_groups,
             probes_alone95: report.probes_alone95,
             population_ci95: report.population_ci95(),
-            trace: report.trace,
-            per_layer: report.per_layer,
+            trace: report.result.trace,
+            per_layer: report.result.per_layer,
             loss_name: loss.to_string(),
             bn_mode,
             hvp: by_products.then_some(hvp),
-            dtype: report.dtype,
+            dtype: report.provenance.dtype,
             seed: settings.seed,
             examples: score.examples,
-            stopped_by: report.stopped_by,
-            wall_s: report.wall_s,
+            stopped_by: report.stop,
+            wall_s: report.effort.wall_s,
         }
     }
 
     /// A signal ended it: of the probes completed by then.
     pub fn interrupted(&self) -> bool {
-        self.stopped_by == StoppedBy::Interrupted
+        self.stopped_by == Stop::Interrupted
     }
 
     /// The trace and where it was taken, for a person.

@@ -5,8 +5,8 @@ use crate::args::{AllArgs, BallArgs, GeometryName, NoiseName};
 use crate::exit::Outcome;
 use anyhow::Result;
 use flat_metrics::{
-    Certificate, CertificateReport, DensityReport, EigenStop, IntrinsicDimension, LanczosConfig, SpectralDensity,
-    TraceConfig, TwoNn,
+    Certificate, Density, IntrinsicDimension, Judgement, LanczosConfig, Measured, SpectralDensity, Stop, TraceConfig,
+    TwoNn,
 };
 use flat_run::measure::card::{Card, Carded};
 use flat_run::measure::curvature::Curvature;
@@ -32,16 +32,16 @@ struct Report {
     eig: Option<serde_json::Value>,
     /// The spectral density.
     #[serde(skip_serializing_if = "Option::is_none")]
-    density: Option<DensityReport>,
+    density: Option<Measured<Density>>,
     /// The sharpness.
     #[serde(skip_serializing_if = "Option::is_none")]
     sharpness: Option<sharpness::SharpnessList>,
     /// Intrinsic dimension of the hidden states.
     #[serde(skip_serializing_if = "Option::is_none")]
-    dimension: Option<IntrinsicDimension>,
+    dimension: Option<Measured<IntrinsicDimension>>,
     /// The certificate, where asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    certificate: Option<CertificateReport>,
+    certificate: Option<Measured<Judgement>>,
     /// A signal ended it.
     interrupted: bool,
 }
@@ -131,15 +131,15 @@ fn measure(
         ..LanczosConfig::default()
     };
     let Some(eig) = metrics::eigenvalues(subject, hessian, config, ui)? else { return Ok(false) };
-    taken.card.matvecs += eig.matvecs;
+    taken.card.matvecs += eig.effort.matvecs;
     taken.texts.push(("Extreme eigenvalues", metrics::eigenvalue_table(&eig)));
     taken.report.eig = Some(metrics::eigenvalue_json(&eig)?);
-    if eig.stopped_by == EigenStop::Interrupted {
+    if eig.stop == Stop::Interrupted {
         return Ok(false);
     }
     let Some(found) = density::estimate(subject, hessian, estimator, &args.quadrature, ui)? else { return Ok(false) };
     let found = taken.add("Spectrum", found, density::table);
-    let interrupted = found.interrupted;
+    let interrupted = found.stop == Stop::Interrupted;
     taken.report.density = Some(found);
     if interrupted {
         return Ok(false);
@@ -154,11 +154,11 @@ fn measure(
     let Some(found) = dimension::estimate(subject, &hessian.on, hessian.bn_mode, &TwoNn::default(), ui)? else {
         return Ok(false);
     };
-    taken.report.dimension = Some(taken.add("Hidden states", found, dimension::line));
+    taken.report.dimension = Some(taken.add("Hidden states", found, |d| dimension::line(d)));
     if args.certify {
         let found = certify::certify(subject, hessian, certificate, args.bounds.max_gradients, ui)?;
         let Some(found) = found else { return Ok(false) };
-        taken.report.certificate = Some(taken.add("Certificate", found, certify::table));
+        taken.report.certificate = Some(taken.add("Certificate", found, |r| certify::table(r)));
     }
     Ok(true)
 }

@@ -6,9 +6,7 @@ use crate::exit::Outcome;
 use anyhow::Result;
 use candle_core::DType;
 use flat_core::Streams;
-use flat_metrics::{
-    Certificate, CertificateProgress, CertificateReport, Error, FlowStop, Known, SpectrumReport, Stage, Verdict,
-};
+use flat_metrics::{Certificate, Error, Judgement, Known, Measured, Progress, SpectrumReport, Stage, Stop, Verdict};
 use flat_run::measure::card::{Card, Carded};
 use flat_run::measure::which::Which;
 use flat_run::parts::subject::Subject;
@@ -26,7 +24,7 @@ pub(super) fn run(args: &CertifyArgs, ui: Ui, json: bool) -> Result<Outcome> {
         None => Ok(Outcome::Interrupted),
         Some(found) => {
             let done = print(json, &found, || format!("{}\n{}", table(&found.report), found.card.line()))?;
-            Ok(if found.report.interrupted { Outcome::Interrupted } else { done })
+            Ok(if found.report.stop == Stop::Interrupted { Outcome::Interrupted } else { done })
         }
     }
 }
@@ -38,13 +36,13 @@ pub(super) fn certify(
     certificate: &Certificate,
     max_gradients: u64,
     ui: Ui,
-) -> Result<Option<Carded<CertificateReport>>> {
+) -> Result<Option<Carded<Measured<Judgement>>>> {
     let which = Which::of(args);
     let objective = which.objective(&subject.model, subject.loss, &subject.data)?;
     let streams = Streams::new(subject.seed(args));
     let (mut bar, mut stage) =
         (ui.bar("gradient flow", 0, max_gradients, "gradients and products at most"), Stage::Flow);
-    let progress = &mut |p: &CertificateProgress| {
+    let progress = &mut |p: &Progress| {
         if p.stage != stage {
             stage = p.stage;
             bar = match stage {
@@ -52,17 +50,18 @@ pub(super) fn certify(
                 _ => ui.bar("slope of the trace", 0, p.of, "vectors"),
             };
         }
-        bar.update(p.done, || p.grad_norm.map_or(String::new(), |g| format!("||grad|| {g:.2e}")));
+        bar.update(p.done, || p.value.map_or(String::new(), |g| format!("||grad|| {g:.2e}")));
         signal::go_on()
     };
-    let report = which.products(&objective, |hessian| certificate.run_watched(&objective, hessian, &streams, progress));
+    let report = which.products(&objective, |hessian| certificate.run(&objective, hessian, &streams, progress));
     drop(bar);
     match report {
         Err(Error::Interrupted) => Ok(None),
         Err(e) => Err(flag_of(e)),
         Ok(report) => {
             let mut card = Card::new(subject, args);
-            (card.matvecs, card.gradients, card.wall_s) = (report.matvecs, report.gradients, report.wall_s);
+            (card.matvecs, card.gradients, card.wall_s) =
+                (report.effort.matvecs, report.effort.gradients, report.effort.wall_s);
             card.notes.extend(notes(subject));
             Ok(Some(Carded { card, report }))
         }
@@ -86,7 +85,7 @@ fn notes(subject: &Subject) -> Vec<String> {
 }
 
 /// The verdict and what it rests on.
-pub(super) fn table(r: &CertificateReport) -> String {
+pub(super) fn table(r: &Judgement) -> String {
     let verdict = match r.verdict {
         Verdict::Flat => "flat",
         Verdict::NotFlat => "not flat",
@@ -107,7 +106,7 @@ pub(super) fn table(r: &CertificateReport) -> String {
                 r.flow.steps,
                 r.flow.gradients,
                 r.flow.matvecs,
-                stop(r.flow.stopped_by),
+                stop(r.flow.stop),
                 r.flow.error
             ),
         ),
@@ -132,17 +131,17 @@ fn flags(reason: &str) -> String {
         .fold(reason.to_string(), |text, name| text.replace(name, &format!("--{}", name.replace('_', "-"))))
 }
 
-fn stop(why: FlowStop) -> &'static str {
+fn stop(why: Stop) -> &'static str {
     match why {
-        FlowStop::Arrived => "arrival",
-        FlowStop::Budget => "--max-gradients",
-        FlowStop::Rounding => "rounding",
+        Stop::Arrived => "arrival",
+        Stop::Budget => "--max-gradients",
+        Stop::Rounding => "rounding",
         _ => "a signal",
     }
 }
 
 /// eps' and where it comes from.
-fn eps_prime(r: &CertificateReport) -> String {
+fn eps_prime(r: &Judgement) -> String {
     match (r.config.eps_prime, r.eps_prime) {
         (Some(given), _) => given.to_string(),
         (None, Some([lo, hi])) => format!("sqrt(eps) tr(H)/d: {} to {}", short(lo), short(hi)),

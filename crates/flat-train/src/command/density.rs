@@ -6,8 +6,7 @@ use crate::exit::Outcome;
 use crate::svg;
 use anyhow::Result;
 use flat_core::Streams;
-use flat_metrics::{DensityReport, Error, Estimate, SpectralDensity};
-use flat_plot::Density;
+use flat_metrics::{Density, Error, Estimate, Measured, Progress, SpectralDensity, Stop};
 use flat_run::measure::card::{Card, Carded};
 use flat_run::measure::which::Which;
 use flat_run::parts::subject::Subject;
@@ -30,18 +29,18 @@ pub(super) fn run(args: &DensityArgs, ui: Ui, json: bool) -> Result<Outcome> {
     };
     if let Some(file) = &args.plot {
         let r = &found.report;
-        let drawn = Density {
+        let drawn = flat_plot::Density {
             grid: &r.grid,
             density: &r.density,
             band: &r.band,
-            dim: r.dim,
+            dim: r.provenance.dim,
             sigma: r.sigma,
             effort: [r.quadratures.len(), r.config.steps],
         };
         write_with_folders(file, flat_plot::density(&drawn, &svg::heading(&found.card))?.as_bytes())?;
         ui.say(format!("drawn: {}", file.display()));
     }
-    print_measured(json, found.report.interrupted, &found, || {
+    print_measured(json, found.report.stop == Stop::Interrupted, &found, || {
         format!("{}\n{}", table(&found.report), found.card.line())
     })
 }
@@ -53,13 +52,13 @@ pub(super) fn estimate(
     estimator: &SpectralDensity,
     quadrature: &QuadratureArgs,
     ui: Ui,
-) -> Result<Option<Carded<DensityReport>>> {
+) -> Result<Option<Carded<Measured<Density>>>> {
     let which = Which::of(hessian);
     let most = quadrature.probes.saturating_mul(quadrature.steps.min(subject.model.params().layout().len()) as u64);
     let mut bar = ui.bar("spectral density", 0, most, "products");
     let report = which.hessian(&subject.model, subject.loss, &subject.data, |operator| {
-        estimator.run_watched(operator, &Streams::new(subject.seed(hessian)), &mut |p| {
-            bar.update(p.matvecs, || {
+        estimator.run(operator, &Streams::new(subject.seed(hessian)), &mut |p: &Progress| {
+            bar.update(p.done, || {
                 p.range.map_or(String::new(), |[lo, hi]| format!("eigenvalues {} to {}", short(lo), short(hi)))
             });
             signal::go_on()
@@ -71,7 +70,7 @@ pub(super) fn estimate(
         report => report.map_err(flag_of)?,
     };
     let mut card = Card::new(subject, hessian);
-    (card.matvecs, card.wall_s) = (report.matvecs, report.wall_s);
+    (card.matvecs, card.wall_s) = (report.effort.matvecs, report.effort.wall_s);
     Ok(Some(Carded { card, report }))
 }
 
@@ -84,8 +83,8 @@ pub(super) fn interval(e: &Estimate) -> String {
 }
 
 /// Edges, moments and ranks.
-pub(super) fn table(report: &DensityReport) -> String {
-    let d = report.dim as f64;
+pub(super) fn table(report: &Measured<Density>) -> String {
+    let d = report.provenance.dim as f64;
     let [lo, hi] = report.range;
     let mut rows = vec![
         (
@@ -106,7 +105,7 @@ pub(super) fn table(report: &DensityReport) -> String {
     rows.extend(ranks.map(|(name, e)| (name.to_string(), interval(e))));
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let mut lines: Vec<String> = rows.iter().map(|(name, value)| format!("{name:<width$}  {value}")).collect();
-    if report.interrupted {
+    if report.stop == Stop::Interrupted {
         let (done, of) = (report.quadratures.len(), report.config.probes);
         lines.insert(0, format!("interrupted: of {done} of {of} probes"));
     }

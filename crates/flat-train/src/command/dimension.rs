@@ -4,7 +4,7 @@ use super::print;
 use crate::args::DimensionArgs;
 use crate::exit::Outcome;
 use anyhow::Result;
-use flat_metrics::{IntrinsicDimension, TwoNn};
+use flat_metrics::{IntrinsicDimension, Measured, TwoNn};
 use flat_run::measure::card::{Card, Carded};
 use flat_run::measure::hidden;
 use flat_run::parts::subject::Subject;
@@ -34,12 +34,12 @@ pub(super) fn estimate(
     bn_mode: BnModeName,
     method: &TwoNn,
     ui: Ui,
-) -> Result<Option<Carded<IntrinsicDimension>>> {
+) -> Result<Option<Carded<Measured<IntrinsicDimension>>>> {
     let wanted = on.limit.unwrap_or(IMAGES);
     let found = hidden::dimension(&subject.model, bn_mode.mode(), &subject.data, wanted, method, ui)?;
     Ok(found.map(|report| {
         let mut card = Card::of_eval(subject, on, bn_mode);
-        (card.examples, card.wall_s) = (report.points, report.wall_s);
+        (card.examples, card.wall_s) = (report.points, report.effort.wall_s);
         Carded { card, report }
     }))
 }

@@ -6,7 +6,7 @@ use crate::exit::Outcome;
 use crate::svg;
 use anyhow::{Context, Result};
 use flat_core::{ParamVec, Purpose, Streams};
-use flat_metrics::{Axis, Lanczos, LanczosConfig, filter_normalized, slice};
+use flat_metrics::{Axis, Lanczos, LanczosConfig, Progress, filter_normalized, slice};
 use flat_plot::{self as plot, Grid};
 use flat_run::measure::card::{Card, Carded};
 use flat_run::measure::line::Line;
@@ -210,8 +210,8 @@ fn directions(subject: &Subject, args: &LandscapeArgs, n: usize, ui: Ui) -> Resu
     let which = Which::of(&args.hessian);
     let mut bar = ui.bar("eigenvectors", 0, 200, "products at most");
     let report = which.hessian(&subject.model, subject.loss, &subject.data, |operator| {
-        lanczos.run_watched(operator, &streams, &mut |p| {
-            bar.update(p.matvecs, String::new);
+        lanczos.run(operator, &streams, &mut |p: &Progress| {
+            bar.update(p.done, String::new);
             signal::go_on()
         })
     });
@@ -219,9 +219,10 @@ fn directions(subject: &Subject, args: &LandscapeArgs, n: usize, ui: Ui) -> Resu
         return Ok(None);
     }
     let report = report?;
+    let matvecs = report.effort.matvecs;
     let eigenvalues = report.top.iter().map(|p| p.value).collect();
-    let vectors = report.top.into_iter().map(|p| p.vector).collect();
-    Ok(Some(Directions { vectors, eigenvalues, matvecs: report.matvecs }))
+    let vectors = report.result.top.into_iter().map(|p| p.vector).collect();
+    Ok(Some(Directions { vectors, eigenvalues, matvecs }))
 }
 
 /// The slice, as [`whole`] has it.

@@ -6,7 +6,7 @@ use crate::exit::Outcome;
 use anyhow::Result;
 use candle_core::DType;
 use flat_core::Streams;
-use flat_metrics::{EigenReport, EigenStop, Error, Lanczos, LanczosConfig};
+use flat_metrics::{Eigenpairs, Error, Lanczos, LanczosConfig, Measured, Progress, Stop};
 use flat_run::measure::curvature::Curvature;
 use flat_run::measure::flatness;
 use flat_run::measure::layers;
@@ -57,7 +57,7 @@ pub(super) fn eig(args: &EigArgs, ui: Ui, as_json: bool) -> Result<Outcome> {
     match eigenvalues(&subject, &args.hessian, config, ui)? {
         None => Ok(Outcome::Interrupted),
         Some(report) => {
-            let interrupted = report.stopped_by == EigenStop::Interrupted;
+            let interrupted = report.stop == Stop::Interrupted;
             print_measured(as_json, interrupted, &eigenvalue_json(&report)?, || eigenvalue_table(&report))
         }
     }
@@ -74,14 +74,14 @@ pub(super) fn eigenvalues(
     hessian: &HessianArgs,
     config: LanczosConfig,
     ui: Ui,
-) -> Result<Option<EigenReport>> {
+) -> Result<Option<Measured<Eigenpairs>>> {
     let (max_matvecs, rel_tol) = (config.max_matvecs, config.rel_tol);
     let lanczos = Lanczos::new(config).map_err(flags)?;
     let which = Which::of(hessian);
     let mut bar = ui.bar("eigenvalues", 0, max_matvecs, "products at most");
     let report = which.hessian(&subject.model, subject.loss, &subject.data, |operator| {
-        lanczos.run_watched(operator, &Streams::new(subject.seed(hessian)), &mut |p| {
-            bar.update(p.matvecs, || match (p.top, p.residual) {
+        lanczos.run(operator, &Streams::new(subject.seed(hessian)), &mut |p: &Progress| {
+            bar.update(p.done, || match (p.value, p.error) {
                 (Some(top), Some(residual)) => format!("largest {}, residuals {residual:.1e}", short(top)),
                 _ => String::new(),
             });
@@ -96,14 +96,14 @@ pub(super) fn eigenvalues(
     if !report.converged {
         ui.warn(format!(
             "not every residual reached {rel_tol:.0e} ({:?} after {} products): raise --max-matvecs or --rel-tol, or use --dtype f64",
-            report.stopped_by, report.matvecs
+            report.stop, report.effort.matvecs
         ));
     }
     Ok(Some(report))
 }
 
 /// The report with all eigenvalues in descending order.
-pub(super) fn eigenvalue_json(report: &EigenReport) -> Result<serde_json::Value> {
+pub(super) fn eigenvalue_json(report: &Measured<Eigenpairs>) -> Result<serde_json::Value> {
     let mut value = serde_json::to_value(report)?;
     let pairs = report.top.iter().chain(report.bottom.iter().rev());
     value["eigenvalues"] = pairs.map(|p| json!({ "value": p.value, "residual": p.residual })).collect();
@@ -111,17 +111,18 @@ pub(super) fn eigenvalue_json(report: &EigenReport) -> Result<serde_json::Value>
 }
 
 /// A line an eigenvalue.
-pub(super) fn eigenvalue_table(report: &EigenReport) -> String {
+pub(super) fn eigenvalue_table(report: &Measured<Eigenpairs>) -> String {
     let mut rows = vec![format!("{:>14}  {:>9}", "eigenvalue", "residual")];
-    if report.stopped_by == EigenStop::Interrupted {
-        rows.insert(0, format!("interrupted: of {} products", report.matvecs));
+    if report.stop == Stop::Interrupted {
+        rows.insert(0, format!("interrupted: of {} products", report.effort.matvecs));
     }
     rows.extend(report.top.iter().map(|p| format!("{:>14}  {:>9.1e}", digits(p.value, 7), p.residual)));
     if !report.bottom.is_empty() {
         rows.push(format!("{:>14}", "..."));
     }
     rows.extend(report.bottom.iter().rev().map(|p| format!("{:>14}  {:>9.1e}", digits(p.value, 7), p.residual)));
-    let examples = report.examples.unwrap_or_default();
-    rows.push(format!("({} products on {examples} images, {}, seed {})", report.matvecs, report.dtype, report.seed));
+    let (of, cost) = (&report.provenance, &report.effort);
+    let (examples, seed) = (of.examples.unwrap_or_default(), cost.seed.unwrap_or_default());
+    rows.push(format!("({} products on {examples} images, {}, seed {seed})", cost.matvecs, of.dtype));
     rows.join("\n")
 }

@@ -5,7 +5,7 @@ use crate::args::{BallArgs, SharpnessArgs, SharpnessName};
 use crate::exit::Outcome;
 use anyhow::Result;
 use flat_core::Streams;
-use flat_metrics::{Error, Geometry, Sharpness, SharpnessReport};
+use flat_metrics::{Error, Geometry, Measured, Progress, Rise, Sharpness, Stop};
 use flat_run::measure::card::{Card, Carded};
 use flat_run::measure::which::Which;
 use flat_run::parts::setup;
@@ -20,7 +20,7 @@ use serde::Serialize;
 #[derive(Debug, Serialize)]
 pub(super) struct SharpnessList {
     /// One report a measure.
-    pub measures: Vec<SharpnessReport>,
+    pub measures: Vec<Measured<Rise>>,
     /// A signal ended it: the measures completed by then.
     pub interrupted: bool,
 }
@@ -76,8 +76,8 @@ pub(super) fn measure(
     let (mut measures, mut before, wanted) = (Vec::new(), 0, list.len());
     for sharpness in list {
         let objective = if matches!(sharpness, Sharpness::PerBatch { .. }) { &batches } else { &whole };
-        let report = sharpness.run_watched(objective, &Streams::new(subject.seed(hessian)), &mut |p| {
-            bar.update(before + p.evaluations, || name(&sharpness).0);
+        let report = sharpness.run(objective, &Streams::new(subject.seed(hessian)), &mut |p: &Progress| {
+            bar.update(before + p.done, || name(&sharpness).0);
             signal::go_on()
         });
         match report {
@@ -94,12 +94,12 @@ pub(super) fn measure(
     if measures.is_empty() {
         return Ok(None);
     }
-    let interrupted = measures.len() < wanted || measures.iter().any(|m| m.interrupted);
+    let interrupted = measures.len() < wanted || measures.iter().any(|m| m.stop == Stop::Interrupted);
     let mut card = Card::new(subject, hessian);
     card.hvp = None;
-    card.gradients = measures.iter().map(|m| m.gradients).sum();
-    card.losses = measures.iter().map(|m| m.losses).sum();
-    card.wall_s = measures.iter().map(|m| m.wall_s).sum();
+    card.gradients = measures.iter().map(|m| m.effort.gradients).sum();
+    card.losses = measures.iter().map(|m| m.effort.losses).sum();
+    card.wall_s = measures.iter().map(|m| m.effort.wall_s).sum();
     Ok(Some(Carded { card, report: SharpnessList { measures, interrupted } }))
 }
 
@@ -142,7 +142,7 @@ pub(super) fn table(list: &SharpnessList) -> String {
                 format!("{} ascents rise by {lowest:.4e} to {:.4e}", starts.len(), m.displaced - m.loss)
             }
         };
-        let part = if m.interrupted { "  (interrupted)" } else { "" };
+        let part = if m.stop == Stop::Interrupted { "  (interrupted)" } else { "" };
         rows.push(format!("{name:<24}  {radius:<28}  {:>12.4e}  {spread}{part}", m.value));
     }
     if list.interrupted {

@@ -1,0 +1,59 @@
+//! The trace of an operator from random probes.
+
+use super::config::TraceConfig;
+use super::sampling::{Draw, Sample};
+use super::trace::{Parts, Trace};
+use crate::Result;
+use crate::measured::Measured;
+use crate::observer::Observer;
+use crate::operator::{Form, LinearOperator, Meter, Product};
+use flat_core::{Purpose, Streams};
+
+/// Hutchinson's estimator: `tr A = E z^T A z` for a random vector z with `E z z^T = I` (Hutchinson 1990, "A Stochastic
+/// Estimator of the Trace of the Influence Matrix for Laplacian Smoothing Splines").
+///
+/// Each probe is unbiased, costs one product, and has the variance of its [`crate::ProbeDistribution`]. The part of
+/// `z^T A z` within one parameter's entries is an unbiased estimate of the trace of that parameter's diagonal block, so
+/// the traces of all layers come at no extra cost ([`TraceConfig::per_layer`] leaves them out). Memory: three vectors of d numbers beside the operator's.
+///
+/// Probe k is drawn from the stream (seed, probe, k): the same on every device, and independent of how many there are.
+#[derive(Debug, Clone)]
+pub struct Hutchinson {
+    config: TraceConfig,
+}
+
+impl Hutchinson {
+    /// An estimator with these settings.
+    ///
+    /// # Errors
+    /// [`crate::Error::BadConfig`] naming the setting that makes no sense.
+    pub fn new(config: TraceConfig) -> Result<Self> {
+        Ok(Self { config: config.validated()? })
+    }
+
+    /// Estimates the trace. Costs one product a probe. An interruption gives the report of the probes completed.
+    ///
+    /// # Errors
+    /// A quadratic form that is not finite; the operator's own; [`crate::Error::Interrupted`] if no probe was completed.
+    pub fn run(
+        &self,
+        operator: &mut dyn LinearOperator,
+        streams: &Streams,
+        observer: &mut dyn Observer,
+    ) -> Result<Measured<Trace>> {
+        let (meter, space) = (Meter::start(operator), operator.space().clone());
+        let sample = Sample::take(&self.config, &space, observer, |k, observer| {
+            let z = self.config.probe.draw(&space, &streams.at(Purpose::Probe, k))?;
+            if !self.config.per_layer {
+                let Form { value, batches } = operator.form(&z, observer)?;
+                return Draw::total(value, batches, k);
+            }
+            let Product { product, batches } = operator.product(&z, observer)?;
+            Draw::quadratic(&z, &product, 1.0, batches, k)
+        })?;
+        let (trace, layers) = sample.estimates(meter.matvecs(operator))?;
+        let (clusters, stop) = (sample.clusters, sample.stop);
+        let parts = Parts { estimator: "hutchinson", trace, layers, clusters, leave_one_out: None, radius: None };
+        Ok(meter.measured(operator, Some(streams), stop, parts.trace(&self.config, &space)))
+    }
+}

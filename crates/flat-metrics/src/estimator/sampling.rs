@@ -1,0 +1,119 @@
+//! The mean of independent samples, with the looks at which it may stop.
+
+use super::config::TraceConfig;
+use crate::measured::Stop;
+use crate::observer::{Observer, Progress};
+use crate::operator::BatchForm;
+use crate::statistics::{Clusters, Estimate, Moments};
+use crate::{Error, Result};
+use flat_core::{ParamVec, Space};
+
+/// One sample of a trace.
+pub(crate) struct Draw {
+    pub(crate) total: f64,
+    /// Its parts in the blocks of the parameters; or none.
+    pub(crate) layers: Vec<f64>,
+    pub(crate) batches: Vec<BatchForm>,
+}
+
+impl Draw {
+    /// A form without its layers.
+    pub(crate) fn total(total: f64, batches: Vec<BatchForm>, k: u64) -> Result<Self> {
+        if !total.is_finite() {
+            return Err(Error::NonFinite { quantity: format!("probe {k}"), value: total });
+        }
+        Ok(Self { total, layers: Vec::new(), batches })
+    }
+
+    /// `z^T A z` over each parameter's entries, times `scale`.
+    pub(crate) fn quadratic(z: &ParamVec, az: &ParamVec, scale: f64, batches: Vec<BatchForm>, k: u64) -> Result<Self> {
+        let layers: Vec<f64> = z.dot_per_entry(az)?.into_iter().map(|x| scale * x).collect();
+        if let Some(i) = layers.iter().position(|x| !x.is_finite()) {
+            let name = &z.layout().entries()[i].name;
+            return Err(Error::NonFinite { quantity: format!("probe {k} over `{name}`"), value: layers[i] });
+        }
+        let batches = batches.into_iter().map(|b| BatchForm { form: scale * b.form, ..b }).collect();
+        Ok(Self { total: layers.iter().sum(), layers, batches })
+    }
+}
+
+/// The sample so far.
+pub(crate) struct Sample {
+    total: Moments,
+    layers: Vec<Moments>,
+    pub(crate) clusters: Clusters,
+    probes: u64,
+    pub(crate) stop: Stop,
+    t_level: f64,
+}
+
+impl Sample {
+    fn push(&mut self, draw: &Draw) {
+        self.total.push(draw.total);
+        self.layers.iter_mut().zip(&draw.layers).for_each(|(m, x)| m.push(*x));
+        self.clusters.push(&draw.batches, 1.0);
+        self.probes += 1;
+    }
+
+    /// The total and the layers, at a cost of `matvecs`.
+    pub(crate) fn estimates(&self, matvecs: u64) -> Result<(Estimate, Vec<Estimate>)> {
+        let layers = self.layers.iter().filter(|m| m.count() > 0).map(|m| m.estimate(self.t_level, matvecs));
+        Ok((self.total.estimate(self.t_level, matvecs)?, layers.collect::<Result<_>>()?))
+    }
+
+    /// Draws `draw(k)` for k = 0, 1, ... until the budget, the tolerance or the observer ends it.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] before the first sample; those of `draw`.
+    pub(crate) fn take(
+        config: &TraceConfig,
+        space: &Space,
+        observer: &mut dyn Observer,
+        mut draw: impl FnMut(u64, &mut dyn Observer) -> Result<Draw>,
+    ) -> Result<Self> {
+        let looks = config.looks();
+        let mut sample = Self {
+            total: Moments::default(),
+            layers: vec![Moments::default(); space.layout.entries().len()],
+            clusters: Clusters::default(),
+            probes: 0,
+            stop: Stop::Budget,
+            t_level: config.t_level(),
+        };
+        let at = |done, within: &Progress, e: &Estimate| Progress {
+            done,
+            of: config.max_probes,
+            value: (done > 0).then_some(e.value),
+            error: e.std_error,
+            ..*within
+        };
+        while sample.probes < config.max_probes {
+            let so_far = sample.total.estimate(sample.t_level, 0)?;
+            let mut last = Progress::within(0, 1);
+            let drawn = draw(sample.probes, &mut |within: &Progress| {
+                last = *within;
+                observer.observe(&at(sample.probes, within, &so_far))
+            });
+            match drawn {
+                Ok(draw) => sample.push(&draw),
+                Err(Error::Interrupted) if sample.probes > 0 => {
+                    sample.stop = Stop::Interrupted;
+                    break;
+                }
+                Err(e) => return Err(e),
+            }
+            let now = sample.total.estimate(sample.t_level, 0)?;
+            let narrow = || matches!((config.rel_tol, now.relative_half_width()), (Some(tol), Some(w)) if w <= tol);
+            if looks.contains(&sample.probes) && narrow() {
+                sample.stop = Stop::RelTol;
+                break;
+            }
+            let ended = at(sample.probes, &last.ended(), &now);
+            if observer.observe(&ended).is_break() && sample.probes < config.max_probes {
+                sample.stop = Stop::Interrupted;
+                break;
+            }
+        }
+        Ok(sample)
+    }
+}

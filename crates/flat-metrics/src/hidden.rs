@@ -1,0 +1,5 @@
+//! Measures of hidden states.
+
+mod two_nn;
+
+pub use two_nn::{IntrinsicDimension, TwoNn};

@@ -1,0 +1,12 @@
+//! Linear algebra on parameter vectors: Krylov spaces, orthonormal bases, Gauss quadrature.
+
+mod krylov;
+mod orthonormal;
+mod quadrature;
+mod tridiagonal;
+
+pub use krylov::Eigenpair;
+pub use quadrature::Quadrature;
+
+pub(crate) use krylov::{Krylov, Ritz};
+pub(crate) use orthonormal::{Basis, check_memory, combine};

@@ -1,0 +1,29 @@
+//! Products and quadratic forms through the logits of a batch.
+
+use super::loss::Objective;
+use super::outputs::Rows;
+use crate::Result;
+use flat_core::ParamVec;
+
+/// The product with `v` of a batch's matrix that is the mean over examples of `J^T c`, `c` a function of the batch's rows: a
+/// forward pass with tangents and a backward pass.
+pub(crate) fn product_of<O: Objective + ?Sized>(
+    objective: &O,
+    i: usize,
+    v: &ParamVec,
+    c: impl FnOnce(&Rows) -> Vec<f64>,
+) -> Result<ParamVec> {
+    let outputs = objective.outputs(i, v)?;
+    outputs.pull_back(objective.params(), c(&outputs.rows(i)?), i)
+}
+
+/// The quadratic form of the same matrix, without a backward pass.
+pub(crate) fn form_of<O: Objective + ?Sized>(
+    objective: &O,
+    i: usize,
+    v: &ParamVec,
+    c: impl FnOnce(&Rows) -> Vec<f64>,
+) -> Result<f64> {
+    let rows = objective.outputs(i, v)?.rows(i)?;
+    Ok(rows.form(&c(&rows)))
+}

@@ -1,0 +1,128 @@
+//! A curvature matrix of an objective: the mean over its batches of each batch's own matrix.
+
+use super::linear::{BatchForm, Form, LinearOperator, Product};
+use crate::measured::Provenance;
+use crate::objective::{Objective, check_determinism, provenance};
+use crate::observer::{Observer, Progress, ask};
+use crate::{Error, Result};
+use flat_core::{ParamVec, Space};
+
+/// The mathematics of a curvature matrix: its product with a vector on one batch. [`Curvature`] makes an operator of it.
+pub trait BatchProduct<O: Objective + ?Sized> {
+    /// Whether [`Self::form`] is cheaper than the product.
+    const HAS_FORM: bool = false;
+
+    /// The matrix and how its products are computed, for reports.
+    fn name(&self) -> String;
+
+    /// `A_i v` for the matrix of batch `i`.
+    ///
+    /// # Errors
+    /// The objective's own.
+    fn product(&self, objective: &O, i: usize, v: &ParamVec) -> Result<ParamVec>;
+
+    /// `<v, A_i v>`; by default from the product.
+    ///
+    /// # Errors
+    /// The objective's own.
+    fn form(&self, objective: &O, i: usize, v: &ParamVec) -> Result<f64> {
+        Ok(v.dot(&self.product(objective, i, v)?)?)
+    }
+
+    /// `A v = sum_i weight_i A_i v` with `<v, A_i v>` of each batch; holds one product beside the sum.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] when the observer said so; a product that is not finite; the objective's own.
+    fn sum(&self, objective: &O, v: &ParamVec, observer: &mut dyn Observer) -> Result<Product> {
+        let n = objective.batches();
+        let (mut product, mut batches) = (ParamVec::zeros(objective.params().space())?, Vec::with_capacity(n));
+        for i in 0..n {
+            ask(observer, &Progress::within(i, n))?;
+            let part = Product::finite(self.product(objective, i, v)?, i)?;
+            batches.push(BatchForm::of(objective, i, v.dot(&part)?));
+            product.add_scaled(objective.weight(i), &part)?;
+        }
+        Ok(Product { product, batches })
+    }
+}
+
+/// The operator of a curvature matrix at the present parameters of an objective: visits the batches, checks what they give
+/// and counts the products.
+#[derive(Debug)]
+pub struct Curvature<'a, O: ?Sized, P> {
+    objective: &'a O,
+    pub(super) matrix: P,
+    matvecs: u64,
+}
+
+impl<'a, O: Objective + ?Sized, P: BatchProduct<O>> Curvature<'a, O, P> {
+    /// The operator of any matrix; evaluates the first batch twice to check that it is deterministic.
+    ///
+    /// # Errors
+    /// Those of [`check_determinism`].
+    pub fn of(objective: &'a O, matrix: P) -> Result<Self> {
+        check_determinism(objective)?;
+        Ok(Self::of_unchecked(objective, matrix))
+    }
+
+    /// As [`Self::of`], without the check and its cost.
+    pub fn of_unchecked(objective: &'a O, matrix: P) -> Self {
+        Self { objective, matrix, matvecs: 0 }
+    }
+}
+
+impl<'a, O: Objective + ?Sized, P: BatchProduct<O> + Default> Curvature<'a, O, P> {
+    /// The operator; evaluates the first batch twice to check that it is deterministic.
+    ///
+    /// # Errors
+    /// Those of [`check_determinism`].
+    pub fn new(objective: &'a O) -> Result<Self> {
+        Self::of(objective, P::default())
+    }
+
+    /// As [`Self::new`], without the check and its cost.
+    pub fn unchecked(objective: &'a O) -> Self {
+        Self::of_unchecked(objective, P::default())
+    }
+}
+
+impl<O: Objective + ?Sized, P: BatchProduct<O>> LinearOperator for Curvature<'_, O, P> {
+    fn space(&self) -> &Space {
+        self.objective.params().space()
+    }
+
+    fn product(&mut self, v: &ParamVec, observer: &mut dyn Observer) -> Result<Product> {
+        self.objective.params().layout().same_as(v.layout())?;
+        let out = self.matrix.sum(self.objective, v, observer)?;
+        self.matvecs += 1;
+        Ok(out)
+    }
+
+    fn form(&mut self, v: &ParamVec, observer: &mut dyn Observer) -> Result<Form> {
+        if !P::HAS_FORM {
+            let Product { product, batches } = self.product(v, observer)?;
+            return Ok(Form { value: v.dot(&product)?, batches });
+        }
+        self.objective.params().layout().same_as(v.layout())?;
+        let n = self.objective.batches();
+        let mut batches = Vec::with_capacity(n);
+        for i in 0..n {
+            ask(observer, &Progress::within(i, n))?;
+            let form = self.matrix.form(self.objective, i, v)?;
+            if !form.is_finite() {
+                return Err(Error::NonFinite { quantity: format!("the quadratic form of batch {i}"), value: form });
+            }
+            batches.push(BatchForm::of(self.objective, i, form));
+        }
+        self.matvecs += 1;
+        Ok(Form { value: batches.iter().map(|b| b.weight * b.form).sum(), batches })
+    }
+
+    fn matvecs(&self) -> u64 {
+        self.matvecs
+    }
+
+    fn provenance(&self) -> Provenance {
+        provenance(self.objective, Some(self.matrix.name()))
+    }
+}

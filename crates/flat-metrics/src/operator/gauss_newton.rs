@@ -1,0 +1,40 @@
+//! The generalised Gauss-Newton matrix.
+
+use super::curvature::{BatchProduct, Curvature};
+use crate::Result;
+use crate::objective::{Objective, form_of, product_of};
+use flat_core::ParamVec;
+
+/// The generalised Gauss-Newton matrix `G = (1/n) sum_i J_i^T H_i J_i` (Schraudolph 2002, "Fast Curvature Matrix-Vector
+/// Products for Second-Order Gradient Descent"): J_i the derivative of an example's logits in the parameters, H_i the
+/// second derivative of its loss in its logits, `diag(p) - p p^T` for the cross entropy and `2/C` times the identity for
+/// the squared loss.
+///
+/// It is the part of the Hessian that remains where the model is linear in its parameters, it is positive semi-definite,
+/// and for both losses it is the Fisher information of the model ([`crate::Fisher`]). For
+/// piecewise linear networks its trace and the Hessian's agree in all blocks of a single layer's weights.
+///
+/// A product is one forward pass with tangents, which gives `J v` of all examples of a batch, arithmetic on the logits,
+/// and one backward pass from them: about 1.4 gradient evaluations of the data set, in constant memory. A quadratic form
+/// needs no backward pass.
+pub type GaussNewton<'a, O> = Curvature<'a, O, OutputCurvature>;
+
+/// The matrix of [`GaussNewton`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OutputCurvature;
+
+impl<O: Objective + ?Sized> BatchProduct<O> for OutputCurvature {
+    const HAS_FORM: bool = true;
+
+    fn name(&self) -> String {
+        "generalised Gauss-Newton".into()
+    }
+
+    fn product(&self, objective: &O, i: usize, v: &ParamVec) -> Result<ParamVec> {
+        product_of(objective, i, v, |rows| rows.curved())
+    }
+
+    fn form(&self, objective: &O, i: usize, v: &ParamVec) -> Result<f64> {
+        form_of(objective, i, v, |rows| rows.curved())
+    }
+}

@@ -22,28 +22,25 @@
 //! # }
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod algebra;
 mod choice;
-#[cfg(feature = "cuda")]
-mod device;
 mod error;
-mod kernel;
 mod layout;
-mod number;
 mod params;
 mod pool;
 mod restore;
 mod rng;
 pub mod setting;
-mod symbol;
 mod vector;
+mod whole;
 
 pub use choice::{Choice, Item};
 pub use error::{Error, Result};
+pub use flat_kernels::{Number, Update, recurrence};
 pub use layout::{Entry, Layout, Space};
-pub use number::{Number, Update};
 pub use params::{Params, is_buffer};
 pub use restore::Restore;
 pub use rng::{Purpose, Stream, Streams};
-pub use symbol::recurrence;
 pub use vector::ParamVec;

@@ -1,13 +1,14 @@
 //! A model's trainable variables as one point in parameter space.
 
 use crate::algebra::{Copied, Leave, Sum, SumOfProduct};
-use crate::kernel::{self, with_real};
-use crate::number::Whole;
 use crate::vector::read;
+use crate::whole::Whole;
 use crate::{Error, Layout, ParamVec, Result, Space, Update};
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, Var};
 use candle_nn::VarMap;
+use flat_kernels::cpu::vector as kernel;
+use flat_kernels::{dispatch, host};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -136,31 +137,6 @@ impl Params {
         Ok(theta)
     }
 
-    /// [`Self::leave`] by the multiple of `dir`, or of `dir mask`, that has the length `rho`: the step of sharpness-aware
-    /// minimisation. Where that vector's norm is below the smallest normal number, or no number, the variables stay.
-    ///
-    /// On a CUDA device the norm is found and used there, and the host waits for nothing.
-    ///
-    /// # Errors
-    /// Vectors of another space; candle's.
-    pub fn leave_to_length(&self, rho: f64, dir: &ParamVec, mask: Option<&ParamVec>) -> Result<ParamVec> {
-        let masked = mask.map(|mask| dir.hadamard(mask)).transpose()?;
-        let dir = masked.as_ref().unwrap_or(dir);
-        dir.check_space(&self.space)?;
-        let least = if self.space.dtype == DType::F64 { f64::MIN_POSITIVE } else { f64::from(f32::MIN_POSITIVE) };
-        #[cfg(feature = "cuda")]
-        if self.space.device.is_cuda() {
-            let (kept, square) = (ParamVec::scratch(&self.space)?, dir.remote_square()?);
-            let vars: Vec<&Tensor> = self.vars.iter().map(|v| v.as_tensor()).collect();
-            with_real!(self.space.dtype, T => {
-                crate::device::leave::<T>(&vars, dir.flat(), kept.flat(), &square, rho, least)
-            })?;
-            return Ok(kept);
-        }
-        let norm = dir.norm()?;
-        if norm >= least { self.leave(rho / norm, dir, None) } else { self.read() }
-    }
-
     /// Carries out a recurrence over the variables and vectors, element by element and in place: one pass over memory
     /// for all of it. `of` gives the recurrence for the parameter of each index, whose constants may differ.
     ///
@@ -186,21 +162,21 @@ impl Params {
             let vars: Vec<&Tensor> = self.vars.iter().map(|v| v.as_tensor()).collect();
             let (inputs, state) = (inputs.map(ParamVec::flat), state.map(|s| &*s).map(ParamVec::flat));
             return Ok(
-                with_real!(self.space.dtype, T => crate::device::update::<T, M, N, U>(&vars, inputs, state, of))?,
+                dispatch!("a vector", self.space.dtype, T => flat_kernels::cuda::parameters::update::<T, M, N, U>(&vars, inputs, state, of))?,
             );
         }
         if !self.space.device.is_cpu() {
             return self.update_whole(inputs, state, of);
         }
         let state = state.map(|s| &*s);
-        with_real!(self.space.dtype, T => read(inputs, |inputs: [&[T]; M]| {
+        dispatch!("a vector", self.space.dtype, T => read(inputs, |inputs: [&[T]; M]| {
             let empty = std::array::from_fn(|_| &mut [][..]);
-            kernel::lend_all(state.map(ParamVec::flat), 0, empty, &mut |mut state: [&mut [T]; N]| {
+            host::with_slices_mut(state.map(ParamVec::flat), 0, empty, &mut |mut state: [&mut [T]; N]| {
                 for (i, (var, e)) in self.vars.iter().zip(self.layout().entries()).enumerate() {
                     let part = e.offset..e.offset + e.len;
                     let inputs = inputs.map(|x| &x[part.clone()]);
                     let state = state.each_mut().map(|s| &mut s[part.clone()]);
-                    kernel::lend(var.as_tensor(), |w: &mut [T]| {
+                    host::with_slice_mut(var.as_tensor(), |w: &mut [T]| {
                         kernel::update(w, inputs, state, &of(i));
                         Ok(())
                     })?;
@@ -265,7 +241,7 @@ impl Params {
         #[cfg(feature = "cuda")]
         if self.space.device.is_cuda() {
             let mut out = ParamVec::scratch(&self.space)?;
-            let square = with_real!(self.space.dtype, T => crate::device::collect::<T>(&parts, out.flat()))?;
+            let square = dispatch!("a vector", self.space.dtype, T => flat_kernels::cuda::parameters::collect::<T>(&parts, out.flat()))?;
             out.know_remote_square(square);
             return Ok(out);
         }
@@ -275,9 +251,9 @@ impl Params {
         }
         let mut out = ParamVec::scratch(&self.space)?;
         let guards: Vec<_> = parts.iter().map(Tensor::storage_and_layout).collect();
-        let square = with_real!(self.space.dtype, T => {
-            let parts = guards.iter().map(|(s, l)| kernel::view(s, l)).collect::<candle_core::Result<Vec<&[T]>>>()?;
-            kernel::lend(out.flat(), |out: &mut [T]| Ok(kernel::gather(out, &parts)))
+        let square = dispatch!("a vector", self.space.dtype, T => {
+            let parts = guards.iter().map(|(s, l)| host::elements("a vector", s, l)).collect::<candle_core::Result<Vec<&[T]>>>()?;
+            host::with_slice_mut(out.flat(), |out: &mut [T]| Ok(kernel::gather(out, &parts)))
         })?;
         out.know_square(square);
         Ok(out)
@@ -395,25 +371,6 @@ mod tests {
                 assert_eq!(params.read()?.to_f64()?, there);
                 params.write(&theta)?;
             }
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn a_step_to_a_length_has_that_length_and_a_zero_direction_moves_nothing() -> Result<()> {
-        for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::F64, 1e-12)] {
-            let (params, v) = large(dtype, 2)?;
-            let here = params.read()?;
-            for mask in [None, Some(&v[1])] {
-                let kept = params.leave_to_length(0.5, &v[0], mask)?;
-                assert_eq!(kept.to_f64()?, here.to_f64()?);
-                let moved = params.read()?.plus(-1.0, &here)?;
-                // differences of numbers of size 1, rounded, over 40,000 elements
-                assert!((moved.norm()? - 0.5).abs() < tolerance, "{}", moved.norm()?);
-                params.write(&kept)?;
-            }
-            params.leave_to_length(0.5, &ParamVec::zeros(params.space())?, None)?;
-            assert_eq!(params.read()?.to_f64()?, here.to_f64()?);
         }
         Ok(())
     }

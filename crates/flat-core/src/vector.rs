@@ -1,11 +1,11 @@
 //! Points and directions in parameter space.
 
 use crate::algebra::{AddProduct, AddRatio, AddScaled, Axpby, AxpbySquared, Copied, Product, Scale, Scaled, Sum};
-use crate::kernel::{self, Real, with_real};
-use crate::number::Whole;
+use crate::whole::Whole;
 use crate::{Error, Layout, Result, Space, Stream, Update, rng};
 use candle_core::{DType, Device, Tensor};
-use std::array::from_fn;
+use flat_kernels::cpu::vector as kernel;
+use flat_kernels::{Float, dispatch, host};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -41,7 +41,7 @@ impl ParamVec {
             let flat = Tensor::zeros(space.layout.len(), space.dtype, &space.device)?;
             return Ok(Self::own(space.layout.clone(), flat));
         }
-        with_real!(space.dtype, T => Self::filled(space, |_, out: &mut [T]| out.fill(T::from_f64(0.0))))
+        dispatch!("a vector", space.dtype, T => Self::filled(space, |_, out: &mut [T]| out.fill(T::from_f64(0.0))))
     }
 
     /// A vector whose elements are yet to be written: zeros, or those of a vector that is gone.
@@ -86,7 +86,7 @@ impl ParamVec {
 
     /// `x / by`, computed in f64 and then rounded.
     fn quotient(space: &Space, x: &[f64], by: f64) -> Result<Self> {
-        with_real!(space.dtype, T => Self::filled(space, |begin, out: &mut [T]| {
+        dispatch!("a vector", space.dtype, T => Self::filled(space, |begin, out: &mut [T]| {
             for (out, x) in out.iter_mut().zip(&x[begin..]) {
                 *out = T::from_f64(*x / by);
             }
@@ -96,17 +96,17 @@ impl ParamVec {
     /// Independent numbers, drawn in parallel from the sub-streams of `stream`.
     fn drawn(space: &Space, stream: &Stream, draw: impl Fn(&mut Stream) -> f64 + Sync) -> Result<Self> {
         const { assert!(kernel::CHUNK == rng::CHUNK) };
-        with_real!(space.dtype, T => Self::filled(space, |begin, out: &mut [T]| {
+        dispatch!("a vector", space.dtype, T => Self::filled(space, |begin, out: &mut [T]| {
             let mut part = stream.part(begin / rng::CHUNK);
             out.iter_mut().for_each(|x| *x = T::from_f64(draw(&mut part)));
         }))
     }
 
     /// A vector whose chunks `f` fills on the host, given the place where the chunk begins.
-    fn filled<T: Real>(space: &Space, f: impl Fn(usize, &mut [T]) + Sync) -> Result<Self> {
+    fn filled<T: Float>(space: &Space, f: impl Fn(usize, &mut [T]) + Sync) -> Result<Self> {
         let host = Space { device: Device::Cpu, ..space.clone() };
         let mut out = Self::scratch(&host)?;
-        kernel::lend(&out.flat, |out: &mut [T]| {
+        host::with_slice_mut(&out.flat, |out: &mut [T]| {
             kernel::fill(out, f);
             Ok(())
         })?;
@@ -206,11 +206,11 @@ impl ParamVec {
     pub fn dot(&self, other: &Self) -> Result<f64> {
         self.check(other)?;
         if self.on_cpu() {
-            return with_real!(self.dtype(), T => read([self, other], |[x, y]: [&[T]; 2]| kernel::dot(x, y)));
+            return dispatch!("a vector", self.dtype(), T => read([self, other], |[x, y]: [&[T]; 2]| kernel::dot(x, y)));
         }
         #[cfg(feature = "cuda")]
         if self.on_cuda() {
-            let product = with_real!(self.dtype(), T => crate::device::dot::<T>(&self.flat, &other.flat))?;
+            let product = dispatch!("a vector", self.dtype(), T => flat_kernels::cuda::parameters::dot::<T>(&self.flat, &other.flat))?;
             return Ok(product.get(0)?.to_scalar()?);
         }
         let (x, y) = (self.flat.to_dtype(DType::F64)?, other.flat.to_dtype(DType::F64)?);
@@ -228,7 +228,9 @@ impl ParamVec {
         if self.on_cuda() {
             let product = match std::ptr::eq(self, other) {
                 true => self.remote_square()?,
-                false => with_real!(self.dtype(), T => crate::device::dot::<T>(&self.flat, &other.flat))?,
+                false => {
+                    dispatch!("a vector", self.dtype(), T => flat_kernels::cuda::parameters::dot::<T>(&self.flat, &other.flat))?
+                }
             };
             return Ok(product.get(0)?);
         }
@@ -362,7 +364,7 @@ impl ParamVec {
         if self.on_cuda() {
             let lengths = self.layout.entries().iter().map(|e| e.len);
             return Ok(
-                with_real!(self.dtype(), T => crate::device::dot_entries::<T>(&self.flat, &other.flat, lengths))?,
+                dispatch!("a vector", self.dtype(), T => flat_kernels::cuda::parameters::dot_entries::<T>(&self.flat, &other.flat, lengths))?,
             );
         }
         if !self.on_cpu() {
@@ -370,7 +372,7 @@ impl ParamVec {
             return host(self)?.dot_per_entry(&host(other)?);
         }
         let ranges = self.layout.entries().iter().map(|e| e.offset..e.offset + e.len);
-        with_real!(self.dtype(), T => read([self, other], |[x, y]: [&[T]; 2]| {
+        dispatch!("a vector", self.dtype(), T => read([self, other], |[x, y]: [&[T]; 2]| {
             ranges.map(|r| kernel::dot(&x[r.clone()], &y[r])).collect()
         }))
     }
@@ -388,7 +390,7 @@ impl ParamVec {
         #[cfg(feature = "cuda")]
         if self.on_cuda() {
             let (flat, inputs) = ([&self.flat], inputs.map(|x| &x.flat));
-            with_real!(self.dtype(), T => crate::device::update::<T, M, 0, _>(&flat, inputs, [], |_| &op))?;
+            dispatch!("a vector", self.dtype(), T => flat_kernels::cuda::parameters::update::<T, M, 0, _>(&flat, inputs, [], |_| &op))?;
             return Ok(());
         }
         if !self.on_cpu() {
@@ -397,8 +399,8 @@ impl ParamVec {
             self.flat = new.tensor()?;
             return Ok(());
         }
-        with_real!(self.dtype(), T => read(inputs, |inputs: [&[T]; M]| {
-            kernel::lend(&self.flat, |flat: &mut [T]| {
+        dispatch!("a vector", self.dtype(), T => read(inputs, |inputs: [&[T]; M]| {
+            host::with_slice_mut(&self.flat, |flat: &mut [T]| {
                 kernel::update(flat, inputs, [], &op);
                 Ok(())
             })
@@ -430,7 +432,9 @@ impl ParamVec {
         match (&self.remote, self.square) {
             (Some(square), _) => Ok(square.clone()),
             (None, Some(square)) => Ok(Tensor::new(&[square], self.flat.device())?),
-            (None, None) => Ok(with_real!(self.dtype(), T => crate::device::dot::<T>(&self.flat, &self.flat))?),
+            (None, None) => Ok(
+                dispatch!("a vector", self.dtype(), T => flat_kernels::cuda::parameters::dot::<T>(&self.flat, &self.flat))?,
+            ),
         }
     }
 
@@ -489,13 +493,8 @@ impl Drop for ParamVec {
 }
 
 /// Calls `f` with the elements of vectors on the host.
-pub(crate) fn read<T: Real, const M: usize, R>(vectors: [&ParamVec; M], f: impl FnOnce([&[T]; M]) -> R) -> Result<R> {
-    let guards = vectors.map(|x| x.flat.storage_and_layout());
-    let mut slices: [&[T]; M] = from_fn(|_| &[][..]);
-    for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
-        *slice = kernel::view(storage, layout)?;
-    }
-    Ok(f(slices))
+pub(crate) fn read<T: Float, const M: usize, R>(vectors: [&ParamVec; M], f: impl FnOnce([&[T]; M]) -> R) -> Result<R> {
+    Ok(host::with_slices("a vector", vectors.map(|x| &x.flat), f)?)
 }
 
 #[cfg(test)]

@@ -4,12 +4,13 @@
 //! `<grad L, v>`, and one `backward` of it gives the exact product of the Hessian with `v` (Pearlmutter 1994), without
 //! a second backward pass.
 
-use crate::ops::channel::{Split, channel_affine, channel_scale, channel_shift};
+use crate::ops::channel::{channel_affine, channel_scale, channel_shift};
 use crate::ops::standardize::Standardized;
 use crate::ops::{Conv2d, Pool2d, cross_entropy, linear, mask, softmax};
 use crate::value::group_split;
 use crate::{Activation, BatchMoments, Result, Value};
 use candle_core::{D, Tensor};
+use flat_kernels::Split;
 
 /// A value and its directional derivative, of one shape.
 #[derive(Debug, Clone)]

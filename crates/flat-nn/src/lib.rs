@@ -5,7 +5,7 @@
 //! - [`ops`]: operations on candle tensors. On CPU they are kernels of their own, each part of a set closed under
 //!   differentiation (the derivative of every operation is written with the others), so derivatives of any order are
 //!   exact; elsewhere they are candle's differentiable operations. With the feature `cuda` normalisation, pooling and the
-//!   losses have kernels on CUDA as well ([`flat_cuda`]), with `cudnn` convolutions are cuDNN's.
+//!   losses have kernels on CUDA as well ([`flat_kernels`]), with `cudnn` convolutions are cuDNN's.
 //! - [`Value`]: what models compute with, a plain tensor, a value on a tape, or a [`Dual`] of value and tangent of either.
 //!   One model serves training and exact Hessian-vector products.
 //! - [`Model`] and [`Loss`]: the networks, named and initialised as in PyTorch, and their checkpoints.
@@ -40,6 +40,8 @@
 //! # }
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod adopt;
 mod checkpoint;
 mod config;
@@ -64,7 +66,8 @@ pub use error::{Difference, Error, Result};
 pub use loss::Loss;
 pub use model::Model;
 pub use models::multiply_adds;
+pub use ops::moments::BatchMoments;
 pub use precision::Precision;
 pub use pullback::{Pullback, TangentPullback};
 pub use statistics::RunningStatistics;
-pub use value::{BatchMoments, Value};
+pub use value::Value;

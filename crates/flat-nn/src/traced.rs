@@ -3,13 +3,13 @@
 use crate::dual::Dual;
 use crate::ops::activation::{mask, plus};
 use crate::ops::batch_norm::{Normed, norm, norm_gradients};
-use crate::ops::norm_kernel::Source;
 use crate::ops::norm_tangent::NormTangent;
 use crate::ops::{self, Conv2d, Pool2d, add_relu};
 use crate::tape::Traced;
 use crate::value::fixed;
 use crate::{Activation, BatchMoments, Result, Value};
 use candle_core::Tensor;
+use flat_kernels::cpu::norm::Source;
 
 /// `F(x, w) + bias` for a traced or constant input.
 fn conv(x: &Traced, w: &Traced, bias: Option<&Traced>, conv: Conv2d) -> Result<Traced> {

@@ -1,52 +1,12 @@
 //! Values that models are written over: plain tensors, or tensors with a tangent.
 
 use crate::ops::batch_norm::{Normed, norm};
-use crate::ops::channel::Split;
-use crate::ops::norm_kernel::Source;
-use crate::ops::standardize::Moments;
+use crate::ops::moments::BatchMoments;
 use crate::ops::{self, Conv2d, Pool2d, add_relu, cross_entropy};
 use crate::{Activation, Result};
 use candle_core::{D, DType, Device, Tensor};
-
-/// Mean and biased variance that a batch had in each channel, wherever they were found.
-#[derive(Debug, Clone)]
-pub struct BatchMoments {
-    /// Elements a channel has in the batch.
-    pub count: usize,
-    at: Moments,
-}
-
-impl BatchMoments {
-    pub(crate) fn new(count: usize, at: Moments) -> Self {
-        Self { count, at }
-    }
-
-    /// Mean and biased variance a channel, on the host.
-    ///
-    /// # Errors
-    /// candle's.
-    pub fn to_host(&self) -> Result<[Vec<f64>; 2]> {
-        match &self.at {
-            Moments::Host { mean, var } => Ok([mean.clone(), var.clone()]),
-            Moments::Device(stats) => {
-                let row = |i| stats.get(i)?.to_dtype(DType::F64)?.to_vec1();
-                Ok([row(0)?, row(1)?])
-            }
-        }
-    }
-
-    /// The same as tensors of the element type and device of `like`, without waiting for a device.
-    pub(crate) fn tensors(&self, like: &Tensor) -> Result<[Tensor; 2]> {
-        let like = |t: Tensor| t.to_dtype(like.dtype())?.to_device(like.device());
-        match &self.at {
-            Moments::Host { mean, var } => {
-                let tensor = |x: &Vec<f64>| like(Tensor::new(x.as_slice(), &candle_core::Device::Cpu)?);
-                Ok([tensor(mean)?, tensor(var)?])
-            }
-            Moments::Device(stats) => Ok([like(stats.get(0)?)?, like(stats.get(1)?)?]),
-        }
-    }
-}
+use flat_kernels::Split;
+use flat_kernels::cpu::norm::Source;
 
 /// What layers and models compute with: a [`Tensor`], or a [`crate::Dual`] of a value and its directional derivative.
 ///

@@ -79,6 +79,8 @@
 
 #![forbid(unsafe_code)]
 
+#![forbid(unsafe_code)]
+
 mod base;
 mod buffers;
 mod builder;

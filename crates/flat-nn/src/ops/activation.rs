@@ -1,26 +1,10 @@
 //! Nonlinearities, element by element.
 
-use super::float::{Float, contiguous, dispatch};
-use crate::Activation;
+use crate::config::Activation;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
-use rayon::prelude::*;
-
-const CHUNK: usize = 1 << 14;
-
-fn zip<T: Float>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync) -> Vec<T> {
-    let mut out = vec![T::default(); a.len()];
-    out.par_chunks_mut(CHUNK).zip(a.par_chunks(CHUNK)).zip(b.par_chunks(CHUNK)).for_each(|((out, a), b)| {
-        for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
-            *out = f(*a, *b);
-        }
-    });
-    out
-}
-
-/// `max(x, 0)`; NaN stays NaN.
-fn clip<T: Float>(x: T) -> T {
-    if x < T::default() { T::default() } else { x }
-}
+use flat_kernels::cpu::pointwise::{clip, masked, zip};
+use flat_kernels::host::contiguous;
+use flat_kernels::{Float, dispatch};
 
 struct Relu;
 
@@ -29,7 +13,7 @@ impl CustomOp1 for Relu {
         "relu"
     }
     fn cpu_fwd(&self, s: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
-        dispatch!("relu", s, T => {
+        dispatch!("relu", s.dtype(), T => {
             let x = contiguous::<T>("relu", s, l)?;
             Ok((T::storage(zip(x, x, |x, _| clip(x))), l.shape().clone()))
         })
@@ -50,7 +34,7 @@ impl CustomOp2 for AddRelu {
         if l1.shape() != l2.shape() {
             bail!("add-relu: shapes {:?} and {:?} differ", l1.shape(), l2.shape());
         }
-        dispatch!("add-relu", s1, T => {
+        dispatch!("add-relu", s1.dtype(), T => {
             let (a, b) = (contiguous::<T>("add-relu", s1, l1)?, contiguous::<T>("add-relu", s2, l2)?);
             Ok((T::storage(zip(a, b, |a, b| clip(a + b))), l1.shape().clone()))
         })
@@ -72,7 +56,7 @@ impl CustomOp2 for Plus {
         if l1.shape() != l2.shape() {
             bail!("plus: shapes {:?} and {:?} differ", l1.shape(), l2.shape());
         }
-        dispatch!("plus", s1, T => {
+        dispatch!("plus", s1.dtype(), T => {
             let (a, b) = (contiguous::<T>("plus", s1, l1)?, contiguous::<T>("plus", s2, l2)?);
             Ok((T::storage(zip(a, b, |a, b| a + b)), l1.shape().clone()))
         })
@@ -101,10 +85,9 @@ impl CustomOp2 for Mask {
         if l1.shape() != l2.shape() {
             bail!("relu-mask: shapes {:?} and {:?} differ", l1.shape(), l2.shape());
         }
-        dispatch!("relu-mask", s1, T => {
+        dispatch!("relu-mask", s1.dtype(), T => {
             let (g, y) = (contiguous::<T>("relu-mask", s1, l1)?, contiguous::<T>("relu-mask", s2, l2)?);
-            let zero = <T as Default>::default();
-            Ok((T::storage(zip(g, y, |g, y| if y <= zero { zero } else { g })), l1.shape().clone()))
+            Ok((T::storage(zip(g, y, masked)), l1.shape().clone()))
         })
     }
     fn bwd(&self, g: &Tensor, y: &Tensor, _: &Tensor, h: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {

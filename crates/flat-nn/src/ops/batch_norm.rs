@@ -5,16 +5,17 @@
 //! `standardize` instead, so that any order of derivative is exact.
 
 use super::activation::{mask, relu};
-use super::channel::{Split, channel_affine, channel_dot, channel_scale, channel_shift, channel_sum};
-use super::float::{Float, contiguous, dispatch, elements};
+use super::backward_graph::keeps_graph;
+use super::channel::{channel_affine, channel_dot, channel_scale, channel_shift, channel_sum};
 use super::has_kernels;
-use super::norm_kernel::{self as kernel, Layer, Mask, Source, Stats};
-use super::standardize::{Moments, Standardized, normal_and_inv_std, project};
-use super::tape::keeps_graph;
-use crate::BatchMoments;
+use super::moments::{BatchMoments, Moments};
+use super::standardize::{Standardized, normal_and_inv_std, project};
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor, bail};
+use flat_kernels::cpu::norm::{self as kernel, Layer, Mask, Source, Stats};
+use flat_kernels::host::{contiguous, elements};
+use flat_kernels::{Float, Split, dispatch};
 use std::sync::{Arc, OnceLock};
 
 /// The statistics that a forward pass found, on the host or on a device: there `(3, c)` in f64, mean, variance and `r`.
@@ -30,11 +31,6 @@ impl Found {
     pub(crate) fn on_device(&self) -> Result<&Tensor> {
         self.0.1.get().ok_or_else(|| candle_core::Error::Msg("norm: no forward pass".into()))
     }
-
-    #[cfg(feature = "cuda")]
-    pub(crate) fn set_on_device(&self, stats: Tensor) {
-        let _ = self.0.1.set(stats);
-    }
 }
 
 /// `(c), (c) -> (2, c)`: gain and bias as one operand.
@@ -45,7 +41,7 @@ impl CustomOp2 for Pack {
         "norm-pack"
     }
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        dispatch!("norm", s1, T => {
+        dispatch!("norm", s1.dtype(), T => {
             let (gain, bias) = (contiguous::<T>("norm", s1, l1)?, contiguous::<T>("norm", s2, l2)?);
             if gain.len() != bias.len() {
                 bail!("norm: {} gains and {} biases", gain.len(), bias.len());
@@ -86,7 +82,7 @@ impl Norm {
         if let Some((_, l)) = skip.filter(|(_, l)| l.shape() != l1.shape()) {
             bail!("norm: a residual {:?} for {:?}", l.shape(), l1.shape());
         }
-        dispatch!("norm", s1, T => {
+        dispatch!("norm", s1.dtype(), T => {
             let x = contiguous::<T>("norm", s1, l1)?;
             let (gain, bias) = halves(contiguous::<T>("norm", s2, l2)?, split)?;
             let skip = skip.map(|(s, l)| contiguous::<T>("norm", s, l)).transpose()?;
@@ -95,6 +91,18 @@ impl Norm {
             let _ = self.found.0.0.set(stats);
             Ok((T::storage(y), l1.shape().clone()))
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn run_on_device(
+        &self,
+        x: (&CudaStorage, &Layout),
+        packed: (&CudaStorage, &Layout),
+        skip: Option<(&CudaStorage, &Layout)>,
+    ) -> Result<(CudaStorage, Shape)> {
+        let (y, stats) = flat_kernels::cuda::layers::norm(&self.source, self.relu, x, packed, skip)?;
+        let _ = self.found.0.1.set(stats);
+        Ok((y, x.1.shape().clone()))
     }
 
     /// Gradients of `x`, of gain and bias, and of the residual.
@@ -166,12 +174,9 @@ pub(crate) fn norm_gradients(
 ) -> Result<[Option<Tensor>; 4]> {
     #[cfg(feature = "cuda")]
     if g.device().is_cuda() {
-        return super::cuda::norm_gradients(of, y, relu, batch, found, g, wanted && relu);
+        return flat_kernels::cuda::layers::norm_gradients(of, y, relu, batch, found.on_device()?, g, wanted && relu);
     }
-    match g.dtype() {
-        DType::F32 => gradients_of::<f32>(of, y, relu, batch, found, g, wanted),
-        _ => gradients_of::<f64>(of, y, relu, batch, found, g, wanted),
-    }
+    dispatch!("norm", g.dtype(), T => gradients_of::<T>(of, y, relu, batch, found, g, wanted))
 }
 
 fn gradients_of<T: Float>(
@@ -219,7 +224,7 @@ impl CustomOp2 for Norm {
     }
     #[cfg(feature = "cuda")]
     fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
-        super::cuda::norm(&self.source, self.relu, &self.found, (s1, l1), (s2, l2), None)
+        self.run_on_device((s1, l1), (s2, l2), None)
     }
     fn bwd(&self, x: &Tensor, packed: &Tensor, y: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let [dx, dpacked, _] = self.gradients(x, packed, None, y, g)?;
@@ -252,7 +257,7 @@ impl CustomOp3 for Norm {
         s3: &CudaStorage,
         l3: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
-        super::cuda::norm(&self.source, self.relu, &self.found, (s1, l1), (s2, l2), Some((s3, l3)))
+        self.run_on_device((s1, l1), (s2, l2), Some((s3, l3)))
     }
     fn bwd(
         &self,

@@ -2,87 +2,10 @@
 //!
 //! The derivatives of each of these are given by the others, so any order of derivative is exact.
 
-use super::float::{Float, contiguous, dispatch};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
-use rayon::prelude::*;
-
-/// A tensor seen as `outer x channels x inner`: statistics and factors belong to a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Split {
-    pub outer: usize,
-    pub channels: usize,
-    pub inner: usize,
-}
-
-impl Split {
-    /// Dimension 1 is the channel.
-    pub(crate) fn of(shape: &Shape) -> Result<Self> {
-        match shape.dims() {
-            [outer, channels, rest @ ..] => {
-                Ok(Self { outer: *outer, channels: *channels, inner: rest.iter().product() })
-            }
-            _ => bail!("shape {shape:?} has no channels"),
-        }
-    }
-
-    /// Elements a channel has.
-    pub(crate) fn count(self) -> usize {
-        self.outer * self.inner
-    }
-
-    /// `f(sum)` of every channel, where `row(o, c)` sums one run of `inner` elements.
-    pub(crate) fn reduce<const N: usize>(self, row: impl Fn(usize) -> [f64; N] + Sync) -> Vec<[f64; N]> {
-        let sum = |c: usize| {
-            let mut total = [0.0; N];
-            for o in 0..self.outer {
-                for (t, r) in total.iter_mut().zip(row((o * self.channels + c) * self.inner)) {
-                    *t += r;
-                }
-            }
-            total
-        };
-        // enough channels a task to be worth one
-        let least = (1usize << 14).div_ceil(self.count().max(1));
-        (0..self.channels).into_par_iter().with_min_len(least).map(sum).collect()
-    }
-
-    /// A new buffer filled run by run: `row(channel, offset, out)`.
-    pub(crate) fn fill<T: Float>(self, row: impl Fn(usize, usize, &mut [T]) + Sync) -> Vec<T> {
-        let mut out = vec![T::default(); self.outer * self.channels * self.inner];
-        if out.is_empty() {
-            return out;
-        }
-        let least = (1usize << 14).div_ceil(self.inner);
-        out.par_chunks_mut(self.inner).with_min_len(least).enumerate().for_each(|(i, out)| {
-            row(i % self.channels, i * self.inner, out);
-        });
-        out
-    }
-}
-
-const LANES: usize = 16;
-
-/// Sum of `f` over pairs of elements: lanes of the element type over at most 1024 elements, f64 above.
-pub(crate) fn sum_pairs<T: Float>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> f64 {
-    let mut total = 0.0;
-    for (a, b) in a.chunks(1024).zip(b.chunks(1024)) {
-        let mut lanes = [T::default(); LANES];
-        let (ac, bc) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-        let tail: f64 = ac.remainder().iter().zip(bc.remainder()).map(|(a, b)| f(*a, *b).to_f64()).sum();
-        for (a, b) in ac.zip(bc) {
-            for i in 0..LANES {
-                lanes[i] += f(a[i], b[i]);
-            }
-        }
-        total += lanes.iter().map(|x| x.to_f64()).sum::<f64>() + tail;
-    }
-    total
-}
-
-/// Sum of elements, as [`sum_pairs`].
-pub(crate) fn sum<T: Float>(a: &[T]) -> f64 {
-    sum_pairs(a, a, |a, _| a)
-}
+use flat_kernels::cpu::channel as kernel;
+use flat_kernels::host::contiguous;
+use flat_kernels::{Float, Split, dispatch};
 
 /// `(n, c, ...) -> (c)`.
 struct Sum;
@@ -93,30 +16,14 @@ impl CustomOp1 for Sum {
     }
     fn cpu_fwd(&self, s: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
         let split = Split::of(l.shape())?;
-        dispatch!("channel-sum", s, T => {
+        dispatch!("channel-sum", s.dtype(), T => {
             let x = contiguous::<T>("channel-sum", s, l)?;
-            let out = if split.inner == 1 {
-                column_sums(x, split.channels)
-            } else {
-                split.reduce(|at| [sum(&x[at..at + split.inner])]).into_iter().map(|[s]| T::from_f64(s)).collect()
-            };
-            Ok((T::storage(out), Shape::from(split.channels)))
+            Ok((T::storage(kernel::sums(split, x)), Shape::from(split.channels)))
         })
     }
     fn bwd(&self, x: &Tensor, _: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
         Ok(Some(as_channels(g, x.rank())?.broadcast_as(x.shape())?.contiguous()?))
     }
-}
-
-/// Column sums of a matrix stored row by row.
-fn column_sums<T: Float>(x: &[T], columns: usize) -> Vec<T> {
-    let mut total = vec![0.0f64; columns];
-    for row in x.chunks_exact(columns.max(1)) {
-        for (t, x) in total.iter_mut().zip(row) {
-            *t += x.to_f64();
-        }
-    }
-    total.into_iter().map(T::from_f64).collect()
 }
 
 /// `(c)` as `(1, c, 1, ...)`.
@@ -150,10 +57,9 @@ impl CustomOp2 for Dot {
         if l1.shape() != l2.shape() {
             bail!("channel-dot: shapes {:?} and {:?} differ", l1.shape(), l2.shape());
         }
-        dispatch!("channel-dot", s1, T => {
+        dispatch!("channel-dot", s1.dtype(), T => {
             let (a, b) = (contiguous::<T>("channel-dot", s1, l1)?, contiguous::<T>("channel-dot", s2, l2)?);
-            let out = split.reduce(|at| [sum_pairs(&a[at..at + split.inner], &b[at..at + split.inner], |a, b| a * b)]);
-            Ok((T::storage(out.into_iter().map(|[s]| T::from_f64(s)).collect()), Shape::from(split.channels)))
+            Ok((T::storage(kernel::dots(split, a, b)), Shape::from(split.channels)))
         })
     }
     fn bwd(&self, a: &Tensor, b: &Tensor, _: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
@@ -179,15 +85,12 @@ impl CustomOp2 for Scale {
     }
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
         let split = Split::of(l1.shape())?;
-        dispatch!("channel-scale", s1, T => {
+        dispatch!("channel-scale", s1.dtype(), T => {
             let (x, f) = (contiguous::<T>("channel-scale", s1, l1)?, contiguous::<T>("channel-scale", s2, l2)?);
             if f.len() != split.channels {
                 bail!("channel-scale: {} factors for {} channels", f.len(), split.channels);
             }
-            let out = split.fill(|c, at, out: &mut [T]| {
-                out.iter_mut().zip(&x[at..]).for_each(|(out, x)| *out = *x * f[c]);
-            });
-            Ok((T::storage(out), l1.shape().clone()))
+            Ok((T::storage(kernel::scale(split, x, f)), l1.shape().clone()))
         })
     }
     fn bwd(&self, x: &Tensor, f: &Tensor, _: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
@@ -225,16 +128,13 @@ impl CustomOp3 for Affine {
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let split = Split::of(l1.shape())?;
-        dispatch!("channel-affine", s1, T => {
+        dispatch!("channel-affine", s1.dtype(), T => {
             let x = contiguous::<T>("channel-affine", s1, l1)?;
             let (f, shift) = (contiguous::<T>("channel-affine", s2, l2)?, contiguous::<T>("channel-affine", s3, l3)?);
             if f.len() != split.channels || shift.len() != split.channels {
                 bail!("channel-affine: {} factors and {} shifts for {} channels", f.len(), shift.len(), split.channels);
             }
-            let out = split.fill(|c, at, out: &mut [T]| {
-                out.iter_mut().zip(&x[at..]).for_each(|(out, x)| *out = *x * f[c] + shift[c]);
-            });
-            Ok((T::storage(out), l1.shape().clone()))
+            Ok((T::storage(kernel::affine(split, x, f, shift)), l1.shape().clone()))
         })
     }
     fn bwd(

@@ -4,15 +4,17 @@
 //! `<g, F(x, w)> = <x, X(g, w)> = <w, W(x, g)>`: the derivatives of each are given by the two others, so any order of
 //! derivative is exact.
 
+use super::backward_graph::released;
 use super::channel::{channel_shift, channel_sum};
-use super::conv_kernel::{self, Geometry};
-use super::float::{Float, contiguous, dispatch, operand, result};
-use super::tape::released;
-use super::winograd::Winograd;
+use super::rounded::{operand, result};
 use crate::precision::{Precision, in_precision};
 #[cfg(feature = "cudnn")]
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor, bail};
+use flat_kernels::cpu::conv as kernel;
+use flat_kernels::cpu::winograd::Winograd;
+use flat_kernels::host::contiguous;
+use flat_kernels::{Float, Geometry, Pass, dispatch};
 
 /// Stride and zero padding of a convolution, the same for rows and columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +36,7 @@ impl Conv2d {
     /// # Errors
     /// Shapes that do not fit, a window larger than the padded input, stride 0.
     pub fn forward(&self, x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-        let geometry = Geometry::new(x.shape(), w.shape(), *self)?;
+        let geometry = self.geometry(x.shape(), w.shape())?;
         #[cfg(feature = "cudnn")]
         if x.device().is_cuda() {
             let y = self.pass(Pass::Forward, geometry, x, w)?;
@@ -61,6 +63,11 @@ impl Conv2d {
 }
 
 impl Conv2d {
+    /// The sizes for an input and a weight.
+    pub(crate) fn geometry(self, x: &Shape, w: &Shape) -> Result<Geometry> {
+        Geometry::new(x, w, self.stride, self.padding)
+    }
+
     /// A pass by the kernels, CPU's or cuDNN's.
     fn pass(self, pass: Pass, geometry: Geometry, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         let run = |a: &Tensor, b: &Tensor| a.contiguous()?.apply_op2(&b.contiguous()?, Conv { pass, geometry });
@@ -75,7 +82,7 @@ impl Conv2d {
 
     /// The gradient for an `x` of the given shape of `<g, F(x, w)>`.
     pub(crate) fn grad_input(self, x: &Shape, w: &Tensor, g: &Tensor) -> Result<Tensor> {
-        let geometry = Geometry::new(x, w.shape(), self)?;
+        let geometry = self.geometry(x, w.shape())?;
         if !Self::has_kernels(g.device()) {
             return in_precision(g, w, |g, w| portable::grad_input(&geometry, g, w));
         }
@@ -84,7 +91,7 @@ impl Conv2d {
 
     /// The gradient for a `w` of the given shape of `<g, F(x, w)>`.
     pub(crate) fn grad_weight(self, x: &Tensor, w: &Shape, g: &Tensor) -> Result<Tensor> {
-        let geometry = Geometry::new(x.shape(), w, self)?;
+        let geometry = self.geometry(x.shape(), w)?;
         if !Self::has_kernels(g.device()) {
             return in_precision(x, g, |x, g| portable::grad_weight(&geometry, x, g));
         }
@@ -99,7 +106,7 @@ mod portable {
 
     /// For stride 1 a convolution of `g` with the window turned around; otherwise candle's transposed convolution.
     pub(super) fn grad_input(s: &Geometry, g: &Tensor, w: &Tensor) -> Result<Tensor> {
-        let (stride, padding) = (s.conv.stride, s.conv.padding);
+        let (stride, padding) = (s.stride, s.padding);
         if stride == 1 && s.kh == s.kw && padding < s.kh {
             let turned = |w: &Tensor, dim: usize, k: usize| {
                 let back: Vec<u32> = (0..k as u32).rev().collect();
@@ -118,20 +125,9 @@ mod portable {
     /// The convolution of `x` with `g` as a window, examples and channels exchanged.
     pub(super) fn grad_weight(s: &Geometry, x: &Tensor, g: &Tensor) -> Result<Tensor> {
         let (x, g) = (x.transpose(0, 1)?.contiguous()?, g.transpose(0, 1)?.contiguous()?);
-        let w = x.conv2d(&g, s.conv.padding, 1, s.conv.stride, 1)?;
+        let w = x.conv2d(&g, s.padding, 1, s.stride, 1)?;
         w.narrow(2, 0, s.kh)?.narrow(3, 0, s.kw)?.transpose(0, 1)?.contiguous()
     }
-}
-
-/// Which of the three bilinear operations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pass {
-    /// `F(x, w)`.
-    Forward,
-    /// `X(g, w)`.
-    GradInput,
-    /// `W(x, g)`.
-    GradWeight,
 }
 
 struct Conv {
@@ -178,13 +174,13 @@ impl Conv {
                 Pass::GradWeight => winograd.grad_weight(g, &a, &b),
             })));
         }
-        dispatch!(name, s1, T => {
+        dispatch!(name, s1.dtype(), T => {
             let (a, b) = (operand::<T>(name, s1, l1)?, operand::<T>(name, s2, l2)?);
             let bias = bias.map(|(s, l)| contiguous::<T>(name, s, l)).transpose()?;
             Ok(T::storage(result(match self.pass {
-                Pass::Forward => conv_kernel::forward(g, &a, &b, bias),
-                Pass::GradInput => conv_kernel::grad_input(g, &a, &b),
-                Pass::GradWeight => conv_kernel::grad_weight(g, &a, &b),
+                Pass::Forward => kernel::forward(g, &a, &b, bias),
+                Pass::GradInput => kernel::grad_input(g, &a, &b),
+                Pass::GradWeight => kernel::grad_weight(g, &a, &b),
             })))
         })
     }
@@ -205,7 +201,8 @@ impl CustomOp2 for Conv {
     #[cfg(feature = "cudnn")]
     fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
         let out = self.shape(l1.shape(), l2.shape())?;
-        Ok((super::cudnn::run(self.pass, &self.geometry, (s1, l1), (s2, l2))?, out))
+        let tf32 = Precision::current() == Precision::Tf32;
+        Ok((flat_kernels::cuda::conv::run(self.pass, &self.geometry, tf32, (s1, l1), (s2, l2))?, out))
     }
     fn bwd(&self, a: &Tensor, b: &Tensor, _: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (da, db) = match self.pass {
@@ -284,7 +281,7 @@ mod tests {
             };
             let (x, weight) = (numbers(0, &[2, 3, h, w])?, numbers(1, &[4, 3, k, k])?);
             let conv = Conv2d { stride, padding };
-            let geometry = Geometry::new(x.shape(), weight.shape(), conv)?;
+            let geometry = conv.geometry(x.shape(), weight.shape())?;
             let g = numbers(2, geometry.y_shape().dims())?;
             let apart = |a: Tensor, b: Tensor| (a - b)?.abs()?.max_all()?.to_dtype(DType::F64)?.to_scalar::<f64>();
             let dx = apart(portable::grad_input(&geometry, &g, &weight)?, conv.grad_input(x.shape(), &weight, &g)?)?;

@@ -1,29 +1,21 @@
 //! Convolution passes that go together and share what they transform, where there are kernels for it.
 
 use super::conv::Conv2d;
-use super::conv_kernel::Geometry;
-use super::float::elements;
-use super::winograd::{Winograd, may_join};
-use crate::Precision;
+use crate::precision::Precision;
 use candle_core::{DType, Device, Result, Tensor};
+use flat_kernels::Geometry;
+use flat_kernels::cpu::winograd::{Winograd, may_join};
+use flat_kernels::host::with_slices;
+
+const OP: &str = "conv2d";
 
 /// The kernels for this convolution, if they are the ones to use.
 fn kernels(conv: Conv2d, x: &Tensor, w: &Tensor) -> Result<Option<(Geometry, Winograd)>> {
     if x.dtype() != DType::F32 || !x.device().is_cpu() || Precision::rounds(x.dtype()) {
         return Ok(None);
     }
-    let geometry = Geometry::new(x.shape(), w.shape(), conv)?;
+    let geometry = conv.geometry(x.shape(), w.shape())?;
     Ok(Winograd::of(&geometry).filter(|_| may_join(&geometry)).map(|w| (geometry, w)))
-}
-
-/// Calls `f` with the elements of contiguous tensors.
-fn with<const N: usize, R>(tensors: &[Tensor; N], f: impl FnOnce([&[f32]; N]) -> R) -> Result<R> {
-    let guards = tensors.each_ref().map(Tensor::storage_and_layout);
-    let mut slices = [&[][..]; N];
-    for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
-        *slice = elements("conv2d", storage, layout)?;
-    }
-    Ok(f(slices))
 }
 
 fn contiguous<const N: usize>(tensors: [&Tensor; N]) -> Result<[Tensor; N]> {
@@ -43,7 +35,7 @@ impl Conv2d {
     pub(crate) fn gradients(self, x: &Tensor, w: &Tensor, g: &Tensor) -> Result<Option<[Tensor; 2]>> {
         let Some((geometry, kernels)) = kernels(self, x, w)? else { return Ok(None) };
         let operands = contiguous([x, w, g])?;
-        let [dx, dw] = with(&operands, |operands| kernels.gradients(&geometry, operands))?;
+        let [dx, dw] = with_slices(OP, operands.each_ref(), |operands| kernels.gradients(&geometry, operands))?;
         Ok(Some([tensor(dx, x)?, tensor(dw, w)?]))
     }
 
@@ -58,9 +50,13 @@ impl Conv2d {
         let shape = geometry.y_shape();
         let operands = contiguous([x, w, x_dot, w_dot])?;
         let [y, y_dot] = match biases.map(contiguous).transpose()? {
-            None => with(&operands, |[x, w, a, b]| kernels.tangent(&geometry, [x, w], [a, b], [None, None]))?,
-            Some(biases) => with(&biases, |biases| {
-                with(&operands, |[x, w, a, b]| kernels.tangent(&geometry, [x, w], [a, b], biases.map(Some)))
+            None => with_slices(OP, operands.each_ref(), |[x, w, a, b]| {
+                kernels.tangent(&geometry, [x, w], [a, b], [None, None])
+            })?,
+            Some(biases) => with_slices(OP, biases.each_ref(), |biases| {
+                with_slices(OP, operands.each_ref(), |[x, w, a, b]| {
+                    kernels.tangent(&geometry, [x, w], [a, b], biases.map(Some))
+                })
             })??,
         };
         let out = |data| Tensor::from_vec(data, shape.clone(), &Device::Cpu);
@@ -75,8 +71,9 @@ impl Conv2d {
     ) -> Result<Option<[Tensor; 3]>> {
         let Some((geometry, kernels)) = kernels(self, x, w)? else { return Ok(None) };
         let operands = contiguous([x, w, g, x_dot, w_dot, g_dot])?;
-        let [dx, dx_dot, dw] =
-            with(&operands, |[a, b, c, d, e, f]| kernels.tangent_gradients(&geometry, [a, b, c], [d, e, f]))?;
+        let [dx, dx_dot, dw] = with_slices(OP, operands.each_ref(), |[a, b, c, d, e, f]| {
+            kernels.tangent_gradients(&geometry, [a, b, c], [d, e, f])
+        })?;
         Ok(Some([tensor(dx, x)?, tensor(dx_dot, x)?, tensor(dw, w)?]))
     }
 }

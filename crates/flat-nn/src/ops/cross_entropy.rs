@@ -1,24 +1,15 @@
 //! Softmax cross entropy, a loss a row.
 
-use super::float::{Float, contiguous, dispatch};
 use super::has_kernels;
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, Layout, Result, Shape, Tensor, bail};
+use flat_kernels::cpu::softmax as kernel;
+use flat_kernels::host::contiguous;
+use flat_kernels::{Float, dispatch};
 
 /// `(n, k)` logits -> probabilities.
 struct Softmax;
-
-/// Probabilities of a row, in f64.
-fn probabilities<T: Float>(z: &[T], p: &mut [f64]) {
-    let max = z.iter().fold(f64::NEG_INFINITY, |m, z| m.max(z.to_f64()));
-    let mut total = 0.0;
-    for (p, z) in p.iter_mut().zip(z) {
-        *p = (z.to_f64() - max).exp();
-        total += *p;
-    }
-    p.iter_mut().for_each(|p| *p /= total);
-}
 
 impl CustomOp1 for Softmax {
     fn name(&self) -> &'static str {
@@ -26,19 +17,14 @@ impl CustomOp1 for Softmax {
     }
     fn cpu_fwd(&self, s: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
         let (_, k) = l.shape().dims2()?;
-        dispatch!("softmax", s, T => {
+        dispatch!("softmax", s.dtype(), T => {
             let z = contiguous::<T>("softmax", s, l)?;
-            let (mut out, mut p) = (Vec::with_capacity(z.len()), vec![0.0; k]);
-            for z in z.chunks_exact(k.max(1)) {
-                probabilities(z, &mut p);
-                out.extend(p.iter().map(|p| T::from_f64(*p)));
-            }
-            Ok((T::storage(out), l.shape().clone()))
+            Ok((T::storage(kernel::softmax(z, k)), l.shape().clone()))
         })
     }
     #[cfg(feature = "cuda")]
     fn cuda_fwd(&self, s: &CudaStorage, l: &Layout) -> Result<(CudaStorage, Shape)> {
-        super::cuda::softmax((s, l))
+        flat_kernels::cuda::layers::softmax((s, l))
     }
     fn bwd(&self, _: &Tensor, p: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
         Ok(Some((p * g.broadcast_sub(&(g * p)?.sum_keepdim(D::Minus1)?)?)?))
@@ -69,46 +55,25 @@ impl CustomOp2 for CrossEntropy {
         if l1.shape() != l2.shape() {
             bail!("cross-entropy: logits {:?} for targets {:?}", l1.shape(), l2.shape());
         }
-        dispatch!("cross-entropy", s1, T => {
+        dispatch!("cross-entropy", s1.dtype(), T => {
             let (z, t) = (contiguous::<T>("cross-entropy", s1, l1)?, contiguous::<T>("cross-entropy", s2, l2)?);
-            let losses = z.chunks_exact(k.max(1)).zip(t.chunks_exact(k.max(1))).map(|(z, t)| T::from_f64(row(z, t)));
-            Ok((T::storage(losses.collect()), Shape::from(n)))
+            Ok((T::storage(kernel::cross_entropy(z, t, k)), Shape::from(n)))
         })
     }
     #[cfg(feature = "cuda")]
     fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
-        super::cuda::cross_entropy((s1, l1), (s2, l2))
+        flat_kernels::cuda::layers::cross_entropy((s1, l1), (s2, l2))
     }
     fn bwd(&self, z: &Tensor, t: &Tensor, _: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         if t.track_op() {
             bail!("cross-entropy: the targets must be constants");
         }
         #[cfg(feature = "cuda")]
-        if z.device().is_cuda() && !super::tape::keeps_graph()? {
-            return Ok((Some(super::cuda::cross_entropy_gradient(z, t, g)?), None));
+        if z.device().is_cuda() && !super::backward_graph::keeps_graph()? {
+            return Ok((Some(flat_kernels::cuda::layers::cross_entropy_gradient(z, t, g)?), None));
         }
         Ok((Some((softmax(z)? - t)?.broadcast_mul(&g.unsqueeze(1)?)?), None))
     }
-}
-
-/// `log sum exp z - <t, z>`: the largest logit is taken out of the sum, so that small losses keep their digits.
-fn row<T: Float>(z: &[T], t: &[T]) -> f64 {
-    let (mut at, mut max) = (0, f64::NEG_INFINITY);
-    for (i, z) in z.iter().enumerate() {
-        if z.to_f64() > max {
-            (at, max) = (i, z.to_f64());
-        }
-    }
-    let mut rest = 0.0;
-    let mut linear = 0.0;
-    for (i, (z, t)) in z.iter().zip(t).enumerate() {
-        let z = z.to_f64() - max;
-        linear += t.to_f64() * z;
-        if i != at {
-            rest += z.exp();
-        }
-    }
-    rest.ln_1p() - linear
 }
 
 /// `-sum_j t_ij log softmax(z)_ij` for logits `z (n, k)` and constant targets `t (n, k)`, rows summing to one.

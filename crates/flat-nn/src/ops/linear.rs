@@ -3,13 +3,14 @@
 //! With `NT(a, b) = a b^T`, `NN(a, b) = a b` and `TN(a, b) = a^T b`, the derivatives of each are given by the two
 //! others, so any order of derivative is exact.
 
+use super::backward_graph::released;
 use super::channel::channel_sum;
-use super::float::{Float, contiguous, dispatch, operand, result};
-use super::matrix::{Dst, View, product, rows, transposed};
-use super::tape::released;
+use super::rounded::{operand, result};
 use crate::precision::{Precision, in_precision};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
-use rayon::prelude::*;
+use flat_kernels::cpu::matrix::{multiply, rows, transposed};
+use flat_kernels::host::contiguous;
+use flat_kernels::{Float, dispatch};
 
 /// Which operand is transposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,39 +24,6 @@ enum Kind {
 }
 
 struct Product(Kind);
-
-/// Multiplications a task should at least do.
-const TASK: usize = 1 << 20;
-
-/// `a (n, k) b (k, m)`, added to `bias (m)` where given; split into blocks whose size depends on the shape alone.
-fn multiply<T: Float>((n, m, k): (usize, usize, usize), a: View<&[T]>, b: View<&[T]>, bias: Option<&[T]>) -> Vec<T> {
-    let mut out = match bias {
-        Some(bias) => bias.iter().copied().cycle().take(n * m).collect(),
-        None => vec![T::default(); n * m],
-    };
-    if k == 0 {
-        return out;
-    }
-    let by_rows = n >= m;
-    let (long, short) = if by_rows { (n, m) } else { (m, n) };
-    // at most 16 blocks of a multiple of 64 rows or columns
-    let block = (TASK / (short * k).max(1)).max(long.div_ceil(16)).next_multiple_of(64).min(long.max(1));
-    let dst = Dst(out.as_mut_ptr());
-    (0..long.div_ceil(block)).into_par_iter().for_each(|i| {
-        let (start, len) = (i * block, block.min(long - i * block));
-        // SAFETY: each task writes its own block of rows or columns of `out`.
-        unsafe {
-            if by_rows {
-                let a = View { data: &a.data[start * a.row_stride..], ..a };
-                product((len, m, k), dst.at(start * m), m, bias.is_some(), a, b);
-            } else {
-                let b = View { data: &b.data[start * b.col_stride..], ..b };
-                product((n, len, k), dst.at(start), m, bias.is_some(), a, b);
-            }
-        }
-    });
-    out
-}
 
 fn run<T: Float>(
     kind: Kind,
@@ -100,7 +68,7 @@ impl CustomOp2 for Product {
         "linear"
     }
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        dispatch!("linear", s1, T => run::<T>(self.0, (s1, l1), (s2, l2), None))
+        dispatch!("linear", s1.dtype(), T => run::<T>(self.0, (s1, l1), (s2, l2), None))
     }
     fn bwd(&self, a: &Tensor, b: &Tensor, _: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (da, db) = match self.0 {
@@ -129,7 +97,7 @@ impl CustomOp3 for Biased {
         s3: &CpuStorage,
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        dispatch!("linear", s1, T => run::<T>(Kind::NT, (s1, l1), (s2, l2), Some((s3, l3))))
+        dispatch!("linear", s1.dtype(), T => run::<T>(Kind::NT, (s1, l1), (s2, l2), Some((s3, l3))))
     }
     fn bwd(
         &self,

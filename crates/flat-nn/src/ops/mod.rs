@@ -1,31 +1,19 @@
-//! Differentiable operations on candle tensors: fast kernels on CPU, and on CUDA where candle's are slow or wrong; candle's
-//! own operations elsewhere.
+//! Differentiable operations on candle tensors: the derivatives of each. Values come from [`flat_kernels`] on a CPU, and on
+//! CUDA where candle's kernels are slow or wrong; from candle's own operations elsewhere.
 
 pub(crate) mod activation;
+mod backward_graph;
 pub(crate) mod batch_norm;
-mod block;
-mod buffer;
 pub(crate) mod channel;
 mod conv;
 mod conv_joint;
-mod conv_kernel;
 mod cross_entropy;
-#[cfg(feature = "cuda")]
-mod cuda;
-#[cfg(feature = "cudnn")]
-mod cudnn;
-mod float;
-mod lanes;
 mod linear;
-mod matrix;
-pub(crate) mod norm_kernel;
+pub(crate) mod moments;
 pub(crate) mod norm_tangent;
 mod pool;
-mod reduce;
+mod rounded;
 pub(crate) mod standardize;
-mod strip;
-mod tape;
-mod winograd;
 
 pub(crate) use activation::{add_relu, mask};
 pub use activation::{gelu, relu};

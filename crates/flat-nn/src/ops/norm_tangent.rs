@@ -1,10 +1,10 @@
 //! The tangent of a normalisation layer, and its gradient, each as one kernel.
 
 use super::batch_norm::{Found, Normed};
-use super::channel::Split;
-use super::float::{Float, elements};
-use super::norm_kernel::{self as kernel, Along, Direction, Layer, Mask};
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
+use flat_kernels::cpu::norm::{self as kernel, Along, Direction, Layer, Mask};
+use flat_kernels::host::elements;
+use flat_kernels::{Float, Split, dispatch};
 
 const OP: &str = "norm-tangent";
 
@@ -82,10 +82,7 @@ impl NormTangent {
     /// # Errors
     /// Shapes that do not fit.
     pub(crate) fn forward(&self, x_dot: &Tensor) -> Result<(Tensor, Vec<Along>)> {
-        match x_dot.dtype() {
-            DType::F32 => self.forward_of::<f32>(x_dot),
-            _ => self.forward_of::<f64>(x_dot),
-        }
+        dispatch!(OP, x_dot.dtype(), T => self.forward_of::<T>(x_dot))
     }
 
     fn forward_of<T: Float>(&self, x_dot: &Tensor) -> Result<(Tensor, Vec<Along>)> {
@@ -101,10 +98,7 @@ impl NormTangent {
     /// # Errors
     /// As [`Self::forward`].
     pub(crate) fn backward(&self, x_dot: &Tensor, along: &[Along], g: &Tensor) -> Result<[Option<Tensor>; 4]> {
-        match x_dot.dtype() {
-            DType::F32 => self.backward_of::<f32>(x_dot, along, g),
-            _ => self.backward_of::<f64>(x_dot, along, g),
-        }
+        dispatch!(OP, x_dot.dtype(), T => self.backward_of::<T>(x_dot, along, g))
     }
 
     fn backward_of<T: Float>(&self, x_dot: &Tensor, along: &[Along], g: &Tensor) -> Result<[Option<Tensor>; 4]> {

@@ -3,15 +3,13 @@
 //! Max pooling picks elements at fixed places as long as the order of the values stays: it is linear almost everywhere.
 //! [`gather`] picks, `scatter` puts back; each is the other's derivative, so any order of derivative is exact.
 
-use super::buffer::{Buffer, kernel, vectorized};
-use super::channel::sum;
-use super::float::{Float, contiguous, dispatch};
 use super::has_kernels;
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, DType, Layout, Result, Shape, Tensor, bail};
-use rayon::prelude::*;
-use std::mem::MaybeUninit;
+use flat_kernels::cpu::{channel, pool as kernel};
+use flat_kernels::host::contiguous;
+use flat_kernels::{Float, Windows, dispatch};
 use std::sync::{Arc, OnceLock};
 
 /// Window of a pooling: `kernel x kernel`, `stride` apart, `padding` at each border (never chosen as a maximum).
@@ -37,6 +35,16 @@ impl Pool2d {
             bail!("pooling: {self:?} does not fit an input of side {len}");
         }
         Ok((padded - self.kernel) / self.stride + 1)
+    }
+
+    /// The sizes for planes of `x`, and for an output of this size where it is known.
+    fn windows(&self, (n, c, h, w): (usize, usize, usize, usize), output: Option<(usize, usize)>) -> Result<Windows> {
+        let (oh, ow) = match output {
+            Some(output) => output,
+            None => (self.output(h)?, self.output(w)?),
+        };
+        let Self { kernel, stride, padding } = *self;
+        Ok(Windows { planes: n * c, h, w, oh, ow, kernel, stride, padding })
     }
 
     /// The largest element of every window of `x (n, c, h, w)`; the first in row order where several are equal, NaN
@@ -126,75 +134,29 @@ struct MaxPool {
     places: Arc<OnceLock<Tensor>>,
 }
 
-impl MaxPool {
-    fn run<T: Float>(
-        &self,
-        x: &[T],
-        (h, w): (usize, usize),
-        (oh, ow): (usize, usize),
-        planes: usize,
-    ) -> (Vec<T>, Vec<u32>) {
-        if self.pool == Pool2d::tiles(2) {
-            return max_of_pairs(x, (h, w), planes);
-        }
-        let Pool2d { kernel, stride, padding } = self.pool;
-        let mut y = vec![T::default(); planes * oh * ow];
-        let mut places = vec![0u32; planes * oh * ow];
-        if y.is_empty() {
-            return (y, places);
-        }
-        let least = (1usize << 12).div_ceil(oh * ow);
-        let work = y.par_chunks_mut(oh * ow).zip(places.par_chunks_mut(oh * ow)).zip(x.par_chunks(h * w));
-        work.with_min_len(least).for_each(|((y, places), x)| {
-            for i in 0..oh {
-                let rows = (i * stride).saturating_sub(padding)..(i * stride + kernel - padding).min(h);
-                let y = &mut y[i * ow..(i + 1) * ow];
-                let places = &mut places[i * ow..(i + 1) * ow];
-                for (j, (y, place)) in y.iter_mut().zip(places).enumerate() {
-                    let (left, right) = ((j * stride).saturating_sub(padding), (j * stride + kernel - padding).min(w));
-                    let mut at = rows.start * w + left;
-                    let mut best = x[at];
-                    for r in rows.clone() {
-                        for (c, &v) in x[r * w + left..r * w + right].iter().enumerate() {
-                            // a NaN stays once found
-                            #[allow(clippy::eq_op)]
-                            if v > best || (v != v && best == best) {
-                                best = v;
-                                at = r * w + left + c;
-                            }
-                        }
-                    }
-                    *y = best;
-                    *place = at as u32;
-                }
-            }
-        });
-        (y, places)
-    }
-}
-
 impl CustomOp1 for MaxPool {
     fn name(&self) -> &'static str {
         "max-pool2d"
     }
     fn cpu_fwd(&self, s: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
         let (n, c, h, w) = l.shape().dims4()?;
-        let (oh, ow) = (self.pool.output(h)?, self.pool.output(w)?);
+        let windows = self.pool.windows((n, c, h, w), None)?;
         if h * w > u32::MAX as usize {
             bail!("max-pool2d: planes of {h}x{w} are too large");
         }
-        dispatch!("max-pool2d", s, T => {
+        dispatch!("max-pool2d", s.dtype(), T => {
             let x = contiguous::<T>("max-pool2d", s, l)?;
-            let (y, places) = self.run(x, (h, w), (oh, ow), n * c);
-            let _ = self.places.set(Tensor::from_vec(places, (n, c, oh, ow), &candle_core::Device::Cpu)?);
-            Ok((T::storage(y), Shape::from((n, c, oh, ow))))
+            let (y, places) = kernel::max(windows, x);
+            let _ = self.places.set(Tensor::from_vec(places, (n, c, windows.oh, windows.ow), &candle_core::Device::Cpu)?);
+            Ok((T::storage(y), Shape::from((n, c, windows.oh, windows.ow))))
         })
     }
     #[cfg(feature = "cuda")]
     fn cuda_fwd(&self, s: &CudaStorage, l: &Layout) -> Result<(CudaStorage, Shape)> {
         let (n, c, h, w) = l.shape().dims4()?;
-        let output = (self.pool.output(h)?, self.pool.output(w)?);
-        let (y, places, shape) = super::cuda::max_pool(self.pool, output, (n, c, h, w), (s, l))?;
+        let windows = self.pool.windows((n, c, h, w), None)?;
+        let shape = Shape::from((n, c, windows.oh, windows.ow));
+        let (y, places) = flat_kernels::cuda::layers::max_pool(windows, &shape, (s, l))?;
         let _ = self.places.set(places);
         Ok((y, shape))
     }
@@ -203,95 +165,6 @@ impl CustomOp1 for MaxPool {
         let (_, _, h, w) = x.dims4()?;
         Ok(Some(g.contiguous()?.apply_op2(places, Scatter { h, w, pool: self.pool })?))
     }
-}
-
-kernel! {
-    /// 2x2 tiles of one plane.
-    Max2<'a, T> {
-        x: &'a [T],
-        width: usize,
-        y: &'a mut [MaybeUninit<T>],
-        places: &'a mut [MaybeUninit<u32>],
-    } -> (), |k| {
-        let (w, ow) = (k.width, k.width / 2);
-        let rows = k.x.chunks_exact(2 * w).zip(k.y.chunks_exact_mut(ow)).zip(k.places.chunks_exact_mut(ow));
-        for (i, ((x, y), places)) in rows.enumerate() {
-            let (upper, lower) = x.split_at(w);
-            let tiles = upper.chunks_exact(2).zip(lower.chunks_exact(2));
-            for (j, ((tile, y), place)) in tiles.zip(y).zip(places).enumerate() {
-                let (a, b) = ([tile.0[0], tile.0[1]], [tile.1[0], tile.1[1]]);
-                let first = (2 * i * w + 2 * j) as u32;
-                let (mut best, mut at) = (a[0], first);
-                for (v, p) in [(a[1], first + 1), (b[0], first + w as u32), (b[1], first + w as u32 + 1)] {
-                    // a NaN stays once found
-                    #[allow(clippy::eq_op)]
-                    let take = (v > best) | ((v != v) & (best == best));
-                    best = if take { v } else { best };
-                    at = if take { p } else { at };
-                }
-                y.write(best);
-                place.write(at);
-            }
-        }
-    }
-}
-
-/// [`MaxPool::run`] for 2x2 tiles.
-fn max_of_pairs<T: Float>(x: &[T], (h, w): (usize, usize), planes: usize) -> (Vec<T>, Vec<u32>) {
-    let len = (h / 2) * (w / 2);
-    let (mut y, mut places) = (Buffer::new(planes * len), Buffer::new(planes * len));
-    let (to, place) = (y.runs(), places.runs());
-    let least = (1usize << 14).div_ceil(h * w);
-    (0..planes).into_par_iter().with_min_len(least).for_each(|p| {
-        // SAFETY: every plane has runs of its own.
-        let (y, places) = unsafe { (to.run(p * len, len), place.run(p * len, len)) };
-        vectorized(Max2 { x: &x[p * h * w..(p + 1) * h * w], width: w, y, places });
-    });
-    // SAFETY: every row of every plane was written.
-    unsafe { (y.finish(), places.finish()) }
-}
-
-kernel! {
-    /// The transpose of [`Max2`]: every element of the tiles is written.
-    Spread2<'a, T> { g: &'a [T], places: &'a [u32], width: usize, x: &'a mut [MaybeUninit<T>] } -> (), |k| {
-        let (w, ow) = (k.width, k.width / 2);
-        let zero = T::default();
-        let rows = k.x.chunks_mut(2 * w).zip(k.g.chunks_exact(ow)).zip(k.places.chunks_exact(ow));
-        for (i, ((x, g), places)) in rows.enumerate() {
-            let (upper, lower) = x.split_at_mut(w);
-            let tiles = upper.chunks_exact_mut(2).zip(lower.chunks_exact_mut(2));
-            for (j, ((tile, g), place)) in tiles.zip(g).zip(places).enumerate() {
-                let at = *place - (2 * i * w + 2 * j) as u32;
-                tile.0[0].write(if at == 0 { *g } else { zero });
-                tile.0[1].write(if at == 1 { *g } else { zero });
-                tile.1[0].write(if at == w as u32 { *g } else { zero });
-                tile.1[1].write(if at == w as u32 + 1 { *g } else { zero });
-            }
-            if w % 2 == 1 {
-                upper[w - 1].write(zero);
-                lower[w - 1].write(zero);
-            }
-        }
-        let (oh, rest) = (k.x.len() / (2 * w), k.x.len() % (2 * w));
-        for x in &mut k.x[oh * 2 * w..][..rest] {
-            x.write(zero);
-        }
-    }
-}
-
-/// The gradient of 2x2 tiles.
-fn spread_pairs<T: Float>(g: &[T], places: &[u32], (h, w): (usize, usize), planes: usize) -> Vec<T> {
-    let len = (h / 2) * (w / 2);
-    let mut x = Buffer::new(planes * h * w);
-    let to = x.runs();
-    let least = (1usize << 14).div_ceil(h * w);
-    (0..planes).into_par_iter().with_min_len(least).for_each(|p| {
-        let (g, places) = (&g[p * len..(p + 1) * len], &places[p * len..(p + 1) * len]);
-        // SAFETY: every plane has a run of its own.
-        vectorized(Spread2 { g, places, width: w, x: unsafe { to.run(p * h * w, h * w) } });
-    });
-    // SAFETY: every element of every plane was written.
-    unsafe { x.finish() }
 }
 
 /// `(n, c, h, w), places (n, c, oh, ow) -> (n, c, oh, ow)`.
@@ -312,35 +185,31 @@ fn places<'a>(s: &'a CpuStorage, l: &Layout) -> Result<&'a [u32]> {
     }
 }
 
+impl Gather {
+    fn windows(&self, x: &Layout, places: &Layout) -> Result<Windows> {
+        let ((n, c, h, w), (n2, c2, oh, ow)) = (x.shape().dims4()?, places.shape().dims4()?);
+        if (n, c) != (n2, c2) {
+            bail!("max-pool2d: shapes {:?} and {:?} do not fit", x.shape(), places.shape());
+        }
+        self.pool.windows((n, c, h, w), Some((oh, ow)))
+    }
+}
+
 impl CustomOp2 for Gather {
     fn name(&self) -> &'static str {
         "max-pool2d-gather"
     }
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        let ((n, c, h, w), (n2, c2, oh, ow)) = (l1.shape().dims4()?, l2.shape().dims4()?);
-        if (n, c) != (n2, c2) {
-            bail!("max-pool2d: shapes {:?} and {:?} do not fit", l1.shape(), l2.shape());
-        }
-        dispatch!("max-pool2d", s1, T => {
+        let windows = self.windows(l1, l2)?;
+        dispatch!("max-pool2d", s1.dtype(), T => {
             let (x, places) = (contiguous::<T>("max-pool2d", s1, l1)?, places(s2, l2)?);
-            let (len, least) = (oh * ow, (1usize << 14).div_ceil(h * w));
-            let mut y = Buffer::new(places.len());
-            let to = y.runs();
-            (0..n * c).into_par_iter().with_min_len(least).for_each(|p| {
-                let (x, places) = (&x[p * h * w..(p + 1) * h * w], &places[p * len..(p + 1) * len]);
-                // SAFETY: every plane has a run of its own.
-                let y = unsafe { to.run(p * len, len) };
-                y.iter_mut().zip(places).for_each(|(y, p)| {
-                    y.write(x[*p as usize]);
-                });
-            });
-            // SAFETY: every run was written.
-            Ok((T::storage(unsafe { y.finish() }), l2.shape().clone()))
+            Ok((T::storage(kernel::gather(windows, x, places)), l2.shape().clone()))
         })
     }
     #[cfg(feature = "cuda")]
     fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
-        super::cuda::pool_gather(self.pool, (s1, l1), (s2, l2))
+        let windows = self.windows(l1, l2)?;
+        Ok((flat_kernels::cuda::layers::pool_gather(windows, (s1, l1), (s2, l2))?, l2.shape().clone()))
     }
     fn bwd(&self, x: &Tensor, places: &Tensor, _: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (_, _, h, w) = x.dims4()?;
@@ -350,35 +219,32 @@ impl CustomOp2 for Gather {
     }
 }
 
+impl Scatter {
+    fn windows(&self, g: &Layout, places: &Layout) -> Result<(Windows, Shape)> {
+        let (n, c, oh, ow) = g.shape().dims4()?;
+        if g.shape() != places.shape() {
+            bail!("max-pool2d: shapes {:?} and {:?} differ", g.shape(), places.shape());
+        }
+        let shape = (n, c, self.h, self.w);
+        Ok((self.pool.windows(shape, Some((oh, ow)))?, Shape::from(shape)))
+    }
+}
+
 impl CustomOp2 for Scatter {
     fn name(&self) -> &'static str {
         "max-pool2d-scatter"
     }
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (n, c, oh, ow) = l1.shape().dims4()?;
-        if l1.shape() != l2.shape() {
-            bail!("max-pool2d: shapes {:?} and {:?} differ", l1.shape(), l2.shape());
-        }
-        let (h, w) = (self.h, self.w);
-        dispatch!("max-pool2d", s1, T => {
+        let (windows, shape) = self.windows(l1, l2)?;
+        dispatch!("max-pool2d", s1.dtype(), T => {
             let (g, places) = (contiguous::<T>("max-pool2d", s1, l1)?, places(s2, l2)?);
-            if self.pool == Pool2d::tiles(2) {
-                return Ok((T::storage(spread_pairs(g, places, (h, w), n * c)), Shape::from((n, c, h, w))));
-            }
-            let mut x = vec![T::default(); n * c * h * w];
-            if !g.is_empty() {
-                let least = (1usize << 14).div_ceil(h * w);
-                let work = x.par_chunks_mut(h * w).zip(g.par_chunks(oh * ow)).zip(places.par_chunks(oh * ow));
-                work.with_min_len(least).for_each(|((x, g), places)| {
-                    g.iter().zip(places).for_each(|(g, p)| x[*p as usize] += *g);
-                });
-            }
-            Ok((T::storage(x), Shape::from((n, c, h, w))))
+            Ok((T::storage(kernel::scatter(windows, g, places)), shape))
         })
     }
     #[cfg(feature = "cuda")]
     fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
-        super::cuda::pool_scatter(self.pool, (self.h, self.w), (s1, l1), (s2, l2))
+        let (windows, shape) = self.windows(l1, l2)?;
+        Ok((flat_kernels::cuda::layers::pool_scatter(windows, (s1, l1), (s2, l2))?, shape))
     }
     fn bwd(&self, g: &Tensor, places: &Tensor, _: &Tensor, h: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let dg = g.track_op().then(|| h.contiguous()?.apply_op2(places, Gather { pool: self.pool })).transpose()?;
@@ -400,11 +266,9 @@ impl CustomOp1 for GlobalMean {
     }
     fn cpu_fwd(&self, s: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
         let (n, c, h, w) = l.shape().dims4()?;
-        dispatch!("global-mean", s, T => {
+        dispatch!("global-mean", s.dtype(), T => {
             let x = contiguous::<T>("global-mean", s, l)?;
-            let planes = x.par_chunks_exact((h * w).max(1)).with_min_len((1usize << 14).div_ceil((h * w).max(1)));
-            let y: Vec<T> = planes.map(|x| T::from_f64(sum(x) / (h * w) as f64)).collect();
-            Ok((T::storage(y), Shape::from((n, c))))
+            Ok((T::storage(channel::plane_means(x, h * w)), Shape::from((n, c))))
         })
     }
     fn bwd(&self, x: &Tensor, _: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
@@ -419,14 +283,9 @@ impl CustomOp1 for Share {
     }
     fn cpu_fwd(&self, s: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
         let ((n, c), area) = (l.shape().dims2()?, self.h * self.w);
-        dispatch!("global-mean", s, T => {
+        dispatch!("global-mean", s.dtype(), T => {
             let g = contiguous::<T>("global-mean", s, l)?;
-            let mut x = Vec::with_capacity(g.len() * area);
-            for g in g {
-                let share = T::from_f64(g.to_f64() / area as f64);
-                x.resize(x.len() + area, share);
-            }
-            Ok((T::storage(x), Shape::from((n, c, self.h, self.w))))
+            Ok((T::storage(channel::plane_shares(g, area)), Shape::from((n, c, self.h, self.w))))
         })
     }
     fn bwd(&self, _: &Tensor, _: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {

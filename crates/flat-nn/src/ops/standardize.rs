@@ -5,31 +5,14 @@
 //! backward pass and forward tangents. `N`, `r` and `P` form a closed set: each one's derivative is written with the
 //! others, so any order of derivative is exact.
 
-use super::buffer::{kernel, vectorized};
-use super::channel::{Split, as_channels, channel_dot, channel_scale, channel_sum, sum, sum_pairs};
-use super::float::{Float, contiguous, dispatch};
-use super::norm_kernel::each_channel;
-use super::reduce::mean_and_variance;
-use crate::BatchMoments;
+use super::channel::{as_channels, channel_dot, channel_scale, channel_sum};
+use super::moments::{BatchMoments, Moments};
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use flat_kernels::cpu::channel as kernel;
+use flat_kernels::cpu::norm::moments;
+use flat_kernels::host::contiguous;
+use flat_kernels::{Float, Split, dispatch};
 use std::sync::{Arc, OnceLock};
-
-/// Mean and (biased) variance of every channel.
-#[derive(Debug, Clone)]
-pub(crate) enum Moments {
-    Host {
-        mean: Vec<f64>,
-        var: Vec<f64>,
-    },
-    /// In the first two rows.
-    Device(Tensor),
-}
-
-kernel! {
-    MeanAndVariance<'a, T> { split: Split, x: &'a [T], channel: usize } -> (f64, f64), |k| {
-        mean_and_variance(k.split, k.channel, k.x)
-    }
-}
 
 /// Mean and variance of the channels of a batch on the host.
 #[derive(Debug, Clone)]
@@ -39,12 +22,6 @@ struct Found {
 }
 
 impl Found {
-    fn of<T: Float>(x: &[T], split: Split) -> Self {
-        let (mean, var) =
-            each_channel(split, |c| vectorized(MeanAndVariance { split, x, channel: c })).into_iter().unzip();
-        Self { mean, var }
-    }
-
     /// `1 / sqrt(var + eps)`.
     fn inv_std(&self, eps: f64) -> Vec<f64> {
         self.var.iter().map(|v| 1.0 / (v + eps).sqrt()).collect()
@@ -64,14 +41,11 @@ impl CustomOp1 for Normalize {
     }
     fn cpu_fwd(&self, s: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
         let split = Split::of(l.shape())?;
-        dispatch!("standardize", s, T => {
+        dispatch!("standardize", s.dtype(), T => {
             let x = contiguous::<T>("standardize", s, l)?;
-            let moments = Found::of(x, split);
-            let r = moments.inv_std(self.eps);
-            let out = split.fill(|c, at, out: &mut [T]| {
-                let (mean, r) = (T::from_f64(moments.mean[c]), T::from_f64(r[c]));
-                out.iter_mut().zip(&x[at..]).for_each(|(out, x)| *out = (*x - mean) * r);
-            });
+            let (mean, var) = moments(split, x);
+            let moments = Found { mean, var };
+            let out = kernel::standardize(split, x, &moments.mean, &moments.inv_std(self.eps));
             let _ = self.moments.set(moments);
             Ok((T::storage(out), l.shape().clone()))
         })
@@ -110,7 +84,7 @@ impl CustomOp1 for InvStd {
         let Some(moments) = self.moments.get() else { bail!("standardize: no forward pass") };
         let split = Split::of(l.shape())?;
         let r = moments.inv_std(self.eps);
-        dispatch!("standardize", s, T => {
+        dispatch!("standardize", s.dtype(), T => {
             let r: Vec<T> = r.into_iter().map(T::from_f64).collect();
             Ok((T::storage(r), Shape::from(split.channels)))
         })
@@ -143,21 +117,10 @@ impl CustomOp3 for Project {
         if l1.shape() != l2.shape() || l3.shape().elem_count() != split.channels {
             bail!("standardize-project: shapes {:?}, {:?}, {:?} do not fit", l1.shape(), l2.shape(), l3.shape());
         }
-        dispatch!("standardize", s1, T => {
+        dispatch!("standardize", s1.dtype(), T => {
             let (g, normal) = (contiguous::<T>("standardize", s1, l1)?, contiguous::<T>("standardize", s2, l2)?);
             let r = contiguous::<T>("standardize", s3, l3)?;
-            let sums = split.reduce(|at| {
-                let (g, normal) = (&g[at..at + split.inner], &normal[at..at + split.inner]);
-                [sum(g), sum_pairs(g, normal, |g, n| g * n)]
-            });
-            let count = split.count() as f64;
-            let out = split.fill(|c, at, out: &mut [T]| {
-                let (mean, along) = (T::from_f64(sums[c][0] / count), T::from_f64(sums[c][1] / count));
-                for ((out, g), n) in out.iter_mut().zip(&g[at..]).zip(&normal[at..]) {
-                    *out = (*g - mean - *n * along) * r[c];
-                }
-            });
-            Ok((T::storage(out), l1.shape().clone()))
+            Ok((T::storage(kernel::project(split, g, normal, r)), l1.shape().clone()))
         })
     }
     fn bwd(

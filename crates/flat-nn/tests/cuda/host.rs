@@ -1,6 +1,6 @@
 //! The kernels' sources compiled for the host, and launches carried out there.
 
-use flat_cuda::{BLOCK, Launch, Real, Source};
+use flat_kernels::cuda::launch::{BLOCK, Launch, Real, Source};
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::path::PathBuf;

@@ -3,8 +3,9 @@
 use crate::host::{Element, assert_close, at, at_mut, compiler, run};
 use candle_core::{DType, Device, Tensor, Var};
 use flat_core::{Purpose, Streams};
-use flat_cuda::NORM;
-use flat_cuda::norm::{Gradients, Layer, Mask, Shape, apply, backward, statistics};
+use flat_kernels::Split;
+use flat_kernels::cuda::launch::NORM;
+use flat_kernels::cuda::norm::{Gradients, Layer, Mask, apply, backward, partial, statistics};
 use flat_nn::{Activation, Result, Value};
 
 const EPS: f64 = 1e-5;
@@ -20,7 +21,7 @@ struct Case {
 
 fn check<T: Element>(case: &Case, tolerance: f64) -> Result<()> {
     let dims = &case.shape;
-    let s = Shape { outer: dims[0], channels: dims[1], inner: dims[2..].iter().product() };
+    let s = Split { outer: dims[0], channels: dims[1], inner: dims[2..].iter().product() };
     let (n, c) = (s.elements(), s.channels);
     let numbers = |i: u64, shape: &[usize]| -> Result<Tensor> {
         let x = Streams::new(5).at(Purpose::Test, i).normals(shape.iter().product());
@@ -48,7 +49,7 @@ fn check<T: Element>(case: &Case, tolerance: f64) -> Result<()> {
     let (gainh, biash) = (host(&gain)?, host(&bias)?);
     let fixed = |t: &Tensor| t.to_dtype(DType::F64)?.to_vec1::<f64>();
     let mut stats = [fixed(&mean)?, vec![0.0; c], fixed(&r)?].concat();
-    let mut partial = vec![f64::NAN; s.partial()];
+    let mut partial = vec![f64::NAN; partial(s)];
     let layer = Layer { x: at(&xh), gain: at(&gainh), bias: at(&biash), stats: at_mut(&mut stats) };
     let mut yk = vec![T::default(); n];
     let mut launches = Vec::new();
@@ -133,7 +134,7 @@ fn nothing_is_done_for_no_element() {
     if !compiler() {
         return;
     }
-    let s = Shape { outer: 0, channels: 4, inner: 9 };
+    let s = Split { outer: 0, channels: 4, inner: 9 };
     let layer = Layer { x: 0, gain: 0, bias: 0, stats: 0 };
     // SAFETY: a launch of no thread reads no address.
     unsafe { run(&NORM, &[apply(f32::REAL, s, layer, 0, true, 0)]) };

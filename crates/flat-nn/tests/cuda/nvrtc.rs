@@ -1,7 +1,7 @@
 //! Every source compiles by nvrtc, with the options that a device's are compiled with.
 
 use flat_core::{Number, Update, recurrence};
-use flat_cuda::{ALL, Real, Source};
+use flat_kernels::cuda::launch::{ALL, Real, Source};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
 unsafe extern "C" {

@@ -3,8 +3,9 @@
 use crate::host::{Element, at, at_mut, compiler, run};
 use candle_core::{Device, Result, Tensor, Var};
 use flat_core::{Purpose, Streams};
-use flat_cuda::POOL;
-use flat_cuda::pool::Windows;
+use flat_kernels::Windows;
+use flat_kernels::cuda::launch::POOL;
+use flat_kernels::cuda::pool::{gather, max, scatter};
 use flat_nn::ops::Pool2d;
 
 /// Places of the maxima found by looking at every window.
@@ -39,9 +40,9 @@ fn check<T: Element>(x: &Tensor, pool: Pool2d) -> Result<()> {
     let (mut yk, mut at_places) = (vec![T::default(); s.outputs()], vec![0u32; s.outputs()]);
     let (mut again, mut dx) = (yk.clone(), vec![T::default(); s.inputs()]);
     let launches = [
-        s.max(T::REAL, at(&xh), at_mut(&mut yk), at_mut(&mut at_places)),
-        s.gather(T::REAL, at(&xh), at(&at_places), at_mut(&mut again)),
-        s.scatter(T::REAL, at(&gh), at(&at_places), at_mut(&mut dx)),
+        max(T::REAL, s, at(&xh), at_mut(&mut yk), at_mut(&mut at_places)),
+        gather(T::REAL, s, at(&xh), at(&at_places), at_mut(&mut again)),
+        scatter(T::REAL, s, at(&gh), at(&at_places), at_mut(&mut dx)),
     ];
     // SAFETY: buffers of the inputs' and outputs' sizes.
     unsafe { run(&POOL, &launches) };
@@ -94,7 +95,7 @@ fn a_nan_is_the_maximum_of_its_windows() {
     let s = Windows { planes: 2, h: 2, w: 2, oh: 1, ow: 1, kernel: 2, stride: 2, padding: 0 };
     let (mut y, mut at_places) = ([0.0f32; 2], [9u32; 2]);
     // SAFETY: two planes of four, two maxima.
-    unsafe { run(&POOL, &[s.max(f32::REAL, at(&x), at_mut(&mut y), at_mut(&mut at_places))]) };
+    unsafe { run(&POOL, &[max(f32::REAL, s, at(&x), at_mut(&mut y), at_mut(&mut at_places))]) };
     assert!(y.iter().all(|y| y.is_nan()));
     assert_eq!(at_places, [2, 1]);
 }

@@ -3,7 +3,8 @@
 use crate::host::{Element, assert_close, at, at_mut, compiler, run};
 use candle_core::{Device, Result, Tensor, Var};
 use flat_core::{Purpose, Streams};
-use flat_cuda::{SOFTMAX, softmax};
+use flat_kernels::cuda::launch::SOFTMAX;
+use flat_kernels::cuda::softmax;
 use flat_nn::Value;
 
 fn check<T: Element>(n: usize, k: usize, scale: f64, tolerance: f64) -> Result<()> {

@@ -3,7 +3,8 @@
 use crate::host::{Element, at, at_mut, compiler, run};
 use candle_core::{Device, Tensor, Var};
 use flat_core::{Number, ParamVec, Params, Purpose, Result, Streams, Update, recurrence};
-use flat_cuda::{Table, VECTOR, chunks, vector};
+use flat_kernels::cuda::launch::{VECTOR, chunks};
+use flat_kernels::cuda::vector::{self, Table};
 
 /// Parameters of uneven sizes, one of them empty, one larger than a chunk; their sizes are no multiples of a block.
 fn params<T: Element>() -> Result<Params> {
@@ -85,48 +86,6 @@ fn the_sum_over_nothing_is_zero() {
     // SAFETY: no element is read.
     unsafe { run(&VECTOR, &vector::dot(f32::REAL, 0, 0, 0, 0, at_mut(&mut out))) };
     assert_eq!(out[0], 0.0);
-}
-
-fn leaving<T: Element>() -> Result<()> {
-    let params = params::<T>()?;
-    let v = vectors(&params, 2)?;
-    for mask in [None, Some(&v[1])] {
-        let dir = mask.map_or_else(|| v[0].duplicate(), |m| v[0].hadamard(m))?;
-        let (parts, table) = copies::<T>(&params)?;
-        let before = params.read()?;
-        let (x, m) = (host::<T>(&v[0])?, mask.map(host::<T>).transpose()?);
-        let mut kept = vec![T::default(); x.len()];
-        let square = [dir.dot(&dir)?];
-        let mask_at = m.as_ref().map_or(0, |m| at(m));
-        let leave = |kept: u64, square: &[f64]| {
-            table.leave(T::REAL, at(&table.numbers), at(&x), mask_at, kept, at(square), 0.05, f64::MIN_POSITIVE)
-        };
-        // SAFETY: the table names the copies; vectors of their length.
-        unsafe { run(&VECTOR, &[leave(at_mut(&mut kept), &square)]) };
-        assert_eq!(bits(&kept), bits(&host::<T>(&before)?), "what was there is kept");
-        let theta = params.leave(0.05 / dir.norm()?, &v[0], mask)?;
-        let there = params.read()?;
-        params.write(&theta)?;
-        // the factor is one division of the same numbers, so that there is nothing to round differently
-        assert_eq!(bits(&parts.concat()), bits(&host::<T>(&there)?));
-        // no direction
-        let stay = parts.concat();
-        for square in [0.0, f64::NAN] {
-            // SAFETY: as above.
-            unsafe { run(&VECTOR, &[leave(at_mut(&mut kept), &[square])]) };
-            assert_eq!(bits(&parts.concat()), bits(&stay));
-        }
-    }
-    Ok(())
-}
-
-#[test]
-fn leaving_by_a_length_found_on_the_device_goes_where_the_cpu_goes() -> Result<()> {
-    if !compiler() {
-        return Ok(());
-    }
-    leaving::<f32>()?;
-    leaving::<f64>()
 }
 
 /// Every operation of a number, two inputs, two vectors of state, constants that differ between parameters.

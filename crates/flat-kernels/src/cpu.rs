@@ -1,0 +1,17 @@
+//! Kernels of the CPU, over slices. Work is cut by sizes alone and partial sums are added in order, so that results have the
+//! same bits for any number of threads.
+
+mod block;
+mod buffer;
+pub mod channel;
+mod channel_last;
+pub mod conv;
+mod lanes;
+pub mod matrix;
+pub mod norm;
+pub mod pointwise;
+pub mod pool;
+mod reduce;
+pub mod softmax;
+pub mod vector;
+pub mod winograd;

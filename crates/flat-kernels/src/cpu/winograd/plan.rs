@@ -1,0 +1,245 @@
+//! How one convolution is cut into tiles, and the steps that all passes are made of.
+
+use super::tiles::{FromPoints, ToPoints, WeightFromPoints, WeightPoints};
+use super::transform::{POINTS, TILE};
+use crate::cpu::block::{Block, PANEL, Products, ROWS};
+use crate::cpu::buffer::Dst;
+use crate::cpu::channel_last::Strip;
+use crate::{Float, Geometry};
+use pulp::Arch;
+use rayon::prelude::*;
+
+/// Numbers that the transformed images of a chunk may take: 12 MB, which a last-level cache holds.
+const CHUNK: usize = 3 << 20;
+
+/// How one convolution is cut.
+#[derive(Clone, Copy)]
+pub(super) struct Plan<'g> {
+    g: &'g Geometry,
+    /// Tiles of an image, down and across.
+    down: usize,
+    across: usize,
+    /// Images of a chunk.
+    images: usize,
+    pub(super) inputs: Side,
+    pub(super) outputs: Side,
+}
+
+/// One side of a convolution: its images, and the strips they are turned around in.
+#[derive(Clone, Copy)]
+pub(super) struct Side {
+    h: usize,
+    w: usize,
+    channels: usize,
+    /// Channels, padded to whole panels.
+    pub(super) padded: usize,
+    strip: Strip,
+}
+
+impl Side {
+    pub(super) fn new((channels, h, w): (usize, usize, usize), rows: usize, cols: usize, border: usize) -> Self {
+        Self { h, w, channels, padded: channels.next_multiple_of(PANEL), strip: Strip { rows, cols, border } }
+    }
+
+    /// Elements of an image.
+    pub(super) fn image(&self) -> usize {
+        self.channels * self.h * self.w
+    }
+}
+
+impl<'g> Plan<'g> {
+    pub(super) fn new<const M: usize>(g: &'g Geometry) -> Self {
+        let (down, across) = (g.oh.div_ceil(M), g.ow.div_ceil(M));
+        let (rows, cols) = ((down - 1) * M + TILE, (across - 1) * M + TILE);
+        let inputs = Side::new((g.channels, g.h, g.w), rows, cols, g.padding);
+        let outputs = Side::new((g.out_channels, g.oh, g.ow), down * M, across * M, 0);
+        let most = (CHUNK / (POINTS * down * across * (inputs.padded + outputs.padded))).clamp(1, g.n);
+        let images = g.n.div_ceil(g.n.div_ceil(most)); // chunks of nearly equal size
+        Self { g, down, across, images, inputs, outputs }
+    }
+
+    /// Tiles of an image.
+    pub(super) fn tiles(&self) -> usize {
+        self.down * self.across
+    }
+
+    /// Tiles of a chunk, padded.
+    pub(super) fn rows(&self) -> usize {
+        (self.images * self.tiles()).next_multiple_of(ROWS)
+    }
+
+    /// Distance of the matrices of neighbouring points: a cache line more than they take, so that the points of a tile
+    /// do not compete for one place in the cache.
+    pub(super) fn point(&self, side: &Side) -> usize {
+        self.rows() * side.padded + PANEL
+    }
+
+    /// Length of the transformed images of a chunk.
+    pub(super) fn len(&self, side: &Side) -> usize {
+        POINTS * self.point(side)
+    }
+
+    /// Images of a side, a chunk at a time.
+    pub(super) fn chunk(&self, side: &Side) -> usize {
+        self.images * side.image()
+    }
+
+    /// Transforms the images of a chunk: inputs with `B^T`, or output gradients with `A`.
+    pub(super) fn transform<const M: usize>(&self, side: &Side, adjoint: bool, images: &[f32], points: &mut [f32]) {
+        let (plane, point) = (side.h * side.w, self.point(side));
+        let to = Dst(points.as_mut_ptr());
+        images.par_chunks(side.image()).enumerate().for_each(|(image, planes)| {
+            f32::with_scratch(side.strip.len(), |strip| {
+                for (panel, planes) in planes.chunks(PANEL * plane).enumerate() {
+                    side.strip.read(planes, (side.h, side.w), strip);
+                    Arch::new().dispatch(ToPoints::<M> {
+                        strip,
+                        cols: side.strip.cols,
+                        grid: (self.down, self.across),
+                        adjoint,
+                        to: to.at(image * self.tiles() * side.padded + panel * PANEL),
+                        tile: side.padded,
+                        point,
+                    });
+                }
+            });
+        });
+        // the rows that pad the matrices must hold numbers
+        let used = images.len() / side.image() * self.tiles();
+        points.chunks_mut(point).for_each(|matrix| matrix[used * side.padded..].fill(0.0));
+    }
+
+    /// Transforms the points of a chunk back to images: outputs with `A^T`, or input gradients with `B`.
+    pub(super) fn restore<const M: usize>(
+        &self,
+        side: &Side,
+        adjoint: bool,
+        points: &[f32],
+        images: &mut [f32],
+        shift: Option<&[f32]>,
+    ) {
+        let plane = side.h * side.w;
+        images.par_chunks_mut(side.image()).enumerate().for_each(|(image, planes)| {
+            f32::with_scratch(side.strip.len(), |strip| {
+                for (panel, planes) in planes.chunks_mut(PANEL * plane).enumerate() {
+                    if adjoint {
+                        strip.fill(0.0);
+                    }
+                    Arch::new().dispatch(FromPoints::<M> {
+                        strip,
+                        cols: side.strip.cols,
+                        grid: (self.down, self.across),
+                        adjoint,
+                        from: points[image * self.tiles() * side.padded + panel * PANEL..].as_ptr(),
+                        tile: side.padded,
+                        point: self.point(side),
+                    });
+                    side.strip.write(strip, planes, (side.h, side.w), shift.map(|s| &s[panel * PANEL..]));
+                }
+            });
+        });
+    }
+
+    /// The weights' points, panel by panel of the columns of the product: output channels, or input channels.
+    pub(super) fn weights<const R: usize>(&self, w: &[f32], adjoint: bool, points: &mut [f32]) {
+        let (taps, g) = (R * R, self.g);
+        let (from, into) = ((g.channels, taps), (g.out_channels, g.channels * taps));
+        let ((lanes, lane), (steps, step)) = if adjoint { (from, into) } else { (into, from) };
+        let panels = lanes.div_ceil(PANEL);
+        let to = Dst(points.as_mut_ptr());
+        (0..panels).into_par_iter().for_each(|panel| {
+            Arch::new().dispatch(WeightPoints::<R> {
+                w: &w[panel * PANEL * lane..],
+                lanes: PANEL.min(lanes - panel * PANEL),
+                lane,
+                steps,
+                step,
+                to: to.at(panel * steps * PANEL),
+                point: panels * steps * PANEL,
+            });
+        });
+    }
+
+    /// `from (tiles x channels) * weights (channels x channels of to)` at every point, added to what is there or not.
+    pub(super) fn multiply(
+        &self,
+        (from, a): (&Side, &mut [f32]),
+        weights: &mut [f32],
+        (to, c): (&Side, &mut [f32]),
+        accumulate: bool,
+    ) {
+        let (k, panels) = (from.channels, to.padded / PANEL);
+        let products = Products {
+            block: Block {
+                k,
+                a: Dst(a.as_mut_ptr()),
+                a_row: from.padded,
+                a_step: 1,
+                b: Dst(weights.as_mut_ptr()),
+                b_step: PANEL,
+                b_panel: k * PANEL,
+                c: Dst(c.as_mut_ptr()),
+                c_row: to.padded,
+                accumulate,
+            },
+            count: POINTS,
+            a: self.point(from),
+            b: panels * k * PANEL,
+            c: self.point(to),
+            rows: self.rows() / ROWS,
+            a_rows: ROWS * from.padded,
+            c_rows: ROWS * to.padded,
+            panels,
+        };
+        // SAFETY: the buffers have the lengths of `len` and of the weights' points; the results are apart.
+        unsafe { products.run() }
+    }
+
+    /// The sum over a chunk's tiles of the products of output gradients and inputs at every point, added to `c`
+    /// (out channels x channels) but for the first chunk.
+    pub(super) fn correlate(&self, gy: &mut [f32], x: &mut [f32], c: &mut [f32], first: bool) {
+        let (inputs, outputs) = (&self.inputs, &self.outputs);
+        let products = Products {
+            block: Block {
+                k: self.rows(),
+                a: Dst(gy.as_mut_ptr()),
+                a_row: 1,
+                a_step: outputs.padded,
+                b: Dst(x.as_mut_ptr()),
+                b_step: inputs.padded,
+                b_panel: PANEL,
+                c: Dst(c.as_mut_ptr()),
+                c_row: inputs.padded,
+                accumulate: !first,
+            },
+            count: POINTS,
+            a: self.point(outputs),
+            b: self.point(inputs),
+            c: outputs.padded * inputs.padded,
+            rows: outputs.channels.div_ceil(ROWS),
+            a_rows: ROWS,
+            c_rows: ROWS * inputs.padded,
+            panels: inputs.padded / PANEL,
+        };
+        // SAFETY: as in `multiply`; `c` holds a padded matrix a point.
+        unsafe { products.run() }
+    }
+
+    /// The gradient for the weights from the sums of [`Self::correlate`].
+    pub(super) fn collect<const R: usize>(&self, sums: &[f32], dw: &mut [f32]) {
+        let (row, point) = (self.inputs.padded, self.outputs.padded * self.inputs.padded);
+        dw.par_chunks_mut(self.g.channels * R * R).enumerate().for_each(|(o, dw)| {
+            Arch::new().dispatch(WeightFromPoints::<R> { dw, from: sums[o * row..].as_ptr(), point });
+        });
+    }
+
+    /// Scratch for the points of a chunk's inputs, its outputs, and `rest` numbers.
+    pub(super) fn with_points<O>(&self, rest: usize, f: impl FnOnce(&mut [f32], &mut [f32], &mut [f32]) -> O) -> O {
+        let (x, y) = (self.len(&self.inputs), self.len(&self.outputs));
+        f32::with_scratch(x + y + rest, |scratch| {
+            let (x, scratch) = scratch.split_at_mut(x);
+            let (y, rest) = scratch.split_at_mut(y);
+            f(x, y, rest)
+        })
+    }
+}

@@ -1,0 +1,34 @@
+//! Kernels of CUDA devices: their sources, what a launch of them looks like, and, with the feature `cuda`, how they are
+//! compiled and launched.
+//!
+//! - [`launch`]: the sources, complete texts in CUDA C++ without includes, and a launch as plain data.
+//! - [`norm`], [`pool`], [`softmax`], [`vector`]: the launches of an operation, made from addresses and sizes.
+//!   [`vector::Recurrence`] writes one more source for every element-wise recurrence.
+//! - `device` (feature `cuda`): compiles a source by nvrtc when it is first needed, and launches.
+//! - `layers`, `parameters` (feature `cuda`), `conv` (feature `cudnn`): the same operations on candle's storage.
+//!
+//! Sources and launches know nothing of a device. The tests compile the same sources for the host, with threads as fibers,
+//! and carry out the same launches there: kernels, arguments and grids are checked for values without a GPU.
+//!
+//! ```
+//! use flat_kernels::cuda::launch::{Launch, Real};
+//! use flat_kernels::cuda::softmax::softmax;
+//!
+//! // addresses of logits and probabilities, on whatever device
+//! let launch = softmax(Real::F32, 8, 10, 0x1000, 0x2000);
+//! assert_eq!(launch, Launch { kernel: "softmax_f32".into(), grid: [8, 1], args: vec![0x1000, 0x2000, 10] });
+//! ```
+
+#[cfg(feature = "cudnn")]
+pub mod conv;
+#[cfg(feature = "cuda")]
+pub mod device;
+pub mod launch;
+#[cfg(feature = "cuda")]
+pub mod layers;
+pub mod norm;
+#[cfg(feature = "cuda")]
+pub mod parameters;
+pub mod pool;
+pub mod softmax;
+pub mod vector;

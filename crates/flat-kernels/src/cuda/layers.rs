@@ -1,0 +1,269 @@
+//! The kernels of normalisation, pooling and the losses on CUDA: operands to addresses, launches, results to storage.
+
+use super::device::{New, Read, read, run, touch};
+use super::launch::{NORM, POOL, SOFTMAX};
+use super::norm::{self, Gradients, Layer, Mask};
+use super::{pool, softmax as rows};
+use crate::cpu::norm::Source;
+use crate::{Float, Split, Windows, dispatch};
+use candle_core::op::BackpropOp;
+use candle_core::{CudaDevice, CudaStorage, DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
+
+type Operand<'a> = (&'a CudaStorage, &'a Layout);
+
+/// What kernels have written, as a tensor that no gradient goes through.
+fn tensor<T: candle_core::cuda::CudaDType + candle_core::cuda::cudarc::driver::DeviceRepr>(
+    new: New<T>,
+    shape: impl Into<Shape>,
+) -> Tensor {
+    Tensor::from_storage(Storage::Cuda(new.storage()), shape, BackpropOp::none(), false)
+}
+
+/// The storage of a tensor that must be on CUDA.
+fn cuda<'a>(op: &str, storage: &'a Storage) -> Result<&'a CudaStorage> {
+    match storage {
+        Storage::Cuda(storage) => Ok(storage),
+        _ => bail!("{op}: the operands must be on one device"),
+    }
+}
+
+fn device(op: &str, of: &Tensor) -> Result<CudaDevice> {
+    match of.device() {
+        Device::Cuda(device) => Ok(device.clone()),
+        _ => bail!("{op}: the operands must be on one device"),
+    }
+}
+
+/// A tensor of the same elements that the kernels can read.
+fn plain(t: &Tensor) -> Result<Tensor> {
+    t.detach().contiguous()
+}
+
+/// The layer of [`crate::cpu::norm::forward`]: the output, and `(3, c)` in f64 what it was normalised with: mean, variance, `r`.
+///
+/// # Errors
+/// Shapes that do not fit; the driver's.
+pub fn norm(
+    source: &Source,
+    relu: bool,
+    x: Operand<'_>,
+    packed: Operand<'_>,
+    skip: Option<Operand<'_>>,
+) -> Result<(CudaStorage, Tensor)> {
+    dispatch!("norm", x.0.dtype(), T => norm_of::<T>(source, relu, x, packed, skip))
+}
+
+fn norm_of<T: Float>(
+    source: &Source,
+    relu: bool,
+    (s1, l1): Operand<'_>,
+    (s2, l2): Operand<'_>,
+    skip: Option<Operand<'_>>,
+) -> Result<(CudaStorage, Tensor)> {
+    let (shape, device) = (Split::of(l1.shape())?, &s1.device);
+    let c = shape.channels;
+    if l2.shape().elem_count() != 2 * c {
+        bail!("norm: {} gains for {c} channels", l2.shape().elem_count() / 2);
+    }
+    if let Some((_, l)) = skip.filter(|(_, l)| l.shape() != l1.shape()) {
+        bail!("norm: a residual {:?} for {:?}", l.shape(), l1.shape());
+    }
+    let on = Device::Cuda(device.clone());
+    let stats = match source {
+        Source::Batch(_) => Tensor::zeros((3, c), DType::F64, &on)?,
+        Source::Fixed(mean, r) => {
+            if mean.len() != c || r.len() != c {
+                bail!("norm: statistics of {} channels for {c}", mean.len());
+            }
+            Tensor::from_vec([mean.as_slice(), &vec![0.0; c], r].concat(), (3, c), &on)?
+        }
+    };
+    let mut y = New::<T>::new(device, shape.elements())?;
+    if shape.elements() > 0 {
+        let (x, packed) = (read::<T>("norm", s1, l1)?, read::<T>("norm", s2, l2)?);
+        let skip = skip.map(|(s, l)| read::<T>("norm", s, l)).transpose()?;
+        let bias = packed.address + (c * size_of::<T>()) as u64;
+        let layer = Layer { x: x.address, gain: packed.address, bias, stats: touch::<f64>(&stats)? };
+        let mut partial = New::<f64>::new(device, norm::partial(shape))?;
+        let mut launches = Vec::with_capacity(3);
+        if let Source::Batch(eps) = source {
+            launches.extend(norm::statistics(T::REAL, shape, layer, partial.address(), *eps));
+        }
+        let skip = skip.as_ref().map_or(0, |s| s.address);
+        launches.push(norm::apply(T::REAL, shape, layer, skip, relu, y.address()));
+        // SAFETY: every operand has the elements of `shape` or its channels; memory is freed in the stream's order.
+        unsafe { run(device, &NORM, &launches) }?;
+        touch::<f64>(&stats)?;
+    }
+    Ok((y.storage(), stats))
+}
+
+/// The gradients of [`crate::cpu::norm::backward`], for the statistics that [`norm`] found.
+///
+/// # Errors
+/// As there.
+pub fn norm_gradients(
+    of: [&Tensor; 3],
+    y: Option<&Tensor>,
+    relu: bool,
+    batch: bool,
+    stats: &Tensor,
+    g: &Tensor,
+    wanted: bool,
+) -> Result<[Option<Tensor>; 4]> {
+    dispatch!("norm", g.dtype(), T => norm_gradients_of::<T>(of, y, relu, batch, stats, g, wanted))
+}
+
+fn norm_gradients_of<T: Float>(
+    of: [&Tensor; 3],
+    y: Option<&Tensor>,
+    relu: bool,
+    batch: bool,
+    stats: &Tensor,
+    g: &Tensor,
+    wanted: bool,
+) -> Result<[Option<Tensor>; 4]> {
+    let (device, shape) = (device("norm", g)?, Split::of(g.shape())?);
+    let (n, c) = (shape.elements(), shape.channels);
+    let [x, gain, bias] = [plain(of[0])?, plain(of[1])?, plain(of[2])?];
+    let (y, g) = (y.map(plain).transpose()?, plain(g)?);
+    if x.shape() != g.shape() || gain.elem_count() != c || bias.elem_count() != c {
+        bail!("norm: a gradient {:?} for {:?} and {} channels", g.shape(), x.shape(), gain.elem_count());
+    }
+    let mut new = [New::<T>::new(&device, n)?, New::new(&device, c)?, New::new(&device, c)?];
+    let mut skip = wanted.then(|| New::<T>::new(&device, n)).transpose()?;
+    if n > 0 {
+        let guards = [&x, &gain, &bias, &g].map(Tensor::storage_and_layout);
+        let operands =
+            guards.iter().map(|(s, l)| read::<T>("norm", cuda("norm", s)?, l)).collect::<Result<Vec<Read<'_>>>>()?;
+        let y_guard = y.as_ref().map(Tensor::storage_and_layout);
+        let y_read = y_guard.as_ref().map(|(s, l)| read::<T>("norm", cuda("norm", s)?, l)).transpose()?;
+        let mask = match (relu, &y_read) {
+            (false, _) => Mask::All,
+            (true, None) => Mask::Again,
+            (true, Some(y)) => Mask::Output(y.address),
+        };
+        let [x, gain, bias, g] = [0, 1, 2, 3].map(|i| operands[i].address);
+        let layer = Layer { x, gain, bias, stats: touch::<f64>(stats)? };
+        let (mut partial, mut total) =
+            (New::<f64>::new(&device, norm::partial(shape))?, New::<f64>::new(&device, 2 * c)?);
+        let [dx, dgain, dbias] = new.each_mut().map(New::address);
+        let to = Gradients { x: dx, gain: dgain, bias: dbias, skip: skip.as_mut().map_or(0, New::address) };
+        let room = [partial.address(), total.address()];
+        // SAFETY: as in `norm_of`.
+        unsafe { run(&device, &NORM, &norm::backward(T::REAL, shape, layer, mask, g, room, batch, to)) }?;
+    }
+    let [dx, dgain, dbias] = new;
+    let like = of[0].shape();
+    if n == 0 {
+        let zeros = |t: &Tensor| t.detach().zeros_like().map(Some);
+        return Ok([zeros(of[0])?, zeros(of[1])?, zeros(of[2])?, if wanted { zeros(of[0])? } else { None }]);
+    }
+    Ok([
+        Some(tensor(dx, like)),
+        Some(tensor(dgain, of[1].shape())),
+        Some(tensor(dbias, of[2].shape())),
+        skip.map(|s| tensor(s, like)),
+    ])
+}
+
+/// Maxima and, as a tensor, their places.
+///
+/// # Errors
+/// Operands that are not contiguous or not f32 or f64; the driver's.
+pub fn max_pool(of: Windows, output: &Shape, (s, l): Operand<'_>) -> Result<(CudaStorage, Tensor)> {
+    dispatch!("max-pool2d", s.dtype(), T => {
+        let x = read::<T>("max-pool2d", s, l)?;
+        let (mut y, mut places) = (New::<T>::new(&s.device, of.outputs())?, New::<u32>::new(&s.device, of.outputs())?);
+        // SAFETY: the input's elements were counted by its shape; room for every output.
+        unsafe { run(&s.device, &POOL, &[pool::max(T::REAL, of, x.address, y.address(), places.address())]) }?;
+        Ok((y.storage(), tensor(places, output)))
+    })
+}
+
+/// The elements of a tensor at the places of maxima.
+///
+/// # Errors
+/// As of [`max_pool`].
+pub fn pool_gather(of: Windows, (s1, l1): Operand<'_>, (s2, l2): Operand<'_>) -> Result<CudaStorage> {
+    dispatch!("max-pool2d", s1.dtype(), T => {
+        let (x, places) = (read::<T>("max-pool2d", s1, l1)?, read::<u32>("max-pool2d", s2, l2)?);
+        let mut y = New::<T>::new(&s1.device, of.outputs())?;
+        // SAFETY: the places are those of maxima in planes of this size.
+        unsafe { run(&s1.device, &POOL, &[pool::gather(T::REAL, of, x.address, places.address, y.address())]) }?;
+        Ok(y.storage())
+    })
+}
+
+/// Elements put back to the places of maxima.
+///
+/// # Errors
+/// As of [`max_pool`].
+pub fn pool_scatter(of: Windows, (s1, l1): Operand<'_>, (s2, l2): Operand<'_>) -> Result<CudaStorage> {
+    dispatch!("max-pool2d", s1.dtype(), T => {
+        let (g, places) = (read::<T>("max-pool2d", s1, l1)?, read::<u32>("max-pool2d", s2, l2)?);
+        let mut x = New::<T>::new(&s1.device, of.inputs())?;
+        // SAFETY: a gradient and a place for every output; room for every input.
+        unsafe { run(&s1.device, &POOL, &[pool::scatter(T::REAL, of, g.address, places.address, x.address())]) }?;
+        Ok(x.storage())
+    })
+}
+
+/// Probabilities of rows of logits.
+///
+/// # Errors
+/// Operands that are not contiguous or not f32 or f64; the driver's.
+pub fn softmax((s, l): Operand<'_>) -> Result<(CudaStorage, Shape)> {
+    let (n, k) = l.shape().dims2()?;
+    dispatch!("softmax", s.dtype(), T => {
+        let z = read::<T>("softmax", s, l)?;
+        let mut p = New::<T>::new(&s.device, n * k)?;
+        // SAFETY: n rows of k on both sides.
+        unsafe { run(&s.device, &SOFTMAX, &[rows::softmax(T::REAL, n, k, z.address, p.address())]) }?;
+        Ok((p.storage(), l.shape().clone()))
+    })
+}
+
+/// A loss a row of logits and targets.
+///
+/// # Errors
+/// Operands that are not contiguous or not f32 or f64; the driver's.
+pub fn cross_entropy((s1, l1): Operand<'_>, (s2, l2): Operand<'_>) -> Result<(CudaStorage, Shape)> {
+    let (n, k) = l1.shape().dims2()?;
+    if l1.shape() != l2.shape() {
+        bail!("cross-entropy: logits {:?} for targets {:?}", l1.shape(), l2.shape());
+    }
+    dispatch!("cross-entropy", s1.dtype(), T => {
+        let (z, t) = (read::<T>("cross-entropy", s1, l1)?, read::<T>("cross-entropy", s2, l2)?);
+        let mut loss = New::<T>::new(&s1.device, n)?;
+        let launch = rows::cross_entropy(T::REAL, n, k, z.address, t.address, loss.address());
+        // SAFETY: n rows of k, n losses.
+        unsafe { run(&s1.device, &SOFTMAX, &[launch]) }?;
+        Ok((loss.storage(), Shape::from(n)))
+    })
+}
+
+/// `(softmax(z) - t) g`, with a `g` a row; no gradient goes through it.
+///
+/// # Errors
+/// Operands that are not contiguous or not f32 or f64; the driver's.
+pub fn cross_entropy_gradient(z: &Tensor, t: &Tensor, g: &Tensor) -> Result<Tensor> {
+    let ((n, k), device) = (z.dims2()?, device("cross-entropy", z)?);
+    let operands = [plain(z)?, plain(t)?, plain(g)?];
+    if operands[1].dims() != [n, k] || operands[2].dims() != [n] {
+        bail!("cross-entropy: gradients {:?} of {:?}", g.shape(), z.shape());
+    }
+    let guards = operands.each_ref().map(Tensor::storage_and_layout);
+    dispatch!("cross-entropy", z.dtype(), T => {
+        let read = |i: usize| -> Result<Read<'_>> {
+            let (s, l) = &guards[i];
+            read::<T>("cross-entropy", cuda("cross-entropy", s)?, l)
+        };
+        let (z, t, g) = (read(0)?, read(1)?, read(2)?);
+        let mut dz = New::<T>::new(&device, n * k)?;
+        let launch = rows::cross_entropy_gradient(T::REAL, n, k, z.address, t.address, g.address, dz.address());
+        // SAFETY: n rows of k, n gradients.
+        unsafe { run(&device, &SOFTMAX, &[launch]) }?;
+        Ok(tensor(dz, (n, k)))
+    })
+}

@@ -1,0 +1,18 @@
+//! Kernels of the flat-minima crates: fast loops for CPUs ([`cpu`]), and sources and launches for CUDA ([`cuda`]).
+//!
+//! A kernel knows slices and sizes ([`shape`]), no tensor and no derivative. All `unsafe` code of the crates above is here.
+//! [`host`] opens candle's tensors on the host, [`dispatch`] chooses the element type ([`Float`]). A recurrence ([`Update`])
+//! is written once over a [`Number`]: compiled into the loop of the CPU, and written down as a CUDA kernel ([`recurrence`]).
+
+pub mod cpu;
+pub mod cuda;
+mod element;
+pub mod host;
+mod number;
+pub mod shape;
+mod symbol;
+
+pub use element::{Float, OnDevice};
+pub use number::{Number, Update};
+pub use shape::{Geometry, Pass, Split, Windows};
+pub use symbol::recurrence;

@@ -60,14 +60,13 @@ fn run(c: &mut Criterion, d: usize) -> Result<()> {
         black_box(black_box(&u).dot(black_box(&v))?);
         Ok(())
     });
-    // a + b < 1 keeps the vector bounded however often it is updated
-    bench("axpby", 3, &mut || w.axpby(0.9, 0.05, black_box(&v)));
+    bench("add_scaled", 3, &mut || w.add_scaled(1e-6, black_box(&v)));
     bench("plus", 3, &mut || black_box(&u).plus(0.5, &v).map(drop));
     bench("reject", 5, &mut || black_box(&v).reject(black_box(&u)).map(drop));
     bench("read", 2, &mut || params.read().map(drop));
     bench("write", 2, &mut || params.write(black_box(&u)));
     bench("write_sum", 3, &mut || params.write_sum(black_box(&u), 0.1, &v, None));
-    bench("leave", 4, &mut || params.leave(0.1, black_box(&v), None).map(drop));
+    bench("displace", 4, &mut || params.displace(0.1, black_box(&v), None).map(drop));
     bench("gradient", 2, &mut || params.gradient(black_box(&grads)).map(drop));
     bench("momentum", 5, &mut || params.update([&u], [&mut w], |_| Momentum));
     let mut step = 0;

@@ -87,7 +87,7 @@ const ELSEWHERE: [(&str, &str, &str); 8] = [
     ("flat-nn/src/value.rs", "let host = |t: &Tensor|", "running statistics as constants: evaluation, not training"),
     ("flat-nn/src/model.rs", "let zeros: f64 = t.", "weights that are loaded have to be finite"),
     (
-        "flat-nn/src/pullback.rs",
+        "flat-nn/src/tape/pullback.rs",
         "let number = value.",
         "`loss_and_gradient` returns a number; the trainer does not call it",
     ),

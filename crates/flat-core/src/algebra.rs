@@ -27,10 +27,6 @@ algebra! {
     Scale<0>(a): |w, []| w * a;
     /// `w <- a x`.
     Scaled<1>(a): |_, [x]| x * a;
-    /// `w <- a w + b x`.
-    Axpby<1>(a, b): |w, [x]| w * a + x * b;
-    /// `w <- a w + b x^2`.
-    AxpbySquared<1>(a, b): |w, [x]| w * a + x.clone() * x * b;
     /// `w <- w + a x`.
     AddScaled<1>(a): |w, [x]| w + x * a;
     /// `w <- x + a y`.
@@ -39,25 +35,21 @@ algebra! {
     SumOfProduct<3>(a): |_, [x, y, z]| x + y * z * a;
     /// `w <- x y`.
     Product<2>(): |_, [x, y]| x * y;
-    /// `w <- w + a (x y)`.
-    AddProduct<2>(a): |w, [x, y]| w + x * y * a;
-    /// `w <- w + a x / (sqrt(y) / root + eps)`.
-    AddRatio<2>(a, root, eps): |w, [x, y]| w + x / (y.sqrt() / root + eps) * a;
 }
 
-/// `kept <- w; w <- w + a x`, or `w + a (x mask)`: leaves a point and remembers it.
-pub(crate) struct Leave {
+/// `kept <- w; w <- w + a x`, or `w + a (x mask)`: moves a point and remembers it.
+pub(crate) struct Displace {
     pub a: f64,
 }
 
-impl Update<1, 1> for Leave {
+impl Update<1, 1> for Displace {
     #[inline(always)]
     fn update<E: Number>(&self, w: E, [x]: [E; 1], _: [E; 1]) -> (E, [E; 1]) {
         (w.clone() + x * self.a, [w])
     }
 }
 
-impl Update<2, 1> for Leave {
+impl Update<2, 1> for Displace {
     #[inline(always)]
     fn update<E: Number>(&self, w: E, [x, mask]: [E; 2], _: [E; 1]) -> (E, [E; 1]) {
         (w.clone() + x * mask * self.a, [w])

@@ -1,6 +1,6 @@
 //! A model's trainable variables as one point in parameter space.
 
-use crate::algebra::{Copied, Leave, Sum, SumOfProduct};
+use crate::algebra::{Copied, Displace, Sum, SumOfProduct};
 use crate::vector::read;
 use crate::whole::Whole;
 use crate::{Error, Layout, ParamVec, Result, Space, Update};
@@ -128,11 +128,11 @@ impl Params {
     ///
     /// # Errors
     /// Vectors of another space; candle's.
-    pub fn leave(&self, by: f64, dir: &ParamVec, mask: Option<&ParamVec>) -> Result<ParamVec> {
+    pub fn displace(&self, by: f64, dir: &ParamVec, mask: Option<&ParamVec>) -> Result<ParamVec> {
         let mut theta = ParamVec::scratch(&self.space)?;
         match mask {
-            None => self.update([dir], [&mut theta], |_| Leave { a: by })?,
-            Some(mask) => self.update([dir, mask], [&mut theta], |_| Leave { a: by })?,
+            None => self.update([dir], [&mut theta], |_| Displace { a: by })?,
+            Some(mask) => self.update([dir, mask], [&mut theta], |_| Displace { a: by })?,
         }
         Ok(theta)
     }
@@ -155,7 +155,7 @@ impl Params {
         }
         for s in &mut state {
             s.forget_square();
-            inputs.iter().try_for_each(|x| s.apart(x))?;
+            inputs.iter().try_for_each(|x| s.check_unaliased(x))?;
         }
         #[cfg(feature = "cuda")]
         if self.space.device.is_cuda() {
@@ -355,12 +355,12 @@ mod tests {
     }
 
     #[test]
-    fn leaving_a_point_remembers_it_bit_for_bit_and_goes_where_write_sum_goes() -> Result<()> {
+    fn displacing_a_point_remembers_it_bit_for_bit_and_goes_where_write_sum_goes() -> Result<()> {
         for dtype in [DType::F32, DType::F64] {
             let (params, v) = large(dtype, 2)?;
             let here = params.read()?.to_f64()?;
             for mask in [None, Some(&v[1])] {
-                let theta = params.leave(0.3, &v[0], mask)?;
+                let theta = params.displace(0.3, &v[0], mask)?;
                 assert_eq!(theta.to_f64()?, here);
                 let there = params.read()?.to_f64()?;
                 let step = mask.map_or_else(|| v[0].duplicate(), |mask| v[0].hadamard(mask))?;
@@ -413,7 +413,7 @@ mod tests {
         let (params, a, _) = two()?;
         let (_, other) = large(DType::F32, 1)?;
         assert!(params.write(&other[0]).is_err());
-        assert!(params.leave(1.0, &other[0], None).is_err());
+        assert!(params.displace(1.0, &other[0], None).is_err());
         let f64s = Space { dtype: DType::F64, ..params.space().clone() };
         assert!(params.write(&ParamVec::zeros(&f64s)?).is_err());
         assert_eq!(a.to_vec1::<f32>()?, [1.0, 2.0]);

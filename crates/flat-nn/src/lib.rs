@@ -52,10 +52,8 @@ mod model;
 mod models;
 pub mod ops;
 mod precision;
-mod pullback;
 mod statistics;
 mod tape;
-mod traced;
 mod value;
 
 pub use adopt::Adopted;
@@ -68,6 +66,6 @@ pub use model::Model;
 pub use models::multiply_adds;
 pub use ops::moments::BatchMoments;
 pub use precision::Precision;
-pub use pullback::{Pullback, TangentPullback};
 pub use statistics::RunningStatistics;
+pub use tape::pullback::{Pullback, TangentPullback};
 pub use value::Value;

@@ -1,8 +1,12 @@
-//! Reverse mode with as little memory as it needs: a list of steps, each of which knows how to take a gradient back.
+//! Reverse-mode automatic differentiation: a tape of steps, each of which maps the gradient of its result to those of its
+//! operands (a vector-Jacobian product, VJP).
 //!
-//! candle's own backward pass adds every gradient to a tensor of zeros made for it and keeps all of the forward pass until
-//! its end. Here a gradient is handed on as it is, and what a step remembers is free as soon as the step was taken back:
-//! on a CPU, where memory traffic bounds a network, that is a third of a step's time and half of its memory.
+//! candle's backward pass adds every gradient to a tensor of zeros and keeps the whole forward pass until its end. This tape
+//! passes gradients on without copying and frees a step's saved tensors as soon as its VJP has run. On a ResNet that saves a
+//! third of the time and half of the memory.
+
+mod layers;
+pub(crate) mod pullback;
 
 use crate::ops::activation::plus;
 use crate::{Error, Result};
@@ -10,7 +14,7 @@ use candle_core::Tensor;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// Takes the gradient of a step's result back to its operands.
+/// The VJP of a step.
 type Back = Box<dyn FnOnce(&Tensor, &mut Gradients) -> Result<()>>;
 
 /// The steps of a forward pass, in order. Leaves have nothing to take back.
@@ -19,14 +23,14 @@ pub(crate) struct Tape(RefCell<Vec<Option<Back>>>);
 
 impl Tape {
     /// A variable: a place whose gradient is wanted.
-    pub(crate) fn leaf(self: &Rc<Self>, value: Tensor) -> Traced {
+    pub(crate) fn leaf(self: &Rc<Self>, value: Tensor) -> TapeTensor {
         let at = self.push(None);
-        Traced { value: value.detach(), at: Some(at), tape: self.clone() }
+        TapeTensor { value: value.detach(), at: Some(at), tape: self.clone() }
     }
 
     /// A constant.
-    pub(crate) fn constant(self: &Rc<Self>, value: &Tensor) -> Traced {
-        Traced { value: value.detach(), at: None, tape: self.clone() }
+    pub(crate) fn constant(self: &Rc<Self>, value: &Tensor) -> TapeTensor {
+        TapeTensor { value: value.detach(), at: None, tape: self.clone() }
     }
 
     fn push(&self, back: Option<Back>) -> usize {
@@ -37,7 +41,11 @@ impl Tape {
 
     /// Takes the gradients of some results back through all steps, and returns those of the first `leaves` leaves; `None`
     /// where no path leads there. The tape is used up.
-    pub(crate) fn backward(self: Rc<Self>, seeds: Vec<(Traced, Tensor)>, leaves: usize) -> Result<Vec<Option<Tensor>>> {
+    pub(crate) fn backward(
+        self: Rc<Self>,
+        seeds: Vec<(TapeTensor, Tensor)>,
+        leaves: usize,
+    ) -> Result<Vec<Option<Tensor>>> {
         let mut steps = std::mem::take(&mut *self.0.borrow_mut());
         if steps.is_empty() && leaves > 0 {
             return Err(Error::BadInput("a forward pass can be taken back once".into()));
@@ -81,14 +89,14 @@ impl Gradients {
 
 /// A value on a [`Tape`], or a constant.
 #[derive(Clone)]
-pub(crate) struct Traced {
+pub(crate) struct TapeTensor {
     pub value: Tensor,
     /// Its place; `None` for a constant.
     pub at: Option<usize>,
     pub tape: Rc<Tape>,
 }
 
-impl Traced {
+impl TapeTensor {
     /// The result of a step with the given operands.
     pub(crate) fn step(
         &self,

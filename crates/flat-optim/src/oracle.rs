@@ -176,7 +176,7 @@ impl<'a> Oracle<'a> {
             Theta::Later(cell) => match cell.get() {
                 Some(theta) => theta,
                 None => {
-                    let theta = self.params.leave(by, dir, self.mask)?;
+                    let theta = self.params.displace(by, dir, self.mask)?;
                     return Ok(Restore::later(self.params, cell.get_or_init(|| theta)));
                 }
             },

@@ -37,10 +37,10 @@ fn nso_averages_antithetic_pairs() -> Result<()> {
     let cx = Ctx::new(4, sigma, 0.1, Streams::new(2), params.space(), None);
     let got = Nso::new(sigma).pairs(2).estimate(&mut Oracle::new(&params, &mut f, &theta, None, 1)?, &cx)?;
     let mut expected = ParamVec::zeros(params.space())?;
-    expected.axpby_squared(0.0, 3.0, &theta)?;
+    expected = theta.hadamard(&theta)?.scaled(3.0)?;
     for j in 0..2 {
         let u = ParamVec::gaussian(params.space(), sigma, &Streams::new(2).at2(Purpose::Perturb, 4, j))?;
-        expected.axpby_squared(1.0, 1.5, &u)?;
+        expected.add_scaled(1.5, &u.hadamard(&u)?)?;
     }
     assert!(got.grad.plus(-1.0, &expected)?.norm()? < 1e-13); // rounding of numbers near 10
     Ok(())

@@ -1,21 +1,21 @@
-//! Layers on the tape, plain and with tangents: the latter on CPU alone, where their kernels are.
+//! The VJP of every layer, plain and with tangents: the latter on CPU alone, where their kernels are.
 
 use crate::dual::Dual;
 use crate::ops::activation::{mask, plus};
 use crate::ops::batch_norm::{Normed, norm, norm_gradients};
 use crate::ops::norm_tangent::NormTangent;
 use crate::ops::{self, Conv2d, Pool2d, add_relu};
-use crate::tape::Traced;
+use crate::tape::TapeTensor;
 use crate::value::fixed;
 use crate::{Activation, BatchMoments, Result, Value};
 use candle_core::Tensor;
 use flat_kernels::cpu::norm::Source;
 
 /// `F(x, w) + bias` for a traced or constant input.
-fn conv(x: &Traced, w: &Traced, bias: Option<&Traced>, conv: Conv2d) -> Result<Traced> {
+fn conv(x: &TapeTensor, w: &TapeTensor, bias: Option<&TapeTensor>, conv: Conv2d) -> Result<TapeTensor> {
     let y = conv.forward(&x.value, &w.value, bias.map(|b| &b.value))?;
     let (xv, wv, at) = (x.value.clone(), w.value.clone(), (x.at, w.at, bias.and_then(|b| b.at)));
-    let operands: Vec<&Traced> = [w].into_iter().chain(bias).collect();
+    let operands: Vec<&TapeTensor> = [w].into_iter().chain(bias).collect();
     Ok(x.step(y, &operands, move |g, out| {
         out.add(at.2, || Ok(ops::channel::channel_sum(g)?))?;
         if at.0.is_some()
@@ -32,15 +32,15 @@ fn conv(x: &Traced, w: &Traced, bias: Option<&Traced>, conv: Conv2d) -> Result<T
 
 /// A convolution and its tangent, with each other's transforms; `None` where no kernel computes them together.
 fn conv_tangent(
-    x: &Dual<Traced>,
-    w: &Dual<Traced>,
-    bias: Option<&Dual<Traced>>,
+    x: &Dual<TapeTensor>,
+    w: &Dual<TapeTensor>,
+    bias: Option<&Dual<TapeTensor>>,
     c: Conv2d,
-) -> Result<Option<Dual<Traced>>> {
+) -> Result<Option<Dual<TapeTensor>>> {
     let biases = bias.map(|b| [&b.value.value, &b.tangent.value]);
     let (of, dot) = ([&x.value.value, &w.value.value], [&x.tangent.value, &w.tangent.value]);
     let Some([y, y_dot]) = c.forward_tangent(of, dot, biases)? else { return Ok(None) };
-    let operands: Vec<&Traced> = [&w.value].into_iter().chain(bias.map(|b| &b.value)).collect();
+    let operands: Vec<&TapeTensor> = [&w.value].into_iter().chain(bias.map(|b| &b.value)).collect();
     let (of, dot) = (of.map(Tensor::clone), dot.map(Tensor::clone));
     let at = (x.value.at, w.value.at, bias.and_then(|b| b.value.at), x.tangent.at);
     // for a tangent that nobody asks for
@@ -68,10 +68,10 @@ fn conv_tangent(
 }
 
 /// `x w^T + bias` for a traced or constant input.
-fn linear(x: &Traced, w: &Traced, bias: Option<&Traced>) -> Result<Traced> {
+fn linear(x: &TapeTensor, w: &TapeTensor, bias: Option<&TapeTensor>) -> Result<TapeTensor> {
     let y = ops::linear(&x.value, &w.value, bias.map(|b| &b.value))?;
     let (xv, wv, at) = (x.value.clone(), w.value.clone(), (x.at, w.at, bias.and_then(|b| b.at)));
-    let operands: Vec<&Traced> = [w].into_iter().chain(bias).collect();
+    let operands: Vec<&TapeTensor> = [w].into_iter().chain(bias).collect();
     Ok(x.step(y, &operands, move |g, out| {
         out.add(at.1, || Ok(ops::linear_grad_weight(&xv, g)?))?;
         out.add(at.2, || Ok(ops::channel::channel_sum(g)?))?;
@@ -80,26 +80,26 @@ fn linear(x: &Traced, w: &Traced, bias: Option<&Traced>) -> Result<Traced> {
 }
 
 /// relu's gradient where it gave `y`.
-fn masked(x: &Traced, value: Tensor, y: Tensor) -> Traced {
+fn masked(x: &TapeTensor, value: Tensor, y: Tensor) -> TapeTensor {
     x.linear_map(value, move |g| Ok(mask(g, &y)?))
 }
 
 /// Normalisation, the sum with `skip` and relu in one step.
 fn normalise(
-    x: &Traced,
-    gain: &Traced,
-    bias: &Traced,
+    x: &TapeTensor,
+    gain: &TapeTensor,
+    bias: &TapeTensor,
     source: &Source,
-    skip: Option<&Traced>,
+    skip: Option<&TapeTensor>,
     relu: bool,
-) -> Result<(Traced, Normed)> {
+) -> Result<(TapeTensor, Normed)> {
     let normed = norm(&x.value, &gain.value, &bias.value, source, skip.map(|s| &s.value), relu)?;
     let (xv, gv, bv) = (x.value.clone(), gain.value.clone(), bias.value.clone());
     let at = (x.at, gain.at, bias.at, skip.and_then(|s| s.at));
     // the output is needed where relu's place cannot be found from `x` alone
     let (y, batch) = (skip.filter(|_| relu).map(|_| normed.y.clone()), matches!(source, Source::Batch(_)));
     let found = normed.found.clone();
-    let operands: Vec<&Traced> = [gain, bias].into_iter().chain(skip).collect();
+    let operands: Vec<&TapeTensor> = [gain, bias].into_iter().chain(skip).collect();
     let out = x.step(normed.y.clone(), &operands, move |g, out| {
         let [dx, dgain, dbias, dskip] =
             norm_gradients([&xv, &gv, &bv], y.as_ref(), relu, batch, &found, g, at.3.is_some())?;
@@ -115,7 +115,7 @@ fn missing() -> crate::Error {
     crate::Error::BadInput("a kernel without its gradient".into())
 }
 
-impl Value for Traced {
+impl Value for TapeTensor {
     fn primal(&self) -> &Tensor {
         &self.value
     }
@@ -234,11 +234,11 @@ impl Value for Traced {
     }
 }
 
-impl Dual<Traced> {
+impl Dual<TapeTensor> {
     /// The tangent as a function of value and tangent.
-    fn tangent_of(&self, value: Traced, f: impl Fn(&Dual) -> Result<Dual> + 'static) -> Result<Self> {
+    fn tangent_of(&self, value: TapeTensor, f: impl Fn(&Dual) -> Result<Dual> + 'static) -> Result<Self> {
         let tangent = move |t: &[Tensor]| Ok(f(&Dual::new(t[0].clone(), t[1].clone()))?.tangent);
-        Ok(Self { value, tangent: Traced::function(&[&self.value, &self.tangent], tangent)? })
+        Ok(Self { value, tangent: TapeTensor::function(&[&self.value, &self.tangent], tangent)? })
     }
 
     fn normalise(
@@ -262,7 +262,8 @@ impl Dual<Traced> {
         let x_dot = self.tangent.value.clone();
         let (t, along) = layer.forward(&x_dot)?;
         let at = (self.value.at, gain.value.at, self.tangent.at, skip.and_then(|s| s.tangent.at));
-        let operands: Vec<&Traced> = [&gain.value, &self.tangent].into_iter().chain(skip.map(|s| &s.tangent)).collect();
+        let operands: Vec<&TapeTensor> =
+            [&gain.value, &self.tangent].into_iter().chain(skip.map(|s| &s.tangent)).collect();
         let tangent = self.value.step(t, &operands, move |g, out| {
             let [dx, dgain, dx_dot, dskip] = layer.backward(&x_dot, &along, g)?;
             out.add(at.3, || dskip.ok_or_else(missing))?;
@@ -275,7 +276,7 @@ impl Dual<Traced> {
 }
 
 /// Directions of parameters are constants.
-impl Value for Dual<Traced> {
+impl Value for Dual<TapeTensor> {
     fn primal(&self) -> &Tensor {
         &self.value.value
     }
@@ -292,8 +293,8 @@ impl Value for Dual<Traced> {
 
     fn conv2d_of(x: &Tensor, w: &Self, bias: Option<&Self>, c: Conv2d) -> Result<Self> {
         Ok(Self {
-            value: Traced::conv2d_of(x, &w.value, bias.map(|b| &b.value), c)?,
-            tangent: Traced::conv2d_of(x, &w.tangent, bias.map(|b| &b.tangent), c)?,
+            value: TapeTensor::conv2d_of(x, &w.value, bias.map(|b| &b.value), c)?,
+            tangent: TapeTensor::conv2d_of(x, &w.tangent, bias.map(|b| &b.tangent), c)?,
         })
     }
 
@@ -306,8 +307,8 @@ impl Value for Dual<Traced> {
 
     fn linear_of(x: &Tensor, w: &Self, bias: Option<&Self>) -> Result<Self> {
         Ok(Self {
-            value: Traced::linear_of(x, &w.value, bias.map(|b| &b.value))?,
-            tangent: Traced::linear_of(x, &w.tangent, bias.map(|b| &b.tangent))?,
+            value: TapeTensor::linear_of(x, &w.value, bias.map(|b| &b.value))?,
+            tangent: TapeTensor::linear_of(x, &w.tangent, bias.map(|b| &b.tangent))?,
         })
     }
 

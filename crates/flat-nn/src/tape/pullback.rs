@@ -1,24 +1,23 @@
-//! A forward pass that can be taken back: gradients and Hessian-vector products without candle's graph.
+//! Vector-Jacobian products (VJP) of a whole network: gradients and Hessian-vector products without candle's graph.
 //!
-//! A loss is any function of the logits. Its derivatives for these few numbers are candle's business; what lies before,
-//! the network, is taken back on a [`crate::tape::Tape`] where there are kernels for it (gradients on CPU and CUDA, tangents on
-//! CPU), and by candle's graph elsewhere.
+//! A loss is any function of the logits. candle differentiates it for these few numbers; the VJP of the network before them
+//! runs on a [`Tape`] where there are kernels for it (gradients on CPU and CUDA, tangents on CPU), else on candle's graph.
 
 use crate::ops::has_kernels;
-use crate::tape::{Tape, Traced};
+use crate::tape::{Tape, TapeTensor};
 use crate::{Dual, Error, Loss, Mode, Model, Result};
 use candle_core::{DType, Tensor, Var};
 use flat_core::ParamVec;
 use std::rc::Rc;
 
-/// Logits, and the way back from them to the parameters.
+/// Logits, and their VJP: the map from a gradient of the logits to the gradient of the parameters.
 pub struct Pullback<'m> {
     model: &'m Model,
     logits: Var,
     way: Way,
 }
 
-/// Logits with their tangent along a direction, and the way back to the parameters' values.
+/// Logits with their tangent along a direction, and the VJP of both.
 pub struct TangentPullback<'m> {
     model: &'m Model,
     logits: Dual<Var>,
@@ -27,7 +26,7 @@ pub struct TangentPullback<'m> {
 
 enum Way {
     /// The ends of the tape: logits, and their tangent.
-    Tape(Rc<Tape>, Vec<Traced>),
+    Tape(Rc<Tape>, Vec<TapeTensor>),
     /// The same on candle's graph.
     Graph(Vec<Tensor>),
 }

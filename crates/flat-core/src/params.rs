@@ -1,22 +1,19 @@
 //! A model's trainable variables as one point in parameter space.
 
+mod varmap;
+
 use crate::algebra::{Copied, Displace, Sum, SumOfProduct};
 use crate::vector::read;
 use crate::whole::Whole;
 use crate::{Error, Layout, ParamVec, Result, Space, Update};
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, Var};
-use candle_nn::VarMap;
 use flat_kernels::cpu::vector as kernel;
 use flat_kernels::{dispatch, host};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Whether a name is that of a BatchNorm buffer (`running_mean`, `running_var`, `num_batches_tracked`): state that is
-/// never perturbed, decayed or counted in d.
-pub fn is_buffer(name: &str) -> bool {
-    matches!(name.rsplit('.').next(), Some("running_mean" | "running_var" | "num_batches_tracked"))
-}
+pub use varmap::is_buffer;
 
 /// The trainable variables of a model, sorted by name. A parameter left out is frozen.
 #[derive(Debug, Clone)]
@@ -59,25 +56,6 @@ impl Params {
         }
         let vars = named.into_iter().map(|(_, v)| v).collect();
         Ok(Self { space: Space { layout: Arc::new(layout), dtype, device }, vars })
-    }
-
-    /// Every variable of a candle `VarMap` that is not a BatchNorm buffer.
-    ///
-    /// # Errors
-    /// As [`Params::new`].
-    pub fn from_varmap(map: &VarMap) -> Result<Self> {
-        let data = map.data().lock().map_err(|_| Error::BadParams("the VarMap's lock is poisoned".into()))?;
-        Self::new(data.iter().filter(|(n, _)| !is_buffer(n)).map(|(n, v)| (n.clone(), v.clone())))
-    }
-
-    /// The BatchNorm buffers of a candle `VarMap`, by name ([`is_buffer`]), sorted by it.
-    ///
-    /// # Errors
-    /// [`Error::BadParams`] where the lock of the `VarMap` is poisoned.
-    pub fn buffers_of(map: &VarMap) -> Result<Vec<Var>> {
-        let data = map.data().lock().map_err(|_| Error::BadParams("the VarMap's lock is poisoned".into()))?;
-        let buffers: BTreeMap<_, _> = data.iter().filter(|(name, _)| is_buffer(name)).collect();
-        Ok(buffers.into_values().cloned().collect())
     }
 
     /// The space these parameters span.
@@ -299,12 +277,6 @@ mod tests {
         let g = params.gradient(&loss.backward()?)?;
         assert_eq!(g.to_f64()?, [5.0, 5.0, 2.0, 4.0]);
         Ok(())
-    }
-
-    #[test]
-    fn buffers_are_known_by_their_last_component() {
-        assert!(is_buffer("layer1.0.bn1.running_mean"));
-        assert!(!is_buffer("layer1.0.bn1.weight"));
     }
 
     /// Three parameters of 40,000 elements, and vectors of their space.

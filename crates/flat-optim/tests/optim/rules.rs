@@ -36,8 +36,7 @@ fn nso_averages_antithetic_pairs() -> Result<()> {
     let (theta, sigma) = (params.read()?, 0.1);
     let cx = Ctx::new(4, sigma, 0.1, Streams::new(2), params.space(), None);
     let got = Nso::new(sigma).pairs(2).estimate(&mut Oracle::new(&params, &mut f, &theta, None, 1)?, &cx)?;
-    let mut expected = ParamVec::zeros(params.space())?;
-    expected = theta.hadamard(&theta)?.scaled(3.0)?;
+    let mut expected = theta.hadamard(&theta)?.scaled(3.0)?;
     for j in 0..2 {
         let u = ParamVec::gaussian(params.space(), sigma, &Streams::new(2).at2(Purpose::Perturb, 4, j))?;
         expected.add_scaled(1.5, &u.hadamard(&u)?)?;

@@ -7,7 +7,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use flat::core::{ParamVec, Purpose, Streams};
 use flat::metrics::{LinearOperator, ModelObjective, TangentHessian, gradient};
-use flat::nn::{Arch, Loss, Mode};
+use flat::nn::{Loss, Mode, networks};
 use std::time::Duration;
 
 mod classifier;
@@ -18,7 +18,7 @@ fn run(c: &mut Criterion) -> anyhow::Result<()> {
     let streams = Streams::new(0);
     let (x, labels) = classifier::batch(BATCH)?;
     let loss = Loss::CrossEntropy { label_smoothing: 0.0 };
-    for arch in [Arch::LeNet, Arch::Mlp] {
+    for arch in [networks::LENET, networks::MLP] {
         let model = classifier::model(arch)?;
         let objective = ModelObjective::new(&model, loss, Mode::Eval, vec![(x.clone(), labels.clone())])?;
         let mut hessian = TangentHessian::new(&objective)?;

@@ -6,7 +6,7 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use flat::core::setting::Values;
-use flat::nn::{Arch, Loss, Mode};
+use flat::nn::{Loss, Mode, networks};
 use flat::optim::{Optimizer, Query, RuleKind, Sgd, WithRows};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ const BATCH: usize = 128;
 fn run(c: &mut Criterion) -> anyhow::Result<()> {
     let (x, labels) = classifier::batch(BATCH)?;
     let loss = Loss::CrossEntropy { label_smoothing: 0.0 };
-    for arch in [Arch::LeNet, Arch::Mlp] {
+    for arch in [networks::LENET, networks::MLP] {
         let mut group = c.benchmark_group(format!("step/{arch}"));
         group.sample_size(10).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(3));
         for rule in RuleKind::all().filter(|rule| ["plain", "sam", "rsp"].contains(&rule.name)) {

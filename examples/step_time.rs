@@ -13,7 +13,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};
 use flat::core::{ParamVec, Params, Purpose, Streams};
-use flat::nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm, ops};
+use flat::nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm, networks, ops};
 use flat::optim::{GradientRule, Objective, Optimizer, Plain, Query, Sam, Sample, Sgd};
 use flat_train::bench::host_peak_mib;
 use std::collections::BTreeMap;
@@ -43,7 +43,8 @@ struct Args {
 
 impl Args {
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Self> {
-        let mut args = Self { arch: Arch::LeNet, batch: 128, what: "step".into(), warm_up: 2, steps: 10, serve: false };
+        let mut args =
+            Self { arch: networks::LENET, batch: 128, what: "step".into(), warm_up: 2, steps: 10, serve: false };
         while let Some(flag) = words.next() {
             if flag == "--serve" {
                 args.serve = true;
@@ -110,14 +111,14 @@ struct Bench {
 
 impl Bench {
     fn new(arch: Arch, batch: usize) -> Result<Self> {
-        let (channels, side) = if matches!(arch, Arch::Mlp | Arch::LeNet) { (1, 28) } else { (3, 32) };
+        let (channels, side) = if arch.in_channels == 1 { (1, 28) } else { (3, 32) };
         let config = ModelConfig {
             arch,
             in_channels: channels,
             height: side,
             width: side,
             classes: 10,
-            hidden: if arch == Arch::Mlp { vec![256] } else { vec![] },
+            hidden: if arch == networks::MLP { vec![256] } else { vec![] },
             channels: None,
             groups: None,
             activation: Activation::Relu,

@@ -5,7 +5,7 @@ use candle_core::{DType, Device};
 use flat_core::{Purpose, Streams};
 use flat_data::{Augment, Dataset, DatasetKind, Loader, LoaderOptions};
 use flat_metrics::{Hutchinson, ModelObjective, Silent, TangentHessian, TraceConfig, exact_trace};
-use flat_nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm};
+use flat_nn::{Activation, Loss, Mode, Model, ModelConfig, Norm, networks};
 use std::sync::Arc;
 
 /// An MLP 784-16-10 trained on 1,000 MNIST images: d = 12,730, so that the trace can be had from d Hessian-vector
@@ -60,7 +60,7 @@ fn the_interval_for_all_images_like_these_covers_the_trace_over_them() {
     const SEEDS: usize = 200;
     const IMAGES: usize = 64;
     let config = ModelConfig {
-        arch: Arch::Mlp,
+        arch: networks::MLP,
         in_channels: 1,
         height: 28,
         width: 28,

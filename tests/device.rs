@@ -9,7 +9,7 @@ use crate::tool::{Room, SMALL, fails, json, run, step_losses};
 use candle_core::{DType, Device, Tensor, Var};
 use flat_core::{ParamVec, Params, Purpose, Space, Streams};
 use flat_data::{Augment, DatasetKind, Loader, LoaderOptions, Split};
-use flat_nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm};
+use flat_nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm, networks};
 use flat_optim::{AdamW, Base, GradientRule, Nso, Optimizer, Plain, Query, Rsp, Sam, Sap, Sgd, WithRows};
 use std::sync::Arc;
 
@@ -32,8 +32,8 @@ pub fn devices() -> Vec<Device> {
 }
 
 fn model_config(arch: Arch, in_channels: usize, side: usize, norm: Norm) -> ModelConfig {
-    let hidden = if arch == Arch::Mlp { vec![12] } else { vec![] };
-    let activation = if arch == Arch::Mlp { Activation::Gelu } else { Activation::Relu };
+    let hidden = if arch == networks::MLP { vec![12] } else { vec![] };
+    let activation = if arch == networks::MLP { Activation::Gelu } else { Activation::Relu };
     ModelConfig {
         arch,
         in_channels,
@@ -64,7 +64,7 @@ fn number(x: &Tensor) -> Result<f64> {
 /// What `models.py` printed: a logit, loss, mean squared error, |g|, <g, v>, |Hv|, <v, Hv>, loss in evaluation mode.
 const PYTORCH: [(Arch, usize, usize, Norm, [f64; 8]); 5] = [
     (
-        Arch::LeNet,
+        networks::LENET,
         1,
         16,
         Norm::Batch,
@@ -80,7 +80,7 @@ const PYTORCH: [(Arch, usize, usize, Norm, [f64; 8]); 5] = [
         ],
     ),
     (
-        Arch::Mlp,
+        networks::MLP,
         1,
         16,
         Norm::Batch,
@@ -96,7 +96,7 @@ const PYTORCH: [(Arch, usize, usize, Norm, [f64; 8]); 5] = [
         ],
     ),
     (
-        Arch::ResNet20,
+        networks::RESNET20,
         3,
         8,
         Norm::Batch,
@@ -112,7 +112,7 @@ const PYTORCH: [(Arch, usize, usize, Norm, [f64; 8]); 5] = [
         ],
     ),
     (
-        Arch::ResNet20,
+        networks::RESNET20,
         3,
         8,
         Norm::Group,
@@ -128,7 +128,7 @@ const PYTORCH: [(Arch, usize, usize, Norm, [f64; 8]); 5] = [
         ],
     ),
     (
-        Arch::Wrn16x4,
+        networks::WRN_16_4,
         3,
         8,
         Norm::Group,
@@ -384,7 +384,7 @@ fn hessian_products_and_the_trace_of_softmax_regression_are_the_closed_form() ->
     let (n, side, classes) = (5, 3, 4);
     let pixels = side * side;
     for device in devices() {
-        let config = ModelConfig { hidden: vec![], classes, ..model_config(Arch::Mlp, 1, side, Norm::Batch) };
+        let config = ModelConfig { hidden: vec![], classes, ..model_config(networks::MLP, 1, side, Norm::Batch) };
         let model = Model::new(&config, DType::F64, &device, &Streams::new(3))?;
         let images = formula(n * pixels, 0.4);
         let x = tensor(images.clone(), &[n, 1, side, side], DType::F64, &device)?;

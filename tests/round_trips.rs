@@ -80,9 +80,9 @@ const REASONS: [(&str, usize); 7] = [
 /// Reads in the crates below (`flat-nn`, `flat-core` and `flat-kernels`) that a step does not come to on another device than the CPU, as
 /// they are written there.
 const ELSEWHERE: [(&str, &str, &str); 8] = [
-    ("flat-nn/src/models/scope.rs", "moments.to_host()", "after the way of other devices has returned"),
-    ("flat-nn/src/models/scope.rs", "let old: Vec<f64> = buffer.", "likewise"),
-    ("flat-nn/src/models/scope.rs", "let seen: i64 = tracked.", "likewise"),
+    ("flat-nn/src/scope.rs", "moments.to_host()", "after the way of other devices has returned"),
+    ("flat-nn/src/scope.rs", "let old: Vec<f64> = buffer.", "likewise"),
+    ("flat-nn/src/scope.rs", "let seen: i64 = tracked.", "likewise"),
     ("flat-nn/src/ops/moments.rs", "let row = |i| stats.get(i)?", "moments for whoever asks for them on the host"),
     ("flat-nn/src/value.rs", "let host = |t: &Tensor|", "running statistics as constants: evaluation, not training"),
     ("flat-nn/src/model.rs", "let zeros: f64 = t.", "weights that are loaded have to be finite"),

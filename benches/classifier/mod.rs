@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use flat::core::{Purpose, Streams};
-use flat::nn::{Activation, Arch, Model, ModelConfig, Norm};
+use flat::nn::{Activation, Arch, Model, ModelConfig, Norm, networks};
 
 /// The model with its initial weights.
 pub fn model(arch: Arch) -> flat::nn::Result<Model> {
@@ -12,7 +12,7 @@ pub fn model(arch: Arch) -> flat::nn::Result<Model> {
         height: 28,
         width: 28,
         classes: 10,
-        hidden: if arch == Arch::Mlp { vec![256] } else { vec![] },
+        hidden: if arch == networks::MLP { vec![256] } else { vec![] },
         channels: None,
         groups: None,
         activation: Activation::Relu,

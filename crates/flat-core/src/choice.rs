@@ -21,6 +21,11 @@ pub trait Item: 'static + Sized {
 pub struct Choice<T: Item>(&'static T);
 
 impl<T: Item> Choice<T> {
+    /// The entry itself, for a constant.
+    pub const fn of(entry: &'static T) -> Self {
+        Self(entry)
+    }
+
     /// Every entry of the table, in its order.
     pub fn all() -> impl Iterator<Item = Self> {
         T::table().iter().map(Self)

@@ -1,6 +1,6 @@
 //! State dicts from elsewhere: the wrapper around their names, other names of the same layers, entries of no layer.
 
-use crate::{Arch, Difference, Error, Model, ModelConfig, Result};
+use crate::{Difference, Error, Model, Result};
 use candle_core::{Device, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,7 +49,7 @@ impl Model {
     pub fn adopt(&self, tensors: &BTreeMap<String, Tensor>) -> Result<Adopted> {
         let known: BTreeMap<&str, &[usize]> = self.named().map(|(name, var)| (name, var.dims())).collect();
         let parameters: BTreeSet<&str> = self.params().layout().entries().iter().map(|e| e.name.as_str()).collect();
-        let names = Names::of(self.config(), tensors, &known);
+        let names = Names::of(self, tensors, &known);
         let sets = names.sets(tensors, &known);
         let whole = |set: &&Set| parameters.iter().all(|name| set.fitting.contains(*name));
         let whole: Vec<&Set> = sets.values().filter(whole).collect();
@@ -79,7 +79,7 @@ impl Model {
                 found.state.insert((*name).to_string(), Tensor::new(0i64, &Device::Cpu)?);
             }
         }
-        match compare(self.config(), &known, &found, &strange) {
+        match compare(self.last_layer(), &known, &found, &strange) {
             Some(error) => Err(error),
             None => Ok(found),
         }
@@ -110,18 +110,18 @@ fn choose<'s, 'a>(sets: &'s BTreeMap<&str, Set<'a>>, whole: &[&'s Set<'a>]) -> R
 
 /// The names in a file, as a model's.
 struct Names<'a> {
-    config: &'a ModelConfig,
+    last_layer: &'a str,
+    /// Whether layers are numbered through, as in a sequence, rather than in blocks.
+    plain: bool,
     /// Layers of a sequence by number, in the order of the model's layers.
     numbered: BTreeMap<String, String>,
 }
 
 impl<'a> Names<'a> {
-    fn of(config: &'a ModelConfig, tensors: &BTreeMap<String, Tensor>, known: &BTreeMap<&str, &[usize]>) -> Self {
-        let numbered = match config.arch {
-            Arch::Mlp | Arch::LeNet => sequence(tensors, known),
-            Arch::ResNet20 | Arch::ResNet18 | Arch::Wrn16x4 => BTreeMap::new(),
-        };
-        Self { config, numbered }
+    fn of(model: &'a Model, tensors: &BTreeMap<String, Tensor>, known: &BTreeMap<&str, &[usize]>) -> Self {
+        let plain = known.keys().all(|name| name.split('.').count() == 2);
+        let numbered = if plain { sequence(tensors, known) } else { BTreeMap::new() };
+        Self { last_layer: model.last_layer(), plain, numbered }
     }
 
     /// What there is of the model under each prefix, but for an optimizer's state.
@@ -164,15 +164,14 @@ impl<'a> Names<'a> {
         // before the first segment it is a prefix
         let mut first = true;
         segments.retain(|segment| std::mem::take(&mut first) || !WRAPPERS.contains(segment));
-        let residual = !matches!(self.config.arch, Arch::Mlp | Arch::LeNet);
         let n = segments.len();
         let segment = |(i, segment): (usize, &&str)| match *segment {
-            "shortcut" if residual => "downsample".to_string(),
+            "shortcut" if !self.plain => "downsample".to_string(),
             "gamma" if i + 1 == n => "weight".into(),
             "beta" if i + 1 == n => "bias".into(),
-            name if i == 0 && n == 2 && LAST.contains(&name) => self.config.last_layer(),
+            name if i == 0 && n == 2 && LAST.contains(&name) => self.last_layer.to_string(),
             name if i == 0 && n == 2 && self.numbered.contains_key(name) => self.numbered[name].clone(),
-            name if i == 0 && !residual => match name.strip_prefix("linear").or(name.strip_prefix("lin")) {
+            name if i == 0 && self.plain => match name.strip_prefix("linear").or(name.strip_prefix("lin")) {
                 Some(number) if number.parse::<usize>().is_ok() => format!("fc{number}"),
                 _ => name.to_string(),
             },
@@ -201,24 +200,23 @@ fn of_layer(name: &str) -> bool {
 
 /// Why the tensors are another model's; `None` where they are this one's.
 fn compare(
-    config: &ModelConfig,
+    last: &str,
     known: &BTreeMap<&str, &[usize]>,
     found: &Adopted,
     strange: &[(String, Vec<usize>)],
 ) -> Option<Error> {
     let other = |difference, hint: String| Some(Error::OtherModel { difference, hint });
     let general = || "it differs in --model, --hidden, --channels, --norm or the data set".to_string();
-    let last = config.last_layer();
     // a layer that is missing tells more than others of another size
     let missing = known.iter().find(|(name, _)| !found.state.contains_key(**name));
     let shapes = found.state.iter().filter(|(name, t)| known.get(name.as_str()).is_some_and(|s| *s != t.dims()));
     let mut shapes: Vec<(&String, &Tensor)> = shapes.collect();
     // the layer of the logits and the first one tell most
-    shapes.sort_by_key(|(name, _)| (!name.starts_with(&last), name.contains(".bias"), !name.contains("1.weight")));
+    shapes.sort_by_key(|(name, _)| (!name.starts_with(last), name.contains(".bias"), !name.contains("1.weight")));
     if let Some((name, tensor)) = shapes.first().filter(|_| missing.is_none()) {
         let (wanted, seen) = (known.get(name.as_str())?.to_vec(), tensor.dims().to_vec());
         let first = seen.len() == 4 && wanted.len() == 4 && *name == "conv1.weight";
-        let hint = if name.starts_with(&last) && seen.first() != wanted.first() && seen.get(1) == wanted.get(1) {
+        let hint = if name.starts_with(last) && seen.first() != wanted.first() && seen.get(1) == wanted.get(1) {
             format!("the network in the file tells {} classes apart, the model {}", seen[0], wanted[0])
         } else if first && seen[1] != wanted[1] {
             format!("the network in the file takes images of {} channels, the model of {}", seen[1], wanted[1])

@@ -20,7 +20,10 @@ impl Model {
     /// [`Error::Io`]; candle's.
     pub fn save(&self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
         let mut metadata = metadata.clone();
-        metadata.extend(self.config().to_metadata());
+        match self.config() {
+            Some(config) => metadata.extend(config.to_metadata()),
+            None => drop(metadata.insert("arch".into(), self.name())),
+        }
         let bytes = encode(&self.state()?, &metadata)?;
         let io = |source| Error::Io { path: path.to_path_buf(), source };
         let mut name = path.file_name().unwrap_or_default().to_os_string();

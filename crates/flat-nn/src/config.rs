@@ -1,61 +1,12 @@
-//! What a model is: architecture, sizes, activation and norm.
+//! What a built-in model is: architecture, sizes, activation and norm.
 
+use crate::networks::Arch;
 use crate::{Error, Result};
-use std::fmt;
-use std::str::FromStr;
+use flat_core::named;
 
-/// An enum with a word for each variant.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $choices:literal { $($(#[$vdoc:meta])* $variant:ident = $word:literal),* $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        #[non_exhaustive]
-        pub enum $name { $($(#[$vdoc])* $variant),* }
-
-        impl $name {
-            /// Every choice, in the order of the documentation.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(match self { $(Self::$variant => $word),* })
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = Error;
-            fn from_str(s: &str) -> Result<Self> {
-                match s {
-                    $($word => Ok(Self::$variant),)*
-                    _ => Err(Error::Unknown { what: $what, given: s.to_string(), choices: $choices }),
-                }
-            }
-        }
-    };
-}
-
-pub(crate) use words;
-
-words! {
-    /// Which network.
-    Arch, "architecture", "mlp, lenet, resnet20, resnet18, wrn-16-4" {
-        /// Fully connected, hidden widths from [`ModelConfig::hidden`].
-        Mlp = "mlp",
-        /// Two 5x5 convolutions with 2x2 max pooling, 32 and 64 channels, then 1024 hidden units.
-        LeNet = "lenet",
-        /// CIFAR ResNet-20, channels 16-32-64 (He et al. 2016, arXiv 1512.03385, section 4.2), 1x1 convolution shortcuts.
-        ResNet20 = "resnet20",
-        /// ResNet-18, channels 64-512 (He et al. 2016), with a 3x3 stem and no stem pooling, as used for CIFAR.
-        ResNet18 = "resnet18",
-        /// Wide ResNet 16-4, pre-activation (Zagoruyko & Komodakis 2016, arXiv 1605.07146).
-        Wrn16x4 = "wrn-16-4",
-    }
-}
-
-words! {
+named! {
     /// The nonlinearity.
-    Activation, "activation", "relu, tanh, gelu" {
+    pub enum Activation, "activation" {
         /// `max(x, 0)`, derivative 0 at 0 as in PyTorch.
         Relu = "relu",
         /// Hyperbolic tangent.
@@ -65,9 +16,9 @@ words! {
     }
 }
 
-words! {
+named! {
     /// The normalisation of the residual networks; `mlp` and `lenet` have none.
-    Norm, "norm", "batch, group" {
+    pub enum Norm, "norm" {
         /// Batch normalisation (Ioffe & Szegedy 2015, arXiv 1502.03167).
         Batch = "batch",
         /// Group normalisation (Wu & He 2018, arXiv 1803.08494) with [`Norm::groups`] groups.
@@ -99,7 +50,7 @@ pub struct ModelConfig {
     /// Hidden widths, of `mlp` alone; empty means a linear classifier.
     pub hidden: Vec<usize>,
     /// Channels of the first convolution, of `lenet` and the residual networks; all other channels, and `lenet`'s hidden
-    /// units, keep their ratio to it. `None` is the architecture's own: 32 for `lenet`, 64 for `resnet18`, else 16.
+    /// units, keep their ratio to it. `None` is the architecture's own ([`crate::NetworkSpec::width`]).
     pub channels: Option<usize>,
     /// Groups of every layer of group normalisation, of the residual networks with [`Norm::Group`]. `None` is
     /// [`Norm::groups`] of each layer's channels.
@@ -111,69 +62,19 @@ pub struct ModelConfig {
 }
 
 impl ModelConfig {
-    /// Whether the loss has kinks in the parameters, from relu or max pooling: second differences count them, while the
-    /// Hessian does not see them.
-    pub fn has_kinks(&self) -> bool {
-        self.activation == Activation::Relu || self.arch == Arch::LeNet
+    /// Shape of an input image.
+    pub(crate) fn input(&self) -> Vec<usize> {
+        vec![self.in_channels, self.height, self.width]
     }
 
-    /// Name of the layer that gives the logits, of parameters `NAME.weight` and `NAME.bias`.
-    pub fn last_layer(&self) -> String {
-        match self.arch {
-            Arch::Mlp => format!("fc{}", self.hidden.len() + 1),
-            Arch::LeNet => "fc2".into(),
-            Arch::ResNet20 | Arch::ResNet18 | Arch::Wrn16x4 => "fc".into(),
-        }
-    }
-
-    /// Checks what no architecture can take.
-    ///
-    /// # Errors
-    /// [`Error::BadConfig`] naming the field.
-    pub(crate) fn validate(&self) -> Result<()> {
-        for (field, n) in [
-            ("in_channels", self.in_channels),
-            ("height", self.height),
-            ("width", self.width),
-            ("classes", self.classes),
-        ] {
-            if n == 0 {
-                return Err(Error::BadConfig(format!("{field} is 0: give at least 1")));
-            }
-        }
-        if self.hidden.contains(&0) {
-            return Err(Error::BadConfig(format!("hidden widths {:?}: every width must be at least 1", self.hidden)));
-        }
-        if self.arch != Arch::Mlp && !self.hidden.is_empty() {
-            return Err(Error::BadConfig(format!(
-                "hidden widths {:?} belong to arch mlp; leave them out for {}",
-                self.hidden, self.arch
-            )));
-        }
-        if self.channels == Some(0) {
-            return Err(Error::BadConfig("channels is 0: give at least 1".into()));
-        }
-        if self.groups.is_some() && (self.norm != Norm::Group || matches!(self.arch, Arch::Mlp | Arch::LeNet)) {
-            return Err(Error::BadConfig("groups belong to a residual network with norm group: leave them out".into()));
-        }
-        if let (Arch::Mlp, Some(n)) = (self.arch, self.channels) {
-            return Err(Error::BadConfig(format!("{n} channels: an mlp has hidden widths instead")));
-        }
-        Ok(())
-    }
-
-    /// Groups of a group normalisation of `channels` channels.
-    pub fn groups_of(&self, channels: usize) -> usize {
-        self.groups.unwrap_or_else(|| Norm::groups(channels))
+    /// Groups of the normalisation of `channels` channels; `None` for batch normalisation.
+    pub(crate) fn norm_groups(&self, channels: usize) -> Option<usize> {
+        (self.norm == Norm::Group).then(|| self.groups.unwrap_or_else(|| Norm::groups(channels)))
     }
 
     /// Channels of the first convolution.
     pub(crate) fn stem(&self) -> usize {
-        self.channels.unwrap_or(match self.arch {
-            Arch::LeNet => 32,
-            Arch::ResNet18 => 64,
-            Arch::ResNet20 | Arch::Wrn16x4 | Arch::Mlp => 16,
-        })
+        self.channels.unwrap_or(self.arch.width)
     }
 
     /// The fields as text, as a checkpoint's metadata records them; [`Self::from_metadata`] reads them back.
@@ -243,11 +144,12 @@ pub enum Mode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::networks;
 
     #[test]
     fn words_are_read_back() {
-        for arch in Arch::ALL {
-            assert_eq!(arch.to_string().parse::<Arch>().expect("known"), *arch);
+        for arch in Arch::all() {
+            assert_eq!(arch.to_string().parse::<Arch>().expect("known"), arch);
         }
         for activation in Activation::ALL {
             assert_eq!(activation.to_string().parse::<Activation>().expect("known"), *activation);
@@ -260,7 +162,7 @@ mod tests {
     #[test]
     fn unknown_words_are_refused_with_the_choices() {
         let err = "resnet".parse::<Arch>().expect_err("unknown").to_string();
-        assert!(err.contains("resnet20") && err.contains("`resnet`"), "{err}");
+        assert_eq!(err, "architecture = resnet: give one of mlp, lenet, resnet20, resnet18, wrn-16-4");
     }
 
     #[test]
@@ -273,7 +175,7 @@ mod tests {
     #[test]
     fn a_config_survives_the_way_through_metadata() {
         let config = ModelConfig {
-            arch: Arch::Mlp,
+            arch: networks::MLP,
             in_channels: 1,
             height: 28,
             width: 27,
@@ -284,8 +186,13 @@ mod tests {
             activation: Activation::Gelu,
             norm: Norm::Group,
         };
-        let narrow =
-            ModelConfig { arch: Arch::ResNet20, hidden: vec![], channels: Some(8), groups: Some(2), ..config.clone() };
+        let narrow = ModelConfig {
+            arch: networks::RESNET20,
+            hidden: vec![],
+            channels: Some(8),
+            groups: Some(2),
+            ..config.clone()
+        };
         for config in [config, narrow] {
             let map: std::collections::BTreeMap<_, _> = config.to_metadata().into_iter().collect();
             let back = ModelConfig::from_metadata(|k| map.get(k).map(String::as_str)).expect("readable");

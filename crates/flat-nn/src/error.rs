@@ -16,15 +16,8 @@ pub enum Error {
     #[error(transparent)]
     Core(#[from] flat_core::Error),
     /// A word that names no architecture, activation or norm.
-    #[error("unknown {what} `{given}`: choose one of {choices}")]
-    Unknown {
-        /// What was to be named.
-        what: &'static str,
-        /// The word given.
-        given: String,
-        /// The words known.
-        choices: &'static str,
-    },
+    #[error(transparent)]
+    Setting(#[from] flat_core::setting::BadSetting),
     /// A precision that the device has no arithmetic for.
     #[error("precision {precision} on {device}: {remedy}")]
     Precision {

@@ -8,7 +8,8 @@
 //!   losses have kernels on CUDA as well ([`flat_kernels`]), with `cudnn` convolutions are cuDNN's.
 //! - [`Value`]: what models compute with, a plain tensor, a value on a tape, or a [`Dual`] of value and tangent of either.
 //!   One model serves training and exact Hessian-vector products.
-//! - [`Model`] and [`Loss`]: the networks, named and initialised as in PyTorch, and their checkpoints.
+//! - [`Network`]: a classifier written over any value, your own or one of [`networks`]. [`Model`] holds its weights, named and
+//!   initialised as in PyTorch, and its checkpoints; [`Loss`] is computed from its logits.
 //! - [`Pullback`]: a forward pass with the way back, faster and smaller than candle's graph; [`Model::loss_and_gradient`] and
 //!   [`Model::hessian_product`] are written with it.
 //!
@@ -17,11 +18,11 @@
 //! ```
 //! use candle_core::{DType, Device, Tensor};
 //! use flat_core::{ParamVec, Purpose, Streams};
-//! use flat_nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm};
+//! use flat_nn::{Activation, Loss, Mode, Model, ModelConfig, Norm, networks};
 //!
 //! # fn main() -> flat_nn::Result<()> {
 //! let config = ModelConfig {
-//!     arch: Arch::Mlp, in_channels: 1, height: 4, width: 4, classes: 3,
+//!     arch: networks::MLP, in_channels: 1, height: 4, width: 4, classes: 3,
 //!     hidden: vec![8], channels: None, groups: None, activation: Activation::Tanh, norm: Norm::Batch,
 //! };
 //! let streams = Streams::new(0);
@@ -45,27 +46,34 @@
 mod adopt;
 mod checkpoint;
 mod config;
+mod count;
 mod dual;
 mod error;
 mod loss;
 mod model;
-mod models;
+mod network;
+pub mod networks;
 pub mod ops;
 mod precision;
+mod scope;
+mod specs;
 mod statistics;
 mod tape;
 mod value;
 
 pub use adopt::Adopted;
 pub use checkpoint::{read_config, read_metadata};
-pub use config::{Activation, Arch, Mode, ModelConfig, Norm};
+pub use config::{Activation, Mode, ModelConfig, Norm};
 pub use dual::Dual;
 pub use error::{Difference, Error, Result};
 pub use loss::Loss;
 pub use model::Model;
-pub use models::multiply_adds;
+pub use network::Network;
+pub use networks::{Arch, NetworkSpec};
 pub use ops::moments::BatchMoments;
 pub use precision::Precision;
+pub use scope::Scope;
+pub use specs::{Init, Specs};
 pub use statistics::RunningStatistics;
 pub use tape::pullback::{Pullback, TangentPullback};
 pub use value::Value;

@@ -1,13 +1,17 @@
 //! A model: a network with its parameters and buffers.
 
-use crate::models::residual::Plan;
-use crate::models::scope::Scope;
-use crate::models::specs::{Init, Specs};
-use crate::models::{lenet, mlp};
-use crate::{Arch, Dual, Error, Mode, ModelConfig, Norm, Result, Value};
+use crate::count::{Count, Shaped};
+use crate::network::{AnyNetwork, Instance};
+use crate::scope::Scope;
+use crate::specs::{Init, Spec, Specs};
+use crate::{Dual, Error, Mode, ModelConfig, Network, Result, networks};
 use candle_core::{DType, Device, Tensor, Var};
 use flat_core::{ParamVec, Params, Purpose, Streams};
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
 
 /// A classifier: images `(n, in_channels, height, width)` to logits `(n, classes)`.
 ///
@@ -17,11 +21,11 @@ use std::collections::BTreeMap;
 /// ```
 /// use candle_core::{DType, Device, Tensor};
 /// use flat_core::Streams;
-/// use flat_nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm};
+/// use flat_nn::{Activation, Loss, Mode, Model, ModelConfig, Norm, networks};
 ///
 /// # fn main() -> flat_nn::Result<()> {
 /// let config = ModelConfig {
-///     arch: Arch::Mlp, in_channels: 1, height: 28, width: 28, classes: 10,
+///     arch: networks::MLP, in_channels: 1, height: 28, width: 28, classes: 10,
 ///     hidden: vec![32], channels: None, groups: None, activation: Activation::Relu, norm: Norm::Batch,
 /// };
 /// let model = Model::new(&config, DType::F32, &Device::Cpu, &Streams::new(0))?;
@@ -33,42 +37,120 @@ use std::collections::BTreeMap;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Model {
-    config: ModelConfig,
+    network: Arc<dyn AnyNetwork>,
+    config: Option<ModelConfig>,
+    specs: Specs,
     params: Params,
     buffers: BTreeMap<String, Var>,
+    count: Count,
+    classes: usize,
+    last_layer: String,
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Model").field("name", &self.name()).field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 impl Model {
-    /// Builds the network with PyTorch's default initial weights: convolutions and linear layers uniform within
+    /// Builds a built-in network with PyTorch's default initial weights: convolutions and linear layers uniform within
     /// `1 / sqrt(fan_in)`, weight and bias; normalisation gains 1 and biases 0. Each parameter draws from a stream of
     /// its own name, so that a further layer changes no other's weights.
     ///
     /// # Errors
     /// [`Error::BadConfig`] for sizes that the network cannot take; candle's.
     pub fn new(config: &ModelConfig, dtype: DType, device: &Device, streams: &Streams) -> Result<Self> {
-        config.validate()?;
-        let specs = match config.arch {
-            Arch::Mlp => mlp::specs(config),
-            Arch::LeNet => lenet::specs(config)?,
-            _ => Plan::of(config)?.specs(config),
-        };
-        if let Some(groups) = config.groups
-            && let Some((layer, channels)) = specs.norms.iter().find(|(_, c)| groups == 0 || c % groups != 0)
-        {
-            return Err(Error::BadConfig(format!(
-                "{groups} groups do not divide the {channels} channels of `{layer}`: give a divisor of every layer's channels"
-            )));
-        }
-        let params = Params::new(variables(&specs, dtype, device, streams)?)?;
-        let buffers = if config.norm == Norm::Batch { running(&specs, dtype, device)? } else { BTreeMap::new() };
-        Ok(Self { config: config.clone(), params, buffers })
+        Self::build(networks::build(config)?, Some(config.clone()), dtype, device, streams)
     }
 
-    /// What the model is.
-    pub fn config(&self) -> &ModelConfig {
-        &self.config
+    /// Builds a network of your own, with the same initial weights by name.
+    ///
+    /// # Errors
+    /// Layers that its specs do not name or that do not fit each other: its forward pass is run over shapes; candle's.
+    pub fn of(network: impl Network, dtype: DType, device: &Device, streams: &Streams) -> Result<Self> {
+        Self::build(Arc::new(network), None, dtype, device, streams)
+    }
+
+    /// The same network with new weights.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn again(&self, streams: &Streams) -> Result<Self> {
+        let space = self.params.space();
+        Self::build(self.network.clone(), self.config.clone(), space.dtype, &space.device, streams)
+    }
+
+    fn build(
+        network: Arc<dyn AnyNetwork>,
+        config: Option<ModelConfig>,
+        dtype: DType,
+        device: &Device,
+        streams: &Streams,
+    ) -> Result<Self> {
+        let specs = network.specs()?;
+        for (layer, norm) in &specs.norms {
+            if let Some(groups) = norm.groups.filter(|groups| *groups == 0 || norm.channels % groups != 0) {
+                return Err(Error::BadConfig(format!(
+                    "{groups} groups do not divide the {} channels of `{layer}`: give a divisor of every layer's channels",
+                    norm.channels
+                )));
+            }
+        }
+        let params = Params::new(variables(&specs, dtype, device, streams)?)?;
+        let buffers = running(&specs, dtype, device)?;
+        let (count, classes, last_layer) = (Count::default(), 0, String::new());
+        let mut model = Self { network, config, specs, params, buffers, count, classes, last_layer };
+        model.measure()?;
+        Ok(model)
+    }
+
+    /// Runs the forward pass over the shape of one example.
+    fn measure(&mut self) -> Result<()> {
+        let count = Rc::new(Cell::new(Count::default()));
+        let one = [vec![1], self.network.input()].concat();
+        let x = Tensor::zeros((), self.params.space().dtype, &Device::Cpu)?.broadcast_as(one)?;
+        let mut scope = self.scope(&x, Mode::Eval, |_, var| Shaped::new(var.shape(), &count))?;
+        scope.last = Some(RefCell::default());
+        let logits = Shaped::forward(&*self.network, &scope, &x)?;
+        let (last_layer, _) = scope.last.take().map(RefCell::into_inner).unwrap_or_default();
+        (self.classes, self.last_layer, self.count) = (logits.classes()?, last_layer, count.get());
+        Ok(())
+    }
+
+    /// The configuration of a built-in network.
+    pub fn config(&self) -> Option<&ModelConfig> {
+        self.config.as_ref()
+    }
+
+    /// The network's name.
+    pub fn name(&self) -> String {
+        self.network.name()
+    }
+
+    /// Length of the logits.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Name of the fully connected layer that gives the logits, of parameters `NAME.weight` and `NAME.bias`.
+    pub fn last_layer(&self) -> &str {
+        &self.last_layer
+    }
+
+    /// Whether the loss has kinks in the parameters, from relu or max pooling: second differences count them, while the
+    /// Hessian does not see them.
+    pub fn has_kinks(&self) -> bool {
+        self.count.kinks
+    }
+
+    /// Multiplications with additions that the convolutions and fully connected layers of one example's forward pass take,
+    /// by definition of these layers: what an algorithm such as Winograd's saves is not subtracted, and normalisation,
+    /// activation and pooling (a few percent) are left out. A gradient takes three times as many: the backward pass has two
+    /// products for each of the forward pass.
+    pub fn multiply_adds(&self) -> u64 {
+        self.count.multiply_adds
     }
 
     /// The trainable parameters.
@@ -112,37 +194,30 @@ impl Model {
         self.forward(x, mode, |i, var| Ok(Dual::new(var.as_tensor().clone(), v.entry(i)?)))
     }
 
-    /// Hidden states `(n, width)` that the last layer takes, without a graph: `width` is the last hidden width of an
-    /// mlp (its inputs where it has none), the hidden units of lenet, the channels of the last stage for residual networks. One
-    /// forward pass.
+    /// Hidden states `(n, width)` that the last fully connected layer takes, without a graph: `width` is the last hidden
+    /// width of an mlp (its inputs where it has none), the hidden units of lenet, the channels of the last stage for
+    /// residual networks. One forward pass.
     ///
     /// # Errors
-    /// As [`Self::logits`].
+    /// As [`Self::logits`]; a network without a fully connected layer.
     pub fn features(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let scope = self.scope(x, mode, |_, var| Ok(var.as_detached_tensor()))?;
-        match self.config.arch {
-            Arch::Mlp if self.config.hidden.is_empty() => Ok(x.flatten_from(1)?),
-            Arch::Mlp => mlp::features(&scope, x),
-            Arch::LeNet => lenet::features(&scope, x),
-            _ => Plan::of(&self.config)?.features(&scope, x),
-        }
+        let mut scope = self.scope(x, mode, |_, var| Ok(var.as_detached_tensor()))?;
+        scope.last = Some(RefCell::default());
+        Tensor::forward(&*self.network, &scope, x)?;
+        let (_, features) = scope.last.take().map(RefCell::into_inner).unwrap_or_default();
+        features.ok_or_else(|| Error::BadInput(format!("{} has no fully connected layer", self.name())))
     }
 
-    pub(crate) fn forward<V: Value>(
+    pub(crate) fn forward<V: Instance>(
         &self,
         x: &Tensor,
         mode: Mode,
         value: impl Fn(usize, &Var) -> Result<V>,
     ) -> Result<V> {
-        let scope = self.scope(x, mode, value)?;
-        match self.config.arch {
-            Arch::Mlp => mlp::forward(&scope, x),
-            Arch::LeNet => lenet::forward(&scope, x),
-            _ => Plan::of(&self.config)?.forward(&scope, x),
-        }
+        V::forward(&*self.network, &self.scope(x, mode, value)?, x)
     }
 
-    fn scope<V: Value>(
+    fn scope<V: Instance>(
         &self,
         x: &Tensor,
         mode: Mode,
@@ -155,13 +230,12 @@ impl Model {
             .enumerate()
             .map(|(i, (entry, var))| Ok((entry.name.as_str(), value(i, var)?)))
             .collect::<Result<BTreeMap<&str, V>>>()?;
-        Ok(Scope { config: &self.config, mode, params, buffers: &self.buffers })
+        Ok(Scope { mode, params, norms: &self.specs.norms, buffers: &self.buffers, last: None })
     }
 
     fn check_input(&self, x: &Tensor) -> Result<()> {
-        let c = &self.config;
-        let wanted = [c.in_channels, c.height, c.width];
-        if x.rank() != 4 || x.dims()[1..] != wanted || x.dims()[0] == 0 {
+        let wanted = self.network.input();
+        if x.rank() != 1 + wanted.len() || x.dims()[1..] != wanted || x.dims()[0] == 0 {
             return Err(Error::BadInput(format!(
                 "images {:?} for a model of (n, {wanted:?}), n at least 1",
                 x.shape()
@@ -193,10 +267,10 @@ impl Model {
     pub fn set_state(&self, state: &BTreeMap<String, Tensor>) -> Result<()> {
         let known: BTreeMap<&str, &Var> = self.named().collect();
         if let Some(name) = state.keys().find(|name| !known.contains_key(name.as_str())) {
-            return Err(Error::BadState(format!("`{name}` is not in this model ({})", self.config.arch)));
+            return Err(Error::BadState(format!("`{name}` is not in this model ({})", self.name())));
         }
         if let Some(name) = known.keys().find(|name| !state.contains_key(**name)) {
-            return Err(Error::BadState(format!("`{name}` is missing, which this model ({}) has", self.config.arch)));
+            return Err(Error::BadState(format!("`{name}` is missing, which this model ({}) has", self.name())));
         }
         let mut fitting = Vec::with_capacity(known.len());
         for (name, tensor) in state {
@@ -232,7 +306,7 @@ fn finite(t: &Tensor) -> Result<bool> {
 }
 
 fn variables(specs: &Specs, dtype: DType, device: &Device, streams: &Streams) -> Result<Vec<(String, Var)>> {
-    let variable = |spec: &crate::models::specs::Spec| {
+    let variable = |spec: &Spec| {
         let n: usize = spec.shape.iter().product();
         let data = match spec.init {
             Init::Constant(c) => vec![c; n],
@@ -248,13 +322,13 @@ fn variables(specs: &Specs, dtype: DType, device: &Device, streams: &Streams) ->
     specs.params.iter().map(variable).collect()
 }
 
-/// Mean 0, variance 1, nothing seen.
+/// The buffers of batch normalisation: mean 0, variance 1, nothing seen.
 fn running(specs: &Specs, dtype: DType, device: &Device) -> Result<BTreeMap<String, Var>> {
     let mut buffers = BTreeMap::new();
-    for (layer, channels) in &specs.norms {
+    for (layer, norm) in specs.norms.iter().filter(|(_, norm)| norm.groups.is_none()) {
         let mut add = |part: &str, var: Var| buffers.insert(format!("{layer}.{part}"), var);
-        add("running_mean", Var::zeros(*channels, dtype, device)?);
-        add("running_var", Var::ones(*channels, dtype, device)?);
+        add("running_mean", Var::zeros(norm.channels, dtype, device)?);
+        add("running_var", Var::ones(norm.channels, dtype, device)?);
         add("num_batches_tracked", Var::from_tensor(&Tensor::new(0i64, device)?)?);
     }
     Ok(buffers)

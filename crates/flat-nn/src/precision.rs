@@ -1,20 +1,18 @@
 //! The arithmetic of a network's products.
 
-use crate::config::words;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
-use std::fmt;
-use std::str::FromStr;
+use flat_core::named;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-words! {
+named! {
     /// The arithmetic of convolutions and fully connected layers whose tensors are f32. Weights, gradients, statistics and
     /// everything between the products stay f32; tensors of f64 are never rounded.
     ///
     /// The setting is the process's ([`Precision::set`]): candle's own switch for tf32 is, and the products of a backward
     /// pass are computed by operations that were recorded before and take no argument. Set it once, before the first
     /// forward pass.
-    Precision, "precision", "f32, tf32, bf16" {
+    pub enum Precision, "precision" {
         /// Products of f32 in f32.
         F32 = "f32",
         /// CUDA's tensor cores: operands of 10 bits, sums in f32 (candle's `gemm_reduced_precision_f32`, and cuDNN's).

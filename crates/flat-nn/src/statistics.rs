@@ -1,6 +1,6 @@
 //! The running statistics of batch normalisation as averages over batches.
 
-use crate::models::scope::MOMENTUM;
+use crate::scope::MOMENTUM;
 use crate::{Mode, Model, Result};
 use candle_core::Tensor;
 use std::collections::BTreeMap;
@@ -64,14 +64,14 @@ impl<'a> RunningStatistics<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Activation, Arch, ModelConfig, Norm};
+    use crate::{Activation, ModelConfig, Norm, networks};
     use candle_core::{DType, Device};
     use flat_core::{Purpose, Streams};
 
     #[test]
     fn refreshed_statistics_are_those_of_the_images() -> std::result::Result<(), Box<dyn std::error::Error>> {
         let config = ModelConfig {
-            arch: Arch::ResNet20,
+            arch: networks::RESNET20,
             in_channels: 1,
             height: 16,
             width: 16,

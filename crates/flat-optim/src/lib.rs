@@ -78,7 +78,6 @@
 //! this crate: [`Builder::rule`] takes any [`GradientRule`].
 
 #![forbid(unsafe_code)]
-
 #![forbid(unsafe_code)]
 
 mod base;

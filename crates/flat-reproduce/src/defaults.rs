@@ -11,7 +11,7 @@ use crate::args::ReproduceArgs;
 use anyhow::{Context, Result};
 use flat_core::setting::Text;
 use flat_data::DatasetKind;
-use flat_nn::{Arch, Norm};
+use flat_nn::{Norm, networks};
 use flat_optim::{RULES, RuleKind};
 use flat_run::settings::choice::FlatnessName;
 use flat_run::settings::config::TrainConfig;
@@ -94,14 +94,14 @@ impl Plan {
         let lenet = Case {
             key: "lenet",
             dataset: DatasetKind::Mnist,
-            network: Network::of(Arch::LeNet, Some(8), Norm::Batch),
+            network: Network::of(networks::LENET, Some(8), Norm::Batch),
             images: [20_000, 5000, 10_000],
             epochs: 3,
         };
         let resnet = Case {
             key: "resnet20",
             dataset: DatasetKind::Cifar10,
-            network: Network::of(Arch::ResNet20, Some(8), Norm::Batch),
+            network: Network::of(networks::RESNET20, Some(8), Norm::Batch),
             images: [2000, 2500, 2500],
             epochs: 6,
         };
@@ -114,8 +114,8 @@ impl Plan {
             }
             Scale::Cpu => Self { cases: vec![lenet, resnet], candidates, search_seeds, seeds },
             Scale::Paper => {
-                let lenet = Case { network: Network::of(Arch::LeNet, None, Norm::Batch), ..lenet };
-                let resnet = Case { network: Network::of(Arch::ResNet20, None, Norm::Batch), ..resnet };
+                let lenet = Case { network: Network::of(networks::LENET, None, Norm::Batch), ..lenet };
+                let resnet = Case { network: Network::of(networks::RESNET20, None, Norm::Batch), ..resnet };
                 let cases = vec![
                     Case { images: [54_000, 6000, 10_000], ..lenet },
                     Case { images: [45_000, 5000, 10_000], epochs: 60, ..resnet },

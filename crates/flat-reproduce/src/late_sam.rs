@@ -13,7 +13,7 @@ use crate::interval::{percent, short};
 use anyhow::Result;
 use flat_core::setting::Values;
 use flat_data::{DatasetKind, Split};
-use flat_nn::{Arch, Norm};
+use flat_nn::{Norm, networks};
 use flat_run::settings::config::TrainConfig;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -49,7 +49,7 @@ impl Plan {
             Scale::Cpu => mlp([5000, 5000, 10_000], 40, vec![0, 1, 2, 5, 10, 20, 40], 5),
             Scale::Paper => Self {
                 dataset: DatasetKind::Cifar10,
-                network: Network::of(Arch::Wrn16x4, None, Norm::Batch),
+                network: Network::of(networks::WRN_16_4, None, Norm::Batch),
                 lr: 0.05,
                 ..mlp([45_000, 5_000, 10_000], 200, vec![0, 5, 25, 50, 100, 200], 3)
             },

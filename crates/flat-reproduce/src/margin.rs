@@ -78,7 +78,7 @@ fn mean_margin(model: &Model, data: &Loader) -> Result<f64> {
 fn divide_last_layer(model: &Model, by: f64) -> Result<()> {
     let mut state = model.state()?;
     for kind in ["weight", "bias"] {
-        if let Some(tensor) = state.get_mut(&format!("{}.{kind}", model.config().last_layer())) {
+        if let Some(tensor) = state.get_mut(&format!("{}.{kind}", model.last_layer())) {
             *tensor = (&*tensor / by)?;
         }
     }
@@ -91,12 +91,13 @@ mod tests {
     use candle_core::Device;
     use flat_core::Streams;
     use flat_data::{DatasetKind, Split};
-    use flat_nn::{Arch, Loss, ModelConfig};
+    use flat_nn::{Loss, ModelConfig, networks};
     use std::sync::Arc;
 
     /// A small network on noise and its loader.
     fn fixture(channels: usize) -> Result<(Model, Loader)> {
-        let config = ModelConfig { channels: Some(channels), ..setup::model_config(Arch::LeNet, DatasetKind::Mnist) };
+        let config =
+            ModelConfig { channels: Some(channels), ..setup::model_config(networks::LENET, DatasetKind::Mnist) };
         let model = Model::new(&config, DType::F64, &Device::Cpu, &Streams::new(3))?;
         let pixels = (0..6 * 784).map(|i| (i * 37 % 251) as u8).collect();
         let split = Arc::new(Split::new(pixels, vec![0, 1, 2, 3, 4, 5], [1, 28, 28], 10)?);

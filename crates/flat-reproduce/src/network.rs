@@ -1,7 +1,6 @@
 //! The networks of the studies.
 
-use flat_core::setting::Text;
-use flat_nn::{Arch, Norm};
+use flat_nn::{Arch, Norm, networks};
 use flat_run::settings::config::TrainConfig;
 
 /// A network of a study.
@@ -19,7 +18,7 @@ pub(super) struct Network {
 impl Network {
     /// A multilayer perceptron with one hidden layer.
     pub fn mlp(hidden: usize) -> Self {
-        Self { arch: Arch::Mlp, hidden: vec![hidden], channels: None, norm: Norm::Batch }
+        Self { arch: networks::MLP, hidden: vec![hidden], channels: None, norm: Norm::Batch }
     }
 
     /// Another network of a width and norm.
@@ -29,39 +28,31 @@ impl Network {
 
     /// Whether the loss of one example depends on its batch.
     pub fn has_batch_norm(&self) -> bool {
-        self.norm == Norm::Batch && !matches!(self.arch, Arch::Mlp | Arch::LeNet)
+        self.norm == Norm::Batch && self.arch.takes("norm")
     }
 
     /// In words.
     pub fn name(&self) -> String {
-        let name = match self.arch {
-            Arch::Mlp => "multilayer perceptron",
-            Arch::LeNet => "LeNet",
-            Arch::ResNet20 => "ResNet-20",
-            Arch::ResNet18 => "ResNet-18",
-            Arch::Wrn16x4 => "wide ResNet 16-4",
-            _ => "network",
-        };
         let width = match (self.hidden.first(), self.channels) {
             (Some(hidden), _) => format!(" with {hidden} hidden units"),
             (_, Some(channels)) => format!(" with {channels} channels in its first convolution"),
             _ => String::new(),
         };
-        let norm = match (self.arch, self.norm) {
-            (Arch::Mlp | Arch::LeNet, _) => "",
-            (_, Norm::Group) => ", group normalisation",
-            _ => ", batch normalisation",
+        let norm = match self.norm {
+            _ if !self.arch.takes("norm") => "",
+            Norm::Group => ", group normalisation",
+            Norm::Batch => ", batch normalisation",
         };
-        format!("{name}{width}{norm}")
+        format!("{}{width}{norm}", self.arch.title)
     }
 
     /// A run of it.
     pub fn over(&self, config: TrainConfig) -> TrainConfig {
         TrainConfig {
-            model: Text(self.arch),
+            model: self.arch,
             hidden: if self.hidden.is_empty() { config.hidden } else { self.hidden.clone() },
             channels: self.channels,
-            norm: Text(self.norm),
+            norm: self.norm,
             ..config
         }
     }

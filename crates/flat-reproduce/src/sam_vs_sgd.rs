@@ -13,7 +13,7 @@ use crate::interval::{percent, short};
 use anyhow::Result;
 use flat_core::setting::Values;
 use flat_data::DatasetKind;
-use flat_nn::{Arch, Norm};
+use flat_nn::{Norm, networks};
 use flat_run::settings::choice::ScheduleName;
 use flat_run::settings::config::TrainConfig;
 use serde::Serialize;
@@ -46,7 +46,7 @@ impl Plan {
             Scale::Cpu => mlp([5000, 5000, 10_000], 20, 5),
             Scale::Paper => Self {
                 dataset: DatasetKind::Cifar10,
-                network: Network::of(Arch::Wrn16x4, None, Norm::Batch),
+                network: Network::of(networks::WRN_16_4, None, Norm::Batch),
                 lrs: vec![0.1],
                 rhos: vec![0.02, 0.05, 0.1, 0.2],
                 ..mlp([45_000, 5_000, 10_000], 200, 5)

@@ -20,11 +20,11 @@ type Load<'a> = Box<dyn Fn(usize) -> Result<(Tensor, Tensor)> + Send + Sync + 'a
 /// use candle_core::{DType, Device, Tensor};
 /// use flat_core::Streams;
 /// use flat_metrics::{Hutchinson, ModelObjective, Silent, TangentHessian, TraceConfig};
-/// use flat_nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm};
+/// use flat_nn::{Activation, Loss, Mode, Model, ModelConfig, Norm, networks};
 ///
 /// # fn main() -> flat_metrics::Result<()> {
 /// let config = ModelConfig {
-///     arch: Arch::Mlp, in_channels: 1, height: 4, width: 4, classes: 3,
+///     arch: networks::MLP, in_channels: 1, height: 4, width: 4, classes: 3,
 ///     hidden: vec![8], channels: None, groups: None, activation: Activation::Tanh, norm: Norm::Batch,
 /// };
 /// let model = Model::new(&config, DType::F32, &Device::Cpu, &Streams::new(0))?;
@@ -110,7 +110,7 @@ impl<'a> ModelObjective<'a> {
 impl std::fmt::Debug for ModelObjective<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ModelObjective")
-            .field("arch", &self.model.config().arch)
+            .field("arch", &self.model.name())
             .field("loss", &self.loss)
             .field("mode", &self.mode)
             .field("sizes", &self.sizes)

@@ -6,7 +6,7 @@ use flat_metrics::{
     Certificate, CertificateConfig, Dense, GaussNewton, Judgement, Known, Lanczos, LanczosConfig, Measured,
     ModelObjective, Objective, Result, Silent, TangentHessian, Verdict, dense_of, gradient,
 };
-use flat_nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm};
+use flat_nn::{Activation, Loss, Mode, Model, ModelConfig, Norm, networks};
 
 const CLASSES: usize = 3;
 
@@ -20,7 +20,7 @@ impl Case {
     /// A smooth network and random images of random classes.
     fn new(hidden: &[usize], activation: Activation, side: usize, images: usize, seed: u64) -> Result<Self> {
         let config = ModelConfig {
-            arch: Arch::Mlp,
+            arch: networks::MLP,
             in_channels: 1,
             height: side,
             width: side,

@@ -9,12 +9,12 @@ use flat_metrics::{
     MonteCarloFisher, Objective, Result, Silent, TangentHessian, TraceConfig, check_symmetry, dense_of, exact_trace,
     gradient,
 };
-use flat_nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm};
+use flat_nn::{Activation, Loss, Mode, Model, ModelConfig, Norm, networks};
 
 /// A network of d = 1,420 and batches of 7 and 5 examples with ten classes.
 fn wide(hidden: usize, side: usize) -> Result<(Model, Vec<(Tensor, Tensor)>)> {
     let config = ModelConfig {
-        arch: Arch::Mlp,
+        arch: networks::MLP,
         in_channels: 1,
         height: side,
         width: side,
@@ -148,7 +148,7 @@ fn every_column_of_a_large_perceptron_is_the_explicit_one() -> Result<()> {
 
 #[test]
 fn a_convolutional_network_with_batch_norm_has_the_explicit_matrices_in_each_mode() -> Result<()> {
-    let model = model(Arch::ResNet20, 8, Activation::Relu, DType::F64)?;
+    let model = model(networks::RESNET20, 8, Activation::Relu, DType::F64)?;
     let held = batches(&model)?;
     for mode in [Mode::Eval, Mode::BatchStats] {
         let objective = ModelObjective::new(&model, LOSS, mode, held.clone())?;
@@ -167,7 +167,7 @@ fn a_convolutional_network_with_batch_norm_has_the_explicit_matrices_in_each_mod
 
 #[test]
 fn max_pooling_is_in_the_explicit_matrix_too() -> Result<()> {
-    let model = model(Arch::LeNet, 16, Activation::Relu, DType::F64)?;
+    let model = model(networks::LENET, 16, Activation::Relu, DType::F64)?;
     let held = batches(&model)?;
     let objective = ModelObjective::new(&model, LOSS, Mode::Eval, held.clone())?;
     let gap = worst(&mut GaussNewton::new(&objective)?, &explicit::gauss_newton(&model, LOSS, Mode::Eval, &held)?)?;
@@ -177,7 +177,7 @@ fn max_pooling_is_in_the_explicit_matrix_too() -> Result<()> {
 
 #[test]
 fn the_sampled_fisher_matrix_is_the_gauss_newton_matrix_in_expectation() -> Result<()> {
-    let model = model(Arch::Mlp, 3, Activation::Tanh, DType::F64)?;
+    let model = model(networks::MLP, 3, Activation::Tanh, DType::F64)?;
     let held = batches(&model)?;
     let off = |loss, samples| -> Result<f64> {
         let objective = ModelObjective::new(&model, loss, Mode::Eval, held.clone())?;
@@ -198,7 +198,7 @@ fn the_sampled_fisher_matrix_is_the_gauss_newton_matrix_in_expectation() -> Resu
 #[test]
 fn a_rectified_network_has_the_traces_of_its_gauss_newton_matrix_layer_by_layer() -> Result<()> {
     // the logits are linear in the weights of any one layer, so the diagonal blocks of single layers agree
-    let model = model(Arch::Mlp, 3, Activation::Relu, DType::F64)?;
+    let model = model(networks::MLP, 3, Activation::Relu, DType::F64)?;
     let objective = ModelObjective::new(&model, LOSS, Mode::Eval, batches(&model)?)?;
     let go = &mut Silent;
     let hessian = exact_trace(&mut TangentHessian::new(&objective)?, go)?;
@@ -206,7 +206,7 @@ fn a_rectified_network_has_the_traces_of_its_gauss_newton_matrix_layer_by_layer(
     for (name, trace) in &hessian.per_layer {
         assert!((trace - ggn.per_layer[name]).abs() < 1e-12 * hessian.trace, "{name}");
     }
-    let tanh = crate::models::model(Arch::Mlp, 3, Activation::Tanh, DType::F64)?;
+    let tanh = crate::models::model(networks::MLP, 3, Activation::Tanh, DType::F64)?;
     let objective = ModelObjective::new(&tanh, LOSS, Mode::Eval, batches(&tanh)?)?;
     let (h, g) = (
         exact_trace(&mut TangentHessian::new(&objective)?, go)?.trace,
@@ -234,7 +234,7 @@ fn the_empirical_fisher_form_of_the_gradient_is_the_mean_square_of_its_parts() -
 
 #[test]
 fn each_batch_tells_its_part_of_the_quadratic_form() -> Result<()> {
-    let model = model(Arch::Mlp, 3, Activation::Tanh, DType::F64)?;
+    let model = model(networks::MLP, 3, Activation::Tanh, DType::F64)?;
     let held = batches(&model)?;
     let objective = ModelObjective::new(&model, LOSS, Mode::Eval, held.clone())?;
     let s = Streams::new(8);
@@ -273,7 +273,7 @@ fn each_batch_tells_its_part_of_the_quadratic_form() -> Result<()> {
 
 #[test]
 fn without_layers_the_trace_is_the_same() -> Result<()> {
-    let model = model(Arch::Mlp, 3, Activation::Relu, DType::F64)?;
+    let model = model(networks::MLP, 3, Activation::Relu, DType::F64)?;
     let objective = ModelObjective::new(&model, LOSS, Mode::Eval, batches(&model)?)?;
     let mut ggn = GaussNewton::new(&objective)?;
     let (config, s) = (flat_metrics::TraceConfig::fixed(20), Streams::new(2));
@@ -288,7 +288,7 @@ fn without_layers_the_trace_is_the_same() -> Result<()> {
 
 #[test]
 fn a_block_is_the_part_of_the_matrix_in_its_rows_and_columns() -> Result<()> {
-    let model = model(Arch::Mlp, 3, Activation::Tanh, DType::F64)?;
+    let model = model(networks::MLP, 3, Activation::Tanh, DType::F64)?;
     let objective = ModelObjective::new(&model, LOSS, Mode::Eval, batches(&model)?)?;
     let mut hessian = TangentHessian::new(&objective)?;
     let whole = dense_of(&mut hessian)?;
@@ -328,8 +328,8 @@ fn an_objective_without_logits_says_what_to_do() -> Result<()> {
 
 #[test]
 fn f32_products_of_a_rectified_network_are_those_of_f64_to_1e_5() -> Result<()> {
-    let narrow = model(Arch::LeNet, 20, Activation::Relu, DType::F32)?;
-    let wide = model(Arch::LeNet, 20, Activation::Relu, DType::F64)?;
+    let narrow = model(networks::LENET, 20, Activation::Relu, DType::F32)?;
+    let wide = model(networks::LENET, 20, Activation::Relu, DType::F64)?;
     wide.set_state(&narrow.state()?)?;
     let held = batches(&narrow)?;
     let promoted = held.iter().map(|(x, y)| Ok((x.to_dtype(DType::F64)?, y.clone()))).collect::<Result<Vec<_>>>()?;

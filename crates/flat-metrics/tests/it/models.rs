@@ -7,18 +7,18 @@ use flat_metrics::{
     DifferenceHessian, Error, Hutchinson, ModelObjective, Objective, Result, Silent, Stencil, TangentHessian,
     TraceConfig, check_symmetry, dense_of, disagreement, gradient,
 };
-use flat_nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm};
+use flat_nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm, networks};
 
 pub const LOSS: Loss = Loss::CrossEntropy { label_smoothing: 0.0 };
 
 pub fn model(arch: Arch, size: usize, activation: Activation, dtype: DType) -> Result<Model> {
     let config = ModelConfig {
         arch,
-        in_channels: if arch == Arch::ResNet20 { 3 } else { 1 },
+        in_channels: if arch == networks::RESNET20 { 3 } else { 1 },
         height: size,
         width: size,
         classes: 3,
-        hidden: if arch == Arch::Mlp { vec![6] } else { vec![] },
+        hidden: if arch == networks::MLP { vec![6] } else { vec![] },
         channels: None,
         groups: None,
         activation,
@@ -29,7 +29,7 @@ pub fn model(arch: Arch, size: usize, activation: Activation, dtype: DType) -> R
 
 /// Batches of 4 and 3 random images.
 pub fn batches(model: &Model) -> Result<Vec<(Tensor, Tensor)>> {
-    let c = model.config();
+    let c = model.config().expect("a built-in network");
     [4usize, 3]
         .iter()
         .enumerate()
@@ -70,7 +70,7 @@ fn agree(model: &Model, mode: Mode, smooth: bool) -> Result<()> {
 
 #[test]
 fn the_dense_hessian_of_an_mlp_is_the_same_by_all_methods() -> Result<()> {
-    let model = model(Arch::Mlp, 3, Activation::Tanh, DType::F64)?;
+    let model = model(networks::MLP, 3, Activation::Tanh, DType::F64)?;
     let objective = ModelObjective::new(&model, LOSS, Mode::Eval, batches(&model)?)?;
     let tangent = dense_of(&mut TangentHessian::new(&objective)?)?;
     let double = dense_of(&mut double_backward(&objective)?)?;
@@ -84,22 +84,22 @@ fn the_dense_hessian_of_an_mlp_is_the_same_by_all_methods() -> Result<()> {
 
 #[test]
 fn a_small_convolutional_network_has_one_hessian() -> Result<()> {
-    agree(&model(Arch::LeNet, 16, Activation::Gelu, DType::F64)?, Mode::Eval, true)?;
-    agree(&model(Arch::LeNet, 16, Activation::Relu, DType::F64)?, Mode::Eval, false)
+    agree(&model(networks::LENET, 16, Activation::Gelu, DType::F64)?, Mode::Eval, true)?;
+    agree(&model(networks::LENET, 16, Activation::Relu, DType::F64)?, Mode::Eval, false)
 }
 
 #[test]
 fn a_residual_network_has_one_hessian_in_each_batch_norm_mode() -> Result<()> {
     for mode in [Mode::BatchStats, Mode::Eval] {
-        agree(&model(Arch::ResNet20, 8, Activation::Tanh, DType::F64)?, mode, true)?;
-        agree(&model(Arch::ResNet20, 8, Activation::Relu, DType::F64)?, mode, false)?;
+        agree(&model(networks::RESNET20, 8, Activation::Tanh, DType::F64)?, mode, true)?;
+        agree(&model(networks::RESNET20, 8, Activation::Relu, DType::F64)?, mode, false)?;
     }
     Ok(())
 }
 
 #[test]
 fn the_batch_norm_mode_changes_the_hessian_and_is_reported() -> Result<()> {
-    let model = model(Arch::ResNet20, 8, Activation::Tanh, DType::F64)?;
+    let model = model(networks::RESNET20, 8, Activation::Tanh, DType::F64)?;
     let buffers = |m: &Model| -> Result<Vec<f64>> {
         let mut all = Vec::new();
         for var in m.buffers().values() {
@@ -123,7 +123,7 @@ fn the_batch_norm_mode_changes_the_hessian_and_is_reported() -> Result<()> {
 
 #[test]
 fn training_mode_is_refused() -> Result<()> {
-    let model = model(Arch::ResNet20, 8, Activation::Relu, DType::F32)?;
+    let model = model(networks::RESNET20, 8, Activation::Relu, DType::F32)?;
     let message = ModelObjective::new(&model, LOSS, Mode::Train, batches(&model)?).expect_err("it moves buffers");
     assert!(message.to_string().contains("running statistics"), "{message}");
     Ok(())
@@ -131,7 +131,7 @@ fn training_mode_is_refused() -> Result<()> {
 
 #[test]
 fn the_loss_of_all_batches_is_the_mean_over_examples_and_streaming_is_the_same() -> Result<()> {
-    let model = model(Arch::Mlp, 3, Activation::Tanh, DType::F64)?;
+    let model = model(networks::MLP, 3, Activation::Tanh, DType::F64)?;
     let held = batches(&model)?;
     let objective = ModelObjective::new(&model, LOSS, Mode::Eval, held.clone())?;
     let (x, y): (Vec<Tensor>, Vec<Tensor>) = held.iter().cloned().unzip();

@@ -195,7 +195,7 @@ fn xtrace_does_not_depend_on_how_the_bases_are_computed() -> Result<()> {
 
 #[test]
 fn layers_sum_to_the_total_and_estimate_their_own_blocks() -> Result<()> {
-    let model = crate::models::model(flat_nn::Arch::Mlp, 3, flat_nn::Activation::Tanh, candle_core::DType::F64)?;
+    let model = crate::models::model(flat_nn::networks::MLP, 3, flat_nn::Activation::Tanh, candle_core::DType::F64)?;
     let held = crate::models::batches(&model)?;
     let objective = ModelObjective::new(&model, crate::models::LOSS, flat_nn::Mode::Eval, held)?;
     let mut hessian = TangentHessian::new(&objective)?;

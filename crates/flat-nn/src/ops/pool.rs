@@ -29,7 +29,7 @@ impl Pool2d {
         Self { kernel, stride: kernel, padding: 0 }
     }
 
-    fn output(&self, len: usize) -> Result<usize> {
+    pub(crate) fn output(&self, len: usize) -> Result<usize> {
         let padded = len + 2 * self.padding;
         if self.stride == 0 || self.kernel == 0 || self.padding * 2 > self.kernel || self.kernel > padded {
             bail!("pooling: {self:?} does not fit an input of side {len}");

@@ -3,13 +3,13 @@
 use crate::models::{build, config};
 use candle_core::{DType, Device, Tensor};
 use flat_core::Streams;
-use flat_nn::{Arch, Difference, Error, Model, ModelConfig, Norm, Result};
+use flat_nn::{Difference, Error, Model, ModelConfig, Norm, Result, networks};
 use std::collections::BTreeMap;
 
 type State = BTreeMap<String, Tensor>;
 
 fn residual() -> Result<Model> {
-    build(&config(Arch::ResNet20, 3, 8), DType::F32)
+    build(&config(networks::RESNET20, 3, 8), DType::F32)
 }
 
 fn renamed(state: &State, name: impl Fn(&str) -> String) -> State {
@@ -35,9 +35,11 @@ fn difference(model: &Model, theirs: &State) -> Difference {
 
 #[test]
 fn any_one_prefix_of_all_names_is_taken_off() -> Result<()> {
-    for model in
-        [residual()?, build(&config(Arch::LeNet, 1, 28), DType::F32)?, build(&config(Arch::Mlp, 1, 4), DType::F32)?]
-    {
+    for model in [
+        residual()?,
+        build(&config(networks::LENET, 1, 28), DType::F32)?,
+        build(&config(networks::MLP, 1, 4), DType::F32)?,
+    ] {
         let own = model.state()?;
         for prefix in [
             "",
@@ -85,7 +87,7 @@ fn two_whole_sets_of_weights_are_ambiguous_and_two_halves_are_no_set() -> Result
     assert_eq!(half.len(), own.len());
     assert!(matches!(difference(&model, &half), Difference::Missing { .. }));
     // the one whose shapes fit is no matter of choice
-    let narrow = build(&ModelConfig { channels: Some(8), ..config(Arch::ResNet20, 3, 8) }, DType::F32)?;
+    let narrow = build(&ModelConfig { channels: Some(8), ..config(networks::RESNET20, 3, 8) }, DType::F32)?;
     let other = renamed(&narrow.state()?, |name| format!("teacher.{name}"));
     let fitting: State = renamed(&own, |name| format!("student.{name}")).into_iter().chain(other).collect();
     assert_adopts(&model, &fitting, "a narrow teacher")?;
@@ -140,7 +142,7 @@ fn entries_that_are_no_layers_are_left_out_and_named_even_when_not_finite() -> R
 
 #[test]
 fn optimizer_state_alone_is_no_network() -> Result<()> {
-    let model = build(&config(Arch::Mlp, 1, 4), DType::F32)?;
+    let model = build(&config(networks::MLP, 1, 4), DType::F32)?;
     let moments = renamed(&model.state()?, |name| format!("exp_avg.{name}"));
     assert!(matches!(difference(&model, &moments), Difference::Missing { .. }));
     Ok(())
@@ -158,7 +160,7 @@ fn names_of_other_implementations_are_the_same_layers() -> Result<()> {
         let theirs = renamed(&model.state()?, |own| format!("{prefix}{}", own.replace("fc.", &format!("{name}."))));
         assert_adopts(&model, &theirs, last)?;
     }
-    let mlp = build(&ModelConfig { hidden: vec![12, 7], ..config(Arch::Mlp, 1, 4) }, DType::F32)?;
+    let mlp = build(&ModelConfig { hidden: vec![12, 7], ..config(networks::MLP, 1, 4) }, DType::F32)?;
     // nn.Sequential(Flatten, Linear, ReLU, Linear, ReLU, Linear), in the tutorial's class too
     let number = |name: &str| name.replace("fc1", "1").replace("fc2", "3").replace("fc3", "5");
     for prefix in ["", "linear_relu_stack.", "module.net."] {
@@ -175,7 +177,7 @@ fn counters_that_are_missing_are_nothing_and_statistics_that_are_missing_are_ano
     assert_adopts(&model, &old, "without counters")?;
     old.retain(|name, _| !name.contains("running_"));
     assert!(matches!(difference(&model, &old), Difference::Missing { .. }));
-    let group = build(&ModelConfig { norm: Norm::Group, ..config(Arch::ResNet20, 3, 8) }, DType::F32)?;
+    let group = build(&ModelConfig { norm: Norm::Group, ..config(networks::RESNET20, 3, 8) }, DType::F32)?;
     match difference(&group, &model.state()?) {
         Difference::Extra { name, .. } => assert!(name.contains("running_"), "{name}"),
         other => panic!("{other:?}"),
@@ -187,7 +189,7 @@ fn counters_that_are_missing_are_nothing_and_statistics_that_are_missing_are_ano
 fn weights_for_other_classes_or_images_are_named_so() -> Result<()> {
     let model = residual()?;
     let other = |change: &dyn Fn(&mut ModelConfig)| -> Result<String> {
-        let mut c = config(Arch::ResNet20, 3, 8);
+        let mut c = config(networks::RESNET20, 3, 8);
         change(&mut c);
         let theirs = Model::new(&c, DType::F32, &Device::Cpu, &Streams::new(0))?.state()?;
         Ok(model.adopt(&theirs).expect_err("another model").to_string())

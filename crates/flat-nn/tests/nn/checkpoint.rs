@@ -3,7 +3,7 @@
 use crate::models::{build, config};
 use candle_core::{DType, Device, Tensor};
 use flat_core::Streams;
-use flat_nn::{Arch, Mode, Model, ModelConfig, Norm, Result, read_config, read_metadata};
+use flat_nn::{Mode, Model, ModelConfig, Norm, Result, networks, read_config, read_metadata};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ fn state(model: &Model) -> Result<BTreeMap<String, Vec<f64>>> {
 #[test]
 fn a_saved_model_comes_back_bit_for_bit_with_its_buffers() -> Result<()> {
     let dir = tempfile::tempdir().expect("folder");
-    let c = config(Arch::ResNet20, 3, 8);
+    let c = config(networks::RESNET20, 3, 8);
     let model = build(&c, DType::F32)?;
     let x = crate::check::normal(&[2, 3, 8, 8], 1).to_dtype(DType::F32)?;
     model.logits(&x, Mode::Train)?;
@@ -42,7 +42,7 @@ fn a_saved_model_comes_back_bit_for_bit_with_its_buffers() -> Result<()> {
 #[test]
 fn the_same_state_gives_the_same_bytes_and_no_other_file() -> Result<()> {
     let (a, b) = (tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder"));
-    let c = config(Arch::ResNet20, 3, 8);
+    let c = config(networks::RESNET20, 3, 8);
     let (first, second) = (saved(a.path(), &build(&c, DType::F64)?), saved(b.path(), &build(&c, DType::F64)?));
     assert!(std::fs::read(first).expect("bytes") == std::fs::read(second).expect("bytes"));
     assert_eq!(std::fs::read_dir(a.path()).expect("folder").count(), 1);
@@ -52,7 +52,7 @@ fn the_same_state_gives_the_same_bytes_and_no_other_file() -> Result<()> {
 #[test]
 fn other_tools_read_the_file() -> Result<()> {
     let dir = tempfile::tempdir().expect("folder");
-    let model = build(&config(Arch::ResNet20, 3, 8), DType::F32)?;
+    let model = build(&config(networks::RESNET20, 3, 8), DType::F32)?;
     let tensors = candle_core::safetensors::load(saved(dir.path(), &model), &Device::Cpu)?;
     assert_eq!(tensors.len(), model.state()?.len());
     assert_eq!(tensors["fc.weight"].dims(), [10, 64]);
@@ -63,7 +63,7 @@ fn other_tools_read_the_file() -> Result<()> {
 #[test]
 fn damaged_and_foreign_files_are_refused_and_leave_the_model_alone() -> Result<()> {
     let dir = tempfile::tempdir().expect("folder");
-    let model = build(&config(Arch::Mlp, 1, 4), DType::F32)?;
+    let model = build(&config(networks::MLP, 1, 4), DType::F32)?;
     let before = state(&model)?;
     let path = saved(dir.path(), &model);
     let whole = std::fs::read(&path).expect("bytes");
@@ -86,11 +86,11 @@ fn damaged_and_foreign_files_are_refused_and_leave_the_model_alone() -> Result<(
         build(c, DType::F32).and_then(|m| m.save(&path, &BTreeMap::new())).expect("saved");
         path
     };
-    let wide = ModelConfig { hidden: vec![13], ..config(Arch::Mlp, 1, 4) };
+    let wide = ModelConfig { hidden: vec![13], ..config(networks::MLP, 1, 4) };
     refused(&saved_as("wide", &wide), "`fc1.bias` has shape [13]");
-    let deep = ModelConfig { hidden: vec![12, 12], ..config(Arch::Mlp, 1, 4) };
+    let deep = ModelConfig { hidden: vec![12, 12], ..config(networks::MLP, 1, 4) };
     refused(&saved_as("deep", &deep), "`fc3.bias` is not in this model");
-    let linear = ModelConfig { hidden: vec![], ..config(Arch::Mlp, 1, 4) };
+    let linear = ModelConfig { hidden: vec![], ..config(networks::MLP, 1, 4) };
     refused(&saved_as("linear", &linear), "`fc2.bias` is missing");
     assert_eq!(state(&model)?, before);
 
@@ -105,8 +105,8 @@ fn damaged_and_foreign_files_are_refused_and_leave_the_model_alone() -> Result<(
 #[test]
 fn another_norm_is_another_model() -> Result<()> {
     let dir = tempfile::tempdir().expect("folder");
-    let batch = build(&config(Arch::ResNet20, 3, 8), DType::F32)?;
-    let group = build(&ModelConfig { norm: Norm::Group, ..config(Arch::ResNet20, 3, 8) }, DType::F32)?;
+    let batch = build(&config(networks::RESNET20, 3, 8), DType::F32)?;
+    let group = build(&ModelConfig { norm: Norm::Group, ..config(networks::RESNET20, 3, 8) }, DType::F32)?;
     assert!(!group.has_batch_norm() && batch.has_batch_norm());
     assert!(group.load(&saved(dir.path(), &batch)).is_err());
     Ok(())
@@ -114,7 +114,7 @@ fn another_norm_is_another_model() -> Result<()> {
 
 #[test]
 fn state_is_a_copy_and_set_state_is_all_or_nothing() -> Result<()> {
-    let model = build(&config(Arch::Mlp, 1, 4), DType::F32)?;
+    let model = build(&config(networks::MLP, 1, 4), DType::F32)?;
     let copy = model.state()?;
     let before = state(&model)?;
     let mut changed = copy.clone();

@@ -3,7 +3,7 @@
 use crate::check::{F64, difference, double_backward, normal};
 use candle_core::{DType, Device, Tensor};
 use flat_core::{ParamVec, Purpose, Streams};
-use flat_nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm, Result};
+use flat_nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm, Result, networks};
 
 pub fn config(arch: Arch, in_channels: usize, side: usize) -> ModelConfig {
     ModelConfig {
@@ -12,7 +12,7 @@ pub fn config(arch: Arch, in_channels: usize, side: usize) -> ModelConfig {
         height: side,
         width: side,
         classes: 10,
-        hidden: if arch == Arch::Mlp { vec![12] } else { vec![] },
+        hidden: if arch == networks::MLP { vec![12] } else { vec![] },
         channels: None,
         groups: None,
         activation: Activation::Relu,
@@ -36,28 +36,28 @@ const LOSS: Loss = Loss::CrossEntropy { label_smoothing: 0.0 };
 fn parameter_counts_are_those_of_pytorch() -> Result<()> {
     let count = |c: &ModelConfig| Ok::<_, flat_nn::Error>(build(c, DType::F32)?.params().layout().len());
     // 32 * 25 + 32, 64 * 32 * 25 + 64, 1024 * 64 * 4 * 4 + 1024, 10 * 1024 + 10
-    assert_eq!(count(&config(Arch::LeNet, 1, 28))?, 832 + 51_264 + 1_049_600 + 10_250);
+    assert_eq!(count(&config(networks::LENET, 1, 28))?, 832 + 51_264 + 1_049_600 + 10_250);
     // fc1 takes 64 * 5 * 5
-    assert_eq!(count(&config(Arch::LeNet, 3, 32))?, 2_432 + 51_264 + 1_639_424 + 10_250);
-    let mut mlp = config(Arch::Mlp, 1, 28);
+    assert_eq!(count(&config(networks::LENET, 3, 32))?, 2_432 + 51_264 + 1_639_424 + 10_250);
+    let mut mlp = config(networks::MLP, 1, 28);
     mlp.hidden = vec![256, 128];
     assert_eq!(count(&mlp)?, 784 * 256 + 256 + 256 * 128 + 128 + 1290);
     // stem 464, stages 14016, 51648 and 205696, fc 650; with shortcuts by padding instead of 1x1 convolutions and norms
     // (2752) it is the 269722 of the literature
-    assert_eq!(count(&config(Arch::ResNet20, 3, 32))?, 272_474);
+    assert_eq!(count(&config(networks::RESNET20, 3, 32))?, 272_474);
     // the usual CIFAR ResNet-18
-    assert_eq!(count(&config(Arch::ResNet18, 3, 32))?, 11_173_962);
+    assert_eq!(count(&config(networks::RESNET18, 3, 32))?, 11_173_962);
     // stem 432, stages 121248, 525184 and 2098944, last norm 512, fc 2570
-    assert_eq!(count(&config(Arch::Wrn16x4, 3, 32))?, 2_748_890);
+    assert_eq!(count(&config(networks::WRN_16_4, 3, 32))?, 2_748_890);
     // of PyTorch too, by tests/reference/models.py
-    assert_eq!(count(&ModelConfig { channels: Some(5), ..config(Arch::LeNet, 1, 16) })?, 4_760);
-    assert_eq!(count(&ModelConfig { channels: Some(6), ..config(Arch::ResNet20, 3, 32) })?, 38_944);
+    assert_eq!(count(&ModelConfig { channels: Some(5), ..config(networks::LENET, 1, 16) })?, 4_760);
+    assert_eq!(count(&ModelConfig { channels: Some(6), ..config(networks::RESNET20, 3, 32) })?, 38_944);
     Ok(())
 }
 
 #[test]
 fn names_are_those_of_torchvision() -> Result<()> {
-    let model = build(&config(Arch::ResNet20, 3, 8), DType::F32)?;
+    let model = build(&config(networks::RESNET20, 3, 8), DType::F32)?;
     for name in ["conv1.weight", "bn1.bias", "layer2.0.downsample.0.weight", "layer3.2.bn2.weight", "fc.bias"] {
         assert!(model.params().layout().position(name).is_some(), "{name}");
     }
@@ -90,23 +90,24 @@ fn check_model(config: &ModelConfig, mode: Mode, tolerance: f64) -> Result<()> {
 #[test]
 fn hessian_vector_products_of_models_are_exact() -> Result<()> {
     for activation in [Activation::Tanh, Activation::Gelu] {
-        for arch in [Arch::Mlp, Arch::LeNet, Arch::ResNet20] {
+        for arch in [networks::MLP, networks::LENET, networks::RESNET20] {
             for norm in [Norm::Batch, Norm::Group] {
-                let c = ModelConfig { activation, norm, ..config(arch, 2, if arch == Arch::LeNet { 16 } else { 8 }) };
-                if norm == Norm::Batch || arch == Arch::ResNet20 {
+                let c =
+                    ModelConfig { activation, norm, ..config(arch, 2, if arch == networks::LENET { 16 } else { 8 }) };
+                if norm == Norm::Batch || arch == networks::RESNET20 {
                     // through twenty layers the fifth derivative, which the difference neglects, is large
                     check_model(&c, Mode::BatchStats, 1e-7)?;
                 }
             }
         }
-        check_model(&ModelConfig { activation, ..config(Arch::ResNet20, 2, 8) }, Mode::Eval, 1e-7)?;
+        check_model(&ModelConfig { activation, ..config(networks::RESNET20, 2, 8) }, Mode::Eval, 1e-7)?;
     }
     Ok(())
 }
 
 #[test]
 fn the_mode_decides_about_running_statistics() -> Result<()> {
-    let c = config(Arch::ResNet20, 3, 8);
+    let c = config(networks::RESNET20, 3, 8);
     let model = build(&c, DType::F64)?;
     let (x, _) = batch(&c, 4)?;
     let read = |name: &str| Ok::<Vec<f64>, flat_nn::Error>(model.buffers()[name].as_detached_tensor().to_vec1()?);
@@ -136,7 +137,7 @@ fn the_mode_decides_about_running_statistics() -> Result<()> {
 
 #[test]
 fn evaluation_without_a_graph_gives_the_same_logits() -> Result<()> {
-    for arch in [Arch::LeNet, Arch::ResNet20] {
+    for arch in [networks::LENET, networks::RESNET20] {
         let c = config(arch, 1, 16);
         let model = build(&c, DType::F32)?;
         let x = batch(&c, 2)?.0.to_dtype(DType::F32)?;
@@ -149,9 +150,9 @@ fn evaluation_without_a_graph_gives_the_same_logits() -> Result<()> {
 
 #[test]
 fn initial_weights_depend_on_seed_and_name_alone_and_keep_their_bound() -> Result<()> {
-    let mut deep = config(Arch::Mlp, 1, 4);
+    let mut deep = config(networks::MLP, 1, 4);
     deep.hidden = vec![12, 12];
-    let (a, b) = (build(&config(Arch::Mlp, 1, 4), DType::F64)?, build(&deep, DType::F64)?);
+    let (a, b) = (build(&config(networks::MLP, 1, 4), DType::F64)?, build(&deep, DType::F64)?);
     let weight = |m: &Model, name: &str| Ok::<Vec<f64>, flat_nn::Error>(m.state()?[name].flatten_all()?.to_vec1()?);
     assert_eq!(weight(&a, "fc1.weight")?, weight(&b, "fc1.weight")?, "a further layer shifts nothing");
     let other = Model::new(&deep, DType::F64, &Device::Cpu, &Streams::new(2))?;
@@ -166,18 +167,18 @@ fn initial_weights_depend_on_seed_and_name_alone_and_keep_their_bound() -> Resul
 #[test]
 fn unusable_sizes_and_inputs_are_refused_by_name() -> Result<()> {
     let message = |c: &ModelConfig| build(c, DType::F32).map(|_| ()).expect_err("unusable").to_string();
-    assert!(message(&config(Arch::LeNet, 1, 15)).contains("at least 16x16"));
-    assert!(message(&ModelConfig { classes: 0, ..config(Arch::Mlp, 1, 4) }).contains("classes"));
-    assert!(message(&ModelConfig { hidden: vec![3], ..config(Arch::LeNet, 1, 28) }).contains("hidden"));
-    assert!(message(&ModelConfig { channels: Some(3), ..config(Arch::Mlp, 1, 28) }).contains("channels"));
-    assert!(message(&ModelConfig { channels: Some(0), ..config(Arch::LeNet, 1, 28) }).contains("channels"));
-    assert!(message(&ModelConfig { hidden: vec![3, 0], ..config(Arch::Mlp, 1, 28) }).contains("hidden"));
+    assert!(message(&config(networks::LENET, 1, 15)).contains("at least 16x16"));
+    assert!(message(&ModelConfig { classes: 0, ..config(networks::MLP, 1, 4) }).contains("classes"));
+    assert!(message(&ModelConfig { hidden: vec![3], ..config(networks::LENET, 1, 28) }).contains("hidden"));
+    assert!(message(&ModelConfig { channels: Some(3), ..config(networks::MLP, 1, 28) }).contains("channels"));
+    assert!(message(&ModelConfig { channels: Some(0), ..config(networks::LENET, 1, 28) }).contains("channels"));
+    assert!(message(&ModelConfig { hidden: vec![3, 0], ..config(networks::MLP, 1, 28) }).contains("hidden"));
 
-    let model = build(&config(Arch::Mlp, 1, 4), DType::F32)?;
+    let model = build(&config(networks::MLP, 1, 4), DType::F32)?;
     let err = model.logits(&Tensor::zeros((2, 1, 4, 5), DType::F32, &Device::Cpu)?, Mode::Eval).expect_err("4x5");
     assert!(err.to_string().contains("[1, 4, 4]"), "{err}");
     assert!(model.logits(&Tensor::zeros((2, 1, 4, 4), DType::F64, &Device::Cpu)?, Mode::Eval).is_err());
-    let model = build(&config(Arch::ResNet18, 1, 8), DType::F32)?;
+    let model = build(&config(networks::RESNET18, 1, 8), DType::F32)?;
     let one = Tensor::zeros((1, 1, 8, 8), DType::F32, &Device::Cpu)?;
     let err = model.logits(&one, Mode::Train).expect_err("one value a channel in the last stage").to_string();
     assert!(err.contains("layer4.0.bn1"), "{err}");
@@ -237,7 +238,7 @@ fn against_pytorch(c: &ModelConfig, expected: [f64; 8]) -> Result<()> {
 fn values_gradients_and_hessian_products_are_those_of_pytorch() -> Result<()> {
     let group = |c: ModelConfig| ModelConfig { norm: Norm::Group, ..c };
     against_pytorch(
-        &config(Arch::LeNet, 1, 16),
+        &config(networks::LENET, 1, 16),
         [
             0.147365904904056,
             2.5571417530989,
@@ -250,7 +251,7 @@ fn values_gradients_and_hessian_products_are_those_of_pytorch() -> Result<()> {
         ],
     )?;
     against_pytorch(
-        &ModelConfig { activation: Activation::Gelu, ..config(Arch::Mlp, 1, 16) },
+        &ModelConfig { activation: Activation::Gelu, ..config(networks::MLP, 1, 16) },
         [
             1.08257612324192,
             4.28805367887989,
@@ -263,7 +264,7 @@ fn values_gradients_and_hessian_products_are_those_of_pytorch() -> Result<()> {
         ],
     )?;
     against_pytorch(
-        &config(Arch::ResNet20, 3, 8),
+        &config(networks::RESNET20, 3, 8),
         [
             -0.720203894517383,
             2.74567994235892,
@@ -276,7 +277,7 @@ fn values_gradients_and_hessian_products_are_those_of_pytorch() -> Result<()> {
         ],
     )?;
     against_pytorch(
-        &config(Arch::ResNet18, 3, 8),
+        &config(networks::RESNET18, 3, 8),
         [
             -0.169459811276902,
             2.37306275552086,
@@ -289,7 +290,7 @@ fn values_gradients_and_hessian_products_are_those_of_pytorch() -> Result<()> {
         ],
     )?;
     against_pytorch(
-        &config(Arch::Wrn16x4, 3, 8),
+        &config(networks::WRN_16_4, 3, 8),
         [
             0.133369819483701,
             2.69911239177852,
@@ -302,7 +303,7 @@ fn values_gradients_and_hessian_products_are_those_of_pytorch() -> Result<()> {
         ],
     )?;
     against_pytorch(
-        &group(config(Arch::ResNet20, 3, 8)),
+        &group(config(networks::RESNET20, 3, 8)),
         [
             -0.574378551557454,
             2.65442093736479,
@@ -315,7 +316,7 @@ fn values_gradients_and_hessian_products_are_those_of_pytorch() -> Result<()> {
         ],
     )?;
     against_pytorch(
-        &group(config(Arch::ResNet18, 3, 8)),
+        &group(config(networks::RESNET18, 3, 8)),
         [
             0.55853290388213,
             2.92384709859125,
@@ -328,7 +329,7 @@ fn values_gradients_and_hessian_products_are_those_of_pytorch() -> Result<()> {
         ],
     )?;
     against_pytorch(
-        &group(config(Arch::Wrn16x4, 3, 8)),
+        &group(config(networks::WRN_16_4, 3, 8)),
         [
             0.0995533024835866,
             2.62035006910301,
@@ -348,7 +349,7 @@ fn values_gradients_and_hessian_products_are_those_of_pytorch() -> Result<()> {
 fn narrow_networks_are_those_of_pytorch() -> Result<()> {
     let narrow = |c: ModelConfig, channels: usize| ModelConfig { channels: Some(channels), ..c };
     against_pytorch(
-        &narrow(config(Arch::LeNet, 1, 16), 5),
+        &narrow(config(networks::LENET, 1, 16), 5),
         [
             0.30988316230924,
             2.18667063906127,
@@ -361,7 +362,7 @@ fn narrow_networks_are_those_of_pytorch() -> Result<()> {
         ],
     )?;
     against_pytorch(
-        &narrow(config(Arch::ResNet20, 3, 8), 6),
+        &narrow(config(networks::RESNET20, 3, 8), 6),
         [
             -0.838917641337049,
             2.00945700149086,
@@ -374,7 +375,7 @@ fn narrow_networks_are_those_of_pytorch() -> Result<()> {
         ],
     )?;
     against_pytorch(
-        &narrow(ModelConfig { norm: Norm::Group, ..config(Arch::Wrn16x4, 3, 8) }, 3),
+        &narrow(ModelConfig { norm: Norm::Group, ..config(networks::WRN_16_4, 3, 8) }, 3),
         [
             -0.790787295295299,
             2.39856577043913,
@@ -397,16 +398,16 @@ fn models_can_be_shared_between_threads() {
 
 #[test]
 fn the_last_layer_of_the_features_gives_the_logits() -> Result<()> {
-    let mut deep = config(Arch::Mlp, 1, 5);
+    let mut deep = config(networks::MLP, 1, 5);
     deep.hidden = vec![9, 7];
-    let mut plain = config(Arch::Mlp, 1, 5);
+    let mut plain = config(networks::MLP, 1, 5);
     plain.hidden = vec![];
     let cases = [
         (deep, "fc3", 7),
         (plain, "fc1", 25),
-        (config(Arch::LeNet, 1, 16), "fc2", 1024),
-        (config(Arch::ResNet20, 3, 8), "fc", 64),
-        (config(Arch::Wrn16x4, 3, 8), "fc", 256),
+        (config(networks::LENET, 1, 16), "fc2", 1024),
+        (config(networks::RESNET20, 3, 8), "fc", 64),
+        (config(networks::WRN_16_4, 3, 8), "fc", 256),
     ];
     for (config, last, width) in cases {
         let model = build(&config, DType::F64)?;
@@ -428,20 +429,42 @@ fn the_arithmetic_of_known_networks_is_counted() -> Result<()> {
     // ResNet-18 for CIFAR is known by 0.56 G multiply-adds, ResNet-20 by 41 M, LeNet's by hand
     let lenet = 25 * 32 * 24 * 24 + 25 * 32 * 64 * 8 * 8 + 1024 * 1024 + 10 * 1024;
     let mlp = 16 * 7 + 7 * 4;
-    let mut small = config(Arch::Mlp, 1, 4);
+    let mut small = config(networks::MLP, 1, 4);
     (small.hidden, small.classes) = (vec![7], 4);
     let ten = |mut c: ModelConfig| {
         c.classes = 10;
         c
     };
-    for (config, low, high) in [
-        (small, mlp, mlp),
-        (ten(config(Arch::LeNet, 1, 28)), lenet, lenet),
-        (ten(config(Arch::ResNet20, 3, 32)), 40_500_000, 41_500_000),
-        (ten(config(Arch::ResNet18, 3, 32)), 550_000_000, 560_000_000),
+    let narrow = |arch, side, channels| ModelConfig { channels: Some(channels), ..ten(config(arch, 1, side)) };
+    for (config, expected) in [
+        (small, mlp),
+        (ten(config(networks::LENET, 1, 28)), lenet),
+        // layer by layer, each on an image halved once a stage
+        (ten(config(networks::RESNET20, 3, 32)), 40_813_184),
+        (ten(config(networks::RESNET18, 3, 32)), 555_422_720),
+        (ten(config(networks::WRN_16_4, 3, 32)), 392_612_352),
+        (narrow(networks::RESNET20, 28, 8), 7_783_872),
+        (narrow(networks::WRN_16_4, 17, 4), 8_145_388),
     ] {
-        let count = flat_nn::multiply_adds(&build(&config, DType::F32)?);
-        assert!((low..=high).contains(&count), "{}: {count}", config.arch);
+        for norm in [Norm::Batch, Norm::Group] {
+            let config = ModelConfig { norm, ..config.clone() };
+            assert_eq!(build(&config, DType::F32)?.multiply_adds(), expected, "{}", config.arch);
+        }
     }
+    Ok(())
+}
+
+#[test]
+fn relu_and_max_pooling_have_kinks_and_smooth_networks_have_none() -> Result<()> {
+    for arch in Arch::all() {
+        for activation in Activation::ALL {
+            let config = ModelConfig { activation: *activation, ..config(arch, 1, 16) };
+            let expected = *activation == Activation::Relu || arch == networks::LENET;
+            assert_eq!(build(&config, DType::F32)?.has_kinks(), expected, "{arch}, {activation}");
+        }
+    }
+    // nothing that relu is applied to
+    let linear = ModelConfig { hidden: vec![], ..config(networks::MLP, 1, 16) };
+    assert!(!build(&linear, DType::F32)?.has_kinks());
     Ok(())
 }

@@ -4,22 +4,22 @@ use crate::check::normal;
 use crate::models::{build, config};
 use candle_core::{DType, Tensor};
 use flat_core::{ParamVec, Purpose, Streams};
-use flat_nn::{Activation, Arch, Loss, Mode, ModelConfig, Norm, Result};
+use flat_nn::{Activation, Loss, Mode, ModelConfig, Norm, Result, networks};
 
 /// Every architecture with what its layers depend on.
 fn cases() -> Vec<(ModelConfig, Mode)> {
     let mut cases = Vec::new();
     for activation in [Activation::Relu, Activation::Tanh, Activation::Gelu] {
-        for arch in [Arch::Mlp, Arch::LeNet, Arch::ResNet20, Arch::Wrn16x4] {
+        for arch in [networks::MLP, networks::LENET, networks::RESNET20, networks::WRN_16_4] {
             for (norm, mode) in
                 [(Norm::Batch, Mode::BatchStats), (Norm::Batch, Mode::Eval), (Norm::Group, Mode::BatchStats)]
             {
-                let normalised = matches!(arch, Arch::ResNet20 | Arch::Wrn16x4);
+                let normalised = arch.takes("norm");
                 // the wide one is slow: once is enough
                 if (normalised || (norm, mode) == (Norm::Batch, Mode::Eval))
-                    && (arch != Arch::Wrn16x4 || (activation, norm) == (Activation::Relu, Norm::Batch))
+                    && (arch != networks::WRN_16_4 || (activation, norm) == (Activation::Relu, Norm::Batch))
                 {
-                    let side = if arch == Arch::LeNet { 16 } else { 8 };
+                    let side = if arch == networks::LENET { 16 } else { 8 };
                     cases.push((ModelConfig { activation, norm, ..config(arch, 2, side) }, mode));
                 }
             }
@@ -56,7 +56,7 @@ fn gradients_and_hessian_products_on_the_tape_are_those_of_the_graph() -> Result
 
 #[test]
 fn a_pullback_serves_any_function_of_the_logits() -> Result<()> {
-    let model = build(&config(Arch::Mlp, 1, 4), DType::F64)?;
+    let model = build(&config(networks::MLP, 1, 4), DType::F64)?;
     let x = normal(&[5, 1, 4, 4], 3);
     let f = |z: &Tensor| z.narrow(0, 2, 1)?.sqr()?.sum_all();
     let pass = model.pullback(&x, Mode::Eval)?;
@@ -69,7 +69,7 @@ fn a_pullback_serves_any_function_of_the_logits() -> Result<()> {
 
 #[test]
 fn the_running_statistics_move_as_in_any_forward_pass() -> Result<()> {
-    let c = config(Arch::ResNet20, 2, 8);
+    let c = config(networks::RESNET20, 2, 8);
     let (a, b) = (build(&c, DType::F64)?, build(&c, DType::F64)?);
     let x = normal(&[4, 2, 8, 8], 1);
     a.logits(&x, Mode::Train)?;
@@ -84,7 +84,7 @@ fn the_running_statistics_move_as_in_any_forward_pass() -> Result<()> {
 #[test]
 fn gradients_and_hessian_products_in_f32_are_those_in_f64() -> Result<()> {
     // large enough for the kernels that take several passes together; tanh, so that no kink lies between the two
-    for (arch, channels, side) in [(Arch::LeNet, 1, 28), (Arch::ResNet20, 3, 32)] {
+    for (arch, channels, side) in [(networks::LENET, 1, 28), (networks::RESNET20, 3, 32)] {
         let c = ModelConfig { activation: Activation::Tanh, ..config(arch, channels, side) };
         let (single, double) = (build(&c, DType::F32)?, build(&c, DType::F64)?);
         double.set_state(&single.state()?)?;

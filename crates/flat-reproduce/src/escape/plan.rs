@@ -7,7 +7,7 @@ use crate::bad_minimum::Spoiling;
 use crate::network::Network;
 use anyhow::Result;
 use flat_data::DatasetKind;
-use flat_nn::{Arch, Norm};
+use flat_nn::{Norm, networks};
 use flat_run::settings::choice::LossName;
 use flat_run::usage::usage;
 
@@ -79,7 +79,7 @@ fn smoke_resnet(norm: Norm) -> Part {
         key: if norm == Norm::Batch { "resnet20-bn" } else { "resnet20-gn" },
         images: [20, 20, 20],
         curvature: 20,
-        network: Network::of(Arch::ResNet20, Some(2), norm),
+        network: Network::of(networks::RESNET20, Some(2), norm),
         loss: LossName::Mse,
         search_evals: 3.0,
         evals: 6.0,
@@ -120,7 +120,7 @@ fn lenet_squared() -> Part {
     Part {
         key: "lenet-mse",
         images: [2000, 2000, 10_000],
-        network: Network::of(Arch::LeNet, Some(8), Norm::Batch),
+        network: Network::of(networks::LENET, Some(8), Norm::Batch),
         evals: 5000.0,
         points: 3,
         settle: 1000,
@@ -190,7 +190,7 @@ fn resnet20() -> Part {
         dataset: DatasetKind::Cifar10,
         images: [3000, 1000, 10_000],
         curvature: 256,
-        network: Network::of(Arch::ResNet20, Some(8), Norm::Batch),
+        network: Network::of(networks::RESNET20, Some(8), Norm::Batch),
         loss: LossName::CrossEntropy,
         seeds: 3,
         methods: vec![Method::Sgd, Method::Rs, Method::Sa(BATCH), Method::Sa(1)],
@@ -232,7 +232,7 @@ fn resnet20_group() -> Part {
     Part {
         key: "resnet20-gn",
         images: [2000, 1000, 10_000],
-        network: Network::of(Arch::ResNet20, Some(8), Norm::Group),
+        network: Network::of(networks::RESNET20, Some(8), Norm::Group),
         spoiling: Spoiling {
             copies: 1,
             lr: 0.05,
@@ -339,7 +339,7 @@ fn paper() -> Part {
         dataset: DatasetKind::Cifar10,
         images: [45_000, 5_000, 10_000],
         curvature: 5000,
-        network: Network::of(Arch::ResNet18, None, Norm::Batch),
+        network: Network::of(networks::RESNET18, None, Norm::Batch),
         loss: LossName::CrossEntropy,
         seeds: 3,
         methods: Method::PAPER.to_vec(),

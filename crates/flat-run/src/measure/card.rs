@@ -76,7 +76,7 @@ impl Card {
             examples: subject.data.split().len(),
             batch_size: subject.data.options().batch_size,
             pixels: subject.pixels.clone(),
-            model: subject.model.config().arch.to_string(),
+            model: subject.model.name(),
             dim: space.layout.len(),
             loss_name: subject.loss.to_string(),
             bn_mode: subject.model.has_batch_norm().then_some(bn_mode.name()),

@@ -60,7 +60,7 @@ pub fn measure(model: &Model, loss: Loss, data: &Loader, settings: &Settings, ui
         report => {
             let report = report.map_err(flags)?;
             let mut summary = TraceSummary::new(report, &score, grad_norm, data.options().batch_size, loss, settings);
-            if settings.estimator.perturbs() && model.config().has_kinks() {
+            if settings.estimator.perturbs() && model.has_kinks() {
                 summary.notes.push(KINKS.into());
             }
             Ok(Some(summary))

@@ -37,7 +37,7 @@ impl Line {
         let theta = model.params().read()?;
         let read = || -> Result<Model> {
             let space = theta.space();
-            let there = Model::new(model.config(), space.dtype, &space.device, &Streams::new(0))?;
+            let there = model.again(&Streams::new(0))?;
             Weights::read(other, &space.device)?.load_into(&there)?;
             Ok(there)
         };

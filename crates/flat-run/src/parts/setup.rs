@@ -138,12 +138,12 @@ pub fn plain_loader(
 /// The model of a configuration.
 pub fn model_config_of(config: &TrainConfig) -> ModelConfig {
     ModelConfig {
-        hidden: if config.model.0 == Arch::Mlp { config.hidden.clone() } else { Vec::new() },
+        hidden: if config.model.takes("hidden") { config.hidden.clone() } else { Vec::new() },
         channels: config.channels,
         groups: config.groups,
-        activation: config.activation.0,
-        norm: config.norm.0,
-        ..model_config(config.model.0, config.dataset.0)
+        activation: config.activation,
+        norm: config.norm,
+        ..model_config(config.model, config.dataset.0)
     }
 }
 
@@ -156,11 +156,11 @@ pub fn model_config(arch: Arch, dataset: DatasetKind) -> ModelConfig {
         height: dataset.size(),
         width: dataset.size(),
         classes: dataset.classes(),
-        hidden: if arch == Arch::Mlp { default.hidden } else { Vec::new() },
+        hidden: if arch.takes("hidden") { default.hidden } else { Vec::new() },
         channels: None,
         groups: None,
-        activation: default.activation.0,
-        norm: default.norm.0,
+        activation: default.activation,
+        norm: default.norm,
     }
 }
 

@@ -13,7 +13,7 @@ use anyhow::Result;
 use candle_core::DType;
 use flat_core::Streams;
 use flat_data::{DatasetKind, Loader, Normalisation};
-use flat_nn::{Arch, Loss, Model, ModelConfig, Norm};
+use flat_nn::{Loss, Model, ModelConfig, Norm};
 use std::path::PathBuf;
 
 /// A model with weights, data and loss. What the flags leave open is the run's where the weights are of one.
@@ -204,12 +204,11 @@ fn assumed(args: &EvalArgs, weights: &Weights, config: &ModelConfig, pixels: boo
     if weights.model.is_none() {
         let mut part = |given: bool, text: String| parts.extend((!given).then_some(text));
         part(args.activation.is_some(), format!("activation {} (--activation)", config.activation));
-        match config.arch {
-            Arch::Mlp => {}
-            Arch::LeNet => part(false, "max pooling".into()),
-            _ => part(args.norm.is_some(), format!("{} normalisation (--norm)", config.norm)),
+        config.arch.assumed.iter().for_each(|of| part(false, (*of).into()));
+        if config.arch.takes("norm") {
+            part(args.norm.is_some(), format!("{} normalisation (--norm)", config.norm));
         }
-        if config.norm == Norm::Group && !matches!(config.arch, Arch::Mlp | Arch::LeNet) {
+        if config.norm == Norm::Group && config.arch.takes("groups") {
             part(args.groups.is_some(), "at most 32 groups of at least 4 channels (--groups)".into());
         }
         part(args.loss.is_some(), "cross entropy (--loss)".into());

@@ -310,7 +310,7 @@ impl<'a> Trainer<'a> {
         if !train_loss.is_finite() || self.progress.evaluated.is_some_and(|e| !e.loss.is_finite()) {
             return Ok(true);
         }
-        let constant = constant_loss(self.loss, self.model.config().classes)?;
+        let constant = constant_loss(self.loss, self.model.classes())?;
         let last = self.progress.last_loss;
         let last = !last.is_finite() || last > 2.0 * constant;
         Ok(self.progress.step > 0 && last && train_loss > 10.0 * constant)

@@ -5,7 +5,7 @@ use crate::device::DeviceChoice;
 use crate::value::every::Every;
 use flat_core::setting::{Needs, Range, Text, Value, Values};
 use flat_data::{Augment, DatasetKind};
-use flat_nn::{Activation, Arch, Norm, Precision};
+use flat_nn::{Activation, Arch, Norm, Precision, networks};
 use flat_optim::{BaseKind, RuleKind};
 use std::path::PathBuf;
 
@@ -64,17 +64,17 @@ flat_core::settings! {
         no_shuffle as "no-shuffle": bool = false;
 
         /// Network.
-        model as "model": Text<Arch> = Text(Arch::LeNet);
+        model as "model": Arch = networks::LENET;
         /// Widths of the mlp's hidden layers, as in 256,128.
-        hidden as "hidden": Vec<usize> = vec![256], range: Range::Between(1, 1 << 16), needs: Needs::Is("model", "mlp");
+        hidden as "hidden": Vec<usize> = vec![256], range: Range::Between(1, 1 << 16), needs: Needs::That(|v| takes(v, "hidden"), "--model mlp");
         /// Channels of the first convolution of lenet or a ResNet, all others in proportion: a narrower network is a faster one.
         channels as "channels": Option<usize> = None, range: Range::Between(1, 1 << 12),
-            needs: Needs::That(has_convolutions, "lenet or a ResNet as --model"),
+            needs: Needs::That(|v| takes(v, "channels"), "lenet or a ResNet as --model"),
             default_in_words: "lenet 32, resnet18 64, resnet20 and wrn-16-4 16";
-        /// Activation of the hidden layers: relu, tanh or gelu.
-        activation as "activation": Text<Activation> = Text(Activation::Relu);
-        /// Normalisation of the ResNets: batch or group.
-        norm as "norm": Text<Norm> = Text(Norm::Batch), needs: RESNET;
+        /// Activation of the hidden layers.
+        activation as "activation": Activation = Activation::Relu;
+        /// Normalisation of the ResNets.
+        norm as "norm": Norm = Norm::Batch, needs: RESNET;
         /// Groups of group normalisation, a divisor of every layer's channels.
         groups as "groups": Option<usize> = None, range: Range::AtLeast(1),
             needs: Needs::All(&[Needs::Is("norm", "group"), RESNET]),
@@ -155,7 +155,7 @@ pub(super) const HEADINGS: [(&str, &str); 6] = [
     ("trace-probes", "Flatness"),
 ];
 
-const RESNET: Needs = Needs::That(is_residual, "a ResNet as --model");
+const RESNET: Needs = Needs::That(|v| takes(v, "norm"), "a ResNet as --model");
 const STEPPED: Needs =
     Needs::Any(&[Needs::Is("schedule", "step"), Needs::All(&[Needs::Is("rho-schedule", "step"), PERTURBS])]);
 const PERTURBS: Needs = Needs::That(perturbs, "an --optimizer that perturbs");
@@ -189,10 +189,6 @@ fn perturbs(values: &Values) -> bool {
     is(values, "optimizer", |v| v.to_string().parse().is_ok_and(|rule: RuleKind| rule.perturbs()))
 }
 
-fn has_convolutions(values: &Values) -> bool {
-    !is(values, "model", |v| v.to_string() == "mlp")
-}
-
-fn is_residual(values: &Values) -> bool {
-    has_convolutions(values) && !is(values, "model", |v| v.to_string() == "lenet")
+fn takes(values: &Values, option: &str) -> bool {
+    is(values, "model", |v| v.to_string().parse().is_ok_and(|model: Arch| model.takes(option)))
 }

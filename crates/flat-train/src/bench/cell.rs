@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use flat_core::setting::{Value, Values};
 use flat_core::{Purpose, Streams};
 use flat_data::{Batch, DatasetKind};
-use flat_nn::{Arch, Loss, Model, multiply_adds};
+use flat_nn::{Arch, Loss, Model};
 use flat_optim::{Optimizer, PendingStep, parse_optimizer};
 use flat_run::parts::objective::{BatchLoss, Tally};
 use flat_run::parts::setup::model_config;
@@ -37,8 +37,6 @@ pub struct Cell {
     batch: Batch,
     device: Device,
     tally: Tally,
-    /// Multiply-adds of one image's forward pass.
-    multiply_adds: u64,
     /// Gradient evaluations, in units of the batch, and the steps that took them.
     evals: f64,
     steps: u64,
@@ -50,7 +48,7 @@ impl Cell {
     /// # Errors
     /// An unknown optimizer; candle's.
     pub fn new(arch: Arch, optimizer: &str, batch_size: usize, device: &Device) -> Result<Self> {
-        let data = if matches!(arch, Arch::Mlp | Arch::LeNet) { DatasetKind::Mnist } else { DatasetKind::Cifar10 };
+        let data = if arch.in_channels == 1 { DatasetKind::Mnist } else { DatasetKind::Cifar10 };
         let config = model_config(arch, data);
         let streams = Streams::new(0);
         let model = Model::new(&config, DType::F32, device, &streams)?;
@@ -65,17 +63,7 @@ impl Cell {
         let labels = (0..batch_size).map(|i| (i % config.classes) as u32).collect::<Vec<_>>();
         let labels = Tensor::from_vec(labels, batch_size, device)?;
         let batch = Batch { images, labels, indices: (0..batch_size).collect() };
-        let multiply_adds = multiply_adds(&model);
-        Ok(Self {
-            model,
-            optimizer,
-            batch,
-            device: device.clone(),
-            tally: Tally::default(),
-            multiply_adds,
-            evals: 0.0,
-            steps: 0,
-        })
+        Ok(Self { model, optimizer, batch, device: device.clone(), tally: Tally::default(), evals: 0.0, steps: 0 })
     }
 
     /// Steps so many times and waits for the device; seconds a step. Ends early where a signal asked to stop.
@@ -112,7 +100,7 @@ impl Cell {
 
     /// Floating point operations of a step's gradients: two for each multiply-add, a gradient three forward passes.
     pub fn flops_per_step(&self) -> f64 {
-        6.0 * self.multiply_adds as f64 * self.batch.len() as f64 * self.evals_per_step()
+        6.0 * self.model.multiply_adds() as f64 * self.batch.len() as f64 * self.evals_per_step()
     }
 
     /// Trainable parameters.

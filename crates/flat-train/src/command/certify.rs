@@ -71,7 +71,7 @@ pub(super) fn certify(
 /// What the intervals do not show.
 fn notes(subject: &Subject) -> Vec<String> {
     let mut notes = Vec::new();
-    if subject.model.config().has_kinks() {
+    if subject.model.has_kinks() {
         notes.push(
             "ReLU and max pooling have no third derivatives at their kinks: the slope is that between them; the theory asks \
              for a smooth network, such as --activation tanh or gelu"

@@ -23,7 +23,7 @@ pub(super) fn run(args: &EvalArgs, ui: Ui, json: bool) -> Result<Outcome> {
         Some(score) => print(json, &score, || {
             format!(
                 "{} on {}: accuracy {:.2} %, loss {} ({} images)",
-                subject.model.config().arch,
+                subject.model.name(),
                 subject.dataset,
                 100.0 * score.accuracy,
                 short(score.loss),

@@ -49,7 +49,7 @@ pub(super) fn run(args: &TrainArgs, ui: Ui, json: bool) -> Result<Outcome> {
     parts.init_note.iter().for_each(|note| ui.say(format!("--init: {note}")));
     ui.say(format!(
         "{} on {} with {}, seed {}: {}",
-        *config.model,
+        config.model,
         *config.dataset,
         if config.optimizer_name() == config.base.name {
             config.optimizer_name().to_string()
@@ -83,7 +83,7 @@ fn start(args: &TrainArgs, config: &TrainConfig) -> Result<RunDir> {
     let dir = match &args.out {
         Some(out) => RunDir::create(out)?,
         None => {
-            let name = format!("{}-{}-{}-s{}", *config.dataset, *config.model, config.optimizer_name(), config.seed);
+            let name = format!("{}-{}-{}-s{}", *config.dataset, config.model, config.optimizer_name(), config.seed);
             RunDir::create_numbered(&Path::new("runs").join(name))?
         }
     };

@@ -1,0 +1,110 @@
+//! The table of built-in networks: a file and a line each.
+
+mod lenet;
+mod mlp;
+mod residual;
+
+use crate::network::AnyNetwork;
+use crate::{Error, ModelConfig, Norm, Result};
+use flat_core::{Choice, Item};
+use std::sync::Arc;
+
+/// Which network: an entry of [`NETWORKS`], found by its name.
+pub type Arch = Choice<NetworkSpec>;
+
+/// What there is to know of a network before it is built.
+#[derive(Debug)]
+pub struct NetworkSpec {
+    /// What the command line, `config.toml` and checkpoints call it.
+    pub name: &'static str,
+    /// What text calls it.
+    pub title: &'static str,
+    /// In a line.
+    pub about: &'static str,
+    /// Authors, year and, where there is one, the arXiv id.
+    pub paper: &'static str,
+    /// The fields of [`ModelConfig`] that it alone makes use of.
+    pub options: &'static [&'static str],
+    /// Channels of the first convolution unless [`ModelConfig::channels`] says otherwise; 0 where there is none.
+    pub width: usize,
+    /// Channels of the images that it is usually trained on.
+    pub in_channels: usize,
+    /// What is assumed of weights from elsewhere, whose names and shapes do not tell.
+    pub assumed: &'static [&'static str],
+    pub(crate) build: fn(&ModelConfig) -> Result<Arc<dyn AnyNetwork>>,
+}
+
+impl NetworkSpec {
+    /// Whether the field of [`ModelConfig`] called `option` (`hidden`, `channels`, `groups`, `norm`) has an effect.
+    pub fn takes(&self, option: &str) -> bool {
+        self.options.contains(&option)
+    }
+}
+
+impl Item for NetworkSpec {
+    const WHAT: &'static str = "architecture";
+
+    fn table() -> &'static [Self] {
+        NETWORKS
+    }
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+macro_rules! networks {
+    ($($file:ident::$name:ident),+ $(,)?) => {
+        /// Every built-in network.
+        pub const NETWORKS: &[NetworkSpec] = &[$($file::$name),+];
+
+        $(#[doc = concat!("`", stringify!($file), "::", stringify!($name), "` of [`NETWORKS`].")]
+        pub const $name: Arch = Choice::of(&$file::$name);)+
+    };
+}
+
+networks! {
+    mlp::MLP,
+    lenet::LENET,
+    residual::RESNET20,
+    residual::RESNET18,
+    residual::WRN_16_4,
+}
+
+/// The network of a configuration.
+///
+/// # Errors
+/// [`Error::BadConfig`] naming the field that no network, or not this one, can take.
+pub(crate) fn build(config: &ModelConfig) -> Result<Arc<dyn AnyNetwork>> {
+    let arch = config.arch;
+    let bad = |reason: String| Err(Error::BadConfig(reason));
+    let takers = |option| {
+        let names: Vec<_> = NETWORKS.iter().filter(|n| n.takes(option)).map(|n| n.name).collect();
+        names.join(", ")
+    };
+    for (field, n) in [
+        ("in_channels", config.in_channels),
+        ("height", config.height),
+        ("width", config.width),
+        ("classes", config.classes),
+        ("channels", config.channels.unwrap_or(1)),
+    ] {
+        if n == 0 {
+            return bad(format!("{field} is 0: give at least 1"));
+        }
+    }
+    if config.hidden.contains(&0) {
+        return bad(format!("hidden widths {:?}: every width must be at least 1", config.hidden));
+    }
+    if !arch.takes("hidden") && !config.hidden.is_empty() {
+        let of = takers("hidden");
+        return bad(format!("hidden widths {:?} belong to arch {of}; leave them out for {arch}", config.hidden));
+    }
+    if config.groups.is_some() && (config.norm != Norm::Group || !arch.takes("groups")) {
+        return bad(format!("groups belong to norm group of {}: leave them out", takers("groups")));
+    }
+    if let Some(n) = config.channels.filter(|_| !arch.takes("channels")) {
+        return bad(format!("{n} channels belong to {}: leave them out for {arch}", takers("channels")));
+    }
+    (arch.build)(config)
+}

@@ -1,0 +1,69 @@
+//! The parameters and normalisation layers that a network asks for.
+
+use std::collections::BTreeMap;
+
+/// How a parameter starts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Init {
+    /// Uniform in -bound..bound.
+    Uniform(f64),
+    /// The same number everywhere.
+    Constant(f64),
+}
+
+/// One parameter: its PyTorch name, shape and start.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Spec {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub init: Init,
+}
+
+/// A normalisation layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NormSpec {
+    pub channels: usize,
+    /// Groups of group normalisation; `None` for batch normalisation.
+    pub groups: Option<usize>,
+}
+
+/// All parameters of a network, and its normalisation layers by name.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Specs {
+    pub(crate) params: Vec<Spec>,
+    pub(crate) norms: BTreeMap<String, NormSpec>,
+}
+
+impl Specs {
+    /// A parameter of your own, which [`Scope::param`](crate::Scope::param) finds.
+    pub fn param(&mut self, name: impl Into<String>, shape: &[usize], init: Init) {
+        self.params.push(Spec { name: name.into(), shape: shape.to_vec(), init });
+    }
+
+    /// PyTorch's default: weight and bias uniform within `1 / sqrt(fan_in)`, which is `kaiming_uniform(a = sqrt 5)`.
+    fn layer(&mut self, name: &str, shape: &[usize], bias: bool) {
+        let fan_in: usize = shape[1..].iter().product();
+        let init = Init::Uniform(1.0 / (fan_in.max(1) as f64).sqrt());
+        if bias {
+            self.param(format!("{name}.bias"), &shape[..1], init);
+        }
+        self.param(format!("{name}.weight"), shape, init);
+    }
+
+    /// A convolution with square windows: weight `(out, channels, kernel, kernel)`, bias `(out)`.
+    pub fn conv(&mut self, name: &str, channels: usize, out: usize, kernel: usize, bias: bool) {
+        self.layer(name, &[out, channels, kernel, kernel], bias);
+    }
+
+    /// A fully connected layer: weight `(out, input)`, bias `(out)`.
+    pub fn linear(&mut self, name: &str, input: usize, out: usize) {
+        self.layer(name, &[out, input], true);
+    }
+
+    /// A normalisation layer, gain 1 and bias 0: of the batch, or of `groups` groups of channels of each example.
+    pub fn norm(&mut self, name: &str, channels: usize, groups: Option<usize>) {
+        self.param(format!("{name}.weight"), &[channels], Init::Constant(1.0));
+        self.param(format!("{name}.bias"), &[channels], Init::Constant(0.0));
+        self.norms.insert(name.to_string(), NormSpec { channels, groups });
+    }
+}

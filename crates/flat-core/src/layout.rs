@@ -1,6 +1,6 @@
 //! Where each named parameter lies in the flat vector.
 
-use crate::pool::Pool;
+use crate::spare::Spare;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Shape};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub struct Entry {
 pub struct Layout {
     entries: Vec<Entry>,
     len: usize,
-    pub(crate) spare: Pool,
+    pub(crate) spare: Spare,
 }
 
 impl Layout {
@@ -50,7 +50,7 @@ impl Layout {
         if offset == 0 {
             return Err(Error::BadParams("there is no trainable parameter".into()));
         }
-        Ok(Self { entries, len: offset, spare: Pool::default() })
+        Ok(Self { entries, len: offset, spare: Spare::default() })
     }
 
     /// The parameters in order of their names.

@@ -29,10 +29,10 @@ mod choice;
 mod error;
 mod layout;
 mod params;
-mod pool;
 mod restore;
 mod rng;
 pub mod setting;
+mod spare;
 mod vector;
 mod whole;
 

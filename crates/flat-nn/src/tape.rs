@@ -17,7 +17,7 @@ use std::rc::Rc;
 /// The VJP of a step.
 type Back = Box<dyn FnOnce(&Tensor, &mut Gradients) -> Result<()>>;
 
-/// The steps of a forward pass, in order. Leaves have nothing to take back.
+/// The steps of a forward pass, in order. A leaf has no VJP.
 #[derive(Default)]
 pub(crate) struct Tape(RefCell<Vec<Option<Back>>>);
 
@@ -39,8 +39,8 @@ impl Tape {
         steps.len() - 1
     }
 
-    /// Takes the gradients of some results back through all steps, and returns those of the first `leaves` leaves; `None`
-    /// where no path leads there. The tape is used up.
+    /// Runs the VJPs of all steps for gradients of some results, and returns the gradients of the first `leaves` leaves;
+    /// `None` where a leaf has no path to the results. The tape is used up.
     pub(crate) fn backward(
         self: Rc<Self>,
         seeds: Vec<(TapeTensor, Tensor)>,
@@ -48,7 +48,7 @@ impl Tape {
     ) -> Result<Vec<Option<Tensor>>> {
         let mut steps = std::mem::take(&mut *self.0.borrow_mut());
         if steps.is_empty() && leaves > 0 {
-            return Err(Error::BadInput("a forward pass can be taken back once".into()));
+            return Err(Error::BadInput("the VJP of a forward pass runs once".into()));
         }
         let mut gradients = Gradients(vec![None; steps.len()]);
         for (of, gradient) in seeds {
@@ -80,7 +80,7 @@ impl Gradients {
         Ok(())
     }
 
-    /// The gradient of a value whose consumers have all been taken back, for a step that serves two values; the step of
+    /// The gradient of a value, complete once the VJPs of all its consumers ran, for a step that serves two values; the step of
     /// that value is then skipped.
     pub(crate) fn take(&mut self, at: Option<usize>) -> Option<Tensor> {
         at.and_then(|at| self.0[at].take())

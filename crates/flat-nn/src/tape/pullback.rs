@@ -55,7 +55,7 @@ impl Way {
                         Some(sum) => (sum + part)?,
                     });
                 }
-                let total = total.ok_or_else(|| Error::BadInput("nothing to take back".into()))?;
+                let total = total.ok_or_else(|| Error::BadInput("no result to differentiate".into()))?;
                 let mut found = total.backward()?;
                 for var in params.vars().iter().filter(|_| zeros) {
                     if found.get(var.as_tensor()).is_none() {
@@ -69,7 +69,7 @@ impl Way {
 }
 
 impl Model {
-    /// A forward pass that can be taken back once. On the tape it holds what the way back needs, and frees it as it goes.
+    /// A forward pass and its VJP, which runs once. The tape holds what the VJP needs, and frees it step by step.
     ///
     /// # Errors
     /// As [`Self::logits`].
@@ -85,7 +85,7 @@ impl Model {
         Ok(Pullback { model: self, logits: Var::from_tensor(&logits.detach())?, way })
     }
 
-    /// A forward pass with the tangent along `v`, that can be taken back once: reverse over forward.
+    /// A forward pass with the tangent along `v`, and the VJP of both, which runs once: reverse over forward.
     ///
     /// # Errors
     /// As [`Self::logits_tangent`].

@@ -7,5 +7,6 @@ mod conv;
 mod layers;
 mod losses;
 mod models;
+mod network;
 mod pool;
 mod pullback;

@@ -1,4 +1,4 @@
-//! Buffers of vectors that are gone, kept for the next ones.
+//! Recycled buffers: those of dropped vectors, kept for the next ones.
 
 use candle_core::{DType, Device, Tensor};
 use std::fmt;
@@ -11,9 +11,9 @@ const MOST: usize = 4;
 ///
 /// Fresh memory of tens of megabytes costs more than a pass over it: the system has to find, clear and map its pages.
 #[derive(Default)]
-pub(crate) struct Pool(Mutex<Vec<Tensor>>);
+pub(crate) struct Spare(Mutex<Vec<Tensor>>);
 
-impl Pool {
+impl Spare {
     /// A buffer of this element type and device, with whatever numbers are in it.
     pub(crate) fn take(&self, dtype: DType, device: &Device) -> Option<Tensor> {
         let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -30,24 +30,24 @@ impl Pool {
     }
 }
 
-impl Clone for Pool {
+impl Clone for Spare {
     /// Empty: buffers are not shared.
     fn clone(&self) -> Self {
         Self::default()
     }
 }
 
-impl PartialEq for Pool {
+impl PartialEq for Spare {
     /// Spare buffers are no part of what a layout is.
     fn eq(&self, _: &Self) -> bool {
         true
     }
 }
 
-impl Eq for Pool {}
+impl Eq for Spare {}
 
-impl fmt::Debug for Pool {
+impl fmt::Debug for Spare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Pool")
+        f.write_str("Spare")
     }
 }

@@ -1,36 +1,40 @@
 //! What a built-in model is: architecture, sizes, activation and norm.
 
-use crate::networks::Arch;
+use crate::kinds::{Activation, Norm};
+use crate::network::AnyNetwork;
 use crate::{Error, Result};
-use flat_core::named;
+use flat_core::Choice;
+use std::sync::Arc;
 
-named! {
-    /// The nonlinearity.
-    pub enum Activation, "activation" {
-        /// `max(x, 0)`, derivative 0 at 0 as in PyTorch.
-        Relu = "relu",
-        /// Hyperbolic tangent.
-        Tanh = "tanh",
-        /// `x Phi(x)` with the exact normal distribution function (Hendrycks & Gimpel 2016, arXiv 1606.08415).
-        Gelu = "gelu",
-    }
+/// Which network: an entry of [`crate::networks::NETWORKS`], found by its name.
+pub type Arch = Choice<NetworkSpec>;
+
+/// What there is to know of a network before it is built.
+#[derive(Debug)]
+pub struct NetworkSpec {
+    /// What the command line, `config.toml` and checkpoints call it.
+    pub name: &'static str,
+    /// What text calls it.
+    pub title: &'static str,
+    /// In a line.
+    pub about: &'static str,
+    /// Authors, year and, where there is one, the arXiv id.
+    pub paper: &'static str,
+    /// The fields of [`ModelConfig`] that it alone makes use of.
+    pub options: &'static [&'static str],
+    /// Channels of the first convolution unless [`ModelConfig::channels`] says otherwise; 0 where there is none.
+    pub width: usize,
+    /// Channels of the images that it is usually trained on.
+    pub in_channels: usize,
+    /// What is assumed of weights from elsewhere, whose names and shapes do not tell.
+    pub assumed: &'static [&'static str],
+    pub(crate) build: fn(&ModelConfig) -> Result<Arc<dyn AnyNetwork>>,
 }
 
-named! {
-    /// The normalisation of the residual networks; `mlp` and `lenet` have none.
-    pub enum Norm, "norm" {
-        /// Batch normalisation (Ioffe & Szegedy 2015, arXiv 1502.03167).
-        Batch = "batch",
-        /// Group normalisation (Wu & He 2018, arXiv 1803.08494) with [`Norm::groups`] groups.
-        Group = "group",
-    }
-}
-
-impl Norm {
-    /// Number of groups over `channels` channels: the largest divisor of `channels` that is at most 32 and leaves at
-    /// least 4 channels a group (16 channels: 4 groups, 64: 16, 128 and more: 32).
-    pub fn groups(channels: usize) -> usize {
-        (1..=32).rev().find(|g| channels.is_multiple_of(*g) && channels / g >= 4).unwrap_or(1)
+impl NetworkSpec {
+    /// Whether the field of [`ModelConfig`] called `option` (`hidden`, `channels`, `groups`, `norm`) has an effect.
+    pub fn takes(&self, option: &str) -> bool {
+        self.options.contains(&option)
     }
 }
 
@@ -50,7 +54,7 @@ pub struct ModelConfig {
     /// Hidden widths, of `mlp` alone; empty means a linear classifier.
     pub hidden: Vec<usize>,
     /// Channels of the first convolution, of `lenet` and the residual networks; all other channels, and `lenet`'s hidden
-    /// units, keep their ratio to it. `None` is the architecture's own ([`crate::NetworkSpec::width`]).
+    /// units, keep their ratio to it. `None` is the architecture's own ([`NetworkSpec::width`]).
     pub channels: Option<usize>,
     /// Groups of every layer of group normalisation, of the residual networks with [`Norm::Group`]. `None` is
     /// [`Norm::groups`] of each layer's channels.
@@ -130,21 +134,9 @@ impl ModelConfig {
     }
 }
 
-/// How batch normalisation behaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Batch statistics; the running ones are updated.
-    Train,
-    /// Batch statistics; the running ones stay as they are.
-    BatchStats,
-    /// The running statistics.
-    Eval,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::networks;
 
     #[test]
     fn words_are_read_back() {
@@ -166,16 +158,9 @@ mod tests {
     }
 
     #[test]
-    fn groups_divide_the_channels_and_hold_at_least_four() {
-        for (channels, groups) in [(16, 4), (32, 8), (64, 16), (128, 32), (512, 32), (3, 1)] {
-            assert_eq!(Norm::groups(channels), groups, "{channels}");
-        }
-    }
-
-    #[test]
     fn a_config_survives_the_way_through_metadata() {
         let config = ModelConfig {
-            arch: networks::MLP,
+            arch: "mlp".parse().expect("known"),
             in_channels: 1,
             height: 28,
             width: 27,
@@ -187,7 +172,7 @@ mod tests {
             norm: Norm::Group,
         };
         let narrow = ModelConfig {
-            arch: networks::RESNET20,
+            arch: "resnet20".parse().expect("known"),
             hidden: vec![],
             channels: Some(8),
             groups: Some(2),

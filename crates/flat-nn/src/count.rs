@@ -1,6 +1,6 @@
 //! Work and kinks of a network, from its own forward pass over shapes.
 
-use crate::config::Activation;
+use crate::kinds::Activation;
 use crate::ops::moments::{BatchMoments, Moments};
 use crate::ops::{Conv2d, Pool2d};
 use crate::value::Value;

@@ -4,42 +4,11 @@ mod lenet;
 mod mlp;
 mod residual;
 
+use crate::config::{Arch, ModelConfig, NetworkSpec};
 use crate::network::AnyNetwork;
-use crate::{Error, ModelConfig, Norm, Result};
+use crate::{Error, Norm, Result};
 use flat_core::{Choice, Item};
 use std::sync::Arc;
-
-/// Which network: an entry of [`NETWORKS`], found by its name.
-pub type Arch = Choice<NetworkSpec>;
-
-/// What there is to know of a network before it is built.
-#[derive(Debug)]
-pub struct NetworkSpec {
-    /// What the command line, `config.toml` and checkpoints call it.
-    pub name: &'static str,
-    /// What text calls it.
-    pub title: &'static str,
-    /// In a line.
-    pub about: &'static str,
-    /// Authors, year and, where there is one, the arXiv id.
-    pub paper: &'static str,
-    /// The fields of [`ModelConfig`] that it alone makes use of.
-    pub options: &'static [&'static str],
-    /// Channels of the first convolution unless [`ModelConfig::channels`] says otherwise; 0 where there is none.
-    pub width: usize,
-    /// Channels of the images that it is usually trained on.
-    pub in_channels: usize,
-    /// What is assumed of weights from elsewhere, whose names and shapes do not tell.
-    pub assumed: &'static [&'static str],
-    pub(crate) build: fn(&ModelConfig) -> Result<Arc<dyn AnyNetwork>>,
-}
-
-impl NetworkSpec {
-    /// Whether the field of [`ModelConfig`] called `option` (`hidden`, `channels`, `groups`, `norm`) has an effect.
-    pub fn takes(&self, option: &str) -> bool {
-        self.options.contains(&option)
-    }
-}
 
 impl Item for NetworkSpec {
     const WHAT: &'static str = "architecture";

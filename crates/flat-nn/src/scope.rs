@@ -1,6 +1,6 @@
 //! Layers by name: what a network's forward pass computes with.
 
-use crate::config::Mode;
+use crate::kinds::Mode;
 use crate::ops::Conv2d;
 use crate::ops::moments::BatchMoments;
 use crate::specs::NormSpec;

@@ -1,7 +1,6 @@
 //! The multilayer perceptron: `fc1`, `fc2`, ... with the nonlinearity between.
 
-use super::NetworkSpec;
-use crate::{ModelConfig, Network, Result, Scope, Specs, Value};
+use crate::{ModelConfig, Network, NetworkSpec, Result, Scope, Specs, Value};
 use candle_core::Tensor;
 use std::sync::Arc;
 

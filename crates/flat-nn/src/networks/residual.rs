@@ -1,8 +1,7 @@
 //! Residual networks: ResNet-20 and ResNet-18 (He et al. 2016, arXiv 1512.03385), wide ResNet 16-4 (Zagoruyko &
 //! Komodakis 2016, arXiv 1605.07146). Parameter names are torchvision's.
 
-use super::NetworkSpec;
-use crate::{ModelConfig, Network, Result, Scope, Specs, Value};
+use crate::{ModelConfig, Network, NetworkSpec, Result, Scope, Specs, Value};
 use candle_core::Tensor;
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Nonlinearities, element by element.
 
-use crate::config::Activation;
+use crate::kinds::Activation;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use flat_kernels::cpu::pointwise::{clip, masked, zip};
 use flat_kernels::host::contiguous;

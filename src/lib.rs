@@ -7,6 +7,8 @@
 //! - [`metrics`]: Hessian-vector products and the Hessian trace
 //! - [`run`]: a training run from settings, and measures of its checkpoints
 
+#![forbid(unsafe_code)]
+
 pub use flat_core as core;
 pub use flat_data as data;
 pub use flat_metrics as metrics;

@@ -5,7 +5,7 @@ mod draw;
 
 use crate::{Error, Layout, Result, Space};
 use candle_core::{DType, Device, Tensor};
-use flat_kernels::{Float, dispatch, host};
+use flat_kernels::{Float, dispatch, has_kernels, host};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -24,11 +24,6 @@ pub struct ParamVec {
     square: Option<f64>,
     /// The same on a device, where the host did not ask for it yet.
     remote: Option<Tensor>,
-}
-
-/// Whether there are kernels for a vector on this device.
-pub(crate) fn has_kernels(device: &Device) -> bool {
-    device.is_cpu() || (cfg!(feature = "cuda") && device.is_cuda())
 }
 
 impl ParamVec {

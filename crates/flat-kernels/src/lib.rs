@@ -16,3 +16,8 @@ pub use element::{Float, OnDevice};
 pub use number::{Number, Update};
 pub use shape::{Geometry, Pass, Split, Windows};
 pub use symbol::recurrence;
+
+/// Whether vectors, normalisation, pooling and losses have kernels here on this device.
+pub fn has_kernels(device: &candle_core::Device) -> bool {
+    device.is_cpu() || (cfg!(feature = "cuda") && device.is_cuda())
+}

@@ -25,8 +25,3 @@ pub(crate) use linear::{linear_grad_input, linear_grad_weight};
 pub(crate) use pool::Pick;
 pub use pool::Pool2d;
 pub(crate) use pool::global_mean;
-
-/// Whether normalisation, pooling and the losses have kernels of their own on this device.
-pub(crate) fn has_kernels(device: &candle_core::Device) -> bool {
-    device.is_cpu() || (cfg!(feature = "cuda") && device.is_cuda())
-}

@@ -1,5 +1,7 @@
 //! Plots as SVG files. Bitmaps would need a font file; any browser shows these, and `rsvg-convert` makes bitmaps of them.
 
+#![forbid(unsafe_code)]
+
 mod bars;
 mod curves;
 mod density;

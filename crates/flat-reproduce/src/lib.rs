@@ -3,6 +3,8 @@
 //! A reproduction is a [`Study`]: a folder of cells, each computed once and kept, so that an interrupted study goes on where
 //! it stopped; what the cells come to is a [`Page`] of text, tables and plots beside the numbers it was made of.
 
+#![forbid(unsafe_code)]
+
 mod args;
 mod bad_minimum;
 mod defaults;

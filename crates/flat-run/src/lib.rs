@@ -4,6 +4,8 @@
 //! Settings ([`settings`]) become data, model and optimizer ([`parts`]); a run ([`run`]) trains them and leaves its files
 //! ([`store`]); measures ([`measure`]) look at what came out. A [`ui`] hears how far things are, a [`signal`] stops them.
 
+#![forbid(unsafe_code)]
+
 pub mod device;
 pub mod measure;
 pub mod parts;

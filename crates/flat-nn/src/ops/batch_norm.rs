@@ -7,7 +7,6 @@
 use super::activation::{mask, relu};
 use super::backward_graph::keeps_graph;
 use super::channel::{channel_affine, channel_dot, channel_scale, channel_shift, channel_sum};
-use super::has_kernels;
 use super::moments::{BatchMoments, Moments};
 use super::standardize::{Standardized, normal_and_inv_std, project};
 #[cfg(feature = "cuda")]
@@ -15,7 +14,7 @@ use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor, bail};
 use flat_kernels::cpu::norm::{self as kernel, Layer, Mask, Source, Stats};
 use flat_kernels::host::{contiguous, elements};
-use flat_kernels::{Float, Split, dispatch};
+use flat_kernels::{Float, Split, dispatch, has_kernels};
 use std::sync::{Arc, OnceLock};
 
 /// The statistics that a forward pass found, on the host or on a device: there `(3, c)` in f64, mean, variance and `r`.

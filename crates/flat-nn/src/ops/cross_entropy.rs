@@ -1,12 +1,11 @@
 //! Softmax cross entropy, a loss a row.
 
-use super::has_kernels;
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, Layout, Result, Shape, Tensor, bail};
 use flat_kernels::cpu::softmax as kernel;
 use flat_kernels::host::contiguous;
-use flat_kernels::{Float, dispatch};
+use flat_kernels::{Float, dispatch, has_kernels};
 
 /// `(n, k)` logits -> probabilities.
 struct Softmax;

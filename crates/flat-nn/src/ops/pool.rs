@@ -3,13 +3,12 @@
 //! Max pooling picks elements at fixed places as long as the order of the values stays: it is linear almost everywhere.
 //! [`gather`] picks, `scatter` puts back; each is the other's derivative, so any order of derivative is exact.
 
-use super::has_kernels;
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, DType, Layout, Result, Shape, Tensor, bail};
 use flat_kernels::cpu::{channel, pool as kernel};
 use flat_kernels::host::contiguous;
-use flat_kernels::{Float, Windows, dispatch};
+use flat_kernels::{Float, Windows, dispatch, has_kernels};
 use std::sync::{Arc, OnceLock};
 
 /// Window of a pooling: `kernel x kernel`, `stride` apart, `padding` at each border (never chosen as a maximum).

@@ -3,11 +3,11 @@
 //! A loss is any function of the logits. candle differentiates it for these few numbers; the VJP of the network before them
 //! runs on a [`Tape`] where there are kernels for it (gradients on CPU and CUDA, tangents on CPU), else on candle's graph.
 
-use crate::ops::has_kernels;
 use crate::tape::{Tape, TapeTensor};
 use crate::{Dual, Error, Loss, Mode, Model, Result};
 use candle_core::{DType, Tensor, Var};
 use flat_core::ParamVec;
+use flat_kernels::has_kernels;
 use std::rc::Rc;
 
 /// Logits, and their VJP: the map from a gradient of the logits to the gradient of the parameters.

@@ -14,7 +14,7 @@
 use candle_core::{DType, Device, Tensor};
 use flat::core::{Purpose, Streams};
 use flat::data::Batch;
-use flat::metrics::{Hutchinson, ModelObjective, TangentHessian, TraceConfig};
+use flat::metrics::{Hutchinson, ModelObjective, Silent, TangentHessian, TraceConfig};
 use flat::nn::{Activation, Loss, Mode, Model, Network, Result, Scope, Specs, Value};
 use flat::optim::{GradientRule, Optimizer, Plain, Rsp, Sam, Sgd};
 use flat::run::parts::objective::{BatchLoss, Tally};
@@ -80,8 +80,11 @@ fn main() -> anyhow::Result<()> {
         // Hutchinson's estimate of the Hessian's trace, by exact Hessian-vector products
         let (x, y) = (batch.images.clone(), batch.labels.clone());
         let training_loss = ModelObjective::new(&model, loss, Mode::Eval, vec![(x.clone(), y.clone())])?;
-        let report = Hutchinson::new(TraceConfig::fixed(100))?
-            .run(&mut TangentHessian::new(&training_loss)?, &Streams::new(2))?;
+        let report = Hutchinson::new(TraceConfig::fixed(100))?.run(
+            &mut TangentHessian::new(&training_loss)?,
+            &Streams::new(2),
+            &mut Silent,
+        )?;
 
         let logits = model.logits_no_grad(&x, Mode::Eval)?;
         let value: f32 = loss.mean(&logits, &y)?.to_scalar()?;

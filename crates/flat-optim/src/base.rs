@@ -26,10 +26,16 @@ pub trait Base {
     /// The weight decay of parameters that no group says otherwise of.
     fn weight_decay(&self) -> f64;
 
+    /// Refuses options that make no sense.
+    ///
+    /// # Errors
+    /// [`crate::Error::BadSetting`] naming the option.
+    fn check(&self) -> Result<()>;
+
     /// The optimizer, with buffers for the parameters of `space`.
     ///
     /// # Errors
-    /// [`crate::Error::BadSetting`] naming an option that makes no sense; candle's.
+    /// As [`Self::check`]; candle's.
     fn build(&self, space: &Space) -> Result<Box<dyn BaseOptimizer>>;
 }
 

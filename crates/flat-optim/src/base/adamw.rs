@@ -65,8 +65,11 @@ impl Base for AdamW {
     fn weight_decay(&self) -> f64 {
         self.weight_decay
     }
+    fn check(&self) -> Result<()> {
+        Ok(Settings::check(self)?)
+    }
     fn build(&self, space: &Space) -> Result<Box<dyn BaseOptimizer>> {
-        self.check()?;
+        Base::check(self)?;
         Ok(Box::new(Adam {
             options: *self,
             mean: ParamVec::zeros(space)?,

@@ -63,11 +63,15 @@ impl Base for Sgd {
     fn weight_decay(&self) -> f64 {
         self.weight_decay
     }
-    fn build(&self, space: &Space) -> Result<Box<dyn BaseOptimizer>> {
-        self.check()?;
+    fn check(&self) -> Result<()> {
+        Settings::check(self)?;
         if self.nesterov && (self.momentum == 0.0 || self.dampening != 0.0) {
             return Err(BadSetting::new("nesterov", true, "needs momentum above 0 and dampening 0").into());
         }
+        Ok(())
+    }
+    fn build(&self, space: &Space) -> Result<Box<dyn BaseOptimizer>> {
+        Base::check(self)?;
         let buffer = if self.momentum > 0.0 { Some(ParamVec::zeros(space)?) } else { None };
         Ok(Box::new(Descent { options: *self, buffer, updates: 0 }))
     }

@@ -42,7 +42,9 @@ impl BaseSpec {
 }
 
 fn build<B: Base + Settings + 'static>(options: &Values) -> Result<Box<dyn Base>> {
-    Ok(Box::new(B::of(options)?))
+    let base = B::of(options)?;
+    Base::check(&base)?;
+    Ok(Box::new(base))
 }
 
 impl Item for BaseSpec {

@@ -13,6 +13,7 @@ mod interrupted;
 mod parity;
 mod report;
 mod reproduce_escape;
+mod reproduce_study;
 mod reproduce_theory;
 mod reproducible;
 mod resume;

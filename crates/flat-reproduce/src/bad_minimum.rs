@@ -1,10 +1,10 @@
 //! A global minimum of the training loss that generalises badly, and a good one of the same network.
 
-use super::Study;
 use super::images::{Images, zeroed_copies};
 use super::training::{Fit, Point, measured, train};
+use crate::flags::Flags;
+use crate::study::Study;
 use anyhow::{Context, Result, bail};
-use flat_run::settings::config::TrainConfig;
 use flat_run::store::file::write_whole;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 pub(super) const FITTED: f64 = 0.999;
 
 /// How a bad minimum is made.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(super) struct Spoiling {
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all(deserialize = "kebab-case"), deny_unknown_fields)]
+pub(super) struct Recipe {
     /// Copies of every image with random labels.
     pub copies: usize,
     /// Learning rate on the copies.
@@ -55,7 +56,7 @@ impl Minima {
 }
 
 /// Where the weights of a bad minimum are kept.
-pub(super) fn weights(study: &Study, key: &str) -> Result<PathBuf> {
+pub(super) fn weights(study: &Study<'_>, key: &str) -> Result<PathBuf> {
     Ok(study.folder("minima")?.join(format!("{key}.safetensors")))
 }
 
@@ -66,32 +67,32 @@ pub(super) fn weights(study: &Study, key: &str) -> Result<PathBuf> {
 /// # Errors
 /// As [`train`]; weights that were deleted since.
 pub(super) fn make(
-    study: &mut Study,
+    study: &mut Study<'_>,
     key: &str,
-    config: &TrainConfig,
+    flags: &Flags,
     images: &Images,
-    spoiling: Spoiling,
+    recipe: Recipe,
 ) -> Result<Option<Minima>> {
     let (runs, kept) = (study.folder("runs")?, weights(study, key)?);
-    let settings = (TrainConfig { data_dir: None, ..config.clone() }, spoiling, images.train.len(), images.test.len());
+    let settings = (flags.kept()?, recipe, images.train.len(), images.test.len());
     let cell = format!("minimum-{key}");
     let found = study.cell(&cell, &settings, |ui| {
         let folder = |part: &str| runs.join(format!("{key}-{part}"));
-        let at = |lr: f64| config.clone().with_option("lr", lr);
-        let copies = zeroed_copies(&images.train, spoiling.copies, config.seed)?;
-        let fit = |config: &TrainConfig, split, folder: &Path| train(config, images, split, &images.test, folder, ui);
-        let on_copies = |config: &TrainConfig| fit(config, &copies, &folder("random"));
-        let fitted = until_fitted(&at(spoiling.lr), spoiling.epochs, 25, &folder("random"), on_copies)?;
+        let at = |lr: f64| flags.with("lr", lr);
+        let copies = zeroed_copies(&images.train, recipe.copies, flags.needed("seed")? as u64)?;
+        let fit = |flags: &Flags, split, folder: &Path| train(flags, images, split, &images.test, folder, ui);
+        let on_copies = |flags: &Flags| fit(flags, &copies, &folder("random"));
+        let fitted = until_fitted(&at(recipe.lr), recipe.epochs, 25, &folder("random"), on_copies)?;
         let Some((_, random)) = fitted else { return Ok(None) };
-        let init = Some(folder("random").join("model.safetensors"));
-        let config = TrainConfig { init, ..at(spoiling.true_lr) };
-        let (most, step) = (spoiling.true_epochs, spoiling.true_epochs.div_ceil(100));
-        let on_true = |config: &TrainConfig| fit(config, &images.train, &folder("true"));
-        let Some(epochs) = epochs_to_fit(&config, most, step, &folder("true"), on_true)? else { return Ok(None) };
+        let init = folder("random").join("model.safetensors");
+        let true_flags = at(recipe.true_lr).with("init", init.display().to_string());
+        let (most, step) = (recipe.true_epochs, recipe.true_epochs.div_ceil(100));
+        let on_true = |flags: &Flags| fit(flags, &images.train, &folder("true"));
+        let Some(epochs) = epochs_to_fit(&true_flags, most, step, &folder("true"), on_true)? else { return Ok(None) };
         // the same run, which has little left to do but to be measured
-        let config = TrainConfig { epochs: Some(epochs + spoiling.more_epochs), ..measured(config, images, 0) };
-        let Some(bad) = on_true(&config)? else { return Ok(None) };
-        let good = TrainConfig { epochs: Some(spoiling.good_epochs), ..measured(at(spoiling.lr), images, 0) };
+        let last = measured(&true_flags, images, 0).count("epochs", epochs + recipe.more_epochs);
+        let Some(bad) = on_true(&last)? else { return Ok(None) };
+        let good = measured(&at(recipe.lr), images, 0).count("epochs", recipe.good_epochs);
         let Some(good) = fit(&good, &images.train, &folder("good"))? else { return Ok(None) };
         std::fs::copy(folder("true").join("model.safetensors"), &kept)
             .with_context(|| format!("cannot write {}", kept.display()))?;
@@ -109,18 +110,18 @@ pub(super) fn make(
 /// Trains in `folder` for more and more epochs, `step` by `step`, until the training set is fitted or `most` are spent: how
 /// many that took, and where it ended.
 fn until_fitted(
-    config: &TrainConfig,
+    flags: &Flags,
     most: u64,
     step: u64,
     folder: &Path,
-    mut train: impl FnMut(&TrainConfig) -> Result<Option<Fit>>,
+    mut train: impl FnMut(&Flags) -> Result<Option<Fit>>,
 ) -> Result<Option<(u64, Point)>> {
     // where an interrupted sitting was headed, so that the next one looks at the accuracy after the same epochs
     let file = folder.join("epochs");
     let headed = std::fs::read_to_string(&file).ok().and_then(|text| text.parse().ok());
     let mut epochs = headed.unwrap_or(step).min(most);
     loop {
-        let Some(fit) = train(&TrainConfig { epochs: Some(epochs), ..config.clone() })? else { return Ok(None) };
+        let Some(fit) = train(&flags.count("epochs", epochs))? else { return Ok(None) };
         let point = end(fit)?;
         if point.train_accuracy >= FITTED || epochs == most {
             return Ok(Some((epochs, point)));
@@ -133,17 +134,17 @@ fn until_fitted(
 /// The epochs that [`until_fitted`] takes, from its first sitting once that has come to an end: the run in `folder` may have
 /// gone on since.
 fn epochs_to_fit(
-    config: &TrainConfig,
+    flags: &Flags,
     most: u64,
     step: u64,
     folder: &Path,
-    train: impl FnMut(&TrainConfig) -> Result<Option<Fit>>,
+    train: impl FnMut(&Flags) -> Result<Option<Fit>>,
 ) -> Result<Option<u64>> {
     let file = folder.join("fitted");
     if let Some(epochs) = std::fs::read_to_string(&file).ok().and_then(|text| text.parse().ok()) {
         return Ok(Some(epochs));
     }
-    let Some((epochs, _)) = until_fitted(config, most, step, folder, train)? else { return Ok(None) };
+    let Some((epochs, _)) = until_fitted(flags, most, step, folder, train)? else { return Ok(None) };
     write_whole(&file, epochs.to_string().as_bytes())?;
     Ok(Some(epochs))
 }
@@ -160,9 +161,9 @@ mod tests {
     use super::*;
 
     /// A run that has fitted everything after so many epochs.
-    fn fits_after(epochs: u64) -> impl FnMut(&TrainConfig) -> Result<Option<Fit>> {
-        move |config| {
-            let done = config.epochs.unwrap_or_default();
+    fn fits_after(epochs: u64) -> impl FnMut(&Flags) -> Result<Option<Fit>> {
+        move |flags| {
+            let done = flags.number("epochs").unwrap_or_default() as u64;
             let train_accuracy = if done >= epochs { 1.0 } else { 0.5 };
             let point = Point {
                 step: done,
@@ -182,28 +183,29 @@ mod tests {
     #[test]
     fn a_fitted_run_is_not_asked_for_fewer_epochs_than_it_may_have_had_since() -> Result<()> {
         let dir = tempfile::tempdir()?;
-        let config = TrainConfig::default();
-        assert_eq!(epochs_to_fit(&config, 100, 2, dir.path(), fits_after(5))?, Some(6));
-        let untouched = |_: &TrainConfig| bail!("it has gone on to its 9th epoch");
-        assert_eq!(epochs_to_fit(&config, 100, 2, dir.path(), untouched)?, Some(6));
+        let flags = Flags::default();
+        assert_eq!(epochs_to_fit(&flags, 100, 2, dir.path(), fits_after(5))?, Some(6));
+        let untouched = |_: &Flags| bail!("it has gone on to its 9th epoch");
+        assert_eq!(epochs_to_fit(&flags, 100, 2, dir.path(), untouched)?, Some(6));
         Ok(())
     }
 
     #[test]
     fn a_stopped_sitting_goes_on_at_the_epochs_it_was_headed_for() -> Result<()> {
         let dir = tempfile::tempdir()?;
-        let config = TrainConfig::default();
+        let flags = Flags::default();
         let mut asked = Vec::new();
         let mut sitting = |stop_at: u64| {
             let mut run = fits_after(5);
-            epochs_to_fit(&config, 100, 2, dir.path(), |config| {
-                asked.push(config.epochs);
-                if config.epochs >= Some(stop_at) { Ok(None) } else { run(config) }
+            epochs_to_fit(&flags, 100, 2, dir.path(), |flags| {
+                let epochs = flags.number("epochs").unwrap_or_default() as u64;
+                asked.push(epochs);
+                if epochs >= stop_at { Ok(None) } else { run(flags) }
             })
         };
         assert_eq!(sitting(4)?, None);
         assert_eq!(sitting(100)?, Some(6));
-        assert_eq!(asked, [2, 4, 4, 6].map(Some));
+        assert_eq!(asked, [2, 4, 4, 6]);
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! The images of a study: a small training set, a validation set held out of the training images, the test set.
 
+use crate::flags::Flags;
+use crate::recipe::Sizes;
 use anyhow::{Result, bail};
 use flat_core::{Purpose, Streams};
 use flat_data::{Dataset, DatasetKind, Split};
@@ -21,11 +23,12 @@ pub(super) struct Images {
 }
 
 impl Images {
-    /// Reads a data set and takes so many images of each kind.
+    /// Reads the data set of the flags and takes so many images of each kind.
     ///
     /// # Errors
     /// Missing or damaged files; a data set with fewer images.
-    pub fn load(kind: DatasetKind, dir: Option<&Path>, [train, validation, test]: [usize; 3]) -> Result<Self> {
+    pub fn load(flags: &Flags, dir: Option<&Path>, [train, validation, test]: Sizes) -> Result<Self> {
+        let kind: DatasetKind = flags.parsed("dataset")?;
         let files = flat_data::locate(kind, dir)?;
         let all = Dataset::read(kind, &files)?;
         if train + validation > all.train.len() {
@@ -40,6 +43,23 @@ impl Images {
             curvature: train,
         })
     }
+
+    /// The images on which a run is scored.
+    pub fn held_out(&self, which: HeldOut) -> &Arc<Split> {
+        match which {
+            HeldOut::Validation => &self.validation,
+            HeldOut::Test => &self.test,
+        }
+    }
+}
+
+/// The images on which a run is scored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HeldOut {
+    /// While settings are chosen.
+    Validation,
+    /// What is reported.
+    Test,
 }
 
 /// `copies` copies of every image; in each copy a random tenth of the values is 0 and the label is drawn uniformly from

@@ -3,65 +3,39 @@
 //! Z. Zhou, M. Wang, Y. Mao, B. Li, J. Yan, "Sharpness-Aware Minimization Efficiently Selects Flatter Minima Late in
 //! Training", arXiv 2410.10373.
 
-use super::images::Images;
-use super::network::Network;
-use super::paired::{Group, best, differences, ends};
-use super::training::{Fit, measured, plain_sgd, train};
-use super::{Page, Scale, Study, Table};
 use crate::args::ReproduceArgs;
-use crate::interval::{percent, short};
+use crate::flags::Flags;
+use crate::images::{HeldOut, Images};
+use crate::network::network;
+use crate::page::{Page, Table};
+use crate::paired::{Group, best, differences, ends, trial};
+use crate::prose::{Holes, Prose};
+use crate::recipe::{Scales, Sizes, read};
+use crate::study::Study;
+use crate::training::{Fit, measured, of_seed, train};
 use anyhow::Result;
-use flat_core::setting::Values;
-use flat_data::{DatasetKind, Split};
-use flat_nn::{Norm, networks};
-use flat_run::settings::config::TrainConfig;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::sync::Arc;
+
+/// The study's file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    flags: Flags,
+    scales: Scales<Plan>,
+}
 
 /// What the comparison does at a scale.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Plan {
-    dataset: DatasetKind,
-    network: Network,
-    images: [usize; 3],
+    seeds: u64,
     epochs: u64,
     /// Last epochs with SAM: none, some, all.
     late: Vec<u64>,
-    seeds: u64,
-    lr: f64,
     rhos: Vec<f64>,
-}
-
-impl Plan {
-    fn of(scale: Scale) -> Self {
-        let mlp = |images, epochs, late, seeds| Self {
-            dataset: DatasetKind::Mnist,
-            network: Network::mlp(128),
-            images,
-            epochs,
-            late,
-            seeds,
-            lr: 0.02,
-            rhos: vec![0.05, 0.1, 0.2, 0.5],
-        };
-        match scale {
-            Scale::Smoke => Self { rhos: vec![0.1], ..mlp([256, 128, 200], 2, vec![0, 1, 2], 2) },
-            Scale::Cpu => mlp([5000, 5000, 10_000], 40, vec![0, 1, 2, 5, 10, 20, 40], 5),
-            Scale::Paper => Self {
-                dataset: DatasetKind::Cifar10,
-                network: Network::of(networks::WRN_16_4, None, Norm::Batch),
-                lr: 0.05,
-                ..mlp([45_000, 5_000, 10_000], 200, vec![0, 5, 25, 50, 100, 200], 3)
-            },
-        }
-    }
-
-    fn config(&self, seed: u64, args: &ReproduceArgs) -> TrainConfig {
-        TrainConfig {
-            options: Values::of([("lr", self.lr), ("momentum", 0.9), ("weight-decay", 5e-4)]),
-            ..plain_sgd(self.dataset, &self.network, seed, args)
-        }
-    }
+    images: Sizes,
+    flags: Flags,
 }
 
 /// A run: SGD, then SAM with this radius for the last epochs.
@@ -82,16 +56,20 @@ impl Setting {
 }
 
 /// Runs the study; `None` where a signal asked to stop.
-pub(crate) fn run(study: &mut Study, args: &ReproduceArgs) -> Result<Option<(Page, Value)>> {
-    let plan = Plan::of(args.scale);
-    let images = Images::load(plan.dataset, args.data_dir.as_deref(), plan.images)?;
+pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<(Page, Value)>> {
+    let File { flags, mut scales } = read(args.study.as_deref(), include_str!("../studies/late-sam.toml"))?;
+    let plan = scales.at(args.scale)?;
+    let flags = flags.under(&plan.flags);
+    let images = Images::load(&flags, args.data_dir.as_deref(), plan.images)?;
     study.plan(plan.rhos.len() + plan.late.len() * plan.seeds as usize);
     let mut tried = Vec::new();
     for &rho in &plan.rhos {
-        let config = plan.config(args.seed + plan.seeds, args);
-        let key = format!("search-rho{rho}");
+        let flags = of_seed(&flags, args.seed + plan.seeds, args);
         let setting = Setting { late: plan.epochs, rho };
-        let Some(fit) = cell(study, &key, &config, setting, &plan, &images, true)? else { return Ok(None) };
+        let key = format!("search-rho{rho}");
+        let Some(fit) = cell(study, &key, &flags, setting, &plan, &images, HeldOut::Validation)? else {
+            return Ok(None);
+        };
         tried.push((rho, fit));
     }
     let rho = best(&tried)?;
@@ -100,49 +78,46 @@ pub(crate) fn run(study: &mut Study, args: &ReproduceArgs) -> Result<Option<(Pag
         let setting = Setting { late, rho };
         let mut fits = Vec::new();
         for seed in args.seed..args.seed + plan.seeds {
-            let config = measured(plan.config(seed, args), &images, 0);
+            let flags = measured(&of_seed(&flags, seed, args), &images, 0);
             let key = format!("late{late}-s{seed}");
-            let Some(fit) = cell(study, &key, &config, setting, &plan, &images, false)? else { return Ok(None) };
+            let Some(fit) = cell(study, &key, &flags, setting, &plan, &images, HeldOut::Test)? else { return Ok(None) };
             fits.push(fit);
         }
-        groups.push(Group { name: setting.name(plan.epochs), lr: plan.lr, fits });
+        groups.push(Group { name: setting.name(plan.epochs), lr: flags.needed("lr")?, fits });
     }
     let kept: Vec<Value> = groups.iter().map(|g| json!({ "name": g.name, "rho": rho, "fits": g.fits })).collect();
-    Ok(Some((page(args.scale, &plan, &groups, &tried, rho), json!(kept))))
+    Ok(Some((page(args, &plan, &flags, &groups, &tried, rho)?, json!(kept))))
 }
 
 /// SGD and then SAM as one cell; evaluations of both parts count.
 fn cell(
-    study: &mut Study,
+    study: &mut Study<'_>,
     key: &str,
-    config: &TrainConfig,
+    flags: &Flags,
     setting: Setting,
     plan: &Plan,
     images: &Images,
-    search: bool,
+    held_out: HeldOut,
 ) -> Result<Option<Fit>> {
     let runs = study.folder("runs")?;
-    let kept = TrainConfig { data_dir: None, ..config.clone() };
-    study.cell(key, &(kept, setting, plan.epochs, plan.images), |ui| {
-        let held_out: &Arc<Split> = if search { &images.validation } else { &images.test };
+    study.cell(key, &(flags.kept()?, setting, plan.epochs, plan.images), |ui| {
+        let held_out = images.held_out(held_out);
         let (first, second) = (runs.join(format!("{key}-sgd")), runs.join(format!("{key}-sam")));
-        let mut spent = 0.0;
-        let mut fit = None;
-        let mut config = config.clone();
+        let (mut spent, mut fit, mut flags) = (0.0, None, flags.clone());
         if setting.late < plan.epochs {
-            let sgd = TrainConfig { epochs: Some(plan.epochs - setting.late), ..config.clone() };
+            let sgd = flags.count("epochs", plan.epochs - setting.late);
             // only the end of the whole is measured
-            let sgd = if setting.late > 0 { TrainConfig { flatness: Vec::new(), ..sgd } } else { sgd };
+            let sgd = if setting.late > 0 { sgd.unmeasured() } else { sgd };
             let Some(done) = train(&sgd, images, &images.train, held_out, &first, ui)? else { return Ok(None) };
             spent = done.end().map_or(0.0, |end| end.evals);
-            config.init = Some(first.join("model.safetensors"));
+            flags = flags.with("init", first.join("model.safetensors").display().to_string());
             // batches of its own: the first part's order must not be repeated
-            config.seed += 1 << 32;
+            flags = flags.count("seed", flags.needed("seed")? as u64 + (1 << 32));
             fit = Some(done);
         }
         let fitted = fit.as_ref().is_none_or(|fit| fit.diverged.is_none());
         if setting.late > 0 && fitted {
-            let sam = config.epochs(Some(setting.late)).optimizer("sam".parse()?).with_option("rho", setting.rho);
+            let sam = flags.with("optimizer", "sam").with("rho", setting.rho).count("epochs", setting.late);
             let Some(mut done) = train(&sam, images, &images.train, held_out, &second, ui)? else { return Ok(None) };
             done.points.iter_mut().for_each(|p| p.evals += spent);
             fit = Some(done);
@@ -154,49 +129,37 @@ fn cell(
     })
 }
 
-fn page(scale: Scale, plan: &Plan, groups: &[Group], tried: &[(f64, Fit)], rho: f64) -> Page {
-    let mut page = Page::new("SAM for the last epochs alone");
-    let [train, validation, test] = plan.images;
-    page.text(
-        "Zhou et al. 2024 (arXiv 2410.10373) find that a few epochs of SAM after SGD generalise as well as SAM from the \
-         beginning (wide ResNet 16-8, CIFAR-10, SAM after epoch 175 of 200), at little more than SGD's cost. Here SGD trains \
-         for the first epochs and SAM for the rest, with the same constant learning rate, momentum 0.9 (which starts anew at \
-         the switch), weight decay 0.0005 and batches of 128.",
-    );
-    page.text(format!(
-        "{}, {}; {train} training, {validation} validation and {test} test images; {} seeds, {} epochs. rho was chosen for SAM \
-         from the beginning. Intervals are Student's, 95 %; differences are taken seed by seed.",
-        plan.dataset, plan.network.name(), plan.seeds, plan.epochs
-    ));
-    if scale == Scale::Smoke {
-        page.text("**This is the smoke scale: it shows that everything runs, its numbers mean nothing.**");
-    }
-    page.table(ends("The ends of the runs, means over the seeds.", groups));
+fn page(
+    args: &ReproduceArgs,
+    plan: &Plan,
+    flags: &Flags,
+    groups: &[Group],
+    tried: &[(f64, Fit)],
+    rho: f64,
+) -> Result<Page> {
+    let mut words = Vec::new();
     if let (Some(sgd), Some(sam)) = (groups.first(), groups.last()) {
-        let words: Vec<(String, &Group, &Group)> = groups[1..]
-            .iter()
-            .map(|g| (format!("{} - SGD", g.name), g, sgd))
-            .chain(groups[..groups.len() - 1].iter().map(|g| (format!("{} - SAM throughout", g.name), g, sam)))
-            .collect();
-        let pairs: Vec<(&str, &Group, &Group)> = words.iter().map(|(w, a, b)| (w.as_str(), *a, *b)).collect();
-        page.table(differences("Against SGD and against SAM throughout, seed by seed.", &pairs));
+        words.extend(groups[1..].iter().map(|g| (format!("{} - SGD", g.name), g, sgd)));
+        words.extend(groups[..groups.len() - 1].iter().map(|g| (format!("{} - SAM throughout", g.name), g, sam)));
     }
-    page.text(
-        "An interval of a difference that reaches over 0 (over 1 for a ratio) shows no difference at this size. All runs have \
-         the same number of epochs, so those with more SAM have spent more evaluations.",
-    );
-    page.heading("What was tried");
+    let pairs: Vec<(&str, &Group, &Group)> = words.iter().map(|(w, a, b)| (w.as_str(), *a, *b)).collect();
     let mut trials = Table::new(
         "SAM from the beginning on one seed that is not among those compared; accuracies in percent.",
         &["rho", "train loss", "train acc.", "validation acc.", "chosen"],
     );
     for (tried, fit) in tried {
-        let numbers = fit.end().map_or(["diverged".into(), String::new(), String::new()], |end| {
-            [short(end.train_loss), percent(end.train_accuracy), percent(end.held_out_accuracy)]
-        });
-        let chosen = if *tried == rho { "chosen" } else { "" };
-        trials.row([tried.to_string()].into_iter().chain(numbers).chain([chosen.to_string()]));
+        trials.row([tried.to_string()].into_iter().chain(trial(fit, *tried == rho)));
     }
-    page.table(trials);
-    page
+    let config = flags.config()?.with_effect()?;
+    let holes = Holes::default()
+        .flags(&config, &["momentum", "batch-size", "weight-decay", "schedule"])
+        .images(plan.images)
+        .text("data", flags.text("dataset").unwrap_or_default())
+        .text("network", network(flags))
+        .text("seeds", plan.seeds)
+        .text("epochs", plan.epochs)
+        .table("ends", ends("The ends of the runs, means over the seeds.", groups))
+        .table("differences", differences("Against SGD and against SAM throughout, seed by seed.", &pairs))
+        .table("trials", trials);
+    Prose::new(include_str!("../studies/late-sam.md"), args.scale).page(holes)
 }

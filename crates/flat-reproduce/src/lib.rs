@@ -1,14 +1,14 @@
 //! Reproductions: each of the papers' results by one command, from scratch.
 //!
 //! A reproduction is a [`Study`]: a folder of cells, each computed once and kept, so that an interrupted study goes on where
-//! it stopped; what the cells come to is a [`Page`] of text, tables and plots beside the numbers it was made of.
-
-#![forbid(unsafe_code)]
+//! it stopped; what the cells come to is a [`Page`] of text, tables and plots beside the numbers it was made of. Sizes, grids,
+//! seeds and recipes are in `studies/NAME.toml`, the words of the page in `studies/NAME.md`.
 
 mod args;
 mod bad_minimum;
 mod defaults;
 mod escape;
+mod flags;
 mod images;
 mod interval;
 mod late_sam;
@@ -16,6 +16,9 @@ mod margin;
 mod network;
 mod page;
 mod paired;
+mod prose;
+mod provenance;
+mod recipe;
 mod sam_vs_sgd;
 mod scale;
 mod study;
@@ -24,8 +27,9 @@ mod training;
 
 pub use args::{ReproduceArgs, ReproductionName};
 pub use page::{Page, Table};
+pub use provenance::Provenance;
 pub use scale::Scale;
-pub use study::{Provenance, Study};
+pub use study::Study;
 
 use anyhow::Result;
 use serde_json::Value;

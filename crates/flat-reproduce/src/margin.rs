@@ -1,6 +1,7 @@
 //! The trace of the cross entropy where margins do not count.
 
-use super::images::Images;
+use crate::flags::Flags;
+use crate::images::Images;
 use anyhow::Result;
 use candle_core::DType;
 use flat_data::Loader;
@@ -9,7 +10,6 @@ use flat_run::measure::flatness;
 use flat_run::measure::trace_settings::Settings;
 use flat_run::parts::Parts;
 use flat_run::parts::setup;
-use flat_run::settings::config::TrainConfig;
 use flat_run::ui::Ui;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -38,16 +38,11 @@ pub(super) struct UnitMargin {
 ///
 /// # Errors
 /// A missing or damaged file; candle's.
-pub(super) fn at_unit_margin(
-    config: &TrainConfig,
-    images: &Images,
-    file: PathBuf,
-    ui: Ui,
-) -> Result<Option<UnitMargin>> {
-    let opened = setup::open(config)?;
+pub(super) fn at_unit_margin(flags: &Flags, images: &Images, file: PathBuf, ui: Ui) -> Result<Option<UnitMargin>> {
+    let config = flags.with("init", file.display().to_string()).config()?;
+    let opened = setup::open(&config)?;
     let (train, test, dir) = (images.train.clone(), images.test.clone(), images.dir.clone());
-    let data = setup::data_of(config, train, test, dir, &opened.device)?;
-    let config = TrainConfig { init: Some(file), ..config.clone() };
+    let data = setup::data_of(&config, train, test, dir, &opened.device)?;
     let parts = Parts::on(&config, data, opened, true)?;
     let margin = mean_margin(&parts.model, &parts.data.along)?;
     if !(margin.is_finite() && margin > 0.0) {
@@ -91,13 +86,15 @@ mod tests {
     use candle_core::Device;
     use flat_core::Streams;
     use flat_data::{DatasetKind, Split};
-    use flat_nn::{Loss, ModelConfig, networks};
+    use flat_nn::{Loss, ModelConfig};
     use std::sync::Arc;
 
     /// A small network on noise and its loader.
     fn fixture(channels: usize) -> Result<(Model, Loader)> {
-        let config =
-            ModelConfig { channels: Some(channels), ..setup::model_config(networks::LENET, DatasetKind::Mnist) };
+        let config = ModelConfig {
+            channels: Some(channels),
+            ..setup::model_config(flat_nn::networks::LENET, DatasetKind::Mnist)
+        };
         let model = Model::new(&config, DType::F64, &Device::Cpu, &Streams::new(3))?;
         let pixels = (0..6 * 784).map(|i| (i * 37 % 251) as u8).collect();
         let split = Arc::new(Split::new(pixels, vec![0, 1, 2, 3, 4, 5], [1, 28, 28], 10)?);
@@ -108,7 +105,7 @@ mod tests {
     #[test]
     fn the_last_layer_alone_decides_the_margin_and_its_size_does_not_count() -> Result<()> {
         let (model, data) = fixture(2)?;
-        let settings = Settings::of_training(&TrainConfig::default(), 4);
+        let settings = Settings::of_training(&Flags::default().config()?, 4);
         let loss = Loss::CrossEntropy { label_smoothing: 0.0 };
         let trace = || -> Result<f64> {
             let found = flatness::trace(&model, loss, &data, &settings, Ui::NONE)?;

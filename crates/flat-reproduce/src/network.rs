@@ -1,59 +1,53 @@
-//! The networks of the studies.
+//! The networks of the studies in words.
 
-use flat_nn::{Arch, Norm, networks};
-use flat_run::settings::config::TrainConfig;
+use crate::flags::Flags;
 
-/// A network of a study.
-pub(super) struct Network {
-    /// Its kind.
-    pub arch: Arch,
-    /// Hidden widths of an mlp.
-    pub hidden: Vec<usize>,
-    /// Channels of the first convolution, where they are not the usual ones.
-    pub channels: Option<usize>,
-    /// The norm of a residual network.
-    pub norm: Norm,
+/// The network that the flags describe.
+pub(crate) fn network(flags: &Flags) -> String {
+    let arch = flags.text("model").unwrap_or("lenet");
+    let name = match arch {
+        "mlp" => "multilayer perceptron",
+        "lenet" => "LeNet",
+        "resnet20" => "ResNet-20",
+        "resnet18" => "ResNet-18",
+        "wrn-16-4" => "wide ResNet 16-4",
+        other => other,
+    };
+    let width = match (flags.list("hidden"), flags.number("channels")) {
+        (Some(hidden), _) => format!(" with {hidden} hidden units"),
+        (_, Some(channels)) => format!(" with {channels} channels in its first convolution"),
+        _ => String::new(),
+    };
+    let norm = match flags.text("norm").unwrap_or("batch") {
+        _ if !has_norm(flags) => String::new(),
+        norm => format!(", {norm} normalisation"),
+    };
+    format!("{name}{width}{norm}")
 }
 
-impl Network {
-    /// A multilayer perceptron with one hidden layer.
-    pub fn mlp(hidden: usize) -> Self {
-        Self { arch: networks::MLP, hidden: vec![hidden], channels: None, norm: Norm::Batch }
-    }
+/// Whether the loss of one example depends on its batch.
+pub(crate) fn has_batch_norm(flags: &Flags) -> bool {
+    has_norm(flags) && flags.text("norm").unwrap_or("batch") == "batch"
+}
 
-    /// Another network of a width and norm.
-    pub fn of(arch: Arch, channels: Option<usize>, norm: Norm) -> Self {
-        Self { arch, hidden: vec![], channels, norm }
-    }
+fn has_norm(flags: &Flags) -> bool {
+    !matches!(flags.text("model").unwrap_or("lenet"), "mlp" | "lenet")
+}
 
-    /// Whether the loss of one example depends on its batch.
-    pub fn has_batch_norm(&self) -> bool {
-        self.norm == Norm::Batch && self.arch.takes("norm")
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// In words.
-    pub fn name(&self) -> String {
-        let width = match (self.hidden.first(), self.channels) {
-            (Some(hidden), _) => format!(" with {hidden} hidden units"),
-            (_, Some(channels)) => format!(" with {channels} channels in its first convolution"),
-            _ => String::new(),
-        };
-        let norm = match self.norm {
-            _ if !self.arch.takes("norm") => "",
-            Norm::Group => ", group normalisation",
-            Norm::Batch => ", batch normalisation",
-        };
-        format!("{}{width}{norm}", self.arch.title)
-    }
-
-    /// A run of it.
-    pub fn over(&self, config: TrainConfig) -> TrainConfig {
-        TrainConfig {
-            model: self.arch,
-            hidden: if self.hidden.is_empty() { config.hidden } else { self.hidden.clone() },
-            channels: self.channels,
-            norm: self.norm,
-            ..config
-        }
+    #[test]
+    fn only_residual_networks_have_a_norm() {
+        let of = |text: &str| toml::from_str::<Flags>(text).expect("flags");
+        assert_eq!(
+            network(&of("model = \"mlp\"\nhidden = [256, 128]")),
+            "multilayer perceptron with 256, 128 hidden units"
+        );
+        let resnet = of("model = \"resnet20\"\nchannels = 8");
+        assert_eq!(network(&resnet), "ResNet-20 with 8 channels in its first convolution, batch normalisation");
+        assert!(has_batch_norm(&resnet) && !has_batch_norm(&of("model = \"resnet20\"\nnorm = \"group\"")));
+        assert!(!has_batch_norm(&of("model = \"lenet\"")));
     }
 }

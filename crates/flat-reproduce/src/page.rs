@@ -1,6 +1,6 @@
 //! The page of a study: text, tables and plots.
 
-use super::Provenance;
+use crate::provenance::Provenance;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 
@@ -52,12 +52,24 @@ pub(super) struct Figure {
     caption: String,
 }
 
+/// A piece of a page.
 #[derive(Debug, Clone)]
-enum Block {
+pub(super) enum Block {
+    /// The title of a section.
     Heading(String),
+    /// A paragraph of Markdown.
     Text(String),
+    /// A table.
     Table(Table),
+    /// A plot.
     Figure(Figure),
+}
+
+impl Block {
+    /// A plot that was drawn into the study's folder under this name.
+    pub fn figure(file: impl Into<String>, caption: impl Into<String>) -> Self {
+        Self::Figure(Figure { file: file.into(), caption: caption.into() })
+    }
 }
 
 /// Text, tables and plots in their order.
@@ -68,29 +80,9 @@ pub struct Page {
 }
 
 impl Page {
-    /// A page with nothing on it.
-    pub fn new(title: impl Into<String>) -> Self {
-        Self { title: title.into(), blocks: Vec::new() }
-    }
-
-    /// Begins a section.
-    pub fn heading(&mut self, text: impl Into<String>) {
-        self.blocks.push(Block::Heading(text.into()));
-    }
-
-    /// Adds a paragraph of Markdown.
-    pub fn text(&mut self, text: impl Into<String>) {
-        self.blocks.push(Block::Text(text.into()));
-    }
-
-    /// Adds a table.
-    pub fn table(&mut self, table: Table) {
-        self.blocks.push(Block::Table(table));
-    }
-
-    /// Adds a plot that was drawn into the study's folder under this name.
-    pub fn figure(&mut self, file: impl Into<String>, caption: impl Into<String>) {
-        self.blocks.push(Block::Figure(Figure { file: file.into(), caption: caption.into() }));
+    /// A page of these blocks.
+    pub(super) fn new(title: impl Into<String>, blocks: Vec<Block>) -> Self {
+        Self { title: title.into(), blocks }
     }
 
     /// The title.
@@ -111,11 +103,11 @@ impl Page {
     /// The page as Markdown, with the command that makes it.
     pub fn markdown(&self, from: &Provenance) -> String {
         let mut out = format!("# {}\n\n", self.title);
-        let Provenance { study, scale, seed, version } = from;
         let _ = writeln!(
             out,
-            "Made by `flat-train reproduce {study} --scale {scale} --seed {seed}`, version {version}; the numbers are in \
-             [results.json](results.json)."
+            "Made by `flat-train reproduce {}`, version {}; the numbers are in [results.json](results.json).",
+            from.words(),
+            from.version
         );
         for block in &self.blocks {
             let _ = match block {
@@ -158,14 +150,12 @@ mod tests {
 
     #[test]
     fn a_page_is_markdown_in_the_order_it_was_written() {
-        let mut page = Page::new("Title");
-        page.heading("Part");
-        page.text("Words.");
         let mut table = Table::new("Numbers", &["a", "b"]);
         table.row(["1|2"]);
-        page.table(table);
-        page.figure("f.svg", "a plot");
-        let from = Provenance { study: "theory".into(), scale: Scale::Smoke, seed: 3, version: "0".into() };
+        let words = [Block::Heading("Part".into()), Block::Text("Words.".into())];
+        let page = Page::new("Title", [&words[..], &[Block::Table(table), Block::figure("f.svg", "a plot")]].concat());
+        let version = "0".into();
+        let from = Provenance { study: "theory".into(), scale: Scale::Smoke, seed: 3, version, file: None };
         let text = page.markdown(&from);
         let order: Vec<usize> =
             ["# Title", "theory --scale smoke --seed 3", "## Part", "Words.", "| 1\\|2 |  |", "![a plot](f.svg)"]

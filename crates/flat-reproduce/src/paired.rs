@@ -1,8 +1,8 @@
 //! Groups of runs, one run a seed, and their differences seed by seed.
 
-use super::Table;
-use super::interval::{Mean, percent, short};
-use super::training::{Fit, Point};
+use crate::interval::{Mean, percent, short};
+use crate::page::Table;
+use crate::training::{Fit, Point};
 use anyhow::{Result, bail};
 
 /// The runs of one method, in the order of the seeds.
@@ -46,19 +46,27 @@ impl Group {
 ///
 /// # Errors
 /// All of them diverged.
-pub(super) fn best<S: Copy>(tried: &[(S, Fit)]) -> Result<S> {
+pub(super) fn best<S: Clone>(tried: &[(S, Fit)]) -> Result<S> {
     let mut found: Option<(S, f64)> = None;
     for (setting, fit) in tried {
         if let Some(end) = fit.end()
-            && found.is_none_or(|(_, accuracy)| end.held_out_accuracy > accuracy)
+            && found.as_ref().is_none_or(|(_, accuracy)| end.held_out_accuracy > *accuracy)
         {
-            found = Some((*setting, end.held_out_accuracy));
+            found = Some((setting.clone(), end.held_out_accuracy));
         }
     }
     match found {
         Some((setting, _)) => Ok(setting),
         None => bail!("every setting of the search diverged"),
     }
+}
+
+/// A trial's training loss, accuracies, and whether it was chosen, as cells of a table.
+pub(super) fn trial(fit: &Fit, chosen: bool) -> [String; 4] {
+    let [loss, train, held_out] = fit.end().map_or([DIVERGED.into(), String::new(), String::new()], |end| {
+        [short(end.train_loss), percent(end.train_accuracy), percent(end.held_out_accuracy)]
+    });
+    [loss, train, held_out, if chosen { "chosen" } else { "" }.into()]
 }
 
 const DIVERGED: &str = "diverged";

@@ -1,6 +1,8 @@
 //! The folder of a reproduction: its cells, computed once and kept.
 
-use super::{Page, Scale};
+use crate::flags::normalised;
+use crate::page::Page;
+use crate::provenance::Provenance;
 use anyhow::{Context, Result, bail};
 use flat_run::signal;
 use flat_run::store::file::{lock, write_whole};
@@ -12,19 +14,6 @@ use serde_json::Value;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-
-/// What a study is of: it must be the same when a study is continued.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Provenance {
-    /// The reproduction's name, as the command line has it.
-    pub study: String,
-    /// Its size.
-    pub scale: Scale,
-    /// Seed of all random draws.
-    pub seed: u64,
-    /// Version of the program that began it.
-    pub version: String,
-}
 
 /// A cell as it lies in the folder.
 #[derive(Serialize, Deserialize)]
@@ -51,11 +40,15 @@ impl<'a> Study<'a> {
     ///
     /// # Errors
     /// The folder holds another study or a run, is in use, or cannot be written.
-    pub fn open(root: &Path, name: &str, scale: Scale, seed: u64, ui: Ui<'a>) -> Result<Self> {
-        let provenance = Provenance { study: name.into(), scale, seed, version: env!("CARGO_PKG_VERSION").into() };
+    pub fn open(root: &Path, of: Provenance, ui: Ui<'a>) -> Result<Self> {
         if root.join("config.toml").exists() {
             return Err(usage(format!("--out {}: a run is there, choose another folder", root.display())));
         }
+        let own = of
+            .file
+            .as_ref()
+            .map(|own| std::fs::read(own).with_context(|| format!("cannot read --study {}", own.display())));
+        let own = own.transpose()?;
         let file = root.join("study.json");
         std::fs::create_dir_all(root.join("cells"))
             .with_context(|| format!("cannot create --out {}", root.display()))?;
@@ -63,21 +56,33 @@ impl<'a> Study<'a> {
         if file.exists() {
             let found: Provenance =
                 read(&file).with_context(|| format!("{} is damaged: choose another --out", file.display()))?;
-            if found != provenance {
+            if found != of {
                 return Err(usage(format!(
-                    "--out {}: it holds `{} --scale {} --seed {}` of version {}, not `{name} --scale {scale} --seed {seed}` of {}; choose another folder",
+                    "--out {}: it holds `{}` of version {}, not `{}` of {}; choose another folder",
                     root.display(),
-                    found.study,
-                    found.scale,
-                    found.seed,
+                    found.words(),
                     found.version,
-                    provenance.version
+                    of.words(),
+                    of.version
                 )));
             }
         } else {
-            write_whole(&file, &serde_json::to_vec_pretty(&provenance)?)?;
+            write_whole(&file, &serde_json::to_vec_pretty(&of)?)?;
         }
-        Ok(Self { root: root.to_path_buf(), provenance, ui, bar: None, planned: 0, done: 0, wall_s: 0.0, _lock: lock })
+        if let Some(text) = own {
+            // as it is now: it may change between two sittings
+            write_whole(&root.join("study.toml"), &text)?;
+        }
+        Ok(Self {
+            root: root.to_path_buf(),
+            provenance: of,
+            ui,
+            bar: None,
+            planned: 0,
+            done: 0,
+            wall_s: 0.0,
+            _lock: lock,
+        })
     }
 
     /// Announces how many cells are to come, for the progress bar; may be called again as more become known.
@@ -137,8 +142,10 @@ impl<'a> Study<'a> {
         }
         match read::<Kept>(file).and_then(|kept| Ok((kept.settings, kept.wall_s, serde_json::from_value(kept.result)?)))
         {
-            Ok((with, wall_s, result)) if with == *settings => Ok(Some((wall_s, result))),
-            Ok(_) => Ok(None),
+            Ok((with, wall_s, result)) => {
+                let same = with == *settings || normalised(with) == *settings;
+                Ok(same.then_some((wall_s, result)))
+            }
             Err(e) => {
                 self.ui.warn(format!("{}: {e:#}; computing it again", file.display()));
                 Ok(None)
@@ -217,9 +224,10 @@ fn read<T: DeserializeOwned>(file: &Path) -> Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Scale;
 
     fn open(root: &Path, scale: Scale) -> Result<Study<'static>> {
-        Study::open(root, "test", scale, 0, Ui::NONE)
+        Study::open(root, Provenance::of("test", scale, 0, None), Ui::NONE)
     }
 
     #[test]

@@ -13,15 +13,19 @@ mod manifold;
 mod page;
 mod sparse;
 mod sweep;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod valley;
 mod walk;
+mod words;
 
-use super::{Page, Study};
 use crate::args::ReproduceArgs;
+use crate::page::Page;
+use crate::recipe::{Scales, read};
+use crate::study::Study;
 use anyhow::Result;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// All that was found.
@@ -34,26 +38,45 @@ struct Findings {
     manifold: Vec<manifold::Run>,
 }
 
+/// The study's file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    scales: Scales<Plan>,
+}
+
+/// What the study does at a scale.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Plan {
+    /// Walks of every place and of every end.
+    seeds: u64,
+    ends: Vec<ends::Case>,
+    drift: drift::Places,
+    manifold: manifold::Places,
+    sweeps: Vec<sweep::Sweep>,
+}
+
 /// Runs the study; `None` where a signal asked to stop.
-pub(crate) fn run(study: &mut Study, _args: &ReproduceArgs) -> Result<Option<(Page, Value)>> {
-    let (scale, seed) = (study.provenance().scale, study.provenance().seed);
-    let lines = sweep::lines(scale);
-    let places: usize = lines.iter().map(|l| l.places.len()).sum();
-    let cells = 2 * walk::Algorithm::ALL.len() + places + 2;
-    study.plan(cells + drift::settings(scale, seed).len() + manifold::settings(scale, seed).len());
-    let Some(ends) = ends::run(study)? else { return Ok(None) };
-    let Some(drifts) = drift::run(study)? else { return Ok(None) };
+pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<(Page, Value)>> {
+    let mut file: File = read(args.study.as_deref(), include_str!("../studies/theory.toml"))?;
+    let plan = file.scales.at(args.scale)?;
+    let lines: Vec<sweep::Line> = plan.sweeps.iter().map(sweep::Sweep::line).collect();
+    let (seed, places) = (args.seed, lines.iter().map(|l| l.places.len()).sum::<usize>());
+    let cells = plan.ends.len() * walk::Algorithm::ALL.len() + places + crosscheck::CELLS;
+    study.plan(cells + plan.drift.settings(seed).len() + plan.manifold.settings(seed).len());
+    let Some(ends) = ends::run(study, &plan.ends, plan.seeds)? else { return Ok(None) };
+    let Some(drifts) = drift::run(study, &plan.drift)? else { return Ok(None) };
     let Some(crosschecks) = crosscheck::run(study)? else { return Ok(None) };
     let mut sweeps = Vec::new();
     for line in lines {
-        match sweep::run(study, line)? {
+        match sweep::run(study, line, plan.seeds)? {
             Some(swept) => sweeps.push(swept),
             None => return Ok(None),
         }
     }
-    let Some(manifold) = manifold::run(study)? else { return Ok(None) };
+    let Some(manifold) = manifold::run(study, &plan.manifold)? else { return Ok(None) };
     let findings = Findings { ends, sweeps, crosschecks, drifts, manifold };
-    let mut page = page::page(&findings, scale)?;
-    figures::draw(&mut page, &findings, study.root())?;
+    let page = page::page(&findings, args.scale, plan.seeds, study.root())?;
     Ok(Some((page, serde_json::to_value(&findings)?)))
 }

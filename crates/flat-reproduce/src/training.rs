@@ -1,26 +1,22 @@
 //! A training run within a study: the trainer of `train`, on the study's images.
 
-use super::images::Images;
-use super::margin::{PROBES, UnitMargin};
-use super::network::Network;
-use super::study::Study;
 use crate::args::ReproduceArgs;
+use crate::flags::Flags;
+use crate::images::{HeldOut, Images};
+use crate::margin::{PROBES, UnitMargin};
+use crate::study::Study;
 use anyhow::{Context, Result};
-use flat_core::setting::{Text, Values};
-use flat_data::{DatasetKind, Split};
+use flat_data::Split;
 use flat_nn::Mode;
 use flat_run::parts::Parts;
 use flat_run::parts::evaluate::evaluate;
 use flat_run::parts::setup;
 use flat_run::run::along;
 use flat_run::run::trainer::{Ended, Trainer};
-use flat_run::settings::choice::{FlatnessName, ScheduleName};
-use flat_run::settings::config::TrainConfig;
 use flat_run::store::checkpoint;
 use flat_run::store::file::write_whole;
 use flat_run::store::run_dir::RunDir;
 use flat_run::ui::Ui;
-use flat_run::value::every::Every;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
@@ -68,33 +64,23 @@ impl Fit {
     }
 }
 
-/// The settings that the runs of a study have in common: plain SGD at a constant rate, and nothing that is not needed.
-pub(super) fn plain_sgd(dataset: DatasetKind, network: &Network, seed: u64, args: &ReproduceArgs) -> TrainConfig {
-    network.over(TrainConfig {
-        device: args.device,
-        data_dir: args.data_dir.clone(),
-        dataset: Text(dataset),
-        seed,
-        options: Values::of([("momentum", 0.0), ("weight-decay", 0.0)]),
-        schedule: ScheduleName::Constant,
-        eval_every: Text(Every::Steps(0)),
-        checkpoint_every: Text(Every::Steps(0)),
-        keep_checkpoints: 1,
-        trace_probes: 0,
-        ..TrainConfig::default()
-    })
+/// A run of these flags with a seed, on the device and the data of the command line.
+pub(super) fn of_seed(flags: &Flags, seed: u64, args: &ReproduceArgs) -> Flags {
+    let flags = flags.count("seed", seed).with("device", args.device.to_string());
+    match &args.data_dir {
+        Some(dir) => flags.with("data-dir", dir.display().to_string()),
+        None => flags,
+    }
 }
 
 /// Measures trace and largest eigenvalue at the end and after every so many steps, if not 0.
-pub(super) fn measured(config: TrainConfig, images: &Images, every: u64) -> TrainConfig {
-    TrainConfig {
-        eval_every: Text(Every::Steps(every)),
-        flatness: vec![FlatnessName::Trace, FlatnessName::LambdaMax],
-        flatness_every: Text(Every::Steps(every)),
-        flatness_examples: images.curvature,
-        flatness_probes: PROBES,
-        ..config
-    }
+pub(super) fn measured(flags: &Flags, images: &Images, every: u64) -> Flags {
+    flags
+        .with("eval-every", every.to_string())
+        .with("flatness", vec!["trace", "lambda_max"])
+        .with("flatness-every", every.to_string())
+        .count("flatness-examples", images.curvature as u64)
+        .count("flatness-probes", PROBES)
 }
 
 /// Trains in `folder`, going on where an earlier sitting left it, on `train`, and scores on `held_out`; leaves
@@ -103,17 +89,18 @@ pub(super) fn measured(config: TrainConfig, images: &Images, every: u64) -> Trai
 /// # Errors
 /// A full disk, a damaged checkpoint; candle's. A run that diverges is a result, not an error.
 pub(super) fn train(
-    config: &TrainConfig,
+    flags: &Flags,
     images: &Images,
     train: &Arc<Split>,
     held_out: &Arc<Split>,
     folder: &Path,
     ui: Ui,
 ) -> Result<Option<Fit>> {
+    let config = &flags.config()?;
     let opened = setup::open(config)?;
     let data = setup::data_of(config, train.clone(), held_out.clone(), images.dir.clone(), &opened.device)?;
     // a run may be made longer and be measured later: neither is among what must be the same
-    let settings = TrainConfig { steps: None, epochs: None, flatness: Vec::new(), ..config.clone() }.to_toml()?;
+    let settings = flags.without(&["steps", "epochs"]).unmeasured().config()?.to_toml()?;
     let same = std::fs::read_to_string(folder.join("config.toml")).is_ok_and(|found| found == settings);
     if !same && folder.exists() {
         std::fs::remove_dir_all(folder).with_context(|| format!("cannot clear {}", folder.display()))?;
@@ -155,7 +142,7 @@ pub(super) fn train(
     }
     if let Some(end) = points.last_mut() {
         (end.train_loss, end.train_accuracy) = (score.loss, score.accuracy);
-        if !config.flatness.is_empty() && end.trbar.is_none() {
+        if flags.has("flatness") && end.trbar.is_none() {
             let (model, loss) = (trainer.model(), trainer.loss());
             let Some(found) = along::measure(config, model, loss, &trainer.data().along, quiet)? else {
                 return Ok(None);
@@ -166,36 +153,22 @@ pub(super) fn train(
     Ok(Some(Fit { points, diverged: None, unit_margin: None }))
 }
 
-/// The images on which a run is scored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum HeldOut {
-    /// While settings are chosen.
-    Validation,
-    /// What is reported.
-    Test,
-}
-
 /// A run from scratch as a cell of a study.
 ///
 /// # Errors
 /// As [`train`].
 pub(super) fn cell(
-    study: &mut Study,
+    study: &mut Study<'_>,
     key: &str,
-    config: &TrainConfig,
+    flags: &Flags,
     images: &Images,
     held_out: HeldOut,
 ) -> Result<Option<Fit>> {
     let folder = study.folder("runs")?.join(key);
-    // what has no effect may get another default without a run becoming another one
-    let settings = TrainConfig { data_dir: None, ..config.clone() }.with_effect()?;
     let sizes = (images.train.len(), images.validation.len(), images.test.len());
-    let held_out = match held_out {
-        HeldOut::Validation => &images.validation,
-        HeldOut::Test => &images.test,
-    };
-    study.cell(key, &(settings, sizes), |ui| {
-        let fit = train(config, images, &images.train, held_out, &folder, ui)?;
+    let held_out = images.held_out(held_out);
+    study.cell(key, &(flags.kept()?, sizes), |ui| {
+        let fit = train(flags, images, &images.train, held_out, &folder, ui)?;
         if fit.is_some() {
             std::fs::remove_dir_all(&folder)?;
         }

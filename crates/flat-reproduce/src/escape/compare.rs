@@ -1,13 +1,16 @@
 //! Methods beside SGD, at equal training loss and at equal gradient evaluations.
 
-use super::{Contender, Fit, Method, Minima, Outcome, Setting};
+use super::method::Setting;
+use super::{Contender, Fit, Minima, Outcome};
 use crate::interval::{Mean, correlation};
 use serde::Serialize;
 
 /// A method over all seeds. Means of traces, losses and eigenvalues are geometric.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Row {
-    /// The method and its numbers.
+    /// The method as the page names it.
+    pub name: String,
+    /// Its numbers.
     pub setting: Setting,
     /// Gradient evaluations spent.
     pub evals: Option<Mean>,
@@ -33,9 +36,9 @@ pub(super) struct Row {
     pub at_unit_margin: Option<Mean>,
 }
 
-/// Every method of a loss, in the order in which they were run.
+/// Every method of a part, the reference first.
 pub(super) fn rows(outcome: &Outcome) -> Vec<Row> {
-    let reference = outcome.contenders.iter().find(|c| c.setting.method == Method::Sgd);
+    let reference = outcome.contenders.first();
     outcome.contenders.iter().map(|c| row(c, reference, &outcome.minima)).collect()
 }
 
@@ -52,7 +55,8 @@ fn row(contender: &Contender, reference: Option<&Contender>, minima: &[Minima]) 
         Mean::of(&all?).map(|m| m.map(f64::exp))
     };
     Row {
-        setting: contender.setting,
+        name: contender.name.clone(),
+        setting: contender.setting.clone(),
         evals: ends(&|_, fit| Some(fit.end()?.evals)),
         train_loss: logs(&|_, fit| Some(fit.end()?.train_loss)),
         train_accuracy: fits

@@ -1,175 +1,151 @@
-//! The methods of the comparison and their settings.
+//! The methods of the comparison, their settings and what is changed in them.
 
-use flat_run::settings::config::TrainConfig;
+use crate::flags::Flags;
+use crate::network::has_batch_norm;
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 /// A method of the comparison.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Method {
-    /// Plain SGD.
-    Sgd,
-    /// Algorithm 1.
-    Rs,
-    /// Algorithm 2 with a sample of so many examples.
-    Sa(usize),
-    /// Sharpness-aware minimisation.
-    Sam,
-    /// Noise stability optimisation.
-    Nso,
-}
-
-/// Examples a batch.
-pub(super) const BATCH: usize = 128;
-
-/// A method with its numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(super) struct Setting {
-    /// The method.
-    pub method: Method,
-    /// Learning rate of all steps.
-    pub lr: f64,
-    /// Perturbation radius; for `nso` sigma, for `sgd` 0.
-    pub rho: f64,
-    /// The gate; `None` perturbs every step.
-    pub eps0: Option<f64>,
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Method {
+    /// As cells name it.
+    pub key: String,
+    /// As the page names it.
+    pub name: String,
+    /// What makes a run one of it.
+    pub flags: Flags,
 }
 
 impl Method {
-    /// SGD, RS, SA with the paper's three batches, SAM and NSO.
-    pub const PAPER: [Self; 7] =
-        [Self::Sgd, Self::Rs, Self::Sa(BATCH), Self::Sa(64), Self::Sa(1), Self::Sam, Self::Nso];
-
-    /// As the page names it.
-    pub fn name(self) -> String {
-        match self {
-            Self::Sgd => "SGD".into(),
-            Self::Rs => "RS".into(),
-            Self::Sa(n) => format!("SA, batch {n}"),
-            Self::Sam => "SAM".into(),
-            Self::Nso => "NSO".into(),
-        }
+    /// Whether it is Algorithm 1.
+    pub fn is_rs(&self) -> bool {
+        self.flags.text("optimizer") == Some("rsp")
     }
 
-    /// As cells name it.
-    pub fn key(self) -> String {
-        match self {
-            Self::Sa(n) => format!("sa{n}"),
-            other => other.name().to_lowercase(),
-        }
+    /// Whether it is Algorithm 2.
+    pub fn is_sa(&self) -> bool {
+        self.flags.text("optimizer") == Some("sap")
     }
 }
 
+/// Mini-batch gradients that a step of a run takes where every step is perturbed.
+pub(super) fn evals_per_step(run: &Flags) -> Result<f64> {
+    let sample = run.number("sap-examples").filter(|_| run.text("sap-direction") != Some("batch"));
+    let batch = run.needed("batch-size")?;
+    Ok(match (run.text("optimizer"), sample) {
+        (Some("sgd"), _) => 1.0,
+        // one example is normalised with its batch
+        (Some("sap"), Some(1.0)) if has_batch_norm(run) => 3.0,
+        (Some("sap"), Some(n)) if n < batch => 1.0 + 2.0 * n / batch,
+        _ => 2.0,
+    })
+}
+
+/// A method with its numbers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Setting {
+    /// The method's key.
+    pub method: String,
+    /// Learning rate, radius and gate.
+    pub flags: Flags,
+}
+
 impl Setting {
-    /// The run with these numbers.
-    pub fn over(self, config: &TrainConfig) -> TrainConfig {
-        let (rule, size) = match self.method {
-            Method::Sgd => ("plain", None),
-            Method::Rs => ("rsp", Some("rho")),
-            Method::Sa(_) => ("sap", Some("rho")),
-            Method::Sam => ("sam", Some("rho")),
-            Method::Nso => ("nso", Some("sigma")),
-        };
-        let mut config = config.clone().optimizer(rule.parse().unwrap_or_default()).batch_size(BATCH);
-        config.options.insert("lr", self.lr.into());
-        config.options.insert("eps0", self.eps0.unwrap_or(f64::INFINITY).into());
-        if let Some(size) = size {
-            config.options.insert(size, self.rho.into());
-        }
-        if let Method::Sa(n) = self.method {
-            config.options.insert("sap-examples", n.into());
-        }
-        config
+    /// Of an entry of a grid, which names its method beside the numbers.
+    ///
+    /// # Errors
+    /// It names none.
+    pub fn of(entry: &Flags) -> Result<Self> {
+        let method = entry.text("method").context("an entry of the study's grid names no method")?;
+        Ok(Self { method: method.into(), flags: entry.without(&["method"]) })
+    }
+
+    /// rho, for `nso` sigma; 0 where nothing is perturbed.
+    pub fn size(&self) -> f64 {
+        self.flags.number("rho").or(self.flags.number("sigma")).unwrap_or(0.0)
+    }
+
+    /// Learning rate.
+    pub fn lr(&self) -> f64 {
+        self.flags.number("lr").unwrap_or_default()
+    }
+
+    fn gate(&self) -> Option<f64> {
+        self.flags.number("eps0")
     }
 
     /// As cells name it.
-    pub fn key(self) -> String {
-        let gate = self.eps0.map(|g| format!("-gate{g}")).unwrap_or_default();
-        format!("{}-lr{}-rho{}{gate}", self.method.key(), self.lr, self.rho)
+    pub fn key(&self) -> String {
+        let gate = self.gate().map(|g| format!("-gate{g}")).unwrap_or_default();
+        format!("{}-lr{}-rho{}{gate}", self.method, self.lr(), self.size())
     }
 
     /// The numbers as the page prints them: rho, lr, eps0.
-    pub fn numbers(self) -> [String; 3] {
-        let rho = match self.method {
-            Method::Sgd => "-".into(),
-            Method::Nso => format!("sigma {}", self.rho),
-            _ => self.rho.to_string(),
+    pub fn numbers(&self) -> [String; 3] {
+        let size = match (self.flags.number("rho"), self.flags.number("sigma")) {
+            (Some(rho), _) => rho.to_string(),
+            (_, Some(sigma)) => format!("sigma {sigma}"),
+            _ => "-".into(),
         };
-        [rho, self.lr.to_string(), self.eps0.map_or("none".into(), |g| g.to_string())]
+        [size, self.lr().to_string(), self.gate().map_or("none".into(), |g| g.to_string())]
     }
 }
 
 /// A change of a setting whose effect is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(super) enum Ablation {
-    /// As it is.
-    None,
-    /// Without the projection.
-    NoProjection,
-    /// Always uphill instead of a random sign.
-    Plus,
-    /// Along the gradient of the whole batch instead of the sample's.
-    BatchDirection,
-    /// The gate opened, or closed at a gradient norm of 0.1 where it was open.
-    Gate,
-    /// Half the radius.
-    HalfRho,
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Ablation {
+    /// As cells name it.
+    pub key: String,
+    name: String,
+    /// Keys of the methods that it makes a difference to.
+    methods: Vec<String>,
+    /// Flags that are set.
+    #[serde(default)]
+    flags: Flags,
+    /// Flags that are left out.
+    #[serde(default)]
+    without: Vec<String>,
+    /// Factor on rho.
+    times_rho: Option<f64>,
+    /// What is done instead to a setting with a gate.
+    where_gated: Option<Gated>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Gated {
+    name: String,
+    without: Vec<String>,
 }
 
 impl Ablation {
-    /// The changes that make a difference to a method.
-    pub fn of(method: Method) -> &'static [Self] {
-        match method {
-            Method::Rs => &[Self::None, Self::NoProjection, Self::Gate, Self::HalfRho],
-            Method::Sa(BATCH) => &[Self::None, Self::NoProjection, Self::Plus, Self::Gate, Self::HalfRho],
-            Method::Sa(1) => {
-                &[Self::None, Self::NoProjection, Self::Plus, Self::BatchDirection, Self::Gate, Self::HalfRho]
-            }
-            _ => &[],
-        }
+    /// Whether it makes a difference to a method.
+    pub fn concerns(&self, method: &str) -> bool {
+        self.methods.iter().any(|key| key == method)
     }
 
     /// As the page names it.
-    pub fn name(self, setting: Setting) -> String {
-        match self {
-            Self::None => "as chosen".into(),
-            Self::NoProjection => "no projection".into(),
-            Self::Plus => "sign always +".into(),
-            Self::BatchDirection => "direction and gradient of the batch".into(),
-            Self::Gate if setting.eps0.is_some() => "no gate".into(),
-            Self::Gate => format!("gate eps0 = {GATE}"),
-            Self::HalfRho => "rho / 2".into(),
-        }
-    }
-
-    /// As cells name it.
-    pub fn key(self) -> &'static str {
-        match self {
-            Self::None => "chosen",
-            Self::NoProjection => "no-projection",
-            Self::Plus => "plus",
-            Self::BatchDirection => "batch-direction",
-            Self::Gate => "gate",
-            Self::HalfRho => "half-rho",
-        }
+    pub fn name(&self, setting: &Setting) -> &str {
+        self.gated(setting).map_or(&self.name, |gated| &gated.name)
     }
 
     /// The changed run.
-    pub fn over(self, setting: Setting, config: &TrainConfig) -> TrainConfig {
-        let config = setting.over(config);
-        match self {
-            Self::None => config,
-            Self::NoProjection => config.with_option("no-project", true),
-            Self::Plus => config.with_option("sap-sign", "plus"),
-            Self::BatchDirection => config.with_option("sap-direction", "batch"),
-            Self::Gate => {
-                let eps0 = if setting.eps0.is_some() { f64::INFINITY } else { GATE };
-                config.with_option("eps0", eps0)
-            }
-            Self::HalfRho => config.with_option("rho", setting.rho / 2.0),
+    pub fn over(&self, setting: &Setting, run: &Flags) -> Flags {
+        let leave_out =
+            |run: &Flags, names: &[String]| run.without(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        if let Some(gated) = self.gated(setting) {
+            return leave_out(run, &gated.without);
+        }
+        let run = leave_out(run, &self.without).under(&self.flags);
+        match (self.times_rho, run.number("rho")) {
+            (Some(factor), Some(rho)) => run.with("rho", factor * rho),
+            _ => run,
         }
     }
-}
 
-/// The gate of the ablation.
-const GATE: f64 = 0.1;
+    fn gated(&self, setting: &Setting) -> Option<&Gated> {
+        self.where_gated.as_ref().filter(|_| setting.gate().is_some())
+    }
+}

@@ -1,34 +1,55 @@
-//! One part of the study: a data set, a network and a loss, and what is done with them.
+//! The study's file, and one part of the study: a data set, a network and a loss, and what is done with them.
 
-use super::method::{BATCH, Method, Setting};
-use crate::args::ReproduceArgs;
-use crate::bad_minimum::Spoiling;
-use crate::network::Network;
-use crate::training::plain_sgd;
-use flat_core::setting::Text;
-use flat_data::DatasetKind;
-use flat_run::settings::choice::{LossName, ScheduleName};
-use flat_run::settings::config::TrainConfig;
-use flat_run::value::every::Every;
+use super::method::{Ablation, Method, Setting};
+use crate::bad_minimum::Recipe;
+use crate::flags::Flags;
+use crate::network::network;
+use crate::recipe::{Scales, Sizes, read};
+use crate::scale::Scale;
+use anyhow::{Context, Result};
+use flat_run::usage::usage;
+use serde::Deserialize;
+use std::path::Path;
+
+/// The study's file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    /// Flags of every run.
+    pub flags: Flags,
+    /// The methods, the reference first.
+    pub methods: Vec<Method>,
+    /// Changes whose effect is measured.
+    pub ablations: Vec<Ablation>,
+    /// How many times smaller than the reference's traces are to be.
+    pub asked: Vec<Asked>,
+    scales: Scales<Vec<toml::Table>>,
+}
+
+/// How many times smaller than the reference's trace a method's is to be.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    /// The method's key.
+    pub method: String,
+    /// So many times.
+    pub factor: f64,
+}
 
 /// A data set, a network and a loss, and what is done with them.
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Part {
     /// As cells, plots and `--part` name it.
-    pub key: &'static str,
-    /// The data set.
-    pub dataset: DatasetKind,
-    /// Training, validation and test images.
-    pub images: [usize; 3],
+    pub key: String,
+    /// Images.
+    pub images: Sizes,
     /// Training images, the first ones, that the Hessian is of.
     pub curvature: usize,
-    /// The network.
-    pub network: Network,
-    /// The loss.
-    pub loss: LossName,
     /// Independent bad minima, each with its own run of every method.
     pub seeds: u64,
-    /// The methods that are compared, the reference first.
-    pub methods: Vec<Method>,
+    /// Keys of the methods that are compared, the reference first.
+    pub methods: Vec<String>,
     /// Gradient evaluations of a run of the search.
     pub search_evals: f64,
     /// Gradient evaluations of a run of the comparison.
@@ -38,55 +59,120 @@ pub(super) struct Part {
     /// Steps of plain SGD after them, the same for every method, at the learning rate of the bad minimum's last part: the
     /// phase of plain descent that Algorithm 2 ends with.
     pub settle: u64,
-    /// How its bad minimum is made.
-    pub spoiling: Spoiling,
-    /// Examples a step of that.
-    pub spoiling_batch: usize,
-    /// Epochs of each part of that after which the learning rate falls to a tenth.
-    pub decay: Option<u64>,
-    /// What the search tries.
-    pub grid: Vec<Setting>,
     /// Whether the ablations are run.
     pub ablations: bool,
-    /// How its sizes and rates were found, where they were not simply set.
-    pub found: &'static str,
+    /// Flags of its runs: data set, network and loss.
+    pub flags: Flags,
+    /// How its bad minimum is made.
+    pub recipe: Recipe,
+    /// Flags of the runs of that alone.
+    #[serde(default)]
+    pub recipe_flags: Flags,
+    /// What the search tries.
+    grid: Vec<Flags>,
+    /// Notes on trials, which are not repeated.
+    #[serde(default)]
+    pub remarks: String,
+}
+
+impl File {
+    /// Reads the study's file and takes the parts of a scale, those of `keys` alone where there are any.
+    ///
+    /// # Errors
+    /// A file that is none of this study; a key that the scale does not have.
+    pub fn read(own: Option<&Path>, scale: Scale, keys: &[String]) -> Result<(Self, Vec<Part>)> {
+        let mut file: Self = read(own, include_str!("../../studies/escape.toml"))?;
+        let mut whole: Vec<toml::Table> = Vec::new();
+        for mut part in file.scales.at(scale)? {
+            if let Some(like) = part.remove("like") {
+                let other = whole.iter().find(|other| other.get("key") == Some(&like));
+                let mut base = other
+                    .with_context(|| format!("the study's part like {like}: no earlier part has that key"))?
+                    .clone();
+                // what was tried for another part was not tried for this one
+                base.remove("remarks");
+                base.extend(part);
+                part = base;
+            }
+            whole.push(part);
+        }
+        let parts: Vec<Part> = whole
+            .into_iter()
+            .map(|part| {
+                let key = part.get("key").map(ToString::to_string).unwrap_or_default();
+                part.try_into().map_err(|e| usage(format!("the study's part {key}: {e}")))
+            })
+            .collect::<Result<_>>()?;
+        let known: Vec<&str> = parts.iter().map(|part| part.key.as_str()).collect();
+        if let Some(key) = keys.iter().find(|key| !known.contains(&key.as_str())) {
+            return Err(usage(format!("--part {key}: at --scale {scale} there are {}", known.join(", "))));
+        }
+        let parts = parts.into_iter().filter(|part| keys.is_empty() || keys.contains(&part.key)).collect();
+        Ok((file, parts))
+    }
+
+    /// A method by its key.
+    ///
+    /// # Errors
+    /// The file has none of that key.
+    pub fn method(&self, key: &str) -> Result<&Method> {
+        let found = self.methods.iter().find(|method| method.key == key);
+        found.ok_or_else(|| usage(format!("the study has no method {key}")))
+    }
+
+    /// The ablations of a part's method.
+    pub fn ablations<'a>(&'a self, part: &'a Part, method: &'a str) -> impl Iterator<Item = &'a Ablation> {
+        self.ablations.iter().filter(move |ablation| part.ablations && ablation.concerns(method))
+    }
 }
 
 impl Part {
     /// As the page heads it.
     pub fn title(&self) -> String {
-        let loss = match self.loss {
-            LossName::CrossEntropy => "cross entropy",
-            LossName::Mse => "squared loss",
+        let loss = match self.flags.text("loss") {
+            Some("mse") => "squared loss",
+            _ => "cross entropy",
         };
         let [train, ..] = self.images;
-        format!("{}, {train} images of {}, {loss}", self.network.name(), self.dataset)
+        let dataset = self.flags.text("dataset").unwrap_or_default();
+        format!("{}, {train} images of {dataset}, {loss}", network(&self.flags))
     }
 
-    /// Mini-batch gradients that a step of a method takes where every step is perturbed.
-    pub fn evals_per_step(&self, method: Method) -> f64 {
-        match method {
-            Method::Sgd => 1.0,
-            // one example is normalised with its batch
-            Method::Sa(1) if self.network.has_batch_norm() => 3.0,
-            Method::Sa(n) if n < BATCH => 1.0 + 2.0 * n as f64 / BATCH as f64,
-            _ => 2.0,
-        }
+    /// Whether its loss has margins that grow.
+    pub fn has_margins(&self) -> bool {
+        self.flags.text("loss") != Some("mse")
     }
 
-    /// A run with this seed, before it is given a method.
-    pub fn config(&self, seed: u64, args: &ReproduceArgs) -> TrainConfig {
-        TrainConfig { loss: self.loss, batch_size: BATCH, ..plain_sgd(self.dataset, &self.network, seed, args) }
+    /// What the search tries.
+    ///
+    /// # Errors
+    /// An entry of the grid without a method.
+    pub fn settings(&self) -> Result<Vec<Setting>> {
+        self.grid.iter().flat_map(Flags::combinations).map(|entry| Setting::of(&entry)).collect()
     }
+}
 
-    /// The same for making the minima.
-    pub fn fitting(&self, config: TrainConfig) -> TrainConfig {
-        let config = TrainConfig { batch_size: self.spoiling_batch, ..config };
-        match self.decay {
-            Some(epochs) => {
-                TrainConfig { schedule: ScheduleName::Step, step_size: Some(Text(Every::Epochs(epochs))), ..config }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_of_every_scale_makes_a_run() -> Result<()> {
+        for scale in [Scale::Smoke, Scale::Cpu, Scale::Paper] {
+            let (file, parts) = File::read(None, scale, &[])?;
+            for part in parts {
+                let run = file.flags.under(&part.flags);
+                run.under(&part.recipe_flags).config()?;
+                for setting in part.settings()? {
+                    let method = file.method(&setting.method)?;
+                    let run = run.under(&method.flags).under(&setting.flags);
+                    run.config()?;
+                    for ablation in file.ablations(&part, &method.key) {
+                        ablation.over(&setting, &run).config()?;
+                    }
+                }
             }
-            None => config,
         }
+        Ok(())
     }
 }

@@ -1,11 +1,10 @@
 //! The tables of the page.
 
 use super::compare::Row;
-use super::method::Method;
 use super::part::Part;
-use super::{FITTED, Outcome, Trial};
-use crate::Table;
+use super::{Outcome, Trial};
 use crate::interval::{Mean, percent, short};
+use crate::page::Table;
 use crate::training::Point;
 
 pub(super) fn minima(outcomes: &[Outcome]) -> Table {
@@ -30,7 +29,7 @@ pub(super) fn minima(outcomes: &[Outcome]) -> Table {
     for outcome in outcomes {
         for (seed, m) in outcome.minima.iter().enumerate() {
             table.row([
-                outcome.part.to_string(),
+                outcome.part.clone(),
                 seed.to_string(),
                 percent(m.random.train_accuracy),
                 percent(m.bad.train_accuracy),
@@ -54,9 +53,9 @@ fn text(mean: &Option<Mean>, number: impl Fn(f64) -> String) -> String {
 pub(super) fn headline(outcome: &Outcome, rows: &[Row]) -> Table {
     let mut table = Table::new(
         format!(
-            "{}: the ends of the runs, means over the seeds with 95 % intervals. SGD / it says how many times larger SGD's \
-             trbar is: at the larger of the two final training losses, which the other run has passed (interpolated on its \
-             way, in logarithms), and after the same number of evaluations.",
+            "{}: the ends of the runs, means over the seeds with 95 % intervals. The last two columns are trbar(SGD) / \
+             trbar(method), first at equal training loss (log-log interpolation along the run that went lower), then at \
+             equal gradient evaluations.",
             outcome.title
         ),
         &[
@@ -71,18 +70,18 @@ pub(super) fn headline(outcome: &Outcome, rows: &[Row]) -> Table {
             "gain, points",
             "trbar",
             "lambda_max",
-            "SGD / it, equal loss",
-            "SGD / it, equal evals",
+            "SGD / method, equal loss",
+            "SGD / method, equal evals",
         ],
     );
-    for row in rows {
+    for (i, row) in rows.iter().enumerate() {
         let [rho, lr, gate] = row.setting.numbers();
-        let ratio = |mean: &Option<Mean>| match row.setting.method {
-            Method::Sgd => "1".into(),
+        let ratio = |mean: &Option<Mean>| match i {
+            0 => "1".into(),
             _ => mean.map_or("no common loss".into(), |m| m.text(short)),
         };
         table.row([
-            row.setting.method.name(),
+            row.name.clone(),
             rho,
             lr,
             gate,
@@ -106,66 +105,15 @@ pub(super) fn margins(rows: &[Row]) -> Option<Table> {
         "Where margins do not count: with the last layer's weights and biases divided by the mean margin, the label's logit \
          less the largest other one over the images that the Hessian is of, the network answers as before, its mean margin is \
          1, and the size of the logits has no part in the trace.",
-        &["method", "mean margin", "SGD / it, trbar at unit margin"],
+        &["method", "mean margin", "SGD / method, trbar at unit margin"],
     );
-    for row in rows {
+    for (i, row) in rows.iter().enumerate() {
         if let (Some(margin), Some(ratio)) = (row.margin, row.at_unit_margin) {
-            let ratio = if row.setting.method == Method::Sgd { "1".into() } else { ratio.text(short) };
-            table.row([row.setting.method.name(), margin.text(short), ratio]);
+            let ratio = if i == 0 { "1".into() } else { ratio.text(short) };
+            table.row([row.name.clone(), margin.text(short), ratio]);
         }
     }
     (!table.rows.is_empty()).then_some(table)
-}
-
-/// What was asked of the comparison, and what came out.
-pub(super) fn measures(rows: &[Row]) -> Table {
-    let mut table =
-        Table::new("What was asked for, at equal training loss, and what was found.", &["asked", "found", "met"]);
-    let of = |method: Method| rows.iter().find(|r| r.setting.method == method);
-    let times = |row: &Row| match (row.at_equal_loss, row.at_equal_evals) {
-        (Some(m), _) => format!("{} times", m.text(short)),
-        (None, Some(m)) => format!("no common loss; {} times after equal evaluations", m.text(short)),
-        (None, None) => "diverged".into(),
-    };
-    // whether a condition on ratios at equal loss holds; `None` where there are no such ratios
-    let word = |met: Option<bool>| met.map_or("cannot be told", |met| if met { "yes" } else { "no" });
-    for (method, factor) in [(Method::Rs, 2.0), (Method::Sa(128), 4.0)] {
-        if let Some(row) = of(method) {
-            let met = row.at_equal_loss.map(|m| m.value >= factor && m.ci95.is_some_and(|[lo, _]| lo > 1.0));
-            let asked = format!("{} lowers trbar {factor} times against SGD, the interval apart from 1", method.name());
-            table.row([asked, times(row), word(met).into()]);
-        }
-    }
-    if let (Some(rs), Some(sa)) = (of(Method::Rs), of(Method::Sa(128))) {
-        let (a, b) = (sa.setting.rho, rs.setting.rho);
-        table.row(["SA has the smaller rho", &format!("{a} against {b}"), word(Some(a < b))]);
-        let found = format!("SA: {}; RS: {}", times(sa), times(rs));
-        table.row(["SA lowers trbar at least as much as RS", &found, more(sa, rs)]);
-        for small in [Method::Sa(64), Method::Sa(8), Method::Sa(1)].into_iter().filter_map(of) {
-            let asked = format!("{} lowers trbar at least as much as batch 128", small.setting.method.name());
-            table.row([asked, times(small), more(small, sa).into()]);
-        }
-    }
-    let low = |row: &Row| row.train_accuracy.unwrap_or_default();
-    if let Some(worst) = rows.iter().min_by(|a, b| low(a).total_cmp(&low(b))) {
-        let found = format!("lowest {} % ({})", percent(low(worst)), worst.setting.method.name());
-        table.row(["training accuracy stays at 99.9 % or above", &found, word(Some(low(worst) >= FITTED))]);
-    }
-    table
-}
-
-/// Whether one method's ratio at equal loss is at least another's. Intervals that overlap show neither.
-fn more(a: &Row, b: &Row) -> &'static str {
-    at_least(a.at_equal_loss.and_then(|m| m.ci95), b.at_equal_loss.and_then(|m| m.ci95))
-}
-
-fn at_least(a: Option<[f64; 2]>, b: Option<[f64; 2]>) -> &'static str {
-    match (a, b) {
-        (Some([low, _]), Some([_, high])) if low >= high => "yes",
-        (Some([_, high]), Some([low, _])) if high < low => "no",
-        (Some(_), Some(_)) => "not shown: the intervals overlap",
-        _ => "cannot be told",
-    }
 }
 
 pub(super) fn ablations(outcome: &Outcome, part: &Part) -> Table {
@@ -179,13 +127,13 @@ pub(super) fn ablations(outcome: &Outcome, part: &Part) -> Table {
     for variant in &outcome.variants {
         let ends: Option<Vec<&Point>> = variant.fits.iter().map(|fit| fit.end()).collect();
         let Some(ends) = ends else {
-            table.row([variant.method.name(), variant.name.clone(), String::new(), "diverged".into()]);
+            table.row([variant.method.clone(), variant.name.clone(), String::new(), "diverged".into()]);
             continue;
         };
         let mean = |f: &dyn Fn(&Point) -> f64| Mean::of(&ends.iter().map(|p| f(p)).collect::<Vec<_>>());
         let lowest = ends.iter().fold(1.0, |low: f64, p| low.min(p.train_accuracy));
         table.row([
-            variant.method.name(),
+            variant.method.clone(),
             variant.name.clone(),
             mean(&|p| p.evals).map_or(String::new(), |m| format!("{:.0}", m.value)),
             text(&mean(&|p| p.train_loss.ln()).map(|m| m.map(f64::exp)), short),
@@ -204,7 +152,9 @@ pub(super) fn search(outcome: &Outcome) -> Table {
     );
     for Trial { setting, fit } in &outcome.trials {
         let [rho, lr, gate] = setting.numbers();
-        let chosen = outcome.contenders.iter().any(|c| c.setting == *setting);
+        let contender = outcome.contenders.iter().find(|c| c.setting.method == setting.method);
+        let method = contender.map_or(&setting.method, |c| &c.name).clone();
+        let chosen = contender.is_some_and(|c| c.setting == *setting);
         let chosen = if chosen { "chosen" } else { "" }.to_string();
         let numbers = match fit.end() {
             Some(end) => [
@@ -215,20 +165,7 @@ pub(super) fn search(outcome: &Outcome) -> Table {
             ],
             None => ["", "diverged", "", ""].map(String::from),
         };
-        table.row([setting.method.name(), rho, lr, gate].into_iter().chain(numbers).chain([chosen]));
+        table.row([method, rho, lr, gate].into_iter().chain(numbers).chain([chosen]));
     }
     table
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tie_is_not_yes() {
-        assert_eq!(at_least(Some([2.0, 3.0]), Some([1.0, 1.9])), "yes");
-        assert_eq!(at_least(Some([1.0, 1.9]), Some([2.0, 3.0])), "no");
-        assert_eq!(at_least(Some([5.7, 6.7]), Some([5.2, 5.8])), "not shown: the intervals overlap");
-        assert_eq!(at_least(None, Some([5.2, 5.8])), "cannot be told");
-    }
 }

@@ -3,11 +3,11 @@
 use super::landscape::{distance, norm};
 use super::sweep::{Along, Family, setting};
 use super::walk::{Algorithm, Choice, walk};
-use crate::Study;
+use crate::study::Study;
 use anyhow::Result;
 use candle_core::{Device, Tensor, Var};
 use flat_core::{Params, Streams};
-use flat_metrics::{Certificate, CertificateConfig, ClosureObjective, DifferenceHessian, FlowConfig, Silent};
+use flat_metrics::{Certificate, CertificateConfig, ClosureObjective, DifferenceHessian, FlowConfig};
 use serde::{Deserialize, Serialize};
 
 /// Both answers at one point.
@@ -28,13 +28,19 @@ pub(super) struct Check {
 }
 
 const DIM: usize = 4;
-const EPS: f64 = 0.1;
+/// eps of the walks.
+pub(super) const EPS: f64 = 0.1;
+
+/// Functions that are checked, a cell each.
+pub(super) const CELLS: usize = FAMILIES.len();
+
+const FAMILIES: [Family; 2] = [Family::Bowl, Family::Valley];
 
 /// Checks the start and the end of a walk on both functions; `None` where a signal asked to stop.
-pub(super) fn run(study: &mut Study) -> Result<Option<Vec<Check>>> {
+pub(super) fn run(study: &mut Study<'_>) -> Result<Option<Vec<Check>>> {
     let seed = study.provenance().seed;
     let mut checks = Vec::new();
-    for family in [Family::Bowl, Family::Valley] {
+    for family in FAMILIES {
         let key = format!("crosscheck-{family:?}").to_lowercase();
         match study.cell(&key, &(family, DIM, EPS, seed), |_| both(family, seed))? {
             Some(cell) => checks.extend(cell),
@@ -62,7 +68,8 @@ fn both(family: Family, seed: u64) -> Result<Option<Vec<Check>>> {
             ..CertificateConfig::default()
         };
         let mut hessian = DifferenceHessian::new(&objective)?;
-        let report = Certificate::new(config)?.run(&objective, &mut hessian, &Streams::new(seed), &mut Silent)?;
+        let report =
+            Certificate::new(config)?.run(&objective, &mut hessian, &Streams::new(seed), &mut flat_metrics::Silent)?;
         checks.push(Check {
             family,
             place: place.into(),

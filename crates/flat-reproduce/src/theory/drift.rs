@@ -4,7 +4,7 @@ use super::bowl::Bowl;
 use super::fit::Interval;
 use super::landscape::{Analytic, Landscape, dot};
 use super::walk::{Algorithm, Choice};
-use crate::{Scale, Study};
+use crate::study::Study;
 use anyhow::Result;
 use flat_core::ParamVec;
 use flat_run::signal;
@@ -32,20 +32,28 @@ pub(super) struct Drifts {
     pub(super) ratio: Interval,
 }
 
-/// The measurements of a scale.
-pub(super) fn settings(scale: Scale, seed: u64) -> Vec<Setting> {
-    let (dims, rhos, samples): (&[usize], &[f64], u64) = match scale {
-        Scale::Smoke => (&[10, 40], &[0.1], 4_000),
-        Scale::Cpu => (&[10, 40, 160, 640], &[0.2, 0.1, 0.05], 200_000),
-        Scale::Paper => (&[10, 40, 160, 640, 2560], &[0.2, 0.1, 0.05, 0.02], 1_000_000),
-    };
-    dims.iter().flat_map(|&dim| rhos.iter().map(move |&rho| Setting { dim, rho, samples, seed })).collect()
+/// The places of the study's file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Places {
+    dims: Vec<usize>,
+    rhos: Vec<f64>,
+    /// Steps of RS at each.
+    samples: u64,
+}
+
+impl Places {
+    /// The measurements.
+    pub(super) fn settings(&self, seed: u64) -> Vec<Setting> {
+        let of = |dim: usize| self.rhos.iter().map(move |&rho| Setting { dim, rho, samples: self.samples, seed });
+        self.dims.iter().flat_map(|&dim| of(dim)).collect()
+    }
 }
 
 /// Runs all; `None` where a signal asked to stop.
-pub(super) fn run(study: &mut Study) -> Result<Option<Vec<Drifts>>> {
+pub(super) fn run(study: &mut Study<'_>, places: &Places) -> Result<Option<Vec<Drifts>>> {
     let mut all = Vec::new();
-    for setting in settings(study.provenance().scale, study.provenance().seed) {
+    for setting in places.settings(study.provenance().seed) {
         let key = format!("drift-d{}-rho{}", setting.dim, setting.rho);
         match study.cell(&key, &setting, |_| measure(setting))? {
             Some(cell) => all.push(cell),

@@ -3,9 +3,8 @@
 use super::bowl::Bowl;
 use super::fit::Interval;
 use super::landscape::{Analytic, Landscape};
-use super::sweep::seeds;
 use super::walk::{Algorithm, Choice};
-use crate::{Scale, Study};
+use crate::study::Study;
 use anyhow::Result;
 use flat_run::signal;
 use serde::{Deserialize, Serialize};
@@ -48,23 +47,15 @@ impl Case {
     }
 }
 
-/// The cases of a scale.
-pub(super) fn cases(scale: Scale) -> [Case; 2] {
-    let (a, b) = if scale == Scale::Smoke { (5_000, 2_000) } else { (20_000, 100_000) };
-    [Case { dim: 2, steps: a }, Case { dim: 20, steps: b }]
-}
-
 /// Runs all; `None` where a signal asked to stop.
-pub(super) fn run(study: &mut Study) -> Result<Option<Vec<End>>> {
-    let (scale, seed) = (study.provenance().scale, study.provenance().seed);
+pub(super) fn run(study: &mut Study<'_>, cases: &[Case], seeds: u64) -> Result<Option<Vec<End>>> {
+    let seed = study.provenance().seed;
     let mut ends = Vec::new();
-    for case in cases(scale) {
+    for &case in cases {
         for algorithm in Algorithm::ALL {
             let choice = Choice { algorithm, ..CHOICE };
             let key = format!("ends-d{}-{}", case.dim, algorithm.name().to_lowercase());
-            let settings = (case, choice, seeds(scale), seed);
-            let cell = study.cell(&key, &settings, |_| end(case, choice, seeds(scale), seed))?;
-            match cell {
+            match study.cell(&key, &(case, choice, seeds, seed), |_| end(case, choice, seeds, seed))? {
                 Some(cell) => ends.push(cell),
                 None => return Ok(None),
             }

@@ -3,15 +3,20 @@
 use super::Findings;
 use super::sweep::{Along, Family, Swept};
 use super::walk::Algorithm;
-use crate::Page;
+use crate::page::Block;
 use anyhow::Result;
 use flat_plot::{Axis, Chart, Point, Series, curves};
 use flat_run::store::file::write_whole;
 use std::path::Path;
 
-/// Draws all into the folder and puts them on the page.
-pub(super) fn draw(page: &mut Page, found: &Findings, folder: &Path) -> Result<()> {
-    page.heading("Figures");
+/// Draws all into the folder.
+pub(super) fn draw(found: &Findings, folder: &Path) -> Result<Vec<Block>> {
+    let mut drawn = Vec::new();
+    let mut figure = |file: &str, svg: String, caption: &str| -> Result<()> {
+        write_whole(&folder.join(file), svg.as_bytes())?;
+        drawn.push(Block::figure(file, caption));
+        Ok(())
+    };
     for (family, along, file, title) in [
         (Family::Bowl, Along::Eps, "steps-eps-bowl.svg", "Steps until (eps, sqrt eps)-flat: bowl, D = 4"),
         (Family::Valley, Along::Eps, "steps-eps-valley.svg", "Steps until (eps, sqrt eps)-flat: valley, D = 4"),
@@ -24,18 +29,23 @@ pub(super) fn draw(page: &mut Page, found: &Findings, folder: &Path) -> Result<(
             .filter(|s| s.line.family == family && s.line.along == along && s.fit.is_some())
             .collect();
         if !lines.is_empty() {
-            write_whole(&folder.join(file), sweep(&lines, along, title)?.as_bytes())?;
-            page.figure(file, "Marks: mean steps over the seeds with 95 % intervals. First dashed line after each: the steps of the mean drift. Second: the theorem's bound with its factor chosen to pass through the first mark.");
+            figure(file, sweep(&lines, along, title)?, SWEEP)?;
         }
     }
-    write_whole(&folder.join("drift.svg"), drifts(found)?.as_bytes())?;
-    page.figure("drift.svg", "Measured drift of SA over that of RS, with 95 % intervals, beside the line D.");
-    write_whole(&folder.join("trajectories.svg"), ends(found)?.as_bytes())?;
-    page.figure("trajectories.svg", "trbar at Phi(x) along the walk of the first seed on (x1 x2 - 1)^2.");
-    write_whole(&folder.join("manifold.svg"), manifold(found)?.as_bytes())?;
-    page.figure("manifold.svg", "The sparse regression: trbar at Phi(x) over its smallest value, by gradients spent.");
-    Ok(())
+    figure(
+        "drift.svg",
+        drifts(found)?,
+        "Measured drift of SA over that of RS, with 95 % intervals, beside the line D.",
+    )?;
+    figure("trajectories.svg", ends(found)?, "trbar at Phi(x) along the walk of the first seed on (x1 x2 - 1)^2.")?;
+    let caption = "The sparse regression: trbar at Phi(x) over its smallest value, by gradients spent.";
+    figure("manifold.svg", manifold(found)?, caption)?;
+    Ok(drawn)
 }
+
+/// What is drawn of a sweep.
+const SWEEP: &str = "Marks: mean steps over the seeds with 95 % intervals. First dashed line after each: the steps of the \
+                     mean drift. Second: the theorem's bound with its factor chosen to pass through the first mark.";
 
 fn plain(x: f64, y: f64) -> Point {
     Point { x, y, band: None }

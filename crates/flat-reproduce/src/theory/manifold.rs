@@ -3,7 +3,7 @@
 use super::landscape::{Analytic, Landscape};
 use super::sparse::Sparse;
 use super::walk::{Algorithm, Choice};
-use crate::{Scale, Study};
+use crate::study::Study;
 use anyhow::Result;
 use flat_run::signal;
 use serde::{Deserialize, Serialize};
@@ -43,31 +43,37 @@ pub(super) const BLOCKS: usize = 4;
 /// What a start has beyond its weights, see [`Sparse::start`].
 const SPARE: f64 = 1.0;
 
-/// The runs of a scale: SA and RS at the same radius, and RS at a radius that grows as D^1/4.
-pub(super) fn settings(scale: Scale, seed: u64) -> Vec<Setting> {
-    let (dims, queries): (&[usize], f64) = match scale {
-        Scale::Smoke => (&[96, 960], 3_000.0),
-        Scale::Cpu => (&[96, 960, 9_600, 96_000], 60_000.0),
-        Scale::Paper => (&[96, 960, 9_600, 96_000, 960_000], 100_000.0),
-    };
-    let mut all = Vec::new();
-    for &dim in dims {
-        let wide = 0.2 * (dim as f64).powf(0.25);
-        for (algorithm, rho) in [(Algorithm::Sa, 0.2), (Algorithm::Rs, 0.2), (Algorithm::Rs, wide)] {
-            let choice = Choice { algorithm, eta: 0.05, plain: 0.2, rho, gate: 0.3 };
-            // RS hardly moves there: what SA needs, and a little more, shows it
-            let short = dim > 10_000 && algorithm == Algorithm::Rs;
-            let queries = if short { queries / 3.0 } else { queries };
-            all.push(Setting { dim, choice, queries, seed });
+/// Sizes of the regression of the study's file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Places {
+    dims: Vec<usize>,
+    /// Gradients of f that a run may spend.
+    gradients: f64,
+}
+
+impl Places {
+    /// The runs: SA and RS at the same radius, and RS at a radius that grows as D^1/4.
+    pub(super) fn settings(&self, seed: u64) -> Vec<Setting> {
+        let mut all = Vec::new();
+        for &dim in &self.dims {
+            let wide = 0.2 * (dim as f64).powf(0.25);
+            for (algorithm, rho) in [(Algorithm::Sa, 0.2), (Algorithm::Rs, 0.2), (Algorithm::Rs, wide)] {
+                let choice = Choice { algorithm, eta: 0.05, plain: 0.2, rho, gate: 0.3 };
+                // RS hardly moves there: what SA needs, and a little more, shows it
+                let short = dim > 10_000 && algorithm == Algorithm::Rs;
+                let queries = if short { self.gradients / 3.0 } else { self.gradients };
+                all.push(Setting { dim, choice, queries, seed });
+            }
         }
+        all
     }
-    all
 }
 
 /// Runs all; `None` where a signal asked to stop.
-pub(super) fn run(study: &mut Study) -> Result<Option<Vec<Run>>> {
+pub(super) fn run(study: &mut Study<'_>, places: &Places) -> Result<Option<Vec<Run>>> {
     let mut runs = Vec::new();
-    for setting in settings(study.provenance().scale, study.provenance().seed) {
+    for setting in places.settings(study.provenance().seed) {
         let Setting { dim, choice, .. } = setting;
         let key = format!("manifold-d{dim}-{}-rho{:.3}", choice.algorithm.name().to_lowercase(), choice.rho);
         match study.cell(&key, &setting, |_| descend(setting))? {

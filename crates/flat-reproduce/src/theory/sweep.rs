@@ -5,7 +5,7 @@ use super::fit::{Interval, Power};
 use super::landscape::{Landscape, norm};
 use super::valley::Valley;
 use super::walk::{Algorithm, Choice, Walk, walk};
-use crate::{Scale, Study};
+use crate::study::Study;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +49,54 @@ impl Line {
     /// The coordinate of a place.
     pub(super) fn coordinate(&self, (eps, dim): (f64, usize)) -> f64 {
         if self.along == Along::Eps { eps } else { dim as f64 }
+    }
+}
+
+/// A sweep of the study's file: over the listed ones of eps and dim.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Sweep {
+    function: Family,
+    along: Along,
+    algorithm: Algorithm,
+    #[serde(default)]
+    regime: String,
+    eps: Listed<f64>,
+    dim: Listed<usize>,
+    bound: Option<f64>,
+    by_hand: Option<f64>,
+}
+
+/// One or several.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Listed<T> {
+    One(T),
+    Many(Vec<T>),
+}
+
+impl<T: Copy> Listed<T> {
+    fn all(&self) -> Vec<T> {
+        match self {
+            Self::One(x) => vec![*x],
+            Self::Many(all) => all.clone(),
+        }
+    }
+}
+
+impl Sweep {
+    /// The line that an exponent is fitted to.
+    pub(super) fn line(&self) -> Line {
+        let dims = self.dim.all();
+        Line {
+            family: self.function,
+            along: self.along,
+            algorithm: self.algorithm,
+            regime: self.regime.clone(),
+            places: self.eps.all().into_iter().flat_map(|eps| dims.iter().map(move |dim| (eps, *dim))).collect(),
+            bound: self.bound,
+            by_hand: self.by_hand,
+        }
     }
 }
 
@@ -122,61 +170,12 @@ pub(super) fn setting(family: Family, along: Along, eps: f64, dim: usize) -> (Bo
     }
 }
 
-/// The lines of a scale.
-pub(super) fn lines(scale: Scale) -> Vec<Line> {
-    use {Algorithm::*, Along::*, Family::*};
-    let mut lines = Vec::new();
-    let mut add = |family, along, algorithm, regime: &str, places: Vec<(f64, usize)>, bound: f64, by_hand: f64| {
-        // GD, SAM and NSO have neither
-        let [bound, by_hand] = [bound, by_hand].map(|x| Some(x).filter(|x| x.is_finite()));
-        lines.push(Line { family, along, algorithm, regime: regime.into(), places, bound, by_hand });
-    };
-    let at = |dim: usize, list: &[f64]| list.iter().map(|eps| (*eps, dim)).collect::<Vec<_>>();
-    let of = |eps: f64, list: &[usize]| list.iter().map(|dim| (eps, *dim)).collect::<Vec<_>>();
-    if scale == Scale::Smoke {
-        add(Bowl, Eps, Rs, "", at(4, &[0.1, 0.07, 0.05]), -3.0, -2.0);
-        add(Bowl, Eps, Sa, "eps D^3 > 1", at(4, &[0.1, 0.05, 0.025]), -2.0, -1.0);
-        add(Valley, Eps, Rs, "", at(4, &[0.2, 0.15, 0.1]), -3.0, -3.0);
-        add(Valley, Dim, Sa, "eps D^3 < 1", of(0.02, &[2, 3]), -4.0, -4.0);
-        add(Bowl, Eps, Gd, "", at(4, &[0.1]), f64::NAN, f64::NAN);
-        return lines;
-    }
-    let paper = scale == Scale::Paper;
-    let more = |list: &[f64], extra: &[f64]| [list, if paper { extra } else { &[] }].concat();
-    add(Bowl, Eps, Rs, "", at(4, &more(&[0.1, 0.05, 0.02, 0.01, 0.005], &[0.002, 0.001])), -3.0, -2.0);
-    add(Bowl, Eps, Sa, "eps D^3 > 1", at(4, &[0.1, 0.05, 0.03, 0.02]), -2.0, -1.0);
-    add(Bowl, Eps, Sa, "eps D^3 < 1", at(4, &more(&[0.01, 0.005, 0.002, 0.001], &[0.0005, 0.0002])), -3.0, -2.0);
-    add(Valley, Eps, Rs, "", at(4, &more(&[0.2, 0.1, 0.05, 0.02, 0.01], &[0.005])), -3.0, -3.0);
-    add(Valley, Eps, Sa, "eps D^3 > 1", at(4, &[0.2, 0.1, 0.05, 0.03, 0.02]), -2.0, -2.0);
-    add(Valley, Eps, Sa, "eps D^3 < 1", at(4, &more(&[0.01, 0.007, 0.005, 0.003], &[0.002, 0.001])), -3.0, -3.0);
-    add(Bowl, Dim, Rs, "", of(0.02, &[2, 4, 8, 16, 32]), 0.0, 1.0);
-    add(Bowl, Dim, Sa, "eps D^3 < 1", of(0.001, &[2, 4, 6, 8]), -4.0, -3.0);
-    add(Bowl, Dim, Sa, "eps D^3 > 1", of(0.001, &[12, 16, 24, 32]), -1.0, 0.0);
-    add(Valley, Dim, Rs, "", of(0.03, &[2, 4, 8, 16, 32]), 0.0, 0.0);
-    add(Valley, Dim, Sa, "eps D^3 < 1", of(0.008, &[2, 3, 4, 5]), -4.0, -4.0);
-    add(Valley, Dim, Sa, "eps D^3 > 1", of(0.008, &[6, 8, 12, 16, 24, 32]), -1.0, -1.0);
-    for algorithm in [Gd, Sam, Nso] {
-        add(Bowl, Eps, algorithm, "", at(4, &[0.1, 0.05, 0.02]), f64::NAN, f64::NAN);
-        add(Valley, Eps, algorithm, "", at(4, &[0.2, 0.1, 0.05]), f64::NAN, f64::NAN);
-    }
-    lines
-}
-
-/// How many seeds a scale has.
-pub(super) fn seeds(scale: Scale) -> u64 {
-    match scale {
-        Scale::Smoke => 2,
-        Scale::Cpu => 10,
-        Scale::Paper => 20,
-    }
-}
-
 /// Steps that are allowed, as a multiple of those the mean drift of RS (of SA for SA) would take.
 pub(super) const PATIENCE: f64 = 4.0;
 
 /// Runs a line; `None` where a signal asked to stop.
-pub(super) fn run(study: &mut Study, line: Line) -> Result<Option<Swept>> {
-    let (scale, seed) = (study.provenance().scale, study.provenance().seed);
+pub(super) fn run(study: &mut Study<'_>, line: Line, seeds: u64) -> Result<Option<Swept>> {
+    let seed = study.provenance().seed;
     let mut found = Vec::new();
     for &(eps, dim) in &line.places {
         let (landscape, start, beta, time) = setting(line.family, line.along, eps, dim);
@@ -186,7 +185,7 @@ pub(super) fn run(study: &mut Study, line: Line) -> Result<Option<Swept>> {
         let patience = if line.algorithm == Algorithm::Sa { 5.0 * PATIENCE } else { PATIENCE };
         let limit = (patience * predicted).ceil() as u64;
         let Line { family, along, algorithm, .. } = line;
-        let place = Place { family, along, eps, dim, choice, limit, seeds: seeds(scale), seed };
+        let place = Place { family, along, eps, dim, choice, limit, seeds, seed };
         let key = format!("sweep-{family:?}-{along:?}-{}-eps{eps}-d{dim}", algorithm.name()).to_lowercase();
         let cell = study.cell(&key, &place, |_| {
             let mut walks = Vec::new();

@@ -7,7 +7,6 @@ use super::panel::{PANELS, Panel};
 use super::run::Run;
 use super::study::StudyPage;
 use super::tables;
-use flat_reproduce::Provenance;
 use std::fmt::Write;
 
 const STYLE: &str = include_str!("style.css");
@@ -156,15 +155,14 @@ fn costs_differ(runs: &[Run]) -> bool {
 }
 
 fn of_study(study: &StudyPage, out: &mut String) {
-    let Provenance { study: of, scale, seed, version } = &study.provenance;
     let _ = write!(
         out,
-        "<section>\n<h2>{}</h2>\n<p>Folder <code>{}</code>, made by <code>flat-train reproduce {} --scale {scale} --seed {seed}</code>, \
+        "<section>\n<h2>{}</h2>\n<p>Folder <code>{}</code>, made by <code>flat-train reproduce {}</code>, \
          version {}.</p>\n",
         escape(&study.title),
         escape(&study.path),
-        escape(of),
-        escape(version)
+        escape(&study.provenance.words()),
+        escape(&study.provenance.version)
     );
     if !study.finished {
         out.push_str("<p>In progress: it has no results.json yet.</p>\n");

@@ -1,0 +1,67 @@
+//! `flat-train reproduce` with a study file of the user's own.
+
+use crate::tool::{Room, fails, json, top};
+use std::path::Path;
+
+const STUDIES: &str = "crates/flat-reproduce/studies";
+
+fn study(name: &str) -> String {
+    std::fs::read_to_string(top().join(STUDIES).join(name)).expect("a study's file")
+}
+
+fn cells(out: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(out.join("cells")).expect("cells");
+    let mut names: Vec<String> = entries.map(|e| e.expect("entry").file_name().into_string().expect("text")).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn another_grid_is_another_file_and_computes_only_the_cells_that_are_new() {
+    let room = Room::new();
+    let (file, out) = (room.path("my.toml"), room.path("out"));
+    let words =
+        format!("reproduce late-sam --scale smoke --device cpu --study {} --out {}", file.display(), out.display());
+    std::fs::write(&file, study("late-sam.toml").replace("rhos = [0.1]", "rhos = [0.2]")).expect("written");
+    json(&words);
+    let first = cells(&out);
+    assert!(first.contains(&"search-rho0.2.json".to_string()), "{first:?}");
+    let modified =
+        |name: &str| std::fs::metadata(out.join("cells").join(name)).and_then(|m| m.modified()).expect("a time");
+    let before = modified("search-rho0.2.json");
+    let page = std::fs::read_to_string(out.join("results.md")).expect("a page");
+    assert!(page.contains(&format!("--study {}", file.display())) && !page.contains("{{"), "{page}");
+    assert_eq!(std::fs::read_to_string(out.join("study.toml")).ok(), std::fs::read_to_string(&file).ok());
+
+    std::fs::write(&file, study("late-sam.toml").replace("rhos = [0.1]", "rhos = [0.2, 0.3]")).expect("written");
+    json(&words);
+    assert_eq!(modified("search-rho0.2.json"), before, "its settings are the same");
+    assert!(cells(&out).contains(&"search-rho0.3.json".to_string()));
+}
+
+#[test]
+fn a_study_file_with_a_fault_is_wrong_usage_that_names_file_and_key() {
+    let room = Room::new();
+    let file = room.path("my.toml");
+    for (from, to, named) in [
+        ("rhos = [0.1]", "rhos = [0.1]\nrohs = [0.2]", "rohs"),
+        ("rhos = [0.1]", "rhos = \"0.1\"", "rhos"),
+        ("[scales.smoke]", "[scales.tiny]", "tiny"),
+        ("momentum = 0.9", "momentum = 2.0", "momentum"),
+        ("momentum = 0.9", "momentmu = 0.9", "momentmu"),
+        ("momentum = 0.9", "momentum = 0.9\nrho = 0.1", "rho"),
+    ] {
+        let text = study("late-sam.toml");
+        assert!(text.contains(from), "{from}");
+        std::fs::write(&file, text.replacen(from, to, 1)).expect("written");
+        let out = room.path(named);
+        let error = fails(
+            &format!("reproduce late-sam --scale smoke --study {} --out {} --quiet", file.display(), out.display()),
+            2,
+        );
+        assert!(error.contains(named), "{to}: {error}");
+    }
+    let (none, out) = (room.path("none.toml"), room.path("none"));
+    let error = fails(&format!("reproduce late-sam --study {} --out {} --quiet", none.display(), out.display()), 1);
+    assert!(error.contains("none.toml") && !out.exists(), "{error}");
+}

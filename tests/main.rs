@@ -5,6 +5,7 @@ mod accuracy;
 mod bench;
 mod cli;
 mod coverage;
+mod dependencies;
 mod device;
 mod flatness;
 mod foreign;

@@ -51,16 +51,6 @@ pub struct FetchedFile {
     pub downloaded: bool,
 }
 
-/// Where downloads go, and are looked for: `$XDG_CACHE_HOME/flat-data`, else `~/.cache/flat-data`.
-///
-/// # Errors
-/// [`Error::NoCacheDir`] if neither `XDG_CACHE_HOME` nor `HOME` is an absolute path.
-pub fn cache_dir() -> Result<PathBuf> {
-    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
-    let cache = folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")));
-    cache.map(|dir| dir.join("flat-data")).ok_or(Error::NoCacheDir)
-}
-
 /// Downloads a data set's parquet files into `<cache_dir>/<kind>` ([`cache_dir`] where none is given), from the hub or
 /// the mirror that `HF_ENDPOINT` names.
 ///
@@ -92,7 +82,7 @@ pub fn fetch_from(
 ) -> Result<Fetched> {
     let root = match cache_dir {
         Some(dir) => dir.to_path_buf(),
-        None => self::cache_dir()?,
+        None => crate::cache_dir()?,
     };
     let dir = root.join(kind.name());
     fs::create_dir_all(&dir).map_err(Error::io(&dir))?;

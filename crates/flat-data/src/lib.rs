@@ -35,10 +35,13 @@ mod archive;
 mod augment;
 mod batch;
 mod batches;
+mod cache;
+#[cfg(feature = "hub")]
 mod candle_vision;
 mod cifar;
 mod dataset;
 mod error;
+#[cfg(feature = "hub")]
 mod fetch;
 mod guard;
 mod idx;
@@ -65,7 +68,9 @@ pub use augment::{Augment, CROP_PADDING};
 pub use batch::Batch;
 pub use dataset::Dataset;
 pub use error::{Error, Fault, Place, Result};
-pub use fetch::{Fetched, FetchedFile, Transfer, cache_dir, fetch, fetch_from};
+pub use cache::cache_dir;
+#[cfg(feature = "hub")]
+pub use fetch::{Fetched, FetchedFile, Transfer, fetch, fetch_from};
 pub use kind::{DatasetKind, Normalisation};
 pub use loader::{Loader, LoaderOptions};
 pub use locate::{Files, Format, locate, locate_in};

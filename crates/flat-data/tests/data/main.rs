@@ -1,6 +1,8 @@
 //! Whole data sets: real ones, hostile ones, downloaded ones, and candle's readers beside ours.
 
+#[cfg(feature = "hub")]
 mod candle_faults;
+#[cfg(feature = "hub")]
 mod download;
 mod found;
 mod python_batches;

@@ -1,4 +1,5 @@
 //! What the tests share: parquet files made to order, a hub on the loopback interface, tests in a process of their own.
+#![cfg_attr(not(feature = "hub"), allow(dead_code))] // the servers are for downloads
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Cursor, Read, Write};

@@ -4,9 +4,16 @@ use crate::tool::top;
 use serde_json::Value;
 use std::process::Command;
 
+/// The platform that this is: crates of others may not have been downloaded.
+fn host() -> String {
+    let out = Command::new("rustc").arg("-vV").output().expect("rustc runs");
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    text.lines().find_map(|line| line.strip_prefix("host: ")).expect("a host").to_string()
+}
+
 fn metadata() -> Value {
     let out = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--locked", "--offline", "--all-features"])
+        .args(["metadata", "--format-version", "1", "--locked", "--offline", "--filter-platform", &host()])
         .current_dir(top())
         .output()
         .expect("cargo runs");
@@ -72,7 +79,17 @@ fn a_licence_is_accepted_where_one_way_to_read_it_is() {
 fn an_optimizer_and_a_metric_alone_bring_no_network_and_no_terminal() {
     for package in ["flat-optim", "flat-metrics", "flat-run"] {
         let out = Command::new(env!("CARGO"))
-            .args(["tree", "-p", package, "--no-default-features", "--edges", "normal", "--prefix", "none", "--offline"])
+            .args([
+                "tree",
+                "-p",
+                package,
+                "--no-default-features",
+                "--edges",
+                "normal",
+                "--prefix",
+                "none",
+                "--offline",
+            ])
             .current_dir(top())
             .output()
             .expect("cargo runs");

@@ -21,6 +21,12 @@ pub enum Error {
     /// Two vectors, or a vector and a model, describe different parameters.
     #[error("parameter layouts differ: {0}")]
     LayoutMismatch(String),
+    /// A number was expected, and several came: the objective must return the mean loss.
+    #[error("the loss has shape {shape:?}: the objective must return the mean loss, a single number")]
+    NotScalar {
+        /// Shape that it returned.
+        shape: Vec<usize>,
+    },
     /// The parameters given cannot form one vector.
     #[error("unusable parameters: {0}")]
     BadParams(String),

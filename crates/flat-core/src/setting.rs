@@ -171,7 +171,7 @@ pub trait Settings: Default {
 /// }
 /// assert_eq!(Ball::default().rho(0.1).rho, 0.1);
 /// assert_eq!(Ball::settings()[0].help, "Radius of the ball, a length over all weights.");
-/// let text = Ball::of(&Values::of([("rho", "-1".parse().unwrap())])).unwrap_err().to_string();
+/// let text = Ball::of(&Values::of([("rho", -1.0)])).unwrap_err().to_string();
 /// assert_eq!(text, "rho = -1: give a number above 0");
 /// ```
 #[macro_export]

@@ -66,9 +66,9 @@ mod verify;
 
 pub use augment::{Augment, CROP_PADDING};
 pub use batch::Batch;
+pub use cache::cache_dir;
 pub use dataset::Dataset;
 pub use error::{Error, Fault, Place, Result};
-pub use cache::cache_dir;
 #[cfg(feature = "hub")]
 pub use fetch::{Fetched, FetchedFile, Transfer, fetch, fetch_from};
 pub use kind::{DatasetKind, Normalisation};

@@ -69,7 +69,7 @@ impl<O: Objective> Objective for WithBuffers<O> {
     }
 
     fn loss_and_grad(&mut self, params: &Params, query: Query) -> Result<Sample> {
-        let finite = |sample: &Sample| sample.loss.known().is_none_or(f64::is_finite);
+        let finite = |sample: &Sample| sample.loss.host().is_none_or(f64::is_finite);
         self.guarded(|objective| objective.loss_and_grad(params, query), |sample| query.update_stats && finite(sample))
     }
 }

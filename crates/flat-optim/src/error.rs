@@ -18,12 +18,6 @@ pub enum Error {
     /// The objective failed for a reason of its own, such as reading the data.
     #[error("the objective failed: {0}")]
     Objective(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The objective returned something that is not one number.
-    #[error("the loss has shape {shape:?}: the objective must return the mean loss, a single number")]
-    NotScalar {
-        /// Shape that it returned.
-        shape: Vec<usize>,
-    },
     /// Rows were asked for that the batch does not have.
     #[error("the batch has {available} rows, but {asked} was asked for")]
     NoSuchRows {

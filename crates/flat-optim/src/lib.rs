@@ -91,7 +91,6 @@ mod optimizer;
 mod oracle;
 mod pending;
 mod rule;
-mod scalar;
 mod schedule;
 mod state;
 
@@ -101,7 +100,7 @@ pub use builder::Builder;
 pub use ema::Ema;
 pub use error::{Error, Result};
 pub use flat_core::{
-    self, Entry, Layout, Number, ParamVec, Params, Purpose, Space, Stream, Streams, Update, is_buffer,
+    self, Entry, Layout, Number, ParamVec, Params, Purpose, Scalar, Space, Stream, Streams, Update, is_buffer,
 };
 pub use groups::{Group, Groups, Masks};
 pub use objective::{Objective, Query, Rows, Sample, WithRows};
@@ -109,7 +108,6 @@ pub use optimizer::{Optimizer, StepReport};
 pub use oracle::Oracle;
 pub use pending::PendingStep;
 pub use rule::*;
-pub use scalar::Scalar;
 pub use schedule::{
     Constant, Cosine, FollowLr, Milestones, RadiusSchedule, Schedule, ScheduleConfig, ScheduleShape, Steps, Warmup,
     Window,

@@ -1,6 +1,6 @@
 //! What is minimised: a mean loss over the rows of a batch.
 
-use crate::{Error, Result, Scalar, scalar};
+use crate::{Error, Result, Scalar};
 use candle_core::Tensor;
 use flat_core::{ParamVec, Params};
 use std::ops::Range;
@@ -78,7 +78,7 @@ impl Sample {
     /// candle's.
     pub fn new(loss: impl Into<Scalar>, grad: ParamVec) -> Result<Self> {
         let loss = loss.into();
-        let norm = scalar::norm(&grad, loss.is_pending())?;
+        let norm = grad.norm_at(loss.is_on_device())?;
         Ok(Self { loss, grad, norm })
     }
 
@@ -86,12 +86,8 @@ impl Sample {
     ///
     /// # Errors
     /// Vectors of different spaces; candle's.
-    pub fn reject(&self, mut v: ParamVec) -> Result<ParamVec> {
-        if self.norm.is_pending() {
-            return scalar::rejected(&v, &self.grad);
-        }
-        v.reject_in_place(&self.grad)?; // host read: on the CPU
-        Ok(v)
+    pub fn reject(&self, v: ParamVec) -> Result<ParamVec> {
+        Ok(v.rejected(&self.grad, self.norm.is_on_device())?)
     }
 }
 
@@ -129,7 +125,7 @@ pub trait Objective {
     fn loss_and_grad(&mut self, params: &Params, query: Query) -> Result<Sample> {
         let loss = self.loss(query)?;
         let value = Scalar::of(&loss)?;
-        if value.known().is_some_and(|x| !x.is_finite()) {
+        if value.host().is_some_and(|x| !x.is_finite()) {
             return Sample::new(value, ParamVec::zeros(params.space())?);
         }
         Sample::new(value, params.gradient(&loss.backward()?)?)

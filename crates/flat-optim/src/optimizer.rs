@@ -1,10 +1,10 @@
 //! The optimizer: a gradient rule, a base optimizer and schedules over an oracle.
 
-use crate::pending::{self, PendingStep, Snapshot};
+use crate::pending::{self, PendingStep, Snapshot, Undo};
 use crate::state::{self, visit_part};
 use crate::{
     Base, BaseOptimizer, Builder, Ctx, Ema, Error, Estimate, GradientRule, Masks, Objective, Oracle, Plain, Result,
-    Scalar, Schedule, StateVisitor, Stateful, scalar,
+    Scalar, Schedule, StateVisitor, Stateful,
 };
 use candle_core::Tensor;
 use flat_core::{ParamVec, Params, Streams};
@@ -72,6 +72,25 @@ pub struct StepReport {
     pub clipped: bool,
     /// Why the step was skipped, if it was.
     pub skipped: Option<String>,
+}
+
+impl StepReport {
+    /// Before anything is known.
+    fn without_numbers(step: u64, evals: f64, lr: f64, rho: f64) -> Self {
+        let nan = f64::NAN;
+        Self {
+            step,
+            loss: nan,
+            grad_norm: nan,
+            surrogate_norm: nan,
+            evals,
+            lr,
+            rho,
+            perturbed: false,
+            clipped: false,
+            skipped: None,
+        }
+    }
 }
 
 impl Optimizer {
@@ -164,87 +183,62 @@ impl Optimizer {
             Err(e) if e.is_non_finite() => return self.skip(e.to_string(), evals, lr, rho).map(PendingStep::known),
             Err(e) => return Err(e),
         };
-        let lr = estimate.lr.unwrap_or(lr);
-        let report = StepReport {
-            step,
-            loss: f64::NAN,
-            grad_norm: f64::NAN,
-            surrogate_norm: f64::NAN,
-            evals,
-            lr,
-            rho,
-            perturbed: estimate.perturbed,
-            clipped: false,
-            skipped: None,
-        };
-        let (Some(norm), Some(loss), Some(grad_norm)) =
-            (norm.known(), estimate.loss.known(), estimate.grad_norm.known())
-        else {
-            return self.finish_there(estimate, &norm, Left { unread, moved }, &theta, report, rule_was);
-        };
-        let mut grad = estimate.grad;
-        let clipped = self.clip.is_some_and(|most| norm > most);
-        if let Some(most) = self.clip.filter(|_| clipped) {
-            grad.scale(most / norm)?;
-        }
+        let Estimate { grad, loss, grad_norm, perturbed, lr: own_lr } = estimate;
+        let lr = own_lr.unwrap_or(lr);
+        let taken = pending::taken([&loss, &grad_norm, &norm], &unread, &self.params.space().device)?;
+        let (grad, clipped) = self.clipped(grad, &norm)?;
+        let undo = taken.map(|flag| Undo::new(flag, &self.params, theta.get(), self.base.as_mut(), rule_was));
+        let undo = undo.transpose()?;
         self.base.apply(&self.params, grad, lr, &self.masks)?;
-        if let Some(ema) = &mut self.ema {
-            ema.update(&self.params)?;
+        if let Some(undo) = &undo {
+            undo.params(&self.params)?;
         }
+        self.average(undo.as_ref())?;
         self.progress.step += 1;
         self.progress.evals += evals;
-        self.progress.consecutive_skips = 0;
-        Ok(PendingStep::known(StepReport { loss, grad_norm, surrogate_norm: norm, clipped, ..report }))
+        let report = StepReport { lr, perturbed, ..StepReport::without_numbers(step, evals, lr, rho) };
+        let numbers = [&loss, &grad_norm, &norm, &clipped];
+        match undo {
+            Some(undo) => {
+                let taken = undo.state(self.base.as_mut(), self.rule.as_mut())?;
+                PendingStep::on_device(report, numbers, moved, taken)
+            }
+            None => {
+                self.progress.consecutive_skips = 0;
+                Ok(PendingStep::on_host(report, numbers))
+            }
+        }
     }
 
-    /// The update by an estimate whose numbers are on the device, which keeps or undoes it.
-    fn finish_there(
-        &mut self,
-        estimate: Estimate,
-        norm: &Scalar,
-        left: Left,
-        theta: &OnceCell<ParamVec>,
-        report: StepReport,
-        rule_was: Snapshot,
-    ) -> Result<PendingStep> {
-        let device = self.params.space().device.clone();
-        let [loss, grad_norm, norm] = pending::numbers(&estimate, norm, &device)?;
-        let all: Vec<&Tensor> = [&loss, &grad_norm, &norm].into_iter().chain(&left.unread).collect();
-        let taken = pending::all_finite(&all, &device)?;
-        let (mut grad, mut clipped) = (estimate.grad, Tensor::new(0f64, &device)?);
-        if let Some(most) = self.clip {
-            let over = norm.gt(most)?;
-            let factor = over.where_cond(&(norm.recip()? * most)?, &norm.ones_like()?)?;
-            grad = scalar::scaled(&grad, &factor)?;
-            clipped = over.to_dtype(candle_core::DType::F64)?;
-        }
-        let read;
-        let before = match theta.get() {
-            Some(theta) => theta,
+    /// The surrogate gradient, not longer than it may be, and 1 where that shortened it.
+    fn clipped(&self, mut grad: ParamVec, norm: &Scalar) -> Result<(ParamVec, Scalar)> {
+        let Some(most) = self.clip else { return Ok((grad, 0.0.into())) };
+        match norm.device() {
             None => {
-                read = self.params.read()?;
-                &read
+                let over = norm.host().filter(|norm| *norm > most);
+                if let Some(norm) = over {
+                    grad.scale(most / norm)?;
+                }
+                Ok((grad, f64::from(u8::from(over.is_some())).into()))
             }
-        };
-        let base_was = Snapshot::of(self.base.as_mut())?;
-        self.base.apply(&self.params, grad, report.lr, &self.masks)?;
-        pending::keep_or_restore(&self.params, &taken, before)?;
-        base_was.keep_or_restore(&taken, self.base.as_mut())?;
-        if let Some(ema) = &mut self.ema {
-            let average_was = ema.average().is_some().then(|| Snapshot::of(ema)).transpose()?;
-            ema.update(&self.params)?;
-            if let Some(was) = average_was {
-                was.keep_or_restore(&taken, ema)?;
+            Some(norm) => {
+                let over = norm.gt(most)?;
+                let factor = over.where_cond(&(norm.recip()? * most)?, &norm.ones_like()?)?;
+                Ok((grad.scaled_by(&Scalar::on_device(&factor)?)?, Scalar::on_device(&over)?))
             }
         }
-        rule_was.keep_or_restore(&taken, self.rule.as_mut())?;
-        self.progress.step += 1;
-        self.progress.evals += report.evals;
-        let moved = match left.moved {
-            Some(moved) => moved.to_dtype(candle_core::DType::F64)?,
-            None => Tensor::new(1f64, &device)?,
-        };
-        PendingStep::on_device(report, &[loss, grad_norm, norm, clipped, moved], taken)
+    }
+
+    /// Takes the parameters into the average of the weights, unless the step turns out to be skipped.
+    fn average(&mut self, undo: Option<&Undo>) -> Result<()> {
+        let Some(ema) = &mut self.ema else { return Ok(()) };
+        let was = undo.filter(|_| ema.average().is_some()).map(|undo| Ok::<_, Error>((undo, Snapshot::of(ema)?)));
+        let was = was.transpose()?;
+        ema.update(&self.params)?;
+        match was {
+            Some((undo, was)) => was.keep_or_restore(undo.taken(), ema),
+            None => Ok(()),
+        }
     }
 
     /// The reports of launched steps, in the order of their launch, each step once. Waits for the device; one transfer.
@@ -271,19 +265,7 @@ impl Optimizer {
         self.progress.step += 1;
         self.progress.evals += evals;
         let reason = self.count_skip(step, reason)?;
-        let nan = f64::NAN;
-        Ok(StepReport {
-            step,
-            loss: nan,
-            grad_norm: nan,
-            surrogate_norm: nan,
-            evals,
-            lr,
-            rho,
-            perturbed: false,
-            clipped: false,
-            skipped: Some(reason),
-        })
+        Ok(StepReport { skipped: Some(reason), ..StepReport::without_numbers(step, evals, lr, rho) })
     }
 
     /// Counts a skipped step, whose reason it gives back.
@@ -380,18 +362,10 @@ impl Stateful for Optimizer {
     }
 }
 
-/// What a step has left on the device besides its estimate.
-struct Left {
-    /// Losses and norms of gradients.
-    unread: Vec<Tensor>,
-    /// As [`Oracle::moved`].
-    moved: Option<Tensor>,
-}
-
 /// An estimate with the norm of its surrogate gradient, which must be finite.
 fn finite(estimate: Estimate) -> Result<(Estimate, Scalar)> {
     let norm = surrogate_norm(&estimate)?;
-    match norm.known() {
+    match norm.host() {
         Some(value) if !value.is_finite() => {
             Err(Error::NonFinite { what: "surrogate gradient norm", value, place: "after the rule" })
         }
@@ -404,5 +378,5 @@ fn surrogate_norm(estimate: &Estimate) -> Result<Scalar> {
     if !estimate.perturbed {
         return Ok(estimate.grad_norm.clone());
     }
-    scalar::norm(&estimate.grad, estimate.grad_norm.is_pending())
+    Ok(estimate.grad.norm_at(estimate.grad_norm.is_on_device())?)
 }

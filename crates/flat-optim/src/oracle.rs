@@ -1,8 +1,8 @@
 //! The only code that touches the model: evaluates loss and gradient at theta and near it.
 
-use crate::{Error, Estimate, Objective, Query, Result, Rows, Sample, Scalar, scalar};
+use crate::{Error, Estimate, Objective, Query, Result, Rows, Sample, Scalar};
 use candle_core::{DType, Tensor};
-use flat_core::{ParamVec, Params, Restore, Space};
+use flat_core::{ParamVec, Params, Restore, Space, or_zero};
 use std::cell::OnceCell;
 
 /// Gives a gradient rule losses and gradients at theta and at points near it.
@@ -146,23 +146,23 @@ impl<'a> Oracle<'a> {
     ///
     /// # Errors
     /// [`Error::NonFinite`], [`Error::NoSuchRows`], and whatever the objective returns.
-    pub fn here(&mut self, rows: Rows) -> Result<Sample> {
+    pub fn gradient(&mut self, rows: Rows) -> Result<Sample> {
         self.evaluate(rows, "at theta")
     }
 
     /// Loss and gradient at `theta + by * dir` (`dir` without the parameters that are not perturbed).
     ///
     /// # Errors
-    /// As [`Self::here`].
-    pub fn displaced(&mut self, by: impl Into<Scalar>, dir: &ParamVec, rows: Rows) -> Result<Sample> {
+    /// As [`Self::gradient`].
+    pub fn gradient_at(&mut self, by: impl Into<Scalar>, dir: &ParamVec, rows: Rows) -> Result<Sample> {
         let by = by.into();
-        let guard = match (by.known(), by.pending()) {
-            (None, Some(by)) => self.displace(1.0, &scalar::scaled(dir, by)?)?,
-            (by, _) => self.displace(by.unwrap_or(0.0), dir)?,
+        let guard = match by.host() {
+            None => self.displace(1.0, &dir.scaled_by(&by)?)?,
+            Some(by) => self.displace(by, dir)?,
         };
         let sample = self.evaluate(rows, "at the perturbed parameters")?;
         guard.finish()?;
-        match by.pending() {
+        match by.device() {
             Some(by) => self.factors.push(by.clone()),
             None => self.known_moves += 1,
         }
@@ -192,19 +192,19 @@ impl<'a> Oracle<'a> {
     /// candle's.
     pub fn scale_to(&self, rho: f64, sample: &Sample) -> Result<Option<Scalar>> {
         let norm = self.perturbed_norm(sample)?;
-        if let Some(norm) = norm.known() {
+        if let Some(norm) = norm.host() {
             return Ok(self.factor(rho, norm).map(Scalar::from));
         }
         let norm = norm.tensor(&self.space().device)?;
         let factor = (norm.recip()? * rho)?;
-        Ok(Some(Scalar::left(&scalar::or_zero(&norm.ge(self.smallest())?, &factor)?)?))
+        Ok(Some(Scalar::on_device(&or_zero(&norm.ge(self.smallest())?, &factor)?)?))
     }
 
     /// [`Self::scale_to`] for a rule that must know at once whether the gradient is zero. Waits for the device.
     ///
     /// # Errors
     /// candle's.
-    pub fn scale_to_known(&self, rho: f64, sample: &Sample) -> Result<Option<f64>> {
+    pub fn scale_to_host(&self, rho: f64, sample: &Sample) -> Result<Option<f64>> {
         Ok(self.factor(rho, self.perturbed_norm(sample)?.value()?)) // host read: a zero gradient changes what sap does
     }
 
@@ -212,7 +212,7 @@ impl<'a> Oracle<'a> {
     fn perturbed_norm(&self, sample: &Sample) -> Result<Scalar> {
         match self.mask {
             None => Ok(sample.norm.clone()),
-            Some(mask) => scalar::norm(&sample.grad.hadamard(mask)?, sample.norm.is_pending()),
+            Some(mask) => Ok(sample.grad.hadamard(mask)?.norm_at(sample.norm.is_on_device())?),
         }
     }
 
@@ -284,7 +284,7 @@ impl<'a> Oracle<'a> {
         self.stats_due &= !update_stats;
         let sample = self.objective.loss_and_grad(self.params, Query { rows, update_stats })?;
         for (what, number) in [("loss", &sample.loss), ("gradient norm", &sample.norm)] {
-            match (number.known(), number.pending()) {
+            match (number.host(), number.device()) {
                 (Some(value), _) if !value.is_finite() => return Err(Error::NonFinite { what, value, place }),
                 (_, Some(unread)) => self.unread.push(unread.clone()),
                 _ => {}

@@ -1,6 +1,7 @@
-//! Steps whose numbers are still on the device: what they did is kept or undone there, without a read.
+//! Asynchronous steps: the device itself checks that loss and gradient are finite and rolls the update back if they are
+//! not; the host does not wait.
 
-use crate::{Error, Estimate, Result, StateVisitor, Stateful, StepReport};
+use crate::{BaseOptimizer, Error, GradientRule, Result, Scalar, StateVisitor, Stateful, StepReport};
 use candle_core::{Device, Tensor};
 use flat_core::{ParamVec, Params};
 
@@ -27,12 +28,26 @@ impl PendingStep {
         Self { report, on_device: None }
     }
 
-    /// `report` lacks the numbers.
-    pub(crate) fn on_device(report: StepReport, numbers: &[Tensor; 5], taken: Tensor) -> Result<Self> {
-        let [loss, grad_norm, norm, clipped, moved] = numbers;
-        let done = taken.to_dtype(candle_core::DType::F64)?;
-        let numbers = Tensor::stack(&[loss, grad_norm, norm, &done, clipped, moved], 0)?;
-        Ok(Self { report, on_device: Some(OnDevice { numbers, taken }) })
+    /// `numbers` are the loss, the norms of gradient and surrogate, and 1 where that was clipped; the host has them.
+    pub(crate) fn on_host(report: StepReport, numbers: [&Scalar; 4]) -> Self {
+        let [loss, grad_norm, surrogate_norm, clipped] = numbers.map(|x| x.host().unwrap_or(f64::NAN));
+        Self::known(StepReport { loss, grad_norm, surrogate_norm, clipped: clipped == 1.0, ..report })
+    }
+
+    /// The same for numbers on the device. `moved` is as [`crate::Oracle::moved`] has it.
+    pub(crate) fn on_device(
+        report: StepReport,
+        numbers: [&Scalar; 4],
+        moved: Option<Tensor>,
+        taken: Tensor,
+    ) -> Result<Self> {
+        let device = taken.device().clone();
+        let [loss, grad_norm, norm, clipped] = numbers;
+        let done = Scalar::on_device(&taken)?;
+        let moved = moved.map_or(Ok(1.0.into()), |moved| Scalar::on_device(&moved))?;
+        let row = [loss, grad_norm, norm, &done, clipped, &moved];
+        let numbers = row.into_iter().map(|x| x.tensor(&device)).collect::<std::result::Result<Vec<_>, _>>()?;
+        Ok(Self { report, on_device: Some(OnDevice { numbers: Tensor::stack(&numbers, 0)?, taken }) })
     }
 
     /// The report, if the host has it.
@@ -86,31 +101,69 @@ fn reason(row: &[f64]) -> String {
     }
 }
 
-/// A flag, u8 of no dimension, that is 1 if all numbers are finite.
-pub(crate) fn all_finite(numbers: &[&Tensor], device: &Device) -> Result<Tensor> {
+/// A flag, u8 of no dimension, that is 1 if all numbers are finite; `None` where the host knows that they are.
+pub(crate) fn taken(numbers: [&Scalar; 3], unread: &[Tensor], device: &Device) -> Result<Option<Tensor>> {
+    if numbers.iter().all(|x| x.host().is_some()) {
+        return Ok(None);
+    }
     // x times 0 is 0 for finite x alone
     let mut zeros = Tensor::new(0f64, device)?;
     for x in numbers {
+        zeros = (zeros + x.tensor(device)?.affine(0.0, 0.0)?)?;
+    }
+    for x in unread {
         zeros = (zeros + x.affine(0.0, 0.0)?)?;
     }
-    Ok(zeros.eq(0f64)?)
+    Ok(Some(zeros.eq(0f64)?))
 }
 
-/// The numbers of an estimate, as tensors.
-pub(crate) fn numbers(estimate: &Estimate, norm: &crate::Scalar, device: &Device) -> Result<[Tensor; 3]> {
-    Ok([estimate.loss.tensor(device)?, estimate.grad_norm.tensor(device)?, norm.tensor(device)?])
+/// What an update changes, as it was before: the device puts it back if the step turns out to be skipped.
+pub(crate) struct Undo {
+    taken: Tensor,
+    theta: Tensor,
+    base: Snapshot,
+    rule: Snapshot,
+}
+
+impl Undo {
+    /// Of an update that comes next; `theta` are the parameters, where a copy of them is there already.
+    pub(crate) fn new(
+        taken: Tensor,
+        params: &Params,
+        theta: Option<&ParamVec>,
+        base: &mut dyn BaseOptimizer,
+        rule: Snapshot,
+    ) -> Result<Self> {
+        let theta = match theta {
+            Some(theta) => theta.as_tensor().clone(),
+            None => params.read()?.as_tensor().clone(),
+        };
+        Ok(Self { taken, theta, base: Snapshot::of(base)?, rule })
+    }
+
+    /// The flag: 1 if the step was taken.
+    pub(crate) fn taken(&self) -> &Tensor {
+        &self.taken
+    }
+
+    /// Keeps the parameters as they are, or puts them back.
+    pub(crate) fn params(&self, params: &Params) -> Result<()> {
+        Ok(params.write(&chosen(&self.taken, &params.read()?, &self.theta)?)?)
+    }
+
+    /// Keeps the states of base and rule, or puts them back; returns the flag.
+    pub(crate) fn state(self, base: &mut dyn BaseOptimizer, rule: &mut dyn GradientRule) -> Result<Tensor> {
+        self.base.keep_or_restore(&self.taken, base)?;
+        self.rule.keep_or_restore(&self.taken, rule)?;
+        Ok(self.taken)
+    }
 }
 
 /// `new` where the flag is set, otherwise `old`.
-pub(crate) fn chosen(flag: &Tensor, new: &ParamVec, old: &Tensor) -> Result<ParamVec> {
+fn chosen(flag: &Tensor, new: &ParamVec, old: &Tensor) -> Result<ParamVec> {
     let new_flat = new.as_tensor();
     let flat = flag.broadcast_as(new_flat.shape())?.where_cond(new_flat, old)?;
     Ok(ParamVec::from_tensor(new.layout().clone(), flat)?)
-}
-
-/// Keeps what the variables hold where the flag is set, otherwise sets them to `theta`.
-pub(crate) fn keep_or_restore(params: &Params, flag: &Tensor, theta: &ParamVec) -> Result<()> {
-    Ok(params.write(&chosen(flag, &params.read()?, theta.as_tensor())?)?)
 }
 
 /// Copies of the vectors of a state, in the order of the traversal.

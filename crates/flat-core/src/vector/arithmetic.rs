@@ -117,16 +117,8 @@ impl ParamVec {
         self.plus(-self.along(u)?, u)
     }
 
-    /// `self <- self - (<u, self> / ||u||^2) u`, in place: [`Self::reject`] where self is no longer needed.
-    ///
-    /// # Errors
-    /// Vectors of different spaces; candle's.
-    pub fn reject_in_place(&mut self, u: &Self) -> Result<()> {
-        self.add_scaled(-self.along(u)?, u)
-    }
-
     /// `<u, self> / ||u||^2`, the coefficient of the projection on `u`; 0 where `u` is zero.
-    fn along(&self, u: &Self) -> Result<f64> {
+    pub(crate) fn along(&self, u: &Self) -> Result<f64> {
         let square = u.square()?;
         if square == 0.0 { Ok(0.0) } else { Ok(u.dot(self)? / square) }
     }
@@ -278,9 +270,9 @@ mod tests {
             let space = space(70_001, dtype)?;
             let s = Streams::new(8);
             let u = ParamVec::gaussian(&space, 1.0, &s.at(Purpose::Test, 0))?;
-            let mut v = ParamVec::gaussian(&space, 1.0, &s.at(Purpose::Test, 1))?;
+            let v = ParamVec::gaussian(&space, 1.0, &s.at(Purpose::Test, 1))?;
             let r = v.reject(&u)?;
-            v.reject_in_place(&u)?;
+            let v = v.rejected(&u, false)?;
             assert_eq!(v.to_f64()?, r.to_f64()?);
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! What a rule knows of the present step besides the oracle.
 
-use crate::{Result, scalar};
+use crate::Result;
 use flat_core::{ParamVec, Purpose, Space, Stream, Streams};
 
 /// What a rule knows of the present step besides the oracle.
@@ -48,16 +48,8 @@ impl<'a> Ctx<'a> {
     pub fn sphere(&self) -> Result<ParamVec> {
         let stream = self.stream(Purpose::Perturb);
         let Some(mask) = self.mask else { return Ok(ParamVec::sphere(self.space, &stream)?) };
-        let mut u = ParamVec::gaussian(self.space, 1.0, &stream)?.hadamard(mask)?;
-        if !self.space.device.is_cpu() {
-            let norm = u.dot_tensor(&u)?.sqrt()?;
-            return scalar::scaled(&u, &scalar::or_zero(&norm.gt(0.0)?, &norm.recip()?)?);
-        }
-        let norm = u.norm()?; // host read: on the CPU
-        if norm > 0.0 {
-            u.scale(1.0 / norm)?;
-        }
-        Ok(u)
+        let u = ParamVec::gaussian(self.space, 1.0, &stream)?.hadamard(mask)?;
+        Ok(u.direction(!self.space.device.is_cpu())?)
     }
 
     /// The `index`-th draw of N(0, I) of this step.

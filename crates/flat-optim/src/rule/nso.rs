@@ -71,7 +71,7 @@ impl GradientRule for Nso {
         for j in 0..self.pairs as u64 {
             let u = cx.gaussian(j)?;
             for sigma in [cx.rho, -cx.rho] {
-                let noisy = f.displaced(sigma, &u, Rows::All)?;
+                let noisy = f.gradient_at(sigma, &u, Rows::All)?;
                 loss = loss.plus(&noisy.loss.times(weight)?)?;
                 grad.add_scaled(weight, &noisy.grad)?;
             }

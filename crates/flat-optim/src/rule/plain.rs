@@ -50,6 +50,6 @@ impl GradientRule for Plain {
         0.0
     }
     fn estimate(&mut self, f: &mut Oracle<'_>, _: &Ctx<'_>) -> Result<Estimate> {
-        Ok(Estimate::plain(f.here(Rows::All)?))
+        Ok(Estimate::plain(f.gradient(Rows::All)?))
     }
 }

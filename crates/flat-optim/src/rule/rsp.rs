@@ -76,12 +76,12 @@ impl GradientRule for Rsp {
         self.rho.unwrap_or(self.sigma * (dim as f64).sqrt())
     }
     fn estimate(&mut self, f: &mut Oracle<'_>, cx: &Ctx<'_>) -> Result<Estimate> {
-        let g = match self.gate.beyond(f.here(Rows::All)?, cx)? {
+        let g = match self.gate.beyond(f.gradient(Rows::All)?, cx)? {
             Ok(g) => g,
             Err(plain) => return Ok(plain),
         };
         let u = cx.sphere()?;
-        let v = f.displaced(cx.rho, &u, Rows::All)?.grad;
+        let v = f.gradient_at(cx.rho, &u, Rows::All)?.grad;
         self.gate.combined(&g, v)
     }
 }

@@ -69,9 +69,9 @@ impl GradientRule for Sam {
     fn estimate(&mut self, f: &mut Oracle<'_>, cx: &Ctx<'_>) -> Result<Estimate> {
         let parts = self.m.map_or(1, |m| f.rows().div_ceil(m));
         f.average(parts, |f, rows| {
-            let g = f.here(rows)?;
+            let g = f.gradient(rows)?;
             let Some(by) = f.scale_to(cx.rho, &g)? else { return Ok(Estimate::plain(g)) };
-            let ascended = f.displaced(by, &g.grad, rows)?;
+            let ascended = f.gradient_at(by, &g.grad, rows)?;
             Ok(Estimate::perturbed(&g, ascended.grad))
         })
     }

@@ -129,19 +129,19 @@ impl GradientRule for Sap {
         self.rho
     }
     fn estimate(&mut self, f: &mut Oracle<'_>, cx: &Ctx<'_>) -> Result<Estimate> {
-        let g = match self.gate.beyond(f.here(Rows::All)?, cx)? {
+        let g = match self.gate.beyond(f.gradient(Rows::All)?, cx)? {
             Ok(g) => g,
             Err(plain) => return Ok(plain),
         };
         let i = self.draw(f.rows(), cx);
         let sign = if self.sign == Sign::Random { cx.stream(Purpose::Sign).sign() } else { 1.0 };
-        let mut g_i = if i == Rows::All { None } else { Some(f.here(i)?) };
-        if f.scale_to_known(cx.rho, g_i.as_ref().unwrap_or(&g))?.is_none() {
-            g_i = Some(f.displaced(OFFSET * cx.rho, &cx.sphere()?, i)?);
+        let mut g_i = if i == Rows::All { None } else { Some(f.gradient(i)?) };
+        if f.scale_to_host(cx.rho, g_i.as_ref().unwrap_or(&g))?.is_none() {
+            g_i = Some(f.gradient_at(OFFSET * cx.rho, &cx.sphere()?, i)?);
         }
         let direction = g_i.as_ref().unwrap_or(&g);
-        let Some(by) = f.scale_to_known(cx.rho, direction)? else { return Ok(Estimate::plain(g)) };
-        let v = f.displaced(sign * by, &direction.grad, i)?.grad;
+        let Some(by) = f.scale_to_host(cx.rho, direction)? else { return Ok(Estimate::plain(g)) };
+        let v = f.gradient_at(sign * by, &direction.grad, i)?.grad;
         self.gate.combined(&g, v)
     }
 }

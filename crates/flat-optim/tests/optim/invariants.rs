@@ -45,7 +45,7 @@ fn a_tiny_radius_gives_nearly_the_plain_gradient() -> Result<()> {
             let theta = p.params.read()?;
             let cx = Ctx::new(0, rule.radius(p.params.layout().len()), 0.1, Streams::new(0), p.params.space(), None);
             let mut f = Oracle::new(&p.params, p.objective.as_mut(), &theta, None, 1)?;
-            let g = f.here(Rows::All)?.grad;
+            let g = f.gradient(Rows::All)?.grad;
             let surrogate = rule.estimate(&mut f, &cx)?.grad;
             let off = surrogate.plus(-1.0, &g)?.norm()?;
             assert!(off < 1e-7, "rule {which} on {}: {off}", p.name);
@@ -67,15 +67,15 @@ fn displaced_restores_theta_bit_for_bit_on_success_error_and_panic() -> Result<(
         assert!(moved(&params), "the objective sees the displaced parameters");
         loss()
     };
-    Oracle::new(&params, &mut ok, &theta, None, 1)?.displaced(0.7, &u, Rows::All)?;
+    Oracle::new(&params, &mut ok, &theta, None, 1)?.gradient_at(0.7, &u, Rows::All)?;
     assert_eq!(bits(&params)?, original);
 
     let mut fails = |_: Query| Err::<Tensor, _>(candle_core::Error::Msg("no".into()));
-    assert!(Oracle::new(&params, &mut fails, &theta, None, 1)?.displaced(0.7, &u, Rows::All).is_err());
+    assert!(Oracle::new(&params, &mut fails, &theta, None, 1)?.gradient_at(0.7, &u, Rows::All).is_err());
     assert_eq!(bits(&params)?, original);
 
     let mut nan = |_: Query| loss()?.affine(f64::NAN, 0.0);
-    let error = Oracle::new(&params, &mut nan, &theta, None, 1)?.displaced(0.7, &u, Rows::All).err();
+    let error = Oracle::new(&params, &mut nan, &theta, None, 1)?.gradient_at(0.7, &u, Rows::All).err();
     assert!(error.is_some_and(|e| e.is_non_finite()));
     assert_eq!(bits(&params)?, original);
 
@@ -84,7 +84,7 @@ fn displaced_restores_theta_bit_for_bit_on_success_error_and_panic() -> Result<(
         std::panic::resume_unwind(Box::new("a bug in the model"))
     };
     let mut oracle = Oracle::new(&params, &mut panics, &theta, None, 1)?;
-    assert!(catch_unwind(AssertUnwindSafe(|| oracle.displaced(0.7, &u, Rows::All).map(|_| ()))).is_err());
+    assert!(catch_unwind(AssertUnwindSafe(|| oracle.gradient_at(0.7, &u, Rows::All).map(|_| ()))).is_err());
     assert_eq!(bits(&params)?, original);
     Ok(())
 }
@@ -160,8 +160,8 @@ fn only_perturbed_parameters_move_and_the_sphere_keeps_its_radius() -> Result<()
         assert_ne!(v[1].to_vec1::<f64>()?, [3.0, 4.0, 5.0]);
         v[0].sum_all()? + v[1].sqr()?.sum_all()?
     };
-    Oracle::new(&params, &mut f, &theta, mask, 1)?.displaced(0.5, &u, Rows::All)?;
-    Oracle::new(&params, &mut f, &theta, mask, 1)?.displaced(0.5, &cx.gaussian(0)?, Rows::All)?;
+    Oracle::new(&params, &mut f, &theta, mask, 1)?.gradient_at(0.5, &u, Rows::All)?;
+    Oracle::new(&params, &mut f, &theta, mask, 1)?.gradient_at(0.5, &cx.gaussian(0)?, Rows::All)?;
     Ok(())
 }
 
@@ -219,7 +219,7 @@ impl GradientRule for Ascent {
         0.0 // has none, and must be asked all the same
     }
     fn estimate(&mut self, f: &mut Oracle<'_>, _: &Ctx<'_>) -> Result<Estimate> {
-        let g = f.here(Rows::All)?;
+        let g = f.gradient(Rows::All)?;
         let up = g.grad.scaled(-1.0)?;
         Ok(Estimate::perturbed(&g, up))
     }
@@ -277,7 +277,7 @@ fn models_in_f32_are_restored_and_trained_too() -> Result<()> {
             let mut f = |_: Query| w.sub(&goal)?.sqr()?.mean_all();
             let theta = params.read()?;
             let u = Ctx::new(0, 0.1, 0.1, Streams::new(0), params.space(), None).sphere()?;
-            Oracle::new(&params, &mut f, &theta, None, 1)?.displaced(0.3, &u, Rows::All)?;
+            Oracle::new(&params, &mut f, &theta, None, 1)?.gradient_at(0.3, &u, Rows::All)?;
             assert_eq!(bits(&params)?, theta.to_f64()?.into_iter().map(f64::to_bits).collect::<Vec<_>>());
             let mut o = Optimizer::builder(&params).rule(rule(r)).base(base(b, 0.05)).build()?;
             let first = o.step(&mut f)?.loss;

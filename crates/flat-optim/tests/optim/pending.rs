@@ -21,7 +21,7 @@ impl Objective for Left<'_> {
     }
     fn loss_and_grad(&mut self, params: &Params, query: Query) -> Result<Sample> {
         let loss = self.0.loss(query)?;
-        Sample::new(Scalar::left(&loss)?, params.gradient(&loss.backward()?)?)
+        Sample::new(Scalar::on_device(&loss)?, params.gradient(&loss.backward()?)?)
     }
 }
 

@@ -63,7 +63,7 @@ fn v_is_orthogonal_to_the_gradient_only_where_the_rule_projects() -> Result<()> 
             let theta = p.params.read()?;
             let mut f = Oracle::new(&p.params, p.objective.as_mut(), &theta, None, 1)?;
             let cx = Ctx::new(3, rule.radius(p.params.layout().len()), 0.1, Streams::new(0), p.params.space(), None);
-            let g = f.here(Rows::All)?.grad;
+            let g = f.gradient(Rows::All)?.grad;
             let v = rule.estimate(&mut f, &cx)?.grad.plus(-1.0, &g)?;
             let cosine = v.dot(&g)? / (v.norm()? * g.norm()?);
             // g is added to v and taken off again: rounding
@@ -170,8 +170,8 @@ fn m_sharpness_perturbs_every_micro_batch_by_its_own_gradient() -> Result<()> {
     let mut expected = ParamVec::zeros(p.params.space())?;
     for index in 0..3 {
         let rows = Rows::Shard { index, of: 3 };
-        let g = f.here(rows)?;
-        let s = f.displaced(rho / g.norm.value()?, &g.grad, rows)?;
+        let g = f.gradient(rows)?;
+        let s = f.gradient_at(rho / g.norm.value()?, &g.grad, rows)?;
         expected.add_scaled(rows.range(10)?.len() as f64 / 10.0, &s.grad)?;
     }
     let before = f.evals();

@@ -85,7 +85,7 @@ fn other_errors_pass_through_and_leave_the_optimizer_alone() -> Result<()> {
     let text = o.step(&mut unused).expect_err("a parameter without a gradient").to_string();
     assert!(text.contains("`unused`"), "{text}");
     let mut vector = |_: Query| v[0].sqr();
-    assert!(matches!(o.step(&mut vector), Err(Error::NotScalar { shape }) if shape == [2]));
+    assert!(matches!(o.step(&mut vector), Err(Error::Core(flat_core::Error::NotScalar { shape })) if shape == [2]));
     assert_eq!((bits(&params)?, o.steps(), o.skipped()), (theta, 0, 0));
     Ok(())
 }

@@ -94,7 +94,7 @@ impl Objective for BatchLoss<'_> {
         let part = self.part(query)?;
         let pass = self.model.pullback(&part.images, part.mode).map_err(Error::objective)?;
         let loss = self.loss_of(query, part, pass.logits())?;
-        let value = if self.leave { Scalar::left(&loss)? } else { Scalar::of(&loss)? };
+        let value = if self.leave { Scalar::on_device(&loss)? } else { Scalar::of(&loss)? };
         Sample::new(value, pass.gradient(&loss).map_err(Error::objective)?)
     }
 }

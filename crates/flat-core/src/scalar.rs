@@ -1,8 +1,7 @@
-//! A number that may not have been read from the device yet.
+//! A number of a step, on the host or still on the device.
 
-use crate::{Error, Result};
+use crate::{Error, ParamVec, Result};
 use candle_core::{DType, Device, Tensor};
-use flat_core::ParamVec;
 
 /// A number of a step: a loss, a norm, a factor.
 ///
@@ -24,24 +23,24 @@ impl From<f64> for Scalar {
 }
 
 impl Scalar {
-    /// The one element of a tensor: read where that is free, on the CPU; left on any other device.
+    /// The one element of a tensor: read where that is free, on the CPU; kept on any other device.
     ///
     /// # Errors
     /// [`Error::NotScalar`] for another number of elements; candle's.
     pub fn of(x: &Tensor) -> Result<Self> {
-        let left = Self::left(x)?;
+        let kept = Self::on_device(x)?;
         if !x.device().is_cpu() {
-            return Ok(left);
+            return Ok(kept);
         }
-        Ok(left.value()?.into()) // host read: on the CPU
+        Ok(kept.value()?.into())
     }
 
-    /// The one element of a tensor, left where it is. On the CPU this makes a step go the way that it goes on other
+    /// The one element of a tensor, kept where it is. On the CPU this makes a step go the way that it goes on other
     /// devices, which is how that way is tested without one.
     ///
     /// # Errors
     /// As [`Self::of`].
-    pub fn left(x: &Tensor) -> Result<Self> {
+    pub fn on_device(x: &Tensor) -> Result<Self> {
         if x.elem_count() != 1 {
             return Err(Error::NotScalar { shape: x.dims().to_vec() });
         }
@@ -49,12 +48,12 @@ impl Scalar {
     }
 
     /// Whether the number is still on the device.
-    pub fn is_pending(&self) -> bool {
-        self.pending().is_some()
+    pub fn is_on_device(&self) -> bool {
+        self.device().is_some()
     }
 
     /// The tensor, where the number is still on the device.
-    pub fn pending(&self) -> Option<&Tensor> {
+    pub fn device(&self) -> Option<&Tensor> {
         match &self.0 {
             Repr::Host(_) => None,
             Repr::Device(x) => Some(x),
@@ -62,7 +61,7 @@ impl Scalar {
     }
 
     /// The number, where the host has it.
-    pub fn known(&self) -> Option<f64> {
+    pub fn host(&self) -> Option<f64> {
         match &self.0 {
             Repr::Host(x) => Some(*x),
             Repr::Device(_) => None,
@@ -76,12 +75,15 @@ impl Scalar {
     pub fn value(&self) -> Result<f64> {
         match &self.0 {
             Repr::Host(x) => Ok(*x),
-            Repr::Device(x) => Ok(x.to_scalar()?), // host read: the one place
+            Repr::Device(x) => Ok(x.to_scalar()?),
         }
     }
 
     /// The number as a tensor on `device`.
-    pub(crate) fn tensor(&self, device: &Device) -> Result<Tensor> {
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn tensor(&self, device: &Device) -> Result<Tensor> {
         match &self.0 {
             Repr::Host(x) => Ok(Tensor::new(*x, device)?),
             Repr::Device(x) => Ok(x.clone()),
@@ -112,36 +114,73 @@ impl Scalar {
     }
 }
 
-/// Euclidean norm; where `pending`, left on the device.
-pub(crate) fn norm(x: &ParamVec, pending: bool) -> Result<Scalar> {
-    if pending {
-        return Scalar::left(&x.dot_tensor(x)?.sqrt()?);
+impl ParamVec {
+    /// Euclidean norm; kept on the device where `on_device`.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn norm_at(&self, on_device: bool) -> Result<Scalar> {
+        if on_device { Scalar::on_device(&self.dot_tensor(self)?.sqrt()?) } else { Ok(self.norm()?.into()) }
     }
-    Ok(x.norm()?.into()) // host read: on the CPU
-}
 
-/// `by x` for a factor that is on the device.
-pub(crate) fn scaled(x: &ParamVec, by: &Tensor) -> Result<ParamVec> {
-    let flat = x.as_tensor().broadcast_mul(&by.to_dtype(x.dtype())?)?;
-    Ok(ParamVec::from_tensor(x.layout().clone(), flat)?)
-}
+    /// `by self`, as a new vector.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn scaled_by(&self, by: &Scalar) -> Result<Self> {
+        match &by.0 {
+            Repr::Host(x) => self.scaled(*x),
+            Repr::Device(x) => {
+                let flat = self.as_tensor().broadcast_mul(&x.to_dtype(self.dtype())?)?;
+                Self::from_tensor(self.layout().clone(), flat)
+            }
+        }
+    }
 
-/// `x - (<u, x> / ||u||^2) u`, and `x` where `u` is zero, without a read.
-pub(crate) fn rejected(x: &ParamVec, u: &ParamVec) -> Result<ParamVec> {
-    let square = u.dot_tensor(u)?;
-    let along = or_zero(&square.gt(0.0)?, &(u.dot_tensor(x)? / &square)?)?;
-    Ok(x.plus(-1.0, &scaled(u, &along)?)?)
+    /// The part orthogonal to `u`: `self - (<u, self> / ||u||^2) u`, and `self` where `u` is zero; in place on the host,
+    /// without a read where `on_device`.
+    ///
+    /// # Errors
+    /// Vectors of different spaces; candle's.
+    pub fn rejected(mut self, u: &Self, on_device: bool) -> Result<Self> {
+        if on_device {
+            let square = u.dot_tensor(u)?;
+            let along = Scalar::on_device(&or_zero(&square.gt(0.0)?, &(u.dot_tensor(&self)? / &square)?)?)?;
+            return self.plus(-1.0, &u.scaled_by(&along)?);
+        }
+        self.add_scaled(-self.along(u)?, u)?;
+        Ok(self)
+    }
+
+    /// The vector of length 1 in its direction; a zero vector as it is.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn direction(mut self, on_device: bool) -> Result<Self> {
+        if on_device {
+            let norm = self.dot_tensor(&self)?.sqrt()?;
+            return self.scaled_by(&Scalar::on_device(&or_zero(&norm.gt(0.0)?, &norm.recip()?)?)?);
+        }
+        let norm = self.norm()?;
+        if norm > 0.0 {
+            self.scale(1.0 / norm)?;
+        }
+        Ok(self)
+    }
 }
 
 /// The number where the flag is set, otherwise 0 (even for a number that is not finite).
-pub(crate) fn or_zero(flag: &Tensor, x: &Tensor) -> Result<Tensor> {
+///
+/// # Errors
+/// candle's.
+pub fn or_zero(flag: &Tensor, x: &Tensor) -> Result<Tensor> {
     Ok(flag.where_cond(x, &x.zeros_like()?)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flat_core::{Layout, Purpose, Space, Streams};
+    use crate::{Layout, Purpose, Space, Streams};
     use std::sync::Arc;
 
     fn vectors(dtype: DType) -> Result<[ParamVec; 2]> {
@@ -156,26 +195,28 @@ mod tests {
         for (dtype, tolerance) in [(DType::F32, 1e-6), (DType::F64, 1e-14)] {
             let [x, u] = vectors(dtype)?;
             // one root more or less of a sum in f64
-            assert!((norm(&x, true)?.value()? - x.norm()?).abs() < 1e-11);
-            let by = Tensor::new(0.3f64, &Device::Cpu)?;
-            assert!(scaled(&x, &by)?.plus(-1.0, &x.scaled(0.3)?)?.norm()? <= tolerance * x.norm()?);
+            assert!((x.norm_at(true)?.value()? - x.norm()?).abs() < 1e-11);
+            let by = Scalar::on_device(&Tensor::new(0.3f64, &Device::Cpu)?)?;
+            assert!(x.scaled_by(&by)?.plus(-1.0, &x.scaled(0.3)?)?.norm()? <= tolerance * x.norm()?);
             // one rounding of the coefficient and one of each element
-            assert!(rejected(&x, &u)?.plus(-1.0, &x.reject(&u)?)?.norm()? <= tolerance * x.norm()?);
-            assert!(rejected(&x, &u)?.dot(&u)?.abs() < 5000.0 * tolerance);
+            assert!(x.duplicate()?.rejected(&u, true)?.plus(-1.0, &x.reject(&u)?)?.norm()? <= tolerance * x.norm()?);
+            assert!(x.duplicate()?.rejected(&u, true)?.dot(&u)?.abs() < 5000.0 * tolerance);
             let zero = u.scaled(0.0)?;
-            assert_eq!(rejected(&x, &zero)?.to_f64()?, x.to_f64()?);
+            assert_eq!(x.duplicate()?.rejected(&zero, true)?.to_f64()?, x.to_f64()?);
+            assert!((x.duplicate()?.direction(true)?.norm()? - 1.0).abs() < tolerance);
+            assert_eq!(zero.duplicate()?.direction(true)?.to_f64()?, zero.to_f64()?);
         }
         Ok(())
     }
 
     #[test]
-    fn arithmetic_mixes_known_and_pending_numbers() -> Result<()> {
-        let left = |x: f64| Scalar::left(&Tensor::new(x, &Device::Cpu)?);
+    fn arithmetic_mixes_numbers_of_host_and_device() -> Result<()> {
+        let left = |x: f64| Scalar::on_device(&Tensor::new(x, &Device::Cpu)?);
         for (a, b) in [(2.0.into(), 0.5.into()), (left(2.0)?, 0.5.into()), (2.0.into(), left(0.5)?)] {
             let sum = Scalar::times(&a, 3.0)?.plus(&b)?;
-            assert_eq!((sum.value()?, sum.is_pending()), (6.5, a.is_pending() || b.is_pending()));
+            assert_eq!((sum.value()?, sum.is_on_device()), (6.5, a.is_on_device() || b.is_on_device()));
         }
-        assert_eq!(Scalar::of(&Tensor::new(&[[2.5f32]], &Device::Cpu)?)?.known(), Some(2.5));
+        assert_eq!(Scalar::of(&Tensor::new(&[[2.5f32]], &Device::Cpu)?)?.host(), Some(2.5));
         assert!(matches!(Scalar::of(&Tensor::new(&[1f32, 2.0], &Device::Cpu)?), Err(Error::NotScalar { .. })));
         Ok(())
     }

@@ -18,6 +18,5 @@ mod reproduce_study;
 mod reproduce_theory;
 mod reproducible;
 mod resume;
-mod round_trips;
 mod spectrum;
 mod tool;

@@ -23,6 +23,8 @@
 //! ```
 
 #![forbid(unsafe_code)]
+// a step waits for no device: clippy.toml
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 mod algebra;
 mod choice;

@@ -27,6 +27,7 @@ impl Scalar {
     ///
     /// # Errors
     /// [`Error::NotScalar`] for another number of elements; candle's.
+    #[expect(clippy::disallowed_methods, reason = "on the CPU, where a read is free")]
     pub fn of(x: &Tensor) -> Result<Self> {
         let kept = Self::on_device(x)?;
         if !x.device().is_cpu() {
@@ -72,6 +73,7 @@ impl Scalar {
     ///
     /// # Errors
     /// candle's.
+    #[expect(clippy::disallowed_methods, reason = "the one place")]
     pub fn value(&self) -> Result<f64> {
         match &self.0 {
             Repr::Host(x) => Ok(*x),
@@ -119,6 +121,7 @@ impl ParamVec {
     ///
     /// # Errors
     /// candle's.
+    #[expect(clippy::disallowed_methods, reason = "where the caller does not keep the number on the device")]
     pub fn norm_at(&self, on_device: bool) -> Result<Scalar> {
         if on_device { Scalar::on_device(&self.dot_tensor(self)?.sqrt()?) } else { Ok(self.norm()?.into()) }
     }
@@ -156,6 +159,7 @@ impl ParamVec {
     ///
     /// # Errors
     /// candle's.
+    #[expect(clippy::disallowed_methods, reason = "where the caller does not keep the number on the device")]
     pub fn direction(mut self, on_device: bool) -> Result<Self> {
         if on_device {
             let norm = self.dot_tensor(&self)?.sqrt()?;

@@ -1,4 +1,5 @@
 //! Points and directions in parameter space.
+#![allow(clippy::disallowed_methods)] // these return numbers to the host: whoever calls them is asked why
 
 mod arithmetic;
 mod draw;

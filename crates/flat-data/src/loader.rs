@@ -1,4 +1,5 @@
 //! Batches at random access: any batch of any epoch, without having drawn the ones before it.
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))] // a step waits for no device: clippy.toml
 
 use std::sync::{Arc, Mutex, PoisonError};
 

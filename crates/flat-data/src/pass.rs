@@ -1,4 +1,5 @@
 //! Bytes to normalised numbers: on the CPU in one pass, on other devices there.
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))] // a step waits for no device: clippy.toml
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
 //! A split that lies on a device, and batches made there.
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))] // a step waits for no device: clippy.toml
 
 use std::sync::OnceLock;
 

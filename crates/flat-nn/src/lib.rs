@@ -42,6 +42,8 @@
 //! ```
 
 #![forbid(unsafe_code)]
+// a step waits for no device: clippy.toml
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 mod adopt;
 mod checkpoint;

@@ -55,6 +55,7 @@ impl Loss {
     }
 
     /// The constant targets `(n, classes)`.
+    #[expect(clippy::disallowed_methods, reason = "labels that are on the host already")]
     fn targets(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
         let (n, classes) = logits.dims2()?;
         if labels.dims() != [n] || n == 0 || classes == 0 {
@@ -72,7 +73,7 @@ impl Loss {
         if !labels.device().is_cpu() {
             return chosen(labels, classes, on, off, logits.dtype());
         }
-        let labels: Vec<u32> = labels.to_dtype(DType::U32)?.to_vec1()?; // host read: labels that are there already
+        let labels: Vec<u32> = labels.to_dtype(DType::U32)?.to_vec1()?;
         let mut targets = vec![off; n * classes];
         for (row, &label) in targets.chunks_exact_mut(classes).zip(&labels) {
             match row.get_mut(label as usize) {

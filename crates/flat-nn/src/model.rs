@@ -299,6 +299,7 @@ impl Model {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "weights that are loaded have to be finite")]
 fn finite(t: &Tensor) -> Result<bool> {
     // |x| times 0 is 0 for finite x alone, and sums of zeros do not overflow
     let zeros: f64 = t.flatten_all()?.affine(0.0, 0.0)?.sum_all()?.to_dtype(DType::F64)?.to_scalar()?;

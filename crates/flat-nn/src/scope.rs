@@ -118,6 +118,7 @@ impl<V: Value> Scope<'_, V> {
     }
 
     /// `running <- 0.9 running + 0.1 batch`, with the unbiased variance.
+    #[expect(clippy::disallowed_methods, reason = "the way of other devices has returned before")]
     fn update_running(&self, layer: &str, moments: &BatchMoments) -> Result<()> {
         let unbiased = moments.count as f64 / (moments.count - 1) as f64;
         let tracked = self.buffer(layer, "num_batches_tracked")?;

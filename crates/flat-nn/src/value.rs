@@ -211,6 +211,7 @@ pub(crate) fn group_split(x: &Tensor, groups: usize) -> Result<Split> {
 }
 
 /// Statistics that are constants, on the host.
+#[expect(clippy::disallowed_methods, reason = "running statistics as constants: evaluation, not training")]
 pub(crate) fn fixed((mean, inv_std): (&Tensor, &Tensor)) -> Result<Source> {
     let host = |t: &Tensor| t.to_dtype(DType::F64)?.flatten_all()?.to_vec1();
     Ok(Source::Fixed(host(mean)?, host(inv_std)?))

@@ -133,6 +133,7 @@ impl Masks {
     ///
     /// # Errors
     /// candle's.
+    #[expect(clippy::disallowed_methods, reason = "once, when the optimizer is built")]
     pub fn perturbed(&self, space: &Space) -> Result<usize> {
         Ok(match &self.perturb {
             None => space.layout.len(),

@@ -77,7 +77,8 @@
 //! One file `src/rule/<name>.rs` and one line of `rules!` in `src/rule.rs`; CONTRIBUTING.md tells how. A rule need not live in
 //! this crate: [`Builder::rule`] takes any [`GradientRule`].
 
-#![forbid(unsafe_code)]
+// a step waits for no device: clippy.toml
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 
 mod base;

@@ -67,11 +67,12 @@ impl PendingStep {
     }
 
     /// The reports, in one transfer.
+    #[expect(clippy::disallowed_methods, reason = "at the log interval")]
     pub(crate) fn read(steps: Vec<Self>) -> Result<Vec<StepReport>> {
         let rows: Vec<&Tensor> = steps.iter().filter_map(|s| s.on_device.as_ref().map(|d| &d.numbers)).collect();
         let mut read = match rows.is_empty() {
             true => Vec::new(),
-            false => Tensor::stack(&rows, 0)?.to_vec2::<f64>()?, // host read: log interval
+            false => Tensor::stack(&rows, 0)?.to_vec2::<f64>()?,
         }
         .into_iter();
         let mut reports = Vec::with_capacity(steps.len());

@@ -142,6 +142,7 @@ impl StateVisitor for Check<'_> {
         }
         Ok(())
     }
+    #[expect(clippy::disallowed_methods, reason = "a state that is loaded")]
     fn count(&mut self, name: &str, _: &mut u64) -> Result<()> {
         self.expect(name.into(), &[], DType::I64);
         if let Some(value) = self.state.get(name).and_then(|t| t.to_scalar::<i64>().ok()).filter(|v| *v < 0) {
@@ -176,10 +177,12 @@ impl StateVisitor for Load<'_> {
         *value = ParamVec::from_tensor(value.layout().clone(), flat)?;
         Ok(())
     }
+    #[expect(clippy::disallowed_methods, reason = "a state that is loaded")]
     fn count(&mut self, name: &str, value: &mut u64) -> Result<()> {
         *value = self.get(name)?.to_scalar::<i64>()?.unsigned_abs();
         Ok(())
     }
+    #[expect(clippy::disallowed_methods, reason = "a state that is loaded")]
     fn number(&mut self, name: &str, value: &mut f64) -> Result<()> {
         *value = self.get(name)?.to_scalar()?;
         Ok(())

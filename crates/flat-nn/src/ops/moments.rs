@@ -30,6 +30,7 @@ impl BatchMoments {
     ///
     /// # Errors
     /// candle's.
+    #[expect(clippy::disallowed_methods, reason = "moments for whoever asks for them on the host")]
     pub fn to_host(&self) -> Result<[Vec<f64>; 2]> {
         match &self.at {
             Moments::Host { mean, var } => Ok([mean.clone(), var.clone()]),

@@ -154,6 +154,7 @@ impl Model {
     ///
     /// # Errors
     /// As [`Self::logits`] and [`Loss::mean`].
+    #[expect(clippy::disallowed_methods, reason = "a number for the caller; the trainer does not call it")]
     pub fn loss_and_gradient(&self, loss: Loss, x: &Tensor, labels: &Tensor, mode: Mode) -> Result<(f64, ParamVec)> {
         let pass = self.pullback(x, mode)?;
         let value = loss.mean(pass.logits(), labels)?;

@@ -20,9 +20,9 @@ flat_core::settings! {
 impl Gate {
     /// The plain step, where the gradient's norm lies beyond the gate. A finite gate waits for the device: what comes next
     /// depends on it.
+    #[expect(clippy::disallowed_methods, reason = "a finite gate: what comes next depends on it")]
     pub(super) fn beyond(&self, g: Sample, cx: &Ctx<'_>) -> Result<std::result::Result<Sample, Estimate>> {
         if self.eps0.is_finite() && g.norm.value()? > self.eps0 {
-            // host read: a finite gate
             return Ok(Err(Estimate::plain(g).with_lr(self.plain_lr.map(|lr| cx.lr_from(lr)))));
         }
         Ok(Ok(g))

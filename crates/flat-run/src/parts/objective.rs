@@ -1,4 +1,5 @@
 //! The training loss of a model on a batch, or on the whole training set, as the optimizers see it.
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))] // a step waits for no device: clippy.toml
 
 use candle_core::{DType, Tensor};
 use flat_data::{Batch, Loader};
@@ -26,8 +27,9 @@ impl Tally {
     ///
     /// # Errors
     /// candle's.
+    #[expect(clippy::disallowed_methods, reason = "outside of steps")]
     pub fn take(&mut self) -> candle_core::Result<f64> {
-        self.unread().map_or(Ok(0.0), |c| c.to_scalar()) // host read: outside of steps
+        self.unread().map_or(Ok(0.0), |c| c.to_scalar())
     }
 
     /// The number so far, an f64 of no dimension that is left on the device (`None`: nothing was counted), and starts

@@ -1,4 +1,5 @@
 //! What a run looks at on its way: the test set and flatness, on the weights that it would hand out.
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))] // a step waits for no device: clippy.toml
 
 use super::Trainer;
 use crate::parts::evaluate::evaluate;

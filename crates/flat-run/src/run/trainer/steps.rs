@@ -1,4 +1,5 @@
 //! Steps of a run: queued on the device, and read from it for many at once.
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))] // a step waits for no device: clippy.toml
 
 use super::Trainer;
 use crate::parts::objective::{BatchLoss, FullLoss};
@@ -65,6 +66,7 @@ impl Trainer<'_> {
     }
 
     /// Reads the numbers of the launched steps, adds them up and writes them down. Waits for the device.
+    #[expect(clippy::disallowed_methods, reason = "at the log interval")]
     pub(super) fn read_steps(&mut self) -> Result<()> {
         let launched = std::mem::take(&mut self.launched);
         if launched.is_empty() {
@@ -72,7 +74,7 @@ impl Trainer<'_> {
         }
         let begun = Instant::now();
         let counts: Vec<&Tensor> = launched.iter().filter_map(|l| l.correct.as_ref()).collect();
-        let counts = if counts.is_empty() { Vec::new() } else { Tensor::stack(&counts, 0)?.to_vec1::<f64>()? }; // host read: log interval
+        let counts = if counts.is_empty() { Vec::new() } else { Tensor::stack(&counts, 0)?.to_vec1::<f64>()? };
         let mut counts = counts.into_iter();
         let of_queueing: f64 = launched.iter().map(|l| l.seconds).sum();
         let n = launched.len() as f64;

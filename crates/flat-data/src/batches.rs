@@ -35,22 +35,15 @@ impl Form {
     }
 
     /// The distributed archive, without `.tar.gz`.
-    pub(crate) fn archive(self, kind: DatasetKind) -> &'static str {
-        match (self, kind == DatasetKind::Cifar100) {
-            (Self::Binary, false) => "cifar-10-binary",
-            (Self::Python, false) => "cifar-10-python",
-            (Self::Binary, true) => "cifar-100-binary",
-            (Self::Python, true) => "cifar-100-python",
-        }
+    pub(crate) fn archive(self, kind: DatasetKind) -> String {
+        let form = if self == Self::Binary { "binary" } else { "python" };
+        format!("{}-{form}", kind.batches.archive)
     }
 
     /// Names of the training files, in order, and of the test file.
     pub(crate) fn names(self, kind: DatasetKind) -> (Vec<String>, String) {
-        let suffix = self.suffix();
-        match kind {
-            DatasetKind::Cifar100 => (vec![format!("train{suffix}")], format!("test{suffix}")),
-            _ => ((1..=5).map(|i| format!("data_batch_{i}{suffix}")).collect(), format!("test_batch{suffix}")),
-        }
+        let named = |name: &str| format!("{name}{}", self.suffix());
+        (kind.batches.train.iter().map(|name| named(name)).collect(), named(kind.batches.test))
     }
 
     pub(crate) fn read(self, path: &Path, kind: DatasetKind) -> Result<Examples> {

@@ -19,8 +19,8 @@ impl Dataset {
     /// [`Error::BadSplit`] if an image value is no p / 255 of a byte p, a label is not below the number of classes, or
     /// the sizes do not fit `kind`; [`Error::Candle`] if candle fails.
     pub fn from_candle(kind: DatasetKind, dataset: &Vision) -> Result<Self> {
-        if dataset.labels != kind.classes() {
-            let (found, classes) = (dataset.labels, kind.classes());
+        if dataset.labels != kind.classes {
+            let (found, classes) = (dataset.labels, kind.classes);
             return Err(Error::BadSplit(format!("{found} classes where {kind} has {classes}")));
         }
         Ok(Self {
@@ -38,7 +38,7 @@ impl TryFrom<&Dataset> for Vision {
     fn try_from(dataset: &Dataset) -> Result<Self> {
         let (train_images, train_labels) = to_tensors(dataset.kind, &dataset.train)?;
         let (test_images, test_labels) = to_tensors(dataset.kind, &dataset.test)?;
-        Ok(Self { train_images, train_labels, test_images, test_labels, labels: dataset.kind.classes() })
+        Ok(Self { train_images, train_labels, test_images, test_labels, labels: dataset.kind.classes })
     }
 }
 
@@ -63,8 +63,8 @@ fn from_tensors(kind: DatasetKind, images: &Tensor, labels: &Tensor) -> Result<S
     // i64, so that a label is not wrapped into range
     let labels = labels.to_device(&Device::Cpu)?.to_dtype(DType::I64)?.to_vec1::<i64>()?;
     let labels = labels.into_iter().map(|label| u8::try_from(label).map_err(|_| label)).collect::<Result<_, i64>>();
-    let labels = labels.map_err(|label| Error::BadSplit(format!("label {label}, but {} classes", kind.classes())))?;
-    Split::new(bytes, labels, kind.shape(), kind.classes())
+    let labels = labels.map_err(|label| Error::BadSplit(format!("label {label}, but {} classes", kind.classes)))?;
+    Split::new(bytes, labels, kind.shape(), kind.classes)
 }
 
 #[cfg(test)]
@@ -75,17 +75,17 @@ mod tests {
         let per_image: usize = kind.shape().iter().product();
         let split = |n: usize| {
             let images = (0..n * per_image).map(|i| (i * 31 % 256) as u8).collect();
-            Split::new(images, (0..n).map(|i| (i % kind.classes()) as u8).collect(), kind.shape(), kind.classes())
+            Split::new(images, (0..n).map(|i| (i % kind.classes) as u8).collect(), kind.shape(), kind.classes)
         };
         Dataset { kind, train: split(12).expect("train"), test: split(5).expect("test") }
     }
 
     #[test]
     fn going_to_candle_and_back_changes_nothing() {
-        for kind in DatasetKind::ALL {
+        for kind in DatasetKind::ALL.iter().copied() {
             let ours = dataset(kind);
             let theirs = Vision::try_from(&ours).expect("to candle");
-            assert_eq!(theirs.labels, kind.classes());
+            assert_eq!(theirs.labels, kind.classes);
             assert_eq!(Dataset::from_candle(kind, &theirs).expect("from candle"), ours);
         }
     }

@@ -10,7 +10,6 @@ use crate::split::Examples;
 use crate::{DatasetKind, Fault, Place, Result};
 
 /// Classes of CIFAR-100's coarse labels, which are checked and then ignored.
-const COARSE: usize = 20;
 
 /// Images and labels of one batch file.
 pub(crate) fn read_batch(path: &Path, kind: DatasetKind) -> Result<Examples> {
@@ -22,8 +21,7 @@ pub(crate) fn read_batch(path: &Path, kind: DatasetKind) -> Result<Examples> {
 /// Images and labels in the bytes of a batch file.
 pub(crate) fn parse_batch(data: &[u8], kind: DatasetKind) -> Result<Examples, Wrong> {
     let pixels: usize = kind.shape().iter().product();
-    // the classes of each label byte; the last one is the label
-    let classes: &[usize] = if kind == DatasetKind::Cifar100 { &[COARSE, 100] } else { &[10] };
+    let classes = kind.batches.labels;
     let record = classes.len() + pixels;
 
     let records = data.chunks_exact(record);

@@ -38,7 +38,7 @@ impl Dataset {
             Format::Archive => archive::read(one(kind, files, &files.train)?, kind)?,
             _ => (read_split(kind, files, &files.train)?, read_split(kind, files, &files.test)?),
         };
-        let split = |(images, labels)| Split::new(images, labels, kind.shape(), kind.classes());
+        let split = |(images, labels)| Split::new(images, labels, kind.shape(), kind.classes);
         Ok(Self { kind, train: split(train)?, test: split(test)? })
     }
 }
@@ -85,10 +85,10 @@ fn check_owner(kind: DatasetKind, file: &Path, labels: &[u8]) -> Result<()> {
 }
 
 fn read_idx(kind: DatasetKind, images: &Path, labels: &Path) -> Result<Examples> {
-    let label_values = read_labels(labels, kind.classes())?;
+    let label_values = read_labels(labels, kind.classes)?;
     check_owner(kind, labels, &label_values)?;
-    let pixels = read_images(images, kind.size())?;
-    let n = pixels.len() / (kind.size() * kind.size());
+    let pixels = read_images(images, kind.size)?;
+    let n = pixels.len() / (kind.size * kind.size);
     if n != label_values.len() {
         return Err(Error::corrupt(labels, Place::Whole, Fault::Count { images: n, labels: label_values.len() }));
     }

@@ -12,11 +12,14 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A name that is no data set.
+    #[error(transparent)]
+    UnknownDataset(#[from] flat_core::setting::BadSetting),
     /// candle failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
     /// The data set is in none of the places it may be in.
-    #[error("{kind} was not found; looked in {}; looked for {}; {remedy}", list(looked), kind.looked_for())]
+    #[error("{kind} was not found; looked in {}; looked for {}; {remedy}", list(looked), kind.looked_for)]
     NotFound {
         /// The data set asked for.
         kind: DatasetKind,
@@ -88,9 +91,6 @@ pub enum Error {
     /// There is nowhere to put downloads.
     #[error("no download cache: set XDG_CACHE_HOME or HOME, or name a folder")]
     NoCacheDir,
-    /// A name that is no data set.
-    #[error("unknown data set `{0}`: use mnist, fashion-mnist, cifar10 or cifar100")]
-    UnknownDataset(String),
     /// A name that is no augmentation.
     #[error("unknown augmentation `{0}`: use a comma list of crop, flip and cutout, or none")]
     UnknownAugmentation(String),

@@ -94,7 +94,7 @@ pub fn fetch_from(
     let mut manifest = Manifest::read(&dir)?;
     let mut files = Vec::new();
     for split in ["train", "test"] {
-        let name = format!("{}/{split}/0000.parquet", kind.hub_config());
+        let name = format!("{}/{split}/0000.parquet", kind.hub[2]);
         let path = dir.join(&name);
         let recorded = manifest.sums.get(&name).filter(|_| path.is_file());
         let sha256 = match recorded {
@@ -163,7 +163,7 @@ impl<F: Fn(&Transfer) + Send + Sync + 'static> Hub<'_, F> {
         if let Some(endpoint) = self.endpoint {
             builder = builder.endpoint(endpoint);
         }
-        let (owner, dataset) = self.kind.hub_id();
+        let [owner, dataset, _] = self.kind.hub;
         let repository = builder.build_sync()?.dataset(owner, dataset);
         let pointer = repository
             .download_file()
@@ -175,7 +175,7 @@ impl<F: Fn(&Transfer) + Send + Sync + 'static> Hub<'_, F> {
     }
 
     fn failed(&self, name: &str, reason: String) -> Error {
-        let (owner, dataset) = self.kind.hub_id();
+        let [owner, dataset, _] = self.kind.hub;
         Error::Hub { repo: format!("{owner}/{dataset}"), file: name.to_string(), reason }
     }
 }

@@ -92,8 +92,8 @@ fn search(kind: DatasetKind, roots: &[PathBuf]) -> Result<Files> {
 
 fn remedy(kind: DatasetKind) -> String {
     let mut remedy = format!("fetch it with `flat-train data fetch {kind}`, or name its folder with --data-dir");
-    if kind == DatasetKind::FashionMnist {
-        remedy += &format!(", or install Debian's dataset-fashion-mnist, which puts it in {SYSTEM}/{kind}");
+    if !kind.elsewhere.is_empty() {
+        remedy += &format!(", or {}", kind.elsewhere);
     }
     remedy
 }
@@ -102,20 +102,10 @@ fn remedy(kind: DatasetKind) -> String {
 /// same names. The last component that is the name of one counts.
 fn others_folder(kind: DatasetKind, dir: &Path) -> Option<DatasetKind> {
     let named = |component: &std::ffi::OsStr| {
-        DatasetKind::ALL.into_iter().find(|kind| folder_names(*kind).iter().any(|name| component == *name))
+        DatasetKind::ALL.iter().copied().find(|kind| kind.folders.iter().any(|name| component == *name))
     };
     let near = dir.components().rev().take(3);
     near.filter_map(|component| named(component.as_os_str())).next().filter(|named| *named != kind)
-}
-
-/// What a data set's own folder is called: here, by torchvision, and on the hub.
-fn folder_names(kind: DatasetKind) -> &'static [&'static str] {
-    match kind {
-        DatasetKind::Mnist => &["mnist", "MNIST"],
-        DatasetKind::FashionMnist => &["fashion-mnist", "FashionMNIST", "fashion_mnist"],
-        DatasetKind::Cifar10 => &["cifar10", "cifar-10-batches-py", "cifar-10-batches-bin"],
-        DatasetKind::Cifar100 => &["cifar100", "cifar-100-python", "cifar-100-binary"],
-    }
 }
 
 /// The files of a data set in this folder, or in one of the folders that distributions put them in: `MNIST/raw`,
@@ -142,7 +132,7 @@ fn find(kind: DatasetKind, dir: &Path, own: bool) -> Result<Option<Files>> {
         }
         Found::Nothing => None,
     };
-    let named = folder_names(kind).iter().map(|name| dir.join(name));
+    let named = kind.folders.iter().map(|name| dir.join(name));
     let bases: Vec<PathBuf> = own.then(|| dir.to_path_buf()).into_iter().chain(named).collect();
     for base in &bases {
         for dir in [base.clone(), base.join("raw")] {
@@ -160,7 +150,7 @@ fn find(kind: DatasetKind, dir: &Path, own: bool) -> Result<Option<Files>> {
         }
     }
     for base in bases.iter().cloned().chain(snapshots(kind, dir, own)?) {
-        for folder in ["", kind.hub_config(), "plain_text", "data", "default"] {
+        for folder in ["", kind.hub[2], "plain_text", "data", "default"] {
             let dir = if folder.is_empty() { base.clone() } else { base.join(folder) };
             if let Some(files) = whole(&dir, layout::parquet(kind, &dir)?) {
                 return Ok(Some(files));
@@ -178,7 +168,7 @@ fn find(kind: DatasetKind, dir: &Path, own: bool) -> Result<Option<Files>> {
 /// The snapshots of a data set in a folder of the hub's cache, `datasets--owner--name/snapshots/<revision>`, in the order
 /// of their names.
 fn snapshots(kind: DatasetKind, dir: &Path, own: bool) -> Result<Vec<PathBuf>> {
-    let (owner, name) = kind.hub_id();
+    let [owner, name, _] = kind.hub;
     let cached = dir.join(format!("datasets--{owner}--{name}"));
     let mut found = Vec::new();
     for folder in own.then(|| dir.join("snapshots")).into_iter().chain([cached.join("snapshots")]) {

@@ -71,8 +71,7 @@ fn read_groups(file: File, kind: DatasetKind) -> Result<(Vec<u8>, Vec<u8>), Wron
     if rows > MAX_EXAMPLES {
         return Err(Fault::TooLarge { what: "the number of rows", found: rows, limit: MAX_EXAMPLES }.into());
     }
-    // CIFAR-100 has no column `label`, so that CIFAR-10 is not taken for it
-    let label_columns = if kind == DatasetKind::Cifar100 { ["fine_label"] } else { ["label"] };
+    let label_columns = [kind.label_column];
     let (mut images, mut labels) = (Vec::new(), Vec::new());
     for index in 0..reader.num_row_groups() {
         let first_row = labels.len();
@@ -104,9 +103,9 @@ fn read_groups(file: File, kind: DatasetKind) -> Result<(Vec<u8>, Vec<u8>), Wron
         }
         for (i, label) in found.into_iter().enumerate() {
             match u8::try_from(label) {
-                Ok(label) if usize::from(label) < kind.classes() => labels.push(label),
+                Ok(label) if usize::from(label) < kind.classes => labels.push(label),
                 _ => {
-                    let fault = Fault::Label { found: label, classes: kind.classes() };
+                    let fault = Fault::Label { found: label, classes: kind.classes };
                     return Err(Wrong(Place::Row(first_row + i), fault));
                 }
             }

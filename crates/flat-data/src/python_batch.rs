@@ -60,7 +60,7 @@ fn images(pickle: &Pickle, kind: DatasetKind) -> Result<Vec<u8>, Fault> {
 }
 
 fn labels(pickle: &Pickle, kind: DatasetKind) -> Result<Vec<u8>, Wrong> {
-    let column = if kind == DatasetKind::Cifar100 { "fine_labels" } else { "labels" };
+    let column = kind.batches.entry;
     let unusable = || Fault::Column { column: column.into(), reason: "it is no list of integers".into() };
     let value = entry(pickle, column)?;
     let integers: Vec<i64> = match (pickle.items(value), pickle.object(value)) {
@@ -74,7 +74,7 @@ fn labels(pickle: &Pickle, kind: DatasetKind) -> Result<Vec<u8>, Wrong> {
         (None, Some(Object::Array(array))) => array.dtype.integers(pickle.bytes(array.data).unwrap_or_default())?,
         _ => return Err(unusable().into()),
     };
-    let classes = kind.classes();
+    let classes = kind.classes;
     let label = |(i, found): (usize, i64)| match u8::try_from(found) {
         Ok(label) if usize::from(label) < classes => Ok(label),
         _ => Err(Wrong(Place::Row(i), Fault::Label { found, classes })),

@@ -145,8 +145,8 @@ fn stem(path: &Path) -> String {
 /// Reads a file whole: its number of examples.
 fn parse(kind: DatasetKind, format: Format, path: &Path) -> Result<usize> {
     match format {
-        Format::Idx if stem(path).contains("labels") => read_labels(path, kind.classes()).map(|labels| labels.len()),
-        Format::Idx => read_images(path, kind.size()).map(|images| images.len() / (kind.size() * kind.size())),
+        Format::Idx if stem(path).contains("labels") => read_labels(path, kind.classes).map(|labels| labels.len()),
+        Format::Idx => read_images(path, kind.size).map(|images| images.len() / (kind.size * kind.size)),
         Format::Binary => Form::Binary.read(path, kind).map(|(_, labels)| labels.len()),
         Format::Python => Form::Python.read(path, kind).map(|(_, labels)| labels.len()),
         Format::Archive => archive::read(path, kind).map(|((_, train), (_, test))| train.len() + test.len()),

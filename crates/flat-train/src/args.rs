@@ -70,7 +70,13 @@ pub enum Command {
     Reproduce(ReproduceArgs),
     /// Runs and reproductions as one HTML page: what differs, results, curves; opens without a network.
     Report(ReportArgs),
-    /// Fetch, verify and describe data sets.
+    /// The gradient rules and base optimizers: cost, state, options with defaults, source.
+    Optimizers,
+    /// The networks: parameters, multiply-adds, options, source.
+    Models,
+    /// The data sets: images, classes, whether they are on this machine, source.
+    Datasets,
+    /// Fetch and verify data sets.
     Data {
         /// What to do with them.
         #[command(subcommand)]

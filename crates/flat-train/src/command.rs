@@ -8,6 +8,7 @@ mod density;
 mod dimension;
 mod eval;
 mod landscape;
+mod list;
 mod metrics;
 mod report;
 mod reproduce;
@@ -57,6 +58,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Bench(args) => bench::run(&args, ui, json),
         Command::Report(args) => report::run(&args, ui, json),
         Command::Reproduce(args) => reproduce::run(&args, ui, json),
+        Command::Optimizers => list::optimizers(json),
+        Command::Models => list::models(json),
+        Command::Datasets => list::datasets(json),
         Command::Data { action } => data::run(action, ui, json),
     }))
 }

@@ -152,10 +152,10 @@ pub fn model_config(arch: Arch, dataset: DatasetKind) -> ModelConfig {
     let default = TrainConfig::default();
     ModelConfig {
         arch,
-        in_channels: dataset.channels(),
-        height: dataset.size(),
-        width: dataset.size(),
-        classes: dataset.classes(),
+        in_channels: dataset.channels,
+        height: dataset.size,
+        width: dataset.size,
+        classes: dataset.classes,
         hidden: if arch.takes("hidden") { default.hidden } else { Vec::new() },
         channels: None,
         groups: None,

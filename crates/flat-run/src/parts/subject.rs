@@ -116,7 +116,7 @@ impl Subject {
             }
         };
         let (has, takes) = (dataset.0, (config.classes, config.in_channels, config.height));
-        if takes != (has.classes(), has.channels(), has.size()) {
+        if takes != (has.classes, has.channels, has.size) {
             return Err(usage(format!(
                 "{}: a network of {} classes for {}x{} images of {} channels does not fit --dataset {has}, which has {} classes \
                  of {}x{} images of {} channels",
@@ -125,10 +125,10 @@ impl Subject {
                 config.height,
                 config.width,
                 config.in_channels,
-                has.classes(),
-                has.size(),
-                has.size(),
-                has.channels()
+                has.classes,
+                has.size,
+                has.size,
+                has.channels
             )));
         }
         let dtype =

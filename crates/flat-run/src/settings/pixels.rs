@@ -21,7 +21,7 @@ pub fn of_flags(
     mean: Option<&[f64]>,
     std: Option<&[f64]>,
 ) -> Result<Option<Normalisation>> {
-    let channels = kind.channels();
+    let channels = kind.channels;
     let (mean, std) = match (name, mean, std) {
         (None, None, None) => return Ok(None),
         (Some(NormalizeName::Dataset), None, None) => return Ok(Some(kind.normalisation())),
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_normalisation_survives_the_way_through_a_file_and_bad_ones_name_their_flag() {
-        for kind in DatasetKind::ALL {
+        for kind in DatasetKind::ALL.iter().copied() {
             let own = kind.normalisation();
             assert_eq!(from_metadata(&to_metadata(&own)), Some(own));
         }

@@ -12,7 +12,7 @@ mod slice;
 mod surface;
 
 pub use ball::Geometry;
-pub use certificate::{Certificate, CertificateConfig, Judgement, SpectrumReport, Verdict};
+pub use certificate::{Certificate, CertificateConfig, Judgement, Reason, SpectrumReport, Verdict};
 pub use drift::{Known, Slope};
 pub use flow::{FlowConfig, FlowReport};
 pub use sharpness::{Noise, Rise, Sharpness};

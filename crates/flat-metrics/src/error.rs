@@ -72,7 +72,7 @@ pub enum Error {
     },
     /// The vectors that an estimator holds would not fit in memory.
     #[error(
-        "{vectors} vectors of d = {dim} would take {gib:.1} GiB (at most {limit} are allowed): lower max_probes, or use Hutchinson, which holds three"
+        "{vectors} vectors of d = {dim} would take {gib:.1} GiB (at most {limit} are allowed): draw fewer probes, or use Hutchinson, which holds three"
     )]
     TooManyVectors {
         /// How many.

@@ -69,8 +69,8 @@ mod operator;
 mod statistics;
 
 pub use around::{
-    Axis, Certificate, CertificateConfig, FlowConfig, FlowReport, Geometry, Judgement, Known, Noise, Rise, Sharpness,
-    Slope, SpectrumReport, Verdict, filter_normalized, slice,
+    Axis, Certificate, CertificateConfig, FlowConfig, FlowReport, Geometry, Judgement, Known, Noise, Reason, Rise,
+    Sharpness, Slope, SpectrumReport, Verdict, filter_normalized, slice,
 };
 pub use error::{Error, Result};
 pub use estimator::{

@@ -5,15 +5,17 @@ use std::ops::{Deref, DerefMut};
 
 /// A result with what it was computed on (provenance), what it cost (effort) and why the computation ended (stop).
 ///
-/// The result's own fields can be read straight: `report.trace` is `report.result.trace`. Serializes as one flat object.
+/// The result's own fields can be read straight: `report.trace` is `report.result.trace`. Serializes as one flat object. A
+/// program that knows more of where a result comes from (a file, a data set) puts a type of its own in place of
+/// [`Provenance`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Measured<T> {
+pub struct Measured<T, P = Provenance> {
     /// What was measured.
     #[serde(flatten)]
     pub result: T,
     /// What it was computed on.
     #[serde(flatten)]
-    pub provenance: Provenance,
+    pub provenance: P,
     /// What it cost.
     #[serde(flatten)]
     pub effort: Effort,
@@ -22,7 +24,7 @@ pub struct Measured<T> {
     pub stop: Stop,
 }
 
-impl<T> Deref for Measured<T> {
+impl<T, P> Deref for Measured<T, P> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -30,16 +32,21 @@ impl<T> Deref for Measured<T> {
     }
 }
 
-impl<T> DerefMut for Measured<T> {
+impl<T, P> DerefMut for Measured<T, P> {
     fn deref_mut(&mut self) -> &mut T {
         &mut self.result
     }
 }
 
-impl<T> Measured<T> {
+impl<T, P> Measured<T, P> {
     /// The same with another result made of this one.
-    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Measured<U> {
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Measured<U, P> {
         Measured { result: f(self.result), provenance: self.provenance, effort: self.effort, stop: self.stop }
+    }
+
+    /// The same with what else is known of where it comes from.
+    pub fn placed<Q>(self, f: impl FnOnce(P) -> Q) -> Measured<T, Q> {
+        Measured { result: self.result, provenance: f(self.provenance), effort: self.effort, stop: self.stop }
     }
 }
 
@@ -94,6 +101,16 @@ pub enum Stop {
     Rounding,
     /// The observer asked to stop; the result covers what was completed by then.
     Interrupted,
+}
+
+impl Effort {
+    /// Adds what something else cost.
+    pub fn add(&mut self, other: &Self) {
+        self.matvecs += other.matvecs;
+        self.gradients += other.gradients;
+        self.losses += other.losses;
+        self.wall_s += other.wall_s;
+    }
 }
 
 impl Stop {

@@ -6,8 +6,7 @@ use anyhow::Result;
 use candle_core::DType;
 use flat_data::Loader;
 use flat_nn::{Mode, Model};
-use flat_run::measure::flatness;
-use flat_run::measure::trace_settings::Settings;
+use flat_run::measure::trace::{TraceSettings, trace};
 use flat_run::parts::Parts;
 use flat_run::parts::setup;
 use flat_run::ui::Ui;
@@ -49,8 +48,8 @@ pub(super) fn at_unit_margin(flags: &Flags, images: &Images, file: PathBuf, ui: 
         return Ok(None);
     }
     divide_last_layer(&parts.model, margin)?;
-    let settings = Settings::of_training(&config, PROBES);
-    let found = flatness::trace(&parts.model, parts.loss, &parts.data.along, &settings, ui)?;
+    let settings = TraceSettings::of_training(&config, PROBES);
+    let found = trace(&parts.model, parts.loss, &parts.data.along, &settings, ui)?;
     Ok(found.map(|trace| UnitMargin { margin, trbar: trace.trace_normalized, trbar_ci95: trace.trace_normalized_ci95 }))
 }
 
@@ -105,10 +104,10 @@ mod tests {
     #[test]
     fn the_last_layer_alone_decides_the_margin_and_its_size_does_not_count() -> Result<()> {
         let (model, data) = fixture(2)?;
-        let settings = Settings::of_training(&Flags::default().config()?, 4);
+        let settings = TraceSettings::of_training(&Flags::default().config()?, 4);
         let loss = Loss::CrossEntropy { label_smoothing: 0.0 };
-        let trace = || -> Result<f64> {
-            let found = flatness::trace(&model, loss, &data, &settings, Ui::NONE)?;
+        let measured = || -> Result<f64> {
+            let found = trace(&model, loss, &data, &settings, Ui::NONE)?;
             Ok(found.map_or(f64::NAN, |t| t.trace_normalized))
         };
         let margin = mean_margin(&model, &data)?;
@@ -116,13 +115,13 @@ mod tests {
         assert!(margin < 0.0 && margin > -1.0, "weights at random know nothing: {margin}");
         divide_last_layer(&model, -margin)?;
         assert!((mean_margin(&model, &data)? + 1.0).abs() < 1e-12);
-        let once = trace()?;
+        let once = measured()?;
         divide_last_layer(&model, 0.01)?;
-        assert!((trace()? / once - 1.0).abs() > 0.1, "a hundred times the logits, another trace");
+        assert!((measured()? / once - 1.0).abs() > 0.1, "a hundred times the logits, another trace");
         let margin = mean_margin(&model, &data)?;
         assert!((margin + 100.0).abs() < 1e-9, "{margin}");
         divide_last_layer(&model, -margin)?;
-        assert!((trace()? / once - 1.0).abs() < 1e-9, "{} {once}", trace()?);
+        assert!((measured()? / once - 1.0).abs() < 1e-9, "{} {once}", measured()?);
         Ok(())
     }
 }

@@ -8,17 +8,19 @@ use crate::study::Study;
 use anyhow::{Context, Result};
 use flat_data::Split;
 use flat_nn::Mode;
+use flat_run::measure::trace::TraceRecord;
 use flat_run::parts::Parts;
 use flat_run::parts::evaluate::evaluate;
 use flat_run::parts::setup;
-use flat_run::run::along;
+use flat_run::run::along::{self, Measured};
 use flat_run::run::trainer::{Ended, Trainer};
 use flat_run::store::checkpoint;
 use flat_run::store::file::write_whole;
+use flat_run::store::journal;
+use flat_run::store::line::{Line, Part};
 use flat_run::store::run_dir::RunDir;
 use flat_run::ui::Ui;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -147,7 +149,7 @@ pub(super) fn train(
             let Some(found) = along::measure(config, model, loss, &trainer.data().along, quiet)? else {
                 return Ok(None);
             };
-            end.set_flatness(&serde_json::to_value(&found)?);
+            end.set_flatness(&found)?;
         }
     }
     Ok(Some(Fit { points, diverged: None, unit_margin: None }))
@@ -178,11 +180,12 @@ pub(super) fn cell(
 
 impl Point {
     /// Takes the measures over from a line of the journal.
-    fn set_flatness(&mut self, record: &Value) {
-        let trace = &record["trace"];
-        self.trbar = trace["trace_normalized"].as_f64();
-        self.trbar_ci95 = serde_json::from_value(trace["trace_normalized_ci95"].clone()).unwrap_or_default();
-        self.lambda_max = record["lambda_max"]["value"].as_f64();
+    fn set_flatness(&mut self, measured: &Measured) -> Result<()> {
+        let trace = measured.get("trace").map(|point| point.read::<TraceRecord>()).transpose()?;
+        self.trbar = trace.as_ref().and_then(|trace| trace.trace_normalized);
+        self.trbar_ci95 = trace.and_then(|trace| trace.trace_normalized_ci95);
+        self.lambda_max = measured.get("lambda_max").and_then(|point| point.value);
+        Ok(())
     }
 
     fn is_finite(&self) -> bool {
@@ -192,30 +195,28 @@ impl Point {
 
 /// What the journal says, one point a step at which the run was evaluated.
 fn points(dir: &RunDir) -> Result<Vec<Point>> {
-    let file = dir.metrics();
-    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let number = |x: Option<f64>| x.unwrap_or(f64::NAN);
     let mut points: Vec<Point> = Vec::new();
-    for line in text.lines() {
-        let record: Value = serde_json::from_str(line).with_context(|| file.display().to_string())?;
-        let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
-        let step = record["step"].as_u64().unwrap_or_default();
-        if record["kind"] == "epoch" && record["split"] == "test" {
-            points.push(Point {
-                step,
-                evals: number(&record["evals"]),
+    for line in journal::read(&dir.metrics(), false)? {
+        match line {
+            Line::Epoch(at) if at.split == Some(Part::Test) => points.push(Point {
+                step: at.step,
+                evals: number(at.evals),
                 train_loss: 0.0,
                 train_accuracy: 0.0,
-                held_out_loss: number(&record["loss"]),
-                held_out_accuracy: number(&record["accuracy"]),
+                held_out_loss: number(at.loss),
+                held_out_accuracy: number(at.accuracy),
                 trbar: None,
                 trbar_ci95: None,
                 lambda_max: None,
-            });
-        } else if record["kind"] == "flatness"
-            && let Some(point) = points.last_mut().filter(|p| p.step == step)
-        {
-            (point.train_loss, point.train_accuracy) = (number(&record["loss"]), number(&record["accuracy"]));
-            point.set_flatness(&record);
+            }),
+            Line::Flatness(at) => {
+                if let Some(point) = points.last_mut().filter(|p| p.step == at.step) {
+                    (point.train_loss, point.train_accuracy) = (number(at.loss), number(at.accuracy));
+                    point.set_flatness(&at.measured)?;
+                }
+            }
+            _ => {}
         }
     }
     // a run that diverges ends in numbers that JSON does not have

@@ -1,12 +1,38 @@
-//! What is measured of a model: traces, layers, slices, dimension, and where a number comes from.
+//! What is measured of a model: one file a measure, and one line in [`MEASURES`].
 
-pub mod card;
+pub mod all;
+pub mod along;
+pub mod certify;
 pub mod curvature;
-pub mod flatness;
-pub mod hidden;
+pub mod density;
+pub mod dimension;
+pub mod document;
+pub mod eig;
+pub mod interface;
+pub mod lambda_max;
 pub mod layers;
 pub mod line;
-pub mod score;
-pub mod trace_settings;
-pub mod trace_summary;
+pub mod operator;
+pub mod provenance;
+pub mod sharpness;
+pub mod trace;
 pub mod which;
+
+use along::Along;
+use interface::{Entry, Of};
+
+/// The measures: each is a subcommand of `metrics`, a part of `metrics all` and, where it can be, of `--flatness`.
+pub static MEASURES: &[&dyn Entry] = &[
+    &Of::<trace::TraceArgs>::NEW,
+    &Of::<layers::LayersArgs>::NEW,
+    &Of::<eig::EigArgs>::NEW,
+    &Of::<density::DensityArgs>::NEW,
+    &Of::<sharpness::SharpnessArgs>::NEW,
+    &Of::<dimension::DimensionArgs>::NEW,
+    &Of::<certify::CertifyArgs>::NEW,
+];
+
+/// Those of them that a run can take on its way.
+pub fn along() -> impl Iterator<Item = Along> {
+    MEASURES.iter().filter_map(|measure| measure.along())
+}

@@ -4,4 +4,5 @@ pub mod checkpoint;
 pub mod file;
 pub mod fingerprint;
 pub mod journal;
+pub mod line;
 pub mod run_dir;

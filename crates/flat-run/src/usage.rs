@@ -1,4 +1,4 @@
-//! Wrong usage: an error that names the setting and the remedy.
+//! Wrong usage: an error that names the flag and the remedy.
 
 /// Wrong usage, found after the flags were parsed: a value out of range, flags that exclude each other. Status 2.
 #[derive(Debug)]
@@ -17,13 +17,48 @@ pub fn usage(message: impl Into<String>) -> anyhow::Error {
     anyhow::Error::new(Usage(message.into()))
 }
 
-/// A measure's complaint about a setting as a usage error that names the flag, which is called as the setting is; other
-/// errors as they are.
-pub fn flag_of(error: flat_metrics::Error) -> anyhow::Error {
+/// Refuses what is no name of an SVG file, before any work is spent.
+///
+/// # Errors
+/// A usage error that names the flag.
+pub fn check_svg(flag: &str, file: &std::path::Path) -> anyhow::Result<()> {
+    match file.extension() {
+        Some(e) if e.eq_ignore_ascii_case("svg") => Ok(()),
+        _ => Err(usage(format!("{flag} {}: plots are SVG, name a file that ends in .svg", file.display()))),
+    }
+}
+
+/// A flag whose value makes no sense. Status 2.
+#[derive(Debug)]
+pub struct BadFlag {
+    /// Its name without dashes.
+    pub flag: String,
+    /// Its value.
+    pub value: String,
+    /// What to give instead.
+    pub remedy: String,
+}
+
+impl std::fmt::Display for BadFlag {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "--{} {}: {}", self.flag, self.value, self.remedy)
+    }
+}
+
+impl std::error::Error for BadFlag {}
+
+/// A measure's complaint about a setting as a usage error that names the flag: by `names`, or as the setting is called
+/// (the number of probes is `--probes` everywhere); other errors as they are.
+pub fn flags_of(error: flat_metrics::Error, names: &[(&str, &str)]) -> anyhow::Error {
+    use flat_metrics::Error;
+    let flag = |field: &str| match names.iter().find(|(name, _)| *name == field) {
+        Some((_, flag)) => flag.to_string(),
+        None if field == "max_probes" => "probes".into(),
+        None => field.replace('_', "-"),
+    };
     match error {
-        flat_metrics::Error::BadConfig { field, value, remedy } => {
-            usage(format!("--{} {value}: {remedy}", field.replace('_', "-")))
-        }
+        Error::BadConfig { field, value, remedy } => BadFlag { flag: flag(field), value, remedy: remedy.into() }.into(),
+        Error::TooManyVectors { .. } => usage(format!("--{}: {error}", flag("max_probes"))),
         other => other.into(),
     }
 }

@@ -1,30 +1,22 @@
 //! The command line as typed. What a flag means, its default and its range are in [`flat_run::settings::config`].
 
-mod all;
 mod bench;
-mod certify;
-mod density;
-mod dimension;
 mod landscape;
+mod metrics;
 mod report;
-mod sharpness;
 mod train;
 
-pub use all::AllArgs;
 pub use bench::BenchArgs;
-pub use certify::{BoundArgs, CertifyArgs};
-pub use density::{DensityArgs, QuadratureArgs};
-pub use dimension::DimensionArgs;
 pub use landscape::{DirectionName, LandscapeArgs};
+pub use metrics::MetricsCommand;
 pub use report::ReportArgs;
-pub use sharpness::{BallArgs, GeometryName, NoiseName, SharpnessArgs, SharpnessName};
 pub use train::TrainArgs;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use flat_core::setting::Text;
 use flat_data::DatasetKind;
 use flat_reproduce::ReproduceArgs;
-use flat_run::settings::args::{EvalArgs, HessianArgs, LayersArgs, TraceArgs};
+use flat_run::settings::args::EvalArgs;
 use std::path::PathBuf;
 
 /// Train image classifiers with any flat-minima optimizer and measure the flatness of what came out.
@@ -58,7 +50,7 @@ pub enum Command {
     Metrics {
         /// Which measure.
         #[command(subcommand)]
-        measure: Measure,
+        measure: MetricsCommand,
     },
     /// Loss and accuracy on slices through a checkpoint: random directions, eigenvectors, or the line to another one.
     #[command(allow_negative_numbers = true)]
@@ -82,71 +74,6 @@ pub enum Command {
         #[command(subcommand)]
         action: DataAction,
     },
-}
-
-/// Measures of flatness.
-#[derive(Debug, Subcommand)]
-pub enum Measure {
-    /// Trace of the Hessian of the loss, or of a relative of it, with a confidence interval.
-    #[command(allow_negative_numbers = true)]
-    Trace(TraceArgs),
-    /// Trace, diagonal, largest eigenvalue and norm of the weights, layer by layer.
-    #[command(allow_negative_numbers = true)]
-    Layers(LayersArgs),
-    /// Largest and smallest eigenvalues of the Hessian by Lanczos' method, with their residuals.
-    #[command(allow_negative_numbers = true)]
-    Eig(EigArgs),
-    /// Density of all eigenvalues of the Hessian by stochastic Lanczos quadrature, with moments and effective ranks.
-    #[command(allow_negative_numbers = true)]
-    Density(DensityArgs),
-    /// How much the loss grows around the weights: worst case, average, SAM's step, m-sharpness, filtered, Keskar's.
-    #[command(allow_negative_numbers = true)]
-    Sharpness(SharpnessArgs),
-    /// Whether the checkpoint is (eps, eps')-flat in the sense of Ahn et al. 2024, with the intervals it rests on.
-    #[command(allow_negative_numbers = true)]
-    Certify(CertifyArgs),
-    /// Trace, eigenvalues, density, sharpness, dimension and, with --certify, the certificate in one report.
-    #[command(allow_negative_numbers = true)]
-    All(AllArgs),
-    /// Intrinsic dimension of the hidden states before the last layer by TwoNN.
-    #[command(allow_negative_numbers = true)]
-    Dimension(DimensionArgs),
-}
-
-impl Measure {
-    /// The flags of the Hessian, where the measure takes one.
-    pub fn hessian(&self) -> Option<&HessianArgs> {
-        match self {
-            Self::Trace(args) => Some(&args.hessian),
-            Self::Eig(args) => Some(&args.hessian),
-            Self::Layers(args) => Some(&args.hessian),
-            Self::Density(args) => Some(&args.hessian),
-            Self::Sharpness(args) => Some(&args.hessian),
-            Self::Certify(args) => Some(&args.hessian),
-            Self::All(args) => Some(&args.hessian),
-            Self::Dimension(_) => None,
-        }
-    }
-}
-
-/// Flags of `metrics eig`.
-#[derive(Debug, Args)]
-pub struct EigArgs {
-    /// The checkpoint, the data and the products.
-    #[command(flatten)]
-    pub hessian: HessianArgs,
-    /// Largest eigenvalues.
-    #[arg(long, value_name = "K", default_value_t = 5)]
-    pub top: usize,
-    /// Smallest eigenvalues.
-    #[arg(long, value_name = "K", default_value_t = 1)]
-    pub bottom: usize,
-    /// Hessian-vector products at most.
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
-    pub max_matvecs: u64,
-    /// Stop when every residual is at most this fraction of the largest eigenvalue [default: 1e-4 in f32, 1e-6 in f64].
-    #[arg(long, value_name = "X")]
-    pub rel_tol: Option<f64>,
 }
 
 /// What to do with data sets.

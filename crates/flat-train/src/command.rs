@@ -1,24 +1,20 @@
 //! The subcommands, one a file.
 
-mod all;
 mod bench;
-mod certify;
 mod data;
-mod density;
-mod dimension;
 mod eval;
 mod landscape;
 mod list;
 mod metrics;
 mod report;
 mod reproduce;
-mod sharpness;
 mod train;
 
-use crate::args::{Cli, Command, Measure};
+use crate::args::{Cli, Command};
 use crate::exit::{self, Outcome};
 use crate::interrupt;
 use crate::ui::Terminal;
+use flat_run::measure::document::SCHEMA;
 use flat_run::settings::choice::HvpName;
 use std::process::ExitCode;
 
@@ -30,7 +26,7 @@ pub fn run(cli: Cli) -> ExitCode {
     }
     let double = match &cli.command {
         Command::Landscape(args) => args.hessian.hvp == HvpName::Double,
-        Command::Metrics { measure } => measure.hessian().is_some_and(|h| h.hvp == HvpName::Double),
+        Command::Metrics { measure } => measure.hvp() == HvpName::Double,
         _ => false,
     };
     // while this is the only thread
@@ -46,15 +42,8 @@ pub fn run(cli: Cli) -> ExitCode {
     exit::status(interrupt::install().and_then(|()| match cli.command {
         Command::Train(args) => train::run(&args, ui, json),
         Command::Eval(args) => eval::run(&args, ui, json),
-        Command::Metrics { measure: Measure::Trace(args) } => metrics::trace(&args, ui, json),
-        Command::Metrics { measure: Measure::Layers(args) } => metrics::layers(&args, ui, json),
-        Command::Metrics { measure: Measure::Eig(args) } => metrics::eig(&args, ui, json),
-        Command::Metrics { measure: Measure::Density(args) } => density::run(&args, ui, json),
-        Command::Metrics { measure: Measure::Sharpness(args) } => sharpness::run(&args, ui, json),
-        Command::Metrics { measure: Measure::Certify(args) } => certify::run(&args, ui, json),
-        Command::Metrics { measure: Measure::All(args) } => all::run(&args, ui, json),
+        Command::Metrics { measure } => metrics::run(&measure, ui, json),
         Command::Landscape(args) => landscape::run(&args, ui, json),
-        Command::Metrics { measure: Measure::Dimension(args) } => dimension::run(&args, ui, json),
         Command::Bench(args) => bench::run(&args, ui, json),
         Command::Report(args) => report::run(&args, ui, json),
         Command::Reproduce(args) => reproduce::run(&args, ui, json),
@@ -78,10 +67,19 @@ fn print_measured(
 /// Prints a result: one JSON object, or the text for a person.
 fn print(json: bool, value: &impl serde::Serialize, text: impl FnOnce() -> String) -> anyhow::Result<Outcome> {
     use std::io::Write;
-    let line = if json { serde_json::to_string(value)? } else { text() };
+    let line = if json { versioned(value)?.to_string() } else { text() };
     match writeln!(std::io::stdout(), "{line}") {
         // the reader went away, as in `| head`
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(Outcome::Done),
         other => other.map(|()| Outcome::Done).map_err(|e| anyhow::anyhow!("cannot write the result: {e}")),
     }
+}
+
+/// The JSON with the version of its shape.
+fn versioned(value: &impl serde::Serialize) -> serde_json::Result<serde_json::Value> {
+    let mut value = serde_json::to_value(value)?;
+    if let Some(object) = value.as_object_mut() {
+        object.entry("schema").or_insert(SCHEMA.into());
+    }
+    Ok(value)
 }

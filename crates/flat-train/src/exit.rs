@@ -1,6 +1,6 @@
 //! How a run ends: the exit status.
 
-use flat_run::usage::Usage;
+use flat_run::usage::{BadFlag, Usage};
 use std::process::ExitCode;
 
 /// Status of a run that diverged.
@@ -41,7 +41,7 @@ pub fn status(result: anyhow::Result<Outcome>) -> ExitCode {
                 matches!(c.downcast_ref(), Some(flat_optim::Error::TooManySkips { .. }))
             };
             ExitCode::from(match e {
-                e if e.chain().any(|c| c.is::<Usage>()) => 2,
+                e if e.chain().any(|c| c.is::<Usage>() || c.is::<BadFlag>()) => 2,
                 e if e.chain().any(diverged) => DIVERGED,
                 _ => 1,
             })

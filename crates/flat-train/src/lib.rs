@@ -8,5 +8,4 @@ mod exit;
 mod interrupt;
 pub mod report;
 pub mod runtime;
-mod svg;
 mod ui;

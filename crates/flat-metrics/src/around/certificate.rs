@@ -5,7 +5,7 @@ mod judge;
 mod report;
 
 pub use config::CertificateConfig;
-pub use report::{Judgement, SpectrumReport, Verdict};
+pub use report::{Judgement, Reason, SpectrumReport, Verdict};
 
 use super::drift::{At, Known, Slope};
 use super::flow::{FlowReport, Means, Place, flow};

@@ -85,11 +85,14 @@ impl TraceConfig {
         if !(rel_tol.is_finite() && rel_tol > 0.0) {
             return bad("rel_tol", rel_tol.to_string(), "give a positive fraction, such as 0.05");
         }
+        if self.max_probes < 2 {
+            return bad("max_probes", self.max_probes.to_string(), "an interval to stop by needs at least 2 probes");
+        }
         if self.min_probes < 2 {
             return bad("min_probes", self.min_probes.to_string(), "an interval needs at least 2 probes");
         }
         if self.min_probes > self.max_probes {
-            return bad("min_probes", self.min_probes.to_string(), "it must not exceed max_probes");
+            return bad("min_probes", self.min_probes.to_string(), "it must not exceed the most probes there may be");
         }
         if !(self.growth.is_finite() && self.growth > 1.0) {
             return bad("growth", self.growth.to_string(), "give a ratio above 1, such as 1.5");

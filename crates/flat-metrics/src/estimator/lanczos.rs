@@ -40,7 +40,7 @@ impl LanczosConfig {
             return bad("top + bottom", "0".into(), "ask for at least one eigenpair");
         }
         if self.max_matvecs < wanted as u64 {
-            return bad("max_matvecs", self.max_matvecs.to_string(), "allow at least top + bottom products");
+            return bad("max_matvecs", self.max_matvecs.to_string(), "allow at least one product an eigenpair");
         }
         if !(self.rel_tol.is_finite() && self.rel_tol > 0.0) {
             return bad("rel_tol", self.rel_tol.to_string(), "give a positive fraction, such as 1e-6");

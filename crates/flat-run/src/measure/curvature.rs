@@ -1,7 +1,8 @@
 //! The matrix that a measure is taken of: the Hessian or one of its relatives.
 
+use super::operator::{OperatorArgs, OperatorName};
 use crate::measure::which::Which;
-use crate::settings::args::{HessianArgs, OperatorArgs, OperatorName};
+use crate::settings::args::HessianArgs;
 use crate::settings::choice::{BnModeName, HvpName};
 use crate::usage::usage;
 use anyhow::Result;
@@ -35,6 +36,11 @@ impl Curvature {
             return Err(usage("--hvp has no effect here: it needs --operator hessian"));
         }
         Ok(Self { which: Which::of(hessian), operator: name })
+    }
+
+    /// The name of the Hessian's products; `None` for another matrix.
+    pub fn hvp(&self) -> Option<&'static str> {
+        (self.operator == OperatorName::Hessian).then(|| self.which.words().1)
     }
 
     /// Runs a measure on the matrix over the data.

@@ -1,19 +1,42 @@
 //! Curvature layer by layer.
 
-use crate::measure::curvature::Curvature;
-use crate::measure::trace_settings::flags;
+use super::curvature::Curvature;
+use super::interface::{InAll, Measure};
+use super::lambda_max::{LambdaMax, lambda_max};
+use super::operator::OperatorArgs;
+use super::provenance::{Provenance, Taken};
 use crate::parts::subject::Subject;
-use crate::settings::args::LayersArgs;
+use crate::settings::args::{EvalArgs, HessianArgs};
+use crate::settings::choice::HvpName;
 use crate::signal;
 use crate::ui::Ui;
+use crate::usage::{flags_of, usage};
 use crate::value::number::short;
 use anyhow::Result;
+use clap::Args;
 use flat_core::Streams;
-use flat_metrics::{
-    Block, Bounds, Diagonal, Error, Estimate, Lanczos, LanczosConfig, LinearOperator, Progress, Stop, TraceConfig,
-};
+use flat_metrics::{Block, Bounds, Diagonal, Error, Estimate, Progress, Stop, TraceConfig};
 use serde::Serialize;
-use std::ops::ControlFlow;
+
+/// Flags of `metrics layers`.
+#[derive(Debug, Args)]
+pub struct LayersArgs {
+    /// The checkpoint, the data and the products.
+    #[command(flatten)]
+    pub hessian: HessianArgs,
+    /// The matrix.
+    #[command(flatten)]
+    pub operator: OperatorArgs,
+    /// Probes for the traces and the diagonal.
+    #[arg(long, value_name = "K", default_value_t = 32, value_parser = clap::value_parser!(u64).range(2..))]
+    pub probes: u64,
+    /// Products at most for the largest eigenvalue of each layer's block; 0 leaves it out.
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    pub max_matvecs: u64,
+    /// Stop at a residual of this fraction of a layer's largest eigenvalue [default: 0.01].
+    #[arg(long, value_name = "X")]
+    pub rel_tol: Option<f64>,
+}
 
 /// One parameter.
 #[derive(Debug, Clone, Serialize)]
@@ -40,19 +63,6 @@ pub struct Layer {
     pub lambda_max: Option<LambdaMax>,
 }
 
-/// A largest eigenvalue.
-#[derive(Debug, Clone, Serialize)]
-pub struct LambdaMax {
-    /// The value.
-    pub value: f64,
-    /// Some eigenvalue is at most this far from it, and the largest is at least the value.
-    pub residual: f64,
-    /// Products spent.
-    pub matvecs: u64,
-    /// Whether the residual met the tolerance.
-    pub converged: bool,
-}
-
 /// All parameters.
 #[derive(Debug, Clone, Serialize)]
 pub struct Layers {
@@ -60,131 +70,107 @@ pub struct Layers {
     pub layers: Vec<Layer>,
     /// Trace of the whole.
     pub trace: Estimate,
-    /// Trainable parameters, d.
-    pub dim: usize,
-    /// Data set and split in words.
-    pub data: String,
-    /// Examples the loss averages over.
-    pub examples: usize,
-    /// The matrix and how it was evaluated.
-    pub operator: String,
-    /// BatchNorm mode; `null` for a model without it.
-    pub bn_mode: Option<String>,
-    /// Element type.
-    pub dtype: String,
-    /// Seed of every random draw.
-    pub seed: u64,
-    /// Products spent in all.
-    pub matvecs: u64,
-    /// A signal ended it: traces of the probes completed, eigenvalues of the layers completed.
-    pub interrupted: bool,
-    /// Seconds.
-    pub wall_s: f64,
 }
 
-/// The largest eigenvalue of an operator; `residual` at most `rel_tol` of it where `max_matvecs` products are enough.
-///
-/// # Errors
-/// [`Error::Interrupted`] when `go_on` says so; the operator's own.
-pub fn lambda_max(
-    operator: &mut dyn LinearOperator,
-    max_matvecs: u64,
-    rel_tol: f64,
-    streams: &Streams,
-    go_on: &mut dyn FnMut(u64) -> ControlFlow<()>,
-) -> flat_metrics::Result<LambdaMax> {
-    let lanczos = Lanczos::new(LanczosConfig { top: 1, bottom: 0, max_matvecs, rel_tol })?;
-    let report = lanczos.run(operator, streams, &mut |p: &Progress| go_on(p.done))?;
-    let (matvecs, converged) = (report.effort.matvecs, report.converged);
-    match report.top.first() {
-        Some(pair) => Ok(LambdaMax { value: pair.value, residual: pair.residual, matvecs, converged }),
-        None => Err(Error::Interrupted),
+impl Measure for LayersArgs {
+    const NAME: &'static str = "layers";
+    const ABOUT: &'static str = "Trace, diagonal, largest eigenvalue and norm of the weights, layer by layer";
+    const IN_ALL: Option<InAll> = None;
+
+    type Found = Layers;
+
+    fn on(&self) -> EvalArgs {
+        self.hessian.on.clone()
     }
-}
 
-/// Measures; what there is by then where a signal asks to stop, `None` before the first probe. Cost: `--probes` products, and up to `--max-matvecs` a layer.
-///
-/// # Errors
-/// A loss that is not deterministic or not finite; flags out of range; candle's.
-pub fn measure(subject: &Subject, args: &LayersArgs, data: String, ui: Ui) -> Result<Option<Layers>> {
-    let start = std::time::Instant::now();
-    let curvature = Curvature::of_args(&args.hessian, &args.operator)?;
-    let rel_tol = args.rel_tol.unwrap_or(0.01);
-    let diagonal = Diagonal::new(TraceConfig::fixed(args.probes)).map_err(flags)?;
-    let params = subject.model.params();
-    let entries = params.layout().entries();
-    let at_most: u64 = entries.iter().map(|e| args.max_matvecs.min(e.len as u64)).sum();
-    let mut bar = ui.bar("layers", 0, args.probes + at_most, "products at most");
-    let streams = Streams::new(subject.seed(&args.hessian));
-    let measured = curvature.run(&subject.model, subject.loss, &subject.data, |operator| {
-        let report = diagonal.run(operator, &streams, &mut |p: &Progress| {
-            bar.update(p.done, || "diagonal".into());
-            signal::go_on()
-        })?;
-        let (mut largest, mut interrupted) = (Vec::new(), report.stop == Stop::Interrupted);
-        for entry in entries.iter().filter(|_| args.max_matvecs > 0) {
-            if interrupted {
-                break;
-            }
-            let before = operator.matvecs();
-            let mut block = Block::of(operator, &entry.name)?;
-            let found = lambda_max(&mut block, args.max_matvecs, rel_tol, &streams, &mut |done| {
-                bar.update(before + done, || entry.name.clone());
-                signal::go_on()
-            });
-            match found {
-                Ok(found) => largest.push(found),
-                Err(Error::Interrupted) => interrupted = true,
-                Err(e) => return Err(e),
-            }
-            interrupted |= signal::stop_requested() && largest.len() < entries.len();
+    fn hvp(&self) -> HvpName {
+        self.hessian.hvp
+    }
+
+    fn check(&self) -> Result<()> {
+        Curvature::of_args(&self.hessian, &self.operator)?;
+        if self.max_matvecs == 0 && self.rel_tol.is_some() {
+            return Err(usage("--rel-tol has no effect here: it needs --max-matvecs above 0"));
         }
-        Ok((report, largest, interrupted, operator.matvecs()))
-    });
-    drop(bar);
-    let (report, largest, interrupted, matvecs) = match measured {
-        Err(Error::Interrupted) => return Ok(None),
-        measured => measured.map_err(flags)?,
-    };
-    let mut largest = largest.into_iter();
-    let theta = params.read()?;
-    let norms = theta.dot_per_entry(&theta)?;
-    let (provenance, seed) = (report.provenance, streams.seed());
-    let (mut per_layer, trace) = (report.result.per_layer, report.result.trace);
-    let layers = entries.iter().zip(norms).filter_map(|(entry, squared)| {
-        let layer = per_layer.remove(&entry.name)?;
-        Some(Layer {
-            name: entry.name.clone(),
-            shape: entry.shape.dims().to_vec(),
-            size: entry.len,
-            weight_norm: squared.sqrt(),
-            trace: layer.trace,
-            trace_over_size: layer.mean,
-            diagonal_mean_abs: layer.mean_abs,
-            diagonal_rms: layer.rms,
-            diagonal_std_error: layer.entry_std_error,
-            lambda_max: largest.next(),
-        })
-    });
-    Ok(Some(Layers {
-        layers: layers.collect(),
-        trace,
-        dim: provenance.dim,
-        data,
-        examples: subject.data.split().len(),
-        operator: provenance.operator.unwrap_or_default(),
-        bn_mode: provenance.bn_mode,
-        dtype: provenance.dtype,
-        seed,
-        matvecs,
-        interrupted,
-        wall_s: start.elapsed().as_secs_f64(),
-    }))
-}
+        if let Some(tol) = self.rel_tol.filter(|tol| !(tol.is_finite() && *tol > 0.0)) {
+            return Err(usage(format!("--rel-tol {tol}: give a positive fraction, such as 0.01")));
+        }
+        Ok(())
+    }
 
-impl Layers {
-    /// A table for a person.
-    pub fn table(&self) -> String {
+    /// Costs `--probes` products, and up to `--max-matvecs` a layer. Interrupted: the traces of the probes completed, the
+    /// eigenvalues of the layers completed.
+    fn take(&self, subject: &Subject, ui: Ui) -> Result<Option<Taken<Layers>>> {
+        let start = std::time::Instant::now();
+        let curvature = Curvature::of_args(&self.hessian, &self.operator)?;
+        let rel_tol = self.rel_tol.unwrap_or(0.01);
+        let diagonal = Diagonal::new(TraceConfig::fixed(self.probes)).map_err(|e| flags_of(e, &[]))?;
+        let params = subject.model.params();
+        let entries = params.layout().entries();
+        let at_most: u64 = entries.iter().map(|e| self.max_matvecs.min(e.len as u64)).sum();
+        let mut bar = ui.bar("layers", 0, self.probes + at_most, "products at most");
+        let streams = Streams::new(subject.seed(&self.hessian));
+        let measured = curvature.run(&subject.model, subject.loss, &subject.data, |operator| {
+            let report = diagonal.run(operator, &streams, &mut |p: &Progress| {
+                bar.update(p.done, || "diagonal".into());
+                signal::go_on()
+            })?;
+            let (mut largest, mut interrupted) = (Vec::new(), report.stop == Stop::Interrupted);
+            for entry in entries.iter().filter(|_| self.max_matvecs > 0) {
+                if interrupted {
+                    break;
+                }
+                let before = operator.matvecs();
+                let mut block = Block::of(operator, &entry.name)?;
+                let found = lambda_max(&mut block, self.max_matvecs, rel_tol, &streams, &mut |p: &Progress| {
+                    bar.update(before + p.done, || entry.name.clone());
+                    signal::go_on()
+                });
+                match found {
+                    Ok(found) => largest.push(found),
+                    Err(Error::Interrupted) => interrupted = true,
+                    Err(e) => return Err(e),
+                }
+                interrupted |= signal::stop_requested() && largest.len() < entries.len();
+            }
+            Ok((report, largest, interrupted, operator.matvecs()))
+        });
+        drop(bar);
+        let (report, largest, interrupted, matvecs) = match measured {
+            Err(Error::Interrupted) => return Ok(None),
+            measured => measured.map_err(|e| flags_of(e, &[]))?,
+        };
+        let theta = params.read()?;
+        let norms = theta.dot_per_entry(&theta)?;
+        let mut taken = report.map(|of| {
+            let (mut per_layer, mut largest) = (of.per_layer, largest.into_iter());
+            let layers = entries.iter().zip(norms).filter_map(|(entry, squared)| {
+                let layer = per_layer.remove(&entry.name)?;
+                Some(Layer {
+                    name: entry.name.clone(),
+                    shape: entry.shape.dims().to_vec(),
+                    size: entry.len,
+                    weight_norm: squared.sqrt(),
+                    trace: layer.trace,
+                    trace_over_size: layer.mean,
+                    diagonal_mean_abs: layer.mean_abs,
+                    diagonal_rms: layer.rms,
+                    diagonal_std_error: layer.entry_std_error,
+                    lambda_max: largest.next(),
+                })
+            });
+            Layers { layers: layers.collect(), trace: of.trace }
+        });
+        taken.effort.matvecs = matvecs;
+        taken.effort.wall_s = start.elapsed().as_secs_f64();
+        taken.stop = if interrupted { Stop::Interrupted } else { taken.stop };
+        let computed = taken.provenance.clone();
+        let mut provenance = Provenance::of_hessian(subject, &self.hessian.on, curvature.which, computed)?;
+        provenance.hvp = curvature.hvp();
+        Ok(Some(taken.placed(|_| provenance)))
+    }
+
+    fn table(found: &Taken<Layers>) -> String {
         let mut rows = vec![
             [
                 "layer",
@@ -199,10 +185,10 @@ impl Layers {
             ]
             .map(String::from),
         ];
-        rows.extend(self.layers.iter().map(Layer::row));
+        rows.extend(found.layers.iter().map(Layer::row));
         let mut all = [const { String::new() }; COLUMNS];
-        (all[0], all[1], all[3]) = ("all".into(), self.dim.to_string(), with_error(&self.trace));
-        all[4] = short(self.trace.value / self.dim as f64);
+        (all[0], all[1], all[3]) = ("all".into(), found.provenance.computed.dim.to_string(), with_error(&found.trace));
+        all[4] = short(found.trace.value / found.provenance.computed.dim as f64);
         rows.push(all);
         let widths: [usize; COLUMNS] =
             std::array::from_fn(|i| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0));
@@ -212,8 +198,8 @@ impl Layers {
             cells.collect::<Vec<_>>().join("  ").trim_end().to_string()
         };
         let mut lines: Vec<String> = rows.iter().map(line).collect();
-        if self.interrupted {
-            let probes = self.trace.probes;
+        if found.stop == Stop::Interrupted {
+            let probes = found.trace.probes;
             lines.insert(0, format!("interrupted: of {probes} probes and the eigenvalues completed by then"));
         }
         lines.push(
@@ -222,14 +208,9 @@ impl Layers {
              standard error is entries' error)"
                 .into(),
         );
-        if self.layers.iter().any(|l| l.lambda_max.as_ref().is_some_and(|m| !m.converged)) {
+        if found.layers.iter().any(|l| l.lambda_max.as_ref().is_some_and(|m| !m.converged)) {
             lines.push("(*) at least this: the residual did not reach --rel-tol: raise --max-matvecs".into());
         }
-        let bn_mode = self.bn_mode.as_ref().map_or(String::new(), |mode| format!("; BatchNorm {mode}"));
-        lines.push(format!(
-            "({}; {} {}{bn_mode}; {}; seed {}; {} products, {:.1} s)",
-            self.operator, self.examples, self.data, self.dtype, self.seed, self.matvecs, self.wall_s
-        ));
         lines.join("\n")
     }
 }

@@ -20,6 +20,8 @@ use std::path::PathBuf;
 pub struct Subject {
     /// The model.
     pub model: Model,
+    /// The file that the weights were read from.
+    pub file: PathBuf,
     /// The data.
     pub data: Loader,
     /// The loss.
@@ -150,6 +152,7 @@ impl Subject {
         };
         Ok(Self {
             model,
+            file: weights.file.clone(),
             data,
             loss,
             dataset: dataset.0,

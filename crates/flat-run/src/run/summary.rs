@@ -1,6 +1,7 @@
 //! `summary.json`: what a run came to.
 
-use crate::measure::trace_summary::TraceSummary;
+use crate::measure::document::Document;
+use crate::measure::trace::{self, TraceFound};
 use crate::store::checkpoint::Extension;
 use crate::value::number::short;
 use serde::Serialize;
@@ -67,7 +68,7 @@ pub struct Summary {
     pub wall_s: f64,
     /// Trace of the Hessian of the training loss, where measured.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub trace: Option<TraceSummary>,
+    pub trace: Option<Document<TraceFound>>,
     /// Seed.
     pub seed: u64,
     /// Element type.
@@ -94,7 +95,7 @@ impl Summary {
             ("train accuracy", format!("{:.2} %   (loss {})", 100.0 * self.train_accuracy, short(self.train_loss))),
         ];
         if let Some(trace) = &self.trace {
-            rows.push(("Hessian trace", trace.text()));
+            rows.push(("Hessian trace", trace::text(&trace.taken)));
         }
         rows.push((
             "cost",

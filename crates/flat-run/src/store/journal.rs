@@ -1,80 +1,11 @@
 //! `metrics.jsonl`: one JSON object a line, flushed, in step with the checkpoints.
 
-use anyhow::{Context, Result};
-use flat_optim::StepReport;
-use serde::Serialize;
+use crate::store::line::Line;
+use anyhow::{Context, Result, anyhow};
 use std::cmp::Ordering;
 use std::fs::{File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-
-/// One line of the journal.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Record {
-    /// `step`, `epoch` or `flatness`.
-    pub kind: &'static str,
-    /// Epochs begun, from 1.
-    pub epoch: u64,
-    /// Optimizer steps done.
-    pub step: u64,
-    /// `train` or `test`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub split: Option<&'static str>,
-    /// Mean loss; of a step, before the update. One that is not finite is written as `null`, as are other numbers.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub loss: Option<f64>,
-    /// Accuracy in 0..1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub accuracy: Option<f64>,
-    /// Learning rate of the last step.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lr: Option<f64>,
-    /// Perturbation radius of the last step (sigma for nso).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rho: Option<f64>,
-    /// Norm of the gradient at theta of the last step.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub grad_norm: Option<f64>,
-    /// Gradient evaluations so far, in mini-batch gradients.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub evals: Option<f64>,
-    /// Perturbed steps so far.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub perturbed: Option<u64>,
-    /// Images a second.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub samples_per_s: Option<f64>,
-    /// Seconds: of this step alone for a step, since the run began otherwise.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub wall_s: Option<f64>,
-    /// Why the step, or the measure, was skipped.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub skipped: Option<String>,
-    /// The Hessian trace.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub trace: Option<serde_json::Value>,
-    /// The Hessian's largest eigenvalue.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lambda_max: Option<serde_json::Value>,
-    /// The curvature score with its effective rank.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub score: Option<serde_json::Value>,
-    /// The intrinsic dimension of the hidden states.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dimension: Option<serde_json::Value>,
-}
-
-impl Record {
-    /// What a step's report says of the optimizer.
-    pub fn of_step(report: &StepReport) -> Self {
-        Self {
-            lr: Some(report.lr),
-            rho: Some(report.rho).filter(|rho| *rho > 0.0),
-            grad_norm: Some(report.grad_norm),
-            ..Self::default()
-        }
-    }
-}
 
 /// The open journal.
 #[derive(Debug)]
@@ -112,10 +43,10 @@ impl Journal {
     ///
     /// # Errors
     /// The disk is full.
-    pub fn write(&mut self, record: &Record) -> Result<()> {
-        let mut line = serde_json::to_string(record)?;
-        line.push('\n');
-        self.file.write_all(line.as_bytes()).with_context(|| format!("cannot write {}", self.path.display()))
+    pub fn write(&mut self, line: &Line) -> Result<()> {
+        let mut text = serde_json::to_string(line)?;
+        text.push('\n');
+        self.file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", self.path.display()))
     }
 
     /// Bytes written so far, all of which are on the disk by then.
@@ -131,21 +62,48 @@ impl Journal {
     }
 }
 
+/// Reads a journal. Of a run in progress the last line may be half written; it is left out then.
+///
+/// # Errors
+/// A missing file, or a line that is no journal's, by its number.
+pub fn read(path: &Path, in_progress: bool) -> Result<Vec<Line>> {
+    let name = path.display();
+    let mut file = BufReader::new(File::open(path).with_context(|| format!("cannot read {name}"))?);
+    let (mut lines, mut text) = (Vec::new(), Vec::new());
+    for number in 1.. {
+        text.clear();
+        if file.read_until(b'\n', &mut text).with_context(|| format!("cannot read {name}"))? == 0 {
+            break;
+        }
+        match serde_json::from_slice(&text) {
+            Ok(line) => lines.push(line),
+            Err(_) if in_progress && text.last() != Some(&b'\n') => break,
+            Err(e) => return Err(anyhow!("{name} is damaged in line {number}: {e}")),
+        }
+    }
+    Ok(lines)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::line::Progress;
+
+    fn step(step: u64) -> Line {
+        Line::Step(Progress { step, ..Progress::default() })
+    }
 
     #[test]
     fn reopening_cuts_what_came_after_the_checkpoint() -> Result<()> {
         let dir = tempfile::tempdir()?;
         let path = dir.path().join("metrics.jsonl");
         let mut journal = Journal::open(&path, 0)?;
-        journal.write(&Record { kind: "step", step: 1, ..Record::default() })?;
+        journal.write(&step(1))?;
         let length = journal.synced_length()?;
-        journal.write(&Record { kind: "step", step: 2, ..Record::default() })?;
+        journal.write(&step(2))?;
         drop(journal);
         let mut journal = Journal::open(&path, length)?;
-        journal.write(&Record { kind: "step", step: 3, ..Record::default() })?;
+        journal.write(&step(3))?;
         let text = std::fs::read_to_string(&path)?;
         let steps: Vec<i64> = text
             .lines()

@@ -4,7 +4,6 @@ use super::print;
 use crate::args::BenchArgs;
 use crate::bench::{BenchReport, Cell, Environment, Memory, Meter, Peak, Place, Row, Timing, of_cell};
 use crate::exit::Outcome;
-use crate::svg;
 use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Device;
 use flat_optim::parse_optimizer;
@@ -13,7 +12,7 @@ use flat_run::device::{DeviceChoice, Opened};
 use flat_run::signal;
 use flat_run::store::file::{write_whole, write_with_folders};
 use flat_run::ui::Ui;
-use flat_run::usage::usage;
+use flat_run::usage::{check_svg, usage};
 use std::collections::BTreeMap;
 
 /// Most seconds of a cell: a day.
@@ -94,7 +93,7 @@ fn check(args: &BenchArgs) -> Result<()> {
             return Err(usage(format!("--csv {}: name a file in a folder that is there", file.display())));
         }
     }
-    args.plot.as_ref().map_or(Ok(()), |file| svg::check_name("--plot", file))
+    args.plot.as_ref().map_or(Ok(()), |file| check_svg("--plot", file))
 }
 
 /// Builds and warms every cell and measures its memory; a row for each. `None` where a signal asked to stop.

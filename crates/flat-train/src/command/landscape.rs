@@ -1,15 +1,16 @@
 //! `flat-train landscape`.
 
-use super::{metrics, print_measured};
+use super::print_measured;
 use crate::args::{DirectionName, LandscapeArgs};
 use crate::exit::Outcome;
-use crate::svg;
 use anyhow::{Context, Result};
 use flat_core::{ParamVec, Purpose, Streams};
-use flat_metrics::{Axis, Lanczos, LanczosConfig, Progress, filter_normalized, slice};
+use flat_metrics::{Axis, Effort, Lanczos, LanczosConfig, Measured, Progress, Stop, filter_normalized, slice};
 use flat_plot::{self as plot, Grid};
-use flat_run::measure::card::{Card, Carded};
+use flat_run::measure::document::Document;
+use flat_run::measure::eig::tolerance;
 use flat_run::measure::line::Line;
+use flat_run::measure::provenance::Provenance;
 use flat_run::measure::which::Which;
 use flat_run::parts::evaluate::{Score, score};
 use flat_run::parts::subject::Subject;
@@ -18,7 +19,7 @@ use flat_run::settings::choice::BnModeName;
 use flat_run::signal;
 use flat_run::store::file::write_whole;
 use flat_run::ui::Ui;
-use flat_run::usage::{flag_of, usage};
+use flat_run::usage::{flags_of, usage};
 use flat_run::value::number::short;
 use serde::Serialize;
 use std::fmt::Write;
@@ -50,12 +51,20 @@ struct Landscape {
     /// Whose running statistics BatchNorm has at each point: `checkpoint`, `other` or `recomputed` on training images; empty
     /// where it has none or uses each batch's.
     running_statistics: Vec<&'static str>,
-    /// A signal ended it: the points that were not reached are `null`.
-    interrupted: bool,
     /// Loss at the checkpoint.
     loss_here: f64,
     /// Files written.
     files: Vec<String>,
+}
+
+/// A slice, where it was taken and at what cost.
+struct Slice {
+    report: Landscape,
+    provenance: Provenance,
+    /// Hessian-vector products.
+    matvecs: u64,
+    /// A signal ended it: the points that were not reached are `null`.
+    interrupted: bool,
 }
 
 /// Evaluates, writes and draws the slice.
@@ -75,42 +84,42 @@ pub(super) fn run(args: &LandscapeArgs, ui: Ui, json: bool) -> Result<Outcome> {
         Some(other) => between(&subject, args, other, Line::coordinates(span, points), ui)?,
         None => around(&subject, args, if two { 2 } else { 1 }, span, points, ui)?,
     };
-    let Some((mut report, mut card)) = found else { return Ok(Outcome::Interrupted) };
+    let Some(Slice { mut report, provenance, matvecs, interrupted }) = found else { return Ok(Outcome::Interrupted) };
     let mode = Which::of(&args.hessian).mode();
     let here = score(&subject.model, subject.loss, &subject.data, mode, |_, _| ())?;
     report.loss_here = here.map_or(f64::NAN, |s| s.loss);
-    (card.losses, card.wall_s) = (report.loss.len() as u64 + 1, started.elapsed().as_secs_f64());
-    save(&mut report, &card, &args.out)?;
-    let found = Carded { card, report };
-    print_measured(json, found.report.interrupted, &found, || {
-        let r = &found.report;
+    save(&mut report, &provenance, &args.out)?;
+    let effort = Effort {
+        matvecs,
+        losses: report.loss.len() as u64 + 1,
+        seed: Some(subject.seed(&args.hessian)),
+        wall_s: started.elapsed().as_secs_f64(),
+        ..Effort::default()
+    };
+    let stop = Stop::interrupted_if(interrupted);
+    let found = Document { measure: "landscape", taken: Measured { result: report, provenance, effort, stop } };
+    print_measured(json, interrupted, &found, || {
+        let r = &found.taken;
         let finite = || r.loss.iter().copied().filter(|x| x.is_finite());
         let (lo, hi) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
         format!(
             "{}loss {} at the checkpoint, {} to {} over {} points\n{}\n{}",
-            if r.interrupted { "interrupted: " } else { "" },
+            if interrupted { "interrupted: " } else { "" },
             short(r.loss_here),
             short(lo),
             short(hi),
             finite().count(),
             r.files.join("\n"),
-            found.card.line()
+            r.provenance.lines(&r.effort)
         )
     })
 }
 
 /// The line to another checkpoint; `None` where a signal asked to stop.
-fn between(
-    subject: &Subject,
-    args: &LandscapeArgs,
-    other: &Path,
-    x: Vec<f64>,
-    ui: Ui,
-) -> Result<Option<(Landscape, Card)>> {
+fn between(subject: &Subject, args: &LandscapeArgs, other: &Path, x: Vec<f64>, ui: Ui) -> Result<Option<Slice>> {
     let bn_mode = args.hessian.bn_mode;
     let line = Line::new(subject, other, bn_mode)?;
-    let mut card = Card::new(subject, &args.hessian);
-    card.hvp = None;
+    let mut provenance = provenance(subject, args)?;
     if line.recomputes() {
         let note = format!(
             "at 0 and 1 BatchNorm has each checkpoint's own running statistics, elsewhere those of the weights there on {} \
@@ -118,7 +127,7 @@ fn between(
             line.images()
         );
         ui.say(format!("note: {note}"));
-        card.notes.push(note);
+        provenance.source.notes.push(note);
     }
     let mut bar = ui.bar("landscape", 0, x.len() as u64, "points");
     let scores =
@@ -135,14 +144,13 @@ fn between(
         directions: "between",
         between: Some(other.display().to_string()),
         lengths: vec![line.length()?],
-        interrupted,
         running_statistics: if line.recomputes() { statistics.collect() } else { Vec::new() },
         x,
         loss,
         accuracy,
         ..Landscape::default()
     };
-    Ok(Some((report, card)))
+    Ok(Some(Slice { report, provenance, matvecs: 0, interrupted }))
 }
 
 /// A slice around the checkpoint; `None` where a signal asked to stop.
@@ -153,20 +161,17 @@ fn around(
     span: f64,
     points: usize,
     ui: Ui,
-) -> Result<Option<(Landscape, Card)>> {
+) -> Result<Option<Slice>> {
     let Some(directions) = directions(subject, args, n, ui)? else { return Ok(None) };
     let axes = directions.vectors.into_iter().map(|v| Axis::new(v, [-span, span], points));
-    let axes = axes.collect::<flat_metrics::Result<Vec<_>>>().map_err(flag_of)?;
+    let axes = axes.collect::<flat_metrics::Result<Vec<_>>>().map_err(|e| flags_of(e, &[]))?;
     let Some((scores, interrupted)) = evaluate(subject, &args.hessian, &axes, ui)? else { return Ok(None) };
-    let mut card = Card::new(subject, &args.hessian);
-    card.matvecs = directions.matvecs;
-    let eigen = args.directions == DirectionName::Eigen;
-    if !eigen {
-        card.hvp = None;
-    }
+    let mut provenance = provenance(subject, args)?;
+    let (eigen, matvecs) = (args.directions == DirectionName::Eigen, directions.matvecs);
+    provenance.hvp = eigen.then(|| Which::of(&args.hessian).words().1);
     let frozen = subject.model.has_batch_norm() && args.hessian.bn_mode == BnModeName::Eval;
     if frozen {
-        card.notes.push("BatchNorm has the checkpoint's running statistics at every point".into());
+        provenance.source.notes.push("BatchNorm has the checkpoint's running statistics at every point".into());
     }
     let statistics = vec!["checkpoint"; if frozen { scores.len() } else { 0 }];
     let (loss, accuracy) = scores.into_iter().unzip();
@@ -176,13 +181,18 @@ fn around(
         lengths: axes.iter().map(|a| a.direction.norm()).collect::<flat_core::Result<_>>()?,
         x: axes[0].coordinates.clone(),
         y: axes.get(1).map(|a| a.coordinates.clone()).unwrap_or_default(),
-        interrupted,
         running_statistics: statistics,
         loss,
         accuracy,
         ..Landscape::default()
     };
-    Ok(Some((report, card)))
+    Ok(Some(Slice { report, provenance, matvecs, interrupted }))
+}
+
+/// Where a slice is taken.
+fn provenance(subject: &Subject, args: &LandscapeArgs) -> Result<Provenance> {
+    let computed = flat_metrics::Provenance { examples: Some(subject.data.split().len()), ..Default::default() };
+    Provenance::of_subject(subject, &args.hessian.on, args.hessian.bn_mode, computed)
 }
 
 /// Loss and accuracy at every point, and whether a signal left some of them out.
@@ -204,7 +214,7 @@ fn directions(subject: &Subject, args: &LandscapeArgs, n: usize, ui: Ui) -> Resu
         let draw = |k| filter_normalized(&theta, &streams.at2(Purpose::Probe, DIRECTIONS, k));
         return plain((0..n as u64).map(draw).collect::<flat_metrics::Result<_>>()?);
     }
-    let rel_tol = metrics::eigen_tolerance(subject);
+    let rel_tol = tolerance(subject.model.params().space().dtype);
     let config = LanczosConfig { top: n, bottom: 0, max_matvecs: 200, rel_tol };
     let lanczos = Lanczos::new(config)?;
     let which = Which::of(&args.hessian);
@@ -254,7 +264,7 @@ fn whole(mut scores: Vec<(f64, f64)>, points: usize) -> Option<Scores> {
 }
 
 /// CSV and plots.
-fn save(report: &mut Landscape, card: &Card, dir: &Path) -> Result<()> {
+fn save(report: &mut Landscape, provenance: &Provenance, dir: &Path) -> Result<()> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot create --out {}", dir.display()))?;
     let mut csv = String::from(if report.y.is_empty() { "x,loss,accuracy" } else { "x,y,loss,accuracy" });
     csv.push_str(if report.running_statistics.is_empty() { "\n" } else { ",running_statistics\n" });
@@ -279,7 +289,7 @@ fn save(report: &mut Landscape, card: &Card, dir: &Path) -> Result<()> {
     };
     if report.y.is_empty() {
         let file = dir.join("landscape.svg");
-        let svg = plot::line(&report.x, &report.loss, &report.accuracy, &label(0), &svg::heading(card))?;
+        let svg = plot::line(&report.x, &report.loss, &report.accuracy, &label(0), &provenance.heading())?;
         write_whole(&file, svg.as_bytes())?;
         files.push(file);
     } else {
@@ -287,7 +297,7 @@ fn save(report: &mut Landscape, card: &Card, dir: &Path) -> Result<()> {
         for (name, values, logarithmic) in [("loss", &report.loss, true), ("accuracy", &report.accuracy, false)] {
             let file = dir.join(format!("{name}.svg"));
             let grid = Grid { x: &report.x, y: &report.y, values, name, labels: &labels, logarithmic };
-            write_whole(&file, plot::surface(&grid, &svg::heading(card))?.as_bytes())?;
+            write_whole(&file, plot::surface(&grid, &provenance.heading())?.as_bytes())?;
             files.push(file);
         }
     }

@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use flat_core::setting::{Settings as _, Text};
 use flat_nn::{Mode, Precision};
 use flat_run::device::DeviceChoice;
-use flat_run::measure::flatness;
-use flat_run::measure::trace_settings::Settings;
+use flat_run::measure::document::Document;
+use flat_run::measure::trace::{TraceSettings, trace};
 use flat_run::parts::Parts;
 use flat_run::parts::evaluate::{Score, evaluate};
 use flat_run::parts::setup;
@@ -19,7 +19,7 @@ use flat_run::settings::config::TrainConfig;
 use flat_run::settings::resolve::flag as flag_error;
 use flat_run::store::checkpoint::{self, Progress};
 use flat_run::store::file::write_whole;
-use flat_run::store::journal::Record;
+use flat_run::store::line::{Flatness, Line, Point};
 use flat_run::store::run_dir::RunDir;
 use flat_run::ui::Ui;
 use flat_run::usage::usage;
@@ -176,27 +176,19 @@ fn finish(trainer: &mut Trainer<'_>, config: &TrainConfig, dir: &RunDir, ui: Ui)
         ui.warn(format!("the run diverged: lower --lr or --rho, or use --clip (see {})", dir.summary().display()));
         return Ok(Some(summary));
     }
-    let Some(settings) = Settings::of_run(config) else { return Ok(Some(summary)) };
+    let Some(settings) = TraceSettings::of_run(config) else { return Ok(Some(summary)) };
     Precision::F32.set(trainer.device())?;
-    let trace = trainer
-        .with_final_weights(|t| flatness::trace(t.model(), t.loss(), &t.data().flatness, &settings, ui))
-        .with_context(|| {
-            format!("the Hessian trace could not be measured; the rest is in {}", dir.summary().display())
-        })?;
+    let trace =
+        trainer.with_final_weights(|t| trace(t.model(), t.loss(), &t.data().flatness, &settings, ui)).with_context(
+            || format!("the Hessian trace could not be measured; the rest is in {}", dir.summary().display()),
+        )?;
     let Some(trace) = trace else { return Ok(None) };
     summary.wall_s = trainer.wall();
     let epoch = summary.steps.div_ceil(trainer.steps_per_epoch());
-    trainer.journal().write(&Record {
-        kind: "flatness",
-        epoch,
-        step: summary.steps,
-        split: Some("train"),
-        loss: Some(trace.loss),
-        accuracy: Some(trace.accuracy),
-        wall_s: Some(summary.wall_s),
-        trace: Some(serde_json::to_value(&trace)?),
-        ..Record::default()
-    })?;
+    let trace = Document { measure: "trace", taken: trace };
+    let measured = [("trace".to_string(), Point::new(&trace)?)].into();
+    let line = Flatness::new(epoch, summary.steps, summary.wall_s, measured, None);
+    trainer.journal().write(&Line::Flatness(line))?;
     summary.trace = Some(trace);
     write_summary(&summary, dir)?;
     Ok(Some(summary))

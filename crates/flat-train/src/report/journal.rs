@@ -1,83 +1,9 @@
-//! `metrics.jsonl`, read back.
+//! The journal of a run, by what is drawn of it.
 
-use anyhow::{Context, Result, anyhow};
-use serde::Deserialize;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use anyhow::Result;
+use flat_run::store::journal;
+use flat_run::store::line::{Flatness, Line, Part, Point, Progress};
 use std::path::Path;
-
-/// What a line is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Kind {
-    Step,
-    Epoch,
-    Flatness,
-    #[serde(other)]
-    Other,
-}
-
-/// Images a line is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Split {
-    Train,
-    Test,
-    #[serde(other)]
-    Other,
-}
-
-/// One line; numbers that were not finite are absent.
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Line {
-    pub kind: Kind,
-    pub step: u64,
-    pub split: Option<Split>,
-    pub loss: Option<f64>,
-    pub accuracy: Option<f64>,
-    pub lr: Option<f64>,
-    pub grad_norm: Option<f64>,
-    pub evals: Option<f64>,
-    pub perturbed: Option<u64>,
-    pub trace: Option<Trace>,
-    pub lambda_max: Option<LambdaMax>,
-    #[serde(default)]
-    pub score: Option<Estimate>,
-    #[serde(default)]
-    pub dimension: Option<Estimate>,
-}
-
-/// A trace and what it was measured on; also what `summary.json` holds of it.
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Trace {
-    pub trace: Estimate,
-    #[serde(default)]
-    pub grad_norm: Option<f64>,
-    pub examples: Option<u64>,
-}
-
-/// A value with its 95 % interval.
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Estimate {
-    pub value: Option<f64>,
-    pub ci95: Option<[f64; 2]>,
-    pub probes: Option<u64>,
-}
-
-/// A largest eigenvalue; some eigenvalue is within `residual` of it.
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct LambdaMax {
-    pub value: Option<f64>,
-    pub residual: Option<f64>,
-}
-
-impl LambdaMax {
-    /// Where an eigenvalue lies for certain.
-    pub fn interval(&self) -> Option<[f64; 2]> {
-        let (value, residual) = (self.value?, self.residual?);
-        Some([value - residual, value + residual])
-    }
-}
 
 /// The lines in their order.
 #[derive(Debug, Clone, Default)]
@@ -91,40 +17,54 @@ impl Journal {
     /// # Errors
     /// A missing file, or a line that is no journal's, by its number.
     pub fn read(path: &Path, in_progress: bool) -> Result<Self> {
-        let name = path.display();
-        let mut file = BufReader::new(File::open(path).with_context(|| format!("cannot read {name}"))?);
-        let (mut lines, mut text) = (Vec::new(), Vec::new());
-        for number in 1.. {
-            text.clear();
-            if file.read_until(b'\n', &mut text).with_context(|| format!("cannot read {name}"))? == 0 {
-                break;
-            }
-            match serde_json::from_slice(&text) {
-                Ok(line) => lines.push(line),
-                Err(_) if in_progress && text.last() != Some(&b'\n') => break,
-                Err(e) => return Err(anyhow!("{name} is damaged in line {number}: {e}")),
-            }
-        }
-        Ok(Self { lines })
+        Ok(Self { lines: journal::read(path, in_progress)? })
     }
 
-    /// The lines of a kind, of one split where it is given.
-    pub fn of(&self, kind: Kind, split: Option<Split>) -> impl Iterator<Item = &Line> {
-        self.lines.iter().filter(move |l| l.kind == kind && (split.is_none() || l.split == split))
+    /// The steps that were logged.
+    pub fn steps(&self) -> impl Iterator<Item = &Progress> {
+        self.lines.iter().filter_map(|line| if let Line::Step(at) = line { Some(at) } else { None })
+    }
+
+    /// The epochs on one part of the images.
+    pub fn epochs(&self, part: Part) -> impl Iterator<Item = &Progress> {
+        let epochs = self.lines.iter().filter_map(|line| if let Line::Epoch(at) = line { Some(at) } else { None });
+        epochs.filter(move |at| at.split == Some(part))
+    }
+
+    /// What was measured along the run.
+    pub fn flatness(&self) -> impl Iterator<Item = &Flatness> {
+        self.lines.iter().filter_map(|line| if let Line::Flatness(at) = line { Some(at) } else { None })
+    }
+
+    /// What was measured last under a name.
+    pub fn last(&self, measure: &str) -> Option<&Point> {
+        self.flatness().filter_map(|at| at.measured.get(measure)).last()
     }
 
     /// Optimizer steps that the journal knows of.
     pub fn last_step(&self) -> u64 {
-        self.lines.iter().map(|l| l.step).max().unwrap_or(0)
+        let step = |line: &Line| match line {
+            Line::Step(at) | Line::Epoch(at) => at.step,
+            Line::Flatness(at) => at.step,
+            Line::Other => 0,
+        };
+        self.lines.iter().map(step).max().unwrap_or(0)
     }
 
     /// Perturbed steps that the journal knows of.
     pub fn perturbed(&self) -> Option<u64> {
-        self.lines.iter().rev().find_map(|l| l.perturbed)
+        self.progress().rev().find_map(|at| at.perturbed)
     }
 
     /// Gradient evaluations that the journal knows of.
     pub fn evals(&self) -> Option<f64> {
-        self.lines.iter().rev().find_map(|l| l.evals)
+        self.progress().rev().find_map(|at| at.evals)
+    }
+
+    fn progress(&self) -> impl DoubleEndedIterator<Item = &Progress> {
+        self.lines.iter().filter_map(|line| match line {
+            Line::Step(at) | Line::Epoch(at) => Some(at),
+            _ => None,
+        })
     }
 }

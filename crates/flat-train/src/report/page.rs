@@ -3,7 +3,7 @@
 use super::chart::{Chart, Series, swatch};
 use super::curve::{AT_MOST, Curve};
 use super::html::{escape, table};
-use super::panel::{PANELS, Panel};
+use super::panel::{Panel, panels};
 use super::run::Run;
 use super::study::StudyPage;
 use super::tables;
@@ -115,7 +115,7 @@ fn of_curves(runs: &[Run], out: &mut String) {
     }
     out.push_str("</div>\n<div class=\"charts\">\n");
     let (mut any, mut thinned) = (false, false);
-    for (id, panel) in PANELS.iter().enumerate().filter(|(_, panel)| !panel.by_cost || costs_differ(runs)) {
+    for (id, panel) in panels().iter().enumerate().filter(|(_, panel)| !panel.by_cost || costs_differ(runs)) {
         let series = series(runs, panel);
         if series.is_empty() {
             continue;

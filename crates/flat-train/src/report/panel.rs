@@ -1,7 +1,10 @@
 //! The quantities that are drawn along the runs.
 
 use super::curve::Point;
-use super::journal::{Estimate, Journal, Kind, Line, Split};
+use super::journal::Journal;
+use flat_run::measure;
+use flat_run::measure::along::Along;
+use flat_run::store::line::{Part, Progress};
 
 /// A chart of one quantity of every run.
 #[derive(Debug)]
@@ -14,98 +17,86 @@ pub(super) struct Panel {
     pub band: Option<&'static str>,
     /// Whether it says something new only where the runs' steps cost differently.
     pub by_cost: bool,
-    points: fn(&Journal) -> Vec<Point>,
+    of: Of,
+}
+
+/// Where its points are in a journal.
+#[derive(Debug)]
+enum Of {
+    /// In the lines of steps and epochs.
+    Training(fn(&Journal) -> Vec<Point>),
+    /// A measure of `--flatness`.
+    Measured(String),
 }
 
 impl Panel {
+    const fn of(title: &'static str, points: fn(&Journal) -> Vec<Point>) -> Self {
+        Self { title, along: "steps", band: None, by_cost: false, of: Of::Training(points) }
+    }
+
+    fn of_measure(along: Along) -> Self {
+        let of = Of::Measured(along.name.to_string());
+        Self { title: along.title, along: "steps", band: Some(along.band), by_cost: false, of }
+    }
+
     /// The quantity of a run; empty where its journal has none.
     pub fn points(&self, journal: &Journal) -> Vec<Point> {
-        let points = (self.points)(journal);
+        let points = match &self.of {
+            Of::Training(points) => points(journal),
+            Of::Measured(name) => {
+                let measured = journal.flatness().filter_map(|at| Some((at.step, at.measured.get(name)?)));
+                measured.map(|(step, p)| Point { x: step as f64, y: p.value, interval: p.interval }).collect()
+            }
+        };
         if points.iter().any(|p| p.y.is_some()) { points } else { Vec::new() }
     }
 }
 
-const USUAL: Panel = Panel { title: "", along: "steps", band: None, by_cost: false, points: |_| Vec::new() };
-
 /// In the order of the page.
-pub(super) const PANELS: [Panel; 12] = [
-    Panel { title: "Test loss", points: |j| epochs(j, Split::Test, |l| l.loss), ..USUAL },
-    Panel { title: "Test accuracy, percent", points: |j| epochs(j, Split::Test, percent), ..USUAL },
-    Panel {
-        title: "Test accuracy, percent, by cost",
-        along: "gradient evaluations",
-        by_cost: true,
-        points: |j| {
-            let lines = j.of(Kind::Epoch, Some(Split::Test));
-            lines.filter_map(|l| Some(Point { x: l.evals?, y: percent(l), interval: None })).collect()
-        },
-        ..USUAL
-    },
-    Panel { title: "Training loss, mean of the epoch", points: |j| epochs(j, Split::Train, |l| l.loss), ..USUAL },
-    Panel { title: "Training accuracy of the epoch, percent", points: |j| epochs(j, Split::Train, percent), ..USUAL },
-    Panel {
-        title: "Hessian trace",
-        band: Some("the 95 % interval of its probes"),
-        points: |j| measured(j, |l| l.trace.as_ref().map(|t| &t.trace)),
-        ..USUAL
-    },
-    Panel {
-        title: "Largest Hessian eigenvalue",
-        band: Some("where, by the residual, an eigenvalue lies for certain"),
-        points: |j| {
-            let point = |l: &Line| {
-                let largest = l.lambda_max.as_ref()?;
-                Some(Point { x: l.step as f64, y: largest.value, interval: largest.interval() })
-            };
-            j.of(Kind::Flatness, None).filter_map(point).collect()
-        },
-        ..USUAL
-    },
-    Panel {
-        title: "Curvature score, tr H / sqrt(rank)",
-        band: Some("the 95 % interval of its probes"),
-        points: |j| measured(j, |l| l.score.as_ref()),
-        ..USUAL
-    },
-    Panel {
-        title: "Intrinsic dimension of the hidden states",
-        band: Some("the 95 % interval"),
-        points: |j| measured(j, |l| l.dimension.as_ref()),
-        ..USUAL
-    },
-    Panel { title: "Gradient norm", points: |j| finest(j, |l| l.grad_norm), ..USUAL },
-    Panel { title: "Learning rate", points: |j| finest(j, |l| l.lr), ..USUAL },
-    Panel { title: "Training loss of the step", points: |j| steps(j, |l| l.loss), ..USUAL },
-];
+pub(super) fn panels() -> Vec<Panel> {
+    let by_cost = |j: &Journal| {
+        let point = |l: &Progress| Some(Point { x: l.evals?, y: percent(l), interval: None });
+        j.epochs(Part::Test).filter_map(point).collect()
+    };
+    let mut all = vec![
+        Panel::of("Test loss", |j| epochs(j, Part::Test, |l| l.loss)),
+        Panel::of("Test accuracy, percent", |j| epochs(j, Part::Test, percent)),
+        Panel { along: "gradient evaluations", by_cost: true, ..Panel::of("Test accuracy, percent, by cost", by_cost) },
+        Panel::of("Training loss, mean of the epoch", |j| epochs(j, Part::Train, |l| l.loss)),
+        Panel::of("Training accuracy of the epoch, percent", |j| epochs(j, Part::Train, percent)),
+    ];
+    all.extend(measure::along().map(Panel::of_measure));
+    all.extend([
+        Panel::of("Gradient norm", |j| finest(j, |l| l.grad_norm)),
+        Panel::of("Learning rate", |j| finest(j, |l| l.lr)),
+        Panel::of("Training loss of the step", |j| steps(j, |l| l.loss)),
+    ]);
+    all
+}
 
 /// The quantities that a journal holds.
 pub(super) fn titles(journal: &Journal) -> Vec<&'static str> {
-    PANELS.iter().filter(|p| !p.points(journal).is_empty()).map(|p| p.title).collect()
+    panels().iter().filter(|p| !p.points(journal).is_empty()).map(|p| p.title).collect()
 }
 
-fn point(line: &Line, y: Option<f64>) -> Point {
+fn point(line: &Progress, y: Option<f64>) -> Point {
     Point { x: line.step as f64, y, interval: None }
 }
 
-fn percent(line: &Line) -> Option<f64> {
+fn percent(line: &Progress) -> Option<f64> {
     line.accuracy.map(|a| 100.0 * a)
 }
 
-fn measured(journal: &Journal, of: fn(&Line) -> Option<&Estimate>) -> Vec<Point> {
-    let point = |l: &Line| of(l).map(|e| Point { x: l.step as f64, y: e.value, interval: e.ci95 });
-    journal.of(Kind::Flatness, None).filter_map(point).collect()
+fn epochs(journal: &Journal, part: Part, value: fn(&Progress) -> Option<f64>) -> Vec<Point> {
+    journal.epochs(part).map(|l| point(l, value(l))).collect()
 }
 
-fn epochs(journal: &Journal, split: Split, value: fn(&Line) -> Option<f64>) -> Vec<Point> {
-    journal.of(Kind::Epoch, Some(split)).map(|l| point(l, value(l))).collect()
-}
-
-fn steps(journal: &Journal, value: fn(&Line) -> Option<f64>) -> Vec<Point> {
-    journal.of(Kind::Step, None).map(|l| point(l, value(l))).collect()
+fn steps(journal: &Journal, value: fn(&Progress) -> Option<f64>) -> Vec<Point> {
+    journal.steps().map(|l| point(l, value(l))).collect()
 }
 
 /// Step by step where the steps were logged.
-fn finest(journal: &Journal, value: fn(&Line) -> Option<f64>) -> Vec<Point> {
+fn finest(journal: &Journal, value: fn(&Progress) -> Option<f64>) -> Vec<Point> {
     let points = steps(journal, value);
-    if points.is_empty() { epochs(journal, Split::Train, value) } else { points }
+    if points.is_empty() { epochs(journal, Part::Train, value) } else { points }
 }

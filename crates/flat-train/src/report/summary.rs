@@ -1,6 +1,7 @@
 //! `summary.json`, read back, and what stands in its place while a run is in progress.
 
-use super::journal::{Journal, Kind, LambdaMax, Split, Trace};
+use super::journal::Journal;
+use flat_run::store::line::{Part, Point};
 use serde::Deserialize;
 
 /// What a run came to. Numbers that were not finite are absent.
@@ -24,7 +25,7 @@ pub(super) struct Summary {
     #[serde(default)]
     pub warnings: Vec<String>,
     pub wall_s: Option<f64>,
-    pub trace: Option<Trace>,
+    pub trace: Option<Point>,
     pub seed: u64,
     pub dtype: String,
     pub device: String,
@@ -37,8 +38,7 @@ pub(super) struct Standing {
     pub test_accuracy: Option<f64>,
     pub test_loss: Option<f64>,
     pub best_test_accuracy: Option<f64>,
-    pub trace: Option<Trace>,
-    pub lambda_max: Option<LambdaMax>,
+    pub trace: Option<Point>,
     pub steps: u64,
     pub evals: Option<f64>,
     pub perturbed: Option<u64>,
@@ -47,26 +47,23 @@ pub(super) struct Standing {
 impl Standing {
     /// From the summary, or from the last lines of the journal where there is none yet.
     pub fn of(summary: Option<&Summary>, journal: &Journal) -> Self {
-        let lambda_max = journal.of(Kind::Flatness, None).filter_map(|l| l.lambda_max.clone()).last();
         if let Some(s) = summary {
             return Self {
                 test_accuracy: s.test_accuracy,
                 test_loss: s.test_loss,
                 best_test_accuracy: s.best_test_accuracy,
                 trace: s.trace.clone(),
-                lambda_max,
                 steps: s.steps,
                 evals: s.evals,
                 perturbed: s.perturbed_steps,
             };
         }
-        let tests = || journal.of(Kind::Epoch, Some(Split::Test));
+        let tests = || journal.epochs(Part::Test);
         Self {
             test_accuracy: tests().last().and_then(|l| l.accuracy),
             test_loss: tests().last().and_then(|l| l.loss),
             best_test_accuracy: tests().filter_map(|l| l.accuracy).reduce(f64::max),
-            trace: journal.of(Kind::Flatness, None).filter_map(|l| l.trace.clone()).last(),
-            lambda_max,
+            trace: journal.last("trace").cloned(),
             steps: journal.last_step(),
             evals: journal.evals(),
             perturbed: journal.perturbed(),

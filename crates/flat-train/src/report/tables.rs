@@ -1,9 +1,12 @@
 //! The tables of the runs: what differs, what they came to, what they ran on.
 
 use super::html::{escape, table};
-use super::journal::Trace;
 use super::run::Run;
 use super::summary::{Standing, Summary};
+use flat_run::measure;
+use flat_run::measure::trace::TraceRecord;
+use flat_run::settings::choice::FlatnessName;
+use flat_run::store::line::Point;
 use flat_run::value::number::{percent, short, wilson};
 use std::collections::BTreeSet;
 
@@ -35,7 +38,7 @@ pub(super) fn results(runs: &[Run]) -> String {
         Some(summary) => Some(escape(summary.state.as_deref().unwrap_or("finished"))),
         None => Some(with("in progress", &format!("at step {}, numbers so far", s.steps))),
     };
-    let rows = [
+    let mut rows = vec![
         now("state", &state),
         now("test accuracy", &|run, s| {
             let accuracy = s.test_accuracy?;
@@ -49,12 +52,15 @@ pub(super) fn results(runs: &[Run]) -> String {
         end("train accuracy", &|s| s.train_accuracy.map(percent)),
         end("train loss", &|s| s.train_loss.map(short)),
         now("Hessian trace", &|_, s| s.trace.as_ref().and_then(trace)),
-        now("||gradient|| there", &|_, s| s.trace.as_ref().and_then(|t| t.grad_norm).map(short)),
-        now("largest Hessian eigenvalue", &|_, s| {
-            let largest = s.lambda_max.as_ref()?;
-            let residual = largest.residual.map_or(String::new(), |r| format!("±\u{a0}{}", short(r)));
-            Some(with(&short(largest.value?), &residual))
+        now("||gradient|| there", &|_, s| {
+            s.trace.as_ref().and_then(|t| t.read::<TraceRecord>().ok()?.grad_norm).map(short)
         }),
+    ];
+    rows.extend(measure::along().filter(|along| along.name != FlatnessName::Trace).map(|along| {
+        let name = along.name.to_string();
+        now(&lower(along.title), &|run, _| run.journal.last(&name).and_then(measured))
+    }));
+    rows.extend([
         now("steps", &|_, s| Some(s.steps.to_string())),
         now("gradient evaluations", &|_, s| s.evals.map(|e| format!("{e:.0}"))),
         now("perturbed steps", &|run, s| {
@@ -64,7 +70,7 @@ pub(super) fn results(runs: &[Run]) -> String {
         end("skipped steps", &|s| Some(s.skipped_steps.to_string())),
         end("seconds", &|s| s.wall_s.map(|w| format!("{w:.1}"))),
         end("warnings", &|s| (!s.warnings.is_empty()).then(|| escape(&s.warnings.join("; ")))),
-    ];
+    ]);
     let known = rows.into_iter().filter(|row| row[1..].iter().any(|cell| cell != NONE)).collect::<Vec<_>>();
     table("One column a run.", &columns("result", runs), &known)
 }
@@ -96,16 +102,28 @@ pub(super) fn environment(runs: &[Run]) -> String {
     table("One column a run.", &columns("", runs), &rows)
 }
 
-fn trace(trace: &Trace) -> Option<String> {
-    let estimate = &trace.trace;
-    let mut words = estimate.ci95.map_or(String::new(), |[low, high]| format!("{} to {}", short(low), short(high)));
-    for (count, what) in [(estimate.probes, "probes"), (trace.examples, "images")] {
+fn trace(trace: &Point) -> Option<String> {
+    let mut words = trace.interval.map_or(String::new(), |[low, high]| format!("{} to {}", short(low), short(high)));
+    let record = trace.read::<TraceRecord>().ok()?;
+    for (count, what) in [(record.trace.probes, "probes"), (record.examples, "images")] {
         if let Some(count) = count {
             let comma = if words.is_empty() { "" } else { "; " };
             words.push_str(&format!("{comma}{count} {what}"));
         }
     }
-    Some(with(&short(estimate.value?), &words))
+    Some(with(&short(trace.value?), &words))
+}
+
+/// A number measured along the run, with its interval.
+fn measured(point: &Point) -> Option<String> {
+    let interval = point.interval.map_or(String::new(), |[low, high]| format!("{} to {}", short(low), short(high)));
+    Some(with(&short(point.value?), &interval))
+}
+
+/// A title within a row's head.
+fn lower(title: &str) -> String {
+    let mut letters = title.chars();
+    letters.next().map_or(String::new(), |first| first.to_lowercase().chain(letters).collect())
 }
 
 /// A value and, smaller, what belongs to it.

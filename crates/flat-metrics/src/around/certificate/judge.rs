@@ -1,6 +1,6 @@
 //! The verdict from the numbers.
 
-use super::report::{SpectrumReport, Verdict};
+use super::report::{Reason, SpectrumReport, Verdict};
 use crate::around::drift::{Known, Slope};
 use crate::around::flow::FlowReport;
 use crate::measured::Stop;
@@ -28,34 +28,37 @@ impl SpectrumReport {
 }
 
 /// The verdict and why.
-pub(super) fn judge(e: &Evidence<'_>) -> (Verdict, String) {
-    let undecided = |why: String| (Verdict::Undecided, why);
+pub(super) fn judge(e: &Evidence<'_>) -> (Verdict, Reason) {
+    let undecided = |why: String| (Verdict::Undecided, Reason::new(why));
+    let raise =
+        |why: &str, setting, rest| (Verdict::Undecided, Reason { why: why.into(), setting: Some(setting), rest });
     let eps = e.eps;
     if e.interrupted {
         return undecided("interrupted: the numbers are those reached by then".into());
     }
     if e.flow.stop != Stop::Arrived {
-        return undecided(match e.flow.stop {
-            Stop::Rounding => "rounding ended the flow before it arrived: use f64".into(),
-            _ => "the flow did not arrive: raise max_gradients, or there is no minimiser to reach".into(),
-        });
+        return match e.flow.stop {
+            Stop::Rounding => undecided("rounding ended the flow before it arrived: use f64".into()),
+            _ => raise("the flow did not arrive: raise ", "max_gradients", ", or there is no minimiser to reach"),
+        };
     }
     let Some(spectrum) = e.spectrum else { return undecided("the spectrum at the limit is not known".into()) };
     let [low, residual] = spectrum.smallest;
     if spectrum.negative() {
         let why = format!("the Hessian at the limit has the eigenvalue {low:.3e} +- {residual:.1e} or one below");
-        return (Verdict::NotAMinimum, why);
+        return (Verdict::NotAMinimum, Reason::new(why));
     }
     if e.distance[0] > eps {
-        return (Verdict::NotFlat, format!("the distance to Phi(x) is above eps = {eps}"));
+        return (Verdict::NotFlat, Reason::new(format!("the distance to Phi(x) is above eps = {eps}")));
     }
     if !spectrum.complete {
         let least = spectrum.smallest_at_least.map_or("not bounded".into(), |x| format!("at least {x:.1e} (95 %)"));
-        return undecided(format!(
+        let why = format!(
             "{} products did not reach the whole range of the Hessian: the smallest eigenvalue is {least}, the slope a \
-             bound from above; raise max_matvecs",
+             bound from above; raise ",
             spectrum.matvecs
-        ));
+        );
+        return raise(&why, "max_matvecs", "");
     }
     let top = spectrum.largest.first().map_or(0.0, |[value, _]| value.abs());
     // a value and its residual, each within the doubt; an eigenvalue missed is too small to matter
@@ -67,18 +70,17 @@ pub(super) fn judge(e: &Evidence<'_>) -> (Verdict, String) {
         return undecided("the slope of the trace is not known".into());
     };
     if slope.known == Known::Interval && slope.interval[0] > prime[1] {
-        return (Verdict::NotFlat, format!("the projected gradient is above eps' = {:.4e}", prime[1]));
+        return (Verdict::NotFlat, Reason::new(format!("the projected gradient is above eps' = {:.4e}", prime[1])));
     }
     if e.distance[1] <= eps && slope.interval[1] <= prime[0] {
         let why = format!(
             "distance and projected gradient are below ({eps}, {:.4e}) at a local minimum to second order",
             prime[0]
         );
-        return (Verdict::Flat, why);
+        return (Verdict::Flat, Reason::new(why));
     }
-    undecided(if e.distance[1] > eps {
-        "the interval of the distance holds eps: a smaller rel_tol may decide".into()
-    } else {
-        "the interval of the projected gradient holds eps'".into()
-    })
+    match e.distance[1] > eps {
+        true => raise("the interval of the distance holds eps: a smaller ", "rel_tol", " may decide"),
+        false => undecided("the interval of the projected gradient holds eps'".into()),
+    }
 }

@@ -21,6 +21,37 @@ pub enum Verdict {
     Undecided,
 }
 
+/// Why a verdict is what it is; it may name a setting whose other value would say more. Serializes as its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    pub(super) why: String,
+    pub(super) setting: Option<&'static str>,
+    pub(super) rest: &'static str,
+}
+
+impl Reason {
+    pub(super) fn new(why: String) -> Self {
+        Self { why, setting: None, rest: "" }
+    }
+
+    /// The text with the setting under another name, such as that of a flag.
+    pub fn naming(&self, name: impl FnOnce(&'static str) -> String) -> String {
+        format!("{}{}{}", self.why, self.setting.map(name).unwrap_or_default(), self.rest)
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&self.naming(Into::into))
+    }
+}
+
+impl Serialize for Reason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// The spectrum at the limit, as far as it was reached.
 #[derive(Debug, Serialize)]
 #[non_exhaustive]
@@ -53,7 +84,7 @@ pub struct Judgement {
     /// The verdict.
     pub verdict: Verdict,
     /// Why, in words.
-    pub reason: String,
+    pub reason: Reason,
     /// `||x - Phi(x)||` for the point the flow reached.
     pub distance: f64,
     /// What is known of it.

@@ -6,7 +6,7 @@ use crate::parts::evaluate::evaluate;
 use crate::parts::statistics;
 use crate::run::along;
 use crate::store::checkpoint::Evaluation;
-use crate::store::journal::Record;
+use crate::store::line::{Flatness, Line, Part, Progress};
 use crate::value::number::short;
 use anyhow::Result;
 use candle_core::Tensor;
@@ -27,17 +27,16 @@ impl Trainer<'_> {
         let best = self.progress.evaluated.is_none() || score.accuracy > self.progress.best_accuracy;
         self.progress.evaluated = Some(Evaluation { step, loss: score.loss, accuracy: score.accuracy });
         let wall_s = self.wall();
-        self.journal.write(&Record {
-            kind: "epoch",
+        self.journal.write(&Line::Epoch(Progress {
             epoch,
             step,
-            split: Some("test"),
+            split: Some(Part::Test),
             loss: Some(score.loss),
             accuracy: Some(score.accuracy),
             evals: Some(self.progress.evals),
             wall_s: Some(wall_s),
-            ..Record::default()
-        })?;
+            ..Progress::default()
+        }))?;
         self.say(format!(
             "epoch {epoch}  step {step}  test  loss {}  accuracy {:.4}",
             short(score.loss),
@@ -66,21 +65,21 @@ impl Trainer<'_> {
         Precision::F32.set(&self.device)?;
         let measured = self.with_final_weights(|t| along::measure(t.config, &t.model, t.loss, &t.data.along, t.ui));
         self.config.precision.set(&self.device)?;
-        let record = match measured {
+        let (measured, skipped) = match measured {
             Ok(None) => return Ok(false),
-            Ok(Some(record)) => {
-                self.say(format!("epoch {epoch}  step {step}  flatness  {}", along::describe(&record)));
-                record
+            Ok(Some(measured)) => {
+                self.say(format!("epoch {epoch}  step {step}  flatness  {}", along::describe(&measured)));
+                (measured, None)
             }
             Err(e) => {
                 let why = format!("{e:#}");
                 self.ui.warn(format!("flatness could not be measured after step {step}: {why}"));
-                Record { skipped: Some(why), ..Record::default() }
+                (along::Measured::new(), Some(why))
             }
         };
         self.progress.measured = Some(step);
-        let wall_s = Some(self.wall());
-        self.journal.write(&Record { kind: "flatness", epoch, step, split: Some("train"), wall_s, ..record })?;
+        let line = Flatness::new(epoch, step, self.wall(), measured, skipped);
+        self.journal.write(&Line::Flatness(line))?;
         Ok(true)
     }
 

@@ -5,7 +5,7 @@ use super::Trainer;
 use crate::parts::objective::{BatchLoss, FullLoss};
 use crate::run::perturbed::Perturbed;
 use crate::store::checkpoint::Epoch;
-use crate::store::journal::Record;
+use crate::store::line::{Line, Part, Progress};
 use crate::value::number::short;
 use anyhow::Result;
 use candle_core::Tensor;
@@ -102,19 +102,18 @@ impl Trainer<'_> {
                 *perturbed += 1;
             }
             if self.config.log_steps {
-                self.journal.write(&Record {
-                    kind: "step",
+                self.journal.write(&Line::Step(Progress {
                     epoch: epoch + 1,
                     step,
-                    split: Some("train"),
+                    split: Some(Part::Train),
                     loss: Some(report.loss),
                     evals: Some(evals),
                     perturbed: self.progress.perturbed,
                     samples_per_s: Some(examples as f64 / seconds),
                     wall_s: Some(seconds),
                     skipped: report.skipped.clone(),
-                    ..Record::of_step(&report)
-                })?;
+                    ..Progress::of_step(&report)
+                }))?;
             }
             self.progress.last_loss = report.loss;
             self.last = Some(report);
@@ -130,19 +129,18 @@ impl Trainer<'_> {
     pub(super) fn end_epoch(&mut self, epoch: u64) -> Result<()> {
         let sums = std::mem::take(&mut self.progress.epoch);
         let (step, evals, wall_s) = (self.progress.step, self.progress.evals, self.wall());
-        self.journal.write(&Record {
-            kind: "epoch",
+        self.journal.write(&Line::Epoch(Progress {
             epoch: epoch + 1,
             step,
-            split: Some("train"),
+            split: Some(Part::Train),
             loss: sums.loss(),
             accuracy: sums.accuracy(),
             evals: Some(evals),
             perturbed: self.progress.perturbed,
             samples_per_s: sums.samples_per_s(),
             wall_s: Some(wall_s),
-            ..self.last.as_ref().map(Record::of_step).unwrap_or_default()
-        })?;
+            ..self.last.as_ref().map(Progress::of_step).unwrap_or_default()
+        }))?;
         let perturbed = Perturbed::suffix(self.config, &self.progress);
         self.say(format!("epoch {}  step {step}  train {}{perturbed}", epoch + 1, describe(&sums)));
         Ok(())

@@ -72,7 +72,7 @@ pub struct EvalArgs {
 }
 
 /// What every measure of the Hessian takes.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct HessianArgs {
     /// The checkpoint and the data.
     #[command(flatten)]

@@ -1,7 +1,7 @@
 //! Flags of `metrics trace`.
 
-use super::eval::HessianArgs;
-use super::operator::OperatorArgs;
+use crate::measure::operator::OperatorArgs;
+use crate::settings::args::HessianArgs;
 use clap::{Args, ValueEnum};
 use flat_metrics::ProbeDistribution;
 

@@ -1,8 +1,8 @@
 //! Flags of `metrics certify`.
 
+use crate::settings::args::HessianArgs;
 use clap::Args;
 use flat_metrics::{CertificateConfig, FlowConfig};
-use flat_run::settings::args::HessianArgs;
 
 /// Flags of `metrics certify`.
 #[derive(Debug, Args)]

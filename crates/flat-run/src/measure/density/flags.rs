@@ -1,8 +1,8 @@
 //! Flags of `metrics density`.
 
+use crate::settings::args::HessianArgs;
 use clap::Args;
 use flat_metrics::DensityConfig;
-use flat_run::settings::args::HessianArgs;
 use std::path::PathBuf;
 
 /// Flags of `metrics density`.

@@ -1,8 +1,8 @@
 //! Flags of `metrics sharpness`.
 
+use crate::settings::args::HessianArgs;
 use clap::{Args, ValueEnum};
 use flat_metrics::{Geometry, Noise, Sharpness};
-use flat_run::settings::args::HessianArgs;
 
 /// Flags of `metrics sharpness`.
 #[derive(Debug, Args)]

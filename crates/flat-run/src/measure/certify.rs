@@ -1,70 +1,85 @@
-//! `flat-train metrics certify`.
+//! Whether a checkpoint is flat in the sense of Ahn et al. 2024.
 
-use super::print;
-use crate::args::CertifyArgs;
-use crate::exit::Outcome;
+mod flags;
+
+pub use flags::{BoundArgs, CertifyArgs};
+
+use super::interface::{InAll, Measure, Shared};
+use super::provenance::{Provenance, Taken};
+use super::which::Which;
+use crate::parts::subject::Subject;
+use crate::settings::args::EvalArgs;
+use crate::settings::choice::HvpName;
+use crate::signal;
+use crate::ui::Ui;
+use crate::usage::flags_of;
+use crate::value::number::{digits, short};
 use anyhow::Result;
 use candle_core::DType;
 use flat_core::Streams;
-use flat_metrics::{Certificate, Error, Judgement, Known, Measured, Progress, SpectrumReport, Stage, Stop, Verdict};
-use flat_run::measure::card::{Card, Carded};
-use flat_run::measure::which::Which;
-use flat_run::parts::subject::Subject;
-use flat_run::settings::args::HessianArgs;
-use flat_run::signal;
-use flat_run::ui::Ui;
-use flat_run::usage::flag_of;
-use flat_run::value::number::{digits, short};
+use flat_metrics::{Certificate, Error, Judgement, Known, Progress, SpectrumReport, Stage, Stop, Verdict};
 
-/// Certifies and prints.
-pub(super) fn run(args: &CertifyArgs, ui: Ui, json: bool) -> Result<Outcome> {
-    let certificate = Certificate::new(args.config()).map_err(flag_of)?;
-    let subject = Subject::to_measure(&args.hessian.on)?.announced(ui);
-    match certify(&subject, &args.hessian, &certificate, args.config().flow.max_gradients, ui)? {
-        None => Ok(Outcome::Interrupted),
-        Some(found) => {
-            let done = print(json, &found, || format!("{}\n{}", table(&found.report), found.card.line()))?;
-            Ok(if found.report.stop == Stop::Interrupted { Outcome::Interrupted } else { done })
-        }
+impl Measure for CertifyArgs {
+    const NAME: &'static str = "certify";
+    const ABOUT: &'static str = "Whether the checkpoint is (eps, eps')-flat in the sense of Ahn et al. 2024, with the intervals \
+                                 it rests on";
+    const IN_ALL: Option<InAll> = Some(InAll {
+        key: Some("certificate"),
+        asked_by: Some(("certify", "Certify (eps, eps')-flatness too, the most costly part")),
+        flags: &[
+            Shared::same("eps"),
+            Shared::same("eps-prime"),
+            Shared::same("grad-tol"),
+            Shared::same("max-gradients"),
+        ],
+    });
+
+    type Found = Judgement;
+
+    fn on(&self) -> EvalArgs {
+        self.hessian.on.clone()
     }
-}
 
-/// Certifies; `None` where a signal asked to stop before the first gradient, a partial report where it did so later.
-pub(super) fn certify(
-    subject: &Subject,
-    args: &HessianArgs,
-    certificate: &Certificate,
-    max_gradients: u64,
-    ui: Ui,
-) -> Result<Option<Carded<Measured<Judgement>>>> {
-    let which = Which::of(args);
-    let objective = which.objective(&subject.model, subject.loss, &subject.data)?;
-    let streams = Streams::new(subject.seed(args));
-    let (mut bar, mut stage) =
-        (ui.bar("gradient flow", 0, max_gradients, "gradients and products at most"), Stage::Flow);
-    let progress = &mut |p: &Progress| {
-        if p.stage != stage {
-            stage = p.stage;
-            bar = match stage {
-                Stage::Spectrum => ui.bar("spectrum at the limit", 0, p.of, "products at most"),
-                _ => ui.bar("slope of the trace", 0, p.of, "vectors"),
-            };
-        }
-        bar.update(p.done, || p.value.map_or(String::new(), |g| format!("||grad|| {g:.2e}")));
-        signal::go_on()
-    };
-    let report = which.products(&objective, |hessian| certificate.run(&objective, hessian, &streams, progress));
-    drop(bar);
-    match report {
-        Err(Error::Interrupted) => Ok(None),
-        Err(e) => Err(flag_of(e)),
-        Ok(report) => {
-            let mut card = Card::new(subject, args);
-            (card.matvecs, card.gradients, card.wall_s) =
-                (report.effort.matvecs, report.effort.gradients, report.effort.wall_s);
-            card.notes.extend(notes(subject));
-            Ok(Some(Carded { card, report }))
-        }
+    fn hvp(&self) -> HvpName {
+        self.hessian.hvp
+    }
+
+    fn check(&self) -> Result<()> {
+        Certificate::new(self.config()).map_err(|e| flags_of(e, &[])).map(|_| ())
+    }
+
+    /// `None` where a signal asked to stop before the first gradient, a partial report where it did so later.
+    fn take(&self, subject: &Subject, ui: Ui) -> Result<Option<Taken<Judgement>>> {
+        let certificate = Certificate::new(self.config()).map_err(|e| flags_of(e, &[]))?;
+        let which = Which::of(&self.hessian);
+        let objective = which.objective(&subject.model, subject.loss, &subject.data)?;
+        let streams = Streams::new(subject.seed(&self.hessian));
+        let most = self.config().flow.max_gradients;
+        let (mut bar, mut stage) = (ui.bar("gradient flow", 0, most, "gradients and products at most"), Stage::Flow);
+        let progress = &mut |p: &Progress| {
+            if p.stage != stage {
+                stage = p.stage;
+                bar = match stage {
+                    Stage::Spectrum => ui.bar("spectrum at the limit", 0, p.of, "products at most"),
+                    _ => ui.bar("slope of the trace", 0, p.of, "vectors"),
+                };
+            }
+            bar.update(p.done, || p.value.map_or(String::new(), |g| format!("||grad|| {g:.2e}")));
+            signal::go_on()
+        };
+        let report = which.products(&objective, |hessian| certificate.run(&objective, hessian, &streams, progress));
+        drop(bar);
+        let report = match report {
+            Err(Error::Interrupted) => return Ok(None),
+            report => report.map_err(|e| flags_of(e, &[]))?,
+        };
+        let mut provenance = Provenance::of_hessian(subject, &self.hessian.on, which, report.provenance.clone())?;
+        provenance.source.notes.extend(notes(subject));
+        Ok(Some(report.placed(|_| provenance)))
+    }
+
+    fn table(found: &Taken<Judgement>) -> String {
+        table(found)
     }
 }
 
@@ -85,7 +100,7 @@ fn notes(subject: &Subject) -> Vec<String> {
 }
 
 /// The verdict and what it rests on.
-pub(super) fn table(r: &Judgement) -> String {
+fn table(r: &Judgement) -> String {
     let verdict = match r.verdict {
         Verdict::Flat => "flat",
         Verdict::NotFlat => "not flat",
@@ -94,7 +109,7 @@ pub(super) fn table(r: &Judgement) -> String {
     };
     let left = r.flow.left.map_or("unknown".into(), |left| format!("about {left:.1e}"));
     let mut rows = vec![
-        ("verdict", format!("{verdict}: {}", flags(&r.reason))),
+        ("verdict", format!("{verdict}: {}", r.reason.naming(|setting| format!("--{}", setting.replace('_', "-"))))),
         ("bounds", format!("eps {}, eps' {}", r.config.eps, eps_prime(r))),
         ("||x - Phi(x)||", known(r.distance, r.distance_known, r.distance_interval, "")),
         ("f(x) - f(Phi(x))", format!("at least {} of {}", short(r.loss_gap), short(r.loss))),
@@ -122,13 +137,6 @@ pub(super) fn table(r: &Judgement) -> String {
         rows.push(("third derivatives", format!("by differences of {:.1e}{drawn}", s.rho)));
     }
     rows.iter().map(|(name, value)| format!("{name:<19}  {value}")).collect::<Vec<_>>().join("\n")
-}
-
-/// The library's settings as flags.
-fn flags(reason: &str) -> String {
-    ["max_gradients", "max_matvecs", "rel_tol"]
-        .iter()
-        .fold(reason.to_string(), |text, name| text.replace(name, &format!("--{}", name.replace('_', "-"))))
 }
 
 fn stop(why: Stop) -> &'static str {

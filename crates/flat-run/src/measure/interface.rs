@@ -1,0 +1,217 @@
+//! What a measure is: its flags, how it is taken, how it is shown.
+
+use super::along::Along;
+use super::document::Document;
+use super::provenance::{Provenance, Taken};
+use crate::parts::subject::Subject;
+use crate::settings::args::EvalArgs;
+use crate::settings::choice::HvpName;
+use crate::ui::Ui;
+use anyhow::Result;
+use clap::{ArgMatches, Args, Command};
+use flat_metrics::{Effort, Stop};
+use serde::Serialize;
+use serde_json::Value;
+use std::marker::PhantomData;
+
+/// A measure, which is the type of its flags. An entry of [`super::MEASURES`] gives it a subcommand of `metrics`, its JSON,
+/// a part in `metrics all` and, with [`Self::ALONG`], a place in `--flatness`, the journal and the report.
+pub trait Measure: Args + 'static {
+    /// The subcommand of `metrics`, and its key in `metrics all --json`.
+    const NAME: &'static str;
+    /// Its help, and its title in `metrics all`.
+    const ABOUT: &'static str;
+    /// How `metrics all` takes it; `None` where it does not.
+    const IN_ALL: Option<InAll> = Some(InAll::PLAIN);
+    /// How a run takes it on its way.
+    const ALONG: Option<Along> = None;
+
+    /// What it finds, beside provenance, effort and stop.
+    type Found: Serialize;
+
+    /// Checkpoint and data.
+    fn on(&self) -> EvalArgs;
+
+    /// Its Hessian-vector products, where it takes any.
+    fn hvp(&self) -> HvpName {
+        HvpName::Exact
+    }
+
+    /// Refuses what makes no sense or would be ignored, before any work is spent.
+    ///
+    /// # Errors
+    /// One that names the flag.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Measures. Where a signal asks to stop, what there is by then; `None` where that is nothing.
+    ///
+    /// # Errors
+    /// A loss that is not finite; candle's.
+    fn take(&self, subject: &Subject, ui: Ui) -> Result<Option<Taken<Self::Found>>>;
+
+    /// The numbers for a person; provenance and effort follow by themselves.
+    fn table(found: &Taken<Self::Found>) -> String;
+
+    /// What else is made of the result, such as a plot.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    fn keep(&self, found: &Taken<Self::Found>, ui: Ui) -> Result<()> {
+        let _ = (found, ui);
+        Ok(())
+    }
+}
+
+/// How `metrics all` takes a measure.
+#[derive(Debug, Clone, Copy)]
+pub struct InAll {
+    /// Key in its JSON, where not the measure's name.
+    pub key: Option<&'static str>,
+    /// The flag that asks for it, with its help; `None` where it is always taken.
+    pub asked_by: Option<(&'static str, &'static str)>,
+    /// The measure's flags that `metrics all` has too.
+    pub flags: &'static [Shared],
+}
+
+impl InAll {
+    /// Always taken, with the measure's defaults.
+    pub const PLAIN: Self = Self { key: None, asked_by: None, flags: &[] };
+}
+
+/// A flag of a measure that `metrics all` has too.
+#[derive(Debug, Clone, Copy)]
+pub struct Shared {
+    /// Its name in `metrics all`.
+    pub flag: &'static str,
+    /// Its name in the measure.
+    pub own: &'static str,
+    /// Help and default in `metrics all`, where not the measure's.
+    pub instead: Option<(&'static str, &'static str)>,
+}
+
+impl Shared {
+    /// The same flag.
+    pub const fn same(flag: &'static str) -> Self {
+        Self { flag, own: flag, instead: None }
+    }
+}
+
+/// What a measure found, as text and as JSON.
+#[derive(Debug)]
+pub struct Report {
+    /// The JSON.
+    pub document: Value,
+    /// The table without provenance and effort.
+    pub table: String,
+    /// Where it comes from.
+    pub provenance: Provenance,
+    /// What it cost.
+    pub effort: Effort,
+    /// A signal ended it.
+    pub interrupted: bool,
+}
+
+impl Report {
+    /// All of it for a person.
+    pub fn text(&self) -> String {
+        format!("{}\n{}", self.table, self.provenance.lines(&self.effort))
+    }
+}
+
+/// A measure whose flags were given.
+pub trait Asked {
+    /// Checkpoint and data.
+    fn on(&self) -> EvalArgs;
+    /// Its Hessian-vector products.
+    fn hvp(&self) -> HvpName;
+    /// See [`Measure::check`].
+    ///
+    /// # Errors
+    /// One that names the flag.
+    fn check(&self) -> Result<()>;
+    /// See [`Measure::take`] and [`Measure::keep`].
+    ///
+    /// # Errors
+    /// Those of the measure.
+    fn report(&self, subject: &Subject, ui: Ui) -> Result<Option<Report>>;
+}
+
+impl<M: Measure> Asked for M {
+    fn on(&self) -> EvalArgs {
+        Measure::on(self)
+    }
+
+    fn hvp(&self) -> HvpName {
+        Measure::hvp(self)
+    }
+
+    fn check(&self) -> Result<()> {
+        Measure::check(self)
+    }
+
+    fn report(&self, subject: &Subject, ui: Ui) -> Result<Option<Report>> {
+        let Some(taken) = self.take(subject, ui)? else { return Ok(None) };
+        self.keep(&taken, ui)?;
+        let (table, interrupted) = (M::table(&taken), taken.stop == Stop::Interrupted);
+        let (provenance, effort) = (taken.provenance.clone(), taken.effort);
+        let document = serde_json::to_value(Document { measure: M::NAME, taken })?;
+        Ok(Some(Report { document, table, provenance, effort, interrupted }))
+    }
+}
+
+/// An entry of the list of measures.
+pub trait Entry: Sync {
+    /// See [`Measure::NAME`].
+    fn name(&self) -> &'static str;
+    /// See [`Measure::ABOUT`].
+    fn about(&self) -> &'static str;
+    /// See [`Measure::IN_ALL`].
+    fn in_all(&self) -> Option<InAll>;
+    /// See [`Measure::ALONG`].
+    fn along(&self) -> Option<Along>;
+    /// Its subcommand with its flags.
+    fn command(&self) -> Command;
+    /// The measure with flags that were parsed.
+    ///
+    /// # Errors
+    /// clap's.
+    fn parse(&self, matches: &ArgMatches) -> Result<Box<dyn Asked>, clap::Error>;
+}
+
+/// The entry of a measure.
+#[derive(Debug)]
+pub struct Of<M>(PhantomData<fn() -> M>);
+
+impl<M> Of<M> {
+    /// The entry.
+    pub const NEW: Self = Self(PhantomData);
+}
+
+impl<M: Measure> Entry for Of<M> {
+    fn name(&self) -> &'static str {
+        M::NAME
+    }
+
+    fn about(&self) -> &'static str {
+        M::ABOUT
+    }
+
+    fn in_all(&self) -> Option<InAll> {
+        M::IN_ALL
+    }
+
+    fn along(&self) -> Option<Along> {
+        M::ALONG
+    }
+
+    fn command(&self) -> Command {
+        // after the flags, whose own first line would be the help else
+        M::augment_args(Command::new(M::NAME)).about(M::ABOUT).long_about(None).allow_negative_numbers(true)
+    }
+
+    fn parse(&self, matches: &ArgMatches) -> Result<Box<dyn Asked>, clap::Error> {
+        Ok(Box::new(M::from_arg_matches(matches)?))
+    }
+}

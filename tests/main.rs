@@ -11,6 +11,7 @@ mod flatness;
 mod foreign;
 mod honest;
 mod interrupted;
+mod json;
 mod parity;
 mod report;
 mod reproduce_escape;

@@ -8,6 +8,7 @@ pub mod density;
 pub mod dimension;
 pub mod document;
 pub mod eig;
+pub mod gradnorm;
 pub mod interface;
 pub mod lambda_max;
 pub mod layers;
@@ -29,6 +30,7 @@ pub static MEASURES: &[&dyn Entry] = &[
     &Of::<density::DensityArgs>::NEW,
     &Of::<sharpness::SharpnessArgs>::NEW,
     &Of::<dimension::DimensionArgs>::NEW,
+    &Of::<gradnorm::GradnormArgs>::NEW,
     &Of::<certify::CertifyArgs>::NEW,
 ];
 

@@ -54,6 +54,8 @@ named! {
         Score = "score",
         /// Intrinsic dimension of the hidden states by the two nearest neighbours.
         Dimension = "dimension",
+        /// Norm of the gradient, with its interval over the choice of images.
+        Gradnorm = "gradnorm",
     }
 }
 

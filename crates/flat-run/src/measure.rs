@@ -9,6 +9,7 @@ pub mod dimension;
 pub mod document;
 pub mod eig;
 pub mod gradnorm;
+pub mod hessian_method;
 pub mod interface;
 pub mod lambda_max;
 pub mod layers;
@@ -17,7 +18,6 @@ pub mod operator;
 pub mod provenance;
 pub mod sharpness;
 pub mod trace;
-pub mod which;
 
 use along::Along;
 use interface::{Entry, Of};

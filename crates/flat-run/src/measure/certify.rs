@@ -4,12 +4,10 @@ mod flags;
 
 pub use flags::{BoundArgs, CertifyArgs};
 
-use super::interface::{InAll, Measure, Shared};
+use super::hessian_method::HessianMethod;
+use super::interface::{InAll, Measure, On, Shared};
 use super::provenance::{Provenance, Taken};
-use super::which::Which;
 use crate::parts::subject::Subject;
-use crate::settings::args::EvalArgs;
-use crate::settings::choice::HvpName;
 use crate::signal;
 use crate::ui::Ui;
 use crate::usage::flags_of;
@@ -36,12 +34,8 @@ impl Measure for CertifyArgs {
 
     type Found = Judgement;
 
-    fn on(&self) -> EvalArgs {
-        self.hessian.on.clone()
-    }
-
-    fn hvp(&self) -> HvpName {
-        self.hessian.hvp
+    fn on(&self) -> On<'_> {
+        On::Hessian(&self.hessian)
     }
 
     fn check(&self) -> Result<()> {
@@ -51,7 +45,7 @@ impl Measure for CertifyArgs {
     /// `None` where a signal asked to stop before the first gradient, a partial report where it did so later.
     fn take(&self, subject: &Subject, ui: Ui) -> Result<Option<Taken<Judgement>>> {
         let certificate = Certificate::new(self.config()).map_err(|e| flags_of(e, &[]))?;
-        let which = Which::of(&self.hessian);
+        let which = HessianMethod::of(&self.hessian);
         let objective = which.objective(&subject.model, subject.loss, &subject.data)?;
         let streams = Streams::new(subject.seed(&self.hessian));
         let most = self.config().flow.max_gradients;

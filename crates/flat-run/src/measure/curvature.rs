@@ -1,7 +1,7 @@
 //! The matrix that a measure is taken of: the Hessian or one of its relatives.
 
 use super::operator::{OperatorArgs, OperatorName};
-use crate::measure::which::Which;
+use crate::measure::hessian_method::HessianMethod;
 use crate::settings::args::HessianArgs;
 use crate::settings::choice::{BnModeName, HvpName};
 use crate::usage::usage;
@@ -14,7 +14,7 @@ use flat_nn::{Loss, Model};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Curvature {
     /// BatchNorm statistics, and the Hessian's products.
-    pub which: Which,
+    pub which: HessianMethod,
     /// The matrix.
     pub operator: OperatorName,
 }
@@ -22,7 +22,7 @@ pub struct Curvature {
 impl Curvature {
     /// The Hessian of a run's training loss with running BatchNorm statistics.
     pub fn of_training() -> Self {
-        let which = Which { bn_mode: BnModeName::Eval, hvp: HvpName::Exact };
+        let which = HessianMethod { bn_mode: BnModeName::Eval, hvp: HvpName::Exact };
         Self { which, operator: OperatorName::Hessian }
     }
 
@@ -35,7 +35,7 @@ impl Curvature {
         if name != OperatorName::Hessian && hessian.hvp != HvpName::Exact {
             return Err(usage("--hvp has no effect here: it needs --operator hessian"));
         }
-        Ok(Self { which: Which::of(hessian), operator: name })
+        Ok(Self { which: HessianMethod::of(hessian), operator: name })
     }
 
     /// The name of the Hessian's products; `None` for another matrix.

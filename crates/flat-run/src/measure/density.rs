@@ -6,12 +6,11 @@ mod score;
 pub use flags::{DensityArgs, QuadratureArgs};
 
 use super::along::Along;
-use super::interface::{InAll, Measure, Shared};
+use super::hessian_method::HessianMethod;
+use super::interface::{InAll, Measure, On, Shared};
 use super::provenance::{Provenance, Taken};
-use super::which::Which;
 use crate::parts::subject::Subject;
-use crate::settings::args::EvalArgs;
-use crate::settings::choice::{FlatnessName, HvpName};
+use crate::settings::choice::FlatnessName;
 use crate::signal;
 use crate::store::file::write_with_folders;
 use crate::ui::Ui;
@@ -38,12 +37,8 @@ impl Measure for DensityArgs {
 
     type Found = Density;
 
-    fn on(&self) -> EvalArgs {
-        self.hessian.on.clone()
-    }
-
-    fn hvp(&self) -> HvpName {
-        self.hessian.hvp
+    fn on(&self) -> On<'_> {
+        On::Hessian(&self.hessian)
     }
 
     fn check(&self) -> Result<()> {
@@ -54,7 +49,7 @@ impl Measure for DensityArgs {
     /// Of the probes completed where a signal asks to stop, `None` before the first.
     fn take(&self, subject: &Subject, ui: Ui) -> Result<Option<Taken<Density>>> {
         let estimator = SpectralDensity::new(self.quadrature.config()).map_err(|e| flags_of(e, &[]))?;
-        let which = Which::of(&self.hessian);
+        let which = HessianMethod::of(&self.hessian);
         let steps = self.quadrature.steps.min(subject.model.params().layout().len()) as u64;
         let mut bar = ui.bar("spectral density", 0, self.quadrature.probes.saturating_mul(steps), "products");
         let report = which.hessian(&subject.model, subject.loss, &subject.data, |operator| {

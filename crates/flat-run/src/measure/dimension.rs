@@ -1,7 +1,7 @@
 //! Intrinsic dimension of the hidden states before the last layer.
 
 use super::along::{Along, Moment};
-use super::interface::Measure;
+use super::interface::{Measure, On};
 use super::provenance::{Provenance, Taken};
 use crate::parts::subject::Subject;
 use crate::settings::args::EvalArgs;
@@ -46,8 +46,8 @@ impl Measure for DimensionArgs {
 
     type Found = IntrinsicDimension;
 
-    fn on(&self) -> EvalArgs {
-        EvalArgs { limit: self.on.limit.or(Some(IMAGES)), ..self.on.clone() }
+    fn on(&self) -> On<'_> {
+        On::Images(EvalArgs { limit: self.on.limit.or(Some(IMAGES)), ..self.on.clone() })
     }
 
     fn take(&self, subject: &Subject, ui: Ui) -> Result<Option<Taken<IntrinsicDimension>>> {

@@ -2,13 +2,13 @@
 
 use super::along::{Along, Moment};
 use super::curvature::Curvature;
-use super::interface::{InAll, Measure, Shared};
+use super::hessian_method::HessianMethod;
+use super::interface::{InAll, Measure, On, Shared};
 use super::lambda_max::lambda_max;
 use super::provenance::{Provenance, Taken};
-use super::which::Which;
 use crate::parts::subject::Subject;
-use crate::settings::args::{EvalArgs, HessianArgs};
-use crate::settings::choice::{FlatnessName, HvpName};
+use crate::settings::args::HessianArgs;
+use crate::settings::choice::FlatnessName;
 use crate::signal;
 use crate::store::line::Point;
 use crate::ui::Ui;
@@ -94,12 +94,8 @@ impl Measure for EigArgs {
 
     type Found = Extremes;
 
-    fn on(&self) -> EvalArgs {
-        self.hessian.on.clone()
-    }
-
-    fn hvp(&self) -> HvpName {
-        self.hessian.hvp
+    fn on(&self) -> On<'_> {
+        On::Hessian(&self.hessian)
     }
 
     fn check(&self) -> Result<()> {
@@ -111,7 +107,7 @@ impl Measure for EigArgs {
         let config = self.config(subject.model.params().space().dtype);
         let (max_matvecs, rel_tol) = (config.max_matvecs, config.rel_tol);
         let lanczos = Lanczos::new(config).map_err(|e| flags_of(e, FLAGS))?;
-        let which = Which::of(&self.hessian);
+        let which = HessianMethod::of(&self.hessian);
         let mut bar = ui.bar("eigenvalues", 0, max_matvecs, "products at most");
         let report = which.hessian(&subject.model, subject.loss, &subject.data, |operator| {
             lanczos.run(operator, &Streams::new(subject.seed(&self.hessian)), &mut |p: &Progress| {

@@ -1,11 +1,11 @@
 //! The norm of the gradient, with the interval over the choice of images.
 
 use super::along::{Along, Moment};
-use super::interface::Measure;
+use super::hessian_method::HessianMethod;
+use super::interface::{Measure, On};
 use super::provenance::{Provenance, Taken};
-use super::which::Which;
 use crate::parts::subject::Subject;
-use crate::settings::args::{EvalArgs, HessianArgs};
+use crate::settings::args::HessianArgs;
 use crate::settings::choice::{BnModeName, FlatnessName, HvpName};
 use crate::signal;
 use crate::store::line::Point;
@@ -56,12 +56,12 @@ impl Measure for GradnormArgs {
 
     type Found = Gradnorm;
 
-    fn on(&self) -> EvalArgs {
-        self.hessian.on.clone()
+    fn on(&self) -> On<'_> {
+        On::Hessian(&self.hessian)
     }
 
     fn take(&self, subject: &Subject, ui: Ui) -> Result<Option<Taken<Gradnorm>>> {
-        let found = measure(Which::of(&self.hessian), &subject.model, subject.loss, &subject.data, ui)?;
+        let found = measure(HessianMethod::of(&self.hessian), &subject.model, subject.loss, &subject.data, ui)?;
         let Some(found) = found else { return Ok(None) };
         let computed = found.provenance.clone();
         let provenance = Provenance::of_subject(subject, &self.hessian.on, self.hessian.bn_mode, computed)?;
@@ -81,13 +81,19 @@ impl Measure for GradnormArgs {
 }
 
 fn along(now: &Moment<'_>) -> Result<Option<Point>> {
-    let which = Which { bn_mode: BnModeName::Eval, hvp: HvpName::Exact };
+    let which = HessianMethod { bn_mode: BnModeName::Eval, hvp: HvpName::Exact };
     let found = measure(which, now.model, now.loss, now.data, now.ui)?;
     found.map(|found| Ok(Point::new(&found)?)).transpose()
 }
 
 /// Measures; `None` where a signal asked to stop. Cost: two gradients over the images, and three vectors.
-fn measure(which: Which, model: &Model, loss: Loss, data: &Loader, ui: Ui) -> Result<Option<Measured<Gradnorm>>> {
+fn measure(
+    which: HessianMethod,
+    model: &Model,
+    loss: Loss,
+    data: &Loader,
+    ui: Ui,
+) -> Result<Option<Measured<Gradnorm>>> {
     let (start, objective) = (Instant::now(), which.grouped_objective(model, loss, data)?);
     let n = objective.batches();
     let mut bar = ui.bar("gradient", 0, 2 * n as u64, "batches");

@@ -4,7 +4,7 @@ use super::along::Along;
 use super::document::Document;
 use super::provenance::{Provenance, Taken};
 use crate::parts::subject::Subject;
-use crate::settings::args::EvalArgs;
+use crate::settings::args::{EvalArgs, HessianArgs};
 use crate::settings::choice::HvpName;
 use crate::ui::Ui;
 use anyhow::Result;
@@ -29,13 +29,8 @@ pub trait Measure: Args + 'static {
     /// What it finds, beside provenance, effort and stop.
     type Found: Serialize;
 
-    /// Checkpoint and data.
-    fn on(&self) -> EvalArgs;
-
-    /// Its Hessian-vector products, where it takes any.
-    fn hvp(&self) -> HvpName {
-        HvpName::Exact
-    }
+    /// What it is taken on.
+    fn on(&self) -> On<'_>;
 
     /// Refuses what makes no sense or would be ignored, before any work is spent.
     ///
@@ -62,6 +57,15 @@ pub trait Measure: Args + 'static {
         let _ = (found, ui);
         Ok(())
     }
+}
+
+/// What a measure is taken on.
+#[derive(Debug)]
+pub enum On<'a> {
+    /// A checkpoint and data, with the seed and the Hessian-vector products.
+    Hessian(&'a HessianArgs),
+    /// A checkpoint and data alone.
+    Images(EvalArgs),
 }
 
 /// How `metrics all` takes a measure.
@@ -140,11 +144,17 @@ pub trait Asked {
 
 impl<M: Measure> Asked for M {
     fn on(&self) -> EvalArgs {
-        Measure::on(self)
+        match Measure::on(self) {
+            On::Hessian(args) => args.on.clone(),
+            On::Images(on) => on,
+        }
     }
 
     fn hvp(&self) -> HvpName {
-        Measure::hvp(self)
+        match Measure::on(self) {
+            On::Hessian(args) => args.hvp,
+            On::Images(_) => HvpName::Exact,
+        }
     }
 
     fn check(&self) -> Result<()> {

@@ -1,13 +1,12 @@
 //! Curvature layer by layer.
 
 use super::curvature::Curvature;
-use super::interface::{InAll, Measure};
+use super::interface::{InAll, Measure, On};
 use super::lambda_max::{LambdaMax, lambda_max};
 use super::operator::OperatorArgs;
 use super::provenance::{Provenance, Taken};
 use crate::parts::subject::Subject;
-use crate::settings::args::{EvalArgs, HessianArgs};
-use crate::settings::choice::HvpName;
+use crate::settings::args::HessianArgs;
 use crate::signal;
 use crate::ui::Ui;
 use crate::usage::{flags_of, usage};
@@ -79,12 +78,8 @@ impl Measure for LayersArgs {
 
     type Found = Layers;
 
-    fn on(&self) -> EvalArgs {
-        self.hessian.on.clone()
-    }
-
-    fn hvp(&self) -> HvpName {
-        self.hessian.hvp
+    fn on(&self) -> On<'_> {
+        On::Hessian(&self.hessian)
     }
 
     fn check(&self) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Where a measured number comes from: checkpoint, data, model, evaluation.
 
 use crate::device::DeviceChoice;
-use crate::measure::which::{Which, mode_in_words};
+use crate::measure::hessian_method::{HessianMethod, mode_in_words};
 use crate::parts::subject::Subject;
 use crate::settings::args::EvalArgs;
 use crate::settings::choice::BnModeName;
@@ -144,7 +144,7 @@ impl Provenance {
     pub fn of_hessian(
         subject: &Subject,
         on: &EvalArgs,
-        which: Which,
+        which: HessianMethod,
         computed: flat_metrics::Provenance,
     ) -> Result<Self> {
         let provenance = Self::of_subject(subject, on, which.bn_mode, computed)?;

@@ -4,13 +4,11 @@ mod flags;
 
 pub use flags::{BallArgs, GeometryName, NoiseName, SharpnessArgs, SharpnessName};
 
-use super::interface::{InAll, Measure, Shared};
+use super::hessian_method::HessianMethod;
+use super::interface::{InAll, Measure, On, Shared};
 use super::provenance::{Provenance, Taken};
-use super::which::Which;
 use crate::parts::setup;
 use crate::parts::subject::Subject;
-use crate::settings::args::EvalArgs;
-use crate::settings::choice::HvpName;
 use crate::signal;
 use crate::ui::Ui;
 use crate::usage::{flags_of, usage};
@@ -41,12 +39,8 @@ impl Measure for SharpnessArgs {
 
     type Found = SharpnessList;
 
-    fn on(&self) -> EvalArgs {
-        self.hessian.on.clone()
-    }
-
-    fn hvp(&self) -> HvpName {
-        self.hessian.hvp
+    fn on(&self) -> On<'_> {
+        On::Hessian(&self.hessian)
     }
 
     fn check(&self) -> Result<()> {
@@ -70,7 +64,7 @@ impl Measure for SharpnessArgs {
 
     /// What there is by then where a signal asks to stop, `None` before the first number.
     fn take(&self, subject: &Subject, ui: Ui) -> Result<Option<Taken<SharpnessList>>> {
-        let which = Which::of(&self.hessian);
+        let which = HessianMethod::of(&self.hessian);
         let list = self.ball.list();
         let most = list.iter().map(Sharpness::max_evaluations).sum();
         let whole = which.objective(&subject.model, subject.loss, &subject.data)?;

@@ -10,12 +10,11 @@ pub use settings::TraceSettings;
 
 use super::along::{Along, Moment};
 use super::document::Document;
-use super::interface::{InAll, Measure, Shared};
+use super::interface::{InAll, Measure, On, Shared};
 use super::provenance::{Source, Taken};
 use crate::parts::evaluate::{evaluate, gradient_norm};
 use crate::parts::subject::Subject;
-use crate::settings::args::EvalArgs;
-use crate::settings::choice::{FlatnessName, HvpName};
+use crate::settings::choice::FlatnessName;
 use crate::signal;
 use crate::store::line::Point;
 use crate::ui::Ui;
@@ -48,12 +47,8 @@ impl Measure for TraceArgs {
 
     type Found = TraceFound;
 
-    fn on(&self) -> EvalArgs {
-        self.hessian.on.clone()
-    }
-
-    fn hvp(&self) -> HvpName {
-        self.hessian.hvp
+    fn on(&self) -> On<'_> {
+        On::Hessian(&self.hessian)
     }
 
     fn check(&self) -> Result<()> {

@@ -129,7 +129,7 @@ flat_core::settings! {
         trace_examples as "trace-examples": usize = 1024, range: Range::AtLeast(1),
             needs: Needs::That(has_trace, "--trace-probes above 0");
         /// Measures taken along the run, as in trace,lambda_max, written to metrics.jsonl: trace, lambda_max, score (curvature
-        /// score tr H / sqrt(rank), 150 products), dimension (of the hidden states).
+        /// score tr H / sqrt(rank), 150 products), dimension (of the hidden states), gradnorm.
         flatness as "flatness": Vec<FlatnessName> = Vec::new(), default_in_words: "none";
         /// Take them after so many steps, or epochs as in 1ep.
         flatness_every as "flatness-every": Text<Every> = Text(Every::Epochs(1)), needs: ALONG, metavar: "EVERY";

@@ -9,9 +9,9 @@ use flat_metrics::{Axis, Effort, Lanczos, LanczosConfig, Measured, Progress, Sto
 use flat_plot::{self as plot, Grid};
 use flat_run::measure::document::Document;
 use flat_run::measure::eig::tolerance;
+use flat_run::measure::hessian_method::HessianMethod;
 use flat_run::measure::line::Line;
 use flat_run::measure::provenance::Provenance;
-use flat_run::measure::which::Which;
 use flat_run::parts::evaluate::{Score, score};
 use flat_run::parts::subject::Subject;
 use flat_run::settings::args::HessianArgs;
@@ -85,7 +85,7 @@ pub(super) fn run(args: &LandscapeArgs, ui: Ui, json: bool) -> Result<Outcome> {
         None => around(&subject, args, if two { 2 } else { 1 }, span, points, ui)?,
     };
     let Some(Slice { mut report, provenance, matvecs, interrupted }) = found else { return Ok(Outcome::Interrupted) };
-    let mode = Which::of(&args.hessian).mode();
+    let mode = HessianMethod::of(&args.hessian).mode();
     let here = score(&subject.model, subject.loss, &subject.data, mode, |_, _| ())?;
     report.loss_here = here.map_or(f64::NAN, |s| s.loss);
     save(&mut report, &provenance, &args.out)?;
@@ -168,7 +168,7 @@ fn around(
     let Some((scores, interrupted)) = evaluate(subject, &args.hessian, &axes, ui)? else { return Ok(None) };
     let mut provenance = provenance(subject, args)?;
     let (eigen, matvecs) = (args.directions == DirectionName::Eigen, directions.matvecs);
-    provenance.hvp = eigen.then(|| Which::of(&args.hessian).words().1);
+    provenance.hvp = eigen.then(|| HessianMethod::of(&args.hessian).words().1);
     let frozen = subject.model.has_batch_norm() && args.hessian.bn_mode == BnModeName::Eval;
     if frozen {
         provenance.source.notes.push("BatchNorm has the checkpoint's running statistics at every point".into());
@@ -217,7 +217,7 @@ fn directions(subject: &Subject, args: &LandscapeArgs, n: usize, ui: Ui) -> Resu
     let rel_tol = tolerance(subject.model.params().space().dtype);
     let config = LanczosConfig { top: n, bottom: 0, max_matvecs: 200, rel_tol };
     let lanczos = Lanczos::new(config)?;
-    let which = Which::of(&args.hessian);
+    let which = HessianMethod::of(&args.hessian);
     let mut bar = ui.bar("eigenvectors", 0, 200, "products at most");
     let report = which.hessian(&subject.model, subject.loss, &subject.data, |operator| {
         lanczos.run(operator, &streams, &mut |p: &Progress| {
@@ -237,7 +237,7 @@ fn directions(subject: &Subject, args: &LandscapeArgs, n: usize, ui: Ui) -> Resu
 
 /// The slice, as [`whole`] has it.
 fn evaluate(subject: &Subject, args: &HessianArgs, axes: &[Axis], ui: Ui) -> Result<Option<Scores>> {
-    let (mode, cells) = (Which::of(args).mode(), axes.iter().map(|a| a.coordinates.len() as u64).product());
+    let (mode, cells) = (HessianMethod::of(args).mode(), axes.iter().map(|a| a.coordinates.len() as u64).product());
     let mut bar = ui.bar("landscape", 0, cells, "points");
     let mut scores = Vec::new();
     let sliced = slice(subject.model.params(), &axes[0], axes.get(1), &mut || {

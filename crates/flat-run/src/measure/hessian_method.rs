@@ -12,14 +12,14 @@ const GROUPS: usize = 32;
 
 /// Which Hessian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Which {
+pub struct HessianMethod {
     /// BatchNorm statistics.
     pub bn_mode: BnModeName,
     /// Hessian-vector products.
     pub hvp: HvpName,
 }
 
-impl Which {
+impl HessianMethod {
     /// What the flags ask for.
     pub fn of(args: &HessianArgs) -> Self {
         Self { bn_mode: args.bn_mode, hvp: args.hvp }

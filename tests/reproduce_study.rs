@@ -40,6 +40,17 @@ fn another_grid_is_another_file_and_computes_only_the_cells_that_are_new() {
 }
 
 #[test]
+fn the_smallest_scale_fills_every_hole_and_uses_all_that_was_computed() {
+    let room = Room::new();
+    for name in ["defaults", "sam-vs-sgd"] {
+        let out = room.path(name);
+        json(&format!("reproduce {name} --scale smoke --device cpu --out {}", out.display()));
+        let page = std::fs::read_to_string(out.join("results.md")).expect("a page");
+        assert!(page.contains("smoke scale") && !page.contains("{{"), "{page}");
+    }
+}
+
+#[test]
 fn a_study_file_with_a_fault_is_wrong_usage_that_names_file_and_key() {
     let room = Room::new();
     let file = room.path("my.toml");

@@ -1,13 +1,13 @@
 //! The defaults of the rules: sizes of the perturbation chosen on validation images over several networks, then shown
 //! beside SGD on test images.
 
-mod page;
+mod holes;
 mod tried;
 
 use crate::args::ReproduceArgs;
 use crate::flags::Flags;
 use crate::images::{HeldOut, Images};
-use crate::page::Page;
+use crate::markdown::Page;
 use crate::paired::Group;
 use crate::recipe::{Scales, Sizes, read};
 use crate::study::Study;
@@ -146,7 +146,7 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
     let kept: Vec<Value> =
         plan.cases.iter().zip(&groups).flat_map(|(c, groups)| groups.iter().map(move |g| of_case(c, g))).collect();
     let found = Found { tried, groups };
-    Ok(Some((page::page(args.scale, &file, &plan, &found)?, json!(kept))))
+    Ok(Some((holes::page(args.scale, &file, &plan, &found)?, json!(kept))))
 }
 
 #[cfg(test)]

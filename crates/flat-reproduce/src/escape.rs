@@ -6,8 +6,8 @@
 mod asked;
 mod compare;
 mod figures;
+mod holes;
 mod method;
-mod page;
 mod part;
 mod tables;
 mod words;
@@ -17,7 +17,7 @@ use crate::bad_minimum::{self, FITTED, Minima};
 use crate::flags::Flags;
 use crate::images::Images;
 use crate::margin::at_unit_margin;
-use crate::page::Page;
+use crate::markdown::Page;
 use crate::study::Study;
 use crate::training::{Fit, Point, measured, of_seed, train};
 use anyhow::{Result, bail};
@@ -77,7 +77,7 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
         let Some(outcome) = lab.outcome(study)? else { return Ok(None) };
         outcomes.push(outcome);
     }
-    let page = page::page(study, args.scale, &file, &parts, &outcomes)?;
+    let page = holes::page(study, args.scale, &file, &parts, &outcomes)?;
     Ok(Some((page, serde_json::to_value(&outcomes)?)))
 }
 

@@ -13,8 +13,8 @@ mod images;
 mod interval;
 mod late_sam;
 mod margin;
+mod markdown;
 mod network;
-mod page;
 mod paired;
 mod prose;
 mod provenance;
@@ -26,7 +26,7 @@ mod theory;
 mod training;
 
 pub use args::{ReproduceArgs, ReproductionName};
-pub use page::{Page, Table};
+pub use markdown::{Page, Table};
 pub use provenance::Provenance;
 pub use scale::Scale;
 pub use study::Study;

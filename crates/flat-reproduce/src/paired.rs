@@ -1,7 +1,7 @@
 //! Groups of runs, one run a seed, and their differences seed by seed.
 
 use crate::interval::{Mean, percent, short};
-use crate::page::Table;
+use crate::markdown::Table;
 use crate::training::{Fit, Point};
 use anyhow::{Result, bail};
 

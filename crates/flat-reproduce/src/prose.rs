@@ -4,7 +4,7 @@
 //! a hole; a paragraph that is one hole takes tables and plots. `{{only cpu}}` before a paragraph leaves it to that scale.
 //! `{{fragment name}}` begins a piece of its own, to be filled as often as there is something to say.
 
-use crate::page::{Block, Page, Table};
+use crate::markdown::{Block, Page, Table};
 use crate::recipe::Sizes;
 use crate::scale::Scale;
 use anyhow::{Result, bail};
@@ -148,9 +148,10 @@ fn fill(paragraph: &str, holes: &Holes, used: &mut BTreeSet<&'static str>) -> Re
         rest = after;
     }
     text.push_str(rest);
+    let text = text.trim_end();
     Ok(vec![match text.strip_prefix("## ") {
         Some(heading) => Block::Heading(heading.into()),
-        None => Block::Text(text),
+        None => Block::Text(text.into()),
     }])
 }
 

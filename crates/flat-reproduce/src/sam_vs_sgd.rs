@@ -6,8 +6,8 @@
 use crate::args::ReproduceArgs;
 use crate::flags::Flags;
 use crate::images::{HeldOut, Images};
+use crate::markdown::{Page, Table};
 use crate::network::network;
-use crate::page::{Page, Table};
 use crate::paired::{Group, best, differences, ends, trial};
 use crate::prose::{Holes, Prose};
 use crate::recipe::{Scales, Sizes, read};

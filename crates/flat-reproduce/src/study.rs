@@ -1,7 +1,7 @@
 //! The folder of a reproduction: its cells, computed once and kept.
 
 use crate::flags::normalised;
-use crate::page::Page;
+use crate::markdown::Page;
 use crate::provenance::Provenance;
 use anyhow::{Context, Result, bail};
 use flat_run::signal;

@@ -8,9 +8,9 @@ mod drift;
 mod ends;
 mod figures;
 mod fit;
+mod holes;
 mod landscape;
 mod manifold;
-mod page;
 mod sparse;
 mod sweep;
 mod tables;
@@ -21,7 +21,7 @@ mod walk;
 mod words;
 
 use crate::args::ReproduceArgs;
-use crate::page::Page;
+use crate::markdown::Page;
 use crate::recipe::{Scales, read};
 use crate::study::Study;
 use anyhow::Result;
@@ -77,6 +77,6 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
     }
     let Some(manifold) = manifold::run(study, &plan.manifold)? else { return Ok(None) };
     let findings = Findings { ends, sweeps, crosschecks, drifts, manifold };
-    let page = page::page(&findings, args.scale, plan.seeds, study.root())?;
+    let page = holes::page(&findings, args.scale, plan.seeds, study.root())?;
     Ok(Some((page, serde_json::to_value(&findings)?)))
 }

@@ -4,7 +4,7 @@ use super::FITTED;
 use super::compare::Row;
 use super::part::File;
 use crate::interval::{percent, short};
-use crate::page::Table;
+use crate::markdown::Table;
 use anyhow::Result;
 
 /// The methods against what was asked of them, at equal training loss.

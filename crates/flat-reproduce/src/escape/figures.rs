@@ -2,7 +2,7 @@
 
 use super::part::File;
 use super::{Contender, Outcome};
-use crate::page::Block;
+use crate::markdown::Block;
 use crate::training::Point;
 use anyhow::Result;
 use flat_plot::{Axis, Chart, Point as Mark, Series, curves};

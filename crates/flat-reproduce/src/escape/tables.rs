@@ -4,7 +4,7 @@ use super::compare::Row;
 use super::part::Part;
 use super::{Outcome, Trial};
 use crate::interval::{Mean, percent, short};
-use crate::page::Table;
+use crate::markdown::Table;
 use crate::training::Point;
 
 pub(super) fn minima(outcomes: &[Outcome]) -> Table {

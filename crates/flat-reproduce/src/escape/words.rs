@@ -3,7 +3,7 @@
 use super::compare::{Row, proxy, rows};
 use super::method::Method;
 use super::part::{File, Part};
-use super::{Outcome, Trial};
+use super::{Contender, Outcome, Trial};
 use crate::interval::{correlation_text, short};
 
 /// How the test accuracy of the reference, RS and SA moved.
@@ -22,8 +22,9 @@ pub(super) fn moved(file: &File, rows: &[Row]) -> String {
             "No setting was found in which RS and SA gain 5 points of test accuracy while SGD stays within 2."
         }
     };
-    let points = |gain: Option<f64>| gain.map_or("an unknown number of".into(), |g| format!("{:.1}", 100.0 * g));
-    format!("{moved} SGD moves by {}, RS by {}, the best SA by {} points.", points(sgd), points(rs), points(sa))
+    let gained = [("SGD moves by", sgd), ("RS by", rs), ("the best SA by", sa)];
+    let gained = gained.into_iter().filter_map(|(who, gain)| Some(format!("{who} {:.1}", 100.0 * gain?)));
+    format!("{moved} {} points.", gained.collect::<Vec<_>>().join(", "))
 }
 
 /// The findings of every part in a sentence or two each.
@@ -70,21 +71,23 @@ pub(super) fn correlation(outcome: &Outcome) -> (String, usize) {
 pub(super) fn limits(outcomes: &[Outcome]) -> String {
     let (mut ends, mut apart) = (Vec::new(), Vec::new());
     for outcome in outcomes {
-        for contender in &outcome.contenders {
+        let at_an_end = |contender: &&Contender| {
             let mine = |t: &&Trial| t.setting.method == contender.setting.method;
             let sizes = outcome.trials.iter().filter(mine).map(|t| t.setting.size());
             let [low, high] = sizes.fold([f64::INFINITY, f64::NEG_INFINITY], |[a, b], x| [a.min(x), b.max(x)]);
-            if low < high && [low, high].contains(&contender.setting.size()) {
-                ends.push(format!("{} in {}", contender.name, outcome.part));
-            }
+            low < high && [low, high].contains(&contender.setting.size())
+        };
+        let count = outcome.contenders.iter().filter(at_an_end).count();
+        if count > 0 {
+            ends.push(format!("{count} of {} methods in {}", outcome.contenders.len(), outcome.part));
         }
         let without = rows(outcome).into_iter().filter(|row| row.at_equal_loss.is_none());
         apart.extend(without.map(|row| format!("{} in {}", row.name, outcome.part)));
     }
     let list = |what: &str, items: Vec<String>| match items.is_empty() {
         true => String::new(),
-        false => format!("{what}: {}. ", items.join(", ")),
+        false => format!("{what}: {}. ", items.join("; ")),
     };
     let ends = list("The chosen radius is the smallest or the largest that was tried for", ends);
-    format!("{ends}{}", list("No training loss in common with SGD has", apart)).trim_end().into()
+    format!("{ends}{}", list("No training loss is in common with SGD for", apart)).trim_end().into()
 }

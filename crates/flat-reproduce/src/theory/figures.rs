@@ -3,7 +3,7 @@
 use super::Findings;
 use super::sweep::{Along, Family, Swept};
 use super::walk::Algorithm;
-use crate::page::Block;
+use crate::markdown::Block;
 use anyhow::Result;
 use flat_plot::{Axis, Chart, Point, Series, curves};
 use flat_run::store::file::write_whole;

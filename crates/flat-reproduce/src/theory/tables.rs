@@ -4,7 +4,7 @@ use super::Findings;
 use super::ends::End;
 use super::sweep::{Along, Family, PATIENCE, slope_at_start};
 use super::walk::{Algorithm, Walk};
-use crate::page::Table;
+use crate::markdown::Table;
 use anyhow::Result;
 
 /// A number of any size in few digits.

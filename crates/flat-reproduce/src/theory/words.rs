@@ -53,31 +53,19 @@ pub(super) fn verdict(s: &Swept) -> Option<String> {
     })
 }
 
-/// How the measured steps differ from the law: the shares of the mean drift, and of plain steps that bring SA back.
-pub(super) fn corrections(found: &Findings) -> String {
+/// The shares of plain steps that bring SA back below its gate, at both ends of its lines in the valley.
+pub(super) fn plain_steps(found: &Findings) -> String {
     let of_line = |s: &Swept| {
-        let (first, last) = (s.found.first()?, s.found.last()?);
-        let along = if s.line.along == Along::Eps { "eps" } else { "D" };
-        let place = |i: usize| number(s.line.coordinate(s.line.places[i]));
-        let ratio = s.ratio.filter(|_| s.line.bound.is_some())?;
-        let mut text = format!("{} on the {} in {along}", s.line.algorithm.name(), family(s.line.family));
-        if !s.line.regime.is_empty() {
-            text.push_str(&format!(" ({})", s.line.regime));
-        }
-        text.push_str(&format!(" takes {} of the perturbed steps of the mean drift", ratio.text(3)));
-        if s.line.algorithm == Algorithm::Sa && s.line.family == Family::Valley {
-            let (from, to) = (place(0), place(s.found.len() - 1));
-            let share = |f: &Found| format!("{:.0} %", 100.0 * brought_back(f));
-            text.push_str(&format!(
-                " ({} of its steps bring it back at {along} = {from}, {} at {along} = {to})",
-                share(first),
-                share(last)
-            ));
-        }
-        Some(text)
+        let symbol = if s.line.along == Along::Eps { "eps" } else { "D" };
+        let at = |i: usize| {
+            let share = 100.0 * brought_back(s.found.get(i)?);
+            Some(format!("{share:.0} % at {symbol} = {}", s.line.coordinate(s.line.places[i])))
+        };
+        Some(format!("{} and {}", at(0)?, at(s.found.len() - 1)?))
     };
-    let lines: Vec<String> = found.sweeps.iter().filter_map(of_line).collect();
-    if lines.is_empty() { "no line arrived everywhere".into() } else { lines.join("; ") }
+    let sa = |s: &&Swept| s.line.algorithm == Algorithm::Sa && s.line.family == Family::Valley;
+    let lines: Vec<String> = found.sweeps.iter().filter(sa).filter_map(of_line).collect();
+    if lines.is_empty() { "(no line of SA in the valley)".into() } else { lines.join("; ") }
 }
 
 /// The share of plain steps before the last descent.

@@ -1,4 +1,4 @@
-//! The page of a study: text, tables and plots.
+//! The page of a study in Markdown: text, tables and plots.
 
 use crate::provenance::Provenance;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! The page: what the paper says, what was worked out, what was measured.
+//! What goes into the holes of the prose: tables, plots and what they come to.
 
 use super::Findings;
 use super::crosscheck::EPS;
@@ -6,8 +6,8 @@ use super::figures::draw;
 use super::manifold::BLOCKS;
 use super::tables::{crosschecks, drifts, ends, manifold, places, rates};
 use super::walk::DELTA;
-use super::words::{corrections, others, start_ratio, verdict};
-use crate::page::Page;
+use super::words::{others, plain_steps, start_ratio, verdict};
+use crate::markdown::Page;
 use crate::prose::{Holes, Prose};
 use crate::scale::Scale;
 use anyhow::Result;
@@ -21,7 +21,7 @@ pub(super) fn page(found: &Findings, scale: Scale, seeds: u64, folder: &Path) ->
         .table("ends", ends(&found.ends))
         .table("rates", rates(found, seeds))
         .text("verdicts", verdicts.join("\n"))
-        .text("corrections", corrections(found))
+        .text("plain-steps", plain_steps(found))
         .text("others", others(found))
         .table("places", places(found)?)
         .table("crosschecks", crosschecks(found))

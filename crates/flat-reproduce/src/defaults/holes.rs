@@ -1,9 +1,9 @@
-//! The page: the rules at their defaults beside SGD, and the candidates that were tried.
+//! What goes into the holes of the prose: the rules at their defaults beside SGD, and the candidates that were tried.
 
 use super::{Case, File, Found, Plan, Rule};
 use crate::interval::{Mean, percent, short};
+use crate::markdown::{Page, Table};
 use crate::network::network;
-use crate::page::{Page, Table};
 use crate::paired::{Group, differences, ends};
 use crate::prose::{Holes, Prose};
 use crate::scale::Scale;

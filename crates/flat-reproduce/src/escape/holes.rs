@@ -1,4 +1,4 @@
-//! The page: tables, plots and what they come to.
+//! What goes into the holes of the prose: tables, plots and what they come to.
 
 use super::asked::asked;
 use super::compare::rows;
@@ -8,7 +8,7 @@ use super::tables::{ablations, headline, margins, minima, search};
 use super::words::{correlation, in_short, limits, moved, why};
 use super::{FITTED, Outcome};
 use crate::margin::PROBES;
-use crate::page::{Block, Page};
+use crate::markdown::{Block, Page};
 use crate::prose::{Holes, Prose};
 use crate::scale::Scale;
 use crate::study::Study;

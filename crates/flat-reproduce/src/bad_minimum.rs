@@ -82,7 +82,7 @@ pub(super) fn make(
         let copies = zeroed_copies(&images.train, recipe.copies, flags.needed("seed")? as u64)?;
         let fit = |flags: &Flags, split, folder: &Path| train(flags, images, split, &images.test, folder, ui);
         let on_copies = |flags: &Flags| fit(flags, &copies, &folder("random"));
-        let fitted = until_fitted(&at(recipe.lr), recipe.epochs, 25, &folder("random"), on_copies)?;
+        let fitted = train_until_fitted(&at(recipe.lr), recipe.epochs, 25, &folder("random"), on_copies)?;
         let Some((_, random)) = fitted else { return Ok(None) };
         let init = folder("random").join("model.safetensors");
         let true_flags = at(recipe.true_lr).with("init", init.display().to_string());
@@ -109,7 +109,7 @@ pub(super) fn make(
 
 /// Trains in `folder` for more and more epochs, `step` by `step`, until the training set is fitted or `most` are spent: how
 /// many that took, and where it ended.
-fn until_fitted(
+fn train_until_fitted(
     flags: &Flags,
     most: u64,
     step: u64,
@@ -131,7 +131,7 @@ fn until_fitted(
     }
 }
 
-/// The epochs that [`until_fitted`] takes, from its first sitting once that has come to an end: the run in `folder` may have
+/// The epochs that [`train_until_fitted`] takes, from its first sitting once that has come to an end: the run in `folder` may have
 /// gone on since.
 fn epochs_to_fit(
     flags: &Flags,
@@ -144,7 +144,7 @@ fn epochs_to_fit(
     if let Some(epochs) = std::fs::read_to_string(&file).ok().and_then(|text| text.parse().ok()) {
         return Ok(Some(epochs));
     }
-    let Some((epochs, _)) = until_fitted(flags, most, step, folder, train)? else { return Ok(None) };
+    let Some((epochs, _)) = train_until_fitted(flags, most, step, folder, train)? else { return Ok(None) };
     write_whole(&file, epochs.to_string().as_bytes())?;
     Ok(Some(epochs))
 }

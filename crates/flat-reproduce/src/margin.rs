@@ -1,4 +1,4 @@
-//! The trace of the cross entropy where margins do not count.
+//! The Hessian trace of the cross entropy at unit mean margin: the size of the logits has no part in it.
 
 use crate::flags::Flags;
 use crate::images::Images;

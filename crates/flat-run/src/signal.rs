@@ -1,4 +1,4 @@
-//! Whether what runs was asked to stop, as by SIGINT: it saves what it has then and ends.
+//! The request to stop, as by SIGINT: a run saves a checkpoint and ends, a measure ends with what it has.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};

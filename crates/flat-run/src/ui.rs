@@ -1,4 +1,4 @@
-//! Where a run tells what it does: news, warnings and progress, which a program shows as it likes.
+//! Messages and progress of runs and measures, through a trait that the program implements.
 
 /// Shows news and progress; a terminal, a log or nothing.
 pub trait Screen: Sync {

@@ -1,4 +1,4 @@
-//! What the numbers of a part come to, in sentences.
+//! Sentences of the page that are computed from the runs of its parts.
 
 use super::compare::{Row, proxy, rows};
 use super::method::Method;

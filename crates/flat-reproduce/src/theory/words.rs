@@ -1,4 +1,4 @@
-//! What the sweeps come to, in sentences.
+//! Sentences of the page that are computed from the sweeps.
 
 use super::Findings;
 use super::sweep::{Along, Family, Found, Swept};

@@ -59,21 +59,21 @@ pub struct BatchLoss<'a> {
     tally: &'a mut Tally,
     /// Rows that the first pass over the batch has covered.
     covered: usize,
-    leave: bool,
+    keep_on_device: bool,
 }
 
 impl<'a> BatchLoss<'a> {
     /// The loss of one step's batch. Right answers are counted once a row, in the first pass over the batch: at theta,
     /// for every rule that evaluates there.
     pub fn new(model: &'a Model, loss: Loss, batch: &'a Batch, tally: &'a mut Tally) -> Self {
-        Self { model, loss, batch, tally, covered: 0, leave: false }
+        Self { model, loss, batch, tally, covered: 0, keep_on_device: false }
     }
 
-    /// Leaves losses where they are even on the CPU, where reading them costs nothing: the step then goes as it goes on
-    /// other devices.
+    /// Keeps losses on the device even where that is the CPU and reading them costs nothing: the step is then asynchronous,
+    /// as on other devices.
     #[must_use]
-    pub fn leave(self, leave: bool) -> Self {
-        Self { leave, ..self }
+    pub fn keep_on_device(self, keep_on_device: bool) -> Self {
+        Self { keep_on_device, ..self }
     }
 }
 
@@ -96,7 +96,7 @@ impl Objective for BatchLoss<'_> {
         let part = self.part(query)?;
         let pass = self.model.pullback(&part.images, part.mode).map_err(Error::objective)?;
         let loss = self.loss_of(query, part, pass.logits())?;
-        let value = if self.leave { Scalar::on_device(&loss)? } else { Scalar::of(&loss)? };
+        let value = if self.keep_on_device { Scalar::on_device(&loss)? } else { Scalar::of(&loss)? };
         Sample::new(value, pass.gradient(&loss).map_err(Error::objective)?)
     }
 }
@@ -158,8 +158,8 @@ pub struct FullLoss<'a> {
     pub epoch: u64,
     /// Counts right answers.
     pub tally: &'a mut Tally,
-    /// As [`BatchLoss::leave`].
-    pub leave: bool,
+    /// As [`BatchLoss::keep_on_device`].
+    pub keep_on_device: bool,
 }
 
 impl FullLoss<'_> {
@@ -210,7 +210,8 @@ impl Objective for FullLoss<'_> {
         if let Rows::One(i) = query.rows {
             let (batch, row) = self.example(i)?;
             let mut unused = Tally::default();
-            let mut one = BatchLoss::new(self.model, self.loss, &batch, &mut unused).leave(self.leave);
+            let mut one =
+                BatchLoss::new(self.model, self.loss, &batch, &mut unused).keep_on_device(self.keep_on_device);
             return one.loss_and_grad(params, Query { rows: Rows::One(row), ..query });
         }
         if rows.len() != self.rows() {
@@ -222,7 +223,7 @@ impl Objective for FullLoss<'_> {
             let weight = batch.len() as f64 / rows.len() as f64;
             let mut unused = Tally::default();
             let tally = if query.update_stats { &mut *self.tally } else { &mut unused };
-            let mut part = BatchLoss::new(self.model, self.loss, &batch, tally).leave(self.leave);
+            let mut part = BatchLoss::new(self.model, self.loss, &batch, tally).keep_on_device(self.keep_on_device);
             // one update of the running statistics a step, whatever the number of batches
             let update_stats = query.update_stats && index == 0;
             let sample = part.loss_and_grad(params, Query { rows: Rows::All, update_stats })?;

@@ -1,4 +1,4 @@
-//! A trained model and the data to look at it with.
+//! A loaded checkpoint: the trained model, its loss and the data to evaluate it on.
 
 use crate::device::Opened;
 use crate::parts::setup;

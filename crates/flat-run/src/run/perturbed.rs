@@ -1,4 +1,4 @@
-//! How many steps of a run were perturbed, and whether those were enough to call it a run of its rule.
+//! The share of perturbed steps of a run with a gate, and a warning where it is small.
 
 use crate::settings::config::TrainConfig;
 use crate::store::checkpoint::Progress;

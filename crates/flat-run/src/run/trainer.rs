@@ -34,7 +34,7 @@ pub struct Trainer<'a> {
     dir: &'a RunDir,
     ui: Ui<'a>,
     bar: Option<Bar>,
-    shown: Instant,
+    last_redraw: Instant,
     device: Device,
     device_note: String,
     data: Data,
@@ -45,17 +45,18 @@ pub struct Trainer<'a> {
     tally: Tally,
     progress: Progress,
     fingerprint: Fingerprint,
-    saved: Option<u64>,
+    /// Step of the newest checkpoint.
+    last_checkpoint_step: Option<u64>,
     /// BatchNorm's statistics of the averaged weights, and the step they are of.
     averaged: Option<(u64, Vec<Tensor>)>,
-    sat_down: Instant,
+    session_start: Instant,
     last: Option<StepReport>,
     /// Steps whose numbers are still on the device.
     launched: Vec<steps::Launched>,
     /// Steps between two reads.
     log_every: usize,
-    /// Whether losses are left on the device even where that is the CPU.
-    leave: bool,
+    /// Whether losses stay on the device even where that is the CPU, so that tests see an asynchronous run.
+    keep_on_device: bool,
 }
 
 /// How the loop ended.
@@ -165,13 +166,13 @@ impl<'a> Trainer<'a> {
             log_every: config.steps_between_reads(&device),
             fingerprint,
             journal: Journal::open(&dir.metrics(), progress.journal_bytes)?,
-            saved: (progress.step > 0).then_some(progress.step),
+            last_checkpoint_step: (progress.step > 0).then_some(progress.step),
             averaged: None,
             config,
             dir,
             ui,
             bar: None,
-            shown: Instant::now(),
+            last_redraw: Instant::now(),
             device,
             device_note,
             data,
@@ -180,10 +181,10 @@ impl<'a> Trainer<'a> {
             optimizer,
             tally: Tally::default(),
             progress,
-            sat_down: Instant::now(),
+            session_start: Instant::now(),
             last: None,
             launched: Vec::new(),
-            leave: false,
+            keep_on_device: false,
         })
     }
 
@@ -223,7 +224,7 @@ impl<'a> Trainer<'a> {
             }
             // a diverging run must not push its last good checkpoint out
             let diverging = self.last.as_ref().is_some_and(|r| r.skipped.is_some());
-            if (last || due && !diverging) && self.saved != Some(step) {
+            if (last || due && !diverging) && self.last_checkpoint_step != Some(step) {
                 self.save()?;
             }
             if last {
@@ -256,7 +257,7 @@ impl<'a> Trainer<'a> {
         self.read_steps()?;
         self.progress.journal_bytes = self.journal.synced_length()?;
         self.progress.wall_s = self.wall();
-        self.sat_down = Instant::now();
+        self.session_start = Instant::now();
         let checkpoint = Checkpoint {
             model: self.model.state()?,
             optimizer: self.optimizer.state()?,
@@ -266,15 +267,15 @@ impl<'a> Trainer<'a> {
         let folder = self.dir.checkpoints();
         checkpoint.write(&checkpoint::file(&folder, self.progress.step))?;
         checkpoint::prune(&folder, self.config.keep_checkpoints)?;
-        self.saved = Some(self.progress.step);
+        self.last_checkpoint_step = Some(self.progress.step);
         Ok(())
     }
 
     fn show(&mut self) {
         let (step, total) = (self.progress.step, self.total_steps());
         let bar = self.bar.get_or_insert_with(|| self.ui.bar("training", step, total, "steps"));
-        if self.shown.elapsed() >= DISPLAY_INTERVAL {
-            self.shown = Instant::now();
+        if self.last_redraw.elapsed() >= DISPLAY_INTERVAL {
+            self.last_redraw = Instant::now();
             let (config, progress) = (self.config, &self.progress);
             bar.update(step, || steps::describe(&progress.epoch) + &Perturbed::suffix(config, progress));
         }
@@ -289,7 +290,7 @@ impl<'a> Trainer<'a> {
 
     /// Seconds spent on the run so far, over all its sittings.
     pub fn wall(&self) -> f64 {
-        self.progress.wall_s + self.sat_down.elapsed().as_secs_f64()
+        self.progress.wall_s + self.session_start.elapsed().as_secs_f64()
     }
 
     /// Steps an epoch.

@@ -1,4 +1,4 @@
-//! Numbers as a reader wants them.
+//! Numbers as text: few digits, percent, intervals.
 
 /// Four significant digits, with an exponent where the number is far from 1.
 pub fn short(x: f64) -> String {

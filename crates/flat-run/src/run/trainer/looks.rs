@@ -1,4 +1,4 @@
-//! What a run looks at on its way: the test set and flatness, on the weights that it would hand out.
+//! Evaluations along a run: test set and flatness, on the average of the weights where `--ema` keeps one.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))] // a step waits for no device: clippy.toml
 
 use super::Trainer;

@@ -1,4 +1,4 @@
-//! Steps of a run: queued on the device, and read from it for many at once.
+//! Steps of a run: queued on the device without waiting, their numbers read for many steps at once.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))] // a step waits for no device: clippy.toml
 
 use super::Trainer;
@@ -38,12 +38,13 @@ impl Trainer<'_> {
                 loader: &self.data.train,
                 epoch,
                 tally: &mut self.tally,
-                leave: self.leave,
+                keep_on_device: self.keep_on_device,
             };
             (self.optimizer.launch(&mut full)?, self.data.train.split().len())
         } else {
             let batch = self.data.train.batch(epoch, index)?;
-            let mut objective = BatchLoss::new(&self.model, self.loss, &batch, &mut self.tally).leave(self.leave);
+            let mut objective =
+                BatchLoss::new(&self.model, self.loss, &batch, &mut self.tally).keep_on_device(self.keep_on_device);
             (self.optimizer.launch(&mut objective)?, batch.len())
         };
         match (pending.report(), pending.taken()) {

@@ -14,13 +14,13 @@ struct Ran {
     skipped: u64,
 }
 
-fn run(flags: &str, leave: bool) -> Result<Ran> {
+fn run(flags: &str, keep_on_device: bool) -> Result<Ran> {
     let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data");
     let config = parse(&format!("{RUN} --data-dir {data} {flags}"))?;
     let (room, parts) = (tempfile::tempdir()?, Parts::new(&config, true)?);
     let dir = RunDir::create(&room.path().join("run"))?;
     let mut trainer = Trainer::new(&config, parts, &dir, Ui::NONE)?;
-    trainer.leave = leave;
+    trainer.keep_on_device = keep_on_device;
     assert_eq!(trainer.run()?, Ended::Complete);
     let lines = std::fs::read_to_string(dir.metrics())?;
     let lines = lines.lines().map(|line| {

@@ -152,6 +152,23 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scale::Scale;
+
+    #[test]
+    fn every_candidate_and_every_rule_of_every_scale_makes_a_run() -> Result<()> {
+        for scale in Scale::ALL {
+            let mut file: File = read(None, include_str!("../studies/defaults.toml"))?;
+            let plan = file.scales.at(scale)?;
+            let candidates = file.candidates(plan.defaults_only)?;
+            for case in &plan.cases {
+                let over = file.rules.iter().map(|rule| &rule.flags).chain(candidates.iter().map(|c| &c.flags));
+                for flags in over {
+                    file.flags.under(&case.flags).under(flags).config()?;
+                }
+            }
+        }
+        Ok(())
+    }
 
     #[test]
     fn the_study_tries_the_default_of_every_rule() -> Result<()> {

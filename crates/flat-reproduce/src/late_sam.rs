@@ -163,3 +163,22 @@ fn page(
         .table("trials", trials);
     Prose::new(include_str!("../studies/late-sam.md"), args.scale).page(holes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scale::Scale;
+
+    #[test]
+    fn every_scale_makes_a_run_with_and_without_sam() -> Result<()> {
+        for scale in Scale::ALL {
+            let File { flags, mut scales } = read(None, include_str!("../studies/late-sam.toml"))?;
+            let plan = scales.at(scale)?;
+            let flags = flags.under(&plan.flags);
+            flags.config()?;
+            flags.with("optimizer", "sam").with("rho", plan.rhos[0]).config()?;
+            assert!(plan.late.iter().all(|late| *late <= plan.epochs), "{scale}");
+        }
+        Ok(())
+    }
+}

@@ -123,3 +123,23 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
     let page = Prose::new(include_str!("../studies/sam-vs-sgd.md"), args.scale).page(holes)?;
     Ok(Some((page, json!(kept))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scale::Scale;
+
+    #[test]
+    fn every_setting_of_every_scale_makes_a_run() -> Result<()> {
+        for scale in Scale::ALL {
+            let File { flags, methods, mut scales } = read(None, include_str!("../studies/sam-vs-sgd.toml"))?;
+            let plan = scales.at(scale)?;
+            for method in &methods {
+                for setting in settings(&plan, method)? {
+                    flags.under(&plan.flags).under(&method.flags).under(&setting).config()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

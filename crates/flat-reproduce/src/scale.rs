@@ -17,6 +17,11 @@ pub enum Scale {
     Paper,
 }
 
+impl Scale {
+    /// All of them, the smallest first.
+    pub const ALL: [Self; 3] = [Self::Smoke, Self::Cpu, Self::Paper];
+}
+
 impl fmt::Display for Scale {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

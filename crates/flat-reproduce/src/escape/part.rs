@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn every_setting_of_every_scale_makes_a_run() -> Result<()> {
-        for scale in [Scale::Smoke, Scale::Cpu, Scale::Paper] {
+        for scale in Scale::ALL {
             let (file, parts) = File::read(None, scale, &[])?;
             for part in parts {
                 let run = file.flags.under(&part.flags);

@@ -4,6 +4,8 @@
 //! it stopped; what the cells come to is a [`Page`] of text, tables and plots beside the numbers it was made of. Sizes, grids,
 //! seeds and recipes are in `studies/NAME.toml`, the words of the page in `studies/NAME.md`.
 
+#![forbid(unsafe_code)]
+
 mod args;
 mod bad_minimum;
 mod defaults;

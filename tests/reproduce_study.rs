@@ -47,6 +47,8 @@ fn the_smallest_scale_fills_every_hole_and_uses_all_that_was_computed() {
         json(&format!("reproduce {name} --scale smoke --device cpu --out {}", out.display()));
         let page = std::fs::read_to_string(out.join("results.md")).expect("a page");
         assert!(page.contains("smoke scale") && !page.contains("{{"), "{page}");
+        let file = std::fs::read_to_string(out.join("study.toml")).expect("the study's file");
+        assert_eq!(file, study(&format!("{name}.toml")), "to begin another study with");
     }
 }
 

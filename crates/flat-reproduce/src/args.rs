@@ -15,8 +15,8 @@ pub struct ReproduceArgs {
     /// Size: smoke (seconds, shows that it runs), cpu (up to hours on two cores) or paper (for a GPU).
     #[arg(long, value_name = "SCALE", default_value_t)]
     pub scale: Scale,
-    /// The study in a file of your own instead of the one that the program has: sizes, grids, seeds and recipes; begin with a
-    /// copy of crates/flat-reproduce/studies/NAME.toml.
+    /// The study in a file of your own instead of the one that the program has: sizes, grids, seeds and recipes; every study
+    /// leaves the one it was made with in its folder, as study.toml.
     #[arg(long, value_name = "FILE")]
     pub study: Option<PathBuf>,
     /// Only these parts of `escape`, as in lenet-mse,resnet20-bn [default: all].

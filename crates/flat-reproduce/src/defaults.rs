@@ -9,13 +9,16 @@ use crate::flags::Flags;
 use crate::images::{HeldOut, Images};
 use crate::markdown::Page;
 use crate::paired::Group;
-use crate::recipe::{Scales, Sizes, read};
+use crate::recipe::{Scales, Sizes};
 use crate::study::Study;
 use crate::training::{cell, of_seed};
 use anyhow::Result;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tried::{Beside, Candidate, Tried};
+
+/// Its sizes, grids, seeds and recipes.
+pub(crate) const FILE: &str = include_str!("../studies/defaults.toml");
 
 /// The study's file.
 #[derive(Deserialize)]
@@ -74,10 +77,6 @@ struct Found {
 }
 
 impl File {
-    fn read(args: &ReproduceArgs) -> Result<Self> {
-        read(args.study.as_deref(), include_str!("../studies/defaults.toml"))
-    }
-
     /// The sizes that are tried.
     fn candidates(&self, defaults_only: bool) -> Result<Vec<Candidate>> {
         let mut all = Vec::new();
@@ -93,7 +92,7 @@ impl File {
 
 /// Runs the study; `None` where a signal asked to stop.
 pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<(Page, Value)>> {
-    let mut file = File::read(args)?;
+    let mut file: File = study.settings()?;
     let plan = file.scales.at(args.scale)?;
     let candidates = file.candidates(plan.defaults_only)?;
     let runs = (1 + candidates.len()) * plan.search_seeds as usize + file.rules.len() * plan.seeds as usize;
@@ -152,12 +151,13 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recipe::parse;
     use crate::scale::Scale;
 
     #[test]
     fn every_candidate_and_every_rule_of_every_scale_makes_a_run() -> Result<()> {
         for scale in Scale::ALL {
-            let mut file: File = read(None, include_str!("../studies/defaults.toml"))?;
+            let mut file: File = parse(None, FILE)?;
             let plan = file.scales.at(scale)?;
             let candidates = file.candidates(plan.defaults_only)?;
             for case in &plan.cases {
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_study_tries_the_default_of_every_rule() -> Result<()> {
-        let file: File = read(None, include_str!("../studies/defaults.toml"))?;
+        let file: File = parse(None, FILE)?;
         let candidates = file.candidates(true)?;
         for rule in &file.rules[1..] {
             let of_rule = candidates.iter().filter(|c| c.flags.text("optimizer") == Some(rule.key()));

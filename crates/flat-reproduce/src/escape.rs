@@ -28,6 +28,9 @@ use serde::Serialize;
 use serde_json::Value;
 use std::path::Path;
 
+/// Its sizes, grids, seeds and recipes.
+pub(crate) const FILE: &str = include_str!("../studies/escape.toml");
+
 /// A setting that the search tried.
 #[derive(Debug, Clone, Serialize)]
 struct Trial {
@@ -64,7 +67,8 @@ struct Outcome {
 
 /// Runs the study; `None` where a signal asked to stop.
 pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<(Page, Value)>> {
-    let (file, parts) = File::read(args.study.as_deref(), args.scale, &args.parts)?;
+    let mut file: File = study.settings()?;
+    let parts = file.parts(args.scale, &args.parts)?;
     for part in &parts {
         let variants: usize = part.methods.iter().map(|m| file.ablations(part, m).count()).sum();
         study.plan(part.settings()?.len() + part.seeds as usize * (1 + part.methods.len() + variants));

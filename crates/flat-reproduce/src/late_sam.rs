@@ -10,12 +10,15 @@ use crate::markdown::{Page, Table};
 use crate::network::network;
 use crate::paired::{Group, best, differences, ends, trial};
 use crate::prose::{Holes, Prose};
-use crate::recipe::{Scales, Sizes, read};
+use crate::recipe::{Scales, Sizes};
 use crate::study::Study;
 use crate::training::{Fit, measured, of_seed, train};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+/// Its sizes, grids, seeds and recipes.
+pub(crate) const FILE: &str = include_str!("../studies/late-sam.toml");
 
 /// The study's file.
 #[derive(Deserialize)]
@@ -57,7 +60,7 @@ impl Setting {
 
 /// Runs the study; `None` where a signal asked to stop.
 pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<(Page, Value)>> {
-    let File { flags, mut scales } = read(args.study.as_deref(), include_str!("../studies/late-sam.toml"))?;
+    let File { flags, mut scales } = study.settings()?;
     let plan = scales.at(args.scale)?;
     let flags = flags.under(&plan.flags);
     let images = Images::load(&flags, args.data_dir.as_deref(), plan.images)?;
@@ -167,12 +170,13 @@ fn page(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recipe::parse;
     use crate::scale::Scale;
 
     #[test]
     fn every_scale_makes_a_run_with_and_without_sam() -> Result<()> {
         for scale in Scale::ALL {
-            let File { flags, mut scales } = read(None, include_str!("../studies/late-sam.toml"))?;
+            let File { flags, mut scales } = parse(None, FILE)?;
             let plan = scales.at(scale)?;
             let flags = flags.under(&plan.flags);
             flags.config()?;

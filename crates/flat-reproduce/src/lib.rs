@@ -33,8 +33,26 @@ pub use provenance::Provenance;
 pub use scale::Scale;
 pub use study::Study;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::Value;
+
+/// The text of a study's file: the user's own, else the one that this crate has.
+///
+/// # Errors
+/// The user's cannot be read.
+pub fn file(args: &ReproduceArgs) -> Result<String> {
+    match &args.study {
+        Some(file) => std::fs::read_to_string(file).with_context(|| format!("cannot read --study {}", file.display())),
+        None => Ok(match args.name {
+            ReproductionName::Defaults => defaults::FILE,
+            ReproductionName::Theory => theory::FILE,
+            ReproductionName::Escape => escape::FILE,
+            ReproductionName::LateSam => late_sam::FILE,
+            ReproductionName::SamVsSgd => sam_vs_sgd::FILE,
+        }
+        .into()),
+    }
+}
 
 /// Computes what a study still lacks and writes its page; `None` where a signal asked to stop. Each study says what it costs.
 ///

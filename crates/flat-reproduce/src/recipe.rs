@@ -1,26 +1,20 @@
 //! A study's file, `studies/NAME.toml` or the user's own: what the study does at each scale.
 
 use crate::scale::Scale;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use flat_run::usage::usage;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Reads the user's file, where there is one, else the one of that text.
+/// Reads the text of a study's file, which is the user's `own` where that is given.
 ///
 /// # Errors
-/// An unreadable file; a usage error that names line and key where the file has not what the study needs, or more.
-pub(crate) fn read<T: DeserializeOwned>(own: Option<&Path>, text: &str) -> Result<T> {
-    match own {
-        None => toml::from_str(text).context("the study's own file"),
-        Some(file) => {
-            let text =
-                std::fs::read_to_string(file).with_context(|| format!("cannot read --study {}", file.display()))?;
-            toml::from_str(&text).map_err(|e| usage(format!("--study {}: {e}", file.display())))
-        }
-    }
+/// A usage error that names file, line and key where it has not what the study needs, or more.
+pub(crate) fn parse<T: DeserializeOwned>(own: Option<&Path>, text: &str) -> Result<T> {
+    let name = own.map_or("the study's file".into(), |file| format!("--study {}", file.display()));
+    toml::from_str(text).map_err(|e| usage(format!("{name}: {e}")))
 }
 
 /// What a study does at each scale.

@@ -10,13 +10,16 @@ use crate::markdown::{Page, Table};
 use crate::network::network;
 use crate::paired::{Group, best, differences, ends, trial};
 use crate::prose::{Holes, Prose};
-use crate::recipe::{Scales, Sizes, read};
+use crate::recipe::{Scales, Sizes};
 use crate::study::Study;
 use crate::training::{cell, measured, of_seed};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+
+/// Its sizes, grids, seeds and recipes.
+pub(crate) const FILE: &str = include_str!("../studies/sam-vs-sgd.toml");
 
 /// The study's file.
 #[derive(Deserialize)]
@@ -70,7 +73,7 @@ impl Method {
 
 /// Runs the study; `None` where a signal asked to stop.
 pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<(Page, Value)>> {
-    let File { flags, methods, mut scales } = read(args.study.as_deref(), include_str!("../studies/sam-vs-sgd.toml"))?;
+    let File { flags, methods, mut scales } = study.settings()?;
     let plan = scales.at(args.scale)?;
     let flags = flags.under(&plan.flags);
     let images = Images::load(&flags, args.data_dir.as_deref(), plan.images)?;
@@ -127,12 +130,13 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recipe::parse;
     use crate::scale::Scale;
 
     #[test]
     fn every_setting_of_every_scale_makes_a_run() -> Result<()> {
         for scale in Scale::ALL {
-            let File { flags, methods, mut scales } = read(None, include_str!("../studies/sam-vs-sgd.toml"))?;
+            let File { flags, methods, mut scales } = parse(None, FILE)?;
             let plan = scales.at(scale)?;
             for method in &methods {
                 for setting in settings(&plan, method)? {

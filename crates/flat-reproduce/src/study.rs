@@ -3,6 +3,7 @@
 use crate::flags::normalised;
 use crate::markdown::Page;
 use crate::provenance::Provenance;
+use crate::recipe::parse;
 use anyhow::{Context, Result, bail};
 use flat_run::signal;
 use flat_run::store::file::{lock, write_whole};
@@ -27,6 +28,8 @@ struct Kept {
 pub struct Study<'a> {
     root: PathBuf,
     provenance: Provenance,
+    /// Of the study's file.
+    text: String,
     ui: Ui<'a>,
     bar: Option<Bar>,
     planned: u64,
@@ -36,19 +39,14 @@ pub struct Study<'a> {
 }
 
 impl<'a> Study<'a> {
-    /// Opens the folder of a study, new or to be continued.
+    /// Opens the folder of a study, new or to be continued; `text` is that of the study's file.
     ///
     /// # Errors
     /// The folder holds another study or a run, is in use, or cannot be written.
-    pub fn open(root: &Path, of: Provenance, ui: Ui<'a>) -> Result<Self> {
+    pub fn open(root: &Path, of: Provenance, text: String, ui: Ui<'a>) -> Result<Self> {
         if root.join("config.toml").exists() {
             return Err(usage(format!("--out {}: a run is there, choose another folder", root.display())));
         }
-        let own = of
-            .file
-            .as_ref()
-            .map(|own| std::fs::read(own).with_context(|| format!("cannot read --study {}", own.display())));
-        let own = own.transpose()?;
         let file = root.join("study.json");
         std::fs::create_dir_all(root.join("cells"))
             .with_context(|| format!("cannot create --out {}", root.display()))?;
@@ -69,13 +67,12 @@ impl<'a> Study<'a> {
         } else {
             write_whole(&file, &serde_json::to_vec_pretty(&of)?)?;
         }
-        if let Some(text) = own {
-            // as it is now: it may change between two sittings
-            write_whole(&root.join("study.toml"), &text)?;
-        }
+        // as it is now: a file of the user's may change between two sittings
+        write_whole(&root.join("study.toml"), text.as_bytes())?;
         Ok(Self {
             root: root.to_path_buf(),
             provenance: of,
+            text,
             ui,
             bar: None,
             planned: 0,
@@ -182,6 +179,14 @@ impl<'a> Study<'a> {
         &self.root
     }
 
+    /// What the study's file says.
+    ///
+    /// # Errors
+    /// A usage error that names file, line and key.
+    pub(super) fn settings<T: DeserializeOwned>(&self) -> Result<T> {
+        parse(self.provenance.file.as_deref(), &self.text)
+    }
+
     /// What the study is of.
     pub fn provenance(&self) -> &Provenance {
         &self.provenance
@@ -227,7 +232,7 @@ mod tests {
     use crate::Scale;
 
     fn open(root: &Path, scale: Scale) -> Result<Study<'static>> {
-        Study::open(root, Provenance::of("test", scale, 0, None), Ui::NONE)
+        Study::open(root, Provenance::of("test", scale, 0, None), String::new(), Ui::NONE)
     }
 
     #[test]

@@ -22,11 +22,14 @@ mod words;
 
 use crate::args::ReproduceArgs;
 use crate::markdown::Page;
-use crate::recipe::{Scales, read};
+use crate::recipe::Scales;
 use crate::study::Study;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+/// Its sizes, grids, seeds and recipes.
+pub(crate) const FILE: &str = include_str!("../studies/theory.toml");
 
 /// All that was found.
 #[derive(Debug, Serialize)]
@@ -59,7 +62,7 @@ struct Plan {
 
 /// Runs the study; `None` where a signal asked to stop.
 pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<(Page, Value)>> {
-    let mut file: File = read(args.study.as_deref(), include_str!("../studies/theory.toml"))?;
+    let mut file: File = study.settings()?;
     let plan = file.scales.at(args.scale)?;
     let lines: Vec<sweep::Line> = plan.sweeps.iter().map(sweep::Sweep::line).collect();
     let (seed, places) = (args.seed, lines.iter().map(|l| l.places.len()).sum::<usize>());

@@ -4,12 +4,11 @@ use super::method::{Ablation, Method, Setting};
 use crate::bad_minimum::Recipe;
 use crate::flags::Flags;
 use crate::network::network;
-use crate::recipe::{Scales, Sizes, read};
+use crate::recipe::{Scales, Sizes};
 use crate::scale::Scale;
 use anyhow::{Context, Result};
 use flat_run::usage::usage;
 use serde::Deserialize;
-use std::path::Path;
 
 /// The study's file.
 #[derive(Deserialize)]
@@ -76,14 +75,13 @@ pub(super) struct Part {
 }
 
 impl File {
-    /// Reads the study's file and takes the parts of a scale, those of `keys` alone where there are any.
+    /// Takes the parts of a scale, those of `keys` alone where there are any.
     ///
     /// # Errors
-    /// A file that is none of this study; a key that the scale does not have.
-    pub fn read(own: Option<&Path>, scale: Scale, keys: &[String]) -> Result<(Self, Vec<Part>)> {
-        let mut file: Self = read(own, include_str!("../../studies/escape.toml"))?;
+    /// A part that lacks something; a key that the scale does not have.
+    pub fn parts(&mut self, scale: Scale, keys: &[String]) -> Result<Vec<Part>> {
         let mut whole: Vec<toml::Table> = Vec::new();
-        for mut part in file.scales.at(scale)? {
+        for mut part in self.scales.at(scale)? {
             if let Some(like) = part.remove("like") {
                 let other = whole.iter().find(|other| other.get("key") == Some(&like));
                 let mut base = other
@@ -107,8 +105,7 @@ impl File {
         if let Some(key) = keys.iter().find(|key| !known.contains(&key.as_str())) {
             return Err(usage(format!("--part {key}: at --scale {scale} there are {}", known.join(", "))));
         }
-        let parts = parts.into_iter().filter(|part| keys.is_empty() || keys.contains(&part.key)).collect();
-        Ok((file, parts))
+        Ok(parts.into_iter().filter(|part| keys.is_empty() || keys.contains(&part.key)).collect())
     }
 
     /// A method by its key.
@@ -154,13 +151,15 @@ impl Part {
 
 #[cfg(test)]
 mod tests {
+    use super::super::FILE;
     use super::*;
+    use crate::recipe::parse;
 
     #[test]
     fn every_setting_of_every_scale_makes_a_run() -> Result<()> {
         for scale in Scale::ALL {
-            let (file, parts) = File::read(None, scale, &[])?;
-            for part in parts {
+            let mut file: File = parse(None, FILE)?;
+            for part in file.parts(scale, &[])? {
                 let run = file.flags.under(&part.flags);
                 run.under(&part.recipe_flags).config()?;
                 for setting in part.settings()? {

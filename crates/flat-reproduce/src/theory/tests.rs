@@ -1,13 +1,13 @@
 //! The closed forms against differences and against the flow followed step by step.
 
-use super::File;
 use super::bowl::Bowl;
 use super::landscape::{Landscape, distance, dot};
 use super::sparse::Sparse;
 use super::sweep::Sweep;
 use super::valley::Valley;
 use super::walk::{Algorithm, Choice, walk};
-use crate::recipe::read;
+use super::{FILE, File};
+use crate::recipe::parse;
 use crate::scale::Scale;
 use anyhow::Result;
 use flat_core::{Purpose, Streams};
@@ -174,7 +174,7 @@ fn a_walk_reaches_what_it_claims_and_descent_alone_never_does() -> Result<()> {
 #[test]
 fn the_study_s_file_has_every_scale_and_along_a_sweep_one_of_eps_and_dim_is_fixed() -> Result<()> {
     for scale in Scale::ALL {
-        let mut file: File = read(None, include_str!("../../studies/theory.toml"))?;
+        let mut file: File = parse(None, FILE)?;
         for line in file.scales.at(scale)?.sweeps.iter().map(Sweep::line) {
             let mut coordinates: Vec<f64> = line.places.iter().map(|p| line.coordinate(*p)).collect();
             coordinates.dedup();

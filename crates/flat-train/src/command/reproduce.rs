@@ -16,7 +16,8 @@ pub(super) fn run(args: &ReproduceArgs, ui: Ui, json: bool) -> Result<Outcome> {
     }
     let name = args.name.to_possible_value().map(|v| v.get_name().to_string()).unwrap_or_default();
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/reproduce-{name}-{}", args.scale)));
-    let mut study = Study::open(&out, Provenance::of(name, args.scale, args.seed, args.study.clone()), ui)?;
+    let of = Provenance::of(name, args.scale, args.seed, args.study.clone());
+    let mut study = Study::open(&out, of, flat_reproduce::file(args)?, ui)?;
     let found = flat_reproduce::run(&mut study, args)?;
     let Some((page, results)) = found else {
         ui.say(format!("stopped; the same command with --out {} goes on", out.display()));

@@ -1,10 +1,6 @@
-//! NumPy arrays of integers, as they lie in a pickle.
+//! The types of elements of NumPy arrays of integers.
 
 use crate::Fault;
-use crate::pickle::{Object, Pickle, Value};
-
-/// Most dimensions of an array; images have four.
-const MAX_SIDES: usize = 4;
 
 /// The type of an array's elements: integers of 1, 2, 4 or 8 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,54 +50,5 @@ impl Dtype {
         };
         let all: Option<Vec<i64>> = elements.map(integer).collect();
         all.ok_or_else(|| Fault::Decode("pickle: an integer of more than 63 bits".into()))
-    }
-}
-
-/// An array whose bytes lie in the file.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Array<'a> {
-    pub(crate) dtype: Dtype,
-    pub(crate) shape: Vec<u64>,
-    /// A string of bytes.
-    pub(crate) data: Value<'a>,
-}
-
-impl Default for Array<'_> {
-    fn default() -> Self {
-        let dtype = Dtype { signed: false, bytes: 1, big_endian: false };
-        Self { dtype, shape: vec![0], data: Value::Bytes(&[]) }
-    }
-}
-
-impl<'a> Array<'a> {
-    /// The array of these parts, whose data must be as long as the others say.
-    pub(crate) fn of(
-        pickle: &Pickle<'a>,
-        dtype: Value<'a>,
-        shape: Value<'a>,
-        fortran: bool,
-        data: Value<'a>,
-    ) -> Result<Self, Fault> {
-        let wrong = |why: &str| Err(Fault::Decode(format!("pickle: {why}")));
-        let Some(Object::Dtype(dtype)) = pickle.object(dtype) else { return wrong("an array without an element type") };
-        let Some(sides) = pickle.items(shape).filter(|sides| sides.len() <= MAX_SIDES) else {
-            return wrong("an array without a usable shape");
-        };
-        let side = |value: &Value| match value {
-            Value::Int(n) => u64::try_from(*n).ok(),
-            _ => None,
-        };
-        let Some(shape) = sides.iter().map(side).collect::<Option<Vec<u64>>>() else {
-            return wrong("the shape of an array is not of numbers");
-        };
-        if fortran && shape.len() > 1 {
-            return wrong("an array lies column by column: save it after numpy.ascontiguousarray");
-        }
-        let Some(bytes) = pickle.bytes(data) else { return wrong("an array without data, or of Python objects") };
-        let expected = shape.iter().try_fold(dtype.bytes as u64, |n, &side| n.checked_mul(side));
-        if expected != Some(bytes.len() as u64) {
-            return wrong(&format!("an array of shape {shape:?} has {} bytes of data", bytes.len()));
-        }
-        Ok(Self { dtype: *dtype, shape, data })
     }
 }

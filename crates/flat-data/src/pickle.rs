@@ -1,82 +1,22 @@
 //! Python's pickle format, protocols 2 to 5 (PEP 307, 3154, 574), for plain data and NumPy arrays.
 //!
 //! A pickle is a program for a stack machine, which in Python may call any function by its name. This machine knows the
-//! five functions that arrays are made with ([`Callable`]) and refuses every other name. It builds values and calls
+//! five functions that arrays are made with (`Callable`) and refuses every other name. It builds values and calls
 //! nothing of the reader's. Its memory is bounded by the file's length and [`MAX_STEPS`]: strings are borrowed from the
 //! file, and what has to be decoded is at most as long as the file.
+
+mod value;
 
 use std::collections::HashMap;
 
 use crate::error::Wrong;
-use crate::numpy::{Array, Dtype};
+use crate::numpy::Dtype;
 use crate::{Fault, Place};
+use value::{Array, Callable};
+pub(crate) use value::{Object, Pickle, Value};
 
 /// Most instructions carried out. A batch takes five an image, and no file has more than 2^18 images.
 const MAX_STEPS: usize = 1 << 21;
-
-/// A value of a program.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Value<'a> {
-    None,
-    Bool(bool),
-    Int(i64),
-    /// `bytes`, or a `str` of Python 2.
-    Bytes(&'a [u8]),
-    Text(&'a str),
-    Callable(Callable),
-    /// An index into [`Pickle::objects`].
-    Object(usize),
-}
-
-/// A value that others hold parts of.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Object<'a> {
-    List(Vec<Value<'a>>),
-    Tuple(Vec<Value<'a>>),
-    Dict(Vec<(Value<'a>, Value<'a>)>),
-    Decoded(Vec<u8>),
-    Dtype(Dtype),
-    Array(Array<'a>),
-}
-
-/// The names that a program may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Callable {
-    /// `numpy.core.multiarray._reconstruct`: an array to be filled in.
-    Reconstruct,
-    /// `numpy.ndarray`, an argument of the former.
-    NdArray,
-    /// `numpy.dtype`.
-    Dtype,
-    /// `numpy.core.numeric._frombuffer`: an array of bytes.
-    FromBuffer,
-    /// `numpy.core.multiarray.scalar`.
-    Scalar,
-    /// `_codecs.encode`: how Python 3 writes `bytes` in protocol 2, as Latin-1 text.
-    Encode,
-}
-
-impl Callable {
-    fn named(module: &str, name: &str) -> Option<Self> {
-        // NumPy 2 renamed `core`
-        match (module.strip_prefix("numpy._core.").or(module.strip_prefix("numpy.core.")), name) {
-            (Some("multiarray"), "_reconstruct") => Some(Self::Reconstruct),
-            (Some("multiarray"), "scalar") => Some(Self::Scalar),
-            (Some("numeric"), "_frombuffer") => Some(Self::FromBuffer),
-            (None, "ndarray") if module == "numpy" => Some(Self::NdArray),
-            (None, "dtype") if module == "numpy" => Some(Self::Dtype),
-            (None, "encode") if module == "_codecs" => Some(Self::Encode),
-            _ => None,
-        }
-    }
-}
-
-/// What a program left: its last value, and the objects that values refer to.
-#[derive(Debug)]
-pub(crate) struct Pickle<'a> {
-    pub(crate) top: Value<'a>,
-    objects: Vec<Object<'a>>,
-}
 
 impl<'a> Pickle<'a> {
     /// Carries out the program in `bytes`.
@@ -104,33 +44,6 @@ impl<'a> Pickle<'a> {
         }
         let (what, limit) = ("the number of pickle instructions", MAX_STEPS as u64);
         Err(Fault::TooLarge { what, found: limit + 1, limit }.into())
-    }
-
-    pub(crate) fn object(&self, value: Value) -> Option<&Object<'a>> {
-        match value {
-            Value::Object(i) => self.objects.get(i),
-            _ => None,
-        }
-    }
-
-    /// The elements of a list or tuple.
-    pub(crate) fn items(&self, value: Value) -> Option<&[Value<'a>]> {
-        match self.object(value)? {
-            Object::List(items) | Object::Tuple(items) => Some(items),
-            _ => None,
-        }
-    }
-
-    /// The bytes of a string of any sort.
-    pub(crate) fn bytes<'s>(&'s self, value: Value<'a>) -> Option<&'s [u8]> {
-        match value {
-            Value::Bytes(bytes) => Some(bytes),
-            Value::Text(text) => Some(text.as_bytes()),
-            _ => match self.object(value)? {
-                Object::Decoded(bytes) => Some(bytes),
-                _ => None,
-            },
-        }
     }
 }
 

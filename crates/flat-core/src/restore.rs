@@ -1,4 +1,4 @@
-//! Putting the variables back, come what may.
+//! Restoring the variables bit for bit at the end of a scope, also after an error or a panic.
 
 use crate::{ParamVec, Params, Result};
 

@@ -1,5 +1,4 @@
-//! Recurrences as source code: what a device runs is written down by the very expression that the host's loop is compiled
-//! from.
+//! Symbolic execution of a recurrence: the very expression that the CPU's loop is compiled from writes the CUDA kernel down.
 
 use crate::cuda::vector::Recurrence;
 use crate::{Number, Update};

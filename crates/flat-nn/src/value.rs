@@ -1,4 +1,4 @@
-//! Values that models are written over: plain tensors, or tensors with a tangent.
+//! Values that networks are written over: tensors, tensors on the tape, either with a tangent, or shapes alone.
 
 use crate::ops::batch_norm::{Normed, norm};
 use crate::ops::moments::BatchMoments;
@@ -8,7 +8,8 @@ use candle_core::{D, DType, Device, Tensor};
 use flat_kernels::Split;
 use flat_kernels::cpu::norm::Source;
 
-/// What layers and models compute with: a [`Tensor`], or a [`crate::Dual`] of a value and its directional derivative.
+/// What layers and networks compute with: a [`Tensor`], one on the tape, a [`crate::Dual`] of either with its directional
+/// derivative, or a shape alone.
 ///
 /// Methods ending in `_of` take a constant first operand, such as the images, so that no gradient or tangent is
 /// computed for it.

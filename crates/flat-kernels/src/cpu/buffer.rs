@@ -1,4 +1,4 @@
-//! New buffers that kernels fill without clearing them first, and loops compiled for the processor at hand.
+//! Buffers that kernels fill without clearing them first (uninitialised), and loops compiled for the processor at hand.
 
 use crate::Float;
 use std::marker::PhantomData;

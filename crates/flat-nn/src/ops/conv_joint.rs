@@ -1,4 +1,4 @@
-//! Convolution passes that go together and share what they transform, where there are kernels for it.
+//! Fused convolution passes: gradients or tangents that share their Winograd transforms, where there are kernels for them.
 
 use super::conv::Conv2d;
 use crate::precision::Precision;

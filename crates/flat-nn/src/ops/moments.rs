@@ -1,4 +1,4 @@
-//! What a batch's channels had for mean and variance, on the host or left on the device.
+//! Mean and variance of each channel over a batch, on the host or left on the device.
 
 use candle_core::{DType, Device, Result, Tensor};
 

@@ -12,6 +12,7 @@ mod foreign;
 mod honest;
 mod interrupted;
 mod json;
+mod library;
 mod parity;
 mod report;
 mod reproduce_escape;

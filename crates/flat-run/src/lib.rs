@@ -1,6 +1,8 @@
 //! Train image classifiers with any flat-minima optimizer and measure the flatness of what came out, as a library: no
 //! terminal, no process to end.
 //!
+//! [`Run`] is the door: `Run::new(config)?.train(&mut observer)?`.
+//!
 //! Settings ([`settings`]) become data, model and optimizer ([`parts`]); a run ([`run`]) trains them and leaves its files
 //! ([`store`]); measures ([`measure`]) look at what came out. A [`ui`] hears how far things are, a [`signal`] stops them.
 
@@ -16,3 +18,6 @@ pub mod store;
 pub mod ui;
 pub mod usage;
 pub mod value;
+
+pub use run::{End, Observer, Run, Silent};
+pub use settings::config::TrainConfig;

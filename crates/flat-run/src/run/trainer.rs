@@ -8,6 +8,7 @@ use crate::parts::Parts;
 use crate::parts::evaluate::constant_loss;
 use crate::parts::objective::Tally;
 use crate::parts::setup::{self, Data};
+use crate::run::observer::Observer;
 use crate::run::perturbed::Perturbed;
 use crate::settings::config::TrainConfig;
 use crate::settings::pixels;
@@ -15,6 +16,7 @@ use crate::signal;
 use crate::store::checkpoint::{self, Checkpoint, Extension, Progress};
 use crate::store::fingerprint::Fingerprint;
 use crate::store::journal::Journal;
+use crate::store::line::Line;
 use crate::store::run_dir::RunDir;
 use crate::ui::{Bar, Ui};
 use crate::usage::usage;
@@ -42,6 +44,9 @@ pub struct Trainer<'a> {
     loss: Loss,
     optimizer: Optimizer,
     journal: Journal,
+    observer: Option<&'a mut dyn Observer>,
+    /// Whether the observer asked to stop.
+    stop: bool,
     tally: Tally,
     progress: Progress,
     fingerprint: Fingerprint,
@@ -166,6 +171,8 @@ impl<'a> Trainer<'a> {
             log_every: config.steps_between_reads(&device),
             fingerprint,
             journal: Journal::open(&dir.metrics(), progress.journal_bytes)?,
+            observer: None,
+            stop: false,
             last_checkpoint_step: (progress.step > 0).then_some(progress.step),
             averaged: None,
             config,
@@ -230,7 +237,7 @@ impl<'a> Trainer<'a> {
             if last {
                 return Ok(Ended::Complete);
             }
-            if signal::stop_requested() {
+            if self.stop || signal::stop_requested() {
                 self.save()?;
                 return Ok(Ended::Interrupted);
             }
@@ -356,9 +363,25 @@ impl<'a> Trainer<'a> {
         &self.device_note
     }
 
-    /// The journal.
-    pub fn journal(&mut self) -> &mut Journal {
-        &mut self.journal
+    /// Lets someone hear of the run from here on.
+    pub fn observe(&mut self, observer: &'a mut dyn Observer) {
+        self.observer = Some(observer);
+    }
+
+    /// Appends a line to the journal and tells the observer.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn log(&mut self, line: &Line) -> Result<()> {
+        self.journal.write(line)?;
+        self.tell(line);
+        Ok(())
+    }
+
+    fn tell(&mut self, line: &Line) {
+        if let Some(observer) = &mut self.observer {
+            self.stop |= observer.line(line).is_break();
+        }
     }
 }
 

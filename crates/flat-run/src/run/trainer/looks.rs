@@ -26,14 +26,14 @@ impl Trainer<'_> {
         let epoch = step.div_ceil(self.steps_per_epoch());
         let best = self.progress.evaluated.is_none() || score.accuracy > self.progress.best_accuracy;
         self.progress.evaluated = Some(Evaluation { step, loss: score.loss, accuracy: score.accuracy });
-        let wall_s = self.wall();
-        self.journal.write(&Line::Epoch(Progress {
+        let (wall_s, evals) = (self.wall(), self.progress.evals);
+        self.log(&Line::Epoch(Progress {
             epoch,
             step,
             split: Some(Part::Test),
             loss: Some(score.loss),
             accuracy: Some(score.accuracy),
-            evals: Some(self.progress.evals),
+            evals: Some(evals),
             wall_s: Some(wall_s),
             ..Progress::default()
         }))?;
@@ -79,7 +79,7 @@ impl Trainer<'_> {
         };
         self.progress.measured = Some(step);
         let line = Flatness::new(epoch, step, self.wall(), measured, skipped);
-        self.journal.write(&Line::Flatness(line))?;
+        self.log(&Line::Flatness(line))?;
         Ok(true)
     }
 

@@ -102,20 +102,22 @@ impl Trainer<'_> {
             if let Some(perturbed) = self.progress.perturbed.as_mut().filter(|_| report.perturbed) {
                 *perturbed += 1;
             }
+            let line = Line::Step(Progress {
+                epoch: epoch + 1,
+                step,
+                split: Some(Part::Train),
+                loss: Some(report.loss),
+                evals: Some(evals),
+                perturbed: self.progress.perturbed,
+                samples_per_s: Some(examples as f64 / seconds),
+                wall_s: Some(seconds),
+                skipped: report.skipped.clone(),
+                ..Progress::of_step(&report)
+            });
             if self.config.log_steps {
-                self.journal.write(&Line::Step(Progress {
-                    epoch: epoch + 1,
-                    step,
-                    split: Some(Part::Train),
-                    loss: Some(report.loss),
-                    evals: Some(evals),
-                    perturbed: self.progress.perturbed,
-                    samples_per_s: Some(examples as f64 / seconds),
-                    wall_s: Some(seconds),
-                    skipped: report.skipped.clone(),
-                    ..Progress::of_step(&report)
-                }))?;
+                self.journal.write(&line)?;
             }
+            self.tell(&line);
             self.progress.last_loss = report.loss;
             self.last = Some(report);
         }
@@ -130,7 +132,7 @@ impl Trainer<'_> {
     pub(super) fn end_epoch(&mut self, epoch: u64) -> Result<()> {
         let sums = std::mem::take(&mut self.progress.epoch);
         let (step, evals, wall_s) = (self.progress.step, self.progress.evals, self.wall());
-        self.journal.write(&Line::Epoch(Progress {
+        let line = Line::Epoch(Progress {
             epoch: epoch + 1,
             step,
             split: Some(Part::Train),
@@ -141,7 +143,8 @@ impl Trainer<'_> {
             samples_per_s: sums.samples_per_s(),
             wall_s: Some(wall_s),
             ..self.last.as_ref().map(Progress::of_step).unwrap_or_default()
-        }))?;
+        });
+        self.log(&line)?;
         let perturbed = Perturbed::suffix(self.config, &self.progress);
         self.say(format!("epoch {}  step {step}  train {}{perturbed}", epoch + 1, describe(&sums)));
         Ok(())

@@ -1,0 +1,229 @@
+//! A run from its configuration to its summary, for programs that train.
+
+use super::finish::finish;
+use super::observer::Observer;
+use super::summary::Summary;
+use super::trainer::{Ended, Trainer};
+use crate::device::DeviceChoice;
+use crate::parts::{Parts, setup};
+use crate::settings::config::TrainConfig;
+use crate::settings::resolve::flag;
+use crate::store::checkpoint;
+use crate::store::file::write_whole;
+use crate::store::run_dir::RunDir;
+use crate::ui::Ui;
+use crate::usage::usage;
+use crate::value::number::short;
+use anyhow::Result;
+use flat_core::setting::{Settings as _, Text, Values};
+use std::path::{Path, PathBuf};
+
+/// A training run, loaded and built; [`Self::train`] carries it out and leaves its files in a directory.
+///
+/// ```no_run
+/// use flat_run::run::{Run, Silent};
+/// use flat_run::settings::config::TrainConfig;
+/// # fn main() -> anyhow::Result<()> {
+/// let config = TrainConfig::from_table(&"optimizer = 'sam'\nrho = 0.1\nepochs = 1".parse()?)?;
+/// let summary = Run::new(config)?.out("runs/sam").train(&mut Silent)?.finished();
+/// println!("{:?}", summary.map(|s| s.test_accuracy));
+/// # Ok(())
+/// # }
+/// ```
+pub struct Run<'a> {
+    config: TrainConfig,
+    parts: Parts,
+    place: Place,
+    ui: Ui<'a>,
+}
+
+/// Where a run is.
+enum Place {
+    /// In a directory to be made; `None` for one named after the run.
+    New(Option<PathBuf>),
+    /// In the directory where it began.
+    Begun {
+        dir: RunDir,
+        /// Whether its length may have changed since.
+        extend: bool,
+    },
+}
+
+/// How a run ended.
+pub enum End {
+    /// With all its steps.
+    Finished(Box<Summary>),
+    /// A signal or the observer stopped it; the run in this directory can be resumed.
+    Stopped(PathBuf),
+}
+
+impl End {
+    /// The summary of a run that was not stopped.
+    pub fn finished(self) -> Option<Summary> {
+        match self {
+            Self::Finished(summary) => Some(*summary),
+            Self::Stopped(_) => None,
+        }
+    }
+}
+
+impl<'a> Run<'a> {
+    /// Loads the data and builds model and optimizer; writes nothing: a run that cannot start leaves nothing behind.
+    ///
+    /// # Errors
+    /// Missing or damaged files, a missing device, options out of range.
+    pub fn new(config: TrainConfig) -> Result<Self> {
+        let mut config = config.filled()?;
+        config.check()?;
+        let parts = Parts::new(&config, true)?;
+        // where the run computes and reads is part of it: it must not change when it is resumed elsewhere
+        config.device = Text(DeviceChoice::of(&parts.device));
+        config.data_dir = Some(std::path::absolute(&parts.data.dir)?);
+        Ok(Self { config, parts, place: Place::New(None), ui: Ui::NONE })
+    }
+
+    /// The run in this directory, to go on after its last checkpoint. `longer` may hold `epochs` or `steps`: the length of
+    /// the whole run, where it is to be longer than it was.
+    ///
+    /// # Errors
+    /// No run there, another process at it, a setting that is not its length; as [`Self::new`].
+    pub fn resume(root: &Path, longer: &Values) -> Result<Self> {
+        if let Some((name, _)) = longer.iter().find(|(name, _)| !["epochs", "steps"].contains(name)) {
+            return Err(usage(format!(
+                "--resume continues the run as it was configured and takes no --{name}, only --epochs or --steps to make it \
+                 longer; for another run start from \
+                 `--config {}/config.toml` with the flag",
+                root.display()
+            )));
+        }
+        let dir = RunDir::open(root)?;
+        let mut config = TrainConfig::read(&dir.config())?;
+        let extend = longer.iter().next().is_some();
+        if extend {
+            (config.epochs, config.steps) = (None, None);
+            for (name, value) in longer.iter() {
+                config.set(name, value).map_err(flag)?;
+            }
+            config.check()?;
+        }
+        let parts = Parts::new(&config, checkpoint::list(&dir.checkpoints())?.is_empty())?;
+        Ok(Self { config, parts, place: Place::Begun { dir, extend }, ui: Ui::NONE })
+    }
+
+    /// Where a new run leaves its files, which must not hold a run yet; `runs/DATASET-MODEL-OPTIMIZER-sSEED`, numbered,
+    /// otherwise.
+    #[must_use]
+    pub fn out(mut self, root: impl Into<PathBuf>) -> Self {
+        if let Place::New(out) = &mut self.place {
+            *out = Some(root.into());
+        }
+        self
+    }
+
+    /// Shows news and progress there.
+    #[must_use]
+    pub fn shown_on(mut self, ui: Ui<'a>) -> Self {
+        self.ui = ui;
+        self
+    }
+
+    /// The configuration, with all that is filled in.
+    pub fn config(&self) -> &TrainConfig {
+        &self.config
+    }
+
+    /// Trains to the end, or until a signal or `observer` asks to stop; leaves weights, checkpoints, `metrics.jsonl` and
+    /// `summary.json` in the run's directory.
+    ///
+    /// # Errors
+    /// A directory that holds a run already or cannot be written, too many non-finite steps in a row, candle's errors. The
+    /// last good checkpoint stays.
+    pub fn train(self, observer: &mut dyn Observer) -> Result<End> {
+        let Self { config, parts, place, ui } = self;
+        let (dir, extend) = match place {
+            Place::New(out) => (start(out.as_deref(), &config)?, None),
+            Place::Begun { dir, extend } => (dir, Some(extend)),
+        };
+        introduce(&config, &parts, &dir, ui);
+        let mut trainer = match extend {
+            Some(extend) => resumed(extend, &config, parts, &dir, ui)?,
+            None => Trainer::new(&config, parts, &dir, ui)?,
+        };
+        if let (None, Some(sigma), "rsp") = (config.option("rho"), config.number("sigma"), config.optimizer.name) {
+            let dim = trainer.model().params().layout().len();
+            ui.say(format!("rho {} = sigma {sigma} sqrt({dim})", short(sigma * (dim as f64).sqrt())));
+        }
+        trainer.observe(observer);
+        let summary = match trainer.run()? {
+            Ended::Complete => finish(&mut trainer, &config, &dir, ui)?,
+            Ended::Interrupted => None,
+        };
+        Ok(match summary {
+            Some(summary) => End::Finished(Box::new(summary)),
+            None => {
+                let root = dir.root().display();
+                ui.say(format!("stopped; continue with `flat-train train --resume {root}`"));
+                End::Stopped(dir.root().to_path_buf())
+            }
+        })
+    }
+}
+
+/// Says what is about to be trained, and where.
+fn introduce(config: &TrainConfig, parts: &Parts, dir: &RunDir, ui: Ui<'_>) {
+    ui.say(format!("device: {}", parts.device_note));
+    parts.init_note.iter().for_each(|note| ui.say(format!("--init: {note}")));
+    let optimizer = match config.optimizer_name() == config.base.name {
+        true => config.optimizer_name().to_string(),
+        false => format!("{} over {}", config.optimizer, config.base),
+    };
+    let (model, dataset, seed) = (config.model, *config.dataset, config.seed);
+    ui.say(format!("{model} on {dataset} with {optimizer}, seed {seed}: {}", dir.root().display()));
+}
+
+fn start(out: Option<&Path>, config: &TrainConfig) -> Result<RunDir> {
+    let dir = match out {
+        Some(out) => RunDir::create(out)?,
+        None => {
+            let name = format!("{}-{}-{}-s{}", *config.dataset, config.model, config.optimizer_name(), config.seed);
+            RunDir::create_numbered(&Path::new("runs").join(name))?
+        }
+    };
+    write_whole(&dir.config(), config.to_toml()?.as_bytes())?;
+    Ok(dir)
+}
+
+/// The trainer of a run that goes on; where flags make it longer, says what becomes of the schedule and writes it down.
+fn resumed<'a>(
+    extend: bool,
+    config: &'a TrainConfig,
+    parts: Parts,
+    dir: &'a RunDir,
+    ui: Ui<'a>,
+) -> Result<Trainer<'a>> {
+    let per_epoch = setup::steps_per_epoch(config, &parts.data);
+    let trainer = Trainer::resume(config, parts, dir, extend, ui)?;
+    if !extend {
+        return Ok(trainer);
+    }
+    let before = TrainConfig::read(&dir.config())?;
+    let (step, from, to) =
+        (trainer.progress().step, setup::total_steps(&before, per_epoch), setup::total_steps(config, per_epoch));
+    if from != to {
+        let rate = |config: &TrainConfig| -> Result<f64> {
+            Ok(setup::schedules(config, per_epoch)?.0.build(config.number("lr").unwrap_or_default())?.at(step))
+        };
+        ui.say(format!(
+            "{from} steps become {to}: from step {step} on the {} schedule is that of a run of {to} steps, and the learning \
+             rate goes on at {} where it would have been {}",
+            config.schedule,
+            short(rate(config)?),
+            short(rate(&before)?)
+        ));
+        if dir.summary().exists() {
+            std::fs::rename(dir.summary(), dir.shorter_summary(from))?;
+        }
+        write_whole(&dir.config(), config.to_toml()?.as_bytes())?;
+    }
+    Ok(trainer)
+}

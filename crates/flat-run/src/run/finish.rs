@@ -1,0 +1,99 @@
+//! The end of a run: final weights, scores, the trace of the Hessian, and the summary.
+
+use super::perturbed::Perturbed;
+use super::summary::{RunState, Summary};
+use super::trainer::Trainer;
+use crate::device::DeviceChoice;
+use crate::measure::document::Document;
+use crate::measure::trace::{TraceSettings, trace};
+use crate::parts::evaluate::{Score, evaluate};
+use crate::settings::config::TrainConfig;
+use crate::store::checkpoint::Progress;
+use crate::store::file::write_whole;
+use crate::store::line::{Flatness, Line, Point};
+use crate::store::run_dir::RunDir;
+use crate::ui::Ui;
+use anyhow::{Context, Result};
+use flat_nn::{Mode, Precision};
+
+/// Saves the final weights, scores them, writes the summary, and measures their flatness; `None` where a signal
+/// interrupted it.
+pub(super) fn finish(trainer: &mut Trainer<'_>, config: &TrainConfig, dir: &RunDir, ui: Ui) -> Result<Option<Summary>> {
+    let scored = trainer.with_final_weights(|t| {
+        t.model().save(&dir.model(), &t.metadata()?)?;
+        evaluate(t.model(), t.loss(), &t.data().train_plain, Mode::Eval, "scoring the training set", ui)
+    })?;
+    let Some(train) = scored else { return Ok(None) };
+    let mut summary = summarise(trainer, config, dir, train)?;
+    summary.warnings.iter().for_each(|warning| ui.warn(warning));
+    write_summary(&summary, dir)?;
+    if summary.state == RunState::Diverged {
+        ui.warn(format!("the run diverged: lower --lr or --rho, or use --clip (see {})", dir.summary().display()));
+        return Ok(Some(summary));
+    }
+    let Some(settings) = TraceSettings::of_run(config) else { return Ok(Some(summary)) };
+    Precision::F32.set(trainer.device())?;
+    let trace =
+        trainer.with_final_weights(|t| trace(t.model(), t.loss(), &t.data().flatness, &settings, ui)).with_context(
+            || format!("the Hessian trace could not be measured; the rest is in {}", dir.summary().display()),
+        )?;
+    let Some(trace) = trace else { return Ok(None) };
+    summary.wall_s = trainer.wall();
+    let epoch = summary.steps.div_ceil(trainer.steps_per_epoch());
+    let trace = Document { measure: "trace", taken: trace };
+    let measured = [("trace".to_string(), Point::new(&trace)?)].into();
+    let line = Flatness::new(epoch, summary.steps, summary.wall_s, measured, None);
+    trainer.log(&Line::Flatness(line))?;
+    summary.trace = Some(trace);
+    write_summary(&summary, dir)?;
+    Ok(Some(summary))
+}
+
+fn summarise(trainer: &Trainer<'_>, config: &TrainConfig, dir: &RunDir, train: Score) -> Result<Summary> {
+    let progress = trainer.progress();
+    let test = progress.evaluated.context("the run was not evaluated")?;
+    Ok(Summary {
+        state: if trainer.diverged(train.loss)? { RunState::Diverged } else { RunState::Finished },
+        dataset: config.dataset.to_string(),
+        model: config.model.to_string(),
+        dim: trainer.model().params().layout().len(),
+        optimizer: config.optimizer_name().to_string(),
+        base: config.base.to_string(),
+        test_accuracy: test.accuracy,
+        test_loss: test.loss,
+        train_accuracy: train.accuracy,
+        train_loss: train.loss,
+        best_test_accuracy: progress.best_accuracy,
+        steps: progress.step,
+        evals: progress.evals,
+        skipped_steps: progress.skipped,
+        perturbed_steps: progress.perturbed,
+        extended: progress.extended.clone(),
+        warnings: warnings(config, progress),
+        wall_s: trainer.wall(),
+        trace: None,
+        seed: config.seed,
+        dtype: config.dtype.to_string(),
+        precision: config.precision.to_string(),
+        device: DeviceChoice::of(trainer.device()).to_string(),
+        device_note: trainer.device_note().to_string(),
+        version: env!("CARGO_PKG_VERSION").to_string(),
+        out: dir.root().display().to_string(),
+    })
+}
+
+/// What to know when reading the numbers of a run.
+fn warnings(config: &TrainConfig, progress: &Progress) -> Vec<String> {
+    let longer = progress.extended.iter().map(|e| {
+        format!(
+            "made longer after step {}, from {} to {} steps: up to there the schedules are those of the shorter run, so that \
+             config.toml alone does not repeat it",
+            e.step, e.from, e.to
+        )
+    });
+    longer.chain(Perturbed::of(config, progress).and_then(Perturbed::warning)).collect()
+}
+
+fn write_summary(summary: &Summary, dir: &RunDir) -> Result<()> {
+    write_whole(&dir.summary(), serde_json::to_string_pretty(summary)?.as_bytes())
+}

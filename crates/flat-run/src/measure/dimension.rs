@@ -47,7 +47,7 @@ impl Measure for DimensionArgs {
     type Found = IntrinsicDimension;
 
     fn on(&self) -> On<'_> {
-        On::Images(EvalArgs { limit: self.on.limit.or(Some(IMAGES)), ..self.on.clone() })
+        On::Images(Box::new(EvalArgs { limit: self.on.limit.or(Some(IMAGES)), ..self.on.clone() }))
     }
 
     fn take(&self, subject: &Subject, ui: Ui) -> Result<Option<Taken<IntrinsicDimension>>> {

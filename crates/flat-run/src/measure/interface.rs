@@ -65,7 +65,7 @@ pub enum On<'a> {
     /// A checkpoint and data, with the seed and the Hessian-vector products.
     Hessian(&'a HessianArgs),
     /// A checkpoint and data alone.
-    Images(EvalArgs),
+    Images(Box<EvalArgs>),
 }
 
 /// How `metrics all` takes a measure.
@@ -146,7 +146,7 @@ impl<M: Measure> Asked for M {
     fn on(&self) -> EvalArgs {
         match Measure::on(self) {
             On::Hessian(args) => args.on.clone(),
-            On::Images(on) => on,
+            On::Images(on) => *on,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Every measure of one checkpoint in one report.
 
-use super::document::SCHEMA;
+use super::document::{SCHEMA, card};
 use super::interface::{Asked, Entry, InAll, Report, Shared};
 use crate::parts::subject::Subject;
 use crate::settings::args::{EvalArgs, HessianArgs};
@@ -152,11 +152,7 @@ impl All {
             ("measure".to_string(), NAME.into()),
             ("interrupted".to_string(), (!complete).into()),
         ]);
-        let mut card = serde_json::to_value(&provenance)?;
-        if let (Value::Object(card), Value::Object(cost)) = (&mut card, serde_json::to_value(effort)?) {
-            card.extend(cost);
-        }
-        document.insert("card".into(), card);
+        document.insert("card".into(), Value::Object(card(&provenance, &effort)?));
         let text = format!("{}\n{}", texts.join("\n"), provenance.lines(&effort));
         document.extend(taken.into_iter().map(|(part, report)| (part.key.to_string(), report.document)));
         Ok(Some(Summary { document: Value::Object(document), text, interrupted: !complete }))

@@ -1,6 +1,7 @@
 //! The JSON of a measured result: one shape for all measures, described in `docs/json.md`.
 
-use super::provenance::Taken;
+use super::provenance::{Provenance, Taken};
+use flat_metrics::Effort;
 use serde::ser::{Error, SerializeMap};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -21,14 +22,10 @@ pub struct Document<T> {
 impl<T: Serialize> Serialize for Document<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Taken { result, provenance, effort, stop } = &self.taken;
-        let mut card = map(provenance).map_err(S::Error::custom)?;
-        card.extend(map(effort).map_err(S::Error::custom)?);
-        let (mut own, flat) = (map(result).map_err(S::Error::custom)?, card.clone());
-        // named by every measure, by `card` where the network has it
+        let card = card(provenance, effort).map_err(S::Error::custom)?;
+        let (mut own, flat) = (map(result).map_err(S::Error::custom)?, &card);
+        // `card` has it for a network with BatchNorm alone
         own.entry("bn_mode").or_insert_with(|| provenance.mode.into());
-        if provenance.computed.bn_mode.is_none() {
-            card.remove("bn_mode");
-        }
         let interrupted = *stop == flat_metrics::Stop::Interrupted;
         let mut out = serializer.serialize_map(None)?;
         out.serialize_entry("schema", &SCHEMA)?;
@@ -41,6 +38,16 @@ impl<T: Serialize> Serialize for Document<T> {
         out.serialize_entry("card", &card)?;
         out.end()
     }
+}
+
+/// Provenance and effort as one object; no `bn_mode` for a network without BatchNorm.
+pub(super) fn card(provenance: &Provenance, effort: &Effort) -> serde_json::Result<Map<String, Value>> {
+    let mut card = map(provenance)?;
+    card.extend(map(effort)?);
+    if provenance.computed.bn_mode.is_none() {
+        card.remove("bn_mode");
+    }
+    Ok(card)
 }
 
 fn map(of: &impl Serialize) -> serde_json::Result<Map<String, Value>> {

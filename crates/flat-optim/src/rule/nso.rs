@@ -43,7 +43,7 @@ impl Nso {
     /// The entry of the table of rules.
     pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
         "nso",
-        "the mean gradient at antithetic pairs of Gaussian displacements",
+        "mean of grad f(x + u) and grad f(x - u), u Gaussian",
         "Ju, Li, Zhang 2023, arXiv 2306.08553, Algorithm 1",
     );
 

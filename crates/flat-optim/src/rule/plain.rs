@@ -22,7 +22,7 @@ pub struct Plain;
 
 impl Plain {
     /// The entry of the table of rules.
-    pub const SPEC: RuleSpec = RuleSpec::of::<Self>("plain", "the gradient at theta, without a perturbation", "");
+    pub const SPEC: RuleSpec = RuleSpec::of::<Self>("plain", "g = grad f(x)", "");
 }
 
 impl Settings for Plain {

@@ -53,7 +53,7 @@ impl Rsp {
     /// The entry of the table of rules.
     pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
         "rsp",
-        "adds the gradient at a random point nearby, orthogonal to the gradient",
+        "g + the part of grad f(x + rho u) orthogonal to g, u uniform on the sphere, rho = sigma sqrt(d)",
         "Ahn, Jadbabaie, Sra 2024, arXiv 2305.15659, Algorithm 1",
     );
 

@@ -44,7 +44,7 @@ impl Sam {
     /// The entry of the table of rules.
     pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
         "sam",
-        "the gradient at the first-order worst point within a radius",
+        "grad f(x + rho g/||g||)",
         "Foret et al. 2021, arXiv 2010.01412, Algorithm 1",
     );
 

@@ -86,7 +86,7 @@ impl Sap {
     /// The entry of the table of rules.
     pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
         "sap",
-        "adds a sample's gradient along its own ascent, orthogonal to the gradient",
+        "g + the part of grad f_i(x ± rho g_i/||g_i||) orthogonal to g, i a random sample of --sap-examples",
         "Ahn, Jadbabaie, Sra 2024, arXiv 2305.15659, Algorithm 2",
     );
 

@@ -1,7 +1,7 @@
 //! Every rule over every base on every test function keeps the same promises.
 
 use crate::functions::{Problem, Recorder, logistic, quadratic, rosenbrock};
-use flat_core::setting::{Value, Values};
+use flat_core::setting::{Kind, Range, Value, Values};
 use flat_optim::{Base, BaseKind, GradientRule, Optimizer, RULES, Result, Rows, RuleKind};
 use std::collections::BTreeMap;
 
@@ -203,6 +203,8 @@ fn an_option_of_one_name_means_the_same_in_every_rule_and_base() {
     ] {
         let mut seen = BTreeMap::new();
         for (of, setting) in specs.into_iter().flat_map(|(of, all)| all.into_iter().map(move |s| (of, s))) {
+            let bounded = !matches!(setting.kind, Kind::Number | Kind::Count) || setting.range != Range::Any;
+            assert!(bounded && setting.help.len() > 10, "`{}` of {of} says no range or no help", setting.name);
             let meaning = (setting.help, setting.range, setting.kind, setting.names, setting.metavar);
             let (first, known) = seen.entry(setting.name).or_insert((of, meaning.clone()));
             assert_eq!(*known, meaning, "`{}` of {first} and of {of}", setting.name);

@@ -1,0 +1,93 @@
+//! Rules, bases, networks and data sets are tables: what the tool lists, takes, explains and refuses follows from them.
+
+use crate::tool::{fails, json, run, top};
+use flat_core::setting::Values;
+use flat_optim::{BASES, RULES};
+use serde_json::Value;
+
+fn names(list: &Value) -> Vec<&str> {
+    list.as_array().expect("a list").iter().map(|one| one["name"].as_str().expect("a name")).collect()
+}
+
+#[test]
+fn the_optimizers_are_listed_with_cost_state_defaults_and_paper() {
+    let listed = json("optimizers");
+    assert_eq!(names(&listed["rules"]), RULES.iter().map(|r| r.name).collect::<Vec<_>>());
+    assert_eq!(names(&listed["bases"]), BASES.iter().map(|b| b.name).collect::<Vec<_>>());
+    let rule = |name: &str| {
+        let rules = listed["rules"].as_array().expect("rules");
+        rules.iter().find(|r| r["name"] == name).expect(name).clone()
+    };
+    // SAP's default sample is the batch
+    for (name, gradients) in [("plain", 1.0), ("sam", 2.0), ("rsp", 2.0), ("sap", 2.0), ("nso", 2.0)] {
+        assert_eq!(rule(name)["gradients_per_step"], gradients, "{name}");
+    }
+    let rho = rule("sam")["options"][0].clone();
+    assert_eq!((rho["name"].as_str(), rho["default"].as_f64()), (Some("rho"), Some(0.05)));
+    let states: Vec<&Value> = listed["bases"].as_array().expect("bases").iter().map(|b| &b["state"]).collect();
+    assert_eq!(states, [&serde_json::json!(["momentum"]), &serde_json::json!(["mean", "square"])]);
+}
+
+#[test]
+fn the_table_in_the_readme_is_that_of_the_rules() {
+    let readme = std::fs::read_to_string(top().join("README.md")).expect("README.md");
+    for rule in RULES {
+        let built = rule.build(&Values::default()).expect("defaults");
+        let row = format!(
+            "| `{}` | {} | {} | {} |",
+            rule.name,
+            rule.about.replace('|', "\\|"),
+            built.evals_per_step(128),
+            if rule.paper.is_empty() { "the base optimizer alone" } else { rule.paper }
+        );
+        assert!(readme.contains(&row), "README.md has no row\n{row}");
+    }
+}
+
+#[test]
+fn every_option_of_a_rule_or_base_is_a_flag_with_its_default_and_refused_where_it_has_no_effect() {
+    let help =
+        String::from_utf8(run("train --help").stdout).expect("text").split_whitespace().collect::<Vec<_>>().join(" ");
+    for rule in RULES {
+        for setting in rule.settings() {
+            assert!(
+                help.contains(&format!("--{} ", setting.name)) || help.contains(&format!("--{}[", setting.name)),
+                "{}",
+                setting.name
+            );
+            let value = setting.default.as_ref().map_or("1".to_string(), ToString::to_string);
+            if setting.name == "micro-batch" {
+                continue; // of the run itself too
+            }
+            let said = fails(&format!("train --optimizer sgd --{}={value}", setting.name), 2);
+            let needs = format!("--{} has no effect here: it needs --optimizer ", setting.name);
+            assert!(said.contains(&needs) && said.contains(rule.name), "{said}");
+        }
+    }
+    for base in BASES {
+        let other = BASES.iter().find(|b| b.name != base.name).expect("two bases");
+        for setting in base.settings().into_iter().filter(|s| other.settings().iter().all(|o| o.name != s.name)) {
+            let value = setting.default.as_ref().map_or("1".to_string(), ToString::to_string);
+            let said = fails(&format!("train --base {} --{}={value}", other.name, setting.name), 2);
+            assert!(said.contains(&format!("it needs --base {}", base.name)), "{said}");
+        }
+    }
+    assert!(help.contains("sam 0.05, sap 0.1"), "the help lists each rule's default: {help}");
+}
+
+#[test]
+fn models_and_datasets_are_listed_as_they_are_taken() {
+    let models = json("models");
+    let lenet =
+        models["models"].as_array().expect("models").iter().find(|m| m["name"] == "lenet").expect("lenet").clone();
+    // 32 and 64 channels of 5x5, 1024 hidden units, 10 classes: counted by hand
+    assert_eq!(lenet["parameters"], 5 * 5 * 32 + 32 + 32 * 64 * 25 + 64 + 64 * 16 * 1024 + 1024 + 1024 * 10 + 10);
+    for name in names(&models["models"]) {
+        let said = fails(&format!("train --model {name} --batch-size 0"), 2);
+        assert!(said.contains("--batch-size 0"), "{name} is taken, the batch size is not: {said}");
+    }
+    let datasets = json("datasets");
+    assert_eq!(names(&datasets["datasets"]), ["mnist", "fashion-mnist", "cifar10", "cifar100"]);
+    let mnist = &datasets["datasets"][0];
+    assert!(mnist["dir"].as_str().is_some_and(|dir| dir.contains("mnist")), "MNIST is in the repository: {mnist}");
+}

@@ -132,9 +132,15 @@ fn measure(
     drop(bar);
     let result = gradnorm(sum.norm()?, &without, mean_loss)?;
     let effort = Effort { gradients: 2, wall_s: start.elapsed().as_secs_f64(), ..Effort::default() };
-    // the rest of it the program knows better
-    let provenance =
-        flat_metrics::Provenance { examples: Some(objective.examples()), batches: Some(n), ..Default::default() };
+    let space = objective.params().space();
+    let provenance = flat_metrics::Provenance {
+        operator: None,
+        dim: space.layout.len(),
+        examples: Some(objective.examples()),
+        batches: Some(n),
+        bn_mode: objective.bn_mode().map(Into::into),
+        dtype: space.dtype.as_str().into(),
+    };
     Ok(Some(Measured { result, provenance, effort, stop: Stop::Complete }))
 }
 

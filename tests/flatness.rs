@@ -158,6 +158,31 @@ fn layers_are_listed_with_their_traces_eigenvalues_and_norms() {
 }
 
 #[test]
+fn the_gradient_s_norm_is_that_beside_the_trace_and_an_error_names_the_flag_that_was_typed() {
+    let found = json(&format!("metrics gradnorm {SHARP} --dtype f64"));
+    let trace = json(&format!("metrics trace {SHARP} --dtype f64 --probes 1"));
+    let (value, other) = (number(&found["value"]), number(&trace["grad_norm"]));
+    // sums in another order
+    assert!((value / other - 1.0).abs() < 1e-9, "{value} {other}");
+    assert_eq!((&found["groups"], &found["card"]["gradients"]), (&32.into(), &2.into()));
+    let one = json(&format!("metrics gradnorm {}", SHARP.replace("--limit 500", "--limit 1")));
+    assert!(one["ci95"].is_null() && number(&one["value"]) > 0.0, "{one}");
+    for (words, flag) in [
+        ("trace --probes 1 --rel-tol 0.1", "--probes 1"),
+        ("trace --rel-tol 0.1 --probes 20 --min-probes 50", "--min-probes 50"),
+        ("trace --estimator xtrace --probes 3", "--probes 3"),
+        ("eig --top 0 --bottom 0", "--top + --bottom 0"),
+        ("eig --top 9 --max-matvecs 4", "--max-matvecs 4"),
+        ("all --rho -1", "--rho -1"),
+        ("all --probes 0", "--probes 0"),
+        ("all --certify --grad-tol 0", "--grad-tol 0"),
+    ] {
+        let text = crate::tool::fails(&format!("metrics {words} {SHARP}"), 2);
+        assert!(text.contains(flag), "{words}: {text}");
+    }
+}
+
+#[test]
 fn a_run_measures_its_flatness_along_the_way() {
     let room = Room::new();
     let (with, without) = (room.path("with"), room.path("without"));

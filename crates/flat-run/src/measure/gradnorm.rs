@@ -163,3 +163,35 @@ fn gradnorm(value: f64, without: &[f64], loss: f64) -> Result<Gradnorm> {
     }
     Ok(Gradnorm { value, std_error, ci95, groups: without.len(), loss })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flat_core::{Purpose, Streams};
+
+    #[test]
+    fn the_interval_covers_the_norm_of_the_mean_that_the_groups_were_drawn_about() -> Result<()> {
+        let (groups, runs, truth) = (32, 1000, [3.0, 0.0, 0.0, 0.0, 0.0]);
+        let norm = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let mut covered = 0;
+        for run in 0..runs {
+            let noise = Streams::new(run).at(Purpose::Test, 0).normals(5 * groups);
+            let rows: Vec<Vec<f64>> =
+                noise.chunks(5).map(|row| row.iter().zip(truth).map(|(e, x)| x + 2.0 * e).collect()).collect();
+            let sum: Vec<f64> = (0..5).map(|k| rows.iter().map(|row| row[k]).sum()).collect();
+            let mean = |left_out: Option<&Vec<f64>>| -> Vec<f64> {
+                let n = (groups - usize::from(left_out.is_some())) as f64;
+                (0..5).map(|k| (sum[k] - left_out.map_or(0.0, |row| row[k])) / n).collect()
+            };
+            let without: Vec<f64> = rows.iter().map(|row| norm(&mean(Some(row)))).collect();
+            let found = gradnorm(norm(&mean(None)), &without, 0.0)?;
+            covered += u32::from(found.ci95.is_some_and(|[lo, hi]| lo <= 3.0 && 3.0 <= hi));
+        }
+        let rate = f64::from(covered) / runs as f64;
+        // four standard deviations of 1,000 draws at 95 %
+        assert!((rate - 0.95).abs() <= 0.028, "{rate}");
+        let one = gradnorm(1.0, &[1.0], 0.0)?;
+        assert_eq!((one.std_error, one.ci95), (None, None));
+        Ok(())
+    }
+}

@@ -155,6 +155,9 @@ fn the_document_describes_every_key_that_is_printed_and_no_other() {
     print("bench", &format!("{} --devices cpu,cuda:9", cell.replace(" --devices cpu", "")));
     print("report", &format!("report {} {} --out {page}", path("run"), path("theory")));
     print("data verify", "data verify mnist");
+    print("optimizers", "optimizers");
+    print("models", "models");
+    print("datasets", "datasets");
     for line in crate::tool::journal(&room.path("run")) {
         let shape = format!("{} line", line["kind"].as_str().expect("a kind"));
         check.object(&line, &shape, &shape);

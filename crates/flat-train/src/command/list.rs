@@ -19,7 +19,7 @@ const ROWS: usize = 128;
 pub(super) fn optimizers(as_json: bool) -> Result<Outcome> {
     let rules = RuleKind::all().map(rule).collect::<Result<Vec<_>>>()?;
     let bases = BaseKind::all().map(base).collect::<Result<Vec<_>>>()?;
-    let document = json!({ "schema": 2, "batch": ROWS, "rules": rules, "bases": bases });
+    let document = json!({ "batch": ROWS, "rules": rules, "bases": bases });
     print(as_json, &document, || {
         let head = ["rule", "gradients a step", "state", "options", "what it does, source"];
         let cells = |of: &Value| {
@@ -94,7 +94,7 @@ fn value(given: &Given) -> Value {
 /// The networks: size, work, options and source of each.
 pub(super) fn models(as_json: bool) -> Result<Outcome> {
     let models = Arch::all().map(model).collect::<Result<Vec<_>>>()?;
-    print(as_json, &json!({ "schema": 2, "models": models }), || {
+    print(as_json, &json!({ "models": models }), || {
         let cells = |of: &Value| {
             let million = |key: &str| format!("{:.2} M", of[key].as_f64().unwrap_or_default() / 1e6);
             [
@@ -128,7 +128,7 @@ fn model(arch: Arch) -> Result<Value> {
 /// The data sets: size, normalisation, source, and whether they are on this machine.
 pub(super) fn datasets(as_json: bool) -> Result<Outcome> {
     let datasets: Vec<Value> = DatasetKind::ALL.iter().copied().map(dataset).collect();
-    print(as_json, &json!({ "schema": 2, "datasets": datasets }), || {
+    print(as_json, &json!({ "datasets": datasets }), || {
         let cells = |of: &Value| {
             let number = |key: &str| of[key].as_u64().unwrap_or_default();
             let side = of["size"].as_u64().unwrap_or_default();

@@ -5,6 +5,7 @@ use crate::markdown::Page;
 use crate::provenance::Provenance;
 use crate::recipe::parse;
 use anyhow::{Context, Result, bail};
+use flat_run::measure::document::SCHEMA;
 use flat_run::signal;
 use flat_run::store::file::{lock, write_whole};
 use flat_run::ui::{Bar, Ui};
@@ -214,6 +215,7 @@ impl<'a> Study<'a> {
             "title": page.title(),
             "tables": page.tables().collect::<Vec<_>>(),
             "figures": page.figures().collect::<Vec<_>>(),
+            "schema": SCHEMA,
             "results": results,
         });
         write_whole(&self.root.join("results.json"), &serde_json::to_vec_pretty(&whole)?)?;

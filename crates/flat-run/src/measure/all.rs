@@ -96,7 +96,12 @@ impl All {
                 words.extend(typed(matches, shared.flag, shared.own));
             }
             let asked = measure.parse(&own.try_get_matches_from(words)?)?;
-            parts.push(Part { key: of.key.unwrap_or(measure.name()), title: measure.about(), shared: of.flags, asked });
+            parts.push(Part {
+                key: of.key.unwrap_or(measure.name()),
+                title: of.title.unwrap_or(measure.about()),
+                shared: of.flags,
+                asked,
+            });
         }
         Ok(Self { parts })
     }

@@ -22,6 +22,7 @@ impl Measure for CertifyArgs {
     const ABOUT: &'static str = "Whether the checkpoint is (eps, eps')-flat in the sense of Ahn et al. 2024, with the intervals \
                                  it rests on";
     const IN_ALL: Option<InAll> = Some(InAll {
+        title: Some("Certificate"),
         key: Some("certificate"),
         asked_by: Some(("certify", "Certify (eps, eps')-flatness too, the most costly part")),
         flags: &[

@@ -25,6 +25,7 @@ impl Measure for DensityArgs {
     const ABOUT: &'static str = "Density of all eigenvalues of the Hessian by stochastic Lanczos quadrature, with moments and \
                                  effective ranks";
     const IN_ALL: Option<InAll> = Some(InAll {
+        title: Some("Spectrum"),
         flags: &[Shared::same("probes"), Shared::same("steps"), Shared::same("width"), Shared::same("points")],
         ..InAll::PLAIN
     });

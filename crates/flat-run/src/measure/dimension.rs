@@ -1,7 +1,7 @@
 //! Intrinsic dimension of the hidden states before the last layer.
 
 use super::along::{Along, Moment};
-use super::interface::{Measure, On};
+use super::interface::{InAll, Measure, On};
 use super::provenance::{Provenance, Taken};
 use crate::parts::subject::Subject;
 use crate::settings::args::EvalArgs;
@@ -37,6 +37,7 @@ const IMAGES: usize = 2000;
 impl Measure for DimensionArgs {
     const NAME: &'static str = "dimension";
     const ABOUT: &'static str = "Intrinsic dimension of the hidden states before the last layer by TwoNN";
+    const IN_ALL: Option<InAll> = Some(InAll { title: Some("Hidden states"), ..InAll::PLAIN });
     const ALONG: Option<Along> = Some(Along {
         name: FlatnessName::Dimension,
         title: "Intrinsic dimension of the hidden states",

@@ -84,7 +84,11 @@ impl Measure for EigArgs {
     const NAME: &'static str = "eig";
     const ABOUT: &'static str =
         "Largest and smallest eigenvalues of the Hessian by Lanczos' method, with their residuals";
-    const IN_ALL: Option<InAll> = Some(InAll { flags: &[Shared::same("top"), Shared::same("bottom")], ..InAll::PLAIN });
+    const IN_ALL: Option<InAll> = Some(InAll {
+        title: Some("Extreme eigenvalues"),
+        flags: &[Shared::same("top"), Shared::same("bottom")],
+        ..InAll::PLAIN
+    });
     const ALONG: Option<Along> = Some(Along {
         name: FlatnessName::LambdaMax,
         title: "Largest Hessian eigenvalue",

@@ -2,7 +2,7 @@
 
 use super::along::{Along, Moment};
 use super::hessian_method::HessianMethod;
-use super::interface::{Measure, On};
+use super::interface::{InAll, Measure, On};
 use super::provenance::{Provenance, Taken};
 use crate::parts::subject::Subject;
 use crate::settings::args::HessianArgs;
@@ -47,6 +47,7 @@ pub struct Gradnorm {
 impl Measure for GradnormArgs {
     const NAME: &'static str = "gradnorm";
     const ABOUT: &'static str = "Norm of the gradient, with a confidence interval over the choice of images";
+    const IN_ALL: Option<InAll> = Some(InAll { title: Some("Gradient"), ..InAll::PLAIN });
     const ALONG: Option<Along> = Some(Along {
         name: FlatnessName::Gradnorm,
         title: "Norm of the gradient over fixed images",

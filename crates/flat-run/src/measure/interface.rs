@@ -19,7 +19,7 @@ use std::marker::PhantomData;
 pub trait Measure: Args + 'static {
     /// The subcommand of `metrics`, and its key in `metrics all --json`.
     const NAME: &'static str;
-    /// Its help, and its title in `metrics all`.
+    /// Its help.
     const ABOUT: &'static str;
     /// How `metrics all` takes it; `None` where it does not.
     const IN_ALL: Option<InAll> = Some(InAll::PLAIN);
@@ -71,6 +71,8 @@ pub enum On<'a> {
 /// How `metrics all` takes a measure.
 #[derive(Debug, Clone, Copy)]
 pub struct InAll {
+    /// Its title in the text, where not [`Measure::ABOUT`].
+    pub title: Option<&'static str>,
     /// Key in its JSON, where not the measure's name.
     pub key: Option<&'static str>,
     /// The flag that asks for it, with its help; `None` where it is always taken.
@@ -81,7 +83,7 @@ pub struct InAll {
 
 impl InAll {
     /// Always taken, with the measure's defaults.
-    pub const PLAIN: Self = Self { key: None, asked_by: None, flags: &[] };
+    pub const PLAIN: Self = Self { title: None, key: None, asked_by: None, flags: &[] };
 }
 
 /// A flag of a measure that `metrics all` has too.

@@ -29,6 +29,7 @@ impl Measure for SharpnessArgs {
     const ABOUT: &'static str = "How much the loss grows around the weights: worst case, average, SAM's step, m-sharpness, \
                                  filtered, Keskar's";
     const IN_ALL: Option<InAll> = Some(InAll {
+        title: Some("Sharpness"),
         flags: &[Shared {
             flag: "rho",
             own: "rho",

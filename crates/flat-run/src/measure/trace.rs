@@ -35,6 +35,7 @@ impl Measure for TraceArgs {
     const NAME: &'static str = "trace";
     const ABOUT: &'static str = "Trace of the Hessian of the loss, or of a relative of it, with a confidence interval";
     const IN_ALL: Option<InAll> = Some(InAll {
+        title: Some("Trace"),
         flags: &[Shared { flag: "trace-probes", own: "probes", instead: Some(("Probes of the trace", "64")) }],
         ..InAll::PLAIN
     });

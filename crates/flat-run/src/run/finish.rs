@@ -4,7 +4,7 @@ use super::perturbed::Perturbed;
 use super::summary::{RunState, Summary};
 use super::trainer::Trainer;
 use crate::device::DeviceChoice;
-use crate::measure::document::Document;
+use crate::measure::document::{Document, SCHEMA};
 use crate::measure::trace::{TraceSettings, trace};
 use crate::parts::evaluate::{Score, evaluate};
 use crate::settings::config::TrainConfig;
@@ -53,6 +53,7 @@ fn summarise(trainer: &Trainer<'_>, config: &TrainConfig, dir: &RunDir, train: S
     let progress = trainer.progress();
     let test = progress.evaluated.context("the run was not evaluated")?;
     Ok(Summary {
+        schema: SCHEMA,
         state: if trainer.diverged(train.loss)? { RunState::Diverged } else { RunState::Finished },
         dataset: config.dataset.to_string(),
         model: config.model.to_string(),

@@ -28,6 +28,8 @@ impl std::fmt::Display for RunState {
 /// The result of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Summary {
+    /// Version of the shape.
+    pub schema: u32,
     /// `finished`, or `diverged`: its loss is not finite, or far above that of a constant prediction.
     pub state: RunState,
     /// Data set.

@@ -72,7 +72,7 @@ fn every_option_of_a_rule_or_base_is_a_flag_with_its_default_and_refused_where_i
             assert!(said.contains(&format!("it needs --base {}", base.name)), "{said}");
         }
     }
-    assert!(help.contains("sam 0.05, sap 0.1"), "the help lists each rule's default: {help}");
+    assert!(help.contains("sam 0.05, rsp by --sigma, sap 0.1"), "the help lists each rule's default: {help}");
 }
 
 #[test]

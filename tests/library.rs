@@ -1,6 +1,6 @@
 //! A run from Rust is the run of the tool: no terminal, no flags.
 
-use crate::tool::{Room, bytes, journal, run};
+use crate::tool::{Room, bytes, journal, run, top};
 use flat_run::store::line::Line;
 use flat_run::{End, Run, Silent, TrainConfig};
 use std::ops::ControlFlow;
@@ -8,8 +8,13 @@ use std::ops::ControlFlow;
 const SETTINGS: &str = "optimizer = 'rsp'\nmodel = 'mlp'\nhidden = [8]\ntrain-limit = 256\ntest-limit = 64\nbatch-size = 32\n\
                         epochs = 2\ntrace-probes = 2\ntrace-examples = 32\ndevice = 'cpu'\nlog-steps = true\n";
 
+/// The settings with the data of the repository, wherever the environment has others.
+fn settings() -> String {
+    format!("{SETTINGS}data-dir = '{}'\n", top().join("data").display())
+}
+
 fn config() -> TrainConfig {
-    TrainConfig::from_table(&SETTINGS.parse().expect("TOML")).expect("settings")
+    TrainConfig::from_table(&settings().parse().expect("TOML")).expect("settings")
 }
 
 #[test]
@@ -25,7 +30,7 @@ fn a_run_from_rust_leaves_the_bits_of_the_tool() {
     let summary = end.finished().expect("not stopped");
     assert_eq!((steps, summary.steps), (16, 16));
     assert!(summary.trace.is_some() && summary.test_accuracy > 0.05);
-    std::fs::write(room.path("c.toml"), SETTINGS).expect("written");
+    std::fs::write(room.path("c.toml"), settings()).expect("written");
     let out = run(&format!("train --config {} --out {} --quiet", room.path("c.toml").display(), theirs.display()));
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     for file in ["model.safetensors", "config.toml"] {

@@ -4,6 +4,7 @@ use clap::builder::PossibleValuesParser;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use flat_core::setting::{Kind, Value, Values};
+use flat_optim::BASES;
 use flat_run::settings::flags::{Flag, flags};
 use std::path::PathBuf;
 
@@ -70,8 +71,12 @@ fn arg(flag: &Flag) -> Arg {
     match setting.kind {
         Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
         Kind::List => arg.value_delimiter(','),
+        _ if setting.names.is_empty() => arg,
         // a base's name stands for the plain rule over it
-        _ if setting.names.is_empty() || setting.name == "optimizer" => arg,
+        _ if setting.name == "optimizer" => {
+            let bases = BASES.iter().map(|base| base.name);
+            arg.value_parser(PossibleValuesParser::new(bases.chain(setting.names.iter().copied())))
+        }
         _ => arg.value_parser(PossibleValuesParser::new(setting.names.iter().copied())),
     }
 }

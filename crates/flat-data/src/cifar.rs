@@ -9,8 +9,6 @@ use crate::source::whole;
 use crate::split::Examples;
 use crate::{DatasetKind, Fault, Place, Result};
 
-/// Classes of CIFAR-100's coarse labels, which are checked and then ignored.
-
 /// Images and labels of one batch file.
 pub(crate) fn read_batch(path: &Path, kind: DatasetKind) -> Result<Examples> {
     // four times the largest of the data sets' files, in whatever records

@@ -51,7 +51,7 @@ pub struct FetchedFile {
     pub downloaded: bool,
 }
 
-/// Downloads a data set's parquet files into `<cache_dir>/<kind>` ([`cache_dir`] where none is given), from the hub or
+/// Downloads a data set's parquet files into `<cache_dir>/<kind>` ([`crate::cache_dir`] where none is given), from the hub or
 /// the mirror that `HF_ENDPOINT` names.
 ///
 /// A file takes its name only when its sha256 is the one the hub announced for it, and the sum is recorded in

@@ -51,7 +51,7 @@ mod loader;
 mod locate;
 mod normalisation;
 mod numpy;
-mod page;
+mod page_header;
 mod parquet_file;
 mod pass;
 mod pickle;

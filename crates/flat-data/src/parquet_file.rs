@@ -15,7 +15,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use crate::error::Wrong;
 use crate::guard::guarded;
 use crate::idx::MAX_EXAMPLES;
-use crate::page::check_pages;
+use crate::page_header::check_pages;
 use crate::picture::decode;
 use crate::{DatasetKind, Error, Fault, Place, Result};
 

@@ -2,7 +2,7 @@
 //! compiled and launched.
 //!
 //! - [`launch`]: the sources, complete texts in CUDA C++ without includes, and a launch as plain data.
-//! - [`norm`], [`pool`], [`softmax`], [`vector`]: the launches of an operation, made from addresses and sizes.
+//! - [`norm`], [`max_pool`], [`softmax`], [`vector`]: the launches of an operation, made from addresses and sizes.
 //!   [`vector::Recurrence`] writes one more source for every element-wise recurrence.
 //! - `device` (feature `cuda`): compiles a source by nvrtc when it is first needed, and launches.
 //! - `layers`, `parameters` (feature `cuda`), `conv` (feature `cudnn`): the same operations on candle's storage.
@@ -26,9 +26,9 @@ pub mod device;
 pub mod launch;
 #[cfg(feature = "cuda")]
 pub mod layers;
+pub mod max_pool;
 pub mod norm;
 #[cfg(feature = "cuda")]
 pub mod parameters;
-pub mod pool;
 pub mod softmax;
 pub mod vector;

@@ -7,7 +7,7 @@ use candle_core::DType;
 use flat_data::Loader;
 use flat_nn::{Mode, Model};
 use flat_run::measure::trace::{TraceSettings, trace};
-use flat_run::parts::Parts;
+use flat_run::parts::RunParts;
 use flat_run::parts::setup;
 use flat_run::ui::Ui;
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ pub(super) fn at_unit_margin(flags: &Flags, images: &Images, file: PathBuf, ui: 
     let opened = setup::open(&config)?;
     let (train, test, dir) = (images.train.clone(), images.test.clone(), images.dir.clone());
     let data = setup::data_of(&config, train, test, dir, &opened.device)?;
-    let parts = Parts::on(&config, data, opened, true)?;
+    let parts = RunParts::on(&config, data, opened, true)?;
     let margin = mean_margin(&parts.model, &parts.data.along)?;
     if !(margin.is_finite() && margin > 0.0) {
         return Ok(None);

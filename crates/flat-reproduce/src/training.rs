@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use flat_data::Split;
 use flat_nn::Mode;
 use flat_run::measure::trace::TraceRecord;
-use flat_run::parts::Parts;
+use flat_run::parts::RunParts;
 use flat_run::parts::evaluate::evaluate;
 use flat_run::parts::setup;
 use flat_run::run::along::{self, Measured};
@@ -112,7 +112,7 @@ pub(super) fn train(
         write_whole(&dir.config(), settings.as_bytes())?;
     }
     let begun = !checkpoint::list(&dir.checkpoints())?.is_empty();
-    let parts = Parts::on(config, data, opened, !begun)?;
+    let parts = RunParts::on(config, data, opened, !begun)?;
     let quiet = ui.of_part();
     let mut trainer = if begun {
         Trainer::resume(config, parts, &dir, true, quiet)?

@@ -18,7 +18,7 @@ use flat_nn::{Loss, Model};
 use flat_optim::Optimizer;
 
 /// Everything a run computes with.
-pub struct Parts {
+pub struct RunParts {
     /// Where.
     pub device: Device,
     /// The same, and why it is that one.
@@ -35,7 +35,7 @@ pub struct Parts {
     pub init_note: Option<String>,
 }
 
-impl Parts {
+impl RunParts {
     /// Loads and builds; writes nothing. `--init` is read only where the run starts from it.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use super::device::{New, Read, read, run, touch};
 use super::launch::{NORM, POOL, SOFTMAX};
 use super::norm::{self, Gradients, Layer, Mask};
-use super::{pool, softmax as rows};
+use super::{max_pool, softmax as rows};
 use crate::cpu::norm::Source;
 use crate::{Float, Split, Windows, dispatch};
 use candle_core::op::BackpropOp;
@@ -176,7 +176,7 @@ pub fn max_pool(of: Windows, output: &Shape, (s, l): Operand<'_>) -> Result<(Cud
         let x = read::<T>("max-pool2d", s, l)?;
         let (mut y, mut places) = (New::<T>::new(&s.device, of.outputs())?, New::<u32>::new(&s.device, of.outputs())?);
         // SAFETY: the input's elements were counted by its shape; room for every output.
-        unsafe { run(&s.device, &POOL, &[pool::max(T::REAL, of, x.address, y.address(), places.address())]) }?;
+        unsafe { run(&s.device, &POOL, &[max_pool::max(T::REAL, of, x.address, y.address(), places.address())]) }?;
         Ok((y.storage(), tensor(places, output)))
     })
 }
@@ -190,7 +190,7 @@ pub fn pool_gather(of: Windows, (s1, l1): Operand<'_>, (s2, l2): Operand<'_>) ->
         let (x, places) = (read::<T>("max-pool2d", s1, l1)?, read::<u32>("max-pool2d", s2, l2)?);
         let mut y = New::<T>::new(&s1.device, of.outputs())?;
         // SAFETY: the places are those of maxima in planes of this size.
-        unsafe { run(&s1.device, &POOL, &[pool::gather(T::REAL, of, x.address, places.address, y.address())]) }?;
+        unsafe { run(&s1.device, &POOL, &[max_pool::gather(T::REAL, of, x.address, places.address, y.address())]) }?;
         Ok(y.storage())
     })
 }
@@ -204,7 +204,7 @@ pub fn pool_scatter(of: Windows, (s1, l1): Operand<'_>, (s2, l2): Operand<'_>) -
         let (g, places) = (read::<T>("max-pool2d", s1, l1)?, read::<u32>("max-pool2d", s2, l2)?);
         let mut x = New::<T>::new(&s1.device, of.inputs())?;
         // SAFETY: a gradient and a place for every output; room for every input.
-        unsafe { run(&s1.device, &POOL, &[pool::scatter(T::REAL, of, g.address, places.address, x.address())]) }?;
+        unsafe { run(&s1.device, &POOL, &[max_pool::scatter(T::REAL, of, g.address, places.address, x.address())]) }?;
         Ok(x.storage())
     })
 }

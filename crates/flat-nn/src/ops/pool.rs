@@ -6,7 +6,7 @@
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, DType, Layout, Result, Shape, Tensor, bail};
-use flat_kernels::cpu::{channel, pool as kernel};
+use flat_kernels::cpu::{channel, max_pool as kernel};
 use flat_kernels::host::contiguous;
 use flat_kernels::{Float, Windows, dispatch, has_kernels};
 use std::sync::{Arc, OnceLock};

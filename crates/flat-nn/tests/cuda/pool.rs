@@ -5,7 +5,7 @@ use candle_core::{Device, Result, Tensor, Var};
 use flat_core::{Purpose, Streams};
 use flat_kernels::Windows;
 use flat_kernels::cuda::launch::POOL;
-use flat_kernels::cuda::pool::{gather, max, scatter};
+use flat_kernels::cuda::max_pool::{gather, max, scatter};
 use flat_nn::ops::Pool2d;
 
 /// Places of the maxima found by looking at every window.

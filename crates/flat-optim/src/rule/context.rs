@@ -20,7 +20,7 @@ pub struct Ctx<'a> {
 }
 
 impl<'a> Ctx<'a> {
-    /// The context of step `step` at a constant learning rate. `mask` as in [`Oracle::new`].
+    /// The context of step `step` at a constant learning rate. `mask` as in [`crate::Oracle::new`].
     pub fn new(step: u64, rho: f64, lr: f64, streams: Streams, space: &'a Space, mask: Option<&'a ParamVec>) -> Self {
         Self { step, rho, lr, lr_start: lr, streams, space, mask }
     }

@@ -2,7 +2,7 @@
 
 use super::document::{SCHEMA, card};
 use super::interface::{Asked, Entry, InAll, Report, Shared};
-use crate::parts::subject::Subject;
+use crate::parts::subject::LoadedCheckpoint;
 use crate::settings::args::{EvalArgs, HessianArgs};
 use crate::settings::choice::HvpName;
 use crate::ui::Ui;
@@ -129,7 +129,7 @@ impl All {
             part.asked.check().map_err(|e| part.in_flags(e))?;
         }
         let Some(on) = self.on() else { return Ok(None) };
-        let (started, subject) = (Instant::now(), Subject::to_measure(&on)?.announced(ui));
+        let (started, subject) = (Instant::now(), LoadedCheckpoint::to_measure(&on)?.announced(ui));
         let mut taken: Vec<(&Part, Report)> = Vec::new();
         let mut complete = true;
         for part in &self.parts {

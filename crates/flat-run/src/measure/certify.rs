@@ -7,7 +7,7 @@ pub use flags::{BoundArgs, CertifyArgs};
 use super::hessian_method::HessianMethod;
 use super::interface::{InAll, Measure, On, Shared};
 use super::provenance::{Provenance, Taken};
-use crate::parts::subject::Subject;
+use crate::parts::subject::LoadedCheckpoint;
 use crate::signal;
 use crate::ui::Ui;
 use crate::usage::flags_of;
@@ -44,7 +44,7 @@ impl Measure for CertifyArgs {
     }
 
     /// `None` where a signal asked to stop before the first gradient, a partial report where it did so later.
-    fn take(&self, subject: &Subject, ui: Ui) -> Result<Option<Taken<Judgement>>> {
+    fn take(&self, subject: &LoadedCheckpoint, ui: Ui) -> Result<Option<Taken<Judgement>>> {
         let certificate = Certificate::new(self.config()).map_err(|e| flags_of(e, &[]))?;
         let which = HessianMethod::of(&self.hessian);
         let objective = which.objective(&subject.model, subject.loss, &subject.data)?;
@@ -79,7 +79,7 @@ impl Measure for CertifyArgs {
 }
 
 /// What the intervals do not show.
-fn notes(subject: &Subject) -> Vec<String> {
+fn notes(subject: &LoadedCheckpoint) -> Vec<String> {
     let mut notes = Vec::new();
     if subject.model.has_kinks() {
         notes.push(

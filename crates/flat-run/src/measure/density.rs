@@ -9,7 +9,7 @@ use super::along::Along;
 use super::hessian_method::HessianMethod;
 use super::interface::{InAll, Measure, On, Shared};
 use super::provenance::{Provenance, Taken};
-use crate::parts::subject::Subject;
+use crate::parts::subject::LoadedCheckpoint;
 use crate::settings::choice::FlatnessName;
 use crate::signal;
 use crate::store::file::write_with_folders;
@@ -48,7 +48,7 @@ impl Measure for DensityArgs {
     }
 
     /// Of the probes completed where a signal asks to stop, `None` before the first.
-    fn take(&self, subject: &Subject, ui: Ui) -> Result<Option<Taken<Density>>> {
+    fn take(&self, subject: &LoadedCheckpoint, ui: Ui) -> Result<Option<Taken<Density>>> {
         let estimator = SpectralDensity::new(self.quadrature.config()).map_err(|e| flags_of(e, &[]))?;
         let which = HessianMethod::of(&self.hessian);
         let steps = self.quadrature.steps.min(subject.model.params().layout().len()) as u64;

@@ -3,7 +3,7 @@
 use super::along::{Along, Moment};
 use super::interface::{InAll, Measure, On};
 use super::provenance::{Provenance, Taken};
-use crate::parts::subject::Subject;
+use crate::parts::subject::LoadedCheckpoint;
 use crate::settings::args::EvalArgs;
 use crate::settings::choice::{BnModeName, FlatnessName};
 use crate::signal;
@@ -51,7 +51,7 @@ impl Measure for DimensionArgs {
         On::Images(Box::new(EvalArgs { limit: self.on.limit.or(Some(IMAGES)), ..self.on.clone() }))
     }
 
-    fn take(&self, subject: &Subject, ui: Ui) -> Result<Option<Taken<IntrinsicDimension>>> {
+    fn take(&self, subject: &LoadedCheckpoint, ui: Ui) -> Result<Option<Taken<IntrinsicDimension>>> {
         let (images, method) = (self.on.limit.unwrap_or(IMAGES), TwoNn { discard: self.discard });
         let found = states(&subject.model, self.bn_mode.mode(), &subject.data, images, &method, ui)?;
         let Some(found) = found else { return Ok(None) };

@@ -6,7 +6,7 @@ use super::hessian_method::HessianMethod;
 use super::interface::{InAll, Measure, On, Shared};
 use super::lambda_max::lambda_max;
 use super::provenance::{Provenance, Taken};
-use crate::parts::subject::Subject;
+use crate::parts::subject::LoadedCheckpoint;
 use crate::settings::args::HessianArgs;
 use crate::settings::choice::FlatnessName;
 use crate::signal;
@@ -107,7 +107,7 @@ impl Measure for EigArgs {
     }
 
     /// As far as the products go where a signal asks to stop, `None` with fewer products than eigenvalues.
-    fn take(&self, subject: &Subject, ui: Ui) -> Result<Option<Taken<Extremes>>> {
+    fn take(&self, subject: &LoadedCheckpoint, ui: Ui) -> Result<Option<Taken<Extremes>>> {
         let config = self.config(subject.model.params().space().dtype);
         let (max_matvecs, rel_tol) = (config.max_matvecs, config.rel_tol);
         let lanczos = Lanczos::new(config).map_err(|e| flags_of(e, FLAGS))?;

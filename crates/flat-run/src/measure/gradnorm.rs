@@ -4,7 +4,7 @@ use super::along::{Along, Moment};
 use super::hessian_method::HessianMethod;
 use super::interface::{InAll, Measure, On};
 use super::provenance::{Provenance, Taken};
-use crate::parts::subject::Subject;
+use crate::parts::subject::LoadedCheckpoint;
 use crate::settings::args::HessianArgs;
 use crate::settings::choice::{BnModeName, FlatnessName, HvpName};
 use crate::signal;
@@ -61,7 +61,7 @@ impl Measure for GradnormArgs {
         On::Hessian(&self.hessian)
     }
 
-    fn take(&self, subject: &Subject, ui: Ui) -> Result<Option<Taken<Gradnorm>>> {
+    fn take(&self, subject: &LoadedCheckpoint, ui: Ui) -> Result<Option<Taken<Gradnorm>>> {
         let found = measure(HessianMethod::of(&self.hessian), &subject.model, subject.loss, &subject.data, ui)?;
         let Some(found) = found else { return Ok(None) };
         let computed = found.provenance.clone();

@@ -3,7 +3,7 @@
 use super::along::Along;
 use super::document::Document;
 use super::provenance::{Provenance, Taken};
-use crate::parts::subject::Subject;
+use crate::parts::subject::LoadedCheckpoint;
 use crate::settings::args::{EvalArgs, HessianArgs};
 use crate::settings::choice::HvpName;
 use crate::ui::Ui;
@@ -44,7 +44,7 @@ pub trait Measure: Args + 'static {
     ///
     /// # Errors
     /// A loss that is not finite; candle's.
-    fn take(&self, subject: &Subject, ui: Ui) -> Result<Option<Taken<Self::Found>>>;
+    fn take(&self, subject: &LoadedCheckpoint, ui: Ui) -> Result<Option<Taken<Self::Found>>>;
 
     /// The numbers for a person; provenance and effort follow by themselves.
     fn table(found: &Taken<Self::Found>) -> String;
@@ -141,7 +141,7 @@ pub trait Asked {
     ///
     /// # Errors
     /// Those of the measure.
-    fn report(&self, subject: &Subject, ui: Ui) -> Result<Option<Report>>;
+    fn report(&self, subject: &LoadedCheckpoint, ui: Ui) -> Result<Option<Report>>;
 }
 
 impl<M: Measure> Asked for M {
@@ -163,7 +163,7 @@ impl<M: Measure> Asked for M {
         Measure::check(self)
     }
 
-    fn report(&self, subject: &Subject, ui: Ui) -> Result<Option<Report>> {
+    fn report(&self, subject: &LoadedCheckpoint, ui: Ui) -> Result<Option<Report>> {
         let Some(taken) = self.take(subject, ui)? else { return Ok(None) };
         self.keep(&taken, ui)?;
         let (table, interrupted) = (M::table(&taken), taken.stop == Stop::Interrupted);

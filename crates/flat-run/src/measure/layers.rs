@@ -5,7 +5,7 @@ use super::interface::{InAll, Measure, On};
 use super::lambda_max::{LambdaMax, lambda_max};
 use super::operator::OperatorArgs;
 use super::provenance::{Provenance, Taken};
-use crate::parts::subject::Subject;
+use crate::parts::subject::LoadedCheckpoint;
 use crate::settings::args::HessianArgs;
 use crate::signal;
 use crate::ui::Ui;
@@ -95,7 +95,7 @@ impl Measure for LayersArgs {
 
     /// Costs `--probes` products, and up to `--max-matvecs` a layer. Interrupted: the traces of the probes completed, the
     /// eigenvalues of the layers completed.
-    fn take(&self, subject: &Subject, ui: Ui) -> Result<Option<Taken<Layers>>> {
+    fn take(&self, subject: &LoadedCheckpoint, ui: Ui) -> Result<Option<Taken<Layers>>> {
         let start = std::time::Instant::now();
         let curvature = Curvature::of_args(&self.hessian, &self.operator)?;
         let rel_tol = self.rel_tol.unwrap_or(0.01);

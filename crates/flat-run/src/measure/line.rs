@@ -2,7 +2,7 @@
 
 use crate::parts::evaluate::score;
 use crate::parts::statistics;
-use crate::parts::subject::Subject;
+use crate::parts::subject::LoadedCheckpoint;
 use crate::parts::weights::Weights;
 use crate::settings::choice::BnModeName;
 use crate::signal;
@@ -32,7 +32,7 @@ impl Line {
     ///
     /// # Errors
     /// Weights of another model, or the same weights.
-    pub fn new(subject: &Subject, other: &Path, bn_mode: BnModeName) -> Result<Self> {
+    pub fn new(subject: &LoadedCheckpoint, other: &Path, bn_mode: BnModeName) -> Result<Self> {
         let (model, flag) = (&subject.model, || format!("--between {}", other.display()));
         let theta = model.params().read()?;
         let read = || -> Result<Model> {
@@ -84,7 +84,7 @@ impl Line {
     /// candle's.
     pub fn scores(
         &self,
-        subject: &Subject,
+        subject: &LoadedCheckpoint,
         bn_mode: BnModeName,
         coordinates: &[f64],
         mut progress: impl FnMut(u64, f64),

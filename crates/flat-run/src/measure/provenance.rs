@@ -2,7 +2,7 @@
 
 use crate::device::DeviceChoice;
 use crate::measure::hessian_method::{HessianMethod, mode_in_words};
-use crate::parts::subject::Subject;
+use crate::parts::subject::LoadedCheckpoint;
 use crate::settings::args::EvalArgs;
 use crate::settings::choice::BnModeName;
 use crate::settings::config::TrainConfig;
@@ -43,7 +43,7 @@ impl Source {
     ///
     /// # Errors
     /// The file cannot be read any more.
-    pub fn of_subject(subject: &Subject, on: &EvalArgs) -> Result<Self> {
+    pub fn of_subject(subject: &LoadedCheckpoint, on: &EvalArgs) -> Result<Self> {
         Ok(Self {
             checkpoint: Some(on.checkpoint.display().to_string()),
             checkpoint_sha256: Some(sha256_file(&subject.file)?),
@@ -142,7 +142,7 @@ impl Provenance {
     /// # Errors
     /// Those of [`Source::of_subject`].
     pub fn of_hessian(
-        subject: &Subject,
+        subject: &LoadedCheckpoint,
         on: &EvalArgs,
         which: HessianMethod,
         computed: flat_metrics::Provenance,
@@ -156,7 +156,7 @@ impl Provenance {
     /// # Errors
     /// Those of [`Source::of_subject`].
     pub fn of_subject(
-        subject: &Subject,
+        subject: &LoadedCheckpoint,
         on: &EvalArgs,
         bn_mode: BnModeName,
         computed: flat_metrics::Provenance,

@@ -8,7 +8,7 @@ use super::hessian_method::HessianMethod;
 use super::interface::{InAll, Measure, On, Shared};
 use super::provenance::{Provenance, Taken};
 use crate::parts::setup;
-use crate::parts::subject::Subject;
+use crate::parts::subject::LoadedCheckpoint;
 use crate::signal;
 use crate::ui::Ui;
 use crate::usage::{flags_of, usage};
@@ -64,7 +64,7 @@ impl Measure for SharpnessArgs {
     }
 
     /// What there is by then where a signal asks to stop, `None` before the first number.
-    fn take(&self, subject: &Subject, ui: Ui) -> Result<Option<Taken<SharpnessList>>> {
+    fn take(&self, subject: &LoadedCheckpoint, ui: Ui) -> Result<Option<Taken<SharpnessList>>> {
         let which = HessianMethod::of(&self.hessian);
         let list = self.ball.list();
         let most = list.iter().map(Sharpness::max_evaluations).sum();

@@ -13,7 +13,7 @@ use super::document::Document;
 use super::interface::{InAll, Measure, On, Shared};
 use super::provenance::{Source, Taken};
 use crate::parts::evaluate::{evaluate, gradient_norm};
-use crate::parts::subject::Subject;
+use crate::parts::subject::LoadedCheckpoint;
 use crate::settings::choice::FlatnessName;
 use crate::signal;
 use crate::store::line::Point;
@@ -56,7 +56,7 @@ impl Measure for TraceArgs {
         TraceSettings::of_args(self, None, None).map(|_| ())
     }
 
-    fn take(&self, subject: &Subject, ui: Ui) -> Result<Option<Taken<TraceFound>>> {
+    fn take(&self, subject: &LoadedCheckpoint, ui: Ui) -> Result<Option<Taken<TraceFound>>> {
         let source = Source::of_subject(subject, &self.hessian.on)?;
         let settings = TraceSettings::of_args(self, subject.run.as_ref(), Some(source))?;
         measure(&subject.model, subject.loss, &subject.data, &settings, ui)

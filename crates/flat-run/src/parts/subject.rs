@@ -17,7 +17,7 @@ use flat_nn::{Loss, Model, ModelConfig, Norm};
 use std::path::PathBuf;
 
 /// A model with weights, data and loss. What the flags leave open is the run's where the weights are of one.
-pub struct Subject {
+pub struct LoadedCheckpoint {
     /// The model.
     pub model: Model,
     /// The file that the weights were read from.
@@ -44,7 +44,7 @@ pub struct Subject {
     pub weights_note: Option<String>,
 }
 
-impl Subject {
+impl LoadedCheckpoint {
     /// Loads what `args` name, with the images to score it on: all test images where no flag says otherwise.
     ///
     /// # Errors

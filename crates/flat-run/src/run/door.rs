@@ -5,7 +5,7 @@ use super::observer::Observer;
 use super::summary::Summary;
 use super::trainer::{Ended, Trainer};
 use crate::device::DeviceChoice;
-use crate::parts::{Parts, setup};
+use crate::parts::{RunParts, setup};
 use crate::settings::config::TrainConfig;
 use crate::settings::resolve::flag;
 use crate::store::checkpoint;
@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 /// ```
 pub struct Run<'a> {
     config: TrainConfig,
-    parts: Parts,
+    parts: RunParts,
     place: Place,
     ui: Ui<'a>,
 }
@@ -75,7 +75,7 @@ impl<'a> Run<'a> {
     pub fn new(config: TrainConfig) -> Result<Self> {
         let mut config = config.filled()?;
         config.check()?;
-        let parts = Parts::new(&config, true)?;
+        let parts = RunParts::new(&config, true)?;
         // where the run computes and reads is part of it: it must not change when it is resumed elsewhere
         config.device = Text(DeviceChoice::of(&parts.device));
         config.data_dir = Some(std::path::absolute(&parts.data.dir)?);
@@ -106,7 +106,7 @@ impl<'a> Run<'a> {
             }
             config.check()?;
         }
-        let parts = Parts::new(&config, checkpoint::list(&dir.checkpoints())?.is_empty())?;
+        let parts = RunParts::new(&config, checkpoint::list(&dir.checkpoints())?.is_empty())?;
         Ok(Self { config, parts, place: Place::Begun { dir, extend }, ui: Ui::NONE })
     }
 
@@ -170,7 +170,7 @@ impl<'a> Run<'a> {
 }
 
 /// Says what is about to be trained, and where.
-fn introduce(config: &TrainConfig, parts: &Parts, dir: &RunDir, ui: Ui<'_>) {
+fn introduce(config: &TrainConfig, parts: &RunParts, dir: &RunDir, ui: Ui<'_>) {
     ui.say(format!("device: {}", parts.device_note));
     parts.init_note.iter().for_each(|note| ui.say(format!("--init: {note}")));
     let optimizer = match config.optimizer_name() == config.base.name {
@@ -197,7 +197,7 @@ fn start(out: Option<&Path>, config: &TrainConfig) -> Result<RunDir> {
 fn resumed<'a>(
     extend: bool,
     config: &'a TrainConfig,
-    parts: Parts,
+    parts: RunParts,
     dir: &'a RunDir,
     ui: Ui<'a>,
 ) -> Result<Trainer<'a>> {

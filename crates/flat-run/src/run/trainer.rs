@@ -4,7 +4,7 @@
 mod looks;
 mod steps;
 
-use crate::parts::Parts;
+use crate::parts::RunParts;
 use crate::parts::evaluate::constant_loss;
 use crate::parts::objective::Tally;
 use crate::parts::setup::{self, Data};
@@ -78,7 +78,7 @@ impl<'a> Trainer<'a> {
     ///
     /// # Errors
     /// A directory that cannot be written.
-    pub fn new(config: &'a TrainConfig, parts: Parts, dir: &'a RunDir, ui: Ui<'a>) -> Result<Self> {
+    pub fn new(config: &'a TrainConfig, parts: RunParts, dir: &'a RunDir, ui: Ui<'a>) -> Result<Self> {
         let fingerprint = Fingerprint::of(config, parts.data.splits(), parts.total_steps(config))?;
         Self::begin(fingerprint, config, parts, dir, ui)
     }
@@ -86,7 +86,7 @@ impl<'a> Trainer<'a> {
     fn begin(
         fingerprint: Fingerprint,
         config: &'a TrainConfig,
-        parts: Parts,
+        parts: RunParts,
         dir: &'a RunDir,
         ui: Ui<'a>,
     ) -> Result<Self> {
@@ -105,7 +105,7 @@ impl<'a> Trainer<'a> {
     /// written.
     pub fn resume(
         config: &'a TrainConfig,
-        mut parts: Parts,
+        mut parts: RunParts,
         dir: &'a RunDir,
         extend: bool,
         ui: Ui<'a>,
@@ -162,11 +162,11 @@ impl<'a> Trainer<'a> {
         progress: Progress,
         fingerprint: Fingerprint,
         config: &'a TrainConfig,
-        parts: Parts,
+        parts: RunParts,
         dir: &'a RunDir,
         ui: Ui<'a>,
     ) -> Result<Self> {
-        let Parts { device, device_note, data, model, loss, optimizer, .. } = parts;
+        let RunParts { device, device_note, data, model, loss, optimizer, .. } = parts;
         Ok(Self {
             log_every: config.steps_between_reads(&device),
             fingerprint,

@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_normalisation_survives_the_way_through_a_file_and_bad_ones_name_their_flag() {
-        for kind in DatasetKind::ALL.iter().copied() {
+        for kind in DatasetKind::ALL.iter() {
             let own = kind.normalisation();
             assert_eq!(from_metadata(&to_metadata(&own)), Some(own));
         }

@@ -5,14 +5,14 @@ use crate::exit::Outcome;
 use anyhow::{Result, bail};
 use flat_nn::Mode;
 use flat_run::parts::evaluate::evaluate;
-use flat_run::parts::subject::Subject;
+use flat_run::parts::subject::LoadedCheckpoint;
 use flat_run::settings::args::EvalArgs;
 use flat_run::ui::Ui;
 use flat_run::value::number::short;
 
 /// Prints loss and accuracy.
 pub(super) fn run(args: &EvalArgs, ui: Ui, json: bool) -> Result<Outcome> {
-    let subject = Subject::to_score(args)?.announced(ui);
+    let subject = LoadedCheckpoint::to_score(args)?.announced(ui);
     match evaluate(&subject.model, subject.loss, &subject.data, Mode::Eval, "evaluating", ui)? {
         None => Ok(Outcome::Interrupted),
         Some(score) if !score.loss.is_finite() => bail!(

@@ -13,7 +13,7 @@ use flat_run::measure::hessian_method::HessianMethod;
 use flat_run::measure::line::Line;
 use flat_run::measure::provenance::Provenance;
 use flat_run::parts::evaluate::{Score, score};
-use flat_run::parts::subject::Subject;
+use flat_run::parts::subject::LoadedCheckpoint;
 use flat_run::settings::args::HessianArgs;
 use flat_run::settings::choice::BnModeName;
 use flat_run::signal;
@@ -78,7 +78,7 @@ pub(super) fn run(args: &LandscapeArgs, ui: Ui, json: bool) -> Result<Outcome> {
     if !(2..=1001).contains(&points) {
         return Err(usage(format!("--points {points}: give 2 to 1001")));
     }
-    let subject = Subject::to_measure(&args.hessian.on)?.announced(ui);
+    let subject = LoadedCheckpoint::to_measure(&args.hessian.on)?.announced(ui);
     let started = Instant::now();
     let found = match &args.between {
         Some(other) => between(&subject, args, other, Line::coordinates(span, points), ui)?,
@@ -116,7 +116,13 @@ pub(super) fn run(args: &LandscapeArgs, ui: Ui, json: bool) -> Result<Outcome> {
 }
 
 /// The line to another checkpoint; `None` where a signal asked to stop.
-fn between(subject: &Subject, args: &LandscapeArgs, other: &Path, x: Vec<f64>, ui: Ui) -> Result<Option<Slice>> {
+fn between(
+    subject: &LoadedCheckpoint,
+    args: &LandscapeArgs,
+    other: &Path,
+    x: Vec<f64>,
+    ui: Ui,
+) -> Result<Option<Slice>> {
     let bn_mode = args.hessian.bn_mode;
     let line = Line::new(subject, other, bn_mode)?;
     let mut provenance = provenance(subject, args)?;
@@ -155,7 +161,7 @@ fn between(subject: &Subject, args: &LandscapeArgs, other: &Path, x: Vec<f64>, u
 
 /// A slice around the checkpoint; `None` where a signal asked to stop.
 fn around(
-    subject: &Subject,
+    subject: &LoadedCheckpoint,
     args: &LandscapeArgs,
     n: usize,
     span: f64,
@@ -190,7 +196,7 @@ fn around(
 }
 
 /// Where a slice is taken.
-fn provenance(subject: &Subject, args: &LandscapeArgs) -> Result<Provenance> {
+fn provenance(subject: &LoadedCheckpoint, args: &LandscapeArgs) -> Result<Provenance> {
     let computed = flat_metrics::Provenance { examples: Some(subject.data.split().len()), ..Default::default() };
     Provenance::of_subject(subject, &args.hessian.on, args.hessian.bn_mode, computed)
 }
@@ -206,7 +212,7 @@ struct Directions {
 }
 
 /// `None` where a signal asked to stop.
-fn directions(subject: &Subject, args: &LandscapeArgs, n: usize, ui: Ui) -> Result<Option<Directions>> {
+fn directions(subject: &LoadedCheckpoint, args: &LandscapeArgs, n: usize, ui: Ui) -> Result<Option<Directions>> {
     let theta = subject.model.params().read()?;
     let streams = Streams::new(subject.seed(&args.hessian));
     let plain = |vectors| Ok(Some(Directions { vectors, eigenvalues: Vec::new(), matvecs: 0 }));
@@ -236,7 +242,7 @@ fn directions(subject: &Subject, args: &LandscapeArgs, n: usize, ui: Ui) -> Resu
 }
 
 /// The slice, as [`whole`] has it.
-fn evaluate(subject: &Subject, args: &HessianArgs, axes: &[Axis], ui: Ui) -> Result<Option<Scores>> {
+fn evaluate(subject: &LoadedCheckpoint, args: &HessianArgs, axes: &[Axis], ui: Ui) -> Result<Option<Scores>> {
     let (mode, cells) = (HessianMethod::of(args).mode(), axes.iter().map(|a| a.coordinates.len() as u64).product());
     let mut bar = ui.bar("landscape", 0, cells, "points");
     let mut scores = Vec::new();

@@ -4,7 +4,7 @@ use super::print_measured;
 use crate::args::MetricsCommand;
 use crate::exit::Outcome;
 use anyhow::Result;
-use flat_run::parts::subject::Subject;
+use flat_run::parts::subject::LoadedCheckpoint;
 use flat_run::ui::Ui;
 
 /// Takes what was asked for and prints it.
@@ -12,7 +12,7 @@ pub(super) fn run(asked: &MetricsCommand, ui: Ui, json: bool) -> Result<Outcome>
     match asked {
         MetricsCommand::One(measure) => {
             measure.check()?;
-            let subject = Subject::to_measure(&measure.on())?.announced(ui);
+            let subject = LoadedCheckpoint::to_measure(&measure.on())?.announced(ui);
             match measure.report(&subject, ui)? {
                 None => Ok(Outcome::Interrupted),
                 Some(found) => print_measured(json, found.interrupted, &found.document, || found.text()),

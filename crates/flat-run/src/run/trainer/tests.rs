@@ -17,7 +17,7 @@ struct Ran {
 fn run(flags: &str, keep_on_device: bool) -> Result<Ran> {
     let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data");
     let config = parse(&format!("{RUN} --data-dir {data} {flags}"))?;
-    let (room, parts) = (tempfile::tempdir()?, Parts::new(&config, true)?);
+    let (room, parts) = (tempfile::tempdir()?, RunParts::new(&config, true)?);
     let dir = RunDir::create(&room.path().join("run"))?;
     let mut trainer = Trainer::new(&config, parts, &dir, Ui::NONE)?;
     trainer.keep_on_device = keep_on_device;

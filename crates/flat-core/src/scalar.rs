@@ -159,17 +159,16 @@ impl ParamVec {
     ///
     /// # Errors
     /// candle's.
-    #[expect(clippy::disallowed_methods, reason = "where the caller does not keep the number on the device")]
     pub fn direction(mut self, on_device: bool) -> Result<Self> {
-        if on_device {
-            let norm = self.dot_tensor(&self)?.sqrt()?;
-            return self.scaled_by(&Scalar::on_device(&or_zero(&norm.gt(0.0)?, &norm.recip()?)?)?);
+        match self.norm_at(on_device)?.0 {
+            Repr::Device(norm) => self.scaled_by(&Scalar(Repr::Device(or_zero(&norm.gt(0.0)?, &norm.recip()?)?))),
+            Repr::Host(norm) => {
+                if norm > 0.0 {
+                    self.scale(1.0 / norm)?;
+                }
+                Ok(self)
+            }
         }
-        let norm = self.norm()?;
-        if norm > 0.0 {
-            self.scale(1.0 / norm)?;
-        }
-        Ok(self)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::BadSetting;
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::fmt::{self, Display};
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -68,19 +67,6 @@ impl Display for Value {
             Self::Text(text) => text.fmt(f),
             Self::List(all) => f.write_str(&all.iter().map(Self::to_string).collect::<Vec<_>>().join(",")),
         }
-    }
-}
-
-/// The narrowest of the kinds that the text can be; never a list.
-impl FromStr for Value {
-    type Err = Infallible;
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(match (text.parse(), text.parse(), text.parse()) {
-            (Ok(on), _, _) => Self::Switch(on),
-            (_, Ok(n), _) => Self::Count(n),
-            (_, _, Ok(x)) => Self::Number(x),
-            _ => Self::Text(text.into()),
-        })
     }
 }
 

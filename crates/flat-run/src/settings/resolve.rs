@@ -38,16 +38,16 @@ impl TrainConfig {
         }
         stale.iter().for_each(|key| drop(file.remove(key)));
         let mut merged = file.clone().under(&flags);
-        let config = Self::with(&merged, "the flags")?;
+        let (before, now) = (before.effects(), Self::with(&merged, "the flags")?.effects());
         for (key, _) in file.iter().filter(|(key, _)| flags.get(key).is_none()) {
-            if let Some(needs) = config.lacks(key) {
+            if let Some(needs) = now.lacks(key) {
                 if before.lacks(key).is_some() {
                     return Err(usage(format!("{name}: {key} has no effect: it needs {needs}")));
                 }
                 merged.remove(key);
             }
         }
-        if let Some((key, needs)) = flags.iter().find_map(|(key, _)| Some((key, config.lacks(key)?))) {
+        if let Some((key, needs)) = flags.iter().find_map(|(key, _)| Some((key, now.lacks(key)?))) {
             return Err(usage(format!("--{key} has no effect here: it needs {needs}")));
         }
         let config = Self::with(&merged, "the flags")?.filled()?;
@@ -79,10 +79,10 @@ impl TrainConfig {
 
     /// The defaults with these values in place of theirs.
     fn with(values: &Values, source: &str) -> Result<Self> {
-        let mut config = Self::default();
+        let (mut config, known) = (Self::default(), Self::settings());
         let bad = |e: BadSetting| usage(format!("{source}: {} = {}: {}", e.name, e.value, e.expected));
         for (key, value) in values.iter() {
-            if Self::settings().iter().any(|s| s.name == key) {
+            if known.iter().any(|s| s.name == key) {
                 config.set(key, value).map_err(bad)?;
             } else if let Some(option) = flags::option(key) {
                 config.options.insert(key, option.read(value).map_err(bad)?);
@@ -121,20 +121,19 @@ impl TrainConfig {
 
     /// What the setting called `key` needs to have an effect, where it has none.
     pub fn lacks(&self, key: &str) -> Option<String> {
-        let lacking = |needs: Needs| (!needs.met(&self.all_values())).then(|| needs.to_string());
-        if let Some(setting) = Self::settings().into_iter().find(|s| s.name == key) {
-            return lacking(setting.needs);
-        }
-        match self.own_settings().into_iter().find(|s| s.name == key) {
-            Some(setting) => lacking(setting.needs),
-            None => flags::owners(key),
-        }
+        self.effects().lacks(key)
+    }
+
+    /// What [`Self::lacks`] goes by, made once for many keys.
+    fn effects(&self) -> Effects {
+        let settings = Self::settings().into_iter().chain(self.own_settings()).collect();
+        Effects { settings, values: self.all_values() }
     }
 
     /// The options that its rule and its base have.
     fn own_settings(&self) -> Vec<Setting> {
-        let all = self.optimizer.settings().into_iter().chain(self.base.settings());
-        all.filter(|s| !Self::settings().iter().any(|own| own.name == s.name)).collect()
+        let (all, run) = (self.optimizer.settings().into_iter().chain(self.base.settings()), Self::settings());
+        all.filter(|s| !run.iter().any(|of_run| of_run.name == s.name)).collect()
     }
 
     /// The names of the options of the rule and of the base, which another one starts without.
@@ -160,8 +159,9 @@ impl TrainConfig {
     /// # Errors
     /// A number that TOML does not have.
     pub fn with_effect(&self) -> Result<toml::Table> {
-        let mut values = self.all_values();
-        values.retain(|key| self.lacks(key).is_none());
+        let effects = self.effects();
+        let mut values = effects.values.clone();
+        values.retain(|key| effects.lacks(key).is_none());
         to_toml(&values)
     }
 
@@ -221,6 +221,22 @@ impl TrainConfig {
         match wrong.into_iter().find(|(wrong, _)| *wrong) {
             Some((_, text)) => Err(usage(text)),
             None => Ok(()),
+        }
+    }
+}
+
+/// The settings of a configuration, its rule and its base, and their values.
+struct Effects {
+    settings: Vec<Setting>,
+    values: Values,
+}
+
+impl Effects {
+    /// As [`TrainConfig::lacks`].
+    fn lacks(&self, key: &str) -> Option<String> {
+        match self.settings.iter().find(|s| s.name == key) {
+            Some(setting) => (!setting.needs.met(&self.values)).then(|| setting.needs.to_string()),
+            None => flags::owners(key),
         }
     }
 }

@@ -18,4 +18,4 @@ pub use flat_nn as nn;
 pub use flat_optim as optim;
 pub use flat_optim::Optimizer;
 pub use flat_run as run;
-pub use flat_run::{Run, TrainConfig};
+pub use flat_run::{Run, RunConfig};

@@ -2,7 +2,7 @@
 
 use crate::tool::{Room, bytes, journal, run, top};
 use flat_run::store::line::Line;
-use flat_run::{End, Run, Silent, TrainConfig};
+use flat_run::{End, Run, RunConfig, Silent};
 use std::ops::ControlFlow;
 
 const SETTINGS: &str = "optimizer = 'rsp'\nmodel = 'mlp'\nhidden = [8]\ntrain-limit = 256\ntest-limit = 64\nbatch-size = 32\n\
@@ -13,8 +13,8 @@ fn settings() -> String {
     format!("{SETTINGS}data-dir = '{}'\n", top().join("data").display())
 }
 
-fn config() -> TrainConfig {
-    TrainConfig::from_table(&settings().parse().expect("TOML")).expect("settings")
+fn config() -> RunConfig {
+    RunConfig::from_table(&settings().parse().expect("TOML")).expect("settings")
 }
 
 #[test]

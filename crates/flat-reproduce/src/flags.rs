@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use flat_core::setting::Text;
-use flat_run::settings::config::TrainConfig;
+use flat_run::settings::config::RunConfig;
 use flat_run::usage::usage;
 use flat_run::value::every::Every;
 use serde::{Deserialize, Serialize};
@@ -115,7 +115,7 @@ impl Flags {
     ///
     /// # Errors
     /// A usage error that names the flag: unknown, out of range, or without effect.
-    pub fn config(&self) -> Result<TrainConfig> {
+    pub fn config(&self) -> Result<RunConfig> {
         let common: Self = toml::from_str(COMMON).context("studies/run.toml")?;
         let config = config_of(common.under(self).0)?;
         let effective = config.with_effect()?;
@@ -136,20 +136,20 @@ impl Flags {
     }
 }
 
-fn config_of(mut table: toml::Table) -> Result<TrainConfig> {
+fn config_of(mut table: toml::Table) -> Result<RunConfig> {
     // a run that is measured at its end alone: the tool has none, it measures along a run
     let at_the_end = table.get("flatness-every").and_then(Value::as_str) == Some("0");
     if at_the_end {
         table.remove("flatness-every");
     }
-    let mut config = TrainConfig::from_table(&table)?;
+    let mut config = RunConfig::from_table(&table)?;
     if at_the_end {
         config.flatness_every = Text(Every::Steps(0));
     }
     Ok(config)
 }
 
-fn kept(config: &TrainConfig) -> Result<Json> {
+fn kept(config: &RunConfig) -> Result<Json> {
     // through text, so that numbers compare as they are read back
     Ok(serde_json::from_str(&serde_json::to_string(&config.with_effect()?)?)?)
 }

@@ -20,4 +20,4 @@ pub mod usage;
 pub mod value;
 
 pub use run::{End, Observer, Run, Silent};
-pub use settings::config::TrainConfig;
+pub use settings::config::RunConfig;

@@ -11,7 +11,7 @@ pub mod weights;
 use self::setup::Data;
 use self::weights::Weights;
 use crate::device::Opened;
-use crate::settings::config::TrainConfig;
+use crate::settings::config::RunConfig;
 use anyhow::{Context, Result};
 use candle_core::Device;
 use flat_nn::{Loss, Model};
@@ -40,7 +40,7 @@ impl RunParts {
     ///
     /// # Errors
     /// Missing or damaged files, a missing device, options out of range.
-    pub fn new(config: &TrainConfig, start_from_init: bool) -> Result<Self> {
+    pub fn new(config: &RunConfig, start_from_init: bool) -> Result<Self> {
         let opened = setup::open(config)?;
         let data = setup::data(config, &opened.device)?;
         Self::on(config, data, opened, start_from_init)
@@ -50,7 +50,7 @@ impl RunParts {
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn on(config: &TrainConfig, data: Data, opened: Opened, start_from_init: bool) -> Result<Self> {
+    pub fn on(config: &RunConfig, data: Data, opened: Opened, start_from_init: bool) -> Result<Self> {
         let Opened { device, note: device_note } = opened;
         let model = setup::model(config, &device)?;
         let mut init_note = None;
@@ -63,7 +63,7 @@ impl RunParts {
     }
 
     /// Optimizer steps of the whole run.
-    pub fn total_steps(&self, config: &TrainConfig) -> u64 {
+    pub fn total_steps(&self, config: &RunConfig) -> u64 {
         setup::total_steps(config, setup::steps_per_epoch(config, &self.data))
     }
 }

@@ -1,7 +1,7 @@
 //! A measure taken along a run.
 
 use crate::settings::choice::FlatnessName;
-use crate::settings::config::TrainConfig;
+use crate::settings::config::RunConfig;
 use crate::store::line::Point;
 use crate::ui::Ui;
 use anyhow::Result;
@@ -25,7 +25,7 @@ pub struct Along {
 /// A run at one step.
 pub struct Moment<'a> {
     /// Its settings.
-    pub config: &'a TrainConfig,
+    pub config: &'a RunConfig,
     /// The weights that it would hand out now.
     pub model: &'a Model,
     /// Its loss.

@@ -5,7 +5,7 @@ use crate::measure::hessian_method::{HessianMethod, mode_in_words};
 use crate::parts::subject::LoadedCheckpoint;
 use crate::settings::args::EvalArgs;
 use crate::settings::choice::BnModeName;
-use crate::settings::config::TrainConfig;
+use crate::settings::config::RunConfig;
 use crate::settings::pixels;
 use anyhow::Result;
 use flat_data::{Loader, Normalisation, sha256_file};
@@ -57,7 +57,7 @@ impl Source {
     }
 
     /// The weights and the training images of a run.
-    pub fn of_run(config: &TrainConfig) -> Self {
+    pub fn of_run(config: &RunConfig) -> Self {
         let pixels = pixels::of_run(config).ok(); // refused when the run began
         let words = pixels.as_ref().map(|p| format!(", {}", pixels::in_words(p))).unwrap_or_default();
         Self {

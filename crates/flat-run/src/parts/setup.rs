@@ -2,7 +2,7 @@
 
 use crate::device::Opened;
 use crate::settings::choice::{LossName, ScheduleName};
-use crate::settings::config::TrainConfig;
+use crate::settings::config::RunConfig;
 use crate::settings::pixels;
 use crate::settings::resolve::option;
 use crate::usage::usage;
@@ -23,7 +23,7 @@ pub const EVAL_BATCH: usize = 256;
 ///
 /// # Errors
 /// A missing device, a precision that it does not have.
-pub fn open(config: &TrainConfig) -> Result<Opened> {
+pub fn open(config: &RunConfig) -> Result<Opened> {
     let opened = Opened::new(*config.device)?;
     config.precision.set(&opened.device).map_err(|e| usage(format!("--precision {}: {e}", *config.precision)))?;
     Ok(opened)
@@ -57,7 +57,7 @@ impl Data {
 ///
 /// # Errors
 /// Missing or damaged files.
-pub fn data(config: &TrainConfig, device: &Device) -> Result<Data> {
+pub fn data(config: &RunConfig, device: &Device) -> Result<Data> {
     let kind = config.dataset.0;
     let files = flat_data::locate(kind, config.data_dir.as_deref())?;
     let Dataset { train, test, .. } = Dataset::read(kind, &files)?;
@@ -69,13 +69,7 @@ pub fn data(config: &TrainConfig, device: &Device) -> Result<Data> {
 ///
 /// # Errors
 /// A batch size of 0.
-pub fn data_of(
-    config: &TrainConfig,
-    train: Arc<Split>,
-    test: Arc<Split>,
-    dir: PathBuf,
-    device: &Device,
-) -> Result<Data> {
+pub fn data_of(config: &RunConfig, train: Arc<Split>, test: Arc<Split>, dir: PathBuf, device: &Device) -> Result<Data> {
     let dtype = config.dtype.dtype();
     let options = LoaderOptions {
         batch_size: config.batch_size,
@@ -136,7 +130,7 @@ pub fn plain_loader(
 }
 
 /// The model of a configuration.
-pub fn model_config_of(config: &TrainConfig) -> ModelConfig {
+pub fn model_config_of(config: &RunConfig) -> ModelConfig {
     ModelConfig {
         hidden: if config.model.takes("hidden") { config.hidden.clone() } else { Vec::new() },
         channels: config.channels,
@@ -149,7 +143,7 @@ pub fn model_config_of(config: &TrainConfig) -> ModelConfig {
 
 /// A model for a data set, as it is by default.
 pub fn model_config(arch: Arch, dataset: DatasetKind) -> ModelConfig {
-    let default = TrainConfig::default();
+    let default = RunConfig::default();
     ModelConfig {
         arch,
         in_channels: dataset.channels,
@@ -168,12 +162,12 @@ pub fn model_config(arch: Arch, dataset: DatasetKind) -> ModelConfig {
 ///
 /// # Errors
 /// A model that the data does not fit.
-pub fn model(config: &TrainConfig, device: &Device) -> Result<Model> {
+pub fn model(config: &RunConfig, device: &Device) -> Result<Model> {
     Ok(Model::new(&model_config_of(config), config.dtype.dtype(), device, &Streams::new(config.seed))?)
 }
 
 /// The training loss.
-pub fn loss(config: &TrainConfig) -> Loss {
+pub fn loss(config: &RunConfig) -> Loss {
     match config.loss {
         LossName::CrossEntropy => Loss::CrossEntropy { label_smoothing: config.label_smoothing },
         LossName::Mse => Loss::Mse,
@@ -196,12 +190,12 @@ pub fn loss_of(name: LossName, label_smoothing: f64) -> Result<Loss> {
 }
 
 /// Optimizer steps an epoch.
-pub fn steps_per_epoch(config: &TrainConfig, data: &Data) -> u64 {
+pub fn steps_per_epoch(config: &RunConfig, data: &Data) -> u64 {
     if config.full_batch { 1 } else { data.train.batches_per_epoch() as u64 }
 }
 
 /// Optimizer steps of the whole run.
-pub fn total_steps(config: &TrainConfig, steps_per_epoch: u64) -> u64 {
+pub fn total_steps(config: &RunConfig, steps_per_epoch: u64) -> u64 {
     config.steps.unwrap_or(config.epochs.unwrap_or_default().saturating_mul(steps_per_epoch))
 }
 
@@ -209,7 +203,7 @@ pub fn total_steps(config: &TrainConfig, steps_per_epoch: u64) -> u64 {
 ///
 /// # Errors
 /// A warm-up as long as the run.
-pub fn schedules(config: &TrainConfig, steps_per_epoch: u64) -> Result<(ScheduleConfig, ScheduleConfig)> {
+pub fn schedules(config: &RunConfig, steps_per_epoch: u64) -> Result<(ScheduleConfig, ScheduleConfig)> {
     let total = total_steps(config, steps_per_epoch);
     let shape = |name: ScheduleName, min: f64| match name {
         // a run of no steps still has a schedule
@@ -242,7 +236,7 @@ pub fn schedules(config: &TrainConfig, steps_per_epoch: u64) -> Result<(Schedule
 ///
 /// # Errors
 /// Options out of range.
-pub fn optimizer(config: &TrainConfig, model: &Model, steps_per_epoch: u64) -> Result<Optimizer> {
+pub fn optimizer(config: &RunConfig, model: &Model, steps_per_epoch: u64) -> Result<Optimizer> {
     let (lr, rho) = schedules(config, steps_per_epoch)?;
     let options = config.all_values();
     let mut builder = Optimizer::builder(model.params())

@@ -5,7 +5,7 @@ use crate::parts::setup;
 use crate::parts::weights::Weights;
 use crate::settings::args::{EvalArgs, HessianArgs};
 use crate::settings::choice::SplitName;
-use crate::settings::config::TrainConfig;
+use crate::settings::config::RunConfig;
 use crate::settings::pixels;
 use crate::ui::Ui;
 use crate::usage::usage;
@@ -37,7 +37,7 @@ pub struct LoadedCheckpoint {
     /// Folder with the data set, where the flags or the run say it.
     pub data_dir: Option<PathBuf>,
     /// The configuration of the run that the weights are of.
-    pub run: Option<TrainConfig>,
+    pub run: Option<RunConfig>,
     /// Device, and why it is that one.
     pub device_note: String,
     /// The entries of the file that are no weights of the model, in one line.
@@ -63,7 +63,7 @@ impl LoadedCheckpoint {
             (Some(split), limit) => (split, limit),
             (None, Some(limit)) => (SplitName::Train, Some(limit)),
             (None, None) => {
-                let usual = TrainConfig::default();
+                let usual = RunConfig::default();
                 let run = run.filter(|run| run.dataset.0 == dataset).unwrap_or(&usual);
                 let limit = run.train_limit.map_or(run.trace_examples, |most| most.min(run.trace_examples));
                 (SplitName::Train, Some(limit))
@@ -74,7 +74,7 @@ impl LoadedCheckpoint {
     /// Loads what `args` name, with the part of the data, and the most images, that `images` says of the run and the data set.
     fn load(
         args: &EvalArgs,
-        images: impl FnOnce(Option<&TrainConfig>, DatasetKind) -> (SplitName, Option<usize>),
+        images: impl FnOnce(Option<&RunConfig>, DatasetKind) -> (SplitName, Option<usize>),
     ) -> Result<Self> {
         if args.limit == Some(0) {
             return Err(usage("--limit 0: give at least 1"));

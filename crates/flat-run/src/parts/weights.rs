@@ -2,7 +2,7 @@
 
 use crate::parts::setup;
 use crate::parts::statistics;
-use crate::settings::config::TrainConfig;
+use crate::settings::config::RunConfig;
 use crate::settings::pixels;
 use crate::store::checkpoint::{self, Checkpoint};
 use anyhow::{Context, Result, bail};
@@ -29,13 +29,13 @@ pub struct Weights {
     /// The normalisation of the pixels they were trained on, where the file or the run says it.
     pub pixels: Option<Normalisation>,
     /// The configuration of the run they are of.
-    pub run: Option<TrainConfig>,
+    pub run: Option<RunConfig>,
     /// Why the `config.toml` beside them is not used, where there is one.
     pub passed_over: Option<String>,
 }
 
 /// The configuration beside a file, or why it cannot be read.
-type Beside = Option<Result<TrainConfig, String>>;
+type Beside = Option<Result<RunConfig, String>>;
 
 impl Weights {
     /// Reads what `path` names.
@@ -147,7 +147,7 @@ fn ignored(names: &[String]) -> Option<String> {
 }
 
 /// The configuration if it is the file's own, else why it is passed over.
-fn owned(beside: Beside, own: impl FnOnce(&TrainConfig) -> bool) -> (Option<TrainConfig>, Option<String>) {
+fn owned(beside: Beside, own: impl FnOnce(&RunConfig) -> bool) -> (Option<RunConfig>, Option<String>) {
     match beside {
         None => (None, None),
         Some(Ok(run)) if own(&run) => (Some(run), None),
@@ -157,7 +157,7 @@ fn owned(beside: Beside, own: impl FnOnce(&TrainConfig) -> bool) -> (Option<Trai
 }
 
 /// Whether these are the weights of a run's model.
-fn fits(run: &TrainConfig, tensors: &BTreeMap<String, Tensor>) -> bool {
+fn fits(run: &RunConfig, tensors: &BTreeMap<String, Tensor>) -> bool {
     let model = Model::new(&setup::model_config_of(run), DType::F32, &Device::Cpu, &Streams::new(0));
     model.is_ok_and(|model| model.adopt(tensors).is_ok())
 }
@@ -167,5 +167,5 @@ fn beside(file: &Path) -> Beside {
     let parent = file.parent().unwrap_or(Path::new(""));
     let root = if parent.ends_with("checkpoints") { parent.parent().unwrap_or(Path::new("")) } else { parent };
     let config = root.join("config.toml");
-    config.is_file().then(|| TrainConfig::read(&config).map_err(|e| format!("{e:#}")))
+    config.is_file().then(|| RunConfig::read(&config).map_err(|e| format!("{e:#}")))
 }

@@ -2,7 +2,7 @@
 
 use crate::measure;
 use crate::measure::along::Moment;
-use crate::settings::config::TrainConfig;
+use crate::settings::config::RunConfig;
 use crate::store::line::Point;
 use crate::ui::Ui;
 use crate::value::number::short;
@@ -18,7 +18,7 @@ pub type Measured = BTreeMap<String, Point>;
 ///
 /// # Errors
 /// A loss or a product that is not finite; candle's.
-pub fn measure(config: &TrainConfig, model: &Model, loss: Loss, data: &Loader, ui: Ui) -> Result<Option<Measured>> {
+pub fn measure(config: &RunConfig, model: &Model, loss: Loss, data: &Loader, ui: Ui) -> Result<Option<Measured>> {
     let now = Moment { config, model, loss, data, ui };
     let mut out = Measured::new();
     for along in measure::along().filter(|along| config.flatness.contains(&along.name)) {

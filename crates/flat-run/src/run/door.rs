@@ -6,7 +6,7 @@ use super::summary::Summary;
 use super::trainer::{Ended, Trainer};
 use crate::device::DeviceChoice;
 use crate::parts::{RunParts, setup};
-use crate::settings::config::TrainConfig;
+use crate::settings::config::RunConfig;
 use crate::settings::resolve::flag;
 use crate::store::checkpoint;
 use crate::store::file::write_whole;
@@ -22,16 +22,16 @@ use std::path::{Path, PathBuf};
 ///
 /// ```no_run
 /// use flat_run::run::{Run, Silent};
-/// use flat_run::settings::config::TrainConfig;
+/// use flat_run::settings::config::RunConfig;
 /// # fn main() -> anyhow::Result<()> {
-/// let config = TrainConfig::from_table(&"optimizer = 'sam'\nrho = 0.1\nepochs = 1".parse()?)?;
+/// let config = RunConfig::from_table(&"optimizer = 'sam'\nrho = 0.1\nepochs = 1".parse()?)?;
 /// let summary = Run::new(config)?.out("runs/sam").train(&mut Silent)?.finished();
 /// println!("{:?}", summary.map(|s| s.test_accuracy));
 /// # Ok(())
 /// # }
 /// ```
 pub struct Run<'a> {
-    config: TrainConfig,
+    config: RunConfig,
     parts: RunParts,
     place: Place,
     ui: Ui<'a>,
@@ -72,7 +72,7 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// Missing or damaged files, a missing device, options out of range.
-    pub fn new(config: TrainConfig) -> Result<Self> {
+    pub fn new(config: RunConfig) -> Result<Self> {
         let mut config = config.filled()?;
         config.check()?;
         let parts = RunParts::new(&config, true)?;
@@ -97,7 +97,7 @@ impl<'a> Run<'a> {
             )));
         }
         let dir = RunDir::open(root)?;
-        let mut config = TrainConfig::read(&dir.config())?;
+        let mut config = RunConfig::read(&dir.config())?;
         let extend = longer.iter().next().is_some();
         if extend {
             (config.epochs, config.steps) = (None, None);
@@ -128,7 +128,7 @@ impl<'a> Run<'a> {
     }
 
     /// The configuration, with all that is filled in.
-    pub fn config(&self) -> &TrainConfig {
+    pub fn config(&self) -> &RunConfig {
         &self.config
     }
 
@@ -170,7 +170,7 @@ impl<'a> Run<'a> {
 }
 
 /// Says what is about to be trained, and where.
-fn introduce(config: &TrainConfig, parts: &RunParts, dir: &RunDir, ui: Ui<'_>) {
+fn introduce(config: &RunConfig, parts: &RunParts, dir: &RunDir, ui: Ui<'_>) {
     ui.say(format!("device: {}", parts.device_note));
     parts.init_note.iter().for_each(|note| ui.say(format!("--init: {note}")));
     let optimizer = match config.optimizer_name() == config.base.name {
@@ -181,7 +181,7 @@ fn introduce(config: &TrainConfig, parts: &RunParts, dir: &RunDir, ui: Ui<'_>) {
     ui.say(format!("{model} on {dataset} with {optimizer}, seed {seed}: {}", dir.root().display()));
 }
 
-fn start(out: Option<&Path>, config: &TrainConfig) -> Result<RunDir> {
+fn start(out: Option<&Path>, config: &RunConfig) -> Result<RunDir> {
     let dir = match out {
         Some(out) => RunDir::create(out)?,
         None => {
@@ -196,7 +196,7 @@ fn start(out: Option<&Path>, config: &TrainConfig) -> Result<RunDir> {
 /// The trainer of a run that goes on; where flags make it longer, says what becomes of the schedule and writes it down.
 fn resumed<'a>(
     extend: bool,
-    config: &'a TrainConfig,
+    config: &'a RunConfig,
     parts: RunParts,
     dir: &'a RunDir,
     ui: Ui<'a>,
@@ -206,11 +206,11 @@ fn resumed<'a>(
     if !extend {
         return Ok(trainer);
     }
-    let before = TrainConfig::read(&dir.config())?;
+    let before = RunConfig::read(&dir.config())?;
     let (step, from, to) =
         (trainer.progress().step, setup::total_steps(&before, per_epoch), setup::total_steps(config, per_epoch));
     if from != to {
-        let rate = |config: &TrainConfig| -> Result<f64> {
+        let rate = |config: &RunConfig| -> Result<f64> {
             Ok(setup::schedules(config, per_epoch)?.0.build(config.number("lr").unwrap_or_default())?.at(step))
         };
         ui.say(format!(

@@ -7,7 +7,7 @@ use crate::device::DeviceChoice;
 use crate::measure::document::{Document, SCHEMA};
 use crate::measure::trace::{TraceSettings, trace};
 use crate::parts::evaluate::{Score, evaluate};
-use crate::settings::config::TrainConfig;
+use crate::settings::config::RunConfig;
 use crate::store::checkpoint::Progress;
 use crate::store::file::write_whole;
 use crate::store::line::{Flatness, Line, Point};
@@ -18,7 +18,7 @@ use flat_nn::{Mode, Precision};
 
 /// Saves the final weights, scores them, writes the summary, and measures their flatness; `None` where a signal
 /// interrupted it.
-pub(super) fn finish(trainer: &mut Trainer<'_>, config: &TrainConfig, dir: &RunDir, ui: Ui) -> Result<Option<Summary>> {
+pub(super) fn finish(trainer: &mut Trainer<'_>, config: &RunConfig, dir: &RunDir, ui: Ui) -> Result<Option<Summary>> {
     let scored = trainer.with_final_weights(|t| {
         t.model().save(&dir.model(), &t.metadata()?)?;
         evaluate(t.model(), t.loss(), &t.data().train_plain, Mode::Eval, "scoring the training set", ui)
@@ -49,7 +49,7 @@ pub(super) fn finish(trainer: &mut Trainer<'_>, config: &TrainConfig, dir: &RunD
     Ok(Some(summary))
 }
 
-fn summarise(trainer: &Trainer<'_>, config: &TrainConfig, dir: &RunDir, train: Score) -> Result<Summary> {
+fn summarise(trainer: &Trainer<'_>, config: &RunConfig, dir: &RunDir, train: Score) -> Result<Summary> {
     let progress = trainer.progress();
     let test = progress.evaluated.context("the run was not evaluated")?;
     Ok(Summary {
@@ -84,7 +84,7 @@ fn summarise(trainer: &Trainer<'_>, config: &TrainConfig, dir: &RunDir, train: S
 }
 
 /// What to know when reading the numbers of a run.
-fn warnings(config: &TrainConfig, progress: &Progress) -> Vec<String> {
+fn warnings(config: &RunConfig, progress: &Progress) -> Vec<String> {
     let longer = progress.extended.iter().map(|e| {
         format!(
             "made longer after step {}, from {} to {} steps: up to there the schedules are those of the shorter run, so that \

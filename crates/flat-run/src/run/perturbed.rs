@@ -1,6 +1,6 @@
 //! The share of perturbed steps of a run with a gate, and a warning where it is small.
 
-use crate::settings::config::TrainConfig;
+use crate::settings::config::RunConfig;
 use crate::store::checkpoint::Progress;
 
 /// Below this part of the steps a run is nearly one of the plain rule.
@@ -19,7 +19,7 @@ pub struct Perturbed {
 
 impl Perturbed {
     /// The count so far; `None` for a rule that never perturbs, and where an earlier version did not count.
-    pub fn of(config: &TrainConfig, progress: &Progress) -> Option<Self> {
+    pub fn of(config: &RunConfig, progress: &Progress) -> Option<Self> {
         let eps0 = config.number("eps0").filter(|eps0| eps0.is_finite() && config.lacks("eps0").is_none());
         let steps = progress.perturbed.filter(|_| config.optimizer.perturbs())?;
         Some(Self { steps, of: progress.step, eps0 })
@@ -31,7 +31,7 @@ impl Perturbed {
     }
 
     /// The count at the end of a line of progress; empty where there is none.
-    pub fn suffix(config: &TrainConfig, progress: &Progress) -> String {
+    pub fn suffix(config: &RunConfig, progress: &Progress) -> String {
         Self::of(config, progress).map(|p| format!("  {}", p.text())).unwrap_or_default()
     }
 
@@ -55,7 +55,7 @@ mod tests {
 
     fn of(rule: &str, eps0: f64, perturbed: Option<u64>, step: u64) -> Option<Perturbed> {
         let optimizer = rule.parse().expect("a rule");
-        let config = TrainConfig::default().optimizer(optimizer).with_option("eps0", Value::Number(eps0));
+        let config = RunConfig::default().optimizer(optimizer).with_option("eps0", Value::Number(eps0));
         Perturbed::of(&config, &Progress { perturbed, step, ..Progress::begin() })
     }
 

@@ -10,7 +10,7 @@ use crate::parts::objective::Tally;
 use crate::parts::setup::{self, Data};
 use crate::run::observer::Observer;
 use crate::run::perturbed::Perturbed;
-use crate::settings::config::TrainConfig;
+use crate::settings::config::RunConfig;
 use crate::settings::pixels;
 use crate::signal;
 use crate::store::checkpoint::{self, Checkpoint, Extension, Progress};
@@ -32,7 +32,7 @@ const DISPLAY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A run in progress.
 pub struct Trainer<'a> {
-    config: &'a TrainConfig,
+    config: &'a RunConfig,
     dir: &'a RunDir,
     ui: Ui<'a>,
     bar: Option<Bar>,
@@ -78,14 +78,14 @@ impl<'a> Trainer<'a> {
     ///
     /// # Errors
     /// A directory that cannot be written.
-    pub fn new(config: &'a TrainConfig, parts: RunParts, dir: &'a RunDir, ui: Ui<'a>) -> Result<Self> {
+    pub fn new(config: &'a RunConfig, parts: RunParts, dir: &'a RunDir, ui: Ui<'a>) -> Result<Self> {
         let fingerprint = Fingerprint::of(config, parts.data.splits(), parts.total_steps(config))?;
         Self::begin(fingerprint, config, parts, dir, ui)
     }
 
     fn begin(
         fingerprint: Fingerprint,
-        config: &'a TrainConfig,
+        config: &'a RunConfig,
         parts: RunParts,
         dir: &'a RunDir,
         ui: Ui<'a>,
@@ -104,7 +104,7 @@ impl<'a> Trainer<'a> {
     /// Checkpoints none of which can be used; settings or data that are not the checkpoint's; a directory that cannot be
     /// written.
     pub fn resume(
-        config: &'a TrainConfig,
+        config: &'a RunConfig,
         mut parts: RunParts,
         dir: &'a RunDir,
         extend: bool,
@@ -161,7 +161,7 @@ impl<'a> Trainer<'a> {
     fn at(
         progress: Progress,
         fingerprint: Fingerprint,
-        config: &'a TrainConfig,
+        config: &'a RunConfig,
         parts: RunParts,
         dir: &'a RunDir,
         ui: Ui<'a>,

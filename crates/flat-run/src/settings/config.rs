@@ -13,7 +13,7 @@ flat_core::settings! {
     /// Everything that decides a run. The options of its rule and base optimizer are those of [`flat_optim::RULES`] and
     /// [`flat_optim::BASES`]; they lie in `options`.
     #[derive(Debug, Clone, PartialEq)]
-    pub struct TrainConfig {
+    pub struct RunConfig {
         /// Passes over the training set.
         epochs as "epochs": Option<u64> = None, default_in_words: "2";
         /// Optimizer steps, instead of --epochs.

@@ -1,6 +1,6 @@
 //! The flags of `train`: the settings of a run, and the options of every rule and base once each.
 
-use super::config::{HEADINGS, TrainConfig};
+use super::config::{HEADINGS, RunConfig};
 use flat_core::setting::{Setting, Settings};
 use flat_optim::{BASES, RULES};
 
@@ -62,7 +62,7 @@ pub(super) fn owners(name: &str) -> Option<String> {
 pub fn flags() -> Vec<Flag> {
     let mut all: Vec<Flag> = Vec::new();
     let mut heading = "";
-    for setting in TrainConfig::settings() {
+    for setting in RunConfig::settings() {
         if let Some((_, next)) = HEADINGS.iter().find(|(first, _)| *first == setting.name) {
             heading = next;
         }
@@ -78,7 +78,7 @@ pub fn flags() -> Vec<Flag> {
 /// The options of all rules and bases, each once.
 fn option_flags(heading: &'static str) -> Vec<Flag> {
     let mut all: Vec<Flag> = Vec::new();
-    let own = TrainConfig::settings();
+    let own = RunConfig::settings();
     for (owner, setting) in options().filter(|(_, s)| own.iter().all(|o| o.name != s.name)) {
         let default = setting.default_text();
         match all.iter_mut().find(|flag| flag.setting.name == setting.name) {

@@ -1,7 +1,7 @@
 //! How pixels become the numbers that a network sees.
 
 use crate::settings::choice::NormalizeName;
-use crate::settings::config::TrainConfig;
+use crate::settings::config::RunConfig;
 use crate::usage::usage;
 use anyhow::Result;
 use flat_data::{DatasetKind, Normalisation};
@@ -53,7 +53,7 @@ pub fn of_flags(
 ///
 /// # Errors
 /// As [`of_flags`].
-pub fn of_run(config: &TrainConfig) -> Result<Normalisation> {
+pub fn of_run(config: &RunConfig) -> Result<Normalisation> {
     let given = of_flags(config.dataset.0, config.normalize, config.mean.as_deref(), config.std.as_deref())?;
     Ok(given.unwrap_or_else(|| config.dataset.normalisation()))
 }

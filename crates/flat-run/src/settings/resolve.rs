@@ -1,6 +1,6 @@
 //! From flags and a file to the configuration of a run, and from there to `config.toml` and back, bit for bit.
 
-use super::config::TrainConfig;
+use super::config::RunConfig;
 use super::file::{read_table, to_toml};
 use super::{flags, pixels};
 use crate::usage::usage;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use flat_core::setting::{BadSetting, Needs, Setting, Settings, Value, Values};
 use std::path::Path;
 
-impl TrainConfig {
+impl RunConfig {
     /// The configuration that the flags, over the file, over the defaults, come to.
     ///
     /// A flag that would have no effect is an error. Settings of the file that have none are dropped where flags
@@ -232,7 +232,7 @@ struct Effects {
 }
 
 impl Effects {
-    /// As [`TrainConfig::lacks`].
+    /// As [`RunConfig::lacks`].
     fn lacks(&self, key: &str) -> Option<String> {
         match self.settings.iter().find(|s| s.name == key) {
             Some(setting) => (!setting.needs.met(&self.values)).then(|| setting.needs.to_string()),
@@ -242,7 +242,7 @@ impl Effects {
 }
 
 /// The settings that have an effect.
-impl serde::Serialize for TrainConfig {
+impl serde::Serialize for RunConfig {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.with_effect().map_err(serde::ser::Error::custom)?.serialize(serializer)
     }

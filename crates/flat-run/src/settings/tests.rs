@@ -1,12 +1,12 @@
 //! Flags and files as a user would give them.
 
-use super::config::TrainConfig;
+use super::config::RunConfig;
 use anyhow::Result;
 use flat_core::setting::{Value, Values};
 use flat_optim::RuleKind;
 
 /// The configuration of flags as typed.
-pub(crate) fn parse(flags: &str) -> Result<TrainConfig> {
+pub(crate) fn parse(flags: &str) -> Result<RunConfig> {
     let mut values = Values::default();
     let mut file = None;
     let mut words = flags.split_whitespace().peekable();
@@ -24,7 +24,7 @@ pub(crate) fn parse(flags: &str) -> Result<TrainConfig> {
             }
         }
     }
-    TrainConfig::resolve(&values, file.map(std::path::Path::new))
+    RunConfig::resolve(&values, file.map(std::path::Path::new))
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn a_resolved_config_reads_back_as_itself() -> Result<()> {
     ] {
         let config = parse(flags)?;
         std::fs::write(&path, config.to_toml()?)?;
-        assert_eq!(TrainConfig::read(&path)?, config);
+        assert_eq!(RunConfig::read(&path)?, config);
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What a checkpoint is a checkpoint of: the settings and the data that decide a run's weights.
 
-use crate::settings::config::TrainConfig;
+use crate::settings::config::RunConfig;
 use crate::usage::usage;
 use anyhow::Result;
 use flat_data::Split;
@@ -45,7 +45,7 @@ impl Fingerprint {
     ///
     /// # Errors
     /// None in practice.
-    pub fn of(config: &TrainConfig, [train, test]: [&Split; 2], steps: u64) -> Result<Self> {
+    pub fn of(config: &RunConfig, [train, test]: [&Split; 2], steps: u64) -> Result<Self> {
         let settings = config.with_effect()?.into_iter().filter(|(key, _)| !FREE.contains(&key.as_str()));
         let sums = [("training images", train), ("test images", test)];
         Ok(Self {

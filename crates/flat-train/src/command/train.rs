@@ -6,7 +6,7 @@ use crate::exit::Outcome;
 use anyhow::Result;
 use flat_run::run::summary::RunState;
 use flat_run::run::{End, Run, Silent};
-use flat_run::settings::config::TrainConfig;
+use flat_run::settings::config::RunConfig;
 use flat_run::ui::Ui;
 use flat_run::usage::usage;
 
@@ -20,7 +20,7 @@ pub(super) fn run(args: &TrainArgs, ui: Ui, json: bool) -> Result<Outcome> {
         }
         Some(root) => Run::resume(root, given)?,
         None => {
-            let run = Run::new(TrainConfig::resolve(given, args.config.as_deref())?)?;
+            let run = Run::new(RunConfig::resolve(given, args.config.as_deref())?)?;
             match &args.out {
                 Some(out) => run.out(out),
                 None => run,

@@ -4,7 +4,7 @@ use super::flags::{EstimatorName, ProbeName, TraceArgs};
 use crate::measure::curvature::Curvature;
 use crate::measure::provenance::Source;
 use crate::settings::choice::HvpName;
-use crate::settings::config::TrainConfig;
+use crate::settings::config::RunConfig;
 use crate::usage::{flags_of, usage};
 use anyhow::Result;
 use flat_metrics::{
@@ -31,12 +31,12 @@ pub struct TraceSettings {
 
 impl TraceSettings {
     /// What a run measures at its end; `None` for `--trace-probes 0`.
-    pub fn of_run(config: &TrainConfig) -> Option<Self> {
+    pub fn of_run(config: &RunConfig) -> Option<Self> {
         (config.trace_probes > 0).then(|| Self::of_training(config, config.trace_probes))
     }
 
     /// Hutchinson's estimate of the Hessian's trace with so many probes, of a run's training loss.
-    pub fn of_training(config: &TrainConfig, probes: u64) -> Self {
+    pub fn of_training(config: &RunConfig, probes: u64) -> Self {
         Self {
             probes: TraceConfig::fixed(probes),
             seed: config.seed,
@@ -51,7 +51,7 @@ impl TraceSettings {
     ///
     /// # Errors
     /// Contradictory numbers of probes; a flag that the estimator would ignore.
-    pub fn of_args(args: &TraceArgs, run: Option<&TrainConfig>, source: Option<Source>) -> Result<Self> {
+    pub fn of_args(args: &TraceArgs, run: Option<&RunConfig>, source: Option<Source>) -> Result<Self> {
         let (estimator, perturbs) = (args.estimator, args.estimator.perturbs());
         let sketches = matches!(estimator, EstimatorName::Hutchpp | EstimatorName::Xtrace);
         for (flag, given, needs) in [
@@ -88,7 +88,7 @@ impl TraceSettings {
             curvature: Curvature::of_args(&args.hessian, &args.operator)?,
             estimator,
             radius: args.radius,
-            source: source.unwrap_or_else(|| Source::of_run(&TrainConfig::default())),
+            source: source.unwrap_or_else(|| Source::of_run(&RunConfig::default())),
         };
         // before the data is loaded
         Estimator::new(&settings).map_err(|e| flags_of(e, &[]))?;

@@ -1,7 +1,7 @@
 //! Where each named parameter lies in the flat vector.
 
 use crate::spare::Spare;
-use crate::{Error, Result};
+use crate::{Error, Result, Role};
 use candle_core::{DType, Device, Shape};
 use std::sync::Arc;
 
@@ -16,6 +16,8 @@ pub struct Entry {
     pub offset: usize,
     /// Number of elements.
     pub len: usize,
+    /// What it is for, by its dimensions, its name and the parameter beside it.
+    pub role: Role,
 }
 
 /// Names, shapes and offsets of all trainable parameters, sorted by name.
@@ -38,11 +40,13 @@ impl Layout {
             return Err(Error::BadParams(format!("two parameters are named `{}`", pair[0].0)));
         }
         let mut offset = 0;
+        let roles: Vec<Role> = named.iter().map(|(name, shape)| Role::of(name, shape, &named)).collect();
         let entries: Vec<Entry> = named
             .into_iter()
-            .map(|(name, shape)| {
+            .zip(roles)
+            .map(|((name, shape), role)| {
                 let len = shape.elem_count();
-                let entry = Entry { name, shape, offset, len };
+                let entry = Entry { name, shape, offset, len, role };
                 offset += len;
                 entry
             })

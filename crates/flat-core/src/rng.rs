@@ -31,6 +31,12 @@ pub enum Purpose {
     Subset = 8,
     /// Anything in tests and examples.
     Test = 9,
+    /// Which elements a perturbation leaves out, one stream a step and part of the batch.
+    Mask = 10,
+    /// Further batches of a step and other samplers, one stream a step and batch.
+    Batch = 11,
+    /// Noise within a step's chain of updates, one stream a step and update.
+    Chain = 12,
 }
 
 /// All streams of one seed.

@@ -1,5 +1,6 @@
 //! A number of a step, on the host or still on the device.
 
+use crate::algebra::Sum;
 use crate::{Error, ParamVec, Result};
 use candle_core::{DType, Device, Tensor};
 
@@ -103,6 +104,30 @@ impl Scalar {
         }))
     }
 
+    /// Its square root.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn sqrt(&self) -> Result<Self> {
+        Ok(Self(match &self.0 {
+            Repr::Host(x) => Repr::Host(x.sqrt()),
+            Repr::Device(x) => Repr::Device(x.sqrt()?),
+        }))
+    }
+
+    /// `self / other`, and 0 where `other` is 0.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn over(&self, other: &Self) -> Result<Self> {
+        Ok(Self(match (&self.0, &other.0) {
+            (Repr::Host(x), Repr::Host(y)) => Repr::Host(if *y == 0.0 { 0.0 } else { x / y }),
+            (Repr::Host(x), Repr::Device(y)) => Repr::Device(or_zero(&y.ne(0.0)?, &(y.recip()? * *x)?)?),
+            (Repr::Device(x), Repr::Host(y)) => Repr::Device(x.affine(if *y == 0.0 { 0.0 } else { 1.0 / y }, 0.0)?),
+            (Repr::Device(x), Repr::Device(y)) => Repr::Device(or_zero(&y.ne(0.0)?, &(x / y)?)?),
+        }))
+    }
+
     /// `self + other`.
     ///
     /// # Errors
@@ -138,6 +163,26 @@ impl ParamVec {
                 Self::from_tensor(self.layout().clone(), flat)
             }
         }
+    }
+
+    /// `self + by x`, as a new vector; on the host its norm is found on the way.
+    ///
+    /// # Errors
+    /// Vectors of different spaces; candle's.
+    pub fn plus_by(&self, by: &Scalar, x: &Self) -> Result<Self> {
+        match by.host() {
+            Some(by) => Ok(Self::recur([self, x], [], |_| Sum { a: by }, None, false)?.0),
+            None => self.plus(1.0, &x.scaled_by(by)?),
+        }
+    }
+
+    /// `<self, x>`; kept on the device where `on_device`.
+    ///
+    /// # Errors
+    /// Vectors of different spaces; candle's.
+    #[expect(clippy::disallowed_methods, reason = "where the caller does not keep the number on the device")]
+    pub fn dot_at(&self, x: &Self, on_device: bool) -> Result<Scalar> {
+        if on_device { Scalar::on_device(&self.dot_tensor(x)?) } else { Ok(self.dot(x)?.into()) }
     }
 
     /// The part orthogonal to `u`: `self - (<u, self> / ||u||^2) u`, and `self` where `u` is zero; in place on the host,
@@ -218,6 +263,8 @@ mod tests {
         for (a, b) in [(2.0.into(), 0.5.into()), (left(2.0)?, 0.5.into()), (2.0.into(), left(0.5)?)] {
             let sum = Scalar::times(&a, 3.0)?.plus(&b)?;
             assert_eq!((sum.value()?, sum.is_on_device()), (6.5, a.is_on_device() || b.is_on_device()));
+            assert_eq!(a.over(&b)?.value()?, 4.0);
+            assert_eq!(a.over(&b.times(0.0)?)?.value()?, 0.0);
         }
         assert_eq!(Scalar::of(&Tensor::new(&[[2.5f32]], &Device::Cpu)?)?.host(), Some(2.5));
         assert!(matches!(Scalar::of(&Tensor::new(&[1f32, 2.0], &Device::Cpu)?), Err(Error::NotScalar { .. })));

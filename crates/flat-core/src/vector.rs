@@ -3,6 +3,7 @@
 
 mod arithmetic;
 mod draw;
+mod recurrence;
 
 use crate::{Error, Layout, Result, Space};
 use candle_core::{DType, Device, Tensor};
@@ -40,8 +41,11 @@ impl ParamVec {
         dispatch!("a vector", space.dtype, T => Self::filled(space, |_, out: &mut [T]| out.fill(T::from_f64(0.0))))
     }
 
-    /// An uninitialised vector: its contents are arbitrary (a recycled buffer). Write every element before reading.
-    pub(crate) fn scratch(space: &Space) -> Result<Self> {
+    /// A vector with arbitrary contents (a recycled buffer), to be the state that a recurrence writes without a look at it.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn scratch(space: &Space) -> Result<Self> {
         let kept = has_kernels(&space.device);
         let spare = if kept { space.layout.spare.take(space.dtype, &space.device) } else { None };
         let flat = match spare {

@@ -60,4 +60,7 @@ impl Number for Whole {
     fn sqrt(self) -> Self {
         self.map(|x| x.sqrt())
     }
+    fn abs(self) -> Self {
+        self.map(|x| x.abs())
+    }
 }

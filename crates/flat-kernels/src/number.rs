@@ -18,6 +18,8 @@ pub trait Number:
 {
     /// Square root.
     fn sqrt(self) -> Self;
+    /// Absolute value.
+    fn abs(self) -> Self;
 }
 
 /// An element-wise recurrence over parameters `w`, `M` inputs and `N` vectors of state: the new `w` and the new state.
@@ -82,6 +84,10 @@ macro_rules! element {
             #[inline(always)]
             fn sqrt(self) -> Self {
                 Self(self.0.sqrt())
+            }
+            #[inline(always)]
+            fn abs(self) -> Self {
+                Self(self.0.abs())
             }
         }
     };

@@ -72,6 +72,9 @@ impl Number for Symbol {
     fn sqrt(self) -> Self {
         Self::is(&self.program, format_args!("sqrt({})", self.name))
     }
+    fn abs(self) -> Self {
+        Self::is(&self.program, format_args!("{0} < T(0) ? -{0} : {0}", self.name))
+    }
 }
 
 /// The kernel that carries out a recurrence on a CUDA device, and the constants of this one. Two recurrences that differ in

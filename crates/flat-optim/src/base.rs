@@ -4,7 +4,7 @@ mod spec;
 
 pub use spec::{BaseKind, BaseSpec};
 
-use crate::{Masks, Result, Stateful};
+use crate::{Masks, Result, StateVisitor, Stateful};
 use flat_core::{ParamVec, Params, Space};
 
 /// One line a base: its file and its type.
@@ -54,4 +54,35 @@ pub trait BaseOptimizer: Stateful + Send {
     /// # Errors
     /// candle's.
     fn apply(&mut self, params: &Params, grad: ParamVec, lr: f64, masks: &Masks) -> Result<()>;
+
+    /// Forgets what it remembers: the next step is as its first.
+    ///
+    /// # Errors
+    /// candle's.
+    fn reset(&mut self) -> Result<()> {
+        self.visit(&mut Forget)
+    }
+
+    /// Its momentum, which points uphill: a running mean or sum of the gradients that it took. `None` for a base without.
+    fn momentum(&self) -> Option<&ParamVec> {
+        None
+    }
+}
+
+/// Sets every piece of a state to zero.
+struct Forget;
+
+impl StateVisitor for Forget {
+    fn vector(&mut self, _: &str, value: &mut ParamVec) -> Result<()> {
+        *value = ParamVec::zeros(&value.space())?;
+        Ok(())
+    }
+    fn count(&mut self, _: &str, value: &mut u64) -> Result<()> {
+        *value = 0;
+        Ok(())
+    }
+    fn number(&mut self, _: &str, value: &mut f64) -> Result<()> {
+        *value = 0.0;
+        Ok(())
+    }
 }

@@ -1,6 +1,6 @@
 //! Models whose layers cannot be told to leave their running statistics alone.
 
-use crate::{Objective, Params, Query, Result, Rows, Sample};
+use crate::{Batch, Need, Objective, Params, Query, Result, Rows, Sample};
 use candle_core::{Tensor, Var};
 
 /// An objective whose model keeps running statistics of its own accord, as `candle_nn::BatchNorm` does: it moves them in every
@@ -69,7 +69,32 @@ impl<O: Objective> Objective for WithBuffers<O> {
     }
 
     fn loss_and_grad(&mut self, params: &Params, query: Query) -> Result<Sample> {
-        let finite = |sample: &Sample| sample.loss.host().is_none_or(f64::is_finite);
         self.guarded(|objective| objective.loss_and_grad(params, query), |sample| query.update_stats && finite(sample))
     }
+
+    fn offers(&self, need: Need) -> bool {
+        self.objective.offers(need)
+    }
+
+    fn losses_and_grad(&mut self, params: &Params, query: Query) -> Result<(Sample, Tensor)> {
+        let keep = |(sample, _): &(Sample, Tensor)| query.update_stats && finite(sample);
+        self.guarded(|objective| objective.losses_and_grad(params, query), keep)
+    }
+
+    fn losses(&mut self, query: Query) -> Result<Tensor> {
+        self.guarded(|objective| objective.losses(query), |_| query.update_stats)
+    }
+
+    fn chosen_loss_and_grad(&mut self, params: &Params, rows: &[u32], update_stats: bool) -> Result<Sample> {
+        let keep = |sample: &Sample| update_stats && finite(sample);
+        self.guarded(|objective| objective.chosen_loss_and_grad(params, rows, update_stats), keep)
+    }
+
+    fn switch(&mut self, to: Batch) -> Result<usize> {
+        self.objective.switch(to)
+    }
+}
+
+fn finite(sample: &Sample) -> bool {
+    sample.loss.host().is_none_or(f64::is_finite)
 }

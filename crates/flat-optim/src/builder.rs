@@ -2,8 +2,10 @@
 
 use crate::error::within;
 use crate::optimizer::Progress;
+use crate::rule::Known;
 use crate::{
-    Base, Ema, Error, FollowLr, GradientRule, Groups, Optimizer, Plain, RadiusSchedule, Result, ScheduleConfig, Sgd,
+    Base, Ema, Error, FollowLr, GradientRule, Groups, Need, Optimizer, Plain, RadiusSchedule, Result, ScheduleConfig,
+    Sgd, Subspace,
 };
 use flat_core::setting::Range;
 use flat_core::{Params, Streams};
@@ -22,6 +24,9 @@ pub struct Builder<'a> {
     micro_batch: Option<usize>,
     seed: u64,
     max_consecutive_skips: u64,
+    examples: Option<u64>,
+    steps: Option<u64>,
+    subspace: Option<Box<dyn Subspace>>,
 }
 
 impl<'a> Builder<'a> {
@@ -38,6 +43,9 @@ impl<'a> Builder<'a> {
             micro_batch: None,
             seed: 0,
             max_consecutive_skips: 10,
+            examples: None,
+            steps: None,
+            subspace: None,
         }
     }
 
@@ -102,11 +110,29 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// How many training examples there are in all, for rules whose noise depends on it; unknown by default.
+    pub fn examples(mut self, examples: u64) -> Self {
+        self.examples = Some(examples);
+        self
+    }
+
+    /// How many steps the run has, for rules that change along it; unknown by default.
+    pub fn steps(mut self, steps: u64) -> Self {
+        self.steps = Some(steps);
+        self
+    }
+
+    /// The subspace that rules may ask for; none by default.
+    pub fn subspace(mut self, subspace: Box<dyn Subspace>) -> Self {
+        self.subspace = Some(subspace);
+        self
+    }
+
     /// The optimizer.
     ///
     /// # Errors
-    /// [`Error::BadSetting`] naming the option; candle's.
-    pub fn build(self) -> Result<Optimizer> {
+    /// [`Error::BadSetting`] naming the option; [`Error::Needs`] naming what the rule misses; candle's.
+    pub fn build(mut self) -> Result<Optimizer> {
         let space = self.params.space();
         if self.micro_batch == Some(0) {
             return Err(Error::option("micro-batch", 0, "give at least 1"));
@@ -124,11 +150,28 @@ impl<'a> Builder<'a> {
                 Box::new(FollowLr { lr, lr_range: (0.0, lr_start), rho_range: (rho_min, radius) })
             }
         };
+        let base = self.base.build(space)?;
+        for need in self.rule.needs() {
+            let there = match need {
+                Need::Momentum => base.momentum().is_some(),
+                Need::Examples => self.examples.is_some(),
+                Need::Steps => self.steps.is_some(),
+                Need::Subspace => self.subspace.is_some(),
+                // of these the objective knows, at the first step
+                Need::Losses | Need::FreshBatches | Need::Source(_) => true,
+            };
+            if !there {
+                return Err(Error::Needs { rule: self.rule.name(), need });
+            }
+        }
+        self.rule.begin(space)?;
         Ok(Optimizer {
             params: self.params.clone(),
             masks,
             rule: self.rule,
-            base: self.base.build(space)?,
+            base,
+            known: Known { examples: self.examples, steps: self.steps },
+            subspace: self.subspace,
             lr: self.lr_schedule.build(lr_start)?,
             lr_start,
             rho,

@@ -1,5 +1,6 @@
 //! What can go wrong in an optimizer.
 
+use crate::Need;
 use flat_core::setting::{BadSetting, Range, Value};
 
 /// Result with this crate's [`enum@Error`].
@@ -25,6 +26,20 @@ pub enum Error {
         asked: String,
         /// Rows in the batch.
         available: usize,
+    },
+    /// A rule needs what base optimizer, objective or builder do not have.
+    #[error("{rule} needs {need}, which is not there")]
+    Needs {
+        /// The rule's name.
+        rule: &'static str,
+        /// What is missing.
+        need: Need,
+    },
+    /// An objective was asked for what it does not have.
+    #[error("the objective has no {need}")]
+    Unmet {
+        /// What that is.
+        need: Need,
     },
     /// A loss or gradient is NaN or infinite. [`crate::Optimizer::step`] turns it into a skipped step.
     #[error("the {what} is {value} {place}")]

@@ -84,6 +84,8 @@
 mod base;
 mod buffers;
 mod builder;
+mod closures;
+mod compose;
 mod ema;
 mod error;
 mod groups;
@@ -94,23 +96,29 @@ mod pending;
 mod rule;
 mod schedule;
 mod state;
+mod subspace;
+mod then;
 
 pub use base::*;
 pub use buffers::WithBuffers;
 pub use builder::Builder;
+pub use closures::{WithLosses, WithRows};
+pub use compose::{Every, PerPart, Phases};
 pub use ema::Ema;
 pub use error::{Error, Result};
 pub use flat_core::{
     self, Entry, Layout, Number, ParamVec, Params, Purpose, Scalar, Space, Stream, Streams, Update, is_buffer,
 };
 pub use groups::{Group, Groups, Masks};
-pub use objective::{Objective, Query, Rows, Sample, WithRows};
-pub use optimizer::{Optimizer, StepReport};
+pub use objective::{Batch, Need, Objective, Query, Rows, Sample};
+pub use optimizer::Optimizer;
 pub use oracle::Oracle;
-pub use pending::PendingStep;
+pub use pending::{PendingStep, StepReport};
 pub use rule::*;
 pub use schedule::{
     Constant, Cosine, FollowLr, Milestones, RadiusSchedule, Schedule, ScheduleConfig, ScheduleShape, Steps, Warmup,
     Window,
 };
 pub use state::{StateVisitor, Stateful};
+pub use subspace::Subspace;
+pub use then::{Keep, Then};

@@ -12,6 +12,13 @@ pub enum Rows {
     All,
     /// One example.
     One(usize),
+    /// Consecutive rows.
+    Range {
+        /// The first.
+        start: usize,
+        /// How many.
+        len: usize,
+    },
     /// Part `index` of `of` consecutive parts whose sizes differ by at most one.
     Shard {
         /// Which part, from 0.
@@ -31,6 +38,7 @@ impl Rows {
             Self::All => 0..rows,
             Self::One(i) if i < rows => i..i + 1,
             Self::Shard { index, of } if index < of && of <= rows => index * rows / of..(index + 1) * rows / of,
+            Self::Range { start, len } if start.checked_add(len).is_some_and(|end| end <= rows) => start..start + len,
             _ => 0..0,
         };
         if range.is_empty() {
@@ -45,6 +53,50 @@ impl Rows {
     /// As [`Self::range`].
     pub fn share(self, rows: usize) -> Result<f64> {
         Ok(self.range(rows)?.len() as f64 / rows as f64)
+    }
+}
+
+/// Which batch the evaluations of a step use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Batch {
+    /// The step's own.
+    Step,
+    /// A further one of this step, by its index from 0: a function of seed, step and index alone.
+    Fresh(u32),
+    /// The step's batch of another sampler, by its name.
+    Source(&'static str),
+}
+
+/// What a rule may need beside gradients of the step's batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// The momentum of the base optimizer.
+    Momentum,
+    /// Losses of single examples, and gradients of chosen ones.
+    Losses,
+    /// Further batches within a step.
+    FreshBatches,
+    /// Another sampler of the data, by its name.
+    Source(&'static str),
+    /// Eigenvectors of the Hessian.
+    Subspace,
+    /// The number of training examples.
+    Examples,
+    /// The number of steps of the run.
+    Steps,
+}
+
+impl std::fmt::Display for Need {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Momentum => f.write_str("the momentum of a base optimizer (--momentum above 0, or adamw)"),
+            Self::Losses => f.write_str("losses of single examples"),
+            Self::FreshBatches => f.write_str("further batches within a step"),
+            Self::Source(name) => write!(f, "a second sampler of the data, `{name}`"),
+            Self::Subspace => f.write_str("eigenvectors of the Hessian (Builder::subspace)"),
+            Self::Steps => f.write_str("the number of steps of the run (Builder::steps)"),
+            Self::Examples => f.write_str("the number of training examples (Builder::examples)"),
+        }
     }
 }
 
@@ -72,6 +124,18 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// The loss of a graph that reaches the variables, and its gradient; a gradient of zeros where the loss is not finite.
+    ///
+    /// # Errors
+    /// A parameter that the loss does not depend on; a loss that is not one number; candle's.
+    pub fn of(loss: &Tensor, params: &Params) -> Result<Self> {
+        let value = Scalar::of(loss)?;
+        if value.host().is_some_and(|x| !x.is_finite()) {
+            return Self::new(value, ParamVec::zeros(params.space())?);
+        }
+        Self::new(value, params.gradient(&loss.backward()?)?)
+    }
+
     /// A loss and gradient; computes the norm, which is left on the device if the loss is there.
     ///
     /// # Errors
@@ -80,6 +144,16 @@ impl Sample {
         let loss = loss.into();
         let norm = grad.norm_at(loss.is_on_device())?;
         Ok(Self { loss, grad, norm })
+    }
+
+    /// `(1 - share) grad + share other`.
+    ///
+    /// # Errors
+    /// Vectors of different spaces; candle's.
+    pub fn mixed(&self, share: f64, other: &ParamVec) -> Result<ParamVec> {
+        let mut mixed = self.grad.scaled(1.0 - share)?;
+        mixed.add_scaled(share, other)?;
+        Ok(mixed)
     }
 
     /// The part of `v` that is orthogonal to the gradient: `v - (<grad, v> / ||grad||^2) grad`; `v` for a zero gradient.
@@ -93,8 +167,8 @@ impl Sample {
 
 /// A mean loss over the rows of the present batch, as a function of the model's variables.
 ///
-/// Any closure `FnMut(Query) -> candle_core::Result<Tensor>` is an objective of one row; [`WithRows`] gives a closure a
-/// batch of several. An objective owns (or borrows) the batch, and must be a pure function of the variables and the
+/// Any closure `FnMut(Query) -> candle_core::Result<Tensor>` is an objective of one row; [`crate::WithRows`] gives a closure a
+/// batch of several, [`crate::WithLosses`] makes one of the losses of single examples. An objective owns (or borrows) the batch, and must be a pure function of the variables and the
 /// query within one step: a rule compares evaluations at several points. Hence dropout and augmentation have to be fixed
 /// for the step, and BatchNorm's running statistics change only where [`Query::update_stats`] says so.
 pub trait Objective {
@@ -123,60 +197,49 @@ pub trait Objective {
     /// # Errors
     /// As [`Self::loss`]; a parameter that the loss does not depend on; a loss that is not one number.
     fn loss_and_grad(&mut self, params: &Params, query: Query) -> Result<Sample> {
-        let loss = self.loss(query)?;
-        let value = Scalar::of(&loss)?;
-        if value.host().is_some_and(|x| !x.is_finite()) {
-            return Sample::new(value, ParamVec::zeros(params.space())?);
+        Sample::of(&self.loss(query)?, params)
+    }
+
+    /// Whether it has what a rule may need beyond the above.
+    fn offers(&self, _need: Need) -> bool {
+        false
+    }
+
+    /// [`Self::loss_and_grad`], and the loss of each of its rows from the same forward pass, a vector.
+    ///
+    /// # Errors
+    /// As [`Self::loss_and_grad`]; [`Error::Unmet`] without [`Need::Losses`].
+    fn losses_and_grad(&mut self, _params: &Params, _query: Query) -> Result<(Sample, Tensor)> {
+        Err(Error::Unmet { need: Need::Losses })
+    }
+
+    /// The loss of each row of the query, a vector, by a forward pass.
+    ///
+    /// # Errors
+    /// As [`Self::losses_and_grad`].
+    fn losses(&mut self, _query: Query) -> Result<Tensor> {
+        Err(Error::Unmet { need: Need::Losses })
+    }
+
+    /// Mean loss and gradient over chosen rows of the batch, given by ascending indices. They are a batch of their own to
+    /// BatchNorm.
+    ///
+    /// # Errors
+    /// As [`Self::losses_and_grad`].
+    fn chosen_loss_and_grad(&mut self, _params: &Params, _rows: &[u32], _update_stats: bool) -> Result<Sample> {
+        Err(Error::Unmet { need: Need::Losses })
+    }
+
+    /// Takes another batch for the evaluations that follow, up to the next switch; returns its rows.
+    ///
+    /// # Errors
+    /// [`Error::Unmet`] without what the batch needs; whatever reading it returns.
+    fn switch(&mut self, to: Batch) -> Result<usize> {
+        match to {
+            Batch::Step => Ok(self.rows()),
+            Batch::Fresh(_) => Err(Error::Unmet { need: Need::FreshBatches }),
+            Batch::Source(name) => Err(Error::Unmet { need: Need::Source(name) }),
         }
-        Sample::new(value, params.gradient(&loss.backward()?)?)
-    }
-}
-
-impl<F: FnMut(Query) -> candle_core::Result<Tensor>> Objective for F {
-    fn rows(&self) -> usize {
-        1
-    }
-    fn loss(&mut self, query: Query) -> Result<Tensor> {
-        Ok(self(query)?)
-    }
-}
-
-/// A closure with a batch of `rows` examples, which honours [`Query::rows`].
-///
-/// ```
-/// use candle_core::{Device, Result, Tensor};
-/// use flat_optim::{Objective, Query, Rows, WithRows};
-///
-/// # fn main() -> flat_optim::Result<()> {
-/// let x = Tensor::new(&[1.0f64, 2.0, 3.0, 6.0], &Device::Cpu)?;
-/// let mut mean = WithRows::new(4, |q: Query| {
-///     let r = q.rows.range(4).map_err(candle_core::Error::wrap)?;
-///     x.narrow(0, r.start, r.len())?.mean_all()
-/// });
-/// let half = mean.loss(Query { rows: Rows::Shard { index: 1, of: 2 }, update_stats: false })?;
-/// assert_eq!(half.to_scalar::<f64>()?, 4.5);
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug, Clone)]
-pub struct WithRows<F> {
-    rows: usize,
-    closure: F,
-}
-
-impl<F: FnMut(Query) -> candle_core::Result<Tensor>> WithRows<F> {
-    /// A batch of `rows` examples whose mean loss the closure computes.
-    pub fn new(rows: usize, closure: F) -> Self {
-        Self { rows, closure }
-    }
-}
-
-impl<F: FnMut(Query) -> candle_core::Result<Tensor>> Objective for WithRows<F> {
-    fn rows(&self) -> usize {
-        self.rows
-    }
-    fn loss(&mut self, query: Query) -> Result<Tensor> {
-        Ok((self.closure)(query)?)
     }
 }
 

@@ -1,10 +1,11 @@
 //! The optimizer: a gradient rule, a base optimizer and schedules over an oracle.
 
-use crate::pending::{self, PendingStep, Snapshot, Undo};
+use crate::pending::{self, PendingStep, Snapshot, StepReport, Undo};
+use crate::rule::Known;
 use crate::state::{self, visit_part};
 use crate::{
-    Base, BaseOptimizer, Builder, Ctx, Ema, Error, Estimate, GradientRule, Masks, Objective, Oracle, Plain, Result,
-    Scalar, Schedule, StateVisitor, Stateful,
+    Base, BaseOptimizer, Builder, Ctx, Ema, Error, Estimate, GradientRule, Masks, Need, Objective, Oracle, Plain,
+    Result, Scalar, Schedule, StateVisitor, Stateful, Subspace, Then,
 };
 use candle_core::Tensor;
 use flat_core::{ParamVec, Params, Streams};
@@ -27,6 +28,8 @@ pub struct Optimizer {
     pub(crate) micro_batch: Option<usize>,
     pub(crate) streams: Streams,
     pub(crate) max_consecutive_skips: u64,
+    pub(crate) known: Known,
+    pub(crate) subspace: Option<Box<dyn Subspace>>,
     pub(crate) progress: Progress,
 }
 
@@ -45,51 +48,6 @@ impl Stateful for Progress {
         visitor.number("evals", &mut self.evals)?;
         visitor.count("skipped", &mut self.skipped)?;
         visitor.count("consecutive_skips", &mut self.consecutive_skips)
-    }
-}
-
-/// What one step did.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StepReport {
-    /// Index of the step, from 0.
-    pub step: u64,
-    /// Mean loss at theta before the update ([`Estimate::loss`]); NaN if the step was skipped.
-    pub loss: f64,
-    /// Norm of the gradient there ([`Estimate::grad_norm`]); NaN if the step was skipped.
-    pub grad_norm: f64,
-    /// Norm of the surrogate gradient, before clipping; NaN if the step was skipped.
-    pub surrogate_norm: f64,
-    /// Gradient evaluations of this step, in units of the whole batch.
-    pub evals: f64,
-    /// Learning rate used.
-    pub lr: f64,
-    /// Scheduled perturbation radius.
-    pub rho: f64,
-    /// Whether the surrogate differs from the plain gradient: false beyond a gate, at a scheduled radius of 0, where the
-    /// gradient is zero and gives no direction, and for a skipped step.
-    pub perturbed: bool,
-    /// Whether the surrogate was clipped.
-    pub clipped: bool,
-    /// Why the step was skipped, if it was.
-    pub skipped: Option<String>,
-}
-
-impl StepReport {
-    /// Before anything is known.
-    fn without_numbers(step: u64, evals: f64, lr: f64, rho: f64) -> Self {
-        let nan = f64::NAN;
-        Self {
-            step,
-            loss: nan,
-            grad_norm: nan,
-            surrogate_norm: nan,
-            evals,
-            lr,
-            rho,
-            perturbed: false,
-            clipped: false,
-            skipped: None,
-        }
     }
 }
 
@@ -170,10 +128,18 @@ impl Optimizer {
         let step = self.progress.step;
         let (lr, rho) = (self.lr.at(step), self.rho.at(step));
         let mask = self.masks.perturb.as_ref();
-        let cx = Ctx::new(step, rho, lr, self.streams, self.params.space(), mask).started_from(self.lr_start);
+        for need in self.rule.needs() {
+            if matches!(need, Need::Losses | Need::FreshBatches | Need::Source(_)) && !objective.offers(need) {
+                return Err(Error::Needs { rule: self.rule.name(), need });
+            }
+        }
+        let cx = Ctx::new(step, rho, lr, self.streams, self.params.space(), mask)
+            .started_from(self.lr_start)
+            .knowing(self.base.momentum(), self.known);
         let parts = self.micro_batch.map_or(1, |examples| objective.rows().div_ceil(examples));
         let mut oracle = Oracle::lazy(&self.params, objective, &theta, mask, parts)?;
-        let off = rho <= 0.0 && self.rule.radius(1) > 0.0;
+        oracle.lend(self.subspace.as_mut().map(|subspace| subspace.as_mut() as &mut dyn Subspace), step);
+        let off = rho <= 0.0 && self.rule.radius(1) > 0.0 && self.rule.plain_at_zero_radius();
         let elsewhere = !self.params.space().device.is_cpu();
         let rule_was = if elsewhere { Snapshot::of(self.rule.as_mut())? } else { Snapshot::default() };
         let estimate = if off { Plain.estimate(&mut oracle, &cx) } else { self.rule.estimate(&mut oracle, &cx) };
@@ -183,13 +149,16 @@ impl Optimizer {
             Err(e) if e.is_non_finite() => return self.skip(e.to_string(), evals, lr, rho).map(PendingStep::known),
             Err(e) => return Err(e),
         };
-        let Estimate { grad, loss, grad_norm, perturbed, lr: own_lr } = estimate;
+        let Estimate { grad, loss, grad_norm, perturbed, lr: own_lr, then } = estimate;
         let lr = own_lr.unwrap_or(lr);
         let taken = pending::taken([&loss, &grad_norm, &norm], &unread, &self.params.space().device)?;
-        let (grad, clipped) = self.clipped(grad, &norm)?;
+        let (grad, clip, clipped) = self.clipped(grad, &norm)?;
         let undo = taken.map(|flag| Undo::new(flag, &self.params, theta.get(), self.base.as_mut(), rule_was));
         let undo = undo.transpose()?;
-        self.base.apply(&self.params, grad, lr, &self.masks)?;
+        if self.rule.resets_base(step) {
+            self.base.reset()?;
+        }
+        then.apply(&self.params, self.base.as_mut(), grad, lr, (&self.masks, &clip, theta.get()))?;
         if let Some(undo) = &undo {
             undo.params(&self.params)?;
         }
@@ -210,21 +179,21 @@ impl Optimizer {
         }
     }
 
-    /// The surrogate gradient, not longer than it may be, and 1 where that shortened it.
-    fn clipped(&self, mut grad: ParamVec, norm: &Scalar) -> Result<(ParamVec, Scalar)> {
-        let Some(most) = self.clip else { return Ok((grad, 0.0.into())) };
+    /// The surrogate gradient, not longer than it may be, the factor that shortened it, and 1 where it did.
+    fn clipped(&self, mut grad: ParamVec, norm: &Scalar) -> Result<(ParamVec, Scalar, Scalar)> {
+        let Some(most) = self.clip else { return Ok((grad, 1.0.into(), 0.0.into())) };
         match norm.device() {
             None => {
-                let over = norm.host().filter(|norm| *norm > most);
-                if let Some(norm) = over {
-                    grad.scale(most / norm)?;
+                let factor = norm.host().filter(|norm| *norm > most).map(|norm| most / norm);
+                if let Some(factor) = factor {
+                    grad.scale(factor)?;
                 }
-                Ok((grad, f64::from(u8::from(over.is_some())).into()))
+                Ok((grad, factor.unwrap_or(1.0).into(), f64::from(u8::from(factor.is_some())).into()))
             }
             Some(norm) => {
                 let over = norm.gt(most)?;
-                let factor = over.where_cond(&(norm.recip()? * most)?, &norm.ones_like()?)?;
-                Ok((grad.scaled_by(&Scalar::on_device(&factor)?)?, Scalar::on_device(&over)?))
+                let factor = Scalar::on_device(&over.where_cond(&(norm.recip()? * most)?, &norm.ones_like()?)?)?;
+                Ok((grad.scaled_by(&factor)?, factor, Scalar::on_device(&over)?))
             }
         }
     }
@@ -299,9 +268,9 @@ impl Optimizer {
         self.rho.at(step)
     }
 
-    /// Gradient evaluations of a perturbed step on a batch of `rows` examples.
+    /// Gradient evaluations of a perturbed step on a batch of `rows` examples, in the mean over many.
     pub fn evals_per_step(&self, rows: usize) -> f64 {
-        self.rule.evals_per_step(rows)
+        self.rule.mean_evals(rows)
     }
 
     /// The parameters.
@@ -365,6 +334,12 @@ impl Stateful for Optimizer {
 /// An estimate with the norm of its surrogate gradient, which must be finite.
 fn finite(estimate: Estimate) -> Result<(Estimate, Scalar)> {
     let norm = surrogate_norm(&estimate)?;
+    if let Then::And(direct) = &estimate.then {
+        let also = direct.norm_at(norm.is_on_device())?;
+        if let Some(value) = also.host().filter(|x| !x.is_finite()) {
+            return Err(Error::NonFinite { what: "surrogate gradient norm", value, place: "after the rule" });
+        }
+    }
     match norm.host() {
         Some(value) if !value.is_finite() => {
             Err(Error::NonFinite { what: "surrogate gradient norm", value, place: "after the rule" })

@@ -1,9 +1,14 @@
 //! The only code that touches the model: evaluates loss and gradient at theta and near it.
 
-use crate::{Error, Estimate, Objective, Query, Result, Rows, Sample, Scalar};
+use crate::{Batch, Error, Need, Objective, Result, Rows, Sample, Scalar, Subspace};
 use candle_core::{DType, Tensor};
 use flat_core::{ParamVec, Params, Restore, Space, or_zero};
 use std::cell::OnceCell;
+use std::ops::Range;
+use std::sync::Arc;
+
+mod chosen;
+mod evaluate;
 
 /// Gives a gradient rule losses and gradients at theta and at points near it.
 ///
@@ -16,7 +21,14 @@ pub struct Oracle<'a> {
     theta: Theta<'a>,
     mask: Option<&'a ParamVec>,
     micro_batches: usize,
+    /// Rows of the present batch.
     rows: usize,
+    /// Rows of the step's own batch, the unit of evaluations.
+    step_rows: usize,
+    /// The part of the batch that stands for the whole.
+    window: Option<Range<usize>>,
+    batch: Batch,
+    subspace: Option<(&'a mut dyn Subspace, u64)>,
     stats_due: bool,
     evals: f64,
     calls: u64,
@@ -51,7 +63,7 @@ impl<'a> Oracle<'a> {
         mask: Option<&'a ParamVec>,
         micro_batches: usize,
     ) -> Result<Self> {
-        Self::at(Theta::Known(theta), params, objective, mask, micro_batches)
+        Self::make(Theta::Known(theta), params, objective, mask, micro_batches)
     }
 
     /// An oracle for one step at what the variables hold; `theta` is filled with a copy once one is needed.
@@ -62,10 +74,10 @@ impl<'a> Oracle<'a> {
         mask: Option<&'a ParamVec>,
         micro_batches: usize,
     ) -> Result<Self> {
-        Self::at(Theta::Later(theta), params, objective, mask, micro_batches)
+        Self::make(Theta::Later(theta), params, objective, mask, micro_batches)
     }
 
-    fn at(
+    fn make(
         theta: Theta<'a>,
         params: &'a Params,
         objective: &'a mut dyn Objective,
@@ -81,6 +93,10 @@ impl<'a> Oracle<'a> {
             mask,
             micro_batches,
             rows,
+            step_rows: rows,
+            window: None,
+            batch: Batch::Step,
+            subspace: None,
             stats_due: true,
             evals: 0.0,
             calls: 0,
@@ -95,6 +111,10 @@ impl<'a> Oracle<'a> {
     /// # Errors
     /// candle's.
     pub fn theta(&self) -> Result<&ParamVec> {
+        self.known_theta()
+    }
+
+    fn known_theta(&self) -> Result<&'a ParamVec> {
         match self.theta {
             Theta::Known(theta) => Ok(theta),
             Theta::Later(cell) => match cell.get() {
@@ -112,9 +132,67 @@ impl<'a> Oracle<'a> {
         self.params.space()
     }
 
-    /// Examples in the batch.
+    /// Lends it a subspace for the step of this index.
+    pub(crate) fn lend(&mut self, subspace: Option<&'a mut dyn Subspace>, step: u64) {
+        self.subspace = subspace.map(|subspace| (subspace, step));
+    }
+
+    /// Orthonormal vectors of the subspace at theta.
+    ///
+    /// # Errors
+    /// [`Error::Unmet`] where the builder was given none; whatever finding them returns.
+    pub fn subspace(&mut self) -> Result<Arc<[ParamVec]>> {
+        match &mut self.subspace {
+            Some((subspace, step)) => subspace.basis(self.params, *step),
+            None => Err(Error::Unmet { need: Need::Subspace }),
+        }
+    }
+
+    /// Examples in the batch, or in the part of it that stands for the whole.
     pub fn rows(&self) -> usize {
-        self.rows
+        self.window.as_ref().map_or(self.rows, Range::len)
+    }
+
+    /// What parameters a perturbation may change: 1 there and 0 elsewhere; `None` for all.
+    pub fn mask(&self) -> Option<&ParamVec> {
+        self.mask
+    }
+
+    /// Evaluates within some rows: to `body` they are the whole batch. Evaluations count by their share of the batch.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchRows`]; the body's.
+    pub fn within<T>(&mut self, rows: Rows, body: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let range = self.place(rows)?.range(self.rows)?;
+        let outer = self.window.replace(range);
+        let out = body(self);
+        self.window = outer;
+        out
+    }
+
+    /// Evaluates on another batch: within `body` it is the batch.
+    ///
+    /// # Errors
+    /// [`Error::Unmet`] where the objective has no such batch; the objective's and the body's.
+    pub fn on<T>(&mut self, batch: Batch, body: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let rows = self.objective.switch(batch)?;
+        let outer = (self.rows, self.batch, self.window.take());
+        (self.rows, self.batch) = (rows, batch);
+        let out = body(self);
+        let back = self.objective.switch(outer.1);
+        (self.rows, self.batch, self.window) = outer;
+        back?;
+        out
+    }
+
+    /// Rows of the window as rows of the batch.
+    fn place(&self, rows: Rows) -> Result<Rows> {
+        let Some(window) = &self.window else { return Ok(rows) };
+        let inner = rows.range(window.len())?;
+        Ok(match rows {
+            Rows::One(i) => Rows::One(window.start + i),
+            _ => Rows::Range { start: window.start + inner.start, len: inner.len() },
+        })
     }
 
     /// Gradient evaluations so far, in units of the whole batch: [`Rows::One`] counts 1/rows.
@@ -155,17 +233,33 @@ impl<'a> Oracle<'a> {
     /// # Errors
     /// As [`Self::gradient`].
     pub fn gradient_at(&mut self, by: impl Into<Scalar>, dir: &ParamVec, rows: Rows) -> Result<Sample> {
-        let by = by.into();
+        self.at(by.into(), dir, |f| f.evaluate(rows, "at the perturbed parameters"))
+    }
+
+    /// Runs `body` with the variables at `theta + by * dir`.
+    fn at<T>(&mut self, by: Scalar, dir: &ParamVec, body: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let guard = match by.host() {
             None => self.displace(1.0, &dir.scaled_by(&by)?)?,
             Some(by) => self.displace(by, dir)?,
         };
-        let sample = self.evaluate(rows, "at the perturbed parameters")?;
+        let out = body(self)?;
         guard.finish()?;
         match by.device() {
             Some(by) => self.factors.push(by.clone()),
             None => self.known_moves += 1,
         }
+        Ok(out)
+    }
+
+    /// Loss and gradient at `point`.
+    ///
+    /// # Errors
+    /// As [`Self::gradient`].
+    pub fn gradient_at_point(&mut self, point: &ParamVec, rows: Rows) -> Result<Sample> {
+        let guard = Restore::replace(self.params, self.known_theta()?, point)?;
+        let sample = self.evaluate(rows, "at the perturbed parameters")?;
+        guard.finish()?;
+        self.known_moves += 1;
         Ok(sample)
     }
 
@@ -191,7 +285,26 @@ impl<'a> Oracle<'a> {
     /// # Errors
     /// candle's.
     pub fn scale_to(&self, rho: f64, sample: &Sample) -> Result<Option<Scalar>> {
-        let norm = self.perturbed_norm(sample)?;
+        self.factor_of(rho, &self.perturbed_norm(sample)?)
+    }
+
+    /// [`Self::scale_to`] for any direction, whose norm over all parameters is left on the device where `on_device`.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn scale_direction(&self, rho: f64, dir: &ParamVec, on_device: bool) -> Result<Option<Scalar>> {
+        let norm = match self.mask {
+            None => dir.norm_at(on_device)?,
+            Some(mask) => dir.hadamard(mask)?.norm_at(on_device)?,
+        };
+        self.factor_of(rho, &norm)
+    }
+
+    /// `rho` over a norm, with [`Self::scale_to`]'s answer to a norm of 0.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn factor_of(&self, rho: f64, norm: &Scalar) -> Result<Option<Scalar>> {
         if let Some(norm) = norm.host() {
             return Ok(self.factor(rho, norm).map(Scalar::from));
         }
@@ -224,73 +337,5 @@ impl<'a> Oracle<'a> {
     /// The smallest normal number.
     fn smallest(&self) -> f64 {
         if self.space().dtype == DType::F64 { f64::MIN_POSITIVE } else { f64::from(f32::MIN_POSITIVE) }
-    }
-
-    /// Averages estimates over `parts` consecutive parts of the batch, weighted by their sizes; with one part the rows
-    /// are [`Rows::All`].
-    ///
-    /// # Errors
-    /// Whatever `each` returns.
-    pub fn average(
-        &mut self,
-        parts: usize,
-        mut each: impl FnMut(&mut Self, Rows) -> Result<Estimate>,
-    ) -> Result<Estimate> {
-        let parts = parts.clamp(1, self.rows);
-        if parts == 1 {
-            return each(self, Rows::All);
-        }
-        let mut mean: Option<Estimate> = None;
-        for index in 0..parts {
-            let rows = Rows::Shard { index, of: parts };
-            let weight = rows.share(self.rows)?;
-            let part = each(self, rows)?;
-            match mean.as_mut() {
-                None => mean = Some(part.scaled(weight)?),
-                Some(mean) => mean.add(weight, &part)?,
-            }
-        }
-        mean.ok_or(Error::NoSuchRows { asked: "an average".into(), available: self.rows })
-    }
-
-    fn evaluate(&mut self, rows: Rows, place: &'static str) -> Result<Sample> {
-        if rows != Rows::All || self.micro_batches == 1 {
-            return self.call(rows, place);
-        }
-        let mut mean: Option<(Scalar, ParamVec)> = None;
-        for index in 0..self.micro_batches {
-            let shard = Rows::Shard { index, of: self.micro_batches };
-            let weight = shard.share(self.rows)?;
-            let mut part = self.call(shard, place)?;
-            match mean.as_mut() {
-                None => {
-                    part.grad.scale(weight)?;
-                    mean = Some((part.loss.times(weight)?, part.grad));
-                }
-                Some((loss, grad)) => {
-                    *loss = loss.plus(&part.loss.times(weight)?)?;
-                    grad.add_scaled(weight, &part.grad)?;
-                }
-            }
-        }
-        let (loss, grad) = mean.ok_or(Error::NoSuchRows { asked: "a micro-batch".into(), available: self.rows })?;
-        Sample::new(loss, grad)
-    }
-
-    fn call(&mut self, rows: Rows, place: &'static str) -> Result<Sample> {
-        self.evals += self.objective.cost(rows)?;
-        self.calls += 1;
-        // A single example says too little for running statistics: they wait for the next evaluation.
-        let update_stats = self.stats_due && (self.rows == 1 || !matches!(rows, Rows::One(_)));
-        self.stats_due &= !update_stats;
-        let sample = self.objective.loss_and_grad(self.params, Query { rows, update_stats })?;
-        for (what, number) in [("loss", &sample.loss), ("gradient norm", &sample.norm)] {
-            match (number.host(), number.device()) {
-                (Some(value), _) if !value.is_finite() => return Err(Error::NonFinite { what, value, place }),
-                (_, Some(unread)) => self.unread.push(unread.clone()),
-                _ => {}
-            }
-        }
-        Ok(sample)
     }
 }

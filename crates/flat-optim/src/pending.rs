@@ -1,9 +1,54 @@
-//! Asynchronous steps: the device itself checks that loss and gradient are finite and rolls the update back if they are
+//! Steps that were taken: reports, and asynchronous steps: the device itself checks that loss and gradient are finite and rolls the update back if they are
 //! not; the host does not wait.
 
-use crate::{BaseOptimizer, Error, GradientRule, Result, Scalar, StateVisitor, Stateful, StepReport};
+use crate::{BaseOptimizer, Error, GradientRule, Result, Scalar, StateVisitor, Stateful};
 use candle_core::{Device, Tensor};
 use flat_core::{ParamVec, Params};
+
+/// What one step did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepReport {
+    /// Index of the step, from 0.
+    pub step: u64,
+    /// Mean loss at theta before the update ([`crate::Estimate::loss`]); NaN if the step was skipped.
+    pub loss: f64,
+    /// Norm of the gradient there ([`crate::Estimate::grad_norm`]); NaN if the step was skipped.
+    pub grad_norm: f64,
+    /// Norm of the surrogate gradient, before clipping; NaN if the step was skipped.
+    pub surrogate_norm: f64,
+    /// Gradient evaluations of this step, in units of the whole batch.
+    pub evals: f64,
+    /// Learning rate used.
+    pub lr: f64,
+    /// Scheduled perturbation radius.
+    pub rho: f64,
+    /// Whether the surrogate differs from the plain gradient: false beyond a gate, at a scheduled radius of 0, where the
+    /// gradient is zero and gives no direction, and for a skipped step.
+    pub perturbed: bool,
+    /// Whether the surrogate was clipped.
+    pub clipped: bool,
+    /// Why the step was skipped, if it was.
+    pub skipped: Option<String>,
+}
+
+impl StepReport {
+    /// Before anything is known.
+    pub(crate) fn without_numbers(step: u64, evals: f64, lr: f64, rho: f64) -> Self {
+        let nan = f64::NAN;
+        Self {
+            step,
+            loss: nan,
+            grad_norm: nan,
+            surrogate_norm: nan,
+            evals,
+            lr,
+            rho,
+            perturbed: false,
+            clipped: false,
+            skipped: None,
+        }
+    }
+}
 
 /// A step that was taken, with numbers that may still be on the device; [`crate::Optimizer::read`] makes reports of
 /// many at once, with one round trip.

@@ -7,6 +7,8 @@ use super::Value;
 pub enum Range {
     /// Whatever its type takes.
     Any,
+    /// Finite.
+    Finite,
     /// Finite and above 0.
     Positive,
     /// Above 0 or infinite.
@@ -36,6 +38,7 @@ impl Range {
 
     fn of_number(self, x: f64) -> Option<String> {
         let (within, expected) = match self {
+            Self::Finite => (x.is_finite(), "give a finite number"),
             Self::Positive => (x > 0.0 && x.is_finite(), "give a number above 0"),
             Self::PositiveOrInfinite => (x > 0.0, "give a number above 0; inf for no limit"),
             Self::NonNegative => (x >= 0.0 && x.is_finite(), "give 0 or a number above it"),

@@ -101,6 +101,42 @@ pub fn update<T: Float, const M: usize, const N: usize>(
     if w.len() <= SERIAL { leaf(arch, w, inputs, state, op) } else { halves(arch, w, inputs, state, op) }
 }
 
+/// Fills `out` by an update that does not look at what was there, and returns `<out, inputs[with]>` (`None`: with itself) as
+/// [`dot`] would: one pass. `ends` are the ends of the parameters, each of which `of` gives its update.
+pub fn recur<T: Float, const M: usize, const N: usize, U: Update<M, N>>(
+    out: &mut [T],
+    inputs: [&[T]; M],
+    state: [&mut [T]; N],
+    ends: &[usize],
+    of: impl Fn(usize) -> U + Sync,
+    with: Option<usize>,
+) -> f64 {
+    let arch = Arch::new();
+    let mut state = state.map(|s| s.chunks_mut(CHUNK));
+    let chunks = out.chunks_mut(CHUNK).enumerate();
+    let chunks = chunks.map(|(i, out)| (i * CHUNK, out, state.each_mut().map(|s| s.next().unwrap_or_default())));
+    let part = |(begin, out, mut state): (usize, &mut [T], [&mut [T]; N])| {
+        let (mut at, mut which) = (0, ends.partition_point(|end| *end <= begin));
+        while at < out.len() {
+            let to = out.len().min(ends[which] - begin);
+            let (inputs, state) =
+                (inputs.map(|x| &x[begin + at..begin + to]), state.each_mut().map(|s| &mut s[at..to]));
+            leaf(arch, &mut out[at..to], inputs, state, &of(which));
+            (at, which) = (to, which + 1);
+        }
+        arch.dispatch(
+            #[inline(always)]
+            || dot_chunk(out, with.map_or(out, |k| &inputs[k][begin..begin + out.len()])),
+        )
+    };
+    let chunks: Vec<_> = chunks.collect();
+    if ends.last().is_none_or(|n| *n <= SERIAL) {
+        return chunks.into_iter().map(part).sum();
+    }
+    let parts: Vec<f64> = chunks.into_par_iter().map(part).collect();
+    parts.iter().sum()
+}
+
 fn halves<T: Float, const M: usize, const N: usize>(
     arch: Arch,
     w: &mut [T],

@@ -97,6 +97,10 @@ impl Stateful for Adam {
 }
 
 impl BaseOptimizer for Adam {
+    fn momentum(&self) -> Option<&ParamVec> {
+        Some(&self.mean)
+    }
+
     fn apply(&mut self, params: &Params, grad: ParamVec, lr: f64, masks: &Masks) -> Result<()> {
         let AdamW { beta1, beta2, eps, weight_decay, .. } = self.options;
         let t = (self.updates + 1) as f64;

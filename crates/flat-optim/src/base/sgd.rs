@@ -96,6 +96,10 @@ impl Stateful for Descent {
 }
 
 impl BaseOptimizer for Descent {
+    fn momentum(&self) -> Option<&ParamVec> {
+        self.buffer.as_ref()
+    }
+
     fn apply(&mut self, params: &Params, grad: ParamVec, lr: f64, masks: &Masks) -> Result<()> {
         let first = self.updates == 0;
         let Sgd { momentum, dampening, nesterov, weight_decay, decoupled, .. } = self.options;

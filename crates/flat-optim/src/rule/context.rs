@@ -3,8 +3,17 @@
 use crate::Result;
 use flat_core::{ParamVec, Purpose, Space, Stream, Streams};
 
+/// What a builder was told of a run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known {
+    /// Training examples in all.
+    pub examples: Option<u64>,
+    /// Steps in all.
+    pub steps: Option<u64>,
+}
+
 /// What a rule knows of the present step besides the oracle.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Ctx<'a> {
     /// Index of the step, from 0; part of the key of every draw.
     pub step: u64,
@@ -14,6 +23,12 @@ pub struct Ctx<'a> {
     pub lr: f64,
     /// The learning rate that its schedule starts from.
     lr_start: f64,
+    /// The base optimizer's momentum before the step, where it has one.
+    pub momentum: Option<&'a ParamVec>,
+    /// What the builder was told of the run.
+    pub known: Known,
+    /// Which part of the batch the rule sees, where it runs on each apart; part of the key of every draw.
+    part: u64,
     streams: Streams,
     space: &'a Space,
     mask: Option<&'a ParamVec>,
@@ -22,13 +37,30 @@ pub struct Ctx<'a> {
 impl<'a> Ctx<'a> {
     /// The context of step `step` at a constant learning rate. `mask` as in [`crate::Oracle::new`].
     pub fn new(step: u64, rho: f64, lr: f64, streams: Streams, space: &'a Space, mask: Option<&'a ParamVec>) -> Self {
-        Self { step, rho, lr, lr_start: lr, streams, space, mask }
+        Self { step, rho, lr, lr_start: lr, momentum: None, known: Known::default(), part: 0, streams, space, mask }
     }
 
     /// The same for a schedule of the learning rate that starts from `lr_start`.
     #[must_use]
     pub fn started_from(self, lr_start: f64) -> Self {
         Self { lr_start, ..self }
+    }
+
+    /// The same with what the base and the builder know.
+    pub(crate) fn knowing(self, momentum: Option<&'a ParamVec>, known: Known) -> Self {
+        Self { momentum, known, ..self }
+    }
+
+    /// The same for another radius.
+    #[must_use]
+    pub fn with_rho(&self, rho: f64) -> Self {
+        Self { rho, ..*self }
+    }
+
+    /// The same for the part of this index of the batch, whose draws are its own.
+    #[must_use]
+    pub fn of_part(&self, part: u64) -> Self {
+        Self { part, ..*self }
     }
 
     /// The learning rate of this step, had its schedule started from `lr`.
@@ -38,7 +70,15 @@ impl<'a> Ctx<'a> {
 
     /// The stream of this step for a purpose.
     pub fn stream(&self, purpose: Purpose) -> Stream {
-        self.streams.at(purpose, self.step)
+        match self.part {
+            0 => self.streams.at(purpose, self.step),
+            part => self.streams.at2(purpose, self.step, part << 32),
+        }
+    }
+
+    /// The stream of the `index`-th use of this step.
+    pub fn stream_at(&self, purpose: Purpose, index: u64) -> Stream {
+        self.streams.at2(purpose, self.step, index | self.part << 32)
     }
 
     /// Uniform on the unit sphere of all perturbed parameters together.
@@ -57,6 +97,6 @@ impl<'a> Ctx<'a> {
     /// # Errors
     /// candle's.
     pub fn gaussian(&self, index: u64) -> Result<ParamVec> {
-        Ok(ParamVec::gaussian(self.space, 1.0, &self.streams.at2(Purpose::Perturb, self.step, index))?)
+        Ok(ParamVec::gaussian(self.space, 1.0, &self.stream_at(Purpose::Perturb, index))?)
     }
 }

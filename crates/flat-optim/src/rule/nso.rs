@@ -59,8 +59,14 @@ impl GradientRule for Nso {
     fn check(&self) -> Result<()> {
         Ok(Settings::check(self)?)
     }
+    fn name(&self) -> &'static str {
+        Self::SPEC.name
+    }
     fn evals_per_step(&self, _: usize) -> f64 {
         2.0 * self.pairs as f64
+    }
+    fn memoryless(&self) -> bool {
+        true
     }
     fn radius(&self, _: usize) -> f64 {
         self.sigma

@@ -43,6 +43,9 @@ impl GradientRule for Plain {
     fn check(&self) -> Result<()> {
         Ok(())
     }
+    fn name(&self) -> &'static str {
+        Self::SPEC.name
+    }
     fn evals_per_step(&self, _: usize) -> f64 {
         1.0
     }

@@ -38,7 +38,8 @@ flat_core::settings! {
     /// ```
     #[derive(Debug, Clone)]
     pub struct Rsp {
-        /// Radius of the perturbation, a length over all weights.
+        /// Radius of the perturbation: a length over all weights; usam: factor of the gradient; asam: relative to the weights; lpf:
+        /// of the noise, relative to the norm of each filter.
         rho as "rho": Option<f64> = None, range: Range::Positive, default_in_words: "by --sigma";
         /// Standard deviation of a weight's perturbation; the length rho is sigma sqrt(weights).
         sigma as "sigma": f64 = 0.01, range: Range::Positive, needs: Needs::Unset("rho");
@@ -68,6 +69,9 @@ impl Stateful for Rsp {}
 impl GradientRule for Rsp {
     fn check(&self) -> Result<()> {
         Ok(Settings::check(self)?)
+    }
+    fn name(&self) -> &'static str {
+        Self::SPEC.name
     }
     fn evals_per_step(&self, _: usize) -> f64 {
         2.0

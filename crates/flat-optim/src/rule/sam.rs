@@ -33,7 +33,8 @@ flat_core::settings! {
     /// ```
     #[derive(Debug, Clone)]
     pub struct Sam {
-        /// Radius of the perturbation, a length over all weights.
+        /// Radius of the perturbation: a length over all weights; usam: factor of the gradient; asam: relative to the weights; lpf:
+        /// of the noise, relative to the norm of each filter.
         rho as "rho": f64 = 0.05, range: Range::Positive;
         /// Images a micro-batch: gradients are accumulated over them, and sam perturbs for each apart (m-sharpness).
         m as "micro-batch": Option<usize> = None, range: Range::AtLeast(1), default_in_words: "the batch";
@@ -60,8 +61,14 @@ impl GradientRule for Sam {
     fn check(&self) -> Result<()> {
         Ok(Settings::check(self)?)
     }
+    fn name(&self) -> &'static str {
+        Self::SPEC.name
+    }
     fn evals_per_step(&self, _: usize) -> f64 {
         2.0
+    }
+    fn memoryless(&self) -> bool {
+        true
     }
     fn radius(&self, _: usize) -> f64 {
         self.rho

@@ -67,7 +67,8 @@ flat_core::settings! {
     /// ```
     #[derive(Debug, Clone)]
     pub struct Sap {
-        /// Radius of the perturbation, a length over all weights.
+        /// Radius of the perturbation: a length over all weights; usam: factor of the gradient; asam: relative to the weights; lpf:
+        /// of the noise, relative to the norm of each filter.
         rho as "rho": f64 = 0.1, range: Range::Positive;
         /// Examples in the sample that perturbs; 1 is Algorithm 2, whose noise wants a small --lr, a gate or --init.
         examples as "sap-examples": usize = 128, range: Range::AtLeast(1), needs: Needs::Is("sap-direction", "sample");
@@ -118,6 +119,9 @@ impl Stateful for Sap {}
 impl GradientRule for Sap {
     fn check(&self) -> Result<()> {
         Ok(Settings::check(self)?)
+    }
+    fn name(&self) -> &'static str {
+        Self::SPEC.name
     }
     fn evals_per_step(&self, rows: usize) -> f64 {
         match self.samples(rows) {

@@ -2,7 +2,7 @@
 
 use crate::functions::{Problem, Recorder, logistic, quadratic, rosenbrock};
 use flat_core::setting::{Kind, Range, Value, Values};
-use flat_optim::{Base, BaseKind, GradientRule, Optimizer, RULES, Result, Rows, RuleKind};
+use flat_optim::{Base, BaseKind, Builder, GradientRule, Optimizer, Params, RULES, Result, Rows, RuleKind};
 use std::collections::BTreeMap;
 
 /// Options that suit the test functions: radii, a gate that is sometimes shut, single examples.
@@ -27,6 +27,11 @@ pub fn open_rule(kind: RuleKind) -> Box<dyn GradientRule> {
     let mut options = small();
     options.remove("eps0");
     kind.build(&options).expect("every rule takes small radii")
+}
+
+/// A builder that knows what rules may ask for.
+pub fn builder(params: &Params) -> Builder<'_> {
+    Optimizer::builder(params).steps(400).examples(1000)
 }
 
 /// Every base, with all that has a state.
@@ -58,7 +63,7 @@ fn every(mut check: impl FnMut(RuleKind, BaseKind, Problem) -> Result<()>) -> Re
 #[test]
 fn every_rule_over_every_base_minimises_every_function() -> Result<()> {
     every(|r, b, mut p| {
-        let mut optimizer = Optimizer::builder(&p.params).rule(rule(r)).base(base(b, 0.05)).seed(1).build()?;
+        let mut optimizer = builder(&p.params).rule(rule(r)).base(base(b, 0.05)).seed(1).build()?;
         let first = optimizer.step(p.objective.as_mut())?;
         let mut last = first.clone();
         for _ in 0..400 {
@@ -80,7 +85,7 @@ fn every_step_updates_running_statistics_exactly_once_and_first() -> Result<()> 
         every(|r, b, p| {
             let (mut recorder, queries) = Recorder::new(p.objective);
             let mut optimizer =
-                Optimizer::builder(&p.params).rule(rule(r)).base(base(b, 0.01)).micro_batch(micro_batch).build()?;
+                builder(&p.params).rule(rule(r)).base(base(b, 0.01)).micro_batch(micro_batch).build()?;
             for _ in 0..3 {
                 queries.borrow_mut().clear();
                 optimizer.step(&mut recorder)?;
@@ -109,11 +114,12 @@ fn evaluations_are_counted_in_whole_batches() -> Result<()> {
         for kind in RuleKind::all() {
             let p = logistic(20)?;
             let (mut recorder, queries) = Recorder::new(p.objective);
-            let mut optimizer = Optimizer::builder(&p.params).rule(rule(kind)).micro_batch(micro_batch).build()?;
+            let mut optimizer = builder(&p.params).rule(rule(kind)).micro_batch(micro_batch).build()?;
+            let mean = optimizer.evals_per_step(p.rows);
             let report = optimizer.step(&mut recorder)?;
             // a sum of a few fractions
             assert!((report.evals - cost(kind)).abs() < 1e-12, "{kind}: {}", report.evals);
-            assert!((optimizer.evals_per_step(p.rows) - cost(kind)).abs() < 1e-12, "{kind}");
+            assert!(mean <= cost(kind) && (mean == cost(kind) || kind == "looksam"), "{kind}: {mean}");
             assert_eq!(optimizer.evals(), report.evals);
             let rows: usize =
                 queries.borrow().iter().map(|q| q.rows.range(20).map(|r| r.len())).sum::<Result<usize>>()?;
@@ -129,11 +135,8 @@ fn micro_batches_give_the_gradient_of_the_batch() -> Result<()> {
     for kind in RuleKind::all() {
         let run = |micro_batch| {
             let mut p = logistic(20)?;
-            let mut optimizer = Optimizer::builder(&p.params)
-                .rule(rule(kind))
-                .base(base("sgd".parse()?, 0.5))
-                .micro_batch(micro_batch)
-                .build()?;
+            let mut optimizer =
+                builder(&p.params).rule(rule(kind)).base(base("sgd".parse()?, 0.5)).micro_batch(micro_batch).build()?;
             let loss = (0..5).map(|_| Ok(optimizer.step(p.objective.as_mut())?.loss)).collect::<Result<Vec<_>>>()?;
             Ok::<_, flat_optim::Error>((p.params.read()?.to_f64()?, loss))
         };
@@ -149,7 +152,7 @@ fn micro_batches_give_the_gradient_of_the_batch() -> Result<()> {
 fn micro_batch_holds_at_most_its_examples_whatever_the_size_of_the_batch() -> Result<()> {
     for (rows, parts) in [(20, 3), (8, 1), (9, 2)] {
         let mut p = logistic(rows)?;
-        let mut o = Optimizer::builder(&p.params).micro_batch(8).build()?;
+        let mut o = builder(&p.params).micro_batch(8).build()?;
         let queries = std::cell::Cell::new(0);
         let inner = &mut p.objective;
         let mut counted = flat_optim::WithRows::new(rows, |q: flat_optim::Query| {
@@ -167,7 +170,7 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() -> Result<()> {
     for kind in RuleKind::all().filter(|k| ["rsp", "sap", "nso"].contains(&k.name())) {
         let run = |seed| {
             let mut p = logistic(20)?;
-            let mut optimizer = Optimizer::builder(&p.params).rule(rule(kind)).seed(seed).build()?;
+            let mut optimizer = builder(&p.params).rule(rule(kind)).seed(seed).build()?;
             for _ in 0..5 {
                 optimizer.step(p.objective.as_mut())?;
             }

@@ -1,6 +1,6 @@
 //! What holds for every function.
 
-use crate::conformance::{base, problems, rule};
+use crate::conformance::{base, builder, problems, rule};
 use crate::functions::{bits, logistic, quadratic, vars};
 use candle_core::Result as CResult;
 use candle_core::{Device, Tensor, Var};
@@ -18,7 +18,7 @@ fn a_radius_of_zero_reduces_every_rule_to_the_base_optimizer() -> Result<()> {
             let run = |rule: Box<dyn GradientRule>| {
                 let mut p = logistic(20)?;
                 let mut optimizer =
-                    Optimizer::builder(&p.params).rule(rule).base(base(b, 0.01)).rho_schedule(Constant(0.0)).build()?;
+                    builder(&p.params).rule(rule).base(base(b, 0.01)).rho_schedule(Constant(0.0)).build()?;
                 for _ in 0..5 {
                     assert!(!optimizer.step(p.objective.as_mut())?.perturbed);
                 }
@@ -212,6 +212,9 @@ impl GradientRule for Ascent {
     fn check(&self) -> Result<()> {
         Ok(())
     }
+    fn name(&self) -> &'static str {
+        "ascent"
+    }
     fn evals_per_step(&self, _: usize) -> f64 {
         1.0
     }
@@ -258,7 +261,7 @@ fn an_objective_may_bring_its_own_gradient() -> Result<()> {
     for r in RuleKind::all() {
         let (params, _) = vars(&[("x", &[3.0, 4.0])])?;
         let mut f = KnowsItsGradient { rows: 5 };
-        let mut o = Optimizer::builder(&params).rule(rule(r)).base(Sgd::new(0.1)).micro_batch(3).build()?;
+        let mut o = builder(&params).rule(rule(r)).base(Sgd::new(0.1)).micro_batch(3).build()?;
         o.step(&mut f)?;
         let norm = params.read()?.norm()?;
         // lr times the radius (sigma sqrt(d) a few times over for nso) off 5 - 0.5
@@ -279,7 +282,7 @@ fn models_in_f32_are_restored_and_trained_too() -> Result<()> {
             let u = Ctx::new(0, 0.1, 0.1, Streams::new(0), params.space(), None).sphere()?;
             Oracle::new(&params, &mut f, &theta, None, 1)?.gradient_at(0.3, &u, Rows::All)?;
             assert_eq!(bits(&params)?, theta.to_f64()?.into_iter().map(f64::to_bits).collect::<Vec<_>>());
-            let mut o = Optimizer::builder(&params).rule(rule(r)).base(base(b, 0.05)).build()?;
+            let mut o = builder(&params).rule(rule(r)).base(base(b, 0.05)).build()?;
             let first = o.step(&mut f)?.loss;
             for _ in 0..200 {
                 o.step(&mut f)?;

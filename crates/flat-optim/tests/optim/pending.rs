@@ -1,6 +1,6 @@
 //! Steps whose numbers are left on the device, which here is the CPU: the way that steps go on a GPU.
 
-use crate::conformance::{base, open_rule, problems, rule};
+use crate::conformance::{base, builder, open_rule, problems, rule};
 use crate::functions::{bits, vars};
 use candle_core::Tensor;
 use flat_optim::{
@@ -47,9 +47,7 @@ fn a_step_that_is_read_later_is_the_step_that_is_read_at_once() -> Result<()> {
         for (rule, b) in RULES.into_iter().flat_map(|r| BaseKind::all().map(move |b| (r, b))) {
             for (which, settings) in SETTINGS.into_iter().enumerate() {
                 for (mut now, mut later) in problems()?.into_iter().zip(problems()?) {
-                    let build = |params| {
-                        settings(Optimizer::builder(params).rule(rule(kind)).base(base(b, 0.05)).seed(1)).build()
-                    };
+                    let build = |params| settings(builder(params).rule(rule(kind)).base(base(b, 0.05)).seed(1)).build();
                     let (mut first, mut second) = (build(&now.params)?, build(&later.params)?);
                     let mut launched = Vec::new();
                     let mut reports = Vec::new();
@@ -107,7 +105,7 @@ fn a_step_that_was_not_finite_is_undone_without_a_read() -> Result<()> {
                         true => loss + v[0].sub(&v[0])?.sqrt()?.sum_all()?,
                     }
                 };
-                let mut o = Optimizer::builder(&params).rule(rule(kind)).base(base(b, 0.01)).ema(0.5).build()?;
+                let mut o = builder(&params).rule(rule(kind)).base(base(b, 0.01)).ema(0.5).build()?;
                 let good = o.launch(&mut Left(&mut f))?;
                 let (theta, state) = (bits(&params)?, o.state()?);
 

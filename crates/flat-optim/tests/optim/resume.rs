@@ -1,6 +1,6 @@
 //! N + M steps equal N steps, save, load into a fresh optimizer, M steps, bit for bit.
 
-use crate::conformance::{base, rule};
+use crate::conformance::{base, builder, rule};
 use crate::functions::{Problem, bits, logistic, vars};
 use candle_core::{Device, Tensor};
 use flat_optim::{BaseKind, Optimizer, Plain, Query, Result, RuleKind, ScheduleConfig, ScheduleShape, Sgd};
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 fn optimizer(p: &Problem, r: RuleKind, b: BaseKind) -> Result<Optimizer> {
     let shape = ScheduleShape::Cosine { total_steps: 20, min: 0.0 };
-    Optimizer::builder(&p.params)
+    builder(&p.params)
         .rule(rule(r))
         .base(base(b, 0.2))
         .lr_schedule(ScheduleConfig { warmup_steps: 2, shape })

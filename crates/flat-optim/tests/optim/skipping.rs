@@ -1,6 +1,6 @@
 //! Losses and gradients that are not finite.
 
-use crate::conformance::{base, rule};
+use crate::conformance::{base, builder, rule};
 use crate::functions::{bits, vars};
 use flat_optim::{BaseKind, Error, Optimizer, Query, RadiusSchedule, Result, RuleKind, Sgd};
 use std::cell::Cell;
@@ -26,7 +26,7 @@ fn a_step_that_is_not_finite_anywhere_is_skipped_whole() -> Result<()> {
                         true => loss + v[0].sub(&v[0])?.sqrt()?.sum_all()?,
                     }
                 };
-                let mut o = Optimizer::builder(&params).rule(rule(r)).base(base(b, 0.01)).ema(0.5).build()?;
+                let mut o = builder(&params).rule(rule(r)).base(base(b, 0.01)).ema(0.5).build()?;
                 o.step(&mut f)?;
                 let (theta, state, evals) = (bits(&params)?, o.state()?, o.evals());
 

@@ -1,0 +1,212 @@
+//! New vectors from recurrences of the caller's, with a product found on the way.
+
+use super::{ParamVec, read};
+use crate::{Result, Scalar, Update};
+use candle_core::Tensor;
+use flat_kernels::cpu::vector as kernel;
+use flat_kernels::{Float, dispatch, host};
+
+impl ParamVec {
+    /// A new vector from an element-wise recurrence over vectors, some of which it changes, and the product of the new vector
+    /// with `inputs[with]` (`None`: with itself). One pass over memory on the host.
+    ///
+    /// `of` gives the recurrence for the parameter of each index, whose constants may differ; its `w` is arbitrary. The
+    /// product is left on the device where `on_device`.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Shape};
+    /// use flat_core::{Layout, Number, ParamVec, Space, Update};
+    ///
+    /// /// `m <- 0.9 m + 0.1 g; w <- g - m`
+    /// struct Rest;
+    /// impl Update<1, 1> for Rest {
+    ///     fn update<E: Number>(&self, _: E, [g]: [E; 1], [m]: [E; 1]) -> (E, [E; 1]) {
+    ///         let m = m * 0.9 + g.clone() * 0.1;
+    ///         (g - m.clone(), [m])
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> flat_core::Result<()> {
+    /// let layout = Layout::new([("w".into(), Shape::from(2))])?;
+    /// let space = Space { layout: layout.into(), dtype: DType::F64, device: Device::Cpu };
+    /// let (g, mut m) = (ParamVec::from_f64(&space, vec![1.0, 2.0])?, ParamVec::zeros(&space)?);
+    /// let (rest, square) = ParamVec::recur([&g], [&mut m], |_| Rest, None, false)?;
+    /// assert_eq!((rest.to_f64()?, m.to_f64()?), (vec![0.9, 1.8], vec![0.1, 0.2]));
+    /// assert_eq!(square.host(), Some(0.9 * 0.9 + 1.8 * 1.8));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Vectors of different spaces; candle's.
+    pub fn recur<const M: usize, const N: usize, U: Update<M, N>>(
+        inputs: [&Self; M],
+        mut state: [&mut Self; N],
+        of: impl Fn(usize) -> U + Sync,
+        with: Option<usize>,
+        on_device: bool,
+    ) -> Result<(Self, Scalar)> {
+        const { assert!(M > 0, "a recurrence reads a vector") };
+        let space = inputs[0].space();
+        for x in inputs.iter().copied().chain(state.iter().map(|s| &**s)) {
+            x.check_space(&space)?;
+        }
+        for s in &mut state {
+            s.forget_square();
+            inputs.iter().try_for_each(|x| s.check_unaliased(x))?;
+        }
+        let mut new = Self::scratch(&space)?;
+        if !new.on_cpu() {
+            new.recur_elsewhere(inputs, state, of)?;
+            let product = new.dot_tensor(with.map_or(&new, |k| inputs[k]))?;
+            return Ok((
+                new,
+                if on_device { Scalar::on_device(&product)? } else { product.to_scalar::<f64>()?.into() },
+            ));
+        }
+        let ends: Vec<usize> = space.layout.entries().iter().map(|e| e.offset + e.len).collect();
+        let state = state.map(|s| &*s);
+        let mut product = 0.0;
+        dispatch!("a vector", space.dtype, T => read(inputs, |inputs: [&[T]; M]| {
+            let empty = std::array::from_fn(|_| &mut [][..]);
+            host::with_slices_mut(state.map(Self::flat), 0, empty, &mut |state: [&mut [T]; N]| {
+                host::with_slice_mut(&new.flat, |out: &mut [T]| {
+                    product = kernel::recur(out, inputs, state, &ends, &of, with);
+                    Ok(())
+                })
+            })
+        }))??;
+        if with.is_none() {
+            new.know_square(product);
+        }
+        let product =
+            if on_device { Scalar::on_device(&Tensor::new(product, &space.device)?)? } else { product.into() };
+        Ok((new, product))
+    }
+
+    /// The same in the operations of another device.
+    fn recur_elsewhere<const M: usize, const N: usize, U: Update<M, N>>(
+        &mut self,
+        inputs: [&Self; M],
+        state: [&mut Self; N],
+        of: impl Fn(usize) -> U,
+    ) -> Result<()> {
+        let entries = self.layout.entries().iter();
+        let parts = entries.map(|e| self.flat.narrow(0, e.offset, e.len)).collect::<candle_core::Result<Vec<_>>>()?;
+        #[cfg(feature = "cuda")]
+        if self.on_cuda() {
+            let parts: Vec<&Tensor> = parts.iter().collect();
+            let (inputs, state) = (inputs.map(Self::flat), state.map(|s| &*s).map(Self::flat));
+            return Ok(
+                dispatch!("a vector", self.dtype(), T => flat_kernels::cuda::parameters::update::<T, M, N, U>(&parts, inputs, state, of))?,
+            );
+        }
+        let mut new = Vec::with_capacity(parts.len());
+        let mut kept: [Vec<Tensor>; N] = std::array::from_fn(|_| Vec::with_capacity(parts.len()));
+        for (i, part) in parts.into_iter().enumerate() {
+            let whole = |x: &Self| {
+                crate::whole::Whole::new(x.part(i).and_then(|x| Ok(x.flatten_all()?)).map_err(candle_core::Error::wrap))
+            };
+            let old = crate::whole::Whole::new(Ok(part));
+            let (out, after) = of(i).update(old, inputs.map(whole), std::array::from_fn(|k| whole(state[k])));
+            new.push(out.tensor()?);
+            for (kept, after) in kept.iter_mut().zip(after) {
+                kept.push(after.tensor()?);
+            }
+        }
+        self.set_flat(Tensor::cat(&new, 0)?.copy()?);
+        for (state, kept) in state.into_iter().zip(&kept) {
+            state.set_flat(Tensor::cat(kept, 0)?.copy()?);
+        }
+        Ok(())
+    }
+
+    /// The norm of the filter that each element belongs to: of the row of first index (output channel or unit) of a parameter
+    /// with two dimensions or more, otherwise of the whole parameter. Two passes; no number comes to the host.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn filter_norms(&self) -> Result<Self> {
+        let filters = |e: &crate::Entry| if e.shape.rank() < 2 { 1 } else { e.shape.dims()[0].max(1) };
+        let entries = self.layout.entries().iter().filter(|e| e.len > 0);
+        if !self.on_cpu() {
+            let norms = entries.map(|e| {
+                let rows = self.flat.narrow(0, e.offset, e.len)?.reshape((filters(e), ()))?;
+                rows.sqr()?.sum_keepdim(1)?.sqrt()?.broadcast_as(rows.shape())?.contiguous()?.flatten_all()
+            });
+            let flat = Tensor::cat(&norms.collect::<candle_core::Result<Vec<_>>>()?, 0)?.copy()?;
+            return Ok(Self::own(self.layout.clone(), flat));
+        }
+        let new = Self::scratch(&self.space())?;
+        dispatch!("a vector", self.dtype(), T => read([self], |[x]: [&[T]; 1]| {
+            host::with_slice_mut(&new.flat, |out: &mut [T]| {
+                for e in entries {
+                    let (range, filter) = (e.offset..e.offset + e.len, e.len / filters(e));
+                    for (out, x) in out[range.clone()].chunks_mut(filter).zip(x[range].chunks(filter)) {
+                        out.fill(T::from_f64(kernel::dot(x, x).sqrt()));
+                    }
+                }
+                Ok(())
+            })
+        }))??;
+        Ok(new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Layout, Number, Purpose, Space, Streams};
+    use candle_core::{DType, Device, Shape};
+
+    /// `w <- c |x| - y s; s <- s + c x`, with a constant of each parameter.
+    struct Mixed(f64);
+
+    impl Update<2, 1> for Mixed {
+        fn update<E: Number>(&self, _: E, [x, y]: [E; 2], [s]: [E; 1]) -> (E, [E; 1]) {
+            (x.clone().abs() * self.0 - y * s.clone(), [s + x * self.0])
+        }
+    }
+
+    #[test]
+    fn a_recurrence_is_that_of_each_element_with_the_constants_of_its_parameter_and_finds_the_product() -> Result<()> {
+        // parameters that begin and end on and off the borders of the chunks of 2^14
+        for shapes in [vec![3, 16_381, 16_384, 1, 40_000], vec![5]] {
+            for dtype in [DType::F32, DType::F64] {
+                let named = shapes.iter().enumerate().map(|(i, n)| (format!("p{i}"), Shape::from(*n)));
+                let space = Space { layout: Layout::new(named)?.into(), dtype, device: Device::Cpu };
+                let draw = |i| ParamVec::gaussian(&space, 1.0, &Streams::new(5).at(Purpose::Test, i));
+                let (x, y) = (draw(0)?, draw(1)?);
+                let of = |i: usize| Mixed(1.0 + i as f64);
+                for with in [None, Some(0), Some(1)] {
+                    let (mut s, mut t) = (draw(2)?, draw(2)?);
+                    let before = s.to_f64()?;
+                    let (new, product) = ParamVec::recur([&x, &y], [&mut s], of, with, false)?;
+                    let mut slow = ParamVec::zeros(&space)?;
+                    slow.recur_elsewhere([&x, &y], [&mut t], of)?;
+                    let tolerance = if dtype == DType::F32 { 1e-5 } else { 1e-14 };
+                    for (fast, slow) in [(&new, &slow), (&s, &t)] {
+                        for (a, b) in fast.to_f64()?.into_iter().zip(slow.to_f64()?) {
+                            // a few roundings of numbers up to about 30
+                            assert!((a - b).abs() < tolerance * (1.0 + a.abs()), "{a} against {b}");
+                        }
+                    }
+                    let other = with.map_or(&new, |k| [&x, &y][k]);
+                    assert_eq!(product.host().map(f64::to_bits), Some(new.dot(other)?.to_bits()));
+                    assert_ne!(before, s.to_f64()?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn norms_of_filters_are_those_of_rows_and_of_whole_vectors() -> Result<()> {
+        let shapes = [("a", vec![2, 1, 2]), ("b", vec![2]), ("c", vec![])];
+        let layout = Layout::new(shapes.map(|(name, dims)| (name.to_string(), Shape::from(dims))))?;
+        let space = Space { layout: layout.into(), dtype: DType::F64, device: Device::Cpu };
+        let x = ParamVec::from_f64(&space, vec![3.0, 4.0, 0.0, 0.0, 5.0, 12.0, -2.0])?;
+        assert_eq!(x.filter_norms()?.to_f64()?, [5.0, 5.0, 0.0, 0.0, 13.0, 13.0, 2.0]);
+        Ok(())
+    }
+}

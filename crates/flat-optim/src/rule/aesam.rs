@@ -1,0 +1,110 @@
+//! Sharpness-aware minimization where the gradient is unusually long.
+
+use super::RuleSpec;
+use crate::{Ctx, Estimate, GradientRule, Need, Oracle, Result, Rows, StateVisitor, Stateful};
+use flat_core::setting::{Range, Settings};
+
+flat_core::settings! {
+    /// `aesam`: a SAM step where the gradient is long for its time, a plain one elsewhere,
+    ///
+    /// ```text
+    /// g = grad f_B(x);   m <- delta m + (1 - delta) ||g||^2;   v <- delta v + (1 - delta) (||g||^2 - m)^2
+    /// ||g||^2 >= m + c_t sqrt(v):  surrogate = grad f_B(x + rho g / ||g||);   otherwise:  surrogate = g
+    /// ```
+    ///
+    /// `c_t` goes linearly from one bound to the other along the run. `m` begins with the first `||g||^2` and `v` with 0, so that
+    /// the first step is a SAM step. The length of g decides what comes next: one round trip to the device a step.
+    ///
+    /// Cost: 1 or 2 evaluations a step; announced is 2. State: two numbers and a count.
+    ///
+    /// W. Jiang, H. Yang, Y. Zhang, J. Kwok, "An Adaptive Policy to Employ Sharpness-Aware Minimization", ICLR 2023, arXiv
+    /// 2304.14647, AE-SAM: delta 0.9, c from 1 to -1. How m and v begin is our own choice.
+    ///
+    /// ```
+    /// use flat_optim::{Optimizer, Params, Query, Sgd, AeSam};
+    /// # fn main() -> flat_optim::Result<()> {
+    /// # let w = candle_core::Var::new(&[3.0f64, -2.0], &candle_core::Device::Cpu)?;
+    /// let params = Params::new([("w".to_string(), w.clone())])?;
+    /// let mut optimizer = Optimizer::builder(&params).rule(AeSam::new(0.05)).base(Sgd::new(0.1)).steps(10).build()?;
+    /// let report = optimizer.step(&mut |_: Query| w.sqr()?.sum_all())?;
+    /// assert_eq!((report.evals, report.perturbed), (2.0, true));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[derive(Debug)]
+    pub struct AeSam {
+        /// Radius of the perturbation: a length over all weights; usam: factor of the gradient; asam: relative to the weights; lpf:
+        /// of the noise, relative to the norm of each filter.
+        rho as "rho": f64 = 0.05, range: Range::Positive;
+        /// Decay of the running mean and variance of the gradient's square.
+        delta as "aesam-delta": f64 = 0.9, range: Range::BelowOne;
+        /// Standard deviations above the mean at which steps perturb, at the start of the run.
+        start as "aesam-start": f64 = 1.0, range: Range::Finite;
+        /// The same at its end.
+        end as "aesam-end": f64 = -1.0, range: Range::Finite;
+    }
+    state {
+        /// m.
+        mean: f64 = 0.0;
+        /// v.
+        variance: f64 = 0.0;
+        /// Steps taken.
+        taken: u64 = 0;
+    }
+}
+
+impl AeSam {
+    /// The entry of the table of rules.
+    pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
+        "aesam",
+        "grad f(x + rho g/||g||) where ||g||^2 is long for its time, else g",
+        "Jiang et al. 2023, arXiv 2304.14647",
+    );
+
+    /// AE-SAM with radius `rho`.
+    pub fn new(rho: f64) -> Self {
+        Self::default().rho(rho)
+    }
+}
+
+impl Stateful for AeSam {
+    fn visit(&mut self, visitor: &mut dyn StateVisitor) -> Result<()> {
+        visitor.number("mean", &mut self.mean)?;
+        visitor.number("variance", &mut self.variance)?;
+        visitor.count("taken", &mut self.taken)
+    }
+}
+
+impl GradientRule for AeSam {
+    fn check(&self) -> Result<()> {
+        Ok(Settings::check(self)?)
+    }
+    fn name(&self) -> &'static str {
+        Self::SPEC.name
+    }
+    fn evals_per_step(&self, _: usize) -> f64 {
+        2.0
+    }
+    fn radius(&self, _: usize) -> f64 {
+        self.rho
+    }
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::Steps]
+    }
+    #[expect(clippy::disallowed_methods, reason = "the gradient's length decides what comes next")]
+    fn estimate(&mut self, f: &mut Oracle<'_>, cx: &Ctx<'_>) -> Result<Estimate> {
+        let g = f.gradient(Rows::All)?;
+        let square = g.norm.value()?.powi(2);
+        let mean = if self.taken == 0 { square } else { self.delta * self.mean + (1.0 - self.delta) * square };
+        let variance = self.delta * self.variance + (1.0 - self.delta) * (square - mean).powi(2);
+        let way = cx.known.steps.map_or(0.5, |steps| (cx.step as f64 / steps.max(1) as f64).min(1.0));
+        let c = self.start + (self.end - self.start) * way;
+        let by = if square >= mean + c * variance.sqrt() { f.scale_to(cx.rho, &g)? } else { None };
+        let ascended = by.map(|by| f.gradient_at(by, &g.grad, Rows::All)).transpose()?;
+        (self.mean, self.variance, self.taken) = (mean, variance, self.taken + 1);
+        Ok(match ascended {
+            Some(ascended) => Estimate::perturbed(&g, ascended.grad),
+            None => Estimate::plain(g),
+        })
+    }
+}

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 /// Buffers kept at most: what a step of the rules holds at a time.
-const MOST: usize = 4;
+const MOST: usize = 8;
 
 /// Spare buffers of one length.
 ///

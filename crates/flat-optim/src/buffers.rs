@@ -72,6 +72,10 @@ impl<O: Objective> Objective for WithBuffers<O> {
         self.guarded(|objective| objective.loss_and_grad(params, query), |sample| query.update_stats && finite(sample))
     }
 
+    fn leaves_numbers(&self) -> bool {
+        self.objective.leaves_numbers()
+    }
+
     fn offers(&self, need: Need) -> bool {
         self.objective.offers(need)
     }

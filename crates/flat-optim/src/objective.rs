@@ -200,6 +200,11 @@ pub trait Objective {
         Sample::of(&self.loss(query)?, params)
     }
 
+    /// Whether it leaves losses and norms unread although the device is the CPU, as on other devices.
+    fn leaves_numbers(&self) -> bool {
+        false
+    }
+
     /// Whether it has what a rule may need beyond the above.
     fn offers(&self, _need: Need) -> bool {
         false

@@ -117,8 +117,9 @@ impl Optimizer {
 
     /// [`Self::step`] without waiting for the device: as long as [`Objective::loss_and_grad`] leaves its losses there
     /// ([`Scalar::of`] does, except on the CPU), no number comes to the host before [`Self::read`]. The step is kept or
-    /// undone on the device. Two counts are then ahead of what [`Self::step`] describes, because the host does not know
-    /// better: a skipped step counts in the bias correction of AdamW and as SGD's first update. And an average of weights
+    /// undone on the device. Counts are then ahead of what [`Self::step`] describes, because the host does not know
+    /// better: a skipped step counts in the bias correction of AdamW, as SGD's first update and among the steps of a rule that
+    /// counts its own. And an average of weights
     /// begins with the first step even if that was skipped.
     ///
     /// # Errors
@@ -137,10 +138,10 @@ impl Optimizer {
             .started_from(self.lr_start)
             .knowing(self.base.momentum(), self.known);
         let parts = self.micro_batch.map_or(1, |examples| objective.rows().div_ceil(examples));
+        let elsewhere = !self.params.space().device.is_cpu() || objective.leaves_numbers();
         let mut oracle = Oracle::lazy(&self.params, objective, &theta, mask, parts)?;
         oracle.lend(self.subspace.as_mut().map(|subspace| subspace.as_mut() as &mut dyn Subspace), step);
         let off = rho <= 0.0 && self.rule.radius(1) > 0.0 && self.rule.plain_at_zero_radius();
-        let elsewhere = !self.params.space().device.is_cpu();
         let rule_was = if elsewhere { Snapshot::of(self.rule.as_mut())? } else { Snapshot::default() };
         let estimate = if off { Plain.estimate(&mut oracle, &cx) } else { self.rule.estimate(&mut oracle, &cx) };
         let (evals, unread, moved) = (oracle.evals(), oracle.unread().to_vec(), oracle.moved()?);

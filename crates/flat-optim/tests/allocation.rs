@@ -75,7 +75,8 @@ fn after_two_steps_no_rule_allocates_a_vector() -> Result<()> {
             let loss = (w.affine(1.0, 1.0)?.sum_all()? + b.sum_all()?)?;
             let mut objective = Kept(loss.backward()?);
             let (rule_of, base_of) = (rule.build(&Values::default())?, base.build(&Values::default())?);
-            let mut optimizer = Optimizer::builder(&params).rule(rule_of).base(base_of).ema(0.9).build()?;
+            let mut optimizer =
+                Optimizer::builder(&params).steps(9).examples(8).rule(rule_of).base(base_of).ema(0.9).build()?;
             optimizer.step(&mut objective)?;
             optimizer.step(&mut objective)?;
             let before = LARGE_ONES.load(Ordering::Relaxed);

@@ -101,6 +101,16 @@ impl GradientRule for AeSam {
         let c = self.start + (self.end - self.start) * way;
         let by = if square >= mean + c * variance.sqrt() { f.scale_to(cx.rho, &g)? } else { None };
         let ascended = by.map(|by| f.gradient_at(by, &g.grad, Rows::All)).transpose()?;
+        // on a device nobody has looked at it yet, and a step that is skipped leaves the state alone
+        let finite = |x: &crate::Scalar| Ok::<_, crate::Error>(x.value()?.is_finite());
+        if !finite(&g.loss)? || !square.is_finite() {
+            return Ok(Estimate::plain(g));
+        }
+        if let Some(ascended) = ascended.as_ref().filter(|a| a.norm.is_on_device())
+            && !(finite(&ascended.norm)? && finite(&ascended.loss)?)
+        {
+            return Ok(Estimate::perturbed(&g, ascended.grad.duplicate()?));
+        }
         (self.mean, self.variance, self.taken) = (mean, variance, self.taken + 1);
         Ok(match ascended {
             Some(ascended) => Estimate::perturbed(&g, ascended.grad),

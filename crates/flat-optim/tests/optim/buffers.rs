@@ -1,9 +1,10 @@
 //! Running statistics of candle's own BatchNorm.
 
-use crate::conformance::rule;
+use crate::conformance::{builder, small};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{BatchNorm, Module, ModuleT, VarBuilder, VarMap};
-use flat_optim::{Objective, Optimizer, Params, Query, Result, RuleKind, WithBuffers, WithRows};
+use flat_core::setting::{Value, Values};
+use flat_optim::{Objective, Params, Query, Result, RuleKind, WithBuffers, WithRows};
 
 const ROWS: usize = 6;
 
@@ -27,6 +28,15 @@ fn network(map: &VarMap) -> Result<(BatchNorm, impl Fn(Query) -> candle_core::Re
     Ok((norm, loss))
 }
 
+/// Options of rules that evaluate the batch as a whole: the first part has a mean of its own.
+fn whole() -> Values {
+    let mut options = small();
+    for parts in ["lpf-parts", "bsam-parts"] {
+        options.insert(parts, Value::Count(1));
+    }
+    options
+}
+
 /// The running mean after so many steps as a multiple of the batch's mean.
 fn moved(kind: RuleKind, steps: i32, guarded: bool) -> Result<f64> {
     let map = VarMap::new();
@@ -35,7 +45,7 @@ fn moved(kind: RuleKind, steps: i32, guarded: bool) -> Result<f64> {
     let mut loss = WithBuffers::new(WithRows::new(ROWS, loss), buffers);
     let params = Params::from_varmap(&map)?;
     let mut optimizer =
-        Optimizer::builder(&params).rule(rule(kind)).base(flat_optim::Sgd::new(0.01)).seed(1).build()?;
+        builder(&params).rule(kind.build(&whole())?).base(flat_optim::Sgd::new(0.01)).seed(1).build()?;
     for _ in 0..steps {
         optimizer.step(&mut loss)?;
     }

@@ -86,6 +86,10 @@ impl Objective for BatchLoss<'_> {
         if self.with_its_batch(rows) { Ok(1.0) } else { rows.share(self.batch.len()) }
     }
 
+    fn leaves_numbers(&self) -> bool {
+        self.keep_on_device
+    }
+
     fn loss(&mut self, query: Query) -> Result<Tensor> {
         let part = self.part(query)?;
         let logits = self.model.logits(&part.images, part.mode).map_err(Error::objective)?;
@@ -189,6 +193,10 @@ impl Objective for FullLoss<'_> {
             }
             _ => alone,
         })
+    }
+
+    fn leaves_numbers(&self) -> bool {
+        self.keep_on_device
     }
 
     fn loss(&mut self, query: Query) -> Result<Tensor> {

@@ -7,7 +7,7 @@ mod needs;
 mod range;
 mod value;
 
-pub use needs::Needs;
+pub use needs::{Needs, in_words};
 pub use range::Range;
 pub use value::{Kind, SettingType, Text, Value, Values};
 
@@ -36,6 +36,10 @@ pub struct Setting {
     pub heading: &'static str,
     /// Stands for the value in help.
     pub metavar: &'static str,
+    /// The user has to give it.
+    pub required: bool,
+    /// Other names of the flag.
+    pub aliases: &'static [&'static str],
 }
 
 impl Setting {
@@ -52,6 +56,17 @@ impl Setting {
             needs: Needs::Nothing,
             heading: "",
             metavar: T::KIND.metavar(),
+            required: false,
+            aliases: &[],
+        }
+    }
+
+    /// With help, range and metavar of the setting of `S` that has its name and its meaning.
+    #[must_use]
+    pub fn like<S: Settings>(self) -> Self {
+        match S::settings().into_iter().find(|other| other.name == self.name) {
+            Some(Self { help, range, metavar, .. }) => Self { help, range, metavar, ..self },
+            None => self,
         }
     }
 
@@ -85,9 +100,10 @@ impl Setting {
         }
     }
 
-    /// The default in words; `None` where the option is off without a value.
+    /// The default in words; `None` where the option is off without a value, or must have one.
     pub fn default_text(&self) -> Option<String> {
         match (&self.default, self.default_in_words) {
+            _ if self.required => None,
             (Some(Value::Switch(_)), "") => None,
             (Some(value), "") => Some(value.to_string()),
             (None, "") => None,
@@ -152,11 +168,19 @@ pub trait Settings: Default {
         let values = self.values();
         Self::settings().iter().try_for_each(|s| values.get(s.name).map_or(Ok(()), |v| s.check(v)))
     }
+
+    /// The first of the given settings that has no effect beside the others, and what it needs.
+    fn without_effect(&self, given: &Values) -> Option<(&'static str, String)> {
+        let values = self.values();
+        let given = Self::settings().into_iter().filter(|s| given.get(s.name).is_some());
+        given.into_iter().find_map(|s| Some((s.name, s.needs.unmet(&values)?)))
+    }
 }
 
 /// Writes a struct with public fields, its defaults, a method a field that replaces the field, and the [`Settings`].
 ///
-/// A field is `name as "flag-name": Type = default`, then any other fields of [`Setting`]. Its documentation is its help.
+/// A field is `name as "flag-name": Type = default`, then any other fields of [`Setting`]. Its documentation is its help;
+/// `name as "flag-name" of Other: Type = default` without any has that of `Other`'s setting of this name ([`Setting::like`]).
 /// `with { shared: Part; }` adds the settings of another such struct, `state { seen: u64 = 0; }` a field that is no setting.
 ///
 /// ```
@@ -179,14 +203,15 @@ macro_rules! settings {
     (
         $(#[doc = $about:literal])* $(#[derive($($derive:ident),*)])?
         $vis:vis struct $name:ident {
-            $($(#[doc = $help:literal])+ $field:ident as $flag:literal: $ty:ty = $default:expr $(, $key:ident: $of:expr)*;)*
+            $($(#[doc = $help:literal])* $field:ident as $flag:literal $(of $like:ty)?: $ty:ty = $default:expr
+                $(, $key:ident: $of:expr)*;)*
         }
         $(with { $($(#[doc = $part:literal])+ $shared:ident: $parts:ty;)* })?
         $(state { $($(#[doc = $what:literal])+ $seen:vis $state:ident: $held:ty = $start:expr;)* })?
     ) => {
         $(#[doc = $about])* $(#[derive($($derive),*)])?
         $vis struct $name {
-            $($(#[doc = $help])+ pub $field: $ty,)*
+            $($(#[doc = $help])* $(#[doc = concat!("`", $flag, "` as [`", stringify!($like), "`] has it.")])? pub $field: $ty,)*
             $($($(#[doc = $part])+ pub $shared: $parts,)*)?
             $($($(#[doc = $what])+ $seen $state: $held,)*)?
         }
@@ -198,7 +223,8 @@ macro_rules! settings {
         }
 
         impl $name {
-            $($(#[doc = $help])+ #[must_use] #[allow(clippy::needless_update)]
+            $($(#[doc = $help])* $(#[doc = concat!("`", $flag, "` as [`", stringify!($like), "`] has it.")])?
+            #[must_use] #[allow(clippy::needless_update)]
             $vis fn $field(self, $field: $ty) -> Self {
                 Self { $field, ..self }
             })*
@@ -211,13 +237,16 @@ macro_rules! settings {
 
         impl $crate::setting::Settings for $name {
             fn settings() -> Vec<$crate::setting::Setting> {
-                #[allow(unused_mut)]
-                let mut all = vec![$($crate::setting::Setting {
-                    $($key: $of,)*
-                    ..$crate::setting::Setting::new::<$ty>($flag, concat!($($help),+), &$default)
-                }),*];
-                $($(all.extend(<$parts as $crate::setting::Settings>::settings());)*)?
-                all
+                static ALL: ::std::sync::LazyLock<Vec<$crate::setting::Setting>> = ::std::sync::LazyLock::new(|| {
+                    #[allow(unused_mut)]
+                    let mut all = vec![$($crate::setting::Setting {
+                        $($key: $of,)*
+                        ..$crate::setting::Setting::new::<$ty>($flag, concat!($($help),*), &$default)$(.like::<$like>())?
+                    }),*];
+                    $($(all.extend(<$parts as $crate::setting::Settings>::settings());)*)?
+                    all
+                });
+                ALL.clone()
             }
 
             fn values(&self) -> $crate::setting::Values {
@@ -254,6 +283,7 @@ macro_rules! settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::PathBuf;
 
     crate::settings! {
         /// Settings that several structs share.
@@ -276,7 +306,7 @@ mod tests {
             /// Off.
             off as "no-it": bool = false;
             /// Widths.
-            widths as "widths": Vec<usize> = vec![256, 8];
+            widths as "widths": Vec<usize> = vec![256, 8], needs: Needs::Set("limit");
         }
         with {
             /// What others have too.
@@ -295,6 +325,33 @@ mod tests {
         assert_eq!(Every::of(&changed.values())?, changed);
         assert_eq!(Every::of(&Values::default())?, Every::default());
         assert_eq!(changed.steps, 7);
+        Ok(())
+    }
+
+    crate::settings! {
+        /// Settings that others have too.
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct Fewer {
+            size as "size" of Every: Option<f64> = None, default_in_words: "that of the file";
+            /// A file.
+            file as "file": PathBuf = PathBuf::new(), required: true;
+        }
+    }
+
+    #[test]
+    fn a_setting_of_another_struct_has_its_help_and_range_and_a_default_of_its_own() {
+        let [size, file] = &Fewer::settings()[..] else { panic!("two settings") };
+        assert_eq!((size.help, size.metavar, size.range), ("A length.", "R", Range::Positive));
+        assert_eq!((size.default_text(), file.default_text()), (Some("that of the file".into()), None));
+        assert!(Fewer::default().size(Some(-1.0)).file("a".into()).check().is_err());
+    }
+
+    #[test]
+    fn a_setting_that_has_no_effect_is_found_with_what_it_needs() -> Result<(), BadSetting> {
+        let given = Values::of([("widths", Value::Text("3,4".into()))]);
+        assert_eq!(Every::of(&given)?.without_effect(&given), Some(("widths", "--limit".into())));
+        let given = given.under(&Values::of([("limit", Value::Count(2))]));
+        assert_eq!(Every::of(&given)?.without_effect(&given), None);
         Ok(())
     }
 

@@ -10,6 +10,10 @@ pub enum Needs {
     Nothing,
     /// Another setting has this value, or this member of its list.
     Is(&'static str, &'static str),
+    /// Another setting, where it has a value, has one of these values, or one of these members in its list.
+    OneOf(&'static str, &'static [&'static str]),
+    /// Another setting has a value.
+    Set(&'static str),
     /// Another setting has no value.
     Unset(&'static str),
     /// All of these.
@@ -26,10 +30,23 @@ impl Needs {
         match self {
             Self::Nothing => true,
             Self::Is(name, wanted) => values.get(name).is_some_and(|value| value.has(wanted)),
+            Self::OneOf(name, of) => values.get(name).is_none_or(|value| of.iter().any(|wanted| value.has(wanted))),
+            Self::Set(name) => values.get(name).is_some(),
             Self::Unset(name) => values.get(name).is_none(),
             Self::All(needs) => needs.iter().all(|need| need.met(values)),
             Self::Any(needs) => needs.iter().any(|need| need.met(values)),
             Self::That(holds, _) => holds(values),
+        }
+    }
+
+    /// What of it `values` do not fulfil, in words.
+    pub fn unmet(&self, values: &Values) -> Option<String> {
+        match self {
+            Self::All(needs) => {
+                let unmet: Vec<String> = needs.iter().filter_map(|need| need.unmet(values)).collect();
+                (!unmet.is_empty()).then(|| unmet.join(" and "))
+            }
+            need => (!need.met(values)).then(|| need.to_string()),
         }
     }
 }
@@ -41,11 +58,21 @@ impl fmt::Display for Needs {
         match self {
             Self::Nothing => f.write_str("nothing"),
             Self::Is(name, wanted) => write!(f, "--{name} {wanted}"),
-            Self::Unset(name) => write!(f, "a run without --{name}"),
+            Self::OneOf(name, of) => write!(f, "--{name} {}", in_words(of)),
+            Self::Set(name) => write!(f, "--{name}"),
+            Self::Unset(name) => write!(f, "to go without --{name}"),
             Self::All(needs) => f.write_str(&joined(needs, " and ")),
             Self::Any(needs) => f.write_str(&joined(needs, " or ")),
             Self::That(_, words) => f.write_str(words),
         }
+    }
+}
+
+/// `a, b or c`.
+pub fn in_words(names: &[&str]) -> String {
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => names.concat(),
     }
 }
 
@@ -65,6 +92,11 @@ mod tests {
         assert_eq!(STEP.to_string(), "--schedule step or --rho-schedule step");
         assert!(Needs::All(&[STEP, Needs::Unset("rho")]).met(&values("step", "step")));
         assert!(!Needs::Unset("schedule").met(&values("step", "step")));
+        assert!(Needs::Set("schedule").met(&values("step", "step")) && !Needs::Set("rho").met(&values("step", "step")));
+        const TWO: Needs = Needs::OneOf("schedule", &["step", "cosine"]);
+        assert!(TWO.met(&Values::default()) && TWO.met(&values("cosine", "")) && !TWO.met(&values("constant", "")));
+        let unmet = Needs::All(&[TWO, Needs::Is("rho-schedule", "step")]).unmet(&values("constant", "step"));
+        assert_eq!(unmet.as_deref(), Some("--schedule step or cosine"), "what is met is not asked for");
         let list = Values::of([("flatness", Value::List(vec![Value::Text("trace".into())]))]);
         assert!(Needs::Is("flatness", "trace").met(&list) && !Needs::Is("flatness", "rank").met(&list));
     }

@@ -11,6 +11,8 @@ pub enum Range {
     Finite,
     /// Finite and above 0.
     Positive,
+    /// Above 0 and at most this.
+    PositiveUpTo(f64),
     /// Above 0 or infinite.
     PositiveOrInfinite,
     /// Finite and not below 0.
@@ -39,6 +41,9 @@ impl Range {
     fn of_number(self, x: f64) -> Option<String> {
         let (within, expected) = match self {
             Self::Finite => (x.is_finite(), "give a finite number"),
+            Self::PositiveUpTo(most) => {
+                return (!(x > 0.0 && x <= most)).then(|| format!("give a number above 0, at most {most}"));
+            }
             Self::Positive => (x > 0.0 && x.is_finite(), "give a number above 0"),
             Self::PositiveOrInfinite => (x > 0.0, "give a number above 0; inf for no limit"),
             Self::NonNegative => (x >= 0.0 && x.is_finite(), "give 0 or a number above it"),

@@ -37,12 +37,15 @@ impl FromStr for DeviceChoice {
                 .strip_prefix("cuda:")
                 .and_then(|n| n.parse().ok())
                 .map(Self::Cuda)
-                .ok_or_else(|| format!("`{s}` is no device: use cpu, cuda, cuda:N or auto")),
+                .ok_or_else(|| format!("`{s}` is no device: write {}", Self::FORMS)),
         }
     }
 }
 
 impl DeviceChoice {
+    /// How a choice is written.
+    pub const FORMS: &'static str = "auto|cpu|cuda[:N]";
+
     /// The choice that opens this device.
     pub fn of(device: &Device) -> Self {
         match device.location() {

@@ -19,8 +19,10 @@ pub mod provenance;
 pub mod sharpness;
 pub mod trace;
 
+use crate::settings::choice::Flatness;
 use along::Along;
 use interface::{Entry, Of};
+use std::sync::LazyLock;
 
 /// The measures: each is a subcommand of `metrics`, a part of `metrics all` and, where it can be, of `--flatness`.
 pub static MEASURES: &[&dyn Entry] = &[
@@ -37,4 +39,18 @@ pub static MEASURES: &[&dyn Entry] = &[
 /// Those of them that a run can take on its way.
 pub fn along() -> impl Iterator<Item = Along> {
     MEASURES.iter().filter_map(|measure| measure.along())
+}
+
+/// What `--flatness` takes.
+impl flat_core::Item for Flatness {
+    const WHAT: &'static str = "flatness";
+
+    fn table() -> &'static [Self] {
+        static TABLE: LazyLock<Vec<Flatness>> = LazyLock::new(|| along().map(|along| Flatness(along.name)).collect());
+        &TABLE
+    }
+
+    fn name(&self) -> &'static str {
+        self.0
+    }
 }

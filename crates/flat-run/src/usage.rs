@@ -1,5 +1,7 @@
 //! Wrong usage: an error that names the flag and the remedy.
 
+use flat_core::setting::BadSetting;
+
 /// Wrong usage, found after the flags were parsed: a value out of range, flags that exclude each other. Status 2.
 #[derive(Debug)]
 pub struct Usage(pub String);
@@ -46,6 +48,17 @@ impl std::fmt::Display for BadFlag {
 }
 
 impl std::error::Error for BadFlag {}
+
+impl From<BadSetting> for BadFlag {
+    fn from(e: BadSetting) -> Self {
+        Self { flag: e.name, value: e.value, remedy: e.expected }
+    }
+}
+
+/// A flag that the others leave without an effect, and what it needs.
+pub fn no_effect(flag: &str, needs: &str) -> anyhow::Error {
+    usage(format!("--{flag} has no effect here: it needs {needs}"))
+}
 
 /// A measure's complaint about a setting as a usage error that names the flag: by `names`, or as the setting is called
 /// (the number of probes is `--probes` everywhere); other errors as they are.

@@ -1,19 +1,21 @@
 //! The command line as typed. What a flag means, its default and its range are in [`flat_run::settings::config`].
 
 mod bench;
+mod given;
 mod landscape;
 mod metrics;
 mod report;
 mod train;
 
-pub use bench::BenchArgs;
+pub use bench::{BenchArgs, BenchSettings};
+pub use given::Given;
 pub use landscape::{DirectionName, LandscapeArgs};
 pub use metrics::MetricsCommand;
 pub use report::ReportArgs;
 pub use train::TrainArgs;
 
+use self::given::among;
 use clap::{Parser, Subcommand};
-use flat_core::setting::Text;
 use flat_data::DatasetKind;
 use flat_reproduce::ReproduceArgs;
 use flat_run::settings::args::EvalArgs;
@@ -27,13 +29,13 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
     /// Print no progress, only the result.
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, display_order = 900)]
     pub quiet: bool,
     /// Print the result as one JSON object on stdout, and nothing else there.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     pub json: bool,
     /// CPU threads [default: all cores].
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, global = true, display_order = 900, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 
@@ -41,22 +43,15 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Train a classifier; leaves a run directory with weights, checkpoints, metrics and a summary.
-    #[command(allow_negative_numbers = true)]
     Train(Box<TrainArgs>),
     /// Loss and accuracy of a checkpoint.
-    #[command(allow_negative_numbers = true)]
-    Eval(EvalArgs),
+    Eval(Given<EvalArgs>),
     /// Flatness of a checkpoint.
-    Metrics {
-        /// Which measure.
-        #[command(subcommand)]
-        measure: MetricsCommand,
-    },
+    #[command(subcommand)]
+    Metrics(MetricsCommand),
     /// Loss and accuracy on slices through a checkpoint: random directions, eigenvectors, or the line to another one.
-    #[command(allow_negative_numbers = true)]
-    Landscape(LandscapeArgs),
+    Landscape(Given<LandscapeArgs>),
     /// Time of a training step over devices, models, optimizers and batch sizes.
-    #[command(allow_negative_numbers = true)]
     Bench(BenchArgs),
     /// The papers' results from scratch, with tables, plots and a page; an interrupted one is continued.
     Reproduce(ReproduceArgs),
@@ -81,16 +76,18 @@ pub enum Command {
 pub enum DataAction {
     /// Download a data set into the cache, checked by sha256; what is there already is kept.
     Fetch {
-        /// mnist, fashion-mnist, cifar10 or cifar100.
-        dataset: Text<DatasetKind>,
+        /// Data set.
+        #[arg(value_parser = among::<DatasetKind>())]
+        dataset: DatasetKind,
         /// Folder to put it in [default: the download cache].
         #[arg(long, value_name = "DIR")]
         data_dir: Option<PathBuf>,
     },
     /// Check the files of a data set: sums, sizes, labels, every image.
     Verify {
-        /// mnist, fashion-mnist, cifar10 or cifar100.
-        dataset: Text<DatasetKind>,
+        /// Data set.
+        #[arg(value_parser = among::<DatasetKind>())]
+        dataset: DatasetKind,
         /// Folder with the data [default: $FLAT_DATA_DIR, ./data, the download cache].
         #[arg(long, value_name = "DIR")]
         data_dir: Option<PathBuf>,

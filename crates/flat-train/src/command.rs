@@ -14,9 +14,12 @@ use crate::args::{Cli, Command};
 use crate::exit::{self, Outcome};
 use crate::interrupt;
 use crate::ui::Terminal;
+use flat_core::setting::Needs;
 use flat_run::measure::document::SCHEMA;
-use flat_run::settings::choice::HvpName;
 use std::process::ExitCode;
+
+/// Hessian-vector products that need a thread of their own.
+const DOUBLE: Needs = Needs::Is("hvp", "double");
 
 /// Runs a parsed command line to its exit status.
 pub fn run(cli: Cli) -> ExitCode {
@@ -25,8 +28,8 @@ pub fn run(cli: Cli) -> ExitCode {
         unsafe { std::env::set_var("RAYON_NUM_THREADS", threads.to_string()) };
     }
     let double = match &cli.command {
-        Command::Landscape(args) => args.hessian.hvp == HvpName::Double,
-        Command::Metrics { measure } => measure.hvp() == HvpName::Double,
+        Command::Landscape(given) => DOUBLE.met(&given.values),
+        Command::Metrics(metrics) => DOUBLE.met(&metrics.given),
         _ => false,
     };
     // while this is the only thread
@@ -41,10 +44,10 @@ pub fn run(cli: Cli) -> ExitCode {
     let (ui, json) = (Terminal::detect(cli.quiet), cli.json);
     exit::status(interrupt::install().and_then(|()| match cli.command {
         Command::Train(args) => train::run(&args, ui, json),
-        Command::Eval(args) => eval::run(&args, ui, json),
-        Command::Metrics { measure } => metrics::run(&measure, ui, json),
-        Command::Landscape(args) => landscape::run(&args, ui, json),
-        Command::Bench(args) => bench::run(&args, ui, json),
+        Command::Eval(given) => eval::run(&given.resolved()?, ui, json),
+        Command::Metrics(metrics) => metrics::run(&metrics, ui, json),
+        Command::Landscape(given) => landscape::run(&given.resolved()?, ui, json),
+        Command::Bench(args) => bench::run(&args.given.resolved()?, args.memory_alone, ui, json),
         Command::Report(args) => report::run(&args, ui, json),
         Command::Reproduce(args) => reproduce::run(&args, ui, json),
         Command::Optimizers => list::optimizers(json),

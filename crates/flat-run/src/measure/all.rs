@@ -1,18 +1,16 @@
 //! Every measure of one checkpoint in one report.
 
 use super::document::{SCHEMA, card};
-use super::interface::{Asked, Entry, InAll, Report, Shared};
+use super::interface::{Asked, Entry, Report, Shared};
 use crate::parts::subject::LoadedCheckpoint;
 use crate::settings::args::{EvalArgs, HessianArgs};
-use crate::settings::choice::HvpName;
+use crate::settings::flags::Flag;
 use crate::ui::Ui;
-use crate::usage::BadFlag;
+use crate::usage::{BadFlag, no_effect};
 use anyhow::Result;
-use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Args, Command};
+use flat_core::setting::{Needs, Setting, Settings, Values};
 use flat_metrics::Effort;
 use serde_json::{Map, Value};
-use std::ffi::OsString;
 use std::time::Instant;
 
 /// The subcommand's name.
@@ -42,98 +40,80 @@ pub struct Summary {
     pub interrupted: bool,
 }
 
-/// The flag that asks for a measure.
-fn switch(of: InAll) -> Option<Arg> {
-    of.asked_by.map(|(flag, help)| Arg::new(flag).long(flag).help(help).action(ArgAction::SetTrue))
-}
+/// What its help says.
+pub const ABOUT: &str = "Every measure of one checkpoint in one report, the certificate with --certify";
 
-fn by_long(command: &Command, long: &str) -> Option<Arg> {
-    command.get_arguments().find(|arg| arg.get_long() == Some(long)).cloned()
-}
-
-/// The subcommand, whose flags are those that the measures share with it.
-pub fn command(measures: &[&dyn Entry]) -> Command {
-    let about = "Trace, eigenvalues, density, sharpness, dimension and, with --certify, the certificate in one report";
-    let mut all = HessianArgs::augment_args(Command::new(NAME)).about(about).allow_negative_numbers(true);
+/// Its flags: those of every measure of the Hessian, and those that single measures share with it.
+pub fn flags(measures: &[&dyn Entry]) -> Vec<Flag> {
+    let mut all = HessianArgs::settings();
     for measure in measures {
         let Some(of) = measure.in_all() else { continue };
-        all = all.args(switch(of));
-        let own = measure.command();
-        for shared in of.flags {
-            let Some(arg) = by_long(&own, shared.own) else { continue };
-            let arg = arg.id(shared.flag).long(shared.flag);
-            all = all.arg(match shared.instead {
-                Some((help, default)) => arg.help(help).default_value(default),
-                None => arg,
-            });
-        }
+        all.extend(of.asked_by.map(|(flag, help)| Setting::new(flag, help, &false)));
+        let own = measure.flags();
+        all.extend(of.flags.iter().filter_map(|shared| {
+            let mut setting = own.iter().find(|flag| flag.setting.name == shared.own)?.setting.clone();
+            setting.name = shared.flag;
+            if let Some((help, default)) = shared.instead {
+                (setting.help, setting.default, setting.default_in_words) = (help, Some(default.into()), "");
+            }
+            Some(setting)
+        }));
     }
-    all
+    all.into_iter().map(Flag::from).collect()
 }
 
 impl All {
     /// The measures with the flags that `metrics all` shares with them, and their own defaults for the others.
     ///
     /// # Errors
-    /// clap's.
-    pub fn parse(measures: &[&dyn Entry], matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let common = HessianArgs::augment_args(Command::new(NAME));
+    /// A usage error that names the flag.
+    pub fn asked(measures: &[&dyn Entry], flags: &Values) -> Result<Self> {
+        let common = HessianArgs::settings();
         let mut parts = Vec::new();
         for measure in measures {
             let Some(of) = measure.in_all() else { continue };
-            if of.asked_by.is_some_and(|(flag, _)| !matches.get_flag(flag)) {
-                continue;
-            }
-            let own = measure.command();
-            let mut words = vec![OsString::from(measure.name())];
-            for arg in common.get_arguments() {
-                let (id, long) = (arg.get_id().as_str(), arg.get_long().unwrap_or_default());
-                if matches.value_source(id) == Some(ValueSource::CommandLine) && by_long(&own, long).is_some() {
-                    words.extend(typed(matches, id, long));
+            if let Some((switch, _)) = of.asked_by.filter(|(flag, _)| !Needs::Is(flag, "true").met(flags)) {
+                match of.flags.iter().find(|shared| flags.get(shared.flag).is_some()) {
+                    Some(shared) => return Err(no_effect(shared.flag, &format!("--{switch}"))),
+                    None => continue,
                 }
             }
-            for shared in of.flags {
-                words.extend(typed(matches, shared.flag, shared.own));
+            let own = measure.flags();
+            let mut values = flags.clone();
+            values.retain(|name| {
+                common.iter().any(|s| s.name == name) && own.iter().any(|flag| flag.setting.name == name)
+            });
+            for Shared { flag, own, instead } in of.flags {
+                let value = flags.get(flag).cloned().or(instead.map(|(_, default)| default.into()));
+                value.into_iter().for_each(|value| values.insert(*own, value));
             }
-            let asked = measure.parse(&own.try_get_matches_from(words)?)?;
             parts.push(Part {
                 key: of.key.unwrap_or(measure.name()),
                 title: of.title.unwrap_or(measure.about()),
                 shared: of.flags,
-                asked,
+                asked: measure.asked(&values).map_err(|e| in_flags(of.flags, e))?,
             });
         }
         Ok(Self { parts })
     }
 
-    /// Checkpoint and data.
-    ///
-    /// # Errors
-    /// No measure.
+    /// Checkpoint and data; `None` without a measure.
     pub fn on(&self) -> Option<EvalArgs> {
         self.parts.first().map(|part| part.asked.on())
-    }
-
-    /// The Hessian-vector products.
-    pub fn hvp(&self) -> HvpName {
-        self.parts.iter().map(|part| part.asked.hvp()).find(|hvp| *hvp != HvpName::Exact).unwrap_or(HvpName::Exact)
     }
 
     /// Takes the measures one after the other on one loaded checkpoint; those taken by then where a signal asks to stop,
     /// `None` where there are none.
     ///
     /// # Errors
-    /// Flags that make no sense, before anything is loaded; those of the measures.
+    /// Those of the measures.
     pub fn report(&self, ui: Ui) -> Result<Option<Summary>> {
-        for part in &self.parts {
-            part.asked.check().map_err(|e| part.in_flags(e))?;
-        }
         let Some(on) = self.on() else { return Ok(None) };
         let (started, subject) = (Instant::now(), LoadedCheckpoint::to_measure(&on)?.announced(ui));
         let mut taken: Vec<(&Part, Report)> = Vec::new();
         let mut complete = true;
         for part in &self.parts {
-            let found = part.asked.report(&subject, ui).map_err(|e| part.in_flags(e))?;
+            let found = part.asked.report(&subject, ui).map_err(|e| in_flags(part.shared, e))?;
             complete = found.as_ref().is_some_and(|report| !report.interrupted);
             taken.extend(found.map(|report| (part, report)));
             if !complete {
@@ -164,28 +144,13 @@ impl All {
     }
 }
 
-impl Part {
-    /// The error with the flags as they are in `metrics all`.
-    fn in_flags(&self, error: anyhow::Error) -> anyhow::Error {
-        match error.downcast::<BadFlag>() {
-            Ok(bad) => match self.shared.iter().find(|shared| shared.own == bad.flag) {
-                Some(shared) => BadFlag { flag: shared.flag.into(), ..bad }.into(),
-                None => bad.into(),
-            },
-            Err(error) => error,
-        }
+/// A measure's error with the flags as they are in `metrics all`.
+fn in_flags(all: &[Shared], error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<BadFlag>() {
+        Ok(bad) => match all.iter().find(|shared| shared.own == bad.flag) {
+            Some(shared) => BadFlag { flag: shared.flag.into(), ..bad }.into(),
+            None => bad.into(),
+        },
+        Err(error) => error,
     }
-}
-
-/// The values of a flag as words that give them to another one.
-fn typed(matches: &ArgMatches, id: &str, long: &str) -> Option<OsString> {
-    let values = matches.get_raw(id)?;
-    let list = values.map(OsString::from).reduce(|mut list, value| {
-        list.push(",");
-        list.push(value);
-        list
-    })?;
-    let mut word = OsString::from(format!("--{long}="));
-    word.push(list);
-    Some(word)
 }

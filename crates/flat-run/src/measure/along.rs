@@ -1,6 +1,5 @@
 //! A measure taken along a run.
 
-use crate::settings::choice::FlatnessName;
 use crate::settings::config::RunConfig;
 use crate::store::line::Point;
 use crate::ui::Ui;
@@ -12,7 +11,7 @@ use flat_nn::{Loss, Model};
 #[derive(Clone, Copy)]
 pub struct Along {
     /// In `--flatness`.
-    pub name: FlatnessName,
+    pub name: &'static str,
     /// The quantity, as the title of its panel.
     pub title: &'static str,
     /// What the interval of a point means.

@@ -2,7 +2,7 @@
 
 mod flags;
 
-pub use flags::{BoundArgs, CertifyArgs};
+pub use flags::CertifyArgs;
 
 use super::hessian_method::HessianMethod;
 use super::interface::{InAll, Measure, On, Shared};
@@ -39,7 +39,7 @@ impl Measure for CertifyArgs {
         On::Hessian(&self.hessian)
     }
 
-    fn check(&self) -> Result<()> {
+    fn validate(&self) -> Result<()> {
         Certificate::new(self.config()).map_err(|e| flags_of(e, &[])).map(|_| ())
     }
 

@@ -4,8 +4,6 @@ use super::operator::{OperatorArgs, OperatorName};
 use crate::measure::hessian_method::HessianMethod;
 use crate::settings::args::HessianArgs;
 use crate::settings::choice::{BnModeName, HvpName};
-use crate::usage::usage;
-use anyhow::Result;
 use flat_data::Loader;
 use flat_metrics::{EmpiricalFisher, Fisher, GaussNewton, LinearOperator, ModelObjective};
 use flat_nn::{Loss, Model};
@@ -27,15 +25,8 @@ impl Curvature {
     }
 
     /// What the flags ask for.
-    ///
-    /// # Errors
-    /// A flag that the matrix would ignore.
-    pub fn of_args(hessian: &HessianArgs, operator: &OperatorArgs) -> Result<Self> {
-        let name = operator.operator.unwrap_or_default();
-        if name != OperatorName::Hessian && hessian.hvp != HvpName::Exact {
-            return Err(usage("--hvp has no effect here: it needs --operator hessian"));
-        }
-        Ok(Self { which: HessianMethod::of(hessian), operator: name })
+    pub fn of_args(hessian: &HessianArgs, operator: &OperatorArgs) -> Self {
+        Self { which: HessianMethod::of(hessian), operator: operator.operator }
     }
 
     /// The name of the Hessian's products; `None` for another matrix.

@@ -3,14 +3,13 @@
 mod flags;
 mod score;
 
-pub use flags::{DensityArgs, QuadratureArgs};
+pub use flags::DensityArgs;
 
 use super::along::Along;
 use super::hessian_method::HessianMethod;
 use super::interface::{InAll, Measure, On, Shared};
 use super::provenance::{Provenance, Taken};
 use crate::parts::subject::LoadedCheckpoint;
-use crate::settings::choice::FlatnessName;
 use crate::signal;
 use crate::store::file::write_with_folders;
 use crate::ui::Ui;
@@ -30,7 +29,7 @@ impl Measure for DensityArgs {
         ..InAll::PLAIN
     });
     const ALONG: Option<Along> = Some(Along {
-        name: FlatnessName::Score,
+        name: "score",
         title: "Curvature score, tr H / sqrt(rank)",
         band: "the 95 % interval of its probes",
         take: score::along,
@@ -42,17 +41,17 @@ impl Measure for DensityArgs {
         On::Hessian(&self.hessian)
     }
 
-    fn check(&self) -> Result<()> {
-        SpectralDensity::new(self.quadrature.config()).map_err(|e| flags_of(e, &[]))?;
+    fn validate(&self) -> Result<()> {
+        SpectralDensity::new(self.config()).map_err(|e| flags_of(e, &[]))?;
         self.plot.as_ref().map_or(Ok(()), |file| check_svg("--plot", file))
     }
 
     /// Of the probes completed where a signal asks to stop, `None` before the first.
     fn take(&self, subject: &LoadedCheckpoint, ui: Ui) -> Result<Option<Taken<Density>>> {
-        let estimator = SpectralDensity::new(self.quadrature.config()).map_err(|e| flags_of(e, &[]))?;
+        let estimator = SpectralDensity::new(self.config()).map_err(|e| flags_of(e, &[]))?;
         let which = HessianMethod::of(&self.hessian);
-        let steps = self.quadrature.steps.min(subject.model.params().layout().len()) as u64;
-        let mut bar = ui.bar("spectral density", 0, self.quadrature.probes.saturating_mul(steps), "products");
+        let steps = self.steps.min(subject.model.params().layout().len()) as u64;
+        let mut bar = ui.bar("spectral density", 0, self.probes.saturating_mul(steps), "products");
         let report = which.hessian(&subject.model, subject.loss, &subject.data, |operator| {
             estimator.run(operator, &Streams::new(subject.seed(&self.hessian)), &mut |p: &Progress| {
                 bar.update(p.done, || {

@@ -4,31 +4,31 @@ use super::along::{Along, Moment};
 use super::interface::{InAll, Measure, On};
 use super::provenance::{Provenance, Taken};
 use crate::parts::subject::LoadedCheckpoint;
-use crate::settings::args::EvalArgs;
-use crate::settings::choice::{BnModeName, FlatnessName};
+use crate::settings::args::{EvalArgs, HessianArgs};
+use crate::settings::choice::BnModeName;
 use crate::signal;
 use crate::store::line::Point;
 use crate::ui::Ui;
 use crate::usage::flags_of;
 use anyhow::Result;
 use candle_core::DType;
-use clap::Args;
+use flat_core::setting::Range;
 use flat_data::Loader;
 use flat_metrics::{Error, IntrinsicDimension, Measured, Progress, TwoNn};
 use flat_nn::{Mode, Model};
 
-/// Flags of `metrics dimension`.
-#[derive(Debug, Args)]
-pub struct DimensionArgs {
-    /// The checkpoint and the data; without --limit the first 2000 images, as the cost grows with the square.
-    #[command(flatten)]
-    pub on: EvalArgs,
-    /// BatchNorm: eval uses the running statistics, batch those of each batch of --batch-size images.
-    #[arg(long, value_name = "MODE", default_value = "eval")]
-    pub bn_mode: BnModeName,
-    /// Fraction of the largest distance ratios left out.
-    #[arg(long, value_name = "X", default_value_t = 0.1)]
-    pub discard: f64,
+flat_core::settings! {
+    /// Flags of `metrics dimension`; without --limit it takes the first 2000 images, as the cost grows with the square.
+    #[derive(Debug, Clone)]
+    pub struct DimensionArgs {
+        bn_mode as "bn-mode" of HessianArgs: BnModeName = BnModeName::Eval;
+        /// Fraction of the largest distance ratios left out.
+        discard as "discard": f64 = TwoNn::default().discard, range: Range::BelowOne;
+    }
+    with {
+        /// The checkpoint and the data.
+        on: EvalArgs;
+    }
 }
 
 /// Images looked at where `--limit` does not say it.
@@ -39,7 +39,7 @@ impl Measure for DimensionArgs {
     const ABOUT: &'static str = "Intrinsic dimension of the hidden states before the last layer by TwoNN";
     const IN_ALL: Option<InAll> = Some(InAll { title: Some("Hidden states"), ..InAll::PLAIN });
     const ALONG: Option<Along> = Some(Along {
-        name: FlatnessName::Dimension,
+        name: "dimension",
         title: "Intrinsic dimension of the hidden states",
         band: "the 95 % interval",
         take: along,

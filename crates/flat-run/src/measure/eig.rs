@@ -8,7 +8,6 @@ use super::lambda_max::lambda_max;
 use super::provenance::{Provenance, Taken};
 use crate::parts::subject::LoadedCheckpoint;
 use crate::settings::args::HessianArgs;
-use crate::settings::choice::FlatnessName;
 use crate::signal;
 use crate::store::line::Point;
 use crate::ui::Ui;
@@ -16,29 +15,28 @@ use crate::usage::flags_of;
 use crate::value::number::{digits, short};
 use anyhow::Result;
 use candle_core::DType;
-use clap::Args;
 use flat_core::Streams;
+use flat_core::setting::Range;
 use flat_metrics::{Eigenpairs, Error, Lanczos, LanczosConfig, Progress, Stop};
 use serde::Serialize;
 
-/// Flags of `metrics eig`.
-#[derive(Debug, Args)]
-pub struct EigArgs {
-    /// The checkpoint, the data and the products.
-    #[command(flatten)]
-    pub hessian: HessianArgs,
-    /// Largest eigenvalues.
-    #[arg(long, value_name = "K", default_value_t = 5)]
-    pub top: usize,
-    /// Smallest eigenvalues.
-    #[arg(long, value_name = "K", default_value_t = 1)]
-    pub bottom: usize,
-    /// Hessian-vector products at most.
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
-    pub max_matvecs: u64,
-    /// Stop when every residual is at most this fraction of the largest eigenvalue [default: 1e-4 in f32, 1e-6 in f64].
-    #[arg(long, value_name = "X")]
-    pub rel_tol: Option<f64>,
+flat_core::settings! {
+    /// Flags of `metrics eig`.
+    #[derive(Debug, Clone)]
+    pub struct EigArgs {
+        /// Largest eigenvalues.
+        top as "top": usize = LanczosConfig::default().top, metavar: "K";
+        /// Smallest eigenvalues.
+        bottom as "bottom": usize = LanczosConfig::default().bottom, metavar: "K";
+        /// Hessian-vector products at most.
+        max_matvecs as "max-matvecs": u64 = LanczosConfig::default().max_matvecs, range: Range::AtLeast(1);
+        /// Stop when every residual is at most this fraction of the largest eigenvalue.
+        rel_tol as "rel-tol": Option<f64> = None, range: Range::Positive, default_in_words: "1e-4 in f32, 1e-6 in f64";
+    }
+    with {
+        /// The checkpoint, the data and the products.
+        hessian: HessianArgs;
+    }
 }
 
 /// Eigenpairs at both ends of the spectrum.
@@ -90,7 +88,7 @@ impl Measure for EigArgs {
         ..InAll::PLAIN
     });
     const ALONG: Option<Along> = Some(Along {
-        name: FlatnessName::LambdaMax,
+        name: "lambda_max",
         title: "Largest Hessian eigenvalue",
         band: "where, by the residual, an eigenvalue lies for certain",
         take: along,
@@ -102,7 +100,7 @@ impl Measure for EigArgs {
         On::Hessian(&self.hessian)
     }
 
-    fn check(&self) -> Result<()> {
+    fn validate(&self) -> Result<()> {
         self.config(DType::F32).validated().map_err(|e| flags_of(e, FLAGS)).map(|_| ())
     }
 

@@ -6,13 +6,12 @@ use super::interface::{InAll, Measure, On};
 use super::provenance::{Provenance, Taken};
 use crate::parts::subject::LoadedCheckpoint;
 use crate::settings::args::HessianArgs;
-use crate::settings::choice::{BnModeName, FlatnessName, HvpName};
+use crate::settings::choice::{BnModeName, HvpName};
 use crate::signal;
 use crate::store::line::Point;
 use crate::ui::Ui;
 use crate::value::number::short;
 use anyhow::Result;
-use clap::Args;
 use flat_core::ParamVec;
 use flat_data::Loader;
 use flat_metrics::{Effort, Measured, Objective, Stop, t_quantile};
@@ -21,12 +20,14 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// Flags of `metrics gradnorm`.
-#[derive(Debug, Args)]
-pub struct GradnormArgs {
-    /// The checkpoint and the data; nothing is drawn, and Hessian-vector products are not used.
-    #[command(flatten)]
-    pub hessian: HessianArgs,
+flat_core::settings! {
+    /// Flags of `metrics gradnorm`; nothing is drawn, and Hessian-vector products are not used.
+    #[derive(Debug, Clone)]
+    pub struct GradnormArgs {}
+    with {
+        /// The checkpoint and the data.
+        hessian: HessianArgs;
+    }
 }
 
 /// A norm and its error from the choice of images.
@@ -49,7 +50,7 @@ impl Measure for GradnormArgs {
     const ABOUT: &'static str = "Norm of the gradient, with a confidence interval over the choice of images";
     const IN_ALL: Option<InAll> = Some(InAll { title: Some("Gradient"), ..InAll::PLAIN });
     const ALONG: Option<Along> = Some(Along {
-        name: FlatnessName::Gradnorm,
+        name: "gradnorm",
         title: "Norm of the gradient over fixed images",
         band: "the 95 % interval for all images like these",
         take: along,

@@ -32,12 +32,7 @@ impl HessianMethod {
 
     /// The names of the BatchNorm mode and of the products.
     pub fn words(self) -> (&'static str, &'static str) {
-        let hvp = match self.hvp {
-            HvpName::Exact => "exact",
-            HvpName::Double => "double",
-            HvpName::Difference => "difference",
-        };
-        (self.bn_mode.name(), hvp)
+        (self.bn_mode.name(), self.hvp.name())
     }
 
     /// The mean loss over the data, streamed batch by batch.

@@ -5,18 +5,18 @@ use super::document::Document;
 use super::provenance::{Provenance, Taken};
 use crate::parts::subject::LoadedCheckpoint;
 use crate::settings::args::{EvalArgs, HessianArgs};
-use crate::settings::choice::HvpName;
+use crate::settings::flags::{Flag, given};
 use crate::ui::Ui;
 use anyhow::Result;
-use clap::{ArgMatches, Args, Command};
+use flat_core::setting::{Settings, Values};
 use flat_metrics::{Effort, Stop};
 use serde::Serialize;
 use serde_json::Value;
 use std::marker::PhantomData;
 
-/// A measure, which is the type of its flags. An entry of [`super::MEASURES`] gives it a subcommand of `metrics`, its JSON,
-/// a part in `metrics all` and, with [`Self::ALONG`], a place in `--flatness`, the journal and the report.
-pub trait Measure: Args + 'static {
+/// A measure, which is the type of its settings. An entry of [`super::MEASURES`] gives it a subcommand of `metrics` with their
+/// flags, its JSON, a part in `metrics all` and, with [`Self::ALONG`], a place in `--flatness`, the journal and the report.
+pub trait Measure: Settings + 'static {
     /// The subcommand of `metrics`, and its key in `metrics all --json`.
     const NAME: &'static str;
     /// Its help.
@@ -32,11 +32,11 @@ pub trait Measure: Args + 'static {
     /// What it is taken on.
     fn on(&self) -> On<'_>;
 
-    /// Refuses what makes no sense or would be ignored, before any work is spent.
+    /// Refuses what makes no sense together, before any work is spent. Ranges and needs are the settings'.
     ///
     /// # Errors
     /// One that names the flag.
-    fn check(&self) -> Result<()> {
+    fn validate(&self) -> Result<()> {
         Ok(())
     }
 
@@ -130,13 +130,6 @@ impl Report {
 pub trait Asked {
     /// Checkpoint and data.
     fn on(&self) -> EvalArgs;
-    /// Its Hessian-vector products.
-    fn hvp(&self) -> HvpName;
-    /// See [`Measure::check`].
-    ///
-    /// # Errors
-    /// One that names the flag.
-    fn check(&self) -> Result<()>;
     /// See [`Measure::take`] and [`Measure::keep`].
     ///
     /// # Errors
@@ -150,17 +143,6 @@ impl<M: Measure> Asked for M {
             On::Hessian(args) => args.on.clone(),
             On::Images(on) => *on,
         }
-    }
-
-    fn hvp(&self) -> HvpName {
-        match Measure::on(self) {
-            On::Hessian(args) => args.hvp,
-            On::Images(_) => HvpName::Exact,
-        }
-    }
-
-    fn check(&self) -> Result<()> {
-        Measure::check(self)
     }
 
     fn report(&self, subject: &LoadedCheckpoint, ui: Ui) -> Result<Option<Report>> {
@@ -183,13 +165,13 @@ pub trait Entry: Sync {
     fn in_all(&self) -> Option<InAll>;
     /// See [`Measure::ALONG`].
     fn along(&self) -> Option<Along>;
-    /// Its subcommand with its flags.
-    fn command(&self) -> Command;
-    /// The measure with flags that were parsed.
+    /// Its flags.
+    fn flags(&self) -> Vec<Flag>;
+    /// The measure with flags that were given.
     ///
     /// # Errors
-    /// clap's.
-    fn parse(&self, matches: &ArgMatches) -> Result<Box<dyn Asked>, clap::Error>;
+    /// A usage error that names the flag.
+    fn asked(&self, flags: &Values) -> Result<Box<dyn Asked>>;
 }
 
 /// The entry of a measure.
@@ -218,12 +200,13 @@ impl<M: Measure> Entry for Of<M> {
         M::ALONG
     }
 
-    fn command(&self) -> Command {
-        // after the flags, whose own first line would be the help else
-        M::augment_args(Command::new(M::NAME)).about(M::ABOUT).long_about(None).allow_negative_numbers(true)
+    fn flags(&self) -> Vec<Flag> {
+        M::settings().into_iter().map(Flag::from).collect()
     }
 
-    fn parse(&self, matches: &ArgMatches) -> Result<Box<dyn Asked>, clap::Error> {
-        Ok(Box::new(M::from_arg_matches(matches)?))
+    fn asked(&self, flags: &Values) -> Result<Box<dyn Asked>> {
+        let measure: M = given(flags)?;
+        measure.validate()?;
+        Ok(Box::new(measure))
     }
 }

@@ -9,32 +9,32 @@ use crate::parts::subject::LoadedCheckpoint;
 use crate::settings::args::HessianArgs;
 use crate::signal;
 use crate::ui::Ui;
-use crate::usage::{flags_of, usage};
+use crate::usage::flags_of;
 use crate::value::number::short;
 use anyhow::Result;
-use clap::Args;
 use flat_core::Streams;
+use flat_core::setting::{Needs, Range, Value};
 use flat_metrics::{Block, Bounds, Diagonal, Error, Estimate, Progress, Stop, TraceConfig};
 use serde::Serialize;
 
-/// Flags of `metrics layers`.
-#[derive(Debug, Args)]
-pub struct LayersArgs {
-    /// The checkpoint, the data and the products.
-    #[command(flatten)]
-    pub hessian: HessianArgs,
-    /// The matrix.
-    #[command(flatten)]
-    pub operator: OperatorArgs,
-    /// Probes for the traces and the diagonal.
-    #[arg(long, value_name = "K", default_value_t = 32, value_parser = clap::value_parser!(u64).range(2..))]
-    pub probes: u64,
-    /// Products at most for the largest eigenvalue of each layer's block; 0 leaves it out.
-    #[arg(long, value_name = "N", default_value_t = 30)]
-    pub max_matvecs: u64,
-    /// Stop at a residual of this fraction of a layer's largest eigenvalue [default: 0.01].
-    #[arg(long, value_name = "X")]
-    pub rel_tol: Option<f64>,
+flat_core::settings! {
+    /// Flags of `metrics layers`.
+    #[derive(Debug, Clone)]
+    pub struct LayersArgs {
+        /// Probes for the traces and the diagonal.
+        probes as "probes": u64 = 32, range: Range::AtLeast(2), metavar: "K";
+        /// Products at most for the largest eigenvalue of each layer's block; 0 leaves it out.
+        max_matvecs as "max-matvecs": u64 = 30;
+        /// Stop at a residual of this fraction of a layer's largest eigenvalue.
+        rel_tol as "rel-tol": f64 = 0.01, range: Range::Positive,
+            needs: Needs::That(|v| v.get("max-matvecs") != Some(&Value::Count(0)), "--max-matvecs above 0");
+    }
+    with {
+        /// The matrix.
+        operator: OperatorArgs;
+        /// The checkpoint, the data and the products.
+        hessian: HessianArgs;
+    }
 }
 
 /// One parameter.
@@ -82,23 +82,11 @@ impl Measure for LayersArgs {
         On::Hessian(&self.hessian)
     }
 
-    fn check(&self) -> Result<()> {
-        Curvature::of_args(&self.hessian, &self.operator)?;
-        if self.max_matvecs == 0 && self.rel_tol.is_some() {
-            return Err(usage("--rel-tol has no effect here: it needs --max-matvecs above 0"));
-        }
-        if let Some(tol) = self.rel_tol.filter(|tol| !(tol.is_finite() && *tol > 0.0)) {
-            return Err(usage(format!("--rel-tol {tol}: give a positive fraction, such as 0.01")));
-        }
-        Ok(())
-    }
-
     /// Costs `--probes` products, and up to `--max-matvecs` a layer. Interrupted: the traces of the probes completed, the
     /// eigenvalues of the layers completed.
     fn take(&self, subject: &LoadedCheckpoint, ui: Ui) -> Result<Option<Taken<Layers>>> {
         let start = std::time::Instant::now();
-        let curvature = Curvature::of_args(&self.hessian, &self.operator)?;
-        let rel_tol = self.rel_tol.unwrap_or(0.01);
+        let curvature = Curvature::of_args(&self.hessian, &self.operator);
         let diagonal = Diagonal::new(TraceConfig::fixed(self.probes)).map_err(|e| flags_of(e, &[]))?;
         let params = subject.model.params();
         let entries = params.layout().entries();
@@ -117,7 +105,7 @@ impl Measure for LayersArgs {
                 }
                 let before = operator.matvecs();
                 let mut block = Block::of(operator, &entry.name)?;
-                let found = lambda_max(&mut block, self.max_matvecs, rel_tol, &streams, &mut |p: &Progress| {
+                let found = lambda_max(&mut block, self.max_matvecs, self.rel_tol, &streams, &mut |p: &Progress| {
                     bar.update(before + p.done, || entry.name.clone());
                     signal::go_on()
                 });

@@ -1,26 +1,28 @@
 //! Which matrix is measured.
 
-use clap::{Args, ValueEnum};
+use crate::settings::args::BY_PRODUCTS;
+use flat_core::named;
 
-/// Flags that choose the matrix.
-#[derive(Debug, Clone, Args)]
-pub struct OperatorArgs {
-    /// The matrix: hessian, ggn (generalised Gauss-Newton), fisher (of the model's own labels, summed over all classes) or
-    /// empirical-fisher (of the data's labels) [default: hessian].
-    #[arg(long, value_name = "NAME", hide_possible_values = true)]
-    pub operator: Option<OperatorName>,
+named! {
+    /// A matrix of second-order information.
+    pub enum OperatorName, "operator" {
+        /// The Hessian of the loss.
+        Hessian = "hessian",
+        /// The generalised Gauss-Newton matrix.
+        Ggn = "ggn",
+        /// The Fisher matrix of the model's own labels, exactly.
+        Fisher = "fisher",
+        /// The Fisher matrix at the data's labels.
+        EmpiricalFisher = "empirical-fisher",
+    }
 }
 
-/// A matrix of second-order information.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum OperatorName {
-    /// The Hessian of the loss.
-    #[default]
-    Hessian,
-    /// The generalised Gauss-Newton matrix.
-    Ggn,
-    /// The Fisher matrix of the model's own labels, exactly.
-    Fisher,
-    /// The Fisher matrix at the data's labels.
-    EmpiricalFisher,
+flat_core::settings! {
+    /// Which matrix.
+    #[derive(Debug, Clone)]
+    pub struct OperatorArgs {
+        /// The matrix; ggn is the generalised Gauss-Newton matrix, fisher is of the model's own labels, summed over all classes,
+        /// empirical-fisher of the data's labels.
+        operator as "operator": OperatorName = OperatorName::Hessian, needs: BY_PRODUCTS;
+    }
 }

@@ -65,7 +65,7 @@ impl Source {
             checkpoint_sha256: None,
             dataset: config.dataset.to_string(),
             split: "train".into(),
-            data: format!("train images of {}{words}", *config.dataset),
+            data: format!("train images of {}{words}", config.dataset),
             pixels,
             device_note: None,
             notes: Vec::new(),

@@ -2,7 +2,7 @@
 
 mod flags;
 
-pub use flags::{BallArgs, GeometryName, NoiseName, SharpnessArgs, SharpnessName};
+pub use flags::{GeometryName, NoiseName, SharpnessArgs, SharpnessName};
 
 use super::hessian_method::HessianMethod;
 use super::interface::{InAll, Measure, On, Shared};
@@ -44,18 +44,15 @@ impl Measure for SharpnessArgs {
         On::Hessian(&self.hessian)
     }
 
-    fn check(&self) -> Result<()> {
-        let list = self.ball.list();
+    fn validate(&self) -> Result<()> {
+        let list = self.list();
         if list.is_empty() {
             return Err(usage("--measures: name at least one"));
         }
         for sharpness in list {
             sharpness.validated().map_err(|e| flags_of(e, &[]))?;
         }
-        if self.ball.eta.is_some() && !self.ball.adaptive() {
-            return Err(usage("--eta has no effect here: it needs --geometry adaptive-l2 or adaptive-linf"));
-        }
-        if self.ball.infinity() && self.ball.measures.as_ref().is_some_and(|m| m.contains(&SharpnessName::Average)) {
+        if self.infinity() && self.measures.as_ref().is_some_and(|m| m.contains(&SharpnessName::Average)) {
             return Err(usage(
                 "--measures average: its mean square is a Euclidean radius; use --geometry l2 or adaptive-l2",
             ));
@@ -66,11 +63,11 @@ impl Measure for SharpnessArgs {
     /// What there is by then where a signal asks to stop, `None` before the first number.
     fn take(&self, subject: &LoadedCheckpoint, ui: Ui) -> Result<Option<Taken<SharpnessList>>> {
         let which = HessianMethod::of(&self.hessian);
-        let list = self.ball.list();
+        let list = self.list();
         let most = list.iter().map(Sharpness::max_evaluations).sum();
         let whole = which.objective(&subject.model, subject.loss, &subject.data)?;
         let space = subject.model.params().space();
-        let (split, m) = (subject.data.split().clone(), self.ball.m as usize);
+        let (split, m) = (subject.data.split().clone(), self.m);
         let loader = setup::plain_loader(split, subject.pixels.clone(), m, space.dtype, &space.device)?;
         let batches = which.objective(&subject.model, subject.loss, &loader)?;
         let mut bar = ui.bar("sharpness", 0, most, "evaluations");

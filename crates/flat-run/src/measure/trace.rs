@@ -14,7 +14,6 @@ use super::interface::{InAll, Measure, On, Shared};
 use super::provenance::{Source, Taken};
 use crate::parts::evaluate::{evaluate, gradient_norm};
 use crate::parts::subject::LoadedCheckpoint;
-use crate::settings::choice::FlatnessName;
 use crate::signal;
 use crate::store::line::Point;
 use crate::ui::Ui;
@@ -39,12 +38,8 @@ impl Measure for TraceArgs {
         flags: &[Shared { flag: "trace-probes", own: "probes", instead: Some(("Probes of the trace", "64")) }],
         ..InAll::PLAIN
     });
-    const ALONG: Option<Along> = Some(Along {
-        name: FlatnessName::Trace,
-        title: "Hessian trace",
-        band: "the 95 % interval of its probes",
-        take: along,
-    });
+    const ALONG: Option<Along> =
+        Some(Along { name: "trace", title: "Hessian trace", band: "the 95 % interval of its probes", take: along });
 
     type Found = TraceFound;
 
@@ -52,7 +47,7 @@ impl Measure for TraceArgs {
         On::Hessian(&self.hessian)
     }
 
-    fn check(&self) -> Result<()> {
+    fn validate(&self) -> Result<()> {
         TraceSettings::of_args(self, None, None).map(|_| ())
     }
 

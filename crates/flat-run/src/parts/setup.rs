@@ -25,7 +25,7 @@ pub const EVAL_BATCH: usize = 256;
 /// A missing device, a precision that it does not have.
 pub fn open(config: &RunConfig) -> Result<Opened> {
     let opened = Opened::new(*config.device)?;
-    config.precision.set(&opened.device).map_err(|e| usage(format!("--precision {}: {e}", *config.precision)))?;
+    config.precision.set(&opened.device).map_err(|e| usage(format!("--precision {}: {e}", config.precision)))?;
     Ok(opened)
 }
 
@@ -58,7 +58,7 @@ impl Data {
 /// # Errors
 /// Missing or damaged files.
 pub fn data(config: &RunConfig, device: &Device) -> Result<Data> {
-    let kind = config.dataset.0;
+    let kind = config.dataset;
     let files = flat_data::locate(kind, config.data_dir.as_deref())?;
     let Dataset { train, test, .. } = Dataset::read(kind, &files)?;
     let (train, test) = (limited(&Arc::new(train), config.train_limit)?, limited(&Arc::new(test), config.test_limit)?);
@@ -137,7 +137,7 @@ pub fn model_config_of(config: &RunConfig) -> ModelConfig {
         groups: config.groups,
         activation: config.activation,
         norm: config.norm,
-        ..model_config(config.model, config.dataset.0)
+        ..model_config(config.model, config.dataset)
     }
 }
 

@@ -64,7 +64,7 @@ impl LoadedCheckpoint {
             (None, Some(limit)) => (SplitName::Train, Some(limit)),
             (None, None) => {
                 let usual = RunConfig::default();
-                let run = run.filter(|run| run.dataset.0 == dataset).unwrap_or(&usual);
+                let run = run.filter(|run| run.dataset == dataset).unwrap_or(&usual);
                 let limit = run.train_limit.map_or(run.trace_examples, |most| most.min(run.trace_examples));
                 (SplitName::Train, Some(limit))
             }
@@ -76,37 +76,24 @@ impl LoadedCheckpoint {
         args: &EvalArgs,
         images: impl FnOnce(Option<&RunConfig>, DatasetKind) -> (SplitName, Option<usize>),
     ) -> Result<Self> {
-        if args.limit == Some(0) {
-            return Err(usage("--limit 0: give at least 1"));
-        }
-        let Opened { device, note: device_note } = Opened::new(args.device)?;
+        let Opened { device, note: device_note } = Opened::new(*args.device)?;
         let weights = Weights::read(&args.checkpoint, &device)?;
         let run = weights.run.as_ref();
         let Some(dataset) = args.dataset.or(run.map(|r| r.dataset)) else {
             let why = weights.passed_over.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
             return Err(usage(format!("--dataset: a file by itself does not say its data set; name it{why}")));
         };
-        let described = args.hidden.is_some()
-            || args.channels.is_some()
-            || args.activation.is_some()
-            || args.norm.is_some()
-            || args.groups.is_some();
         let config = match (args.model, &weights.model) {
             (Some(arch), _) => {
-                let usual = setup::model_config(arch.0, dataset.0);
+                let usual = setup::model_config(arch, dataset);
                 ModelConfig {
                     hidden: args.hidden.clone().unwrap_or(usual.hidden),
                     channels: args.channels,
                     groups: args.groups,
-                    activation: args.activation.map_or(usual.activation, |a| a.0),
-                    norm: args.norm.map_or(usual.norm, |n| n.0),
+                    activation: args.activation.unwrap_or(usual.activation),
+                    norm: args.norm.unwrap_or(usual.norm),
                     ..usual
                 }
-            }
-            (None, Some(_)) if described => {
-                return Err(usage(
-                    "--hidden, --channels, --activation, --norm and --groups describe the --model; name it too",
-                ));
             }
             (None, Some(config)) => config.clone(),
             (None, None) => {
@@ -117,7 +104,7 @@ impl LoadedCheckpoint {
                 )));
             }
         };
-        let (has, takes) = (dataset.0, (config.classes, config.in_channels, config.height));
+        let (has, takes) = (dataset, (config.classes, config.in_channels, config.height));
         if takes != (has.classes, has.channels, has.size) {
             return Err(usage(format!(
                 "{}: a network of {} classes for {}x{} images of {} channels does not fit --dataset {has}, which has {} classes \
@@ -138,14 +125,13 @@ impl LoadedCheckpoint {
         let model = Model::new(&config, dtype.unwrap_or(DType::F32), &device, &Streams::new(0))?;
         let weights_note = weights.load_into(&model)?;
         let data_dir = args.data_dir.clone().or(run.filter(|r| r.dataset == dataset).and_then(|r| r.data_dir.clone()));
-        let given = pixels::of_flags(dataset.0, args.normalize, args.mean.as_deref(), args.std.as_deref())?;
+        let given = pixels::of_flags(dataset, args.normalize, args.mean.as_deref(), args.std.as_deref())?;
         let known = given.or(weights.pixels.clone());
         let assumed = assumed(args, &weights, &config, known.is_none() && weights.model.is_none());
         let pixels = known.unwrap_or_else(|| dataset.normalisation());
-        let (part, limit) = images(run, dataset.0);
-        let split = setup::split(dataset.0, data_dir.as_deref(), part == SplitName::Train, limit)?;
-        let data =
-            setup::plain_loader(split, pixels.clone(), args.batch_size as usize, dtype.unwrap_or(DType::F32), &device)?;
+        let (part, limit) = images(run, dataset);
+        let split = setup::split(dataset, data_dir.as_deref(), part == SplitName::Train, limit)?;
+        let data = setup::plain_loader(split, pixels.clone(), args.batch_size, dtype.unwrap_or(DType::F32), &device)?;
         let loss = match (args.loss, args.label_smoothing, run) {
             (None, None, Some(run)) => setup::loss(run),
             (name, smoothing, _) => setup::loss_of(name.unwrap_or_default(), smoothing.unwrap_or(0.0))?,
@@ -155,7 +141,7 @@ impl LoadedCheckpoint {
             file: weights.file.clone(),
             data,
             loss,
-            dataset: dataset.0,
+            dataset,
             split: part,
             pixels,
             assumed,
@@ -171,7 +157,7 @@ impl LoadedCheckpoint {
     /// # Errors
     /// Missing or damaged files.
     pub fn training(&self) -> Result<Loader> {
-        let run = self.run.as_ref().filter(|run| run.dataset.0 == self.dataset);
+        let run = self.run.as_ref().filter(|run| run.dataset == self.dataset);
         let limit = run.and_then(|run| run.train_limit);
         let split = setup::split(self.dataset, self.data_dir.as_deref(), true, limit)?;
         let space = self.model.params().space();

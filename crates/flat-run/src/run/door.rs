@@ -7,12 +7,11 @@ use super::trainer::{Ended, Trainer};
 use crate::device::DeviceChoice;
 use crate::parts::{RunParts, setup};
 use crate::settings::config::RunConfig;
-use crate::settings::resolve::flag;
 use crate::store::checkpoint;
 use crate::store::file::write_whole;
 use crate::store::run_dir::RunDir;
 use crate::ui::Ui;
-use crate::usage::usage;
+use crate::usage::{BadFlag, usage};
 use crate::value::number::short;
 use anyhow::Result;
 use flat_core::setting::{Settings as _, Text, Values};
@@ -102,7 +101,7 @@ impl<'a> Run<'a> {
         if extend {
             (config.epochs, config.steps) = (None, None);
             for (name, value) in longer.iter() {
-                config.set(name, value).map_err(flag)?;
+                config.set(name, value).map_err(BadFlag::from)?;
             }
             config.check()?;
         }
@@ -177,7 +176,7 @@ fn introduce(config: &RunConfig, parts: &RunParts, dir: &RunDir, ui: Ui<'_>) {
         true => config.optimizer_name().to_string(),
         false => format!("{} over {}", config.optimizer, config.base),
     };
-    let (model, dataset, seed) = (config.model, *config.dataset, config.seed);
+    let (model, dataset, seed) = (config.model, config.dataset, config.seed);
     ui.say(format!("{model} on {dataset} with {optimizer}, seed {seed}: {}", dir.root().display()));
 }
 
@@ -185,7 +184,7 @@ fn start(out: Option<&Path>, config: &RunConfig) -> Result<RunDir> {
     let dir = match out {
         Some(out) => RunDir::create(out)?,
         None => {
-            let name = format!("{}-{}-{}-s{}", *config.dataset, config.model, config.optimizer_name(), config.seed);
+            let name = format!("{}-{}-{}-s{}", config.dataset, config.model, config.optimizer_name(), config.seed);
             RunDir::create_numbered(&Path::new("runs").join(name))?
         }
     };

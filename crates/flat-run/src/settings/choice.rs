@@ -1,8 +1,11 @@
 //! Choices by name that belong to no library crate.
 
 use candle_core::DType;
-use flat_core::named;
+use flat_core::setting::{BadSetting, Kind, SettingType, Value};
+use flat_core::{Choice, named};
 use flat_nn::Mode;
+use flat_optim::{BASES, RULES};
+use std::fmt;
 
 named! {
     /// Losses by name.
@@ -43,21 +46,41 @@ named! {
     }
 }
 
-named! {
-    /// Measures of flatness that a run can take along the way.
-    pub enum FlatnessName, "flatness" {
-        /// Trace of the Hessian by Hutchinson's estimator.
-        Trace = "trace",
-        /// Largest eigenvalue of the Hessian by Lanczos' method.
-        LambdaMax = "lambda_max",
-        /// TRACE's curvature score, the trace over the root of the effective rank, by stochastic Lanczos quadrature.
-        Score = "score",
-        /// Intrinsic dimension of the hidden states by the two nearest neighbours.
-        Dimension = "dimension",
-        /// Norm of the gradient, with its interval over the choice of images.
-        Gradnorm = "gradnorm",
+/// What `--optimizer` takes: a rule, or a base for the plain gradient over it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OptimizerName(pub &'static str);
+
+impl fmt::Display for OptimizerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.0)
     }
 }
+
+impl SettingType for OptimizerName {
+    const KIND: Kind = Kind::Text;
+
+    fn names() -> Vec<&'static str> {
+        BASES.iter().map(|base| base.name).chain(RULES.iter().map(|rule| rule.name)).collect()
+    }
+
+    fn read(name: &str, value: &Value) -> Result<Self, BadSetting> {
+        let (text, names) = (value.to_string(), Self::names());
+        let found = names.iter().find(|known| **known == text).copied().map(Self);
+        found.ok_or_else(|| BadSetting::new(name, text, format!("give one of {}", names.join(", "))))
+    }
+
+    fn value(&self) -> Option<Value> {
+        Some(self.0.into())
+    }
+}
+
+/// A measure of flatness that a run can take along the way, by its name. The table is of the measures, which know the
+/// settings of a run themselves: it is in [`crate::measure`].
+#[derive(Debug)]
+pub struct Flatness(pub(crate) &'static str);
+
+/// One of them.
+pub type FlatnessName = Choice<Flatness>;
 
 named! {
     /// Element type of weights and activations.

@@ -8,6 +8,7 @@ use flat_data::{Augment, DatasetKind};
 use flat_nn::{Activation, Arch, Norm, Precision, networks};
 use flat_optim::{BaseKind, RuleKind};
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 flat_core::settings! {
     /// Everything that decides a run. The options of its rule and base optimizer are those of [`flat_optim::RULES`] and
@@ -20,13 +21,13 @@ flat_core::settings! {
         steps as "steps": Option<u64> = None;
         /// Seed of every random draw.
         seed as "seed": u64 = 0, range: Range::Between(0, i64::MAX as u64);
-        /// cpu, cuda, cuda:N or auto.
-        device as "device": Text<DeviceChoice> = Text(DeviceChoice::Auto), metavar: "DEVICE";
+        /// Where to compute; auto is CUDA where a device can be opened, otherwise the CPU.
+        device as "device": Text<DeviceChoice> = Text(DeviceChoice::Auto), metavar: DeviceChoice::FORMS;
         /// Element type of weights and activations.
         dtype as "dtype": Float = Float::F32, metavar: "TYPE";
-        /// Arithmetic of the products of f32 weights and activations: f32, tf32 (CUDA's tensor cores) or bf16; everything else
-        /// stays f32, and flatness is always measured with f32 products.
-        precision as "precision": Text<Precision> = Text(Precision::F32),
+        /// Arithmetic of the products of f32 weights and activations, tf32 on CUDA alone; everything else stays f32, and flatness is
+        /// always measured with f32 products.
+        precision as "precision": Precision = Precision::F32,
             needs: Needs::That(is_f32, "--dtype f32: products of f64 are never rounded");
         /// Evaluate on the test set after so many steps, or epochs as in 1ep; 0 only at the end.
         eval_every as "eval-every": Text<Every> = Text(Every::Epochs(1)), metavar: "EVERY";
@@ -41,8 +42,8 @@ flat_core::settings! {
         log_every as "log-every": Option<usize> = None, range: Range::AtLeast(1),
             default_in_words: "1 on the CPU, 50 on CUDA";
 
-        /// mnist, fashion-mnist, cifar10 or cifar100.
-        dataset as "dataset": Text<DatasetKind> = Text(DatasetKind::Mnist);
+        /// Data set.
+        dataset as "dataset": DatasetKind = DatasetKind::Mnist;
         /// Folder with the data.
         data_dir as "data-dir": Option<PathBuf> = None, metavar: "DIR",
             default_in_words: "$FLAT_DATA_DIR, ./data, the download cache";
@@ -70,7 +71,7 @@ flat_core::settings! {
         /// Channels of the first convolution of lenet or a ResNet, all others in proportion: a narrower network is a faster one.
         channels as "channels": Option<usize> = None, range: Range::Between(1, 1 << 12),
             needs: Needs::That(|v| takes(v, "channels"), "lenet or a ResNet as --model"),
-            default_in_words: "lenet 32, resnet18 64, resnet20 and wrn-16-4 16";
+            default_in_words: &WIDTHS;
         /// Activation of the hidden layers.
         activation as "activation": Activation = Activation::Relu;
         /// Normalisation of the ResNets.
@@ -83,7 +84,7 @@ flat_core::settings! {
         init as "init": Option<PathBuf> = None, metavar: "FILE";
         /// Write the weights before the first step to init.safetensors in the run directory.
         save_init as "save-init": bool = false;
-        /// cross-entropy or mse (against the one-hot label).
+        /// Loss; mse is against the one-hot label.
         loss as "loss": LossName = LossName::CrossEntropy;
         /// Label smoothing of the cross entropy.
         label_smoothing as "label-smoothing": f64 = 0.0, range: Range::BelowOne, needs: Needs::Is("loss", "cross-entropy");
@@ -128,8 +129,7 @@ flat_core::settings! {
         /// Training images the trace is measured on.
         trace_examples as "trace-examples": usize = 1024, range: Range::AtLeast(1),
             needs: Needs::That(has_trace, "--trace-probes above 0");
-        /// Measures taken along the run, as in trace,lambda_max, written to metrics.jsonl: trace, lambda_max, score (curvature
-        /// score tr H / sqrt(rank), 150 products), dimension (of the hidden states), gradnorm.
+        /// Measures taken along the run and written to metrics.jsonl.
         flatness as "flatness": Vec<FlatnessName> = Vec::new(), default_in_words: "none";
         /// Take them after so many steps, or epochs as in 1ep.
         flatness_every as "flatness-every": Text<Every> = Text(Every::Epochs(1)), needs: ALONG, metavar: "EVERY";
@@ -154,6 +154,12 @@ pub(super) const HEADINGS: [(&str, &str); 6] = [
     ("schedule", "Schedules"),
     ("trace-probes", "Flatness"),
 ];
+
+/// The channels of every network that has any, in words.
+static WIDTHS: LazyLock<String> = LazyLock::new(|| {
+    let widths = Arch::all().filter(|arch| arch.width > 0).map(|arch| format!("{arch} {}", arch.width));
+    widths.collect::<Vec<_>>().join(", ")
+});
 
 const RESNET: Needs = Needs::That(|v| takes(v, "norm"), "a ResNet as --model");
 const STEPPED: Needs =

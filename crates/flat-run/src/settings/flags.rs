@@ -1,7 +1,9 @@
-//! The flags of `train`: the settings of a run, and the options of every rule and base once each.
+//! Flags are settings: those of a command, and for `train` the options of every rule and base once each as well.
 
 use super::config::{HEADINGS, RunConfig};
-use flat_core::setting::{Setting, Settings};
+use crate::usage::{BadFlag, no_effect};
+use anyhow::Result;
+use flat_core::setting::{Setting, Settings, Values, in_words};
 use flat_optim::{BASES, RULES};
 
 /// A flag, and who has it.
@@ -13,6 +15,39 @@ pub struct Flag {
     pub heading: &'static str,
     /// The rules or bases that have it as an option, with their defaults in words; none for a setting of the run itself.
     pub owners: Vec<(&'static str, Option<String>)>,
+}
+
+/// The flag of a setting that nobody else has.
+impl From<Setting> for Flag {
+    fn from(setting: Setting) -> Self {
+        Self { setting, heading: "", owners: Vec::new() }
+    }
+}
+
+/// Settings that a command takes as flags.
+pub trait Flags: Settings {
+    /// Its flags, in the order of help.
+    fn flags() -> Vec<Flag> {
+        Self::settings().into_iter().map(Flag::from).collect()
+    }
+}
+
+/// The settings that these flags give, with defaults for the others.
+///
+/// # Errors
+/// A usage error: a value of another kind or out of range, a flag that has no effect beside the others.
+pub fn given<S: Settings>(flags: &Values) -> Result<S> {
+    let made = S::of(flags).map_err(BadFlag::from)?;
+    match made.without_effect(flags) {
+        Some((name, needs)) => Err(no_effect(name, &needs)),
+        None => Ok(made),
+    }
+}
+
+impl Flags for RunConfig {
+    fn flags() -> Vec<Flag> {
+        flags()
+    }
 }
 
 impl Flag {
@@ -47,11 +82,7 @@ pub(super) fn option(name: &str) -> Option<Setting> {
 
 /// The flag that picks a rule or base that has the option.
 pub(super) fn owners(name: &str) -> Option<String> {
-    let of = |all: Vec<&'static str>, flag: &str| {
-        let (last, rest) = all.split_last()?;
-        let names = if rest.is_empty() { (*last).to_string() } else { format!("{} or {last}", rest.join(", ")) };
-        Some(format!("--{flag} {names}"))
-    };
+    let of = |all: Vec<&'static str>, flag: &str| (!all.is_empty()).then(|| format!("--{flag} {}", in_words(&all)));
     let has = |settings: Vec<Setting>| settings.iter().any(|s| s.name == name);
     let rules = RULES.iter().filter(|r| has(r.settings())).map(|r| r.name).collect();
     let bases = BASES.iter().filter(|b| has(b.settings())).map(|b| b.name).collect();

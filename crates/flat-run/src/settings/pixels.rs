@@ -54,7 +54,7 @@ pub fn of_flags(
 /// # Errors
 /// As [`of_flags`].
 pub fn of_run(config: &RunConfig) -> Result<Normalisation> {
-    let given = of_flags(config.dataset.0, config.normalize, config.mean.as_deref(), config.std.as_deref())?;
+    let given = of_flags(config.dataset, config.normalize, config.mean.as_deref(), config.std.as_deref())?;
     Ok(given.unwrap_or_else(|| config.dataset.normalisation()))
 }
 

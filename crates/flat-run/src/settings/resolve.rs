@@ -3,7 +3,7 @@
 use super::config::RunConfig;
 use super::file::{read_table, to_toml};
 use super::{flags, pixels};
-use crate::usage::usage;
+use crate::usage::{BadFlag, no_effect, usage};
 use anyhow::{Context, Result};
 use flat_core::setting::{BadSetting, Needs, Setting, Settings, Value, Values};
 use std::path::Path;
@@ -48,7 +48,7 @@ impl RunConfig {
             }
         }
         if let Some((key, needs)) = flags.iter().find_map(|(key, _)| Some((key, now.lacks(key)?))) {
-            return Err(usage(format!("--{key} has no effect here: it needs {needs}")));
+            return Err(no_effect(key, &needs));
         }
         let config = Self::with(&merged, "the flags")?.filled()?;
         config.check().map_err(|e| if name.is_empty() { e } else { usage(format!("{e} (with {name})")) })?;
@@ -204,7 +204,7 @@ impl RunConfig {
     /// # Errors
     /// A usage error that names the flag and what it takes.
     pub fn check(&self) -> Result<()> {
-        Settings::check(self).map_err(flag)?;
+        Settings::check(self).map_err(BadFlag::from)?;
         let options = self.all_values();
         self.optimizer.build(&options).map_err(option)?;
         self.base.build(&options).map_err(option)?;
@@ -235,7 +235,7 @@ impl Effects {
     /// As [`RunConfig::lacks`].
     fn lacks(&self, key: &str) -> Option<String> {
         match self.settings.iter().find(|s| s.name == key) {
-            Some(setting) => (!setting.needs.met(&self.values)).then(|| setting.needs.to_string()),
+            Some(setting) => setting.needs.unmet(&self.values),
             None => flags::owners(key),
         }
     }
@@ -248,15 +248,10 @@ impl serde::Serialize for RunConfig {
     }
 }
 
-/// A setting's complaint with the name of its flag.
-pub fn flag(e: BadSetting) -> anyhow::Error {
-    usage(format!("--{} {}: {}", e.name, e.value, e.expected))
-}
-
-/// The same where it comes from a rule or a base.
+/// A setting's complaint with the name of its flag, where it comes from a rule or a base.
 pub(crate) fn option(e: flat_optim::Error) -> anyhow::Error {
     match e {
-        flat_optim::Error::BadSetting(e) => flag(e),
+        flat_optim::Error::BadSetting(e) => BadFlag::from(e).into(),
         other => other.into(),
     }
 }

@@ -1,47 +1,51 @@
 //! Flags of `bench`.
 
+use super::Given;
 use clap::Args;
-use flat_core::setting::Text;
-use flat_nn::{Arch, Precision};
+use flat_core::setting::{Needs, Range, Text};
+use flat_nn::{Arch, Precision, networks};
 use flat_run::device::DeviceChoice;
+use flat_run::settings::choice::OptimizerName;
+use flat_run::settings::flags::Flags;
 use std::path::PathBuf;
+
+flat_core::settings! {
+    /// Which cells are timed, and how.
+    #[derive(Debug, Clone)]
+    pub struct BenchSettings {
+        /// Devices, as in cpu,cuda; one that is absent is a row that says so.
+        devices as "devices": Vec<Text<DeviceChoice>> = vec![Text(DeviceChoice::Cpu)];
+        /// Models, on images of the size that each is usually trained on.
+        models as "models": Vec<Arch> = vec![networks::LENET];
+        /// Optimizers.
+        optimizers as "optimizers": Vec<OptimizerName> = ["sgd", "sam", "rsp", "sap"].map(OptimizerName).into();
+        /// Images a step.
+        batch_sizes as "batch-sizes": Vec<usize> = vec![128], range: Range::Between(1, 1 << 16);
+        /// Arithmetic of the products; tf32 on CUDA alone.
+        precision as "precision": Precision = Precision::F32;
+        /// Seconds of timed steps for each cell of the table, in --rounds bursts of at least one step.
+        seconds as "seconds": f64 = 6.0, range: Range::PositiveUpTo(86_400.0), needs: Needs::Unset("steps"), metavar: "S";
+        /// Steps a burst, instead of --seconds.
+        steps as "steps": Option<u64> = None, range: Range::Between(1, 1_000_000);
+        /// Bursts of each cell; those of different cells alternate.
+        rounds as "rounds": u32 = 9, range: Range::Between(1, 1000);
+        /// Compare with the JSON that an earlier bench printed.
+        baseline as "baseline": Option<PathBuf> = None, metavar: "FILE";
+        /// Write the table as CSV too.
+        csv as "csv": Option<PathBuf> = None, metavar: "FILE";
+        /// Draw steps' times as bars.
+        plot as "plot": Option<PathBuf> = None, metavar: "FILE.svg";
+    }
+}
+
+impl Flags for BenchSettings {}
 
 /// Flags of `bench`.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
-    /// Devices, as in cpu,cuda; one that is absent is a row that says so.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "cpu")]
-    pub devices: Vec<Text<DeviceChoice>>,
-    /// Models: mlp, lenet, resnet20, resnet18, wrn-16-4; images are MNIST's size for the first two, CIFAR's for the others.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "lenet")]
-    pub models: Vec<Text<Arch>>,
-    /// Optimizers, as train's --optimizer takes them.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "sgd,sam,rsp,sap")]
-    pub optimizers: Vec<String>,
-    /// Images a step.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "128")]
-    pub batch_sizes: Vec<usize>,
-    /// Arithmetic of the products: f32, tf32 (CUDA) or bf16.
-    #[arg(long, value_name = "NAME", default_value_t = Text(Precision::F32))]
-    pub precision: Text<Precision>,
-    /// Seconds of timed steps for each cell of the table, in --rounds bursts of at least one step.
-    #[arg(long, value_name = "S", default_value_t = 6.0, conflicts_with = "steps")]
-    pub seconds: f64,
-    /// Steps a burst, instead of --seconds.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    pub steps: Option<u64>,
-    /// Bursts of each cell; those of different cells alternate.
-    #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub rounds: u16,
-    /// Compare with the JSON that an earlier bench printed.
-    #[arg(long, value_name = "FILE")]
-    pub baseline: Option<PathBuf>,
-    /// Write the table as CSV too.
-    #[arg(long, value_name = "FILE")]
-    pub csv: Option<PathBuf>,
-    /// Draw steps' times as bars.
-    #[arg(long, value_name = "FILE.svg")]
-    pub plot: Option<PathBuf>,
+    /// The settings that were given.
+    #[command(flatten)]
+    pub given: Given<BenchSettings>,
     /// Two steps of the only cell, then this process's peak memory in MiB: how the memory of a cell is measured.
     #[arg(long, hide = true)]
     pub memory_alone: bool,

@@ -1,45 +1,31 @@
 //! The subcommands of `metrics`: one for each measure of the list, and `all`.
 
+use super::given::{typed, with};
 use clap::{ArgMatches, Command, Error, FromArgMatches, Subcommand, error::ErrorKind};
-use flat_run::measure::MEASURES;
-use flat_run::measure::all::{self, All};
-use flat_run::measure::interface::Asked;
-use flat_run::settings::choice::HvpName;
+use flat_core::setting::Values;
+use flat_run::measure::interface::Entry;
+use flat_run::measure::{MEASURES, all};
 
 /// What `metrics` is asked for.
-pub enum MetricsCommand {
-    /// One measure.
-    One(Box<dyn Asked>),
-    /// All of them.
-    All(All),
+pub struct MetricsCommand {
+    /// The measure; `None` for all of them.
+    pub measure: Option<&'static dyn Entry>,
+    /// The flags that were given.
+    pub given: Values,
 }
 
 impl std::fmt::Debug for MetricsCommand {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MetricsCommand").finish_non_exhaustive()
-    }
-}
-
-impl MetricsCommand {
-    /// The Hessian-vector products.
-    pub fn hvp(&self) -> HvpName {
-        match self {
-            Self::One(asked) => asked.hvp(),
-            Self::All(all) => all.hvp(),
-        }
+        f.debug_struct("MetricsCommand").field("given", &self.given).finish_non_exhaustive()
     }
 }
 
 impl FromArgMatches for MetricsCommand {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
         let Some((name, matches)) = matches.subcommand() else { return Err(Error::new(ErrorKind::MissingSubcommand)) };
-        if name == all::NAME {
-            return All::parse(MEASURES, matches).map(Self::All);
-        }
-        match MEASURES.iter().find(|measure| measure.name() == name) {
-            Some(measure) => measure.parse(matches).map(Self::One),
-            None => Err(Error::new(ErrorKind::InvalidSubcommand)),
-        }
+        let measure = MEASURES.iter().find(|measure| measure.name() == name).copied();
+        let flags = measure.map_or_else(|| all::flags(MEASURES), Entry::flags);
+        Ok(Self { measure, given: typed(&flags, matches) })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
@@ -50,8 +36,9 @@ impl FromArgMatches for MetricsCommand {
 
 impl Subcommand for MetricsCommand {
     fn augment_subcommands(command: Command) -> Command {
-        let commands = MEASURES.iter().map(|measure| measure.command());
-        command.subcommands(commands).subcommand(all::command(MEASURES)).subcommand_required(true)
+        let of = |measure: &&dyn Entry| with(Command::new(measure.name()).about(measure.about()), &measure.flags());
+        let all = with(Command::new(all::NAME).about(all::ABOUT), &all::flags(MEASURES));
+        command.subcommands(MEASURES.iter().map(of)).subcommand(all).subcommand_required(true)
     }
 
     fn augment_subcommands_for_update(command: Command) -> Command {

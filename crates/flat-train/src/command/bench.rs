@@ -1,12 +1,11 @@
 //! `flat-train bench`.
 
 use super::print;
-use crate::args::BenchArgs;
+use crate::args::BenchSettings;
 use crate::bench::{BenchReport, Cell, Environment, Memory, Meter, Peak, Place, Row, Timing, of_cell};
 use crate::exit::Outcome;
 use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Device;
-use flat_optim::parse_optimizer;
 use flat_plot as plot;
 use flat_run::device::{DeviceChoice, Opened};
 use flat_run::signal;
@@ -14,11 +13,6 @@ use flat_run::store::file::{write_whole, write_with_folders};
 use flat_run::ui::Ui;
 use flat_run::usage::{check_svg, usage};
 use std::collections::BTreeMap;
-
-/// Most seconds of a cell: a day.
-const LONGEST: f64 = 86_400.0;
-/// Most images a step.
-const LARGEST: usize = 65_536;
 
 /// A cell that is there.
 struct Timed {
@@ -31,7 +25,7 @@ struct Timed {
 }
 
 /// Times every cell and prints the table.
-pub(super) fn run(args: &BenchArgs, ui: Ui, json: bool) -> Result<Outcome> {
+pub(super) fn run(args: &BenchSettings, of_memory: bool, ui: Ui, json: bool) -> Result<Outcome> {
     check(args)?;
     let mut devices: BTreeMap<String, Result<Device, String>> = BTreeMap::new();
     for choice in &args.devices {
@@ -45,9 +39,9 @@ pub(super) fn run(args: &BenchArgs, ui: Ui, json: bool) -> Result<Outcome> {
     }
     let there: Vec<Device> = devices.values().filter_map(|d| d.as_ref().ok().cloned()).collect();
     for device in &there {
-        args.precision.set(device).map_err(|e| usage(format!("--precision {}: {e}", *args.precision)))?;
+        args.precision.set(device).map_err(|e| usage(format!("--precision {}: {e}", args.precision)))?;
     }
-    if args.memory_alone {
+    if of_memory {
         return memory_alone(args, &there, json);
     }
     let mut report = BenchReport {
@@ -77,16 +71,7 @@ pub(super) fn run(args: &BenchArgs, ui: Ui, json: bool) -> Result<Outcome> {
     print(json, &report, || report.text())
 }
 
-fn check(args: &BenchArgs) -> Result<()> {
-    if !(args.seconds > 0.0 && args.seconds <= LONGEST) {
-        return Err(usage(format!("--seconds {}: give a number above 0, at most {LONGEST}", args.seconds)));
-    }
-    if let Some(size) = args.batch_sizes.iter().find(|n| !(1..=LARGEST).contains(*n)) {
-        return Err(usage(format!("--batch-sizes {size}: give at least 1, at most {LARGEST}")));
-    }
-    for name in &args.optimizers {
-        parse_optimizer(name).map_err(|e| usage(format!("--optimizers: {e}")))?;
-    }
+fn check(args: &BenchSettings) -> Result<()> {
     if let Some(file) = &args.csv {
         let whole = std::path::absolute(file)?;
         if whole.is_dir() || whole.parent().is_some_and(|folder| !folder.is_dir()) {
@@ -98,7 +83,7 @@ fn check(args: &BenchArgs) -> Result<()> {
 
 /// Builds and warms every cell and measures its memory; a row for each. `None` where a signal asked to stop.
 fn prepare(
-    args: &BenchArgs,
+    args: &BenchSettings,
     devices: &BTreeMap<String, Result<Device, String>>,
     report: &mut BenchReport,
     ui: Ui,
@@ -107,7 +92,7 @@ fn prepare(
     let mut bar = ui.bar("preparing", 0, cells as u64, "cells");
     let mut timed = Vec::new();
     for choice in &args.devices {
-        for (arch, batch_size) in args.models.iter().flat_map(|m| args.batch_sizes.iter().map(move |b| (m.0, *b))) {
+        for (arch, batch_size) in args.models.iter().flat_map(|m| args.batch_sizes.iter().map(move |b| (*m, *b))) {
             for optimizer in &args.optimizers {
                 if signal::stop_requested() {
                     return Ok(None);
@@ -115,7 +100,7 @@ fn prepare(
                 let place = Place {
                     device: choice.to_string(),
                     model: arch.to_string(),
-                    optimizer: optimizer.clone(),
+                    optimizer: optimizer.to_string(),
                     batch_size,
                     precision: args.precision.to_string(),
                 };
@@ -134,7 +119,7 @@ fn prepare(
                 match devices.get(&choice.to_string()) {
                     Some(Ok(device)) => {
                         row.memory = of_cell(&row.place).context("measuring memory")?;
-                        let mut cell = Cell::new(arch, optimizer, batch_size, device)?;
+                        let mut cell = Cell::new(arch, optimizer.0, batch_size, device)?;
                         row.dim = cell.dim();
                         cell.burst(2)?;
                         (row.evals_per_step, row.flops_per_step) = (cell.evals_per_step(), cell.flops_per_step());
@@ -160,7 +145,7 @@ fn prepare(
 
 /// The bursts, those of different cells in turns, with a product of matrices on each device in every round. False where
 /// a signal asked to stop.
-fn measure(args: &BenchArgs, timed: &mut [Timed], report: &mut BenchReport, ui: Ui) -> Result<bool> {
+fn measure(args: &BenchSettings, timed: &mut [Timed], report: &mut BenchReport, ui: Ui) -> Result<bool> {
     let mut peaks = BTreeMap::new();
     let mut meters = BTreeMap::new();
     for t in timed.iter() {
@@ -204,13 +189,13 @@ fn measure(args: &BenchArgs, timed: &mut [Timed], report: &mut BenchReport, ui: 
 }
 
 /// What [`of_cell`] starts.
-fn memory_alone(args: &BenchArgs, devices: &[Device], json: bool) -> Result<Outcome> {
+fn memory_alone(args: &BenchSettings, devices: &[Device], json: bool) -> Result<Outcome> {
     let ([device], [arch], [optimizer], [batch_size]) =
         (devices, &args.models[..], &args.optimizers[..], &args.batch_sizes[..])
     else {
         return Err(usage("--memory-alone is for one cell"));
     };
-    Cell::new(arch.0, optimizer, *batch_size, device)?.burst(2)?;
+    Cell::new(*arch, optimizer.0, *batch_size, device)?.burst(2)?;
     let memory = Memory::here(DeviceChoice::of(device) != DeviceChoice::Cpu);
     print(json, &memory, || format!("{memory:?}"))
 }

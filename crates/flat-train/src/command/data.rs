@@ -14,8 +14,8 @@ use std::sync::Mutex;
 /// Fetches or verifies.
 pub(super) fn run(action: DataAction, ui: Ui<'static>, as_json: bool) -> Result<Outcome> {
     match action {
-        DataAction::Fetch { dataset, data_dir } => fetch(*dataset, data_dir.as_deref(), ui, as_json),
-        DataAction::Verify { dataset, data_dir } => verify(*dataset, data_dir.as_deref(), as_json),
+        DataAction::Fetch { dataset, data_dir } => fetch(dataset, data_dir.as_deref(), ui, as_json),
+        DataAction::Verify { dataset, data_dir } => verify(dataset, data_dir.as_deref(), as_json),
     }
 }
 

@@ -12,7 +12,7 @@ use flat_run::usage::usage;
 
 /// Trains, or continues a run, to its summary.
 pub(super) fn run(args: &TrainArgs, ui: Ui, json: bool) -> Result<Outcome> {
-    let given = &args.given.0;
+    let given = &args.given.values;
     let run = match &args.resume {
         Some(_) if args.config.is_some() || args.out.is_some() => {
             let message = "--resume takes its configuration and folder from the run: leave out --config and --out";

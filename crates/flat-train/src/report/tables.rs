@@ -5,7 +5,6 @@ use super::run::Run;
 use super::summary::{Standing, Summary};
 use flat_run::measure;
 use flat_run::measure::trace::TraceRecord;
-use flat_run::settings::choice::FlatnessName;
 use flat_run::store::line::Point;
 use flat_run::value::number::{percent, short, wilson};
 use std::collections::BTreeSet;
@@ -56,7 +55,7 @@ pub(super) fn results(runs: &[Run]) -> String {
             s.trace.as_ref().and_then(|t| t.read::<TraceRecord>().ok()?.grad_norm).map(short)
         }),
     ];
-    rows.extend(measure::along().filter(|along| along.name != FlatnessName::Trace).map(|along| {
+    rows.extend(measure::along().filter(|along| along.name != "trace").map(|along| {
         let name = along.name.to_string();
         now(&lower(along.title), &|run, _| run.journal.last(&name).and_then(measured))
     }));

@@ -1,67 +1,44 @@
 //! Flags of `metrics certify`.
 
 use crate::settings::args::HessianArgs;
-use clap::Args;
+use flat_core::setting::Range;
 use flat_metrics::{CertificateConfig, FlowConfig};
 
-/// Flags of `metrics certify`.
-#[derive(Debug, Args)]
-pub struct CertifyArgs {
-    /// The checkpoint, the data and the products; f64 is the right element type here.
-    #[command(flatten)]
-    pub hessian: HessianArgs,
-    /// Bounds and effort.
-    #[command(flatten)]
-    pub bounds: BoundArgs,
-    /// Hessian-vector products for the spectrum at the limit at most: the rank of the Hessian and a few decide.
-    #[arg(long, value_name = "N", default_value_t = 1000, alias = "max-rank")]
-    pub max_matvecs: u64,
-    /// Probes of the gradient of the trace, taken only where --max-matvecs products do not reach the whole range.
-    #[arg(long, value_name = "K", default_value_t = 32)]
-    pub probes: u64,
-    /// Displacement of the third derivatives [default: the cube root of a product's rounding times the norm of the weights].
-    #[arg(long, value_name = "X")]
-    pub rho: Option<f64>,
-    /// Estimated error of the flow's steps, as a fraction of their length.
-    #[arg(long, value_name = "X", default_value_t = 0.01)]
-    pub rel_tol: f64,
-}
-
-/// What is certified, and how far the flow is followed.
-#[derive(Debug, Clone, Args)]
-pub struct BoundArgs {
-    /// Distance to the limit of the gradient flow that is allowed.
-    #[arg(long, value_name = "X", default_value_t = 0.1)]
-    pub eps: f64,
-    /// Norm of the projected gradient of tr(H)/d that is allowed [default: the root of --eps, times tr(H)/d at the limit].
-    #[arg(long, value_name = "X")]
-    pub eps_prime: Option<f64>,
-    /// The gradient's norm is at most this where the flow has arrived, and 1e-4 of --eps is left of the way.
-    #[arg(long, value_name = "X", default_value_t = 1e-6)]
-    pub grad_tol: f64,
-    /// Gradients and Hessian-vector products that the flow may take.
-    #[arg(long, value_name = "N", default_value_t = 3000)]
-    pub max_gradients: u64,
-}
-
-impl BoundArgs {
-    /// As the library takes them, the rest at its default.
-    pub fn config(&self) -> CertificateConfig {
-        let flow = FlowConfig { grad_tol: self.grad_tol, max_gradients: self.max_gradients, ..FlowConfig::default() };
-        CertificateConfig { eps: self.eps, eps_prime: self.eps_prime, flow, ..CertificateConfig::default() }
+flat_core::settings! {
+    /// Flags of `metrics certify`: what is certified, and how far the flow is followed. f64 is the right element type here.
+    #[derive(Debug, Clone)]
+    pub struct CertifyArgs {
+        /// Distance to the limit of the gradient flow that is allowed.
+        eps as "eps": f64 = CertificateConfig::default().eps, range: Range::Positive;
+        /// Norm of the projected gradient of tr(H)/d that is allowed.
+        eps_prime as "eps-prime": Option<f64> = None, range: Range::Positive,
+            default_in_words: "the root of --eps, times tr(H)/d at the limit";
+        /// The gradient's norm is at most this where the flow has arrived, and 1e-4 of --eps is left of the way.
+        grad_tol as "grad-tol": f64 = FlowConfig::default().grad_tol, range: Range::Positive;
+        /// Gradients and Hessian-vector products that the flow may take.
+        max_gradients as "max-gradients": u64 = FlowConfig::default().max_gradients, range: Range::AtLeast(1);
+        /// Hessian-vector products for the spectrum at the limit at most: the rank of the Hessian and a few decide.
+        max_matvecs as "max-matvecs": u64 = CertificateConfig::default().max_matvecs, range: Range::AtLeast(4),
+            aliases: &["max-rank"];
+        /// Probes of the gradient of the trace, taken only where --max-matvecs products do not reach the whole range.
+        probes as "probes": u64 = CertificateConfig::default().probes, range: Range::AtLeast(4), metavar: "K";
+        /// Displacement of the third derivatives.
+        rho as "rho": Option<f64> = None, range: Range::Positive,
+            default_in_words: "the cube root of a product's rounding times the norm of the weights";
+        /// Estimated error of the flow's steps, as a fraction of their length.
+        rel_tol as "rel-tol": f64 = FlowConfig::default().rel_tol, range: Range::Positive;
+    }
+    with {
+        /// The checkpoint, the data and the products.
+        hessian: HessianArgs;
     }
 }
 
 impl CertifyArgs {
     /// As the library takes them.
     pub fn config(&self) -> CertificateConfig {
-        let base = self.bounds.config();
-        CertificateConfig {
-            flow: FlowConfig { rel_tol: self.rel_tol, ..base.flow },
-            probes: self.probes,
-            rho: self.rho,
-            max_matvecs: self.max_matvecs,
-            ..base
-        }
+        let Self { eps, eps_prime, grad_tol, max_gradients, max_matvecs, probes, rho, rel_tol, .. } = *self;
+        let flow = FlowConfig { grad_tol, max_gradients, rel_tol };
+        CertificateConfig { eps, eps_prime, flow, probes, rho, max_matvecs }
     }
 }

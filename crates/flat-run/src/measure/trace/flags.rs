@@ -2,57 +2,58 @@
 
 use crate::measure::operator::OperatorArgs;
 use crate::settings::args::HessianArgs;
-use clap::{Args, ValueEnum};
+use flat_core::named;
+use flat_core::setting::{Needs, Range};
 use flat_metrics::ProbeDistribution;
 
-/// Flags of `metrics trace`.
-#[derive(Debug, Args)]
-pub struct TraceArgs {
-    /// The checkpoint, the data and the products.
-    #[command(flatten)]
-    pub hessian: HessianArgs,
-    /// The matrix.
-    #[command(flatten)]
-    pub operator: OperatorArgs,
-    /// How to estimate the trace.
-    #[arg(long, value_name = "NAME", default_value = "hutchinson")]
-    pub estimator: EstimatorName,
-    /// Distribution of the random vectors [default: rademacher for hutchinson, sphere for the others].
-    #[arg(long, value_name = "NAME")]
-    pub probe_distribution: Option<ProbeName>,
-    /// perturbed-gradient, perturbed-loss: norm of the perturbations [default: 0.1, 0.5].
-    #[arg(long, value_name = "R")]
-    pub radius: Option<f64>,
-    /// Probes at most; products in all for hutchpp and xtrace, pairs of gradients or losses for the perturbed ones [default:
-    /// those of the run's own trace where nothing else is asked for, else 64].
-    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..))]
-    pub probes: Option<u64>,
-    /// hutchinson: leave out the layers; about half the time with --operator ggn or fisher, which then need no backward
-    /// pass. For ReLU networks the trace of ggn is the Hessian's.
-    #[arg(long)]
-    pub total_only: bool,
-    /// Stop as soon as the interval's half-width is this fraction of the value; not for hutchpp and xtrace.
-    #[arg(long, value_name = "X")]
-    pub rel_tol: Option<f64>,
-    /// Probes at least, with --rel-tol [default: 8, or --probes where that is less].
-    #[arg(long, value_name = "K", requires = "rel_tol", value_parser = clap::value_parser!(u64).range(2..))]
-    pub min_probes: Option<u64>,
+flat_core::settings! {
+    /// Flags of `metrics trace`.
+    #[derive(Debug, Clone)]
+    pub struct TraceArgs {
+        /// How to estimate the trace.
+        estimator as "estimator": EstimatorName = EstimatorName::Hutchinson;
+        /// Distribution of the random vectors.
+        probe_distribution as "probe-distribution": Option<ProbeName> = None,
+            default_in_words: "rademacher for hutchinson, sphere for the others";
+        /// Norm of the perturbations.
+        radius as "radius": Option<f64> = None, range: Range::Positive, metavar: "R",
+            default_in_words: "0.1 for perturbed-gradient, 0.5 for perturbed-loss",
+            needs: Needs::OneOf("estimator", &["perturbed-gradient", "perturbed-loss"]);
+        /// Probes at most; products in all for hutchpp and xtrace, pairs of gradients or losses for the perturbed ones.
+        probes as "probes": Option<u64> = None, range: Range::AtLeast(1), metavar: "K",
+            default_in_words: "those of the run's own trace where nothing else is asked for, else 64";
+        /// Leave out the layers; about half the time with --operator ggn or fisher, which then need no backward pass. For ReLU
+        /// networks the trace of ggn is the Hessian's.
+        total_only as "total-only": bool = false, needs: Needs::Is("estimator", "hutchinson");
+        /// Stop as soon as the interval's half-width is this fraction of the value.
+        rel_tol as "rel-tol": Option<f64> = None, range: Range::Positive,
+            needs: Needs::OneOf("estimator", &["hutchinson", "perturbed-gradient", "perturbed-loss"]);
+        /// Probes at least.
+        min_probes as "min-probes": Option<u64> = None, range: Range::AtLeast(2), metavar: "K",
+            needs: Needs::Set("rel-tol"), default_in_words: "8, or --probes where that is less";
+    }
+    with {
+        /// The matrix.
+        operator: OperatorArgs;
+        /// The checkpoint, the data and the products.
+        hessian: HessianArgs;
+    }
 }
 
-/// How a trace is estimated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum EstimatorName {
-    /// Quadratic forms of random vectors; the one that can stop early.
-    #[default]
-    Hutchinson,
-    /// Hutch++: the dominant part exactly, the rest by probes.
-    Hutchpp,
-    /// XTrace: every probe serves both parts; the least error at equal products on decaying spectra.
-    Xtrace,
-    /// Gradients at randomly perturbed weights; biased by O(radius^2).
-    PerturbedGradient,
-    /// Losses at randomly perturbed weights; biased by O(radius^2).
-    PerturbedLoss,
+named! {
+    /// How a trace is estimated.
+    pub enum EstimatorName, "estimator" {
+        /// Quadratic forms of random vectors; the one that can stop early.
+        Hutchinson = "hutchinson",
+        /// Hutch++: the dominant part exactly, the rest by probes.
+        Hutchpp = "hutchpp",
+        /// XTrace: every probe serves both parts; the least error at equal products on decaying spectra.
+        Xtrace = "xtrace",
+        /// Gradients at randomly perturbed weights; biased by O(radius^2).
+        PerturbedGradient = "perturbed-gradient",
+        /// Losses at randomly perturbed weights; biased by O(radius^2).
+        PerturbedLoss = "perturbed-loss",
+    }
 }
 
 impl EstimatorName {
@@ -62,15 +63,16 @@ impl EstimatorName {
     }
 }
 
-/// Where random vectors come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ProbeName {
-    /// Independent signs.
-    Rademacher,
-    /// Independent normal numbers.
-    Gaussian,
-    /// Uniform on the sphere of radius sqrt(d).
-    Sphere,
+named! {
+    /// Where random vectors come from.
+    pub enum ProbeName, "probe-distribution" {
+        /// Independent signs.
+        Rademacher = "rademacher",
+        /// Independent normal numbers.
+        Gaussian = "gaussian",
+        /// Uniform on the sphere of radius sqrt(d).
+        Sphere = "sphere",
+    }
 }
 
 impl ProbeName {

@@ -3,9 +3,8 @@
 use super::flags::{EstimatorName, ProbeName, TraceArgs};
 use crate::measure::curvature::Curvature;
 use crate::measure::provenance::Source;
-use crate::settings::choice::HvpName;
 use crate::settings::config::RunConfig;
-use crate::usage::{flags_of, usage};
+use crate::usage::flags_of;
 use anyhow::Result;
 use flat_metrics::{
     HutchPlusPlus, Hutchinson, PerturbedConfig, PerturbedGradient, PerturbedLoss, ProbeDistribution, TraceConfig,
@@ -50,21 +49,9 @@ impl TraceSettings {
     /// What `metrics trace` was asked for; where it leaves probes and seed open, and asks for the run's own estimate, the run's.
     ///
     /// # Errors
-    /// Contradictory numbers of probes; a flag that the estimator would ignore.
+    /// Contradictory numbers of probes.
     pub fn of_args(args: &TraceArgs, run: Option<&RunConfig>, source: Option<Source>) -> Result<Self> {
-        let (estimator, perturbs) = (args.estimator, args.estimator.perturbs());
-        let sketches = matches!(estimator, EstimatorName::Hutchpp | EstimatorName::Xtrace);
-        for (flag, given, needs) in [
-            ("radius", args.radius.is_some() && !perturbs, "--estimator perturbed-gradient or perturbed-loss"),
-            ("operator", args.operator.operator.is_some() && perturbs, "an --estimator by products"),
-            ("hvp", args.hessian.hvp != HvpName::Exact && perturbs, "an --estimator by products"),
-            ("total-only", args.total_only && estimator != EstimatorName::Hutchinson, "--estimator hutchinson"),
-            ("rel-tol", args.rel_tol.is_some() && sketches, "an --estimator that can stop early, such as hutchinson"),
-        ] {
-            if given {
-                return Err(usage(format!("--{flag} has no effect here: it needs {needs}")));
-            }
-        }
+        let estimator = args.estimator;
         let own = estimator == EstimatorName::Hutchinson && args.rel_tol.is_none();
         let own = run.filter(|_| own).map(|run| run.trace_probes).filter(|n| *n > 0);
         let probes = args.probes.or(own).unwrap_or(64);
@@ -85,7 +72,7 @@ impl TraceSettings {
         let settings = Self {
             probes: probes.validated().map_err(|e| flags_of(e, &[]))?,
             seed,
-            curvature: Curvature::of_args(&args.hessian, &args.operator)?,
+            curvature: Curvature::of_args(&args.hessian, &args.operator),
             estimator,
             radius: args.radius,
             source: source.unwrap_or_else(|| Source::of_run(&RunConfig::default())),

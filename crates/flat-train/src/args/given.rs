@@ -1,0 +1,97 @@
+//! Settings as flags of the command line: one way for every command.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use flat_core::setting::{BadSetting, Kind, SettingType, Value, Values};
+use flat_optim::BASES;
+use flat_run::settings::flags::{Flag, Flags, given};
+use std::marker::PhantomData;
+use std::str::FromStr;
+
+/// The settings of `S` that were given as flags.
+#[derive(Debug, Clone, Default)]
+pub struct Given<S> {
+    /// Their values as typed.
+    pub values: Values,
+    of: PhantomData<fn() -> S>,
+}
+
+impl<S: Flags> Given<S> {
+    /// All settings, with defaults for those that were not given.
+    ///
+    /// # Errors
+    /// A usage error that names the flag.
+    pub(crate) fn resolved(&self) -> anyhow::Result<S> {
+        given(&self.values)
+    }
+}
+
+impl<S: Flags> FromArgMatches for Given<S> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self { values: typed(&S::flags(), matches), of: PhantomData })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl<S: Flags> Args for Given<S> {
+    fn augment_args(command: Command) -> Command {
+        with(command, &S::flags())
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+/// The command with these flags. A number below 0 is a value, which is refused by the name of its flag.
+pub(super) fn with(command: Command, flags: &[Flag]) -> Command {
+    command.args(flags.iter().map(arg)).allow_negative_numbers(true)
+}
+
+/// The values of the flags that were typed.
+pub(super) fn typed(flags: &[Flag], matches: &ArgMatches) -> Values {
+    let mut values = Values::default();
+    for name in flags.iter().map(|flag| flag.setting.name) {
+        if matches.value_source(name) == Some(ValueSource::CommandLine) {
+            let all: Vec<&str> = matches.get_many::<String>(name).into_iter().flatten().map(String::as_str).collect();
+            values.insert(name, Value::Text(all.join(",")));
+        }
+    }
+    values
+}
+
+/// The parser of a choice by name.
+pub(super) fn among<T>() -> impl TypedValueParser<Value = T>
+where
+    T: SettingType + FromStr<Err = BadSetting> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(T::names()).try_map(|name| name.parse::<T>())
+}
+
+fn arg(flag: &Flag) -> Arg {
+    let setting = &flag.setting;
+    let arg = Arg::new(setting.name)
+        .long(setting.name)
+        .visible_aliases(setting.aliases)
+        .value_name(setting.metavar)
+        .help(flag.help())
+        .required(setting.required)
+        .action(ArgAction::Set);
+    let arg = if flag.heading.is_empty() { arg } else { arg.help_heading(flag.heading) };
+    // a base's name stands for the plain rule over it
+    let bases = BASES.iter().map(|base| base.name).filter(|_| setting.name == "optimizer");
+    let arg = match &setting.names[..] {
+        [] => arg,
+        names => arg.value_parser(PossibleValuesParser::new(bases.chain(names.iter().copied()))),
+    };
+    match setting.kind {
+        Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
+        Kind::List => arg.value_delimiter(',').action(ArgAction::Append),
+        Kind::Number | Kind::Count | Kind::Text => arg,
+    }
+}

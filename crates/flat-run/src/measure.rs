@@ -2,21 +2,21 @@
 
 pub mod all;
 pub mod along;
-pub mod certify;
-pub mod curvature;
-pub mod density;
-pub mod dimension;
+mod certify;
+mod curvature;
+mod density;
+mod dimension;
 pub mod document;
 pub mod eig;
-pub mod gradnorm;
+mod gradnorm;
 pub mod hessian_method;
 pub mod interface;
-pub mod lambda_max;
-pub mod layers;
+mod lambda_max;
+mod layers;
 pub mod line;
-pub mod operator;
+mod operator;
 pub mod provenance;
-pub mod sharpness;
+mod sharpness;
 pub mod trace;
 
 use crate::settings::choice::Flatness;
@@ -52,5 +52,46 @@ impl flat_core::Item for Flatness {
 
     fn name(&self) -> &'static str {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::config::RunConfig;
+    use flat_core::setting::{Needs, Setting, Settings};
+
+    /// The settings that a need names, with the values that it asks them for.
+    fn named(needs: Needs) -> Vec<(&'static str, &'static [&'static str])> {
+        match needs {
+            Needs::OneOf(name, of) => vec![(name, of)],
+            Needs::Set(name) | Needs::Unset(name) | Needs::Is(name, _) => vec![(name, &[])],
+            Needs::All(all) | Needs::Any(all) => all.iter().copied().flat_map(named).collect(),
+            Needs::Nothing | Needs::That(..) => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn every_flag_has_a_help_text_and_needs_choices_that_there_are() {
+        let of_measures = MEASURES.iter().map(|m| m.flags().into_iter().map(|flag| flag.setting).collect());
+        for settings in of_measures.chain([RunConfig::settings()]) {
+            let settings: Vec<Setting> = settings;
+            for setting in &settings {
+                assert!(!setting.help.is_empty(), "{}", setting.name);
+                for (name, values) in named(setting.needs) {
+                    let Some(other) = settings.iter().find(|s| s.name == name) else { continue };
+                    let known = |value: &&str| other.names.contains(value);
+                    assert!(values.iter().all(known), "--{} needs {values:?} of --{name}", setting.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_metrics_all_shares_are_flags_of_the_measures() {
+        let all = all::flags(MEASURES);
+        for shared in MEASURES.iter().filter_map(|measure| measure.in_all()).flat_map(|of| of.flags) {
+            assert!(all.iter().any(|flag| flag.setting.name == shared.flag), "{}", shared.flag);
+        }
     }
 }

@@ -4,9 +4,9 @@
 pub mod evaluate;
 pub mod objective;
 pub mod setup;
-pub mod statistics;
+pub(crate) mod statistics;
 pub mod subject;
-pub mod weights;
+pub(crate) mod weights;
 
 use self::setup::Data;
 use self::weights::Weights;

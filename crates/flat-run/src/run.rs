@@ -4,7 +4,7 @@ pub mod along;
 mod door;
 mod finish;
 mod observer;
-pub mod perturbed;
+mod perturbed;
 pub mod summary;
 pub mod trainer;
 

@@ -5,7 +5,7 @@ pub mod choice;
 pub mod config;
 mod file;
 pub mod flags;
-pub mod pixels;
-pub mod resolve;
+pub(crate) mod pixels;
+pub(crate) mod resolve;
 #[cfg(test)]
 pub(crate) mod tests;

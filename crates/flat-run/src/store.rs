@@ -2,7 +2,7 @@
 
 pub mod checkpoint;
 pub mod file;
-pub mod fingerprint;
+pub(crate) mod fingerprint;
 pub mod journal;
 pub mod line;
 pub mod run_dir;

@@ -1,5 +1,5 @@
 //! How numbers, names and intervals are written and read.
 
 pub mod every;
-pub mod exact;
+pub(crate) mod exact;
 pub mod number;

@@ -2,7 +2,7 @@
 
 mod flags;
 
-pub use flags::{GeometryName, NoiseName, SharpnessArgs, SharpnessName};
+pub use flags::{SharpnessArgs, SharpnessName};
 
 use super::hessian_method::HessianMethod;
 use super::interface::{InAll, Measure, On, Shared};

@@ -5,9 +5,10 @@ mod flags;
 pub use flags::CertifyArgs;
 
 use super::hessian_method::HessianMethod;
-use super::interface::{InAll, Measure, On, Shared};
+use super::interface::{InAll, Measure, Shared};
 use super::provenance::{Provenance, Taken};
 use crate::parts::subject::LoadedCheckpoint;
+use crate::settings::args::EvalArgs;
 use crate::signal;
 use crate::ui::Ui;
 use crate::usage::flags_of;
@@ -35,8 +36,8 @@ impl Measure for CertifyArgs {
 
     type Found = Judgement;
 
-    fn on(&self) -> On<'_> {
-        On::Hessian(&self.hessian)
+    fn on(&self) -> EvalArgs {
+        self.hessian.on.clone()
     }
 
     fn validate(&self) -> Result<()> {

@@ -31,7 +31,7 @@ impl Curvature {
 
     /// The name of the Hessian's products; `None` for another matrix.
     pub fn hvp(&self) -> Option<&'static str> {
-        (self.operator == OperatorName::Hessian).then(|| self.which.words().1)
+        (self.operator == OperatorName::Hessian).then(|| self.which.hvp.name())
     }
 
     /// Runs a measure on the matrix over the data.

@@ -7,9 +7,10 @@ pub use flags::DensityArgs;
 
 use super::along::Along;
 use super::hessian_method::HessianMethod;
-use super::interface::{InAll, Measure, On, Shared};
+use super::interface::{InAll, Measure, Shared};
 use super::provenance::{Provenance, Taken};
 use crate::parts::subject::LoadedCheckpoint;
+use crate::settings::args::EvalArgs;
 use crate::signal;
 use crate::store::file::write_with_folders;
 use crate::ui::Ui;
@@ -37,8 +38,8 @@ impl Measure for DensityArgs {
 
     type Found = Density;
 
-    fn on(&self) -> On<'_> {
-        On::Hessian(&self.hessian)
+    fn on(&self) -> EvalArgs {
+        self.hessian.on.clone()
     }
 
     fn validate(&self) -> Result<()> {

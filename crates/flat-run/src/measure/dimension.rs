@@ -1,7 +1,7 @@
 //! Intrinsic dimension of the hidden states before the last layer.
 
 use super::along::{Along, Moment};
-use super::interface::{InAll, Measure, On};
+use super::interface::{InAll, Measure};
 use super::provenance::{Provenance, Taken};
 use crate::parts::subject::LoadedCheckpoint;
 use crate::settings::args::{EvalArgs, HessianArgs};
@@ -47,8 +47,8 @@ impl Measure for DimensionArgs {
 
     type Found = IntrinsicDimension;
 
-    fn on(&self) -> On<'_> {
-        On::Images(Box::new(EvalArgs { limit: self.on.limit.or(Some(IMAGES)), ..self.on.clone() }))
+    fn on(&self) -> EvalArgs {
+        EvalArgs { limit: self.on.limit.or(Some(IMAGES)), ..self.on.clone() }
     }
 
     fn take(&self, subject: &LoadedCheckpoint, ui: Ui) -> Result<Option<Taken<IntrinsicDimension>>> {

@@ -3,11 +3,11 @@
 use super::along::{Along, Moment};
 use super::curvature::Curvature;
 use super::hessian_method::HessianMethod;
-use super::interface::{InAll, Measure, On, Shared};
+use super::interface::{InAll, Measure, Shared};
 use super::lambda_max::lambda_max;
 use super::provenance::{Provenance, Taken};
 use crate::parts::subject::LoadedCheckpoint;
-use crate::settings::args::HessianArgs;
+use crate::settings::args::{EvalArgs, HessianArgs};
 use crate::signal;
 use crate::store::line::Point;
 use crate::ui::Ui;
@@ -96,8 +96,8 @@ impl Measure for EigArgs {
 
     type Found = Extremes;
 
-    fn on(&self) -> On<'_> {
-        On::Hessian(&self.hessian)
+    fn on(&self) -> EvalArgs {
+        self.hessian.on.clone()
     }
 
     fn validate(&self) -> Result<()> {

@@ -2,10 +2,10 @@
 
 use super::along::{Along, Moment};
 use super::hessian_method::HessianMethod;
-use super::interface::{InAll, Measure, On};
+use super::interface::{InAll, Measure};
 use super::provenance::{Provenance, Taken};
 use crate::parts::subject::LoadedCheckpoint;
-use crate::settings::args::HessianArgs;
+use crate::settings::args::{EvalArgs, HessianArgs};
 use crate::settings::choice::{BnModeName, HvpName};
 use crate::signal;
 use crate::store::line::Point;
@@ -58,8 +58,8 @@ impl Measure for GradnormArgs {
 
     type Found = Gradnorm;
 
-    fn on(&self) -> On<'_> {
-        On::Hessian(&self.hessian)
+    fn on(&self) -> EvalArgs {
+        self.hessian.on.clone()
     }
 
     fn take(&self, subject: &LoadedCheckpoint, ui: Ui) -> Result<Option<Taken<Gradnorm>>> {

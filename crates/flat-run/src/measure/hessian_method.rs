@@ -30,11 +30,6 @@ impl HessianMethod {
         self.bn_mode.mode()
     }
 
-    /// The names of the BatchNorm mode and of the products.
-    pub fn words(self) -> (&'static str, &'static str) {
-        (self.bn_mode.name(), self.hvp.name())
-    }
-
     /// The mean loss over the data, streamed batch by batch.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use super::along::Along;
 use super::document::Document;
 use super::provenance::{Provenance, Taken};
 use crate::parts::subject::LoadedCheckpoint;
-use crate::settings::args::{EvalArgs, HessianArgs};
+use crate::settings::args::EvalArgs;
 use crate::settings::flags::{Flag, given};
 use crate::ui::Ui;
 use anyhow::Result;
@@ -29,8 +29,8 @@ pub trait Measure: Settings + 'static {
     /// What it finds, beside provenance, effort and stop.
     type Found: Serialize;
 
-    /// What it is taken on.
-    fn on(&self) -> On<'_>;
+    /// The checkpoint and the data that it is taken on.
+    fn on(&self) -> EvalArgs;
 
     /// Refuses what makes no sense together, before any work is spent. Ranges and needs are the settings'.
     ///
@@ -57,15 +57,6 @@ pub trait Measure: Settings + 'static {
         let _ = (found, ui);
         Ok(())
     }
-}
-
-/// What a measure is taken on.
-#[derive(Debug)]
-pub enum On<'a> {
-    /// A checkpoint and data, with the seed and the Hessian-vector products.
-    Hessian(&'a HessianArgs),
-    /// A checkpoint and data alone.
-    Images(Box<EvalArgs>),
 }
 
 /// How `metrics all` takes a measure.
@@ -139,10 +130,7 @@ pub trait Asked {
 
 impl<M: Measure> Asked for M {
     fn on(&self) -> EvalArgs {
-        match Measure::on(self) {
-            On::Hessian(args) => args.on.clone(),
-            On::Images(on) => *on,
-        }
+        Measure::on(self)
     }
 
     fn report(&self, subject: &LoadedCheckpoint, ui: Ui) -> Result<Option<Report>> {

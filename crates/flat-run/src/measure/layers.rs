@@ -1,12 +1,12 @@
 //! Curvature layer by layer.
 
 use super::curvature::Curvature;
-use super::interface::{InAll, Measure, On};
+use super::interface::{InAll, Measure};
 use super::lambda_max::{LambdaMax, lambda_max};
 use super::operator::OperatorArgs;
 use super::provenance::{Provenance, Taken};
 use crate::parts::subject::LoadedCheckpoint;
-use crate::settings::args::HessianArgs;
+use crate::settings::args::{EvalArgs, HessianArgs};
 use crate::signal;
 use crate::ui::Ui;
 use crate::usage::flags_of;
@@ -78,8 +78,8 @@ impl Measure for LayersArgs {
 
     type Found = Layers;
 
-    fn on(&self) -> On<'_> {
-        On::Hessian(&self.hessian)
+    fn on(&self) -> EvalArgs {
+        self.hessian.on.clone()
     }
 
     /// Costs `--probes` products, and up to `--max-matvecs` a layer. Interrupted: the traces of the probes completed, the

@@ -148,7 +148,7 @@ impl Provenance {
         computed: flat_metrics::Provenance,
     ) -> Result<Self> {
         let provenance = Self::of_subject(subject, on, which.bn_mode, computed)?;
-        Ok(Self { hvp: Some(which.words().1), ..provenance })
+        Ok(Self { hvp: Some(which.hvp.name()), ..provenance })
     }
 
     /// Of any other measure on a loaded checkpoint.

@@ -5,10 +5,11 @@ mod flags;
 pub use flags::{SharpnessArgs, SharpnessName};
 
 use super::hessian_method::HessianMethod;
-use super::interface::{InAll, Measure, On, Shared};
+use super::interface::{InAll, Measure, Shared};
 use super::provenance::{Provenance, Taken};
 use crate::parts::setup;
 use crate::parts::subject::LoadedCheckpoint;
+use crate::settings::args::EvalArgs;
 use crate::signal;
 use crate::ui::Ui;
 use crate::usage::{flags_of, usage};
@@ -40,8 +41,8 @@ impl Measure for SharpnessArgs {
 
     type Found = SharpnessList;
 
-    fn on(&self) -> On<'_> {
-        On::Hessian(&self.hessian)
+    fn on(&self) -> EvalArgs {
+        self.hessian.on.clone()
     }
 
     fn validate(&self) -> Result<()> {

@@ -4,16 +4,17 @@ mod flags;
 mod found;
 mod settings;
 
-pub use flags::{EstimatorName, ProbeName, TraceArgs};
+pub use flags::{EstimatorName, TraceArgs};
 pub use found::{TraceFound, TraceRecord, text};
 pub use settings::TraceSettings;
 
 use super::along::{Along, Moment};
 use super::document::Document;
-use super::interface::{InAll, Measure, On, Shared};
+use super::interface::{InAll, Measure, Shared};
 use super::provenance::{Source, Taken};
 use crate::parts::evaluate::{evaluate, gradient_norm};
 use crate::parts::subject::LoadedCheckpoint;
+use crate::settings::args::EvalArgs;
 use crate::signal;
 use crate::store::line::Point;
 use crate::ui::Ui;
@@ -43,8 +44,8 @@ impl Measure for TraceArgs {
 
     type Found = TraceFound;
 
-    fn on(&self) -> On<'_> {
-        On::Hessian(&self.hessian)
+    fn on(&self) -> EvalArgs {
+        self.hessian.on.clone()
     }
 
     fn validate(&self) -> Result<()> {

@@ -168,24 +168,14 @@ pub fn model(config: &RunConfig, device: &Device) -> Result<Model> {
 
 /// The training loss.
 pub fn loss(config: &RunConfig) -> Loss {
-    match config.loss {
-        LossName::CrossEntropy => Loss::CrossEntropy { label_smoothing: config.label_smoothing },
-        LossName::Mse => Loss::Mse,
-    }
+    loss_of(config.loss, config.label_smoothing)
 }
 
-/// A loss by flags.
-///
-/// # Errors
-/// Label smoothing out of range, or of a loss that has none.
-pub fn loss_of(name: LossName, label_smoothing: f64) -> Result<Loss> {
-    if !(0.0..1.0).contains(&label_smoothing) {
-        return Err(usage(format!("--label-smoothing {label_smoothing}: give a number in [0, 1)")));
-    }
+/// A loss by its settings.
+pub fn loss_of(name: LossName, label_smoothing: f64) -> Loss {
     match name {
-        LossName::CrossEntropy => Ok(Loss::CrossEntropy { label_smoothing }),
-        LossName::Mse if label_smoothing == 0.0 => Ok(Loss::Mse),
-        LossName::Mse => Err(usage("--label-smoothing has no effect on --loss mse; leave it out")),
+        LossName::CrossEntropy => Loss::CrossEntropy { label_smoothing },
+        LossName::Mse => Loss::Mse,
     }
 }
 

@@ -134,7 +134,7 @@ impl LoadedCheckpoint {
         let data = setup::plain_loader(split, pixels.clone(), args.batch_size, dtype.unwrap_or(DType::F32), &device)?;
         let loss = match (args.loss, args.label_smoothing, run) {
             (None, None, Some(run)) => setup::loss(run),
-            (name, smoothing, _) => setup::loss_of(name.unwrap_or_default(), smoothing.unwrap_or(0.0))?,
+            (name, smoothing, _) => setup::loss_of(name.unwrap_or_default(), smoothing.unwrap_or(0.0)),
         };
         Ok(Self {
             model,

@@ -73,7 +73,8 @@ where
     PossibleValuesParser::new(T::names()).try_map(|name| name.parse::<T>())
 }
 
-fn arg(flag: &Flag) -> Arg {
+/// The flag of a setting.
+pub(super) fn arg(flag: &Flag) -> Arg {
     let setting = &flag.setting;
     let arg = Arg::new(setting.name)
         .long(setting.name)

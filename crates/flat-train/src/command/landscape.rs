@@ -171,7 +171,7 @@ fn around(
     let Some((scores, interrupted)) = evaluate(subject, &args.hessian, &axes, ui)? else { return Ok(None) };
     let mut provenance = provenance(subject, args)?;
     let (eigen, matvecs) = (args.directions == DirectionName::Eigen, directions.matvecs);
-    provenance.hvp = eigen.then(|| HessianMethod::of(&args.hessian).words().1);
+    provenance.hvp = eigen.then(|| args.hessian.hvp.name());
     let frozen = subject.model.has_batch_norm() && args.hessian.bn_mode == BnModeName::Eval;
     if frozen {
         provenance.source.notes.push("BatchNorm has the checkpoint's running statistics at every point".into());

@@ -2,6 +2,7 @@
 
 use crate::around::ball::Geometry;
 use crate::{Error, Result};
+use flat_core::named;
 use serde::Serialize;
 
 /// Sharpness of a loss L at the parameters theta. What `value` of the report is, in brackets the cost in gradients (g) and
@@ -71,14 +72,16 @@ pub enum Sharpness {
     },
 }
 
-/// Distribution of a random displacement in d dimensions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Noise {
-    /// Uniform on the sphere of radius rho.
-    Sphere,
-    /// `N(0, rho^2 / d)` for each element.
-    Gaussian,
+named! {
+    /// Distribution of a random displacement in d dimensions.
+    #[derive(Serialize)]
+    #[serde(rename_all = "kebab-case")]
+    pub enum Noise, "noise" {
+        /// Uniform on the sphere of radius rho.
+        Sphere = "sphere",
+        /// `N(0, rho^2 / d)` for each element.
+        Gaussian = "gaussian",
+    }
 }
 
 impl Sharpness {

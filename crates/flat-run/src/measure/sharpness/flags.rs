@@ -26,7 +26,7 @@ flat_core::settings! {
         /// per-batch: images a batch, the m of m-sharpness.
         m as "m": usize = 128, range: Range::AtLeast(1), metavar: "M", needs: Needs::OneOf("measures", &["per-batch"]);
         /// Distribution of the displacements of average.
-        noise as "noise": NoiseName = NoiseName::Sphere, needs: AVERAGE;
+        noise as "noise": Noise = Noise::Sphere, needs: AVERAGE;
         /// average, low-pass: antithetic pairs drawn.
         pairs as "pairs": u64 = 16, range: Range::AtLeast(1), metavar: "K",
             needs: Needs::OneOf("measures", &["average", "low-pass"]);
@@ -95,20 +95,10 @@ static RADII: LazyLock<String> = LazyLock::new(|| {
     radii.collect::<Vec<_>>().join(", ")
 });
 
-named! {
-    /// Distributions by name.
-    pub enum NoiseName, "noise" {
-        /// Uniform on the sphere.
-        Sphere = "sphere",
-        /// Gaussian of the same mean square.
-        Gaussian = "gaussian",
-    }
-}
-
 impl SharpnessArgs {
     /// The measures as the library takes them.
     pub fn list(&self) -> Vec<Sharpness> {
-        let Self { eta, pairs, steps, starts, sigma, epsilon, .. } = *self;
+        let Self { eta, noise, pairs, steps, starts, sigma, epsilon, .. } = *self;
         let geometry = match self.geometry {
             GeometryName::L2 => Geometry::L2,
             GeometryName::Linf => Geometry::LInf,
@@ -116,10 +106,6 @@ impl SharpnessArgs {
             GeometryName::AdaptiveLinf => Geometry::AdaptiveLInf { eta },
         };
         let rho = self.rho.unwrap_or(self.geometry.radius());
-        let noise = match self.noise {
-            NoiseName::Sphere => Noise::Sphere,
-            NoiseName::Gaussian => Noise::Gaussian,
-        };
         let adaptive = (self.geometry == GeometryName::AdaptiveL2).then_some(eta);
         let of = |name: &SharpnessName| match name {
             SharpnessName::FirstOrder => Sharpness::FirstOrder { rho, geometry },

@@ -13,7 +13,7 @@ flat_core::settings! {
         /// How to estimate the trace.
         estimator as "estimator": EstimatorName = EstimatorName::Hutchinson;
         /// Distribution of the random vectors.
-        probe_distribution as "probe-distribution": Option<ProbeName> = None,
+        probe_distribution as "probe-distribution": Option<ProbeDistribution> = None,
             default_in_words: "rademacher for hutchinson, sphere for the others";
         /// Norm of the perturbations.
         radius as "radius": Option<f64> = None, range: Range::Positive, metavar: "R",
@@ -60,28 +60,5 @@ impl EstimatorName {
     /// Whether it works by perturbing the weights, without an operator.
     pub fn perturbs(self) -> bool {
         matches!(self, Self::PerturbedGradient | Self::PerturbedLoss)
-    }
-}
-
-named! {
-    /// Where random vectors come from.
-    pub enum ProbeName, "probe-distribution" {
-        /// Independent signs.
-        Rademacher = "rademacher",
-        /// Independent normal numbers.
-        Gaussian = "gaussian",
-        /// Uniform on the sphere of radius sqrt(d).
-        Sphere = "sphere",
-    }
-}
-
-impl ProbeName {
-    /// The library's.
-    pub fn distribution(self) -> ProbeDistribution {
-        match self {
-            Self::Rademacher => ProbeDistribution::Rademacher,
-            Self::Gaussian => ProbeDistribution::Gaussian,
-            Self::Sphere => ProbeDistribution::Sphere,
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! How a trace is to be measured, from flags or from a run's configuration.
 
-use super::flags::{EstimatorName, ProbeName, TraceArgs};
+use super::flags::{EstimatorName, TraceArgs};
 use crate::measure::curvature::Curvature;
 use crate::measure::provenance::Source;
 use crate::settings::config::RunConfig;
@@ -68,7 +68,7 @@ impl TraceSettings {
         };
         let probes = TraceConfig { per_layer: !args.total_only, ..probes };
         let seed = args.hessian.seed.or(run.map(|run| run.seed)).unwrap_or(0);
-        let probes = probes.with_probe(args.probe_distribution.map_or(usual, ProbeName::distribution));
+        let probes = probes.with_probe(args.probe_distribution.unwrap_or(usual));
         let settings = Self {
             probes: probes.validated().map_err(|e| flags_of(e, &[]))?,
             seed,

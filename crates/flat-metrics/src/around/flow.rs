@@ -7,25 +7,21 @@ use crate::objective::Objective;
 use crate::observer::Progress;
 use crate::operator::LinearOperator;
 use crate::{Error, Result};
+use flat_core::setting::Range;
 use flat_core::{ParamVec, Purpose, Streams};
 use serde::Serialize;
 use std::ops::ControlFlow;
 
-/// Settings of the gradient flow in [`crate::Certificate`].
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct FlowConfig {
-    /// The gradient's norm is at most this where the flow has arrived.
-    pub grad_tol: f64,
-    /// Estimated error allowed in a step, as a fraction of its length.
-    pub rel_tol: f64,
-    /// Most gradients and Hessian-vector products of the data set, together.
-    pub max_gradients: u64,
-}
-
-impl Default for FlowConfig {
-    /// To a gradient of 1e-6 at most, steps good to 1 %, by at most 3,000 gradients and products.
-    fn default() -> Self {
-        Self { grad_tol: 1e-6, rel_tol: 0.01, max_gradients: 3000 }
+flat_core::settings! {
+    /// Settings of the gradient flow in [`crate::Certificate`].
+    #[derive(Debug, Clone, PartialEq, Serialize)]
+    pub struct FlowConfig {
+        /// The gradient's norm is at most this where the flow has arrived, and 1e-4 of --eps is left of the way.
+        grad_tol as "grad-tol": f64 = 1e-6, range: Range::Positive;
+        /// Estimated error of the flow's steps, as a fraction of their length.
+        rel_tol as "rel-tol": f64 = 0.01, range: Range::Positive;
+        /// Gradients and Hessian-vector products that the flow may take, together.
+        max_gradients as "max-gradients": u64 = 3000, range: Range::AtLeast(1);
     }
 }
 

@@ -1,14 +1,10 @@
 //! Whether a checkpoint is flat in the sense of Ahn et al. 2024.
 
-mod flags;
-
-pub use flags::CertifyArgs;
-
 use super::hessian_method::HessianMethod;
 use super::interface::{InAll, Measure, Shared};
 use super::provenance::{Provenance, Taken};
 use crate::parts::subject::LoadedCheckpoint;
-use crate::settings::args::EvalArgs;
+use crate::settings::args::{EvalArgs, HessianArgs};
 use crate::signal;
 use crate::ui::Ui;
 use crate::usage::flags_of;
@@ -16,7 +12,21 @@ use crate::value::number::{digits, short};
 use anyhow::Result;
 use candle_core::DType;
 use flat_core::Streams;
-use flat_metrics::{Certificate, Error, Judgement, Known, Progress, SpectrumReport, Stage, Stop, Verdict};
+use flat_metrics::{
+    Certificate, CertificateConfig, Error, Judgement, Known, Progress, SpectrumReport, Stage, Stop, Verdict,
+};
+
+flat_core::settings! {
+    /// Flags of `metrics certify`; f64 is the right element type here.
+    #[derive(Debug, Clone)]
+    pub struct CertifyArgs {}
+    with {
+        /// What is certified, and how far the flow is followed.
+        config: CertificateConfig;
+        /// The checkpoint, the data and the products.
+        hessian: HessianArgs;
+    }
+}
 
 impl Measure for CertifyArgs {
     const NAME: &'static str = "certify";
@@ -41,16 +51,16 @@ impl Measure for CertifyArgs {
     }
 
     fn validate(&self) -> Result<()> {
-        Certificate::new(self.config()).map_err(|e| flags_of(e, &[])).map(|_| ())
+        Certificate::new(self.config.clone()).map_err(|e| flags_of(e, &[])).map(|_| ())
     }
 
     /// `None` where a signal asked to stop before the first gradient, a partial report where it did so later.
     fn take(&self, subject: &LoadedCheckpoint, ui: Ui) -> Result<Option<Taken<Judgement>>> {
-        let certificate = Certificate::new(self.config()).map_err(|e| flags_of(e, &[]))?;
+        let certificate = Certificate::new(self.config.clone()).map_err(|e| flags_of(e, &[]))?;
         let which = HessianMethod::of(&self.hessian);
         let objective = which.objective(&subject.model, subject.loss, &subject.data)?;
         let streams = Streams::new(subject.seed(&self.hessian));
-        let most = self.config().flow.max_gradients;
+        let most = self.config.flow.max_gradients;
         let (mut bar, mut stage) = (ui.bar("gradient flow", 0, most, "gradients and products at most"), Stage::Flow);
         let progress = &mut |p: &Progress| {
             if p.stage != stage {

@@ -1,16 +1,13 @@
 //! The density of all eigenvalues, with moments and effective ranks.
 
-mod flags;
 mod score;
-
-pub use flags::DensityArgs;
 
 use super::along::Along;
 use super::hessian_method::HessianMethod;
 use super::interface::{InAll, Measure, Shared};
 use super::provenance::{Provenance, Taken};
 use crate::parts::subject::LoadedCheckpoint;
-use crate::settings::args::EvalArgs;
+use crate::settings::args::{EvalArgs, HessianArgs};
 use crate::signal;
 use crate::store::file::write_with_folders;
 use crate::ui::Ui;
@@ -18,7 +15,23 @@ use crate::usage::{check_svg, flags_of};
 use crate::value::number::short;
 use anyhow::Result;
 use flat_core::Streams;
-use flat_metrics::{Density, Error, Estimate, Progress, SpectralDensity, Stop};
+use flat_metrics::{Density, DensityConfig, Error, Estimate, Progress, SpectralDensity, Stop};
+use std::path::PathBuf;
+
+flat_core::settings! {
+    /// Flags of `metrics density`.
+    #[derive(Debug, Clone)]
+    pub struct DensityArgs {
+        /// Draw the density with its band into this SVG file.
+        plot as "plot": Option<PathBuf> = None, metavar: "FILE.svg", aliases: &["out"];
+    }
+    with {
+        /// How to estimate.
+        config: DensityConfig;
+        /// The checkpoint, the data and the products.
+        hessian: HessianArgs;
+    }
+}
 
 impl Measure for DensityArgs {
     const NAME: &'static str = "density";
@@ -43,16 +56,16 @@ impl Measure for DensityArgs {
     }
 
     fn validate(&self) -> Result<()> {
-        SpectralDensity::new(self.config()).map_err(|e| flags_of(e, &[]))?;
+        SpectralDensity::new(self.config.clone()).map_err(|e| flags_of(e, &[]))?;
         self.plot.as_ref().map_or(Ok(()), |file| check_svg("--plot", file))
     }
 
     /// Of the probes completed where a signal asks to stop, `None` before the first.
     fn take(&self, subject: &LoadedCheckpoint, ui: Ui) -> Result<Option<Taken<Density>>> {
-        let estimator = SpectralDensity::new(self.config()).map_err(|e| flags_of(e, &[]))?;
+        let estimator = SpectralDensity::new(self.config.clone()).map_err(|e| flags_of(e, &[]))?;
         let which = HessianMethod::of(&self.hessian);
-        let steps = self.steps.min(subject.model.params().layout().len()) as u64;
-        let mut bar = ui.bar("spectral density", 0, self.probes.saturating_mul(steps), "products");
+        let steps = self.config.steps.min(subject.model.params().layout().len()) as u64;
+        let mut bar = ui.bar("spectral density", 0, self.config.probes.saturating_mul(steps), "products");
         let report = which.hessian(&subject.model, subject.loss, &subject.data, |operator| {
             estimator.run(operator, &Streams::new(subject.seed(&self.hessian)), &mut |p: &Progress| {
                 bar.update(p.done, || {

@@ -2,34 +2,33 @@
 
 use crate::around::flow::FlowConfig;
 use crate::{Error, Result};
+use flat_core::setting::Range;
 use serde::Serialize;
 
-/// Settings of [`crate::Certificate`].
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct CertificateConfig {
-    /// Distance to the limit of the flow that is allowed, the paper's epsilon.
-    pub eps: f64,
-    /// Norm of the projected gradient of trbar that is allowed, the paper's epsilon' [default: `sqrt(eps) trbar(Phi(x))`].
+flat_core::settings! {
+    /// Settings of [`crate::Certificate`].
     ///
-    /// trbar = tr(H) / d falls with d and with the loss's scale, so no number means the same for two networks. The default
-    /// allows trbar to change along the minima by the fraction sqrt(eps) in a unit of length.
-    pub eps_prime: Option<f64>,
-    /// How the limit of the flow is approached.
-    pub flow: FlowConfig,
-    /// Probes of the gradient of trbar, at least 4; taken only where the range of the Hessian is not reached.
-    pub probes: u64,
-    /// Displacement that third derivatives are taken with [default: the cube root of the relative rounding of a product,
-    /// times the norm of the parameters].
-    pub rho: Option<f64>,
-    /// Most Hessian-vector products for the spectrum at the limit; never more than d are taken. Of d numbers each, as many
-    /// vectors are held, 4 GiB at most.
-    pub max_matvecs: u64,
-}
-
-impl Default for CertificateConfig {
-    /// (0.1, sqrt 0.1 trbar)-flatness, at most 1,000 products for the spectrum, 32 probes where they do not suffice.
-    fn default() -> Self {
-        Self { eps: 0.1, eps_prime: None, flow: FlowConfig::default(), probes: 32, rho: None, max_matvecs: 1000 }
+    /// trbar = tr(H) / d falls with d and with the loss's scale, so no eps' means the same for two networks. The default,
+    /// `sqrt(eps) trbar(Phi(x))`, allows trbar to change along the minima by the fraction sqrt(eps) in a unit of length.
+    #[derive(Debug, Clone, PartialEq, Serialize)]
+    pub struct CertificateConfig {
+        /// Distance to the limit of the gradient flow that is allowed, the paper's epsilon.
+        eps as "eps": f64 = 0.1, range: Range::Positive;
+        /// Norm of the projected gradient of tr(H)/d that is allowed, the paper's epsilon'.
+        eps_prime as "eps-prime": Option<f64> = None, range: Range::Positive,
+            default_in_words: "the root of --eps, times tr(H)/d at the limit";
+        /// Probes of the gradient of the trace, taken only where --max-matvecs products do not reach the whole range.
+        probes as "probes": u64 = 32, range: Range::AtLeast(4), metavar: "K";
+        /// Displacement of the third derivatives.
+        rho as "rho": Option<f64> = None, range: Range::Positive,
+            default_in_words: "the cube root of a product's rounding times the norm of the weights";
+        /// Hessian-vector products for the spectrum at the limit at most, never more than d: the rank of the Hessian and a few decide.
+        /// As many vectors are held, 4 GiB at most.
+        max_matvecs as "max-matvecs": u64 = 1000, range: Range::AtLeast(4), aliases: &["max-rank"];
+    }
+    with {
+        /// How the limit of the flow is approached.
+        flow: FlowConfig;
     }
 }
 

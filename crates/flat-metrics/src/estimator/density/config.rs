@@ -1,25 +1,21 @@
 //! How many start vectors and steps, and how the density is smoothed.
 
 use crate::{Error, Result};
+use flat_core::setting::Range;
 use serde::Serialize;
 
-/// Settings of [`crate::SpectralDensity`].
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct DensityConfig {
-    /// Independent start vectors; at least 2 for a band.
-    pub probes: u64,
-    /// Lanczos steps m from each, at least 2.
-    pub steps: usize,
-    /// Standard deviation of the smoothing Gaussian, as a fraction of the distance between the outermost Ritz values.
-    pub width: f64,
-    /// Points of the grid.
-    pub points: usize,
-}
-
-impl Default for DensityConfig {
-    /// 10 probes of 80 steps, smoothed over 1 % of the spectrum's range, on 1,024 points.
-    fn default() -> Self {
-        Self { probes: 10, steps: 80, width: 0.01, points: 1024 }
+flat_core::settings! {
+    /// Settings of [`crate::SpectralDensity`].
+    #[derive(Debug, Clone, PartialEq, Serialize)]
+    pub struct DensityConfig {
+        /// Random start vectors; the band is the spread among them.
+        probes as "probes": u64 = 10, range: Range::AtLeast(1), metavar: "K";
+        /// Lanczos steps from each: matrix-vector products are at most --probes times --steps.
+        steps as "steps": usize = 80, range: Range::AtLeast(2), metavar: "M";
+        /// Standard deviation of the smoothing Gaussian, as a fraction of the distance between the outermost Ritz values.
+        width as "width": f64 = 0.01, range: Range::PositiveUpTo(1.0);
+        /// Points of the curve.
+        points as "points": usize = 1024;
     }
 }
 

@@ -28,8 +28,8 @@ pub struct ReproduceArgs {
     /// Seed of all random draws.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: u64,
-    /// cpu, cuda, cuda:N or auto.
-    #[arg(long, value_name = "DEVICE", default_value_t)]
+    /// Where to compute; auto is CUDA where a device can be opened, otherwise the CPU.
+    #[arg(long, value_name = DeviceChoice::FORMS, default_value_t)]
     pub device: Text<DeviceChoice>,
     /// Folder with the data [default: $FLAT_DATA_DIR, ./data, the download cache].
     #[arg(long, value_name = "DIR")]

@@ -6,7 +6,7 @@ use anyhow::Result;
 use candle_core::DType;
 use flat_data::Loader;
 use flat_nn::{Mode, Model};
-use flat_run::measure::trace::{TraceSettings, trace};
+use flat_run::measure::{TraceSettings, trace};
 use flat_run::parts::RunParts;
 use flat_run::parts::setup;
 use flat_run::ui::Ui;

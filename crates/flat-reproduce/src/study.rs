@@ -5,7 +5,7 @@ use crate::markdown::Page;
 use crate::provenance::Provenance;
 use crate::recipe::parse;
 use anyhow::{Context, Result, bail};
-use flat_run::measure::document::SCHEMA;
+use flat_run::measure::SCHEMA;
 use flat_run::signal;
 use flat_run::store::file::{lock, write_whole};
 use flat_run::ui::{Bar, Ui};

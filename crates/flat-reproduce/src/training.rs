@@ -8,7 +8,7 @@ use crate::study::Study;
 use anyhow::{Context, Result};
 use flat_data::Split;
 use flat_nn::Mode;
-use flat_run::measure::trace::TraceRecord;
+use flat_run::measure::TraceRecord;
 use flat_run::parts::RunParts;
 use flat_run::parts::evaluate::evaluate;
 use flat_run::parts::setup;

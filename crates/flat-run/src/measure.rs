@@ -1,27 +1,35 @@
 //! What is measured of a model: one file a measure, and one line in [`MEASURES`].
 
 pub mod all;
-pub mod along;
+pub(crate) mod along;
 mod certify;
 mod curvature;
 mod density;
 mod dimension;
-pub mod document;
-pub mod eig;
+pub(crate) mod document;
+mod eig;
 mod gradnorm;
-pub mod hessian_method;
-pub mod interface;
+pub(crate) mod hessian_method;
+pub(crate) mod interface;
 mod lambda_max;
 mod layers;
-pub mod line;
+pub(crate) mod line;
 mod operator;
-pub mod provenance;
+pub(crate) mod provenance;
 mod sharpness;
-pub mod trace;
+pub(crate) mod trace;
+
+pub use along::Along;
+pub use document::{Document, SCHEMA};
+pub use eig::tolerance;
+pub use hessian_method::HessianMethod;
+pub use interface::{Asked, Entry, Measure};
+pub use line::Line;
+pub use provenance::Provenance;
+pub use trace::{TraceRecord, TraceSettings, trace};
 
 use crate::settings::choice::Flatness;
-use along::Along;
-use interface::{Entry, Of};
+use interface::Of;
 use std::sync::LazyLock;
 
 /// The measures: each is a subcommand of `metrics`, a part of `metrics all` and, where it can be, of `--flatness`.

@@ -15,7 +15,7 @@ use crate::exit::{self, Outcome};
 use crate::interrupt;
 use crate::ui::Terminal;
 use flat_core::setting::Needs;
-use flat_run::measure::document::SCHEMA;
+use flat_run::measure::SCHEMA;
 use std::process::ExitCode;
 
 /// Hessian-vector products that need a thread of their own.

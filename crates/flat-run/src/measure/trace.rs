@@ -4,7 +4,7 @@ mod flags;
 mod found;
 mod settings;
 
-pub use flags::{EstimatorName, TraceArgs};
+pub use flags::TraceArgs;
 pub use found::{TraceFound, TraceRecord, text};
 pub use settings::TraceSettings;
 

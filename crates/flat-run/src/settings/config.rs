@@ -66,19 +66,19 @@ flat_core::settings! {
 
         /// Network.
         model as "model": Arch = networks::LENET;
-        /// Widths of the mlp's hidden layers, as in 256,128.
-        hidden as "hidden": Vec<usize> = vec![256], range: Range::Between(1, 1 << 16), needs: Needs::That(|v| takes(v, "hidden"), "--model mlp");
-        /// Channels of the first convolution of lenet or a ResNet, all others in proportion: a narrower network is a faster one.
+        /// Widths of the hidden layers, as in 256,128.
+        hidden as "hidden": Vec<usize> = vec![256], range: Range::Between(1, 1 << 16), needs: models("hidden");
+        /// Channels of the first convolution, all others in proportion: a narrower network is a faster one.
         channels as "channels": Option<usize> = None, range: Range::Between(1, 1 << 12),
-            needs: Needs::That(|v| takes(v, "channels"), "lenet or a ResNet as --model"),
+            needs: models("channels"),
             default_in_words: &WIDTHS;
         /// Activation of the hidden layers.
         activation as "activation": Activation = Activation::Relu;
         /// Normalisation of the ResNets.
-        norm as "norm": Norm = Norm::Batch, needs: RESNET;
+        norm as "norm": Norm = Norm::Batch, needs: models("norm");
         /// Groups of group normalisation, a divisor of every layer's channels.
         groups as "groups": Option<usize> = None, range: Range::AtLeast(1),
-            needs: Needs::All(&[Needs::Is("norm", "group"), RESNET]),
+            needs: Needs::All(vec![Needs::Is("norm", "group"), models("groups")].leak()),
             default_in_words: "at most 32, with 4 channels each at least";
         /// Start from the weights in this safetensors file, or those of a run directory.
         init as "init": Option<PathBuf> = None, metavar: "FILE";
@@ -155,13 +155,18 @@ pub(super) const HEADINGS: [(&str, &str); 6] = [
     ("trace-probes", "Flatness"),
 ];
 
+/// A network that has the option.
+fn models(option: &str) -> Needs {
+    let models: Vec<_> = Arch::all().filter(|arch| arch.takes(option)).map(Arch::name).collect();
+    Needs::OneOf("model", models.leak())
+}
+
 /// The channels of every network that has any, in words.
 static WIDTHS: LazyLock<String> = LazyLock::new(|| {
     let widths = Arch::all().filter(|arch| arch.width > 0).map(|arch| format!("{arch} {}", arch.width));
     widths.collect::<Vec<_>>().join(", ")
 });
 
-const RESNET: Needs = Needs::That(|v| takes(v, "norm"), "a ResNet as --model");
 const STEPPED: Needs =
     Needs::Any(&[Needs::Is("schedule", "step"), Needs::All(&[Needs::Is("rho-schedule", "step"), PERTURBS])]);
 const PERTURBS: Needs = Needs::That(perturbs, "an --optimizer that perturbs");
@@ -193,8 +198,4 @@ fn has_trace_along(values: &Values) -> bool {
 
 fn perturbs(values: &Values) -> bool {
     is(values, "optimizer", |v| v.to_string().parse().is_ok_and(|rule: RuleKind| rule.perturbs()))
-}
-
-fn takes(values: &Values, option: &str) -> bool {
-    is(values, "model", |v| v.to_string().parse().is_ok_and(|model: Arch| model.takes(option)))
 }

@@ -3,8 +3,7 @@
 use super::given::{typed, with};
 use clap::{ArgMatches, Command, Error, FromArgMatches, Subcommand, error::ErrorKind};
 use flat_core::setting::Values;
-use flat_run::measure::interface::Entry;
-use flat_run::measure::{MEASURES, all};
+use flat_run::measure::{Entry, MEASURES, all};
 
 /// What `metrics` is asked for.
 pub struct MetricsCommand {

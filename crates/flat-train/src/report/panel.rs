@@ -3,7 +3,7 @@
 use super::curve::Point;
 use super::journal::Journal;
 use flat_run::measure;
-use flat_run::measure::along::Along;
+use flat_run::measure::Along;
 use flat_run::store::line::{Part, Progress};
 
 /// A chart of one quantity of every run.

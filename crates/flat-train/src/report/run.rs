@@ -3,6 +3,7 @@
 use super::journal::Journal;
 use super::summary::Summary;
 use anyhow::{Context, Result, anyhow};
+use flat_optim::parse_optimizer;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -60,7 +61,8 @@ impl Run {
 
     /// Whether its rule perturbs gradients.
     pub fn perturbs(&self) -> bool {
-        self.setting("optimizer").is_some_and(|rule| !["plain", "sgd", "adamw"].contains(&rule))
+        let plain = |name| parse_optimizer(name).is_ok_and(|(rule, _)| !rule.perturbs());
+        self.setting("optimizer").is_some_and(|name| !plain(name))
     }
 
     /// The version of the program that wrote the run.

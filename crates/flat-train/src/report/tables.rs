@@ -4,7 +4,7 @@ use super::html::{escape, table};
 use super::run::Run;
 use super::summary::{Standing, Summary};
 use flat_run::measure;
-use flat_run::measure::trace::TraceRecord;
+use flat_run::measure::TraceRecord;
 use flat_run::store::line::Point;
 use flat_run::value::number::{percent, short, wilson};
 use std::collections::BTreeSet;

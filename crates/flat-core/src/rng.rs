@@ -37,6 +37,8 @@ pub enum Purpose {
     Batch = 11,
     /// Noise within a step's chain of updates, one stream a step and update.
     Chain = 12,
+    /// A spurious attribute of an example, one stream an example; its balanced form, one a class and round.
+    Attribute = 20,
 }
 
 /// All streams of one seed.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::batches::Form;
-use crate::idx::{label_file, read_images, read_labels};
+use crate::idx::{label_file, read_images, read_labels, read_pairs};
 use crate::split::Examples;
 use crate::sums::{owner, sha256};
 use crate::{DatasetKind, Error, Fault, Files, Format, Place, Result, Split, archive, locate, parquet_file};
@@ -34,12 +34,13 @@ impl Dataset {
     /// # Errors
     /// [`Error::Io`] and [`Error::Corrupt`].
     pub fn read(kind: DatasetKind, files: &Files) -> Result<Self> {
-        let (train, test) = match files.format {
-            Format::Archive => archive::read(one(kind, files, &files.train)?, kind)?,
-            _ => (read_split(kind, files, &files.train)?, read_split(kind, files, &files.test)?),
-        };
         let split = |(images, labels)| Split::new(images, labels, kind.shape(), kind.classes);
-        Ok(Self { kind, train: split(train)?, test: split(test)? })
+        let [train, test] = match files.format {
+            Format::Archive => <[_; 2]>::from(archive::read(one(kind, files, &files.train)?, kind)?).map(split),
+            Format::Idx => [&files.train, &files.test].map(|list| read_idx(kind, files, list)),
+            _ => [&files.train, &files.test].map(|list| read_split(kind, files, list).and_then(split)),
+        };
+        Ok(Self { kind, train: train?, test: test? })
     }
 }
 
@@ -52,16 +53,14 @@ fn one<'a>(kind: DatasetKind, files: &'a Files, list: &'a [PathBuf]) -> Result<&
 }
 
 fn read_split(kind: DatasetKind, files: &Files, list: &[PathBuf]) -> Result<Examples> {
-    let read: &dyn Fn(&Path) -> Result<Examples> = match (files.format, list) {
-        (Format::Idx, [images, labels]) => return read_idx(kind, images, labels),
-        (Format::Idx, _) => {
-            let missing = "a file of images and one of labels".into();
+    let read: &dyn Fn(&Path) -> Result<Examples> = match files.format {
+        Format::Python => &|path| Form::Python.read(path, kind),
+        Format::Binary => &|path| Form::Binary.read(path, kind),
+        Format::Parquet => &|path| parquet_file::read(path, kind),
+        Format::Archive | Format::Idx => {
+            let missing = "its files of another form".into();
             return Err(Error::Incomplete { kind, dir: files.dir.clone(), missing });
         }
-        (Format::Archive, _) => &|path| Ok(archive::read(path, kind)?.0),
-        (Format::Parquet, _) => &|path| parquet_file::read(path, kind),
-        (Format::Binary, _) => &|path| Form::Binary.read(path, kind),
-        (Format::Python, _) => &|path| Form::Python.read(path, kind),
     };
     let (mut images, mut labels) = (Vec::new(), Vec::new());
     for file in list {
@@ -84,13 +83,27 @@ fn check_owner(kind: DatasetKind, file: &Path, labels: &[u8]) -> Result<()> {
     }
 }
 
-fn read_idx(kind: DatasetKind, images: &Path, labels: &Path) -> Result<Examples> {
-    let label_values = read_labels(labels, kind.classes)?;
-    check_owner(kind, labels, &label_values)?;
-    let pixels = read_images(images, kind.size)?;
-    let n = pixels.len() / (kind.size * kind.size);
-    if n != label_values.len() {
-        return Err(Error::corrupt(labels, Place::Whole, Fault::Count { images: n, labels: label_values.len() }));
+fn read_idx(kind: DatasetKind, files: &Files, list: &[PathBuf]) -> Result<Split> {
+    let [images, labels] = list else {
+        let missing = "a file of images and one of labels".into();
+        return Err(Error::Incomplete { kind, dir: files.dir.clone(), missing });
+    };
+    let (classes, attributes): (Vec<u8>, Vec<u8>) = match kind.attributes {
+        0 => {
+            let classes = read_labels(labels, kind.classes)?;
+            check_owner(kind, labels, &classes)?;
+            (classes, Vec::new())
+        }
+        attributes => {
+            let pairs = read_pairs(labels, kind.classes, attributes)?;
+            pairs.chunks_exact(2).map(|pair| (pair[0], pair[1])).unzip()
+        }
+    };
+    let pixels = read_images(images, kind.channels, kind.size)?;
+    let n = pixels.len() / kind.shape().iter().product::<usize>();
+    if n != classes.len() {
+        return Err(Error::corrupt(labels, Place::Whole, Fault::Count { images: n, labels: classes.len() }));
     }
-    Ok((pixels, label_values))
+    let split = Split::new(pixels, classes, kind.shape(), kind.classes)?;
+    if kind.attributes == 0 { Ok(split) } else { split.with_attributes(attributes, kind.attributes) }
 }

@@ -88,6 +88,19 @@ pub enum Error {
         /// What the hub client says.
         reason: String,
     },
+    /// A data set that no hub has.
+    #[error("{0} is not fetched but made: use `flat-train data color`")]
+    MadeHere(DatasetKind),
+    /// A folder holds a data set already, another one than was to be written.
+    #[error("{} holds {kind} already, made differently{made}: name another folder with --out, or delete that one", dir.display())]
+    Exists {
+        /// The data set.
+        kind: DatasetKind,
+        /// The folder.
+        dir: PathBuf,
+        /// How, where the folder says it.
+        made: String,
+    },
     /// There is nowhere to put downloads.
     #[error("no download cache: set XDG_CACHE_HOME or HOME, or name a folder")]
     NoCacheDir,
@@ -213,6 +226,16 @@ pub enum Fault {
         width: usize,
         /// Height expected, pixels.
         height: usize,
+    },
+    /// A dimension has another size than every such file.
+    #[error("{what} is {found} instead of {expected}")]
+    Dimension {
+        /// What is counted.
+        what: &'static str,
+        /// The number there.
+        found: u64,
+        /// The number that should be there.
+        expected: usize,
     },
     /// A label is not below the number of classes.
     #[error("label {found} where there are {classes} classes")]

@@ -60,7 +60,7 @@ pub struct FetchedFile {
 /// again. `progress` is called as bytes come, from the downloading thread.
 ///
 /// # Errors
-/// [`Error::Hub`] if the hub cannot be reached or has no such file or sum, [`Error::Checksum`] if what came twice is
+/// [`Error::MadeHere`] for a set that no hub has, [`Error::Hub`] if the hub cannot be reached or has no such file or sum, [`Error::Checksum`] if what came twice is
 /// not what was announced, [`Error::Io`], [`Error::NoCacheDir`].
 pub fn fetch(
     kind: DatasetKind,
@@ -80,6 +80,7 @@ pub fn fetch_from(
     cache_dir: Option<&Path>,
     progress: impl Fn(&Transfer) + Send + Sync + 'static,
 ) -> Result<Fetched> {
+    let repository = kind.hub.ok_or(Error::MadeHere(kind))?;
     let root = match cache_dir {
         Some(dir) => dir.to_path_buf(),
         None => crate::cache_dir()?,
@@ -90,11 +91,11 @@ pub fn fetch_from(
     let lock = dir.join(LOCK);
     let lock_file = fs::File::create(&lock).map_err(Error::io(&lock))?;
     lock_file.lock().map_err(Error::io(&lock))?;
-    let hub = Hub { endpoint, kind, staging: dir.join(STAGING), progress: Arc::new(Report(progress)) };
+    let hub = Hub { endpoint, repository, staging: dir.join(STAGING), progress: Arc::new(Report(progress)) };
     let mut manifest = Manifest::read(&dir)?;
     let mut files = Vec::new();
     for split in ["train", "test"] {
-        let name = format!("{}/{split}/0000.parquet", kind.hub[2]);
+        let name = format!("{}/{split}/0000.parquet", repository[2]);
         let path = dir.join(&name);
         let recorded = manifest.sums.get(&name).filter(|_| path.is_file());
         let sha256 = match recorded {
@@ -127,7 +128,8 @@ pub fn fetch_from(
 
 struct Hub<'a, F> {
     endpoint: Option<&'a str>,
-    kind: DatasetKind,
+    /// Owner, name and folder.
+    repository: [&'static str; 3],
     staging: PathBuf,
     progress: Arc<Report<F>>,
 }
@@ -163,7 +165,7 @@ impl<F: Fn(&Transfer) + Send + Sync + 'static> Hub<'_, F> {
         if let Some(endpoint) = self.endpoint {
             builder = builder.endpoint(endpoint);
         }
-        let [owner, dataset, _] = self.kind.hub;
+        let [owner, dataset, _] = self.repository;
         let repository = builder.build_sync()?.dataset(owner, dataset);
         let pointer = repository
             .download_file()
@@ -175,7 +177,7 @@ impl<F: Fn(&Transfer) + Send + Sync + 'static> Hub<'_, F> {
     }
 
     fn failed(&self, name: &str, reason: String) -> Error {
-        let [owner, dataset, _] = self.kind.hub;
+        let [owner, dataset, _] = self.repository;
         Error::Hub { repo: format!("{owner}/{dataset}"), file: name.to_string(), reason }
     }
 }

@@ -15,7 +15,9 @@ use crate::{Error, Fault, Place, Result};
 pub(crate) const MAX_EXAMPLES: u64 = 1 << 18;
 
 const IMAGES: u32 = 0x0803;
+const COLOR_IMAGES: u32 = 0x0804;
 const LABELS: u32 = 0x0801;
+const PAIRS: u32 = 0x0802;
 
 fn number(source: &mut Source) -> Result<u32> {
     let bytes = source.exactly(4)?;
@@ -48,32 +50,66 @@ fn last(mut source: Source, n: u64) -> Result<Vec<u8>> {
     }
 }
 
-/// The pixels of an IDX image file whose images are `size` pixels square.
-pub(crate) fn read_images(path: &Path, size: usize) -> Result<Vec<u8>> {
+/// The pixels of an IDX image file whose images are `size` pixels square; with more than one channel these are a dimension of
+/// their own, before height and width.
+pub(crate) fn read_images(path: &Path, channels: usize, size: usize) -> Result<Vec<u8>> {
     let mut source = Source::open(path)?;
-    let n = header(&mut source, IMAGES)?;
+    let n = header(&mut source, if channels == 1 { IMAGES } else { COLOR_IMAGES })?;
+    if channels > 1 {
+        columns(&mut source, channels, "the number of channels")?;
+    }
     let at = Place::Offset(source.offset());
     let (height, width) = (u64::from(number(&mut source)?), u64::from(number(&mut source)?));
     if (height, width) != (size as u64, size as u64) {
         let fault = Fault::ImageSize { found_width: width, found_height: height, width: size, height: size };
         return Err(Error::corrupt(path, at, fault));
     }
-    last(source, n * height * width)
+    last(source, n * channels as u64 * height * width)
 }
 
 /// The labels of an IDX label file, each below `classes`.
 pub(crate) fn read_labels(path: &Path, classes: usize) -> Result<Vec<u8>> {
     let mut source = Source::open(path)?;
     let n = header(&mut source, LABELS)?;
-    let start = source.offset();
+    below(source, n, &[classes])
+}
+
+/// The pairs of class and attribute of an IDX file of both, one after the other, below these numbers.
+pub(crate) fn read_pairs(path: &Path, classes: usize, attributes: usize) -> Result<Vec<u8>> {
+    let mut source = Source::open(path)?;
+    let n = header(&mut source, PAIRS)?;
+    columns(&mut source, 2, "the number of labels of an example")?;
+    below(source, 2 * n, &[classes, attributes])
+}
+
+/// Reads a dimension that must have this size.
+fn columns(source: &mut Source, expected: usize, what: &'static str) -> Result<()> {
+    let at = Place::Offset(source.offset());
+    match u64::from(number(source)?) {
+        found if found == expected as u64 => Ok(()),
+        found => Err(Error::corrupt(source.path(), at, Fault::Dimension { what, found, expected })),
+    }
+}
+
+/// The last `n` bytes of a file, which take turns to be below these numbers.
+fn below(source: Source, n: u64, ends: &[usize]) -> Result<Vec<u8>> {
+    let (path, start) = (source.path(), source.offset());
     let labels = last(source, n)?;
-    match labels.iter().position(|&label| usize::from(label) >= classes) {
+    let end = |i: usize| ends[i % ends.len()];
+    match labels.iter().enumerate().position(|(i, &label)| usize::from(label) >= end(i)) {
         None => Ok(labels),
         Some(i) => {
-            let fault = Fault::Label { found: labels[i].into(), classes };
+            let fault = Fault::Label { found: labels[i].into(), classes: end(i) };
             Err(Error::corrupt(path, Place::Offset(start + i as u64), fault))
         }
     }
+}
+
+/// The bytes of an IDX file of these dimensions.
+pub(crate) fn written(dimensions: &[usize], bytes: &[u8]) -> Vec<u8> {
+    let magic = 0x0800 + dimensions.len() as u32;
+    let numbers = [magic].into_iter().chain(dimensions.iter().map(|&size| size as u32));
+    numbers.flat_map(u32::to_be_bytes).chain(bytes.iter().copied()).collect()
 }
 
 /// The bytes of the IDX label file of these labels, for its checksum.
@@ -85,7 +121,7 @@ pub(crate) fn label_file(labels: &[u8]) -> impl Read + '_ {
 /// The (inflated) bytes of an IDX file of either sort, for its checksum. To be called on a file that was read before:
 /// it is bounded by the most an acceptable file may hold.
 pub(crate) fn raw(path: &Path) -> Result<impl Read> {
-    Ok(Source::open(path)?.into_reader().take(MAX_EXAMPLES * 28 * 28 + 16))
+    Ok(Source::open(path)?.into_reader().take(MAX_EXAMPLES * 28 * 28 * 3 + 20))
 }
 
 #[cfg(test)]
@@ -127,7 +163,7 @@ mod tests {
 
     fn images_fault(bytes: &[u8]) -> (Place, Fault) {
         let (_dir, path) = file(bytes);
-        fault(read_images(&path, 2))
+        fault(read_images(&path, 1, 2))
     }
 
     fn labels_fault(bytes: &[u8]) -> (Place, Fault) {
@@ -139,7 +175,7 @@ mod tests {
     fn plain_and_gzipped_files_read_the_same() {
         for bytes in [images(3, 2, 2, 12), gzip(&images(3, 2, 2, 12))] {
             let (_dir, path) = file(&bytes);
-            assert_eq!(read_images(&path, 2).expect("images"), (0..12).collect::<Vec<u8>>());
+            assert_eq!(read_images(&path, 1, 2).expect("images"), (0..12).collect::<Vec<u8>>());
         }
         for bytes in [labels(3, &[1, 9, 0]), gzip(&labels(3, &[1, 9, 0]))] {
             let (_dir, path) = file(&bytes);
@@ -148,10 +184,30 @@ mod tests {
     }
 
     #[test]
+    fn colour_images_and_pairs_of_labels_have_a_dimension_more_which_must_be_right() {
+        let (_dir, path) = file(&written(&[2, 3, 2, 2], &[7; 24]));
+        assert_eq!(read_images(&path, 3, 2).expect("images"), [7; 24]);
+        let (_dir, path) = file(&written(&[2, 2], &[9, 4, 0, 0]));
+        assert_eq!(read_pairs(&path, 10, 5).expect("pairs"), [9, 4, 0, 0]);
+        let wrong = |dimensions: &[usize], bytes: &[u8]| {
+            let (_dir, path) = file(&written(dimensions, bytes));
+            fault(if dimensions.len() == 2 { read_pairs(&path, 10, 5) } else { read_images(&path, 3, 2) })
+        };
+        let dimension = |found| Fault::Dimension { what: "the number of channels", found, expected: 3 };
+        assert_eq!(wrong(&[1, 4, 2, 2], &[0; 16]), (Place::Offset(8), dimension(4)));
+        assert_eq!(wrong(&[1, 2, 2], &[0; 4]).1, Fault::Magic { found: IMAGES, expected: COLOR_IMAGES });
+        assert!(matches!(wrong(&[2, 3], &[0; 6]).1, Fault::Dimension { found: 3, expected: 2, .. }));
+        // each of the two has an end of its own
+        assert_eq!(wrong(&[2, 2], &[9, 5, 0, 0]), (Place::Offset(13), Fault::Label { found: 5, classes: 5 }));
+        assert_eq!(wrong(&[2, 2], &[9, 4, 10, 0]), (Place::Offset(14), Fault::Label { found: 10, classes: 10 }));
+        assert_eq!(wrong(&[2, 2], &[9, 4, 0]).1, Fault::Truncated { expected: 4 });
+    }
+
+    #[test]
     fn a_gzip_file_of_several_members_reads_as_one() {
         let whole = images(3, 2, 2, 12);
         let (_dir, path) = file(&[gzip(&whole[..20]), gzip(&whole[20..])].concat());
-        assert_eq!(read_images(&path, 2).expect("images").len(), 12);
+        assert_eq!(read_images(&path, 1, 2).expect("images").len(), 12);
     }
 
     #[test]
@@ -228,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_an_error_that_names_it() {
-        let error = read_images(Path::new("/nowhere/train-images"), 28).expect_err("missing").to_string();
+        let error = read_images(Path::new("/nowhere/train-images"), 1, 28).expect_err("missing").to_string();
         assert!(error.contains("/nowhere/train-images"), "{error}");
     }
 }

@@ -1,6 +1,7 @@
 //! The data sets: one item each, with everything that differs between them.
 
 use crate::Normalisation;
+use crate::colored::COLORS;
 use flat_core::named;
 
 named! {
@@ -14,6 +15,8 @@ named! {
         Cifar10 = "cifar10",
         /// A hundred classes of objects; the fine labels.
         Cifar100 = "cifar100",
+        /// MNIST in colours that go along with the class; made from MNIST.
+        ColoredMnist = "colored-mnist",
     }
 }
 
@@ -34,14 +37,17 @@ pub struct DatasetSpec {
     pub size: usize,
     /// Number of classes.
     pub classes: usize,
+    /// Values of a spurious attribute that every image has beside its class; 0 where there is none.
+    pub attributes: usize,
     /// Mean of the training images, scaled to [0, 1], one a channel.
     pub mean: &'static [f64],
     /// Their standard deviation, one a channel.
     pub std: &'static [f64],
     /// What its own folder is called: here, by torchvision, and on the hub.
     pub(crate) folders: &'static [&'static str],
-    /// Owner and name on the Hugging Face hub, and the folder of its parquet revision that holds `train/` and `test/`.
-    pub(crate) hub: [&'static str; 3],
+    /// Owner and name on the Hugging Face hub, and the folder of its parquet revision that holds `train/` and `test/`; `None`
+    /// for a set that is made here.
+    pub(crate) hub: Option<[&'static str; 3]>,
     /// CIFAR's batches; none for a set of IDX files.
     pub(crate) batches: Batches,
     /// The column of labels in a parquet file.
@@ -78,10 +84,11 @@ const MNIST: DatasetSpec = DatasetSpec {
     channels: 1,
     size: 28,
     classes: 10,
+    attributes: 0,
     mean: &[0.1307],
     std: &[0.3081],
     folders: &["mnist", "MNIST"],
-    hub: ["ylecun", "mnist", "mnist"],
+    hub: Some(["ylecun", "mnist", "mnist"]),
     batches: Batches { archive: "", train: &[], test: "", labels: &[], entry: "" },
     label_column: "label",
     looked_for: IDX,
@@ -95,7 +102,7 @@ const FASHION_MNIST: DatasetSpec = DatasetSpec {
     mean: &[0.2860],
     std: &[0.3530],
     folders: &["fashion-mnist", "FashionMNIST", "fashion_mnist"],
-    hub: ["zalando-datasets", "fashion_mnist", "fashion_mnist"],
+    hub: Some(["zalando-datasets", "fashion_mnist", "fashion_mnist"]),
     elsewhere: "install Debian's dataset-fashion-mnist, which puts it in /usr/share/datasets/fashion-mnist",
     ..MNIST
 };
@@ -108,10 +115,11 @@ const CIFAR10: DatasetSpec = DatasetSpec {
     channels: 3,
     size: 32,
     classes: 10,
+    attributes: 0,
     mean: &[0.4914, 0.4822, 0.4465],
     std: &[0.2470, 0.2435, 0.2616],
     folders: &["cifar10", "cifar-10-batches-py", "cifar-10-batches-bin"],
-    hub: ["uoft-cs", "cifar10", "plain_text"],
+    hub: Some(["uoft-cs", "cifar10", "plain_text"]),
     batches: Batches {
         archive: "cifar-10",
         train: &["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5"],
@@ -132,7 +140,7 @@ const CIFAR100: DatasetSpec = DatasetSpec {
     mean: &[0.5071, 0.4865, 0.4409],
     std: &[0.2673, 0.2564, 0.2762],
     folders: &["cifar100", "cifar-100-python", "cifar-100-binary"],
-    hub: ["uoft-cs", "cifar100", "cifar100"],
+    hub: Some(["uoft-cs", "cifar100", "cifar100"]),
     batches: Batches {
         archive: "cifar-100",
         train: &["train"],
@@ -147,6 +155,21 @@ const CIFAR100: DatasetSpec = DatasetSpec {
     ..CIFAR10
 };
 
+const COLORED_MNIST: DatasetSpec = DatasetSpec {
+    title: "Coloured MNIST",
+    about: "handwritten digits in ten colours, most in the colour of their class",
+    paper: "ten classes and ten colours as Nam et al. 2020, arXiv 2007.02561",
+    channels: 3,
+    attributes: COLORS.len(),
+    // of colours that do not depend on the digit: MNIST's moments times those of the ten colours
+    mean: &[0.0719, 0.0719, 0.0719],
+    std: &[0.2316, 0.2316, 0.2316],
+    folders: &["colored-mnist"],
+    hub: None,
+    looked_for: "train-images-idx4-ubyte (or .gz) and its three companions",
+    ..MNIST
+};
+
 impl std::ops::Deref for DatasetKind {
     type Target = DatasetSpec;
     fn deref(&self) -> &DatasetSpec {
@@ -155,6 +178,7 @@ impl std::ops::Deref for DatasetKind {
             Self::FashionMnist => &FASHION_MNIST,
             Self::Cifar10 => &CIFAR10,
             Self::Cifar100 => &CIFAR100,
+            Self::ColoredMnist => &COLORED_MNIST,
         }
     }
 }
@@ -173,6 +197,20 @@ impl DatasetSpec {
     /// Whether the files are IDX where they are not parquet (else CIFAR's batches).
     pub(crate) fn is_idx(&self) -> bool {
         self.batches.train.is_empty()
+    }
+
+    /// The names of a split's IDX files, images first: their part before and their dimensions after the joint.
+    pub(crate) fn idx_files(&self, split: &str) -> [(String, u8); 2] {
+        let images = if self.channels == 1 { 3 } else { 4 };
+        let labels = if self.attributes == 0 { 1 } else { 2 };
+        [(format!("{split}-images"), images), (format!("{split}-labels"), labels)]
+    }
+}
+
+impl DatasetKind {
+    /// The command of `flat-train` that gets it.
+    pub fn get(self) -> String {
+        if self.hub.is_some() { format!("data fetch {self}") } else { "data color".into() }
     }
 }
 

@@ -16,9 +16,11 @@ pub(crate) enum Found {
 
 /// IDX files: `train-images-idx3-ubyte`, or `train-images.idx3-ubyte` as older copies have it; either may be gzipped, or lie in
 /// a folder of its own name.
-pub(crate) fn idx(dir: &Path) -> Found {
-    let parts = [("train-images", 3), ("train-labels", 1), ("t10k-images", 3), ("t10k-labels", 1)];
-    let find = |(part, sides): &(&str, u8)| {
+pub(crate) fn idx(kind: DatasetKind, dir: &Path) -> Found {
+    let [[train_images, train_labels], [test_images, test_labels]] =
+        ["train", "t10k"].map(|split| kind.idx_files(split));
+    let parts = [train_images, train_labels, test_images, test_labels];
+    let find = |(part, sides): &(String, u8)| {
         let names = ['-', '.'].map(|joint| format!("{part}{joint}idx{sides}-ubyte"));
         let paths = names.iter().flat_map(|name| {
             [
@@ -34,7 +36,7 @@ pub(crate) fn idx(dir: &Path) -> Found {
     match found.iter().position(Option::is_none) {
         _ if found.iter().all(Option::is_none) => Found::Nothing,
         Some(missing) => {
-            let (part, sides) = parts[missing];
+            let (part, sides) = &parts[missing];
             Found::Part(format!("{part}-idx{sides}-ubyte or {part}-idx{sides}-ubyte.gz"))
         }
         None => {

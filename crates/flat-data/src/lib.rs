@@ -1,4 +1,4 @@
-//! MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100: untrusted files in, seeded batches out.
+//! MNIST, Fashion-MNIST, CIFAR-10, CIFAR-100 and coloured MNIST: untrusted files in, seeded batches out.
 //!
 //! [`Dataset::load`] finds a data set on disk (IDX, CIFAR's batches or their archives, Hugging Face parquet) and reads it into two
 //! [`Split`]s of bytes; a [`Loader`] turns a split into normalised [`Batch`]es, in an order and with augmentation that
@@ -39,10 +39,13 @@ mod cache;
 #[cfg(feature = "hub")]
 mod candle_vision;
 mod cifar;
+mod colored;
+mod colored_files;
 mod dataset;
 mod error;
 #[cfg(feature = "hub")]
 mod fetch;
+mod groups;
 mod guard;
 mod idx;
 mod kind;
@@ -68,10 +71,13 @@ mod verify;
 pub use augment::{Augment, CROP_PADDING};
 pub use batch::Batch;
 pub use cache::cache_dir;
+pub use colored::{COLORS, Coloring};
+pub use colored_files::{Made, MadeFile, make_colored};
 pub use dataset::Dataset;
 pub use error::{Error, Fault, Place, Result};
 #[cfg(feature = "hub")]
 pub use fetch::{Fetched, FetchedFile, Transfer, fetch, fetch_from};
+pub use groups::{Group, Groups};
 pub use kind::{DatasetKind, DatasetSpec};
 pub use loader::{Loader, LoaderOptions};
 pub use locate::{Files, Format, locate, locate_in};

@@ -91,7 +91,8 @@ fn search(kind: DatasetKind, roots: &[PathBuf]) -> Result<Files> {
 }
 
 fn remedy(kind: DatasetKind) -> String {
-    let mut remedy = format!("fetch it with `flat-train data fetch {kind}`, or name its folder with --data-dir");
+    let how = if kind.hub.is_some() { "fetch" } else { "make" };
+    let mut remedy = format!("{how} it with `flat-train {}`, or name its folder with --data-dir", kind.get());
     if !kind.elsewhere.is_empty() {
         remedy += &format!(", or {}", kind.elsewhere);
     }
@@ -137,7 +138,7 @@ fn find(kind: DatasetKind, dir: &Path, own: bool) -> Result<Option<Files>> {
     for base in &bases {
         for dir in [base.clone(), base.join("raw")] {
             if kind.is_idx() {
-                if let Some(files) = whole(&dir, layout::idx(&dir)) {
+                if let Some(files) = whole(&dir, layout::idx(kind, &dir)) {
                     return Ok(Some(files));
                 }
                 continue;
@@ -149,11 +150,13 @@ fn find(kind: DatasetKind, dir: &Path, own: bool) -> Result<Option<Files>> {
             }
         }
     }
-    for base in bases.iter().cloned().chain(snapshots(kind, dir, own)?) {
-        for folder in ["", kind.hub[2], "plain_text", "data", "default"] {
-            let dir = if folder.is_empty() { base.clone() } else { base.join(folder) };
-            if let Some(files) = whole(&dir, layout::parquet(kind, &dir)?) {
-                return Ok(Some(files));
+    if let Some([owner, name, folder]) = kind.hub {
+        for base in bases.iter().cloned().chain(snapshots([owner, name], dir, own)?) {
+            for folder in ["", folder, "plain_text", "data", "default"] {
+                let dir = if folder.is_empty() { base.clone() } else { base.join(folder) };
+                if let Some(files) = whole(&dir, layout::parquet(kind, &dir)?) {
+                    return Ok(Some(files));
+                }
             }
         }
     }
@@ -165,10 +168,9 @@ fn find(kind: DatasetKind, dir: &Path, own: bool) -> Result<Option<Files>> {
     part.map_or(Ok(None), Err)
 }
 
-/// The snapshots of a data set in a folder of the hub's cache, `datasets--owner--name/snapshots/<revision>`, in the order
+/// The snapshots of a data set, by its owner and name, in a folder of the hub's cache, `datasets--owner--name/snapshots/<revision>`, in the order
 /// of their names.
-fn snapshots(kind: DatasetKind, dir: &Path, own: bool) -> Result<Vec<PathBuf>> {
-    let [owner, name, _] = kind.hub;
+fn snapshots([owner, name]: [&str; 2], dir: &Path, own: bool) -> Result<Vec<PathBuf>> {
     let cached = dir.join(format!("datasets--{owner}--{name}"));
     let mut found = Vec::new();
     for folder in own.then(|| dir.join("snapshots")).into_iter().chain([cached.join("snapshots")]) {

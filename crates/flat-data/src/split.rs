@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 
+use crate::groups::Groups;
 use crate::sums::sha256;
 use crate::{Error, Result};
 use std::io::Read;
@@ -18,6 +19,7 @@ pub struct Split {
     labels: Vec<u8>,
     shape: [usize; 3],
     classes: usize,
+    groups: Option<Groups>,
 }
 
 impl Split {
@@ -37,7 +39,21 @@ impl Split {
         if let Some(i) = labels.iter().position(|&label| usize::from(label) >= classes) {
             return Err(Error::BadSplit(format!("label {} of example {i}, but {classes} classes", labels[i])));
         }
-        Ok(Self { images, labels, shape, classes })
+        Ok(Self { images, labels, shape, classes, groups: None })
+    }
+
+    /// The same split whose examples have a spurious attribute too, one of `of` values.
+    ///
+    /// # Errors
+    /// [`Error::BadSplit`] where their number is not that of the examples, or one is `of` or more.
+    pub fn with_attributes(self, attributes: Vec<u8>, of: usize) -> Result<Self> {
+        let groups = Some(Groups::new(&self.labels, self.classes, attributes, of)?);
+        Ok(Self { groups, ..self })
+    }
+
+    /// The groups of class and spurious attribute; `None` where the examples have no attribute.
+    pub fn groups(&self) -> Option<&Groups> {
+        self.groups.as_ref()
     }
 
     /// All pixels, `len() * channels * height * width` bytes.
@@ -91,13 +107,14 @@ impl Split {
         self.images.chunks_exact(self.image_bytes()).nth(i)
     }
 
-    /// The sha256 of shape, number of classes, images and labels, in lower-case hex: the same for the same examples in the
-    /// same order, whatever files they were read from.
+    /// The sha256 of shape, number of classes, images, labels and attributes where there are any, in lower-case hex: the same for
+    /// the same examples in the same order, whatever files they were read from.
     pub fn sha256(&self) -> String {
         let numbers = self.shape.into_iter().chain([self.classes, self.len()]);
         let head: Vec<u8> = numbers.flat_map(|n| (n as u64).to_le_bytes()).collect();
         // reading memory does not fail
-        sha256(head.as_slice().chain(&self.images[..]).chain(&self.labels[..])).unwrap_or_default()
+        let attributes = self.groups.as_ref().map_or(&[][..], Groups::attributes);
+        sha256(head.as_slice().chain(&self.images[..]).chain(&self.labels[..]).chain(attributes)).unwrap_or_default()
     }
 
     /// The first `limit` examples, or all where there are fewer.
@@ -107,7 +124,8 @@ impl Split {
     pub fn take(&self, limit: usize) -> Result<Self> {
         let n = limit.min(self.len());
         let images = self.images[..n * self.image_bytes()].to_vec();
-        Self::new(images, self.labels[..n].to_vec(), self.shape, self.classes)
+        let split = Self::new(images, self.labels[..n].to_vec(), self.shape, self.classes)?;
+        self.carry(split, |attributes| attributes[..n].to_vec())
     }
 
     /// The examples with these indices, in this order; an index may occur more than once.
@@ -122,7 +140,16 @@ impl Split {
             images.extend_from_slice(image);
             labels.push(self.labels[index]);
         }
-        Self::new(images, labels, self.shape, self.classes)
+        let split = Self::new(images, labels, self.shape, self.classes)?;
+        self.carry(split, |attributes| indices.iter().map(|&index| attributes[index]).collect())
+    }
+
+    /// A split of some of these examples, with these of their attributes where they have any.
+    fn carry(&self, split: Self, pick: impl FnOnce(&[u8]) -> Vec<u8>) -> Result<Self> {
+        match &self.groups {
+            None => Ok(split),
+            Some(groups) => split.with_attributes(pick(groups.attributes()), groups.per_class()),
+        }
     }
 
     /// Every image with rows and columns exchanged: undoes what `candle_datasets::vision::cifar::load` does to CIFAR-10.
@@ -132,7 +159,13 @@ impl Split {
         for plane in self.images.chunks_exact(height * width) {
             images.extend((0..width).flat_map(|x| (0..height).map(move |y| plane[y * width + x])));
         }
-        Self { images, labels: self.labels.clone(), shape: [channels, width, height], classes: self.classes }
+        Self {
+            images,
+            shape: [channels, width, height],
+            labels: self.labels.clone(),
+            groups: self.groups.clone(),
+            classes: self.classes,
+        }
     }
 
     /// The examples one by one: f32 image in [0, 1] of (channels, height, width), and its label as a u32 scalar; in the

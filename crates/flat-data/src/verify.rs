@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::batches::Form;
-use crate::idx::{raw, read_images, read_labels};
+use crate::idx::{raw, read_images, read_labels, read_pairs};
 use crate::sums::{known, recorded, sha256};
 use crate::{Dataset, DatasetKind, Error, Format, Result, archive, locate, parquet_file, sha256_file};
 
@@ -145,8 +145,12 @@ fn stem(path: &Path) -> String {
 /// Reads a file whole: its number of examples.
 fn parse(kind: DatasetKind, format: Format, path: &Path) -> Result<usize> {
     match format {
-        Format::Idx if stem(path).contains("labels") => read_labels(path, kind.classes).map(|labels| labels.len()),
-        Format::Idx => read_images(path, kind.size).map(|images| images.len() / (kind.size * kind.size)),
+        Format::Idx if stem(path).contains("labels") => match kind.attributes {
+            0 => read_labels(path, kind.classes).map(|labels| labels.len()),
+            attributes => read_pairs(path, kind.classes, attributes).map(|pairs| pairs.len() / 2),
+        },
+        Format::Idx => read_images(path, kind.channels, kind.size)
+            .map(|images| images.len() / kind.shape().iter().product::<usize>()),
         Format::Binary => Form::Binary.read(path, kind).map(|(_, labels)| labels.len()),
         Format::Python => Form::Python.read(path, kind).map(|(_, labels)| labels.len()),
         Format::Archive => archive::read(path, kind).map(|((_, train), (_, test))| train.len() + test.len()),

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "hub")]
 mod candle_faults;
+mod colored;
 #[cfg(feature = "hub")]
 mod download;
 mod found;

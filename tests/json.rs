@@ -155,6 +155,17 @@ fn the_document_describes_every_key_that_is_printed_and_no_other() {
     print("bench", &format!("{} --devices cpu,cuda:9", cell.replace(" --devices cpu", "")));
     print("report", &format!("report {} {} --out {page}", path("run"), path("theory")));
     print("data verify", "data verify mnist");
+    print("data color", &format!("data color --out {}", path("colors")));
+    print(
+        "train",
+        &format!(
+            "train --dataset colored-mnist --data-dir {} --model mlp --hidden 8 --train-limit 64 --test-limit 64 --steps 2 \
+             --trace-probes 0 --device cpu --out {}",
+            path("colors"),
+            path("groups")
+        ),
+    );
+    print("eval", &format!("eval --checkpoint {} --limit 64", path("groups")));
     print("optimizers", "optimizers");
     print("models", "models");
     print("datasets", "datasets");

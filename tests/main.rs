@@ -10,6 +10,7 @@ mod dependencies;
 mod device;
 mod flatness;
 mod foreign;
+mod groups;
 mod honest;
 mod interrupted;
 mod json;

@@ -2,6 +2,7 @@
 //! before anything is written.
 
 pub mod evaluate;
+pub mod groups;
 pub mod objective;
 pub mod setup;
 pub(crate) mod statistics;

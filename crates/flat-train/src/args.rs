@@ -63,7 +63,7 @@ pub enum Command {
     Models,
     /// The data sets: images, classes, whether they are on this machine, source.
     Datasets,
-    /// Fetch and verify data sets.
+    /// Fetch, make and verify data sets.
     Data {
         /// What to do with them.
         #[command(subcommand)]
@@ -80,6 +80,22 @@ pub enum DataAction {
         #[arg(value_parser = among::<DatasetKind>())]
         dataset: DatasetKind,
         /// Folder to put it in [default: the download cache].
+        #[arg(long, value_name = "DIR")]
+        data_dir: Option<PathBuf>,
+    },
+    /// Make colored-mnist: MNIST in ten colours, which in training mostly go along with the digit and in the test set do not.
+    #[command(allow_negative_numbers = true)]
+    Color {
+        /// Share of the training images in the colour of their class; the others have one of the other nine.
+        #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
+        correlation: f64,
+        /// Seed of the colours.
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        seed: u64,
+        /// Folder to put it in [default: colored-mnist in the download cache].
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        /// Folder with MNIST [default: $FLAT_DATA_DIR, ./data, the download cache].
         #[arg(long, value_name = "DIR")]
         data_dir: Option<PathBuf>,
     },

@@ -1,6 +1,7 @@
 //! Loss and accuracy of a model over a part of a data set.
 
-use crate::parts::objective::correct;
+use crate::parts::groups::GroupScore;
+use crate::parts::objective::right_answers;
 use crate::signal;
 use crate::ui::Ui;
 use anyhow::Result;
@@ -20,6 +21,9 @@ pub struct Score {
     pub accuracy: f64,
     /// Images.
     pub examples: usize,
+    /// Accuracies over groups, where the data has a spurious attribute.
+    #[serde(flatten)]
+    pub groups: Option<GroupScore>,
 }
 
 /// Evaluates with a progress bar; `None` where a signal asked to stop. Cost: one forward pass over the data.
@@ -43,7 +47,7 @@ pub fn score(
     mode: Mode,
     mut progress: impl FnMut(u64, f64),
 ) -> Result<Option<Score>> {
-    let (mut loss_sum, mut right, mut seen) = (0.0, 0.0, 0);
+    let (mut loss_sum, mut right, mut seen, mut each) = (0.0, 0.0, 0, vec![false; data.split().len()]);
     for index in 0..data.batches_per_epoch() {
         if signal::stop_requested() {
             return Ok(None);
@@ -52,11 +56,16 @@ pub fn score(
         let logits = model.logits_no_grad(&batch.images, mode)?;
         let mean = loss.mean(&logits, &batch.labels)?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
         loss_sum += mean * batch.len() as f64;
-        right += correct(&logits, &batch.labels)?.to_scalar::<f64>()?;
+        for (&example, &is_right) in batch.indices.iter().zip(&right_answers(&logits, &batch.labels)?.to_vec1::<u8>()?)
+        {
+            each[example] = is_right == 1;
+            right += f64::from(is_right);
+        }
         seen += batch.len();
         progress(index as u64 + 1, right / seen as f64);
     }
-    Ok(Some(Score { loss: loss_sum / seen as f64, accuracy: right / seen as f64, examples: seen }))
+    let groups = data.split().groups().and_then(|groups| GroupScore::of(groups, &each));
+    Ok(Some(Score { loss: loss_sum / seen as f64, accuracy: right / seen as f64, examples: seen, groups }))
 }
 
 /// Norm of the gradient of an objective; `None` where a signal asked to stop. Cost: a gradient of it.

@@ -44,7 +44,15 @@ impl Tally {
 /// # Errors
 /// candle's.
 pub fn correct(logits: &Tensor, labels: &Tensor) -> candle_core::Result<Tensor> {
-    logits.detach().argmax(1)?.eq(labels)?.to_dtype(DType::F64)?.sum_all()
+    right_answers(logits, labels)?.to_dtype(DType::F64)?.sum_all()
+}
+
+/// Whether each row's largest logit is the label's: (n), u8.
+///
+/// # Errors
+/// candle's.
+pub fn right_answers(logits: &Tensor, labels: &Tensor) -> candle_core::Result<Tensor> {
+    logits.detach().argmax(1)?.eq(labels)
 }
 
 /// The mean loss over a mini-batch.

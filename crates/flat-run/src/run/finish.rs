@@ -61,6 +61,7 @@ fn summarise(trainer: &Trainer<'_>, config: &RunConfig, dir: &RunDir, train: Sco
         optimizer: config.optimizer_name().to_string(),
         base: config.base.to_string(),
         test_accuracy: test.accuracy,
+        groups: test.groups,
         test_loss: test.loss,
         train_accuracy: train.accuracy,
         train_loss: train.loss,

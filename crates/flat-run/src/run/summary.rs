@@ -2,6 +2,7 @@
 
 use crate::measure::document::Document;
 use crate::measure::trace::{self, TraceFound};
+use crate::parts::groups::GroupScore;
 use crate::store::checkpoint::Extension;
 use crate::value::number::short;
 use serde::Serialize;
@@ -44,6 +45,9 @@ pub struct Summary {
     pub base: String,
     /// Accuracy on the test set, in 0..1.
     pub test_accuracy: f64,
+    /// Accuracies over groups of the test set, where the data has a spurious attribute.
+    #[serde(flatten)]
+    pub groups: Option<GroupScore>,
     /// Mean loss on the test set.
     pub test_loss: f64,
     /// Accuracy on the training set without augmentation, in 0..1.
@@ -90,12 +94,17 @@ pub struct Summary {
 impl Summary {
     /// A table for a person.
     pub fn text(&self) -> String {
+        let texts = self.groups.map(|groups| groups.text());
+        let groups = |i: usize| texts.as_ref().map(|texts| texts[i].clone()).unwrap_or_default();
         let mut rows = vec![
             ("run", self.out.clone()),
             ("state", self.state.to_string()),
             ("test accuracy", format!("{:.2} %   (loss {})", 100.0 * self.test_accuracy, short(self.test_loss))),
+            ("average group", groups(0)),
+            ("worst group", groups(1)),
             ("train accuracy", format!("{:.2} %   (loss {})", 100.0 * self.train_accuracy, short(self.train_loss))),
         ];
+        rows.retain(|(_, value)| !value.is_empty());
         if let Some(trace) = &self.trace {
             rows.push(("Hessian trace", trace::text(&trace.taken)));
         }

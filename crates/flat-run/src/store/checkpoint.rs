@@ -1,5 +1,6 @@
 //! Checkpoints: weights, optimizer state and the place in the run, in one safetensors file.
 
+use crate::parts::groups::GroupScore;
 use crate::store::file::write_whole;
 use crate::store::fingerprint::Fingerprint;
 use crate::usage::Usage;
@@ -80,6 +81,9 @@ pub struct Evaluation {
     /// Accuracy in 0..1.
     #[serde(with = "exact")]
     pub accuracy: f64,
+    /// Accuracies over groups, where the data has a spurious attribute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<GroupScore>,
 }
 
 /// What the steps of the present epoch add up to.
@@ -264,7 +268,7 @@ mod tests {
     fn checkpoint(step: u64) -> Result<Checkpoint> {
         let t = Tensor::new(&[step as f64], &Device::Cpu)?;
         let epoch = Epoch { loss_sum: 0.1 + 0.2, correct: 1.0 / 3.0, seen: 7, seconds: 1e-300 };
-        let evaluated = Some(Evaluation { step, loss: f64::INFINITY, accuracy: 0.1 });
+        let evaluated = Some(Evaluation { step, loss: f64::INFINITY, accuracy: 0.1, groups: None });
         let progress = Progress { step, evaluated, epoch, ..Progress::default() };
         Ok(Checkpoint {
             model: BTreeMap::from([("fc.weight".to_string(), t.clone())]),

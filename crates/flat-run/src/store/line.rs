@@ -1,5 +1,6 @@
 //! The lines of `metrics.jsonl`: the type that is written and read.
 
+use crate::parts::groups::GroupScore;
 use flat_optim::StepReport;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,9 @@ pub struct Progress {
     /// Accuracy in 0..1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
+    /// Accuracies over groups, where the data has a spurious attribute; of an evaluation on the test set.
+    #[serde(flatten)]
+    pub groups: Option<GroupScore>,
     /// Learning rate of the last step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,

@@ -21,14 +21,18 @@ pub(super) fn run(args: &EvalArgs, ui: Ui, json: bool) -> Result<Outcome> {
             score.examples
         ),
         Some(score) => print(json, &score, || {
-            format!(
+            let groups = score.groups.map(|groups| groups.text()).unwrap_or_default();
+            let all = format!(
                 "{} on {}: accuracy {:.2} %, loss {} ({} images)",
                 subject.model.name(),
                 subject.dataset,
                 100.0 * score.accuracy,
                 short(score.loss),
                 score.examples
-            )
+            );
+            let named = ["average group", "worst group"].into_iter().zip(groups).filter(|(_, text)| !text.is_empty());
+            let rest = named.map(|(name, text)| format!("\n{name:<15} {text}"));
+            [all].into_iter().chain(rest).collect()
         }),
     }
 }

@@ -137,12 +137,16 @@ pub(super) fn datasets(as_json: bool) -> Result<Outcome> {
                 format!("{} + {}", number("train"), number("test")),
                 format!("{} x {side} x {side}", number("channels")),
                 number("classes").to_string(),
-                of["dir"].as_str().map_or_else(|| format!("not here: data fetch {}", text(&of["name"])), String::from),
+                number("attributes").to_string(),
+                of["dir"].as_str().map_or_else(|| format!("not here: {}", text(&of["get"])), String::from),
                 format!("{}; {}", text(&of["about"]), text(&of["paper"])),
             ]
         };
         let rows: Vec<_> = datasets.iter().map(cells).collect();
-        table(&["dataset", "images", "channels x pixels", "classes", "folder", "what it is, source"], &rows)
+        table(
+            &["dataset", "images", "channels x pixels", "classes", "attributes", "folder", "what it is, source"],
+            &rows,
+        )
     })
 }
 
@@ -151,7 +155,8 @@ fn dataset(kind: DatasetKind) -> Value {
     let [train, test] = kind.examples;
     json!({
         "name": kind.name(), "title": kind.title, "about": kind.about, "paper": kind.paper, "train": train, "test": test,
-        "channels": kind.channels, "size": kind.size, "classes": kind.classes, "mean": kind.mean, "std": kind.std,
+        "channels": kind.channels, "size": kind.size, "classes": kind.classes, "attributes": kind.attributes,
+        "get": kind.get(), "mean": kind.mean, "std": kind.std,
         "format": found.as_ref().map(|files| files.format), "dir": found.map(|files| files.dir),
     })
 }

@@ -25,7 +25,8 @@ impl Trainer<'_> {
         let step = self.progress.step;
         let epoch = step.div_ceil(self.steps_per_epoch());
         let best = self.progress.evaluated.is_none() || score.accuracy > self.progress.best_accuracy;
-        self.progress.evaluated = Some(Evaluation { step, loss: score.loss, accuracy: score.accuracy });
+        self.progress.evaluated =
+            Some(Evaluation { step, loss: score.loss, accuracy: score.accuracy, groups: score.groups });
         let (wall_s, evals) = (self.wall(), self.progress.evals);
         self.log(&Line::Epoch(Progress {
             epoch,
@@ -33,14 +34,20 @@ impl Trainer<'_> {
             split: Some(Part::Test),
             loss: Some(score.loss),
             accuracy: Some(score.accuracy),
+            groups: score.groups,
             evals: Some(evals),
             wall_s: Some(wall_s),
             ..Progress::default()
         }))?;
+        let groups = score.groups.map(|groups| {
+            let [average, worst] = [groups.average_group.accuracy, groups.worst_group.accuracy];
+            format!("  average group {average:.4}  worst group {worst:.4}")
+        });
         self.say(format!(
-            "epoch {epoch}  step {step}  test  loss {}  accuracy {:.4}",
+            "epoch {epoch}  step {step}  test  loss {}  accuracy {:.4}{}",
             short(score.loss),
-            score.accuracy
+            score.accuracy,
+            groups.unwrap_or_default()
         ));
         if best {
             self.progress.best_accuracy = score.accuracy;

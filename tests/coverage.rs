@@ -3,7 +3,7 @@
 use crate::tool::{Room, json, top};
 use candle_core::{DType, Device};
 use flat_core::{Purpose, Streams};
-use flat_data::{Augment, Dataset, DatasetKind, Loader, LoaderOptions};
+use flat_data::{Dataset, DatasetKind, Loader, LoaderOptions};
 use flat_metrics::{Hutchinson, ModelObjective, Silent, TangentHessian, TraceConfig, exact_trace};
 use flat_nn::{Activation, Loss, Mode, Model, ModelConfig, Norm, networks};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ fn coverage_of_the_exact_trace_is_95_percent() {
 
     let split =
         Dataset::load(DatasetKind::Mnist, Some(&top().join("data"))).expect("MNIST").train.take(1000).expect("1000");
-    let options = LoaderOptions { batch_size: 1000, shuffle: false, drop_last: false, augment: Augment::default() };
+    let options = LoaderOptions { batch_size: 1000, ..LoaderOptions::default() };
     let normalisation = DatasetKind::Mnist.normalisation();
     let loader = Loader::new(Arc::new(split), normalisation, options, Streams::new(0), DType::F32, Device::Cpu);
     let batch = loader.and_then(|l| l.all()).expect("a batch");
@@ -75,7 +75,7 @@ fn the_interval_for_all_images_like_these_covers_the_trace_over_them() {
     let all =
         Dataset::load(DatasetKind::Mnist, Some(&top().join("data"))).expect("MNIST").train.take(4000).expect("4000");
     let batches = |split: flat_data::Split, size: usize| {
-        let options = LoaderOptions { batch_size: size, shuffle: false, drop_last: false, augment: Augment::default() };
+        let options = LoaderOptions { batch_size: size, ..LoaderOptions::default() };
         let pixels = DatasetKind::Mnist.normalisation();
         Loader::new(Arc::new(split), pixels, options, Streams::new(0), DType::F64, Device::Cpu).expect("a loader")
     };

@@ -3,7 +3,7 @@
 use crate::tool::{Room, SMALL, bytes, command, journal, json, run, top};
 use candle_core::{DType, Device};
 use flat_core::Streams;
-use flat_data::{Augment, Dataset, DatasetKind, Loader, LoaderOptions};
+use flat_data::{Dataset, DatasetKind, Loader, LoaderOptions};
 use flat_metrics::{
     HutchPlusPlus, Hutchinson, Measured, ModelObjective, ProbeDistribution, Silent, TangentHessian, Trace, TraceConfig,
     XTrace,
@@ -278,7 +278,7 @@ fn on_the_sharp_minimum<T>(f: impl FnOnce(&mut TangentHessian<'_, ModelObjective
     model.load(&file).expect("its weights");
     let split =
         Dataset::load(DatasetKind::Mnist, Some(&top().join("data"))).expect("MNIST").train.take(500).expect("500");
-    let options = LoaderOptions { batch_size: 100, shuffle: false, drop_last: false, augment: Augment::default() };
+    let options = LoaderOptions { batch_size: 100, ..LoaderOptions::default() };
     let normalisation = DatasetKind::Mnist.normalisation();
     let loader = Loader::new(Arc::new(split), normalisation, options, Streams::new(0), DType::F32, Device::Cpu)
         .expect("a loader");

@@ -39,6 +39,8 @@ pub enum Purpose {
     Chain = 12,
     /// A spurious attribute of an example, one stream an example; its balanced form, one a class and round.
     Attribute = 20,
+    /// Examples drawn by their groups, one stream an epoch and batch.
+    Groups = 21,
 }
 
 /// All streams of one seed.

@@ -61,6 +61,7 @@ mod pickle;
 mod picture;
 mod python_batch;
 mod resident;
+mod sampler;
 mod seen;
 mod source;
 mod split;

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::augment::Plan;
 use crate::pass::Pass;
+use crate::sampler::Sampler;
 use crate::{Augment, Batch, Error, Normalisation, Result, Split};
 
 /// How a split is cut into batches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LoaderOptions {
     /// Examples a batch.
     pub batch_size: usize,
@@ -22,12 +23,15 @@ pub struct LoaderOptions {
     pub drop_last: bool,
     /// Augmentation of the images.
     pub augment: Augment,
+    /// Draws the examples by their groups, with replacement: classes alike, the attributes of a class with their shares in the
+    /// data (0), with equal shares (1), or with a mean of both. `shuffle` has no effect then.
+    pub balance: Option<f64>,
 }
 
 impl Default for LoaderOptions {
     /// Batches of 128 in the split's order, the last one included, without augmentation.
     fn default() -> Self {
-        Self { batch_size: 128, shuffle: false, drop_last: false, augment: Augment::NONE }
+        Self { batch_size: 128, shuffle: false, drop_last: false, augment: Augment::NONE, balance: None }
     }
 }
 
@@ -46,6 +50,7 @@ pub struct Loader {
     dtype: DType,
     device: Device,
     pass: Pass,
+    sampler: Option<Sampler>,
     /// The order drawn last and its epoch.
     order: Mutex<Option<(u64, Arc<Vec<usize>>)>>,
 }
@@ -81,7 +86,8 @@ impl Loader {
             return wrong("dtype", format!("{dtype:?} holds no normalised images; use f32, f64, f16 or bf16"));
         }
         let pass = Pass::new(&normalisation, dtype, &device)?;
-        Ok(Self { split, options, streams, dtype, device, pass, order: Mutex::new(None) })
+        let sampler = options.balance.map(|balance| Sampler::new(&split, balance)).transpose()?;
+        Ok(Self { split, options, streams, dtype, device, pass, sampler, order: Mutex::new(None) })
     }
 
     /// Another loader of the same split, dtype and device, with which it shares the images that lie on the device.
@@ -91,7 +97,8 @@ impl Loader {
     pub fn beside(&self, options: LoaderOptions, streams: Streams) -> Result<Self> {
         check(options, &self.split)?;
         let (split, device, pass) = (Arc::clone(&self.split), self.device.clone(), self.pass.clone());
-        Ok(Self { split, options, streams, dtype: self.dtype, device, pass, order: Mutex::new(None) })
+        let sampler = options.balance.map(|balance| Sampler::new(&split, balance)).transpose()?;
+        Ok(Self { split, options, streams, dtype: self.dtype, device, pass, sampler, order: Mutex::new(None) })
     }
 
     /// The split.
@@ -125,11 +132,19 @@ impl Loader {
         }
         let (start, n) = (index * self.options.batch_size, self.split.len());
         let end = n.min(start.saturating_add(self.options.batch_size));
-        let indices = match self.options.shuffle {
-            true => self.order(epoch)[start..end].to_vec(),
-            false => (start..end).collect(),
+        let indices = match (&self.sampler, self.split.groups()) {
+            (Some(sampler), Some(groups)) => {
+                let stream = self.streams.at2(Purpose::Groups, epoch, index as u64);
+                let indices = sampler.draw(groups, end - start, stream);
+                // an example that is drawn twice is augmented twice
+                let plans = (start..end).map(|place| self.plan(epoch, place)).collect();
+                return self.gather(indices, plans);
+            }
+            _ if self.options.shuffle => self.order(epoch)[start..end].to_vec(),
+            _ => (start..end).collect(),
         };
-        self.gather(indices, Some(epoch))
+        let plans = indices.iter().map(|&example| self.plan(epoch, example)).collect();
+        self.gather(indices, plans)
     }
 
     /// The batches of an epoch in turn.
@@ -140,7 +155,7 @@ impl Loader {
     /// The whole split as one batch, in its own order and without augmentation. Takes four bytes or more a pixel:
     /// 0.2 GB for MNIST's training images in f32, 0.6 GB for CIFAR-10's.
     pub fn all(&self) -> Result<Batch> {
-        self.gather((0..self.split.len()).collect(), None)
+        self.plain((0..self.split.len()).collect())
     }
 
     /// The batch of these examples, in this order and without augmentation.
@@ -154,7 +169,7 @@ impl Loader {
         }
         match indices.iter().find(|&&index| index >= len) {
             Some(&index) => Err(Error::OutOfRange { what: "example", index, len }),
-            None => self.gather(indices.to_vec(), None),
+            None => self.plain(indices.to_vec()),
         }
     }
 
@@ -172,17 +187,25 @@ impl Loader {
         order
     }
 
-    /// A batch of these examples, augmented as in `epoch` where one is given.
-    fn gather(&self, indices: Vec<usize>, epoch: Option<u64>) -> Result<Batch> {
+    /// The augmentation of an example, or of a place in the epoch where examples are drawn with replacement.
+    fn plan(&self, epoch: u64, of: usize) -> Plan {
         let [_, height, width] = self.split.shape();
-        let augment = self.options.augment;
-        let plan = |&index: &usize| match epoch {
-            Some(epoch) if augment.is_any() => {
-                augment.plan(self.streams.at2(Purpose::Augment, epoch, index as u64), height, width)
+        match self.options.augment {
+            augment if augment.is_any() => {
+                augment.plan(self.streams.at2(Purpose::Augment, epoch, of as u64), height, width)
             }
             _ => Plan::default(),
-        };
-        let plans: Vec<Plan> = indices.iter().map(plan).collect();
+        }
+    }
+
+    /// A batch of these examples as they are.
+    fn plain(&self, indices: Vec<usize>) -> Result<Batch> {
+        let plans = vec![Plan::default(); indices.len()];
+        self.gather(indices, plans)
+    }
+
+    /// A batch of these examples, augmented as planned.
+    fn gather(&self, indices: Vec<usize>, plans: Vec<Plan>) -> Result<Batch> {
         let images = self.pass.run(&self.split, &indices, &plans, &self.device)?;
         let labels = self.pass.labels(&self.split, &indices, &self.device)?;
         Ok(Batch { images: images.to_dtype(self.dtype)?, labels, indices })
@@ -247,6 +270,24 @@ mod tests {
             assert_eq!(values(&one), values(other));
             assert_eq!(one.labels.to_vec1::<u32>().expect("labels"), other.labels.to_vec1::<u32>().expect("labels"));
         }
+    }
+
+    #[test]
+    fn a_batch_by_groups_is_a_function_of_epoch_and_index_and_augments_a_repeated_example_anew() {
+        let groups = split(20).as_ref().clone().with_attributes(vec![0; 20], 1).expect("attributes");
+        let options = LoaderOptions { batch_size: 64, augment: ALL, balance: Some(0.0), ..Default::default() };
+        let new = || {
+            let split = Arc::new(groups.select(&[0; 40].map(|i: usize| i)).expect("one example"));
+            Loader::new(split, normalisation(), options, Streams::new(3), DType::F32, Device::Cpu).expect("loader")
+        };
+        let (first, second) = (new().batch(4, 0).expect("batch"), new().batch(4, 0).expect("batch"));
+        assert_eq!((&first.indices, values(&first)), (&second.indices, values(&second)));
+        assert_ne!(first.indices, new().batch(5, 0).expect("batch").indices);
+        assert_eq!(first.len(), 40);
+        let image = |i: usize| values(&first)[i * 3072..(i + 1) * 3072].to_vec();
+        assert!((1..40).any(|i| image(i) != image(0)), "all augmented alike");
+        let without = Loader::new(split(20), normalisation(), options, Streams::new(3), DType::F32, Device::Cpu);
+        assert!(matches!(without, Err(Error::BadOption { option: "balance", .. })));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::value::every::Every;
 use anyhow::Result;
 use candle_core::{DType, Device};
 use flat_core::Streams;
-use flat_data::{Augment, Dataset, DatasetKind, Loader, LoaderOptions, Normalisation, Split};
+use flat_data::{Dataset, DatasetKind, Loader, LoaderOptions, Normalisation, Split};
 use flat_nn::{Arch, Loss, Model, ModelConfig};
 use flat_optim::{Optimizer, ScheduleConfig, ScheduleShape};
 use std::path::{Path, PathBuf};
@@ -74,8 +74,8 @@ pub fn data_of(config: &RunConfig, train: Arc<Split>, test: Arc<Split>, dir: Pat
     let options = LoaderOptions {
         batch_size: config.batch_size,
         shuffle: !config.no_shuffle,
-        drop_last: false,
         augment: config.augment.0,
+        ..LoaderOptions::default()
     };
     let streams = Streams::new(config.seed);
     let pixels = pixels::of_run(config)?;
@@ -93,8 +93,7 @@ pub fn data_of(config: &RunConfig, train: Arc<Split>, test: Arc<Split>, dir: Pat
 
 /// The training images as they are, which on another device than the CPU lie there once.
 fn train_plain(train: &Loader) -> Result<Loader> {
-    let options =
-        LoaderOptions { batch_size: EVAL_BATCH, shuffle: false, drop_last: false, augment: Augment::default() };
+    let options = LoaderOptions { batch_size: EVAL_BATCH, shuffle: false, ..LoaderOptions::default() };
     Ok(train.beside(options, Streams::new(0))?)
 }
 
@@ -125,7 +124,7 @@ pub fn plain_loader(
     dtype: DType,
     device: &Device,
 ) -> Result<Loader> {
-    let options = LoaderOptions { batch_size, shuffle: false, drop_last: false, augment: Augment::default() };
+    let options = LoaderOptions { batch_size, shuffle: false, ..LoaderOptions::default() };
     Ok(Loader::new(split, pixels, options, Streams::new(0), dtype, device.clone())?)
 }
 

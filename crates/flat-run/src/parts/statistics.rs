@@ -3,7 +3,7 @@
 use crate::signal;
 use anyhow::Result;
 use flat_core::Streams;
-use flat_data::{Augment, Loader, LoaderOptions};
+use flat_data::{Loader, LoaderOptions};
 use flat_nn::{Model, RunningStatistics};
 
 /// Images that the statistics are of, at most: more change them by less than a hundredth of a standard deviation.
@@ -31,7 +31,7 @@ pub fn refresh(model: &Model, train: &Loader) -> Result<bool> {
         return Ok(true);
     }
     let batch_size = train.options().batch_size;
-    let options = LoaderOptions { batch_size, shuffle: true, drop_last: false, augment: Augment::default() };
+    let options = LoaderOptions { batch_size, shuffle: true, ..LoaderOptions::default() };
     let train = train.beside(options, Streams::new(0))?;
     let before: Vec<_> =
         model.buffers().values().map(|var| var.as_detached_tensor().copy()).collect::<candle_core::Result<_>>()?;

@@ -56,3 +56,31 @@ fn a_coloured_set_that_is_not_there_or_cannot_be_made_is_one_error_with_the_reme
         assert!(text.contains("--correlation"), "{text}");
     }
 }
+
+#[test]
+fn a_balanced_sampler_keeps_a_network_from_reading_the_colour() {
+    let room = Room::new();
+    let colors = colors(&room, 0.95);
+    let worst = |sampler: &str| {
+        let out = room.path(sampler).display().to_string();
+        let summary = json(&format!(
+            "train --dataset colored-mnist --data-dir {colors} --model mlp --hidden 32 --train-limit 4000 --test-limit 2000 \
+             --epochs 3 --trace-probes 0 --device cpu --sampler {sampler} --out {out}"
+        ));
+        number(&summary["average_group"]["accuracy"])
+    };
+    let [shuffle, biased, balanced] = ["shuffle", "biased", "balanced"].map(worst);
+    assert!(balanced > shuffle + 0.1 && balanced > biased + 0.1, "{shuffle} {biased} {balanced}");
+}
+
+#[test]
+fn a_sampler_by_groups_is_refused_where_there_are_none_or_no_batches() {
+    for (words, needs) in [
+        ("train --sampler balanced --steps 1", "--dataset with groups"),
+        ("train --dataset colored-mnist --sampler balanced --full-batch --steps 1", "without --full-batch"),
+        ("train --dataset colored-mnist --sampler balanced --no-shuffle --steps 1", "--sampler shuffle"),
+    ] {
+        let text = fails(words, 2);
+        assert!(text.contains(needs) && text.contains("has no effect"), "{words}: {text}");
+    }
+}

@@ -75,6 +75,7 @@ pub fn data_of(config: &RunConfig, train: Arc<Split>, test: Arc<Split>, dir: Pat
         batch_size: config.batch_size,
         shuffle: !config.no_shuffle,
         augment: config.augment.0,
+        balance: config.sampler.balance(),
         ..LoaderOptions::default()
     };
     let streams = Streams::new(config.seed);

@@ -35,6 +35,30 @@ named! {
 }
 
 named! {
+    /// How the examples of a batch are drawn, by name.
+    pub enum SamplerName, "sampler" {
+        /// Every example once an epoch.
+        Shuffle = "shuffle",
+        /// With replacement: classes alike, the attributes of a class as in the data.
+        Biased = "biased",
+        /// With replacement: classes alike, the attributes of a class too.
+        Balanced = "balanced",
+    }
+}
+
+impl SamplerName {
+    /// How far the attributes of a class are moved from their shares in the data towards equal shares; `None` where the
+    /// examples are not drawn by groups.
+    pub fn balance(self) -> Option<f64> {
+        match self {
+            Self::Shuffle => None,
+            Self::Biased => Some(0.0),
+            Self::Balanced => Some(1.0),
+        }
+    }
+}
+
+named! {
     /// Schedules by name.
     pub enum ScheduleName, "schedule" {
         /// The same value throughout.

@@ -1,6 +1,6 @@
 //! The settings of a run: every flag of `train` and key of `config.toml`, with its default, range and need.
 
-use super::choice::{FlatnessName, Float, LossName, NormalizeName, ScheduleName};
+use super::choice::{FlatnessName, Float, LossName, NormalizeName, SamplerName, ScheduleName};
 use crate::device::DeviceChoice;
 use crate::value::every::Every;
 use flat_core::setting::{Needs, Range, Text, Value, Values};
@@ -62,7 +62,14 @@ flat_core::settings! {
         /// Comma list of crop, flip, cutout; `none` for none.
         augment as "augment": Text<Augment> = Text(Augment::default()), metavar: "LIST";
         /// Take the training images in file order every epoch.
-        no_shuffle as "no-shuffle": bool = false;
+        no_shuffle as "no-shuffle": bool = false, needs: Needs::Is("sampler", "shuffle");
+        /// How the images of a batch are drawn: shuffle takes each once an epoch; the others draw with replacement, classes alike,
+        /// and the attributes of a class as in the data (biased) or alike too (balanced).
+        sampler as "sampler": SamplerName = SamplerName::Shuffle,
+            needs: Needs::All(&[
+                Needs::That(has_groups, "a --dataset with groups, as colored-mnist"),
+                Needs::That(is_not_full_batch, "a run without --full-batch"),
+            ]);
 
         /// Network.
         model as "model": Arch = networks::LENET;
@@ -182,6 +189,10 @@ fn is_f32(values: &Values) -> bool {
 
 fn is_not_full_batch(values: &Values) -> bool {
     !is(values, "full-batch", |v| *v == Value::Switch(true))
+}
+
+fn has_groups(values: &Values) -> bool {
+    is(values, "dataset", |v| v.to_string().parse().is_ok_and(|kind: DatasetKind| kind.attributes > 0))
 }
 
 fn has_trace(values: &Values) -> bool {

@@ -68,6 +68,14 @@ impl ParamVec {
         Self::drawn(space, stream, |part| part.normal() * sigma)
     }
 
+    /// Independent entries: 1 with probability `p`, otherwise 0.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn bernoulli(space: &Space, p: f64, stream: &Stream) -> Result<Self> {
+        Self::drawn(space, stream, |part| f64::from(u8::from(part.uniform() < p)))
+    }
+
     /// Independent signs, -1 or +1.
     ///
     /// # Errors
@@ -108,7 +116,7 @@ mod tests {
     fn draws_are_those_of_the_stream_rounded_once() -> Result<()> {
         let n = 40_001;
         let stream = Streams::new(6).at(Purpose::Test, 0);
-        let (normals, signs) = (stream.normals(n), stream.signs(n));
+        let (normals, signs, uniforms) = (stream.normals(n), stream.signs(n), stream.uniforms(n));
         let norm = kernel::dot(&normals, &normals).sqrt();
         for dtype in [DType::F32, DType::F64] {
             let space = space(n, dtype)?;
@@ -120,6 +128,7 @@ mod tests {
             check(ParamVec::gaussian(&space, 0.3, &stream)?, &|i| normals[i] * 0.3)?;
             check(ParamVec::sphere(&space, &stream)?, &|i| normals[i] / norm)?;
             check(ParamVec::rademacher(&space, &stream)?, &|i| signs[i])?;
+            check(ParamVec::bernoulli(&space, 0.3, &stream)?, &|i| if uniforms[i] < 0.3 { 1.0 } else { 0.0 })?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 mod config;
 mod density;
 mod diagonal;
+mod dominant;
 mod exact;
 mod hutchinson;
 mod hutchpp;
@@ -18,6 +19,7 @@ mod xtrace;
 pub use config::TraceConfig;
 pub use density::{Density, DensityConfig, SpectralDensity};
 pub use diagonal::{Bounds, Diagonal, DiagonalEstimate, LayerDiagonal, quantile};
+pub use dominant::{Dominant, DominantConfig, DominantSubspace};
 pub use exact::{ExactTrace, exact_trace};
 pub use hutchinson::Hutchinson;
 pub use hutchpp::HutchPlusPlus;

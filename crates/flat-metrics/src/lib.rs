@@ -9,6 +9,7 @@
 //!   [`Fisher`], [`EmpiricalFisher`], [`MonteCarloFisher`]), a [`Block`] of any of them, an explicit matrix ([`Dense`]);
 //! - an estimator is a function of any operator: [`Hutchinson`], [`HutchPlusPlus`] and [`XTrace`] for the trace of the
 //!   whole and of every layer, [`Diagonal`] for the diagonal, [`Lanczos`] for the largest and smallest eigenvalues,
+//!   [`DominantSubspace`] for the space of the largest ones at a point that moves,
 //!   [`SpectralDensity`] for the distribution of all of them with its moments and effective ranks, [`exact_trace`] for
 //!   small models. [`PerturbedGradient`] and [`PerturbedLoss`] need no operator;
 //! - every result is a [`Measured`] one: with what it was computed on ([`Provenance`]), what it cost ([`Effort`]) and why it
@@ -74,9 +75,10 @@ pub use around::{
 };
 pub use error::{Error, Result};
 pub use estimator::{
-    Bounds, Density, DensityConfig, Diagonal, DiagonalEstimate, EffectiveRank, Eigenpairs, ExactTrace, HutchPlusPlus,
-    Hutchinson, Lanczos, LanczosConfig, LayerDiagonal, PerturbedConfig, PerturbedGradient, PerturbedLoss,
-    SpectralDensity, Trace, TraceConfig, XTrace, exact_trace, quantile,
+    Bounds, Density, DensityConfig, Diagonal, DiagonalEstimate, Dominant, DominantConfig, DominantSubspace,
+    EffectiveRank, Eigenpairs, ExactTrace, HutchPlusPlus, Hutchinson, Lanczos, LanczosConfig, LayerDiagonal,
+    PerturbedConfig, PerturbedGradient, PerturbedLoss, SpectralDensity, Trace, TraceConfig, XTrace, exact_trace,
+    quantile,
 };
 pub use hidden::{IntrinsicDimension, TwoNn};
 pub use linalg::{Eigenpair, Quadrature};

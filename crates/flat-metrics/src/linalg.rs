@@ -3,6 +3,7 @@
 mod krylov;
 mod orthonormal;
 mod quadrature;
+mod symmetric;
 mod tridiagonal;
 
 pub use krylov::Eigenpair;
@@ -10,3 +11,4 @@ pub use quadrature::Quadrature;
 
 pub(crate) use krylov::{Krylov, Ritz};
 pub(crate) use orthonormal::{Basis, check_memory, combine};
+pub(crate) use symmetric::symmetric;

@@ -39,6 +39,10 @@ impl Basis {
         &self.vectors
     }
 
+    pub(crate) fn into_vectors(self) -> Vec<ParamVec> {
+        self.vectors
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.vectors.len()
     }

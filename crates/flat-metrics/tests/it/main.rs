@@ -9,6 +9,7 @@ mod certificate;
 mod certificate_networks;
 mod density;
 mod diagonal;
+mod dominant;
 mod eigen;
 mod fisher;
 mod hessian;

@@ -120,5 +120,5 @@ pub use schedule::{
     Window,
 };
 pub use state::{StateVisitor, Stateful};
-pub use subspace::Subspace;
+pub use subspace::{Account, Subspace};
 pub use then::{Keep, Then};

@@ -279,6 +279,11 @@ impl Optimizer {
         &self.params
     }
 
+    /// The subspace that it was given, if any: what it cost so far.
+    pub fn subspace(&self) -> Option<&dyn Subspace> {
+        self.subspace.as_deref()
+    }
+
     /// The average of the weights, if one is kept.
     pub fn ema(&self) -> Option<&Ema> {
         self.ema.as_ref()
@@ -300,7 +305,7 @@ impl Optimizer {
     }
 
     /// A copy of everything that a later step depends on besides the parameters and the options: counters
-    /// (`progress.*`), the base optimizer's buffers (`base.*`), the rule's state (`rule.*`) and the average (`ema.*`).
+    /// (`progress.*`), the base optimizer's buffers (`base.*`), the rule's state (`rule.*`), the subspace's (`subspace.*`) and the average (`ema.*`).
     /// Takes `&mut self` because saving and loading are one traversal; nothing changes.
     ///
     /// # Errors
@@ -325,6 +330,9 @@ impl Stateful for Optimizer {
         visit_part("progress", &mut self.progress, visitor)?;
         visit_part("rule", self.rule.as_mut(), visitor)?;
         visit_part("base", self.base.as_mut(), visitor)?;
+        if let Some(subspace) = &mut self.subspace {
+            visit_part("subspace", subspace.as_mut(), visitor)?;
+        }
         match &mut self.ema {
             Some(ema) => visit_part("ema", ema, visitor),
             None => Ok(()),

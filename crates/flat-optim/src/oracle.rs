@@ -148,6 +148,17 @@ impl<'a> Oracle<'a> {
         }
     }
 
+    /// Share of the norm of the whole loss's gradient in the subspace at theta.
+    ///
+    /// # Errors
+    /// As [`Self::subspace`].
+    pub fn subspace_share(&mut self) -> Result<f64> {
+        match &mut self.subspace {
+            Some((subspace, step)) => subspace.share(self.params, *step),
+            None => Err(Error::Unmet { need: Need::Subspace }),
+        }
+    }
+
     /// Examples in the batch, or in the part of it that stands for the whole.
     pub fn rows(&self) -> usize {
         self.window.as_ref().map_or(self.rows, Range::len)

@@ -2,10 +2,12 @@
 
 mod context;
 mod gate;
+mod projection;
 mod spec;
 
 pub use context::{Ctx, Known};
 pub use gate::Gate;
+pub use projection::{Project, Projection};
 pub use spec::{RuleKind, RuleSpec, parse_optimizer};
 
 use crate::{Need, Oracle, Result, Sample, Scalar, Stateful, Then};
@@ -39,6 +41,8 @@ rules![
     aesam::AeSam,
     bsam::Bsam,
     lpf::Lpf,
+    dom_sgd::DomSgd,
+    bulk_sgd::BulkSgd,
 ];
 
 /// How one step turns gradient evaluations into a surrogate gradient.

@@ -1,6 +1,7 @@
 //! Every rule over every base on every test function keeps the same promises.
 
 use crate::functions::{Problem, Recorder, logistic, quadratic, rosenbrock};
+use crate::projection::Alternating;
 use flat_core::setting::{Kind, Range, Value, Values};
 use flat_optim::{Base, BaseKind, Builder, GradientRule, Optimizer, Params, RULES, Result, Rows, RuleKind};
 use std::collections::BTreeMap;
@@ -45,7 +46,7 @@ pub fn calls_of_second_step(r: RuleKind, b: BaseKind) -> Result<usize> {
 
 /// A builder that knows what rules may ask for.
 pub fn builder(params: &Params) -> Builder<'_> {
-    Optimizer::builder(params).steps(400).examples(1000)
+    Optimizer::builder(params).steps(400).examples(1000).subspace(Box::new(Alternating))
 }
 
 /// Every base, with all that has a state.
@@ -202,7 +203,7 @@ fn every_file_of_a_rule_is_in_the_table() -> std::io::Result<()> {
     for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/rule"))? {
         let path = file?.path();
         if std::fs::read_to_string(&path)?.contains("impl GradientRule for") {
-            files.push(path.file_stem().unwrap_or_default().to_string_lossy().into_owned());
+            files.push(path.file_stem().unwrap_or_default().to_string_lossy().replace('_', "-"));
         }
     }
     let mut names: Vec<&str> = RULES.iter().map(|rule| rule.name).collect();
@@ -236,7 +237,8 @@ fn every_rule_and_base_builds_at_its_defaults_and_refuses_what_is_out_of_range()
     for kind in RuleKind::all() {
         kind.build(&Values::default())?;
         assert!(kind.name == "plain" || !kind.paper.is_empty(), "{kind} names no paper");
-        assert!(!kind.about.is_empty() && kind.perturbs() == (kind.name != "plain"), "{kind}");
+        let at_theta = ["plain", "dom-sgd", "bulk-sgd"].contains(&kind.name);
+        assert!(!kind.about.is_empty() && kind.perturbs() != at_theta, "{kind}");
     }
     let rules = RuleKind::all().map(|r| (r.settings(), Box::new(move |v: &Values| r.build(v).map(drop)) as Build));
     let bases = BaseKind::all().map(|b| {

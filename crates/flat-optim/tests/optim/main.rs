@@ -6,6 +6,7 @@ mod conformance;
 mod functions;
 mod invariants;
 mod pending;
+mod projection;
 mod pytorch;
 mod resume;
 mod rules;

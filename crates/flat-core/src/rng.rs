@@ -41,8 +41,6 @@ pub enum Purpose {
     Attribute = 20,
     /// Examples drawn by their groups, one stream an epoch and batch.
     Groups = 21,
-    /// Which weights are perturbed, one stream a step.
-    Mask = 22,
 }
 
 /// All streams of one seed.

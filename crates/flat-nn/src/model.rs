@@ -55,6 +55,21 @@ impl fmt::Debug for Model {
 }
 
 impl Model {
+    /// The same model once more: both have the same variables.
+    #[must_use]
+    pub fn handle(&self) -> Self {
+        Self {
+            network: Arc::clone(&self.network),
+            config: self.config.clone(),
+            specs: self.specs.clone(),
+            params: self.params.clone(),
+            buffers: self.buffers.clone(),
+            count: self.count.clone(),
+            classes: self.classes,
+            last_layer: self.last_layer.clone(),
+        }
+    }
+
     /// Builds a built-in network with PyTorch's default initial weights: convolutions and linear layers uniform within
     /// `1 / sqrt(fan_in)`, weight and bias; normalisation gains 1 and biases 0. Each parameter draws from a stream of
     /// its own name, so that a further layer changes no other's weights.

@@ -37,6 +37,8 @@ pub struct Account {
     pub gradients: u64,
     /// Times that it was found anew.
     pub refreshes: u64,
+    /// Of these, times that its eigenvectors did not become as exact as was asked.
+    pub unconverged: u64,
     /// `lambda_k - lambda_(k+1)`: the subspace is not unique where this is about 0.
     pub gap: Option<f64>,
     /// Largest residual of its eigenvectors.

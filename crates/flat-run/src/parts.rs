@@ -7,6 +7,7 @@ pub mod objective;
 pub mod setup;
 pub(crate) mod statistics;
 pub mod subject;
+pub mod subspace;
 pub(crate) mod weights;
 
 use self::setup::Data;
@@ -59,7 +60,7 @@ impl RunParts {
             let read = || Weights::read(init, &device)?.load_into(&model);
             init_note = read().with_context(|| format!("--init {}", init.display()))?;
         }
-        let optimizer = setup::optimizer(config, &model, setup::steps_per_epoch(config, &data))?;
+        let optimizer = setup::optimizer(config, &model, &data)?;
         Ok(Self { device, device_note, data, model, loss: setup::loss(config), optimizer, init_note })
     }
 

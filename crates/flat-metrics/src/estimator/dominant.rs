@@ -138,6 +138,11 @@ impl DominantSubspace {
         &self.block
     }
 
+    /// The kept vectors, away from here: the next call begins anew.
+    pub fn take(&mut self) -> Vec<ParamVec> {
+        std::mem::take(&mut self.block)
+    }
+
     /// Takes vectors for the next call to begin with, such as those that [`Self::block`] gave to be saved.
     pub fn begin_with(&mut self, block: Vec<ParamVec>) {
         self.block = block;

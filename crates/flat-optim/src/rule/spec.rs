@@ -1,6 +1,6 @@
 //! Rules as data: how a user names one, what it takes, where it comes from.
 
-use crate::{BaseKind, GradientRule, RULES, Result};
+use crate::{BaseKind, GradientRule, Need, RULES, Result};
 use flat_core::setting::{BadSetting, Setting, Settings, Values};
 use flat_core::{Choice, Item};
 
@@ -38,6 +38,11 @@ impl RuleSpec {
     /// [`crate::Error::BadSetting`] naming the option.
     pub fn build(&self, options: &Values) -> Result<Box<dyn GradientRule>> {
         (self.build)(options)
+    }
+
+    /// Whether the rule asks for this beside gradients.
+    pub fn asks_for(&self, need: Need) -> bool {
+        self.build(&Values::default()).is_ok_and(|rule| rule.needs().contains(&need))
     }
 
     /// Whether the rule evaluates gradients anywhere but at theta.

@@ -1,6 +1,7 @@
 //! From the configuration to data, model, loss and optimizer.
 
 use crate::device::Opened;
+use crate::parts::subspace::HessianSubspace;
 use crate::settings::choice::{LossName, ScheduleName};
 use crate::settings::config::RunConfig;
 use crate::settings::pixels;
@@ -12,7 +13,7 @@ use candle_core::{DType, Device};
 use flat_core::Streams;
 use flat_data::{Dataset, DatasetKind, Loader, LoaderOptions, Normalisation, Split};
 use flat_nn::{Arch, Loss, Model, ModelConfig};
-use flat_optim::{Optimizer, ScheduleConfig, ScheduleShape};
+use flat_optim::{Need, Optimizer, ScheduleConfig, ScheduleShape};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -226,8 +227,8 @@ pub fn schedules(config: &RunConfig, steps_per_epoch: u64) -> Result<(ScheduleCo
 ///
 /// # Errors
 /// Options out of range.
-pub fn optimizer(config: &RunConfig, model: &Model, steps_per_epoch: u64) -> Result<Optimizer> {
-    let (lr, rho) = schedules(config, steps_per_epoch)?;
+pub fn optimizer(config: &RunConfig, model: &Model, data: &Data) -> Result<Optimizer> {
+    let (lr, rho) = schedules(config, steps_per_epoch(config, data))?;
     let options = config.all_values();
     let mut builder = Optimizer::builder(model.params())
         .rule(config.optimizer.build(&options).map_err(option)?)
@@ -243,6 +244,9 @@ pub fn optimizer(config: &RunConfig, model: &Model, steps_per_epoch: u64) -> Res
     }
     if let Some(decay) = config.ema {
         builder = builder.ema(decay);
+    }
+    if config.optimizer.asks_for(Need::Subspace) {
+        builder = builder.subspace(Box::new(HessianSubspace::of_run(config, model, loss(config), data)?));
     }
     builder.build().map_err(option)
 }

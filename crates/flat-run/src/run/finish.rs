@@ -1,7 +1,7 @@
 //! The end of a run: final weights, scores, the trace of the Hessian, and the summary.
 
 use super::perturbed::Perturbed;
-use super::summary::{RunState, Summary};
+use super::summary::{RunState, SubspaceSpent, Summary};
 use super::trainer::Trainer;
 use crate::device::DeviceChoice;
 use crate::measure::document::{Document, SCHEMA};
@@ -70,6 +70,7 @@ fn summarise(trainer: &Trainer<'_>, config: &RunConfig, dir: &RunDir, train: Sco
         evals: progress.evals,
         skipped_steps: progress.skipped,
         perturbed_steps: progress.perturbed,
+        subspace: trainer.subspace().map(SubspaceSpent::of),
         extended: progress.extended.clone(),
         warnings: warnings(config, progress),
         wall_s: trainer.wall(),

@@ -5,6 +5,7 @@ use crate::measure::trace::{self, TraceFound};
 use crate::parts::groups::GroupScore;
 use crate::store::checkpoint::Extension;
 use crate::value::number::short;
+use flat_optim::Account;
 use serde::Serialize;
 
 /// What became of a run.
@@ -64,6 +65,9 @@ pub struct Summary {
     pub skipped_steps: u64,
     /// Steps whose gradient was perturbed; `null` where an earlier version of the program did not count them.
     pub perturbed_steps: Option<u64>,
+    /// What the dominant subspace cost, of a rule that projects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subspace: Option<SubspaceSpent>,
     /// Where the run was made longer: the schedules before are those of the shorter run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extended: Vec<Extension>,
@@ -91,6 +95,46 @@ pub struct Summary {
     pub out: String,
 }
 
+/// What the dominant subspace of the Hessian cost, and what is known of the last one.
+#[derive(Debug, Clone, Serialize)]
+pub struct SubspaceSpent {
+    /// Hessian-vector products over the training set; not among the gradient evaluations.
+    pub hessian_products: u64,
+    /// Gradients of the training set for the share; not among the gradient evaluations either.
+    pub full_gradients: u64,
+    /// Times that the subspace was found.
+    pub refreshes: u64,
+    /// Of these, times that an eigenvector's residual stayed above `--subspace-tol`.
+    pub unconverged: u64,
+    /// `lambda_k - lambda_(k+1)` at the last: where it is about 0, the subspace is not unique.
+    pub gap: Option<f64>,
+    /// Largest residual of the eigenvectors at the last.
+    pub residual: Option<f64>,
+    /// Last share of the full gradient's norm in the subspace, where `--project-above` asked for it.
+    pub share: Option<f64>,
+}
+
+impl SubspaceSpent {
+    pub(super) fn of(account: Account) -> Self {
+        let Account { products, gradients, refreshes, unconverged, gap, residual, share } = account;
+        Self { hessian_products: products, full_gradients: gradients, refreshes, unconverged, gap, residual, share }
+    }
+
+    fn text(&self) -> String {
+        let known = |name: &str, x: Option<f64>| x.map_or(String::new(), |x| format!(", {name} {}", short(x)));
+        format!(
+            "{} Hessian products and {} gradients of the training set, found {} times, {} of them not to --subspace-tol{}{}{}",
+            self.hessian_products,
+            self.full_gradients,
+            self.refreshes,
+            self.unconverged,
+            known("gap", self.gap),
+            known("residual", self.residual),
+            known("share", self.share),
+        )
+    }
+}
+
 impl Summary {
     /// A table for a person.
     pub fn text(&self) -> String {
@@ -114,6 +158,9 @@ impl Summary {
         ));
         if let Some(perturbed) = self.perturbed_steps.filter(|_| self.optimizer != self.base) {
             rows.push(("perturbed", format!("{perturbed} of {} steps", self.steps)));
+        }
+        if let Some(subspace) = &self.subspace {
+            rows.push(("subspace", subspace.text()));
         }
         if self.skipped_steps > 0 {
             rows.push(("skipped", format!("{} steps for a non-finite loss or gradient", self.skipped_steps)));

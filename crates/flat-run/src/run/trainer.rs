@@ -348,6 +348,11 @@ impl<'a> Trainer<'a> {
         &self.data
     }
 
+    /// What the subspace of a rule that projects cost, over all sittings.
+    pub fn subspace(&self) -> Option<flat_optim::Account> {
+        Some(self.optimizer.subspace()?.account())
+    }
+
     /// Where the run stands.
     pub fn progress(&self) -> &Progress {
         &self.progress

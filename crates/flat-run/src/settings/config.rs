@@ -6,7 +6,7 @@ use crate::value::every::Every;
 use flat_core::setting::{Needs, Range, Text, Value, Values};
 use flat_data::{Augment, DatasetKind};
 use flat_nn::{Activation, Arch, Norm, Precision, networks};
-use flat_optim::{BaseKind, RuleKind};
+use flat_optim::{BaseKind, Need, RuleKind};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
@@ -109,6 +109,13 @@ flat_core::settings! {
             needs: Needs::That(is_not_full_batch, "a run without --full-batch, which streams by --batch-size");
         /// Clip the step's gradient to this norm.
         clip as "clip": Option<f64> = None, range: Range::Positive, metavar: "NORM";
+        /// Find the dominant subspace of the Hessian anew every so many steps, from the one before; between, it is used as it is.
+        subspace_every as "subspace-every": u64 = 1, range: Range::AtLeast(1), needs: PROJECTS;
+        /// Dimensions of the dominant subspace of the Hessian: eigenvectors of its largest eigenvalues.
+        subspace_k as "subspace-k": Option<usize> = None, range: Range::AtLeast(1), needs: PROJECTS,
+            default_in_words: "the number of classes";
+        /// Largest residual of such an eigenvector, as a fraction of the largest eigenvalue.
+        subspace_tol as "subspace-tol": f64 = 1e-3, range: Range::Positive, needs: PROJECTS;
         /// Average the weights with this decay a step, and evaluate and save the average.
         ema as "ema": Option<f64> = None, range: Range::BelowOne, metavar: "DECAY";
 
@@ -177,6 +184,7 @@ static WIDTHS: LazyLock<String> = LazyLock::new(|| {
 const STEPPED: Needs =
     Needs::Any(&[Needs::Is("schedule", "step"), Needs::All(&[Needs::Is("rho-schedule", "step"), PERTURBS])]);
 const PERTURBS: Needs = Needs::That(perturbs, "an --optimizer that perturbs");
+const PROJECTS: Needs = Needs::That(projects, "--optimizer dom-sgd or bulk-sgd");
 const ALONG: Needs = Needs::That(has_flatness, "--flatness");
 
 fn is(values: &Values, name: &str, accept: impl Fn(&Value) -> bool) -> bool {
@@ -209,4 +217,8 @@ fn has_trace_along(values: &Values) -> bool {
 
 fn perturbs(values: &Values) -> bool {
     is(values, "optimizer", |v| v.to_string().parse().is_ok_and(|rule: RuleKind| rule.perturbs()))
+}
+
+fn projects(values: &Values) -> bool {
+    is(values, "optimizer", |v| v.to_string().parse().is_ok_and(|rule: RuleKind| rule.asks_for(Need::Subspace)))
 }

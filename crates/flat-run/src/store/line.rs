@@ -1,7 +1,7 @@
 //! The lines of `metrics.jsonl`: the type that is written and read.
 
 use crate::parts::groups::GroupScore;
-use flat_optim::StepReport;
+use flat_optim::{Account, StepReport};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -70,6 +70,15 @@ pub struct Progress {
     /// Perturbed steps so far.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub perturbed: Option<u64>,
+    /// Hessian-vector products over the training set so far, of a rule that projects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hessian_products: Option<u64>,
+    /// `lambda_k - lambda_(k+1)` of the Hessian where it was last found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subspace_gap: Option<f64>,
+    /// Share of the full gradient's norm in the dominant subspace, where that was asked for last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subspace_share: Option<f64>,
     /// Images a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples_per_s: Option<f64>,
@@ -89,6 +98,17 @@ impl Progress {
             rho: Some(report.rho).filter(|rho| *rho > 0.0),
             grad_norm: Some(report.grad_norm),
             ..Self::default()
+        }
+    }
+
+    /// The same with what a subspace cost so far.
+    #[must_use]
+    pub fn with_account(self, account: Option<Account>) -> Self {
+        Self {
+            hessian_products: account.map(|account| account.products),
+            subspace_gap: account.and_then(|account| account.gap),
+            subspace_share: account.and_then(|account| account.share),
+            ..self
         }
     }
 }

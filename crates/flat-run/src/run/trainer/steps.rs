@@ -9,7 +9,7 @@ use crate::store::line::{Line, Part, Progress};
 use crate::value::number::short;
 use anyhow::Result;
 use candle_core::Tensor;
-use flat_optim::PendingStep;
+use flat_optim::{Account, PendingStep};
 use std::time::Instant;
 
 /// A step whose numbers are to be read.
@@ -22,6 +22,7 @@ pub(super) struct Launched {
     /// Steps and gradient evaluations done by then.
     step: u64,
     evals: f64,
+    account: Option<Account>,
     seconds: f64,
 }
 
@@ -63,7 +64,8 @@ impl Trainer<'_> {
         self.progress.evals += pending.evals();
         let (step, evals) = (self.progress.step, self.progress.evals);
         let correct = self.tally.unread();
-        Ok(Launched { pending, correct, examples, epoch, step, evals, seconds: begun.elapsed().as_secs_f64() })
+        let account = self.subspace();
+        Ok(Launched { pending, correct, examples, epoch, step, evals, account, seconds: begun.elapsed().as_secs_f64() })
     }
 
     /// Reads the numbers of the launched steps, adds them up and writes them down. Waits for the device.
@@ -81,11 +83,13 @@ impl Trainer<'_> {
         let n = launched.len() as f64;
         let (pending, rest): (Vec<_>, Vec<_>) = launched
             .into_iter()
-            .map(|l| (l.pending, (l.correct.and_then(|_| counts.next()), l.examples, l.epoch, l.step, l.evals)))
+            .map(|l| {
+                (l.pending, (l.correct.and_then(|_| counts.next()), l.examples, l.epoch, l.step, l.evals, l.account))
+            })
             .unzip();
         let reports = self.optimizer.read(pending)?;
         let seconds = (of_queueing + begun.elapsed().as_secs_f64()) / n;
-        for (report, (correct, examples, epoch, step, evals)) in reports.into_iter().zip(rest) {
+        for (report, (correct, examples, epoch, step, evals, account)) in reports.into_iter().zip(rest) {
             self.progress.epoch.seconds += seconds;
             match &report.skipped {
                 None => {
@@ -112,7 +116,7 @@ impl Trainer<'_> {
                 samples_per_s: Some(examples as f64 / seconds),
                 wall_s: Some(seconds),
                 skipped: report.skipped.clone(),
-                ..Progress::of_step(&report)
+                ..Progress::of_step(&report).with_account(account)
             });
             if self.config.log_steps {
                 self.journal.write(&line)?;
@@ -142,7 +146,7 @@ impl Trainer<'_> {
             perturbed: self.progress.perturbed,
             samples_per_s: sums.samples_per_s(),
             wall_s: Some(wall_s),
-            ..self.last.as_ref().map(Progress::of_step).unwrap_or_default()
+            ..self.last.as_ref().map(Progress::of_step).unwrap_or_default().with_account(self.subspace())
         });
         self.log(&line)?;
         let perturbed = Perturbed::suffix(self.config, &self.progress);

@@ -198,6 +198,9 @@ impl Estimate {
         self.loss = self.loss.plus(&other.loss.times(weight)?)?;
         self.grad_norm = self.grad_norm.plus(&other.grad_norm.times(weight)?)?;
         self.perturbed |= other.perturbed;
+        if self.lr != other.lr {
+            self.lr = None;
+        }
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 pub mod evaluate;
 pub mod groups;
 pub mod objective;
+pub mod optimizer;
 pub mod setup;
 pub(crate) mod statistics;
 pub mod subject;
@@ -60,7 +61,7 @@ impl RunParts {
             let read = || Weights::read(init, &device)?.load_into(&model);
             init_note = read().with_context(|| format!("--init {}", init.display()))?;
         }
-        let optimizer = setup::optimizer(config, &model, &data)?;
+        let optimizer = optimizer::optimizer(config, &model, &data)?;
         Ok(Self { device, device_note, data, model, loss: setup::loss(config), optimizer, init_note })
     }
 

@@ -7,5 +7,6 @@ mod file;
 pub mod flags;
 pub(crate) mod pixels;
 pub(crate) mod resolve;
+pub mod rule_schedule;
 #[cfg(test)]
 pub(crate) mod tests;

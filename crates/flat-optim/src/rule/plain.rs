@@ -49,6 +49,9 @@ impl GradientRule for Plain {
     fn evals_per_step(&self, _: usize) -> f64 {
         1.0
     }
+    fn memoryless(&self) -> bool {
+        true
+    }
     fn radius(&self, _: usize) -> f64 {
         0.0
     }

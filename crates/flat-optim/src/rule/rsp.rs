@@ -76,6 +76,9 @@ impl GradientRule for Rsp {
     fn evals_per_step(&self, _: usize) -> f64 {
         2.0
     }
+    fn memoryless(&self) -> bool {
+        true
+    }
     fn radius(&self, dim: usize) -> f64 {
         self.rho.unwrap_or(self.sigma * (dim as f64).sqrt())
     }

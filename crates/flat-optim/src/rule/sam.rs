@@ -1,7 +1,7 @@
 //! Sharpness-aware minimization.
 
 use super::RuleSpec;
-use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Stateful};
+use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows, Stateful};
 use flat_core::setting::{Range, Settings};
 
 flat_core::settings! {
@@ -12,13 +12,13 @@ flat_core::settings! {
     /// ```
     ///
     /// with the norm over all parameters together. A zero gradient gives no perturbation. Weight decay takes no part in the
-    /// ascent: the base optimizer applies it at x. With m-sharpness, `f_B` above is each micro-batch of `m` examples (the
-    /// batch in ceil(rows / m) parts of nearly equal size) and surrogate, loss and gradient norm are averages over them.
+    /// ascent: the base optimizer applies it at x. With n ascents, each goes `rho / n` along the gradient where it starts,
+    /// so that the ball of radius rho is never left. [`crate::PerPart`] is its m-sharpness.
     ///
-    /// Cost: 2 evaluations a step.
+    /// Cost: 1 + n evaluations a step, 2 by default.
     ///
     /// P. Foret, A. Kleiner, H. Mobahi, B. Neyshabur, "Sharpness-Aware Minimization for Efficiently Improving
-    /// Generalization", ICLR 2021, arXiv 2010.01412, Algorithm 1; m-sharpness: section 4.1.
+    /// Generalization", ICLR 2021, arXiv 2010.01412, Algorithm 1.
     ///
     /// ```
     /// use flat_optim::{Optimizer, Params, Query, Sam, Sgd};
@@ -36,8 +36,8 @@ flat_core::settings! {
         /// Radius of the perturbation: a length over all weights; usam: factor of the gradient; asam: relative to the weights; lpf:
         /// of the noise, relative to the norm of each filter.
         rho as "rho": f64 = 0.05, range: Range::Positive;
-        /// Images a micro-batch: gradients are accumulated over them, and sam perturbs for each apart (m-sharpness).
-        m as "micro-batch": Option<usize> = None, range: Range::AtLeast(1), default_in_words: "the batch";
+        /// Ascents a step, each of rho / steps.
+        steps as "sam-steps": usize = 1, range: Range::AtLeast(1), metavar: "N";
     }
 }
 
@@ -65,7 +65,7 @@ impl GradientRule for Sam {
         Self::SPEC.name
     }
     fn evals_per_step(&self, _: usize) -> f64 {
-        2.0
+        1.0 + self.steps as f64
     }
     fn memoryless(&self) -> bool {
         true
@@ -74,12 +74,18 @@ impl GradientRule for Sam {
         self.rho
     }
     fn estimate(&mut self, f: &mut Oracle<'_>, cx: &Ctx<'_>) -> Result<Estimate> {
-        let parts = self.m.map_or(1, |m| f.rows().div_ceil(m));
-        f.average(parts, |f, rows| {
-            let g = f.gradient(rows)?;
-            let Some(by) = f.scale_to(cx.rho, &g)? else { return Ok(Estimate::plain(g)) };
-            let ascended = f.gradient_at(by, &g.grad, rows)?;
-            Ok(Estimate::perturbed(&g, ascended.grad))
-        })
+        let g = f.gradient(Rows::All)?;
+        let length = cx.rho / self.steps as f64;
+        let Some(by) = f.scale_to(length, &g)? else { return Ok(Estimate::plain(g)) };
+        let mut ascended = f.gradient_at(by.clone(), &g.grad, Rows::All)?;
+        if self.steps > 1 {
+            let mut way = g.grad.scaled_by(&by)?;
+            for _ in 1..self.steps {
+                let Some(by) = f.scale_to(length, &ascended)? else { break };
+                way = way.plus_by(&by, &ascended.grad)?;
+                ascended = f.gradient_at(1.0, &way, Rows::All)?;
+            }
+        }
+        Ok(Estimate::perturbed(&g, ascended.grad))
     }
 }

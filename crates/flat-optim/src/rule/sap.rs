@@ -129,6 +129,9 @@ impl GradientRule for Sap {
             n => 1.0 + 2.0 / n as f64,
         }
     }
+    fn memoryless(&self) -> bool {
+        true
+    }
     fn radius(&self, _: usize) -> f64 {
         self.rho
     }

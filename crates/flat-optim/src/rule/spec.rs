@@ -45,6 +45,11 @@ impl RuleSpec {
         self.build(&Values::default()).is_ok_and(|rule| rule.needs().contains(&need))
     }
 
+    /// Whether the rule is a whole optimizer, of whose base the learning rate alone is used.
+    pub fn is_whole_optimizer(&self) -> bool {
+        self.build(&Values::default()).is_ok_and(|rule| rule.replaces_base())
+    }
+
     /// Whether the rule evaluates gradients anywhere but at theta.
     pub fn perturbs(&self) -> bool {
         self.build(&Values::default()).is_ok_and(|rule| rule.radius(1) > 0.0)

@@ -3,8 +3,8 @@
 use crate::functions::{Recorder, bits, logistic, vars};
 use candle_core::{Device, Tensor};
 use flat_optim::{
-    Ctx, Direction, Gate, GradientRule, Nso, Optimizer, Oracle, ParamVec, Plain, Purpose, Query, Result, Rows, Rsp,
-    Sam, Sap, ScheduleConfig, ScheduleShape, Sgd, Sign, Streams, WithRows,
+    Ctx, Direction, Gate, GradientRule, Nso, Optimizer, Oracle, ParamVec, PerPart, Plain, Purpose, Query, Result, Rows,
+    Rsp, Sam, Sap, ScheduleConfig, ScheduleShape, Sgd, Sign, Streams, WithRows,
 };
 
 #[test]
@@ -176,7 +176,7 @@ fn m_sharpness_perturbs_every_micro_batch_by_its_own_gradient() -> Result<()> {
     }
     let before = f.evals();
     let cx = Ctx::new(0, rho, 0.1, Streams::new(0), p.params.space(), None);
-    let estimate = Sam::new(rho).m(Some(4)).estimate(&mut f, &cx)?;
+    let estimate = PerPart::new(4, Sam::new(rho)).estimate(&mut f, &cx)?;
     assert!(estimate.grad.plus(-1.0, &expected)?.norm()? < 1e-15); // rounding
     assert!((f.evals() - before - 2.0).abs() < 1e-12);
     let whole = Sam::new(rho).estimate(&mut f, &cx)?;

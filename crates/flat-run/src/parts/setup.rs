@@ -1,11 +1,9 @@
 //! From the configuration to data, model, loss and optimizer.
 
 use crate::device::Opened;
-use crate::parts::subspace::HessianSubspace;
 use crate::settings::choice::{LossName, ScheduleName};
 use crate::settings::config::RunConfig;
 use crate::settings::pixels;
-use crate::settings::resolve::option;
 use crate::usage::usage;
 use crate::value::every::Every;
 use anyhow::Result;
@@ -13,7 +11,7 @@ use candle_core::{DType, Device};
 use flat_core::Streams;
 use flat_data::{Dataset, DatasetKind, Loader, LoaderOptions, Normalisation, Split};
 use flat_nn::{Arch, Loss, Model, ModelConfig};
-use flat_optim::{Need, Optimizer, ScheduleConfig, ScheduleShape};
+use flat_optim::{ScheduleConfig, ScheduleShape};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -221,32 +219,4 @@ pub fn schedules(config: &RunConfig, steps_per_epoch: u64) -> Result<(ScheduleCo
         shape: shape(config.rho_schedule, config.min_rho),
     };
     Ok((lr, rho))
-}
-
-/// The optimizer of a run.
-///
-/// # Errors
-/// Options out of range.
-pub fn optimizer(config: &RunConfig, model: &Model, data: &Data) -> Result<Optimizer> {
-    let (lr, rho) = schedules(config, steps_per_epoch(config, data))?;
-    let options = config.all_values();
-    let mut builder = Optimizer::builder(model.params())
-        .rule(config.optimizer.build(&options).map_err(option)?)
-        .base(config.base.build(&options).map_err(option)?)
-        .lr_schedule(lr)
-        .rho_schedule(rho)
-        .seed(config.seed);
-    if let Some(examples) = config.micro_batch {
-        builder = builder.micro_batch(examples);
-    }
-    if let Some(norm) = config.clip {
-        builder = builder.clip(norm);
-    }
-    if let Some(decay) = config.ema {
-        builder = builder.ema(decay);
-    }
-    if config.optimizer.asks_for(Need::Subspace) {
-        builder = builder.subspace(Box::new(HessianSubspace::of_run(config, model, loss(config), data)?));
-    }
-    builder.build().map_err(option)
 }

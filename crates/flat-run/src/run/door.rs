@@ -173,8 +173,11 @@ fn introduce(config: &RunConfig, parts: &RunParts, dir: &RunDir, ui: Ui<'_>) {
     ui.say(format!("device: {}", parts.device_note));
     parts.init_note.iter().for_each(|note| ui.say(format!("--init: {note}")));
     let optimizer = match config.optimizer_name() == config.base.name {
-        true => config.optimizer_name().to_string(),
-        false => format!("{} over {}", config.optimizer, config.base),
+        true => config.optimizer_name(),
+        false => match &config.rule_schedule {
+            Some(schedule) => format!("{schedule} over {}", config.base),
+            None => format!("{} over {}", config.optimizer, config.base),
+        },
     };
     let (model, dataset, seed) = (config.model, config.dataset, config.seed);
     ui.say(format!("{model} on {dataset} with {optimizer}, seed {seed}: {}", dir.root().display()));

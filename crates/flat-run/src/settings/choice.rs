@@ -59,6 +59,18 @@ impl SamplerName {
 }
 
 named! {
+    /// Which parameters a rule perturbs.
+    pub enum PerturbName, "perturb" {
+        /// All of them.
+        All = "all",
+        /// Gains and shifts of normalisation layers (SAM-ON: Mueller et al. 2023, arXiv 2306.04226).
+        Norm = "norm",
+        /// Weights of linear and convolution layers.
+        Weights = "weights",
+    }
+}
+
+named! {
     /// Schedules by name.
     pub enum ScheduleName, "schedule" {
         /// The same value throughout.

@@ -1,6 +1,7 @@
 //! The settings of a run: every flag of `train` and key of `config.toml`, with its default, range and need.
 
-use super::choice::{FlatnessName, Float, LossName, NormalizeName, SamplerName, ScheduleName};
+use super::choice::{FlatnessName, Float, LossName, NormalizeName, PerturbName, SamplerName, ScheduleName};
+use super::rule_schedule::RuleSchedule;
 use crate::device::DeviceChoice;
 use crate::value::every::Every;
 use flat_core::setting::{Needs, Range, Text, Value, Values};
@@ -99,14 +100,27 @@ flat_core::settings! {
         /// Gradient rule; a base optimizer's name means the plain gradient over that base. At their defaults sam and sap end
         /// flatter than sgd in the mean, rsp on one of two networks and nso on neither, and none is shown to have 0.8 of sgd's
         /// Hessian trace on both (docs/results/defaults); a larger --rho or --sigma is flatter and may cost accuracy.
-        optimizer as "optimizer": RuleKind = RuleKind::default(), default_in_words: "sgd";
+        optimizer as "optimizer": RuleKind = RuleKind::default(), needs: Needs::Unset("rule-schedule"), default_in_words: "sgd";
+        /// Rules one after another, each with its epochs up to and without the last, as in plain:0-40,sam:40-50; in place of
+        /// --optimizer. Options belong to every phase whose rule has them.
+        rule_schedule as "rule-schedule": Option<Text<RuleSchedule>> = None, metavar: "PHASES";
+        /// Empty the base optimizer's buffers where a phase of --rule-schedule begins, as two optimizers in a row would.
+        reset_base as "reset-base": bool = false, needs: Needs::Set("rule-schedule");
+        /// Perturb at every K-th step alone, from the first on; the steps between are plain.
+        rule_every as "rule-every": u64 = 1, range: Range::AtLeast(1), metavar: "K",
+            needs: Needs::That(has_rule, "a rule other than plain as --optimizer");
+        /// m-sharpness: the rule perturbs for each part of at most M images of the batch apart, and the results are averaged.
+        m as "m": Option<usize> = None, range: Range::AtLeast(1), metavar: "M",
+            needs: Needs::All(&[Needs::That(has_rule, "a rule other than plain as --optimizer"), STREAMS_NOT]);
+        /// Which parameters are perturbed: all, those of normalisation layers, or weights of linear and convolution layers.
+        perturb as "perturb": PerturbName = PerturbName::All, needs: PERTURBS;
         /// Base optimizer that takes the rule's gradient.
         base as "base": BaseKind = BaseKind::default();
         /// The loss is that of the whole training set, streamed in batches: one step an epoch.
         full_batch as "full-batch": bool = false;
-        /// Images a micro-batch: gradients are accumulated over them, and sam perturbs for each apart (m-sharpness).
-        micro_batch as "micro-batch": Option<usize> = None, range: Range::AtLeast(1), metavar: "M",
-            needs: Needs::That(is_not_full_batch, "a run without --full-batch, which streams by --batch-size");
+        /// Images a micro-batch: gradients are accumulated over them, which saves memory and changes nothing but rounding and
+        /// BatchNorm's statistics.
+        micro_batch as "micro-batch": Option<usize> = None, range: Range::AtLeast(1), needs: STREAMS_NOT;
         /// Clip the step's gradient to this norm.
         clip as "clip": Option<f64> = None, range: Range::Positive, metavar: "NORM";
         /// Find the dominant subspace of the Hessian anew every so many steps, from the one before; between, it is used as it is.
@@ -183,6 +197,7 @@ static WIDTHS: LazyLock<String> = LazyLock::new(|| {
 
 const STEPPED: Needs =
     Needs::Any(&[Needs::Is("schedule", "step"), Needs::All(&[Needs::Is("rho-schedule", "step"), PERTURBS])]);
+const STREAMS_NOT: Needs = Needs::That(is_not_full_batch, "a run without --full-batch, which streams by --batch-size");
 const PERTURBS: Needs = Needs::That(perturbs, "an --optimizer that perturbs");
 const PROJECTS: Needs = Needs::That(projects, "--optimizer dom-sgd or bulk-sgd");
 const ALONG: Needs = Needs::That(has_flatness, "--flatness");
@@ -215,10 +230,24 @@ fn has_trace_along(values: &Values) -> bool {
     Needs::Is("flatness", "trace").met(values)
 }
 
+/// The rules of a run: those of its schedule, or the one of --optimizer.
+fn rules_of(values: &Values) -> Vec<RuleKind> {
+    let text = |key: &str| values.get(key).map(Value::to_string);
+    match text("rule-schedule").map(|s| s.parse::<RuleSchedule>()) {
+        Some(Ok(schedule)) => schedule.rules(),
+        Some(Err(_)) => Vec::new(),
+        None => text("optimizer").and_then(|name| name.parse().ok()).into_iter().collect(),
+    }
+}
+
+fn has_rule(values: &Values) -> bool {
+    rules_of(values).iter().any(|rule| *rule != "plain")
+}
+
 fn perturbs(values: &Values) -> bool {
-    is(values, "optimizer", |v| v.to_string().parse().is_ok_and(|rule: RuleKind| rule.perturbs()))
+    rules_of(values).iter().any(|rule| rule.perturbs())
 }
 
 fn projects(values: &Values) -> bool {
-    is(values, "optimizer", |v| v.to_string().parse().is_ok_and(|rule: RuleKind| rule.asks_for(Need::Subspace)))
+    rules_of(values).iter().any(|rule| rule.asks_for(Need::Subspace))
 }

@@ -6,6 +6,7 @@ use super::{flags, pixels};
 use crate::usage::{BadFlag, no_effect, usage};
 use anyhow::{Context, Result};
 use flat_core::setting::{BadSetting, Needs, Setting, Settings, Value, Values};
+use flat_optim::{Every, GradientRule, PerPart, RuleKind};
 use std::path::Path;
 
 impl RunConfig {
@@ -24,7 +25,9 @@ impl RunConfig {
         };
         let before = Self::with(&file, &name)?;
         let changed = |key: &str| Some(file.get(key)?.to_string() != flags.get(key)?.to_string());
-        let mut stale = before.own_options(changed("optimizer") == Some(true), changed("base") == Some(true));
+        let other = |key: &str| changed(key) == Some(true);
+        let scheduled = flags.get("rule-schedule").is_some() && changed("rule-schedule") != Some(false);
+        let mut stale = before.own_options(other("optimizer") || scheduled, other("base"));
         let exclusive: [(&[&str], &[&str]); 4] = [
             (&["epochs"], &["steps"]),
             (&["steps"], &["epochs"]),
@@ -127,19 +130,36 @@ impl RunConfig {
     /// What [`Self::lacks`] goes by, made once for many keys.
     fn effects(&self) -> Effects {
         let settings = Self::settings().into_iter().chain(self.own_settings()).collect();
-        Effects { settings, values: self.all_values() }
+        let whole = self.rules().into_iter().find(|rule| rule.is_whole_optimizer());
+        let of_base = self.base.settings().into_iter().map(|s| s.name).filter(|name| *name != "lr");
+        let unused = whole.map_or(Vec::new(), |_| of_base.chain(["base"]).collect());
+        Effects { settings, values: self.all_values(), unused }
     }
 
-    /// The options that its rule and its base have.
+    /// The rules of the run: those of its schedule, or its one.
+    pub fn rules(&self) -> Vec<RuleKind> {
+        self.rule_schedule.as_ref().map_or_else(|| vec![self.optimizer], |schedule| schedule.rules())
+    }
+
+    /// The options that its rules and its base have; without a default where rules differ in it.
     fn own_settings(&self) -> Vec<Setting> {
-        let (all, run) = (self.optimizer.settings().into_iter().chain(self.base.settings()), Self::settings());
-        all.filter(|s| !run.iter().any(|of_run| of_run.name == s.name)).collect()
+        let run = Self::settings();
+        let rules = self.rules().into_iter().flat_map(|rule| rule.settings());
+        let mut own: Vec<Setting> = Vec::new();
+        for setting in rules.chain(self.base.settings()).filter(|s| !run.iter().any(|of_run| of_run.name == s.name)) {
+            match own.iter_mut().find(|known| known.name == setting.name) {
+                None => own.push(setting),
+                Some(known) if known.default == setting.default => {}
+                Some(known) => known.default = None,
+            }
+        }
+        own
     }
 
-    /// The names of the options of the rule and of the base, which another one starts without.
-    fn own_options(&self, rule: bool, base: bool) -> Vec<&'static str> {
-        let of_rule = self.optimizer.settings().into_iter().filter(|_| rule);
-        of_rule.chain(self.base.settings().into_iter().filter(|_| base)).map(|s| s.name).collect()
+    /// The names of the options of the rules and of the base, which other ones start without.
+    fn own_options(&self, rules: bool, base: bool) -> Vec<&'static str> {
+        let of_rules = self.rules().into_iter().filter(|_| rules).flat_map(|rule| rule.settings());
+        of_rules.chain(self.base.settings().into_iter().filter(|_| base)).map(|s| s.name).collect()
     }
 
     /// The configuration as TOML, without what has no effect.
@@ -170,9 +190,10 @@ impl RunConfig {
         self.log_every.unwrap_or(if device.is_cpu() { 1 } else { 50 })
     }
 
-    /// The rule's name as `--optimizer` takes it; a plain rule goes by its base's.
-    pub fn optimizer_name(&self) -> &'static str {
-        if self.optimizer == "plain" { self.base.name } else { self.optimizer.name }
+    /// The rule's name as `--optimizer` takes it, and a plain rule by its base's; the rules of a schedule with `+` between.
+    pub fn optimizer_name(&self) -> String {
+        let name = |rule: &RuleKind| if *rule == "plain" { self.base.name } else { rule.name };
+        self.rules().iter().map(name).collect::<Vec<_>>().join("+")
     }
 
     /// The same with everything filled in that depends on other settings or on the working directory, so that
@@ -182,7 +203,7 @@ impl RunConfig {
     /// A working directory that is gone.
     pub fn filled(mut self) -> Result<Self> {
         if self.steps.is_none() {
-            self.epochs.get_or_insert(2);
+            self.epochs.get_or_insert(self.rule_schedule.as_ref().and_then(|s| s.epochs()).unwrap_or(2));
         }
         if self.mean.is_none() && self.std.is_none() {
             self.normalize.get_or_insert(super::choice::NormalizeName::Dataset);
@@ -199,6 +220,25 @@ impl RunConfig {
         Ok(self)
     }
 
+    /// One of its rules with its options, at its interval, on its parts of a batch.
+    ///
+    /// # Errors
+    /// Options out of range, a rule that cannot run on parts.
+    pub(crate) fn rule_of(&self, rule: RuleKind, options: &Values) -> Result<Box<dyn GradientRule>> {
+        let mut built = rule.build(options).map_err(option)?;
+        if rule == "plain" {
+            return Ok(built);
+        }
+        if let Some(m) = self.m {
+            built = PerPart::new(m, built).into();
+        }
+        if self.rule_every > 1 {
+            built = Every::new(self.rule_every, built).into();
+        }
+        built.check().map_err(option)?;
+        Ok(built)
+    }
+
     /// Refuses what is out of range.
     ///
     /// # Errors
@@ -206,7 +246,9 @@ impl RunConfig {
     pub fn check(&self) -> Result<()> {
         Settings::check(self).map_err(BadFlag::from)?;
         let options = self.all_values();
-        self.optimizer.build(&options).map_err(option)?;
+        for rule in self.rules() {
+            self.rule_of(rule, &options)?;
+        }
         self.base.build(&options).map_err(option)?;
         pixels::of_run(self)?;
         let wrong = [
@@ -229,11 +271,18 @@ impl RunConfig {
 struct Effects {
     settings: Vec<Setting>,
     values: Values,
+    /// What a rule that is a whole optimizer takes no notice of.
+    unused: Vec<&'static str>,
 }
 
 impl Effects {
     /// As [`RunConfig::lacks`].
     fn lacks(&self, key: &str) -> Option<String> {
+        if self.unused.contains(&key) {
+            return Some(
+                "a rule over a base as --optimizer: this one is a whole optimizer and takes --lr alone".into(),
+            );
+        }
         match self.settings.iter().find(|s| s.name == key) {
             Some(setting) => setting.needs.unmet(&self.values),
             None => flags::owners(key),

@@ -1,6 +1,7 @@
 //! Rules, bases and the optimizer as a user sees them, in f64 on the CPU.
 
 mod buffers;
+mod by_hand;
 mod closed_form;
 mod conformance;
 mod functions;
@@ -8,6 +9,7 @@ mod invariants;
 mod pending;
 mod projection;
 mod pytorch;
+mod reductions;
 mod resume;
 mod rules;
 mod skipping;

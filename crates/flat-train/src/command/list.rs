@@ -8,7 +8,7 @@ use flat_core::Streams;
 use flat_core::setting::{Setting, Value as Given, Values};
 use flat_data::DatasetKind;
 use flat_nn::{Arch, Model};
-use flat_optim::{BaseKind, Optimizer, Params, RuleKind};
+use flat_optim::{BaseKind, ParamVec, Params, RuleKind, Space, StateVisitor, Stateful};
 use flat_run::parts::setup::model_config;
 use serde_json::{Value, json};
 
@@ -47,28 +47,47 @@ pub(super) fn optimizers(as_json: bool) -> Result<Outcome> {
 
 fn rule(kind: RuleKind) -> Result<Value> {
     let built = kind.build(&Values::default())?;
-    let gradients = built.evals_per_step(ROWS);
+    let gradients = built.mean_evals(ROWS);
     Ok(json!({
         "name": kind.name, "about": kind.about, "paper": kind.paper, "gradients_per_step": gradients,
-        "state": state(kind, BaseKind::default(), "rule.")?, "options": options(kind.settings()),
+        "state": state(|space| {
+            let mut rule = kind.build(&Values::default())?;
+            rule.begin(space)?;
+            Ok(rule)
+        })?, "options": options(kind.settings()),
     }))
 }
 
 fn base(kind: BaseKind) -> Result<Value> {
     Ok(json!({
         "name": kind.name, "about": kind.about, "paper": kind.paper,
-        "state": state(RuleKind::default(), kind, "base.")?, "options": options(kind.settings()),
+        "state": state(|space| Ok(kind.build(&Values::default())?.build(space)?))?, "options": options(kind.settings()),
     }))
 }
 
 /// The vectors that a rule or a base keeps between steps.
-fn state(rule: RuleKind, base: BaseKind, part: &str) -> Result<Vec<String>> {
-    let weight = Var::new(&[0f32], &Device::Cpu)?;
-    let params = Params::new([("w".to_string(), weight)])?;
-    let none = Values::default();
-    let state = Optimizer::new(&params, rule.build(&none)?, base.build(&none)?)?.state()?;
-    let vectors = state.keys().filter_map(|key| key.strip_prefix(part)?.strip_suffix(".w"));
-    Ok(vectors.map(String::from).collect())
+fn state(part: impl FnOnce(&Space) -> flat_optim::Result<Box<dyn Stateful>>) -> Result<Vec<String>> {
+    let params = Params::new([("w".to_string(), Var::new(&[0f32], &Device::Cpu)?)])?;
+    let mut names = Vectors::default();
+    part(params.space())?.visit(&mut names)?;
+    Ok(names.0)
+}
+
+/// The names of the vectors of a state.
+#[derive(Default)]
+struct Vectors(Vec<String>);
+
+impl StateVisitor for Vectors {
+    fn vector(&mut self, name: &str, _: &mut ParamVec) -> flat_optim::Result<()> {
+        self.0.push(name.to_string());
+        Ok(())
+    }
+    fn count(&mut self, _: &str, _: &mut u64) -> flat_optim::Result<()> {
+        Ok(())
+    }
+    fn number(&mut self, _: &str, _: &mut f64) -> flat_optim::Result<()> {
+        Ok(())
+    }
 }
 
 fn options(settings: Vec<Setting>) -> Vec<Value> {

@@ -76,6 +76,29 @@ fn every_option_of_a_rule_or_base_is_a_flag_with_its_default_and_refused_where_i
 }
 
 #[test]
+fn a_flag_that_the_others_leave_without_an_effect_is_refused_by_every_command() {
+    let on = "--checkpoint models/flat.safetensors";
+    for (words, flag, needs) in [
+        ("metrics trace --min-probes 4", "min-probes", "--rel-tol"),
+        ("metrics trace --estimator xtrace --total-only", "total-only", "--estimator hutchinson"),
+        ("metrics trace --radius 1", "radius", "--estimator perturbed-gradient or perturbed-loss"),
+        ("metrics trace --operator ggn --hvp double", "hvp", "--operator hessian"),
+        ("metrics layers --max-matvecs 0 --rel-tol 0.1", "rel-tol", "--max-matvecs above 0"),
+        ("metrics sharpness --eta 0.1", "eta", "--geometry adaptive-l2 or adaptive-linf"),
+        ("metrics sharpness --measures worst,average --sigma 0.1", "sigma", "--measures low-pass"),
+        ("metrics all --eps 0.2", "eps", "--certify"),
+        ("landscape --out x --hvp double", "hvp", "--directions eigen"),
+        ("landscape --out x --between models/sharp.safetensors --axes 1", "axes", "to go without --between"),
+        ("eval --channels 3", "channels", "--model"),
+    ] {
+        let said = fails(&format!("{words} {on}"), 2);
+        assert!(said.contains(&format!("--{flag} has no effect here: it needs {needs}\n")), "{words}: {said}");
+    }
+    let said = fails("bench --steps 3 --seconds 1", 2);
+    assert!(said.contains("--seconds has no effect here: it needs to go without --steps"), "{said}");
+}
+
+#[test]
 fn models_and_datasets_are_listed_as_they_are_taken() {
     let models = json("models");
     let lenet =

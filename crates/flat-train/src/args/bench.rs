@@ -1,6 +1,6 @@
 //! Flags of `bench`.
 
-use super::Given;
+use super::given::Given;
 use clap::Args;
 use flat_core::setting::{Needs, Range, Text};
 use flat_nn::{Arch, Precision, networks};

@@ -1,6 +1,6 @@
 //! Flags of `train`: those of the settings, and where the run is.
 
-use super::Given;
+use super::given::Given;
 use clap::Args;
 use flat_run::settings::config::RunConfig;
 use std::path::PathBuf;

@@ -5,6 +5,7 @@ use crate::settings::args::HessianArgs;
 use flat_core::named;
 use flat_core::setting::{Needs, Range};
 use flat_metrics::ProbeDistribution;
+use std::sync::LazyLock;
 
 flat_core::settings! {
     /// Flags of `metrics trace`.
@@ -17,7 +18,7 @@ flat_core::settings! {
             default_in_words: "rademacher for hutchinson, sphere for the others";
         /// Norm of the perturbations.
         radius as "radius": Option<f64> = None, range: Range::Positive, metavar: "R",
-            default_in_words: "0.1 for perturbed-gradient, 0.5 for perturbed-loss",
+            default_in_words: &RADII,
             needs: Needs::OneOf("estimator", &["perturbed-gradient", "perturbed-loss"]);
         /// Probes at most; products in all for hutchpp and xtrace, pairs of gradients or losses for the perturbed ones.
         probes as "probes": Option<u64> = None, range: Range::AtLeast(1), metavar: "K",
@@ -59,6 +60,21 @@ named! {
 impl EstimatorName {
     /// Whether it works by perturbing the weights, without an operator.
     pub fn perturbs(self) -> bool {
-        matches!(self, Self::PerturbedGradient | Self::PerturbedLoss)
+        self.radius().is_some()
+    }
+
+    /// The norm of its perturbations where no flag says it.
+    pub(super) fn radius(self) -> Option<f64> {
+        match self {
+            Self::Hutchinson | Self::Hutchpp | Self::Xtrace => None,
+            Self::PerturbedGradient => Some(0.1),
+            Self::PerturbedLoss => Some(0.5),
+        }
     }
 }
+
+/// The norms of the perturbations in words.
+static RADII: LazyLock<String> = LazyLock::new(|| {
+    let radii = EstimatorName::ALL.iter().filter_map(|name| Some(format!("{name} {}", name.radius()?)));
+    radii.collect::<Vec<_>>().join(", ")
+});

@@ -113,14 +113,14 @@ pub(super) enum Estimator {
 impl Estimator {
     pub(super) fn new(settings: &TraceSettings) -> flat_metrics::Result<Self> {
         let probes = settings.probes.clone();
-        let perturbed =
-            |usual: f64| PerturbedConfig { radius: settings.radius.unwrap_or(usual), trace: settings.probes.clone() };
+        let radius = settings.radius.or(settings.estimator.radius()).unwrap_or_default();
+        let perturbed = || PerturbedConfig { radius, trace: settings.probes.clone() };
         Ok(match settings.estimator {
             EstimatorName::Hutchinson => Self::Hutchinson(Hutchinson::new(probes)?),
             EstimatorName::Hutchpp => Self::Hutchpp(HutchPlusPlus::new(probes)?),
             EstimatorName::Xtrace => Self::Xtrace(XTrace::new(probes)?),
-            EstimatorName::PerturbedGradient => Self::Gradient(PerturbedGradient::new(perturbed(0.1))?),
-            EstimatorName::PerturbedLoss => Self::Loss(PerturbedLoss::new(perturbed(0.5))?),
+            EstimatorName::PerturbedGradient => Self::Gradient(PerturbedGradient::new(perturbed())?),
+            EstimatorName::PerturbedLoss => Self::Loss(PerturbedLoss::new(perturbed())?),
         })
     }
 }

@@ -43,6 +43,9 @@ rules![
     lpf::Lpf,
     dom_sgd::DomSgd,
     bulk_sgd::BulkSgd,
+    esam::Esam,
+    entropy_sgd::EntropySgd,
+    gerne::Gerne,
 ];
 
 /// How one step turns gradient evaluations into a surrogate gradient.
@@ -71,6 +74,11 @@ pub trait GradientRule: Stateful + Send {
     /// What it needs beside gradients of the step's batch; an optimizer without is refused, or its first step.
     fn needs(&self) -> Vec<Need> {
         Vec::new()
+    }
+
+    /// Batches of the data that its next step sees, the step's own and further ones; the data moves on by as many.
+    fn batches(&self) -> u32 {
+        1
     }
 
     /// Makes the vectors of its state; called once, before the first step and before a state is loaded.

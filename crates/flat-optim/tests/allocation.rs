@@ -5,7 +5,7 @@
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
 use flat_core::setting::Values;
-use flat_optim::{BaseKind, Objective, Optimizer, Params, Query, Result, RuleKind, Sample};
+use flat_optim::{BaseKind, Batch, Need, Objective, Optimizer, Params, Query, Result, Rows, RuleKind, Sample};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -62,6 +62,21 @@ impl Objective for Kept {
     }
     fn loss_and_grad(&mut self, params: &Params, _: Query) -> Result<Sample> {
         Sample::new(1.0, params.gradient(&self.0)?)
+    }
+    fn offers(&self, _: Need) -> bool {
+        true
+    }
+    fn losses_and_grad(&mut self, params: &Params, query: Query) -> Result<(Sample, Tensor)> {
+        Ok((self.loss_and_grad(params, query)?, self.losses(query)?))
+    }
+    fn losses(&mut self, query: Query) -> Result<Tensor> {
+        Ok(Tensor::zeros(query.rows.range(8)?.len(), DType::F32, &Device::Cpu)?)
+    }
+    fn chosen_loss_and_grad(&mut self, params: &Params, _: &[u32], update_stats: bool) -> Result<Sample> {
+        self.loss_and_grad(params, Query { rows: Rows::All, update_stats })
+    }
+    fn switch(&mut self, _: Batch) -> Result<usize> {
+        Ok(8)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Running statistics of candle's own BatchNorm.
 
 use crate::conformance::{builder, small};
+use crate::functions::Everything;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{BatchNorm, Module, ModuleT, VarBuilder, VarMap};
 use flat_core::setting::{Value, Values};
@@ -42,7 +43,7 @@ fn moved(kind: RuleKind, steps: i32, guarded: bool) -> Result<f64> {
     let map = VarMap::new();
     let (norm, loss) = network(&map)?;
     let buffers = Params::buffers_of(&map)?.into_iter().filter(|_| guarded).collect();
-    let mut loss = WithBuffers::new(WithRows::new(ROWS, loss), buffers);
+    let mut loss = Everything(WithBuffers::new(WithRows::new(ROWS, loss), buffers));
     let params = Params::from_varmap(&map)?;
     let mut optimizer =
         builder(&params).rule(kind.build(&whole())?).base(flat_optim::Sgd::new(0.01)).seed(1).build()?;

@@ -1,7 +1,7 @@
 //! Test functions with known minima, and a recorder of what an objective is asked.
 
 use candle_core::{Device, Result as CResult, Tensor, Var};
-use flat_optim::{Objective, Params, Purpose, Query, Result, Streams, WithRows};
+use flat_optim::{Batch, Need, Objective, Params, Purpose, Query, Result, Rows, Sample, Streams, WithRows};
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -27,7 +27,7 @@ pub fn quadratic() -> Result<Problem> {
     let (params, v) = vars(&[("x", &[2.0, -1.0]), ("y", &[3.0, 3.0])])?;
     let (scale, goal) = (Tensor::new(&[0.5f64, 2.0], &Device::Cpu)?, Tensor::new(&[1.0f64, 2.0], &Device::Cpu)?);
     let f = move |_: Query| v[0].sqr()?.mul(&scale)?.sum_all()? + (v[1].sub(&goal)?.sqr()?.sum_all()? * 0.5)?;
-    Ok(Problem { name: "quadratic", params, objective: Box::new(f), rows: 1, start: 6.5, goal: 0.05 })
+    Ok(Problem { name: "quadratic", params, objective: Box::new(Everything(f)), rows: 1, start: 6.5, goal: 0.05 })
 }
 
 /// A mild Rosenbrock valley `(1 - x)^2 + 5 (y - x^2)^2`, minimum 0 at (1, 1).
@@ -37,7 +37,7 @@ pub fn rosenbrock() -> Result<Problem> {
         let (a, b) = ((1.0 - v[0].as_tensor())?, v[1].sub(&v[0].sqr()?)?);
         (a.sqr()? + (b.sqr()? * 5.0)?)?.sum_all()
     };
-    Ok(Problem { name: "rosenbrock", params, objective: Box::new(f), rows: 1, start: 5.0625, goal: 0.5 })
+    Ok(Problem { name: "rosenbrock", params, objective: Box::new(Everything(f)), rows: 1, start: 5.0625, goal: 0.5 })
 }
 
 /// Logistic regression on `rows` synthetic examples in three dimensions, labels from a hidden direction.
@@ -53,7 +53,7 @@ pub fn logistic(rows: usize) -> Result<Problem> {
         let margin = x.matmul(&v[1].reshape((3, 1))?)?.broadcast_add(&v[0])?.mul(&sign)?;
         (margin.neg()?.exp()? + 1.0)?.log()?.mean_all()
     };
-    let objective = Box::new(WithRows::new(rows, f));
+    let objective = Box::new(Everything(WithRows::new(rows, f)));
     Ok(Problem { name: "logistic", params, objective, rows, start: std::f64::consts::LN_2, goal: 0.35 })
 }
 
@@ -77,6 +77,67 @@ impl Objective for Recorder<Box<dyn Objective>> {
     fn loss(&mut self, query: Query) -> Result<Tensor> {
         self.queries.borrow_mut().push(query);
         self.inner.loss(query)
+    }
+    fn offers(&self, need: Need) -> bool {
+        self.inner.offers(need)
+    }
+    fn losses_and_grad(&mut self, params: &Params, query: Query) -> Result<(Sample, Tensor)> {
+        self.queries.borrow_mut().push(query);
+        self.inner.losses_and_grad(params, query)
+    }
+    /// Not a gradient, and not remembered.
+    fn losses(&mut self, query: Query) -> Result<Tensor> {
+        self.inner.losses(query)
+    }
+    fn chosen_loss_and_grad(&mut self, params: &Params, rows: &[u32], update_stats: bool) -> Result<Sample> {
+        let as_many = Rows::Range { start: 0, len: rows.len() };
+        self.queries.borrow_mut().push(Query { rows: as_many, update_stats });
+        self.inner.chosen_loss_and_grad(params, rows, update_stats)
+    }
+    fn switch(&mut self, to: Batch) -> Result<usize> {
+        self.inner.switch(to)
+    }
+}
+
+/// An objective that has all that rules ask for: losses of single rows, and itself wherever another batch is wanted.
+pub struct Everything<O>(pub O);
+
+impl<O: Objective> Everything<O> {
+    fn each(&mut self, rows: impl Iterator<Item = usize>) -> Result<Tensor> {
+        let losses: Vec<Tensor> = rows
+            .map(|row| Ok(self.0.loss(Query { rows: Rows::One(row), update_stats: false })?.reshape(1)?))
+            .collect::<Result<_>>()?;
+        Ok(Tensor::cat(&losses, 0)?)
+    }
+}
+
+impl<O: Objective> Objective for Everything<O> {
+    fn rows(&self) -> usize {
+        self.0.rows()
+    }
+    fn cost(&self, rows: Rows) -> Result<f64> {
+        self.0.cost(rows)
+    }
+    fn loss(&mut self, query: Query) -> Result<Tensor> {
+        self.0.loss(query)
+    }
+    fn loss_and_grad(&mut self, params: &Params, query: Query) -> Result<Sample> {
+        self.0.loss_and_grad(params, query)
+    }
+    fn offers(&self, need: Need) -> bool {
+        matches!(need, Need::Losses | Need::FreshBatches | Need::Source(_))
+    }
+    fn losses_and_grad(&mut self, params: &Params, query: Query) -> Result<(Sample, Tensor)> {
+        Ok((self.0.loss_and_grad(params, query)?, self.losses(query)?))
+    }
+    fn losses(&mut self, query: Query) -> Result<Tensor> {
+        Ok(self.each(query.rows.range(self.0.rows())?)?.detach())
+    }
+    fn chosen_loss_and_grad(&mut self, params: &Params, rows: &[u32], _: bool) -> Result<Sample> {
+        Sample::of(&self.each(rows.iter().map(|&row| row as usize))?.mean_all()?, params)
+    }
+    fn switch(&mut self, _: Batch) -> Result<usize> {
+        Ok(self.rows())
     }
 }
 

@@ -1,11 +1,11 @@
 //! Steps whose numbers are left on the device, which here is the CPU: the way that steps go on a GPU.
 
 use crate::conformance::{base, builder, calls_of_second_step, open_rule, problems, rule};
-use crate::functions::{bits, vars};
-use candle_core::Tensor;
+use crate::functions::{Everything, bits, vars};
+use candle_core::{Device, Tensor};
 use flat_optim::{
-    BaseKind, Builder, Error, GradientRule, Group, Groups, Objective, Optimizer, Params, PendingStep, PerPart, Query,
-    Result, RuleKind, Sam, Sample, Scalar, Sgd, WithRows,
+    BaseKind, Batch, Builder, Error, GradientRule, Group, Groups, Need, Objective, Optimizer, Params, PendingStep,
+    PerPart, Query, Result, RuleKind, Sam, Sample, Scalar, Sgd, WithRows,
 };
 use std::cell::Cell;
 
@@ -25,6 +25,22 @@ impl Objective for Left<'_> {
     fn loss_and_grad(&mut self, params: &Params, query: Query) -> Result<Sample> {
         let loss = self.0.loss(query)?;
         Sample::new(Scalar::on_device(&loss)?, params.gradient(&loss.backward()?)?)
+    }
+    fn offers(&self, need: Need) -> bool {
+        self.0.offers(need)
+    }
+    fn losses_and_grad(&mut self, params: &Params, query: Query) -> Result<(Sample, Tensor)> {
+        Ok((self.loss_and_grad(params, query)?, self.0.losses(query)?))
+    }
+    fn losses(&mut self, query: Query) -> Result<Tensor> {
+        self.0.losses(query)
+    }
+    fn chosen_loss_and_grad(&mut self, params: &Params, rows: &[u32], update_stats: bool) -> Result<Sample> {
+        let Sample { loss, grad, .. } = self.0.chosen_loss_and_grad(params, rows, update_stats)?;
+        Sample::new(Scalar::on_device(&loss.tensor(&Device::Cpu)?)?, grad)
+    }
+    fn switch(&mut self, to: Batch) -> Result<usize> {
+        self.0.switch(to)
     }
 }
 
@@ -99,7 +115,7 @@ fn a_step_that_was_not_finite_is_undone_without_a_read() -> Result<()> {
                 }
                 let (params, v) = vars(&[("x", &[0.5, 0.25]), ("y", &[0.5])])?;
                 let (call, broken) = (Cell::new(0), Cell::new(false));
-                let mut f = |_: Query| {
+                let f = |_: Query| {
                     let loss = (v[0].sqr()?.sum_all()? + v[1].sqr()?.sum_all()?)?;
                     match broken.get() && call.replace(call.get() + 1) == bad {
                         false => Ok(loss),
@@ -108,6 +124,7 @@ fn a_step_that_was_not_finite_is_undone_without_a_read() -> Result<()> {
                         true => loss + v[0].sub(&v[0])?.sqrt()?.sum_all()?,
                     }
                 };
+                let mut f = Everything(f);
                 let mut o = builder(&params).rule(rule(kind)).base(base(b, 0.01)).ema(0.5).build()?;
                 let good = o.launch(&mut Left(&mut f))?;
                 let (theta, state) = (bits(&params)?, o.state()?);

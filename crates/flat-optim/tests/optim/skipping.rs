@@ -1,7 +1,7 @@
 //! Losses and gradients that are not finite.
 
 use crate::conformance::{base, builder, calls_of_second_step, rule};
-use crate::functions::{bits, vars};
+use crate::functions::{Everything, bits, vars};
 use flat_optim::{BaseKind, Error, Optimizer, Query, RadiusSchedule, Result, RuleKind, Sgd};
 use std::cell::Cell;
 
@@ -16,7 +16,7 @@ fn a_step_that_is_not_finite_anywhere_is_skipped_whole() -> Result<()> {
                 }
                 let (params, v) = vars(&[("x", &[0.5, 0.25]), ("y", &[0.5])])?;
                 let (call, broken) = (Cell::new(0), Cell::new(false));
-                let mut f = |_: Query| {
+                let f = |_: Query| {
                     let loss = (v[0].sqr()?.sum_all()? + v[1].sqr()?.sum_all()?)?;
                     let now = call.replace(call.get() + 1);
                     match broken.get() && now == bad {
@@ -26,6 +26,7 @@ fn a_step_that_is_not_finite_anywhere_is_skipped_whole() -> Result<()> {
                         true => loss + v[0].sub(&v[0])?.sqrt()?.sum_all()?,
                     }
                 };
+                let mut f = Everything(f);
                 let mut o = builder(&params).rule(rule(r)).base(base(b, 0.01)).ema(0.5).build()?;
                 o.step(&mut f)?;
                 let (theta, state, evals) = (bits(&params)?, o.state()?, o.evals());

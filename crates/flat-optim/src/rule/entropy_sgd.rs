@@ -1,0 +1,163 @@
+//! Entropy-SGD: towards the mean of a Langevin chain.
+
+use super::RuleSpec;
+use crate::{Batch, Ctx, Estimate, GradientRule, Need, Oracle, Result, Rows, Scalar, StateVisitor, Stateful};
+use flat_core::{ParamVec, Purpose};
+use flat_core::setting::{Range, Settings};
+
+flat_core::settings! {
+    /// `entropy-sgd`: the way from the mean of a Langevin chain around theta, on a fresh batch each of its L steps,
+    ///
+    /// ```text
+    /// x = mean = theta;   v = 0
+    /// L times, on a fresh batch b:
+    ///     g = grad f_b(x);   v <- mu v + g
+    ///     x <- x - lr' (g + mu v - gamma_t (theta - x)) + eps sqrt(2 lr') N(0, I)
+    ///     mean <- w mean + (1 - w) x
+    /// surrogate = theta - mean;   gamma_t = gamma_0 (1 + gamma_1)^t
+    /// ```
+    ///
+    /// so that a base with learning rate 1 and no momentum sets theta to the mean. The first batch is the step's own. Loss and
+    /// accuracy are means over the chain; the gradient norm is that at theta. Weight decay is the base's alone.
+    ///
+    /// Cost: L evaluations a step, of L batches: an epoch is counted in images. State: a count. `t` counts the steps that this rule
+    /// took, from 0.
+    ///
+    /// P. Chaudhari, A. Choromanska, S. Soatto, Y. LeCun, C. Baldassi, C. Borgs, J. Chayes, L. Sagun, R. Zecchina, "Entropy-SGD:
+    /// Biasing Gradient Descent Into Wide Valleys", ICLR 2017, arXiv 1611.01838, Algorithm 1. Averaging, noise, the inner momentum
+    /// over the gradient alone, and a surrogate without the factor gamma are those of the authors' code, with `gamma_0 = 1e-4` and
+    /// `gamma_1 = 1e-3` as they have it for MNIST. Their code puts decay into the chain, counts t from 1, and in its PyTorch form
+    /// never advances t.
+    ///
+    /// ```
+    /// use flat_optim::{Batch, EntropySgd, Need, Objective, Optimizer, Params, Query, Result, Sgd};
+    ///
+    /// /// The same function on every batch.
+    /// struct Square(candle_core::Var);
+    /// impl Objective for Square {
+    ///     fn rows(&self) -> usize {
+    ///         1
+    ///     }
+    ///     fn loss(&mut self, _: Query) -> Result<candle_core::Tensor> {
+    ///         Ok((self.0.sqr()?.sum_all()? * 0.5)?)
+    ///     }
+    ///     fn offers(&self, need: Need) -> bool {
+    ///         need == Need::FreshBatches
+    ///     }
+    ///     fn switch(&mut self, _: Batch) -> Result<usize> {
+    ///         Ok(1)
+    ///     }
+    /// }
+    /// # fn main() -> Result<()> {
+    /// let w = candle_core::Var::new(&[2.0f64], &candle_core::Device::Cpu)?;
+    /// let params = Params::new([("w".to_string(), w.clone())])?;
+    /// let rule = EntropySgd::default().steps(2).noise(0.0).momentum(0.0).gamma0(1.0).gamma1(0.0);
+    /// let mut optimizer = Optimizer::new(&params, rule, Sgd::new(1.0).momentum(0.0))?;
+    /// let report = optimizer.step(&mut Square(w.clone()))?;
+    /// // x: 2, 1.8, 1.64; mean: 2, 1.95, 1.8725
+    /// assert!((params.read()?.to_f64()?[0] - 1.8725).abs() < 1e-15);
+    /// assert_eq!(report.evals, 2.0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[derive(Debug, Clone)]
+    pub struct EntropySgd {
+        /// Steps of the chain and batches a step, L.
+        steps as "entropy-l": usize = 20, range: Range::Between(1, 1 << 20), metavar: "L";
+        /// Learning rate of the chain.
+        inner_lr as "entropy-lr": f64 = 0.1, range: Range::Positive;
+        /// Strength of the pull towards theta in the first step, gamma_0.
+        gamma0 as "entropy-gamma0": f64 = 1e-4, range: Range::NonNegative;
+        /// Growth of that strength a step, gamma_1.
+        gamma1 as "entropy-gamma1": f64 = 1e-3, range: Range::NonNegative;
+        /// Size of the noise, eps.
+        noise as "entropy-eps": f64 = 1e-4, range: Range::NonNegative;
+        /// Nesterov momentum of the chain, which starts anew every step.
+        momentum as "entropy-momentum": f64 = 0.9, range: Range::BelowOne;
+        /// Weight of the past in the mean of the chain, w.
+        average as "entropy-average": f64 = 0.75, range: Range::BelowOne;
+    }
+    state {
+        /// Steps taken, t.
+        taken: u64 = 0;
+    }
+}
+
+impl EntropySgd {
+    /// The entry of the table of rules.
+    pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
+        "entropy-sgd",
+        "x less the mean of a Langevin chain around x; use --lr 1 --momentum 0",
+        "Chaudhari et al. 2017, arXiv 1611.01838, Algorithm 1",
+    );
+
+    /// Entropy-SGD with `steps` steps of its chain.
+    pub fn new(steps: usize) -> Self {
+        Self::default().steps(steps)
+    }
+
+    /// The strength of the pull in the next step.
+    fn gamma(&self) -> f64 {
+        self.gamma0 * (1.0 + self.gamma1).powf(self.taken as f64)
+    }
+}
+
+impl Stateful for EntropySgd {
+    fn visit(&mut self, visitor: &mut dyn StateVisitor) -> Result<()> {
+        visitor.count("taken", &mut self.taken)
+    }
+}
+
+impl GradientRule for EntropySgd {
+    fn check(&self) -> Result<()> {
+        Ok(Settings::check(self)?)
+    }
+    fn name(&self) -> &'static str {
+        Self::SPEC.name
+    }
+    fn evals_per_step(&self, _: usize) -> f64 {
+        self.steps as f64
+    }
+    fn radius(&self, _: usize) -> f64 {
+        0.0
+    }
+    fn batches(&self) -> u32 {
+        self.steps as u32
+    }
+    fn plain_at_zero_radius(&self) -> bool {
+        false
+    }
+    fn needs(&self) -> Vec<Need> {
+        if self.steps > 1 { vec![Need::FreshBatches] } else { Vec::new() }
+    }
+    fn estimate(&mut self, f: &mut Oracle<'_>, cx: &Ctx<'_>) -> Result<Estimate> {
+        let (lr, gamma, weight) = (self.inner_lr, self.gamma(), 1.0 / self.steps as f64);
+        // the chain and its mean are displacements from theta
+        let zeros = || ParamVec::zeros(f.space());
+        let (mut x, mut mean, mut v) = (zeros()?, zeros()?, zeros()?);
+        let (mut loss, mut norm) = (Scalar::from(0.0), Scalar::from(0.0));
+        for j in 0..self.steps as u32 {
+            let sample = match j {
+                0 => f.gradient(Rows::All)?,
+                _ => f.on(Batch::Fresh(j - 1), |f| f.gradient_at(1.0, &x, Rows::All))?,
+            };
+            if j == 0 {
+                norm = sample.norm.clone();
+            }
+            loss = loss.plus(&sample.loss.times(weight)?)?;
+            v.scale(self.momentum)?;
+            v.add_scaled(1.0, &sample.grad)?;
+            x.scale(1.0 - lr * gamma)?;
+            x.add_scaled(-lr, &sample.grad)?;
+            x.add_scaled(-lr * self.momentum, &v)?;
+            if self.noise > 0.0 {
+                x.add_scaled(self.noise * (2.0 * lr).sqrt(), &ParamVec::gaussian(f.space(), 1.0, &cx.stream_at(Purpose::Chain, j.into()))?)?;
+            }
+            mean.scale(self.average)?;
+            mean.add_scaled(1.0 - self.average, &x)?;
+        }
+        self.taken += 1;
+        mean.scale(-1.0)?;
+        Ok(Estimate::of(loss, norm, mean))
+    }
+}

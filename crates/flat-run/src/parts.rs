@@ -5,6 +5,7 @@ pub mod evaluate;
 pub mod groups;
 pub mod objective;
 pub mod optimizer;
+pub(crate) mod others;
 pub mod setup;
 pub(crate) mod statistics;
 pub mod subject;

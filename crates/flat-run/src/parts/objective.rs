@@ -1,10 +1,13 @@
 //! The training loss of a model on a batch, or on the whole training set, as the optimizers see it.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))] // a step waits for no device: clippy.toml
 
+use super::others::{OtherBatches, unmet};
 use candle_core::{DType, Tensor};
 use flat_data::{Batch, Loader};
-use flat_nn::{Loss, Mode, Model};
-use flat_optim::{Error, Objective, ParamVec, Params, Query, Result, Rows, Sample, Scalar};
+use flat_nn::{Loss, Mode, Model, Pullback};
+use flat_optim::{
+    Batch as Which, Error, LESS_BIASED, Need, Objective, ParamVec, Params, Query, Result, Rows, Sample, Scalar,
+};
 use std::ops::Range;
 
 /// Rightly classified images among those seen by the evaluations that count: the first of each step.
@@ -62,11 +65,16 @@ pub struct BatchLoss<'a> {
     pub model: &'a Model,
     /// The loss.
     pub loss: Loss,
-    /// The mini-batch.
+    /// The step's mini-batch.
     pub batch: &'a Batch,
+    others: Option<OtherBatches<'a>>,
+    /// Another batch that takes the place of the step's now, and which.
+    other: Option<(Which, Batch)>,
     tally: &'a mut Tally,
-    /// Rows that the first pass over the batch has covered.
-    covered: usize,
+    /// Images of the batches whose right answers are counted.
+    seen: usize,
+    /// Rows that the first pass over the present batch has covered; `None` where they are not counted.
+    covered: Option<usize>,
     keep_on_device: bool,
 }
 
@@ -74,7 +82,19 @@ impl<'a> BatchLoss<'a> {
     /// The loss of one step's batch. Right answers are counted once a row, in the first pass over the batch: at theta,
     /// for every rule that evaluates there.
     pub fn new(model: &'a Model, loss: Loss, batch: &'a Batch, tally: &'a mut Tally) -> Self {
-        Self { model, loss, batch, tally, covered: 0, keep_on_device: false }
+        let (seen, covered) = (batch.len(), Some(0));
+        Self { model, loss, batch, others: None, other: None, tally, seen, covered, keep_on_device: false }
+    }
+
+    /// Where rules find other batches than the step's.
+    #[must_use]
+    pub fn with_others(self, others: OtherBatches<'a>) -> Self {
+        Self { others: Some(others), ..self }
+    }
+
+    /// Images of the step's batch and of the further ones that were taken.
+    pub fn seen(&self) -> usize {
+        self.seen
     }
 
     /// Keeps losses on the device even where that is the CPU and reading them costs nothing: the step is then asynchronous,
@@ -87,11 +107,11 @@ impl<'a> BatchLoss<'a> {
 
 impl Objective for BatchLoss<'_> {
     fn rows(&self) -> usize {
-        self.batch.len()
+        self.now().len()
     }
 
     fn cost(&self, rows: Rows) -> Result<f64> {
-        if self.with_its_batch(rows) { Ok(1.0) } else { rows.share(self.batch.len()) }
+        if self.with_its_batch(rows) { Ok(1.0) } else { rows.share(self.rows()) }
     }
 
     fn leaves_numbers(&self) -> bool {
@@ -108,8 +128,61 @@ impl Objective for BatchLoss<'_> {
         let part = self.part(query)?;
         let pass = self.model.pullback(&part.images, part.mode).map_err(Error::objective)?;
         let loss = self.loss_of(query, part, pass.logits())?;
-        let value = if self.keep_on_device { Scalar::on_device(&loss)? } else { Scalar::of(&loss)? };
-        Sample::new(value, pass.gradient(&loss).map_err(Error::objective)?)
+        self.sample(&loss, pass)
+    }
+
+    fn offers(&self, need: Need) -> bool {
+        match need {
+            Need::Losses => true,
+            Need::FreshBatches => self.others.is_some(),
+            Need::Source(name) => self.others.is_some_and(|others| name == LESS_BIASED && others.less_biased.is_some()),
+            _ => false,
+        }
+    }
+
+    fn losses_and_grad(&mut self, _: &Params, query: Query) -> Result<(Sample, Tensor)> {
+        let part = self.part(query)?;
+        let pass = self.model.pullback(&part.images, part.mode).map_err(Error::objective)?;
+        let losses = self.losses_of(&part, pass.logits())?;
+        let loss = self.loss_of(query, part, pass.logits())?;
+        Ok((self.sample(&loss, pass)?, losses))
+    }
+
+    fn losses(&mut self, query: Query) -> Result<Tensor> {
+        let part = self.part(query)?;
+        let logits = self.model.logits_no_grad(&part.images, part.mode).map_err(Error::objective)?;
+        self.losses_of(&part, &logits)
+    }
+
+    fn chosen_loss_and_grad(&mut self, _: &Params, rows: &[u32], update_stats: bool) -> Result<Sample> {
+        let batch = self.now();
+        if let Some(row) = rows.iter().find(|&&row| row as usize >= batch.len()) {
+            return Err(Error::NoSuchRows { asked: format!("row {row}"), available: batch.len() });
+        }
+        let rows = Tensor::new(rows, batch.images.device())?;
+        let (images, labels) = (batch.images.index_select(&rows, 0)?, batch.labels.index_select(&rows, 0)?);
+        let pass = self.model.pullback(&images, mode(update_stats)).map_err(Error::objective)?;
+        let loss = self.loss.mean(pass.logits(), &labels).map_err(Error::objective)?;
+        self.sample(&loss, pass)
+    }
+
+    fn switch(&mut self, to: Which) -> Result<usize> {
+        if to == Which::Step {
+            (self.other, self.covered) = (None, None);
+            return Ok(self.batch.len());
+        }
+        if self.other.as_ref().is_none_or(|(which, _)| *which != to) {
+            let batch = match self.others {
+                Some(others) => others.batch(to)?,
+                None => return Err(unmet(to)),
+            };
+            // the chain of entropy-sgd runs over further batches, whose answers count as those of the step's batch do
+            let counts = matches!(to, Which::Fresh(_));
+            self.covered = counts.then_some(0);
+            self.seen += if counts { batch.len() } else { 0 };
+            self.other = Some((to, batch));
+        }
+        Ok(self.rows())
     }
 }
 
@@ -124,7 +197,39 @@ struct Part {
     with_its_batch: bool,
 }
 
+impl Part {
+    /// The rows' part of the logits.
+    fn own(&self, logits: &Tensor) -> candle_core::Result<Tensor> {
+        match self.with_its_batch {
+            true => logits.narrow(0, self.rows.start, self.rows.len()),
+            false => Ok(logits.clone()),
+        }
+    }
+}
+
+/// BatchNorm in a training step.
+fn mode(update_stats: bool) -> Mode {
+    if update_stats { Mode::Train } else { Mode::BatchStats }
+}
+
 impl BatchLoss<'_> {
+    /// The batch that is evaluated now.
+    fn now(&self) -> &Batch {
+        self.other.as_ref().map_or(self.batch, |(_, batch)| batch)
+    }
+
+    /// A loss with its gradient by the way back from the logits.
+    fn sample(&self, loss: &Tensor, pass: Pullback<'_>) -> Result<Sample> {
+        let value = if self.keep_on_device { Scalar::on_device(loss)? } else { Scalar::of(loss)? };
+        Sample::new(value, pass.gradient(loss).map_err(Error::objective)?)
+    }
+
+    /// The losses of the part's rows.
+    fn losses_of(&self, part: &Part, logits: &Tensor) -> Result<Tensor> {
+        let logits = part.own(&logits.detach())?;
+        self.loss.per_example(&logits, &part.labels).map_err(Error::objective)
+    }
+
     /// One example has no batch statistics of its own: it is normalised with its batch, so that the loss of the batch
     /// stays the mean of the losses of its examples, as Algorithm 2 supposes, and costs as much as the batch. Without
     /// BatchNorm the example alone gives the same for a fraction of the cost.
@@ -133,27 +238,23 @@ impl BatchLoss<'_> {
     }
 
     fn part(&self, query: Query) -> Result<Part> {
-        let mode = if query.update_stats { Mode::Train } else { Mode::BatchStats };
-        let rows = query.rows.range(self.batch.len())?;
+        let batch = self.now();
+        let rows = query.rows.range(batch.len())?;
         let with_its_batch = self.with_its_batch(query.rows);
-        let labels = self.batch.labels.narrow(0, rows.start, rows.len())?;
-        let images = if with_its_batch {
-            self.batch.images.clone()
-        } else {
-            self.batch.images.narrow(0, rows.start, rows.len())?
-        };
-        Ok(Part { images, labels, rows, mode, with_its_batch })
+        let labels = batch.labels.narrow(0, rows.start, rows.len())?;
+        let images =
+            if with_its_batch { batch.images.clone() } else { batch.images.narrow(0, rows.start, rows.len())? };
+        Ok(Part { images, labels, rows, mode: mode(query.update_stats), with_its_batch })
     }
 
     /// The mean loss of the rows, whose right answers are counted.
     fn loss_of(&mut self, query: Query, part: Part, logits: &Tensor) -> Result<Tensor> {
-        let Part { labels, rows, .. } = part;
-        let logits = if part.with_its_batch { logits.narrow(0, rows.start, rows.len())? } else { logits.clone() };
-        if rows.start == self.covered && !matches!(query.rows, Rows::One(_)) {
-            self.covered = rows.end;
-            self.tally.add(&logits, &labels)?;
+        let logits = part.own(logits)?;
+        if self.covered == Some(part.rows.start) && !matches!(query.rows, Rows::One(_)) {
+            self.covered = Some(part.rows.end);
+            self.tally.add(&logits, &part.labels)?;
         }
-        self.loss.mean(&logits, &labels).map_err(Error::objective)
+        self.loss.mean(&logits, &part.labels).map_err(Error::objective)
     }
 }
 
@@ -249,3 +350,6 @@ impl Objective for FullLoss<'_> {
         Sample::new(total, grad)
     }
 }
+
+#[cfg(test)]
+mod tests;

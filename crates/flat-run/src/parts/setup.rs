@@ -9,9 +9,10 @@ use crate::value::every::Every;
 use anyhow::Result;
 use candle_core::{DType, Device};
 use flat_core::Streams;
+use flat_core::setting::Value;
 use flat_data::{Dataset, DatasetKind, Loader, LoaderOptions, Normalisation, Split};
 use flat_nn::{Arch, Loss, Model, ModelConfig};
-use flat_optim::{ScheduleConfig, ScheduleShape};
+use flat_optim::{LESS_BIASED, Need, ScheduleConfig, ScheduleShape};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -35,6 +36,10 @@ pub struct Data {
     pub dir: PathBuf,
     /// Training batches, shuffled and augmented.
     pub train: Loader,
+    /// The less biased batches of gerne.
+    pub less_biased: Option<Loader>,
+    /// Batches that a step sees.
+    pub batches_per_step: u64,
     /// The training images as they are.
     pub train_plain: Loader,
     /// The test images.
@@ -70,11 +75,24 @@ pub fn data(config: &RunConfig, device: &Device) -> Result<Data> {
 /// A batch size of 0.
 pub fn data_of(config: &RunConfig, train: Arc<Split>, test: Arc<Split>, dir: PathBuf, device: &Device) -> Result<Data> {
     let dtype = config.dtype.dtype();
+    // a rule that asks for a less biased sampler has a biased one of its own
+    let draws = config.rules().iter().any(|rule| rule.asks_for(Need::Source(LESS_BIASED)));
+    let values = config.all_values();
+    let second = match values.get("gerne-c").filter(|_| draws) {
+        Some(Value::Number(c)) => Some(*c),
+        Some(Value::Count(c)) => Some(*c as f64),
+        _ => None,
+    };
+    let batches_per_step = match config.rules()[..] {
+        [rule] => config.rule_of(rule, &values)?.batches().into(),
+        // rules that see several batches stand alone
+        _ => 1,
+    };
     let options = LoaderOptions {
         batch_size: config.batch_size,
         shuffle: !config.no_shuffle,
         augment: config.augment.0,
-        balance: config.sampler.balance(),
+        balance: if second.is_some() { Some(0.0) } else { config.sampler.balance() },
         ..LoaderOptions::default()
     };
     let streams = Streams::new(config.seed);
@@ -84,6 +102,10 @@ pub fn data_of(config: &RunConfig, train: Arc<Split>, test: Arc<Split>, dir: Pat
     Ok(Data {
         dir,
         train_plain: train_plain(&loader)?,
+        less_biased: second
+            .map(|c| loader.beside(LoaderOptions { balance: Some(c), ..options }, streams))
+            .transpose()?,
+        batches_per_step,
         train: loader,
         flatness: part(limited(&train, Some(config.trace_examples))?)?,
         along: part(limited(&train, Some(config.flatness_examples))?)?,
@@ -178,9 +200,9 @@ pub fn loss_of(name: LossName, label_smoothing: f64) -> Loss {
     }
 }
 
-/// Optimizer steps an epoch.
+/// Optimizer steps an epoch: as many as see every image once, or up to a step more where a step sees several batches.
 pub fn steps_per_epoch(config: &RunConfig, data: &Data) -> u64 {
-    if config.full_batch { 1 } else { data.train.batches_per_epoch() as u64 }
+    if config.full_batch { 1 } else { (data.train.batches_per_epoch() as u64).div_ceil(data.batches_per_step) }
 }
 
 /// Optimizer steps of the whole run.

@@ -247,7 +247,7 @@ impl<'a> Trainer<'a> {
 
     fn step(&mut self) -> Result<()> {
         let per_epoch = self.steps_per_epoch();
-        let launched = self.launch(self.progress.step / per_epoch, (self.progress.step % per_epoch) as usize)?;
+        let launched = self.launch(self.progress.step / per_epoch)?;
         self.launched.push(launched);
         let epoch_ends = self.progress.step.is_multiple_of(per_epoch) || self.progress.step == self.total_steps();
         if self.launched.len() >= self.log_every || epoch_ends {

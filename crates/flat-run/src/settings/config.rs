@@ -7,7 +7,7 @@ use crate::value::every::Every;
 use flat_core::setting::{Needs, Range, Text, Value, Values};
 use flat_data::{Augment, DatasetKind};
 use flat_nn::{Activation, Arch, Norm, Precision, networks};
-use flat_optim::{BaseKind, Need, RuleKind};
+use flat_optim::{BaseKind, LESS_BIASED, Need, RuleKind};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
@@ -63,13 +63,14 @@ flat_core::settings! {
         /// Comma list of crop, flip, cutout; `none` for none.
         augment as "augment": Text<Augment> = Text(Augment::default()), metavar: "LIST";
         /// Take the training images in file order every epoch.
-        no_shuffle as "no-shuffle": bool = false, needs: Needs::Is("sampler", "shuffle");
+        no_shuffle as "no-shuffle": bool = false, needs: Needs::All(&[Needs::Is("sampler", "shuffle"), DRAWS_NOT]);
         /// How the images of a batch are drawn: shuffle takes each once an epoch; the others draw with replacement, classes alike,
         /// and the attributes of a class as in the data (biased) or alike too (balanced).
         sampler as "sampler": SamplerName = SamplerName::Shuffle,
             needs: Needs::All(&[
                 Needs::That(has_groups, "a --dataset with groups, as colored-mnist"),
                 Needs::That(is_not_full_batch, "a run without --full-batch"),
+                DRAWS_NOT,
             ]);
 
         /// Network.
@@ -197,6 +198,8 @@ static WIDTHS: LazyLock<String> = LazyLock::new(|| {
 
 const STEPPED: Needs =
     Needs::Any(&[Needs::Is("schedule", "step"), Needs::All(&[Needs::Is("rho-schedule", "step"), PERTURBS])]);
+const DRAWS_NOT: Needs =
+    Needs::That(draws_not, "another --optimizer than gerne, which draws its batches by groups itself");
 const STREAMS_NOT: Needs = Needs::That(is_not_full_batch, "a run without --full-batch, which streams by --batch-size");
 const PERTURBS: Needs = Needs::That(perturbs, "an --optimizer that perturbs");
 const PROJECTS: Needs = Needs::That(projects, "--optimizer dom-sgd or bulk-sgd");
@@ -212,6 +215,10 @@ fn is_f32(values: &Values) -> bool {
 
 fn is_not_full_batch(values: &Values) -> bool {
     !is(values, "full-batch", |v| *v == Value::Switch(true))
+}
+
+fn draws_not(values: &Values) -> bool {
+    !rules_of(values).iter().any(|rule| rule.asks_for(Need::Source(LESS_BIASED)))
 }
 
 fn has_groups(values: &Values) -> bool {

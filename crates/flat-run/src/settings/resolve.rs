@@ -6,7 +6,8 @@ use super::{flags, pixels};
 use crate::usage::{BadFlag, no_effect, usage};
 use anyhow::{Context, Result};
 use flat_core::setting::{BadSetting, Needs, Setting, Settings, Value, Values};
-use flat_optim::{Every, GradientRule, PerPart, RuleKind};
+use flat_data::DatasetKind;
+use flat_optim::{Every, GradientRule, Need, PerPart, RuleKind};
 use std::path::Path;
 
 impl RunConfig {
@@ -239,6 +240,22 @@ impl RunConfig {
         Ok(built)
     }
 
+    /// Refuses a rule whose batches the data or the run do not have.
+    fn check_need(&self, rule: RuleKind, need: Need) -> Result<()> {
+        match need {
+            Need::Source(_) if self.dataset.attributes == 0 => Err(usage(format!(
+                "--optimizer {rule}: --dataset {} has no groups of class and attribute, which it draws by; use --dataset \
+                 colored-mnist (`flat-train {}` makes it)",
+                self.dataset,
+                DatasetKind::ColoredMnist.get()
+            ))),
+            Need::Losses | Need::FreshBatches | Need::Source(_) if self.full_batch => Err(usage(format!(
+                "--optimizer {rule} needs {need}, which --full-batch does not have: leave out one of them"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Refuses what is out of range.
     ///
     /// # Errors
@@ -247,7 +264,8 @@ impl RunConfig {
         Settings::check(self).map_err(BadFlag::from)?;
         let options = self.all_values();
         for rule in self.rules() {
-            self.rule_of(rule, &options)?;
+            let built = self.rule_of(rule, &options)?;
+            built.needs().into_iter().try_for_each(|need| self.check_need(rule, need))?;
         }
         self.base.build(&options).map_err(option)?;
         pixels::of_run(self)?;

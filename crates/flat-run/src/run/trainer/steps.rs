@@ -3,6 +3,7 @@
 
 use super::Trainer;
 use crate::parts::objective::{BatchLoss, FullLoss};
+use crate::parts::others::{OtherBatches, place};
 use crate::run::perturbed::Perturbed;
 use crate::store::checkpoint::Epoch;
 use crate::store::line::{Line, Part, Progress};
@@ -29,7 +30,7 @@ pub(super) struct Launched {
 impl Trainer<'_> {
     /// Queues a step. On another device than the CPU nothing in here waits for it, but for what a finite `--eps0` and
     /// `--optimizer sap` have to know.
-    pub(super) fn launch(&mut self, epoch: u64, index: usize) -> Result<Launched> {
+    pub(super) fn launch(&mut self, epoch: u64) -> Result<Launched> {
         let begun = Instant::now();
         let statistics = self.statistics()?;
         let (pending, examples) = if self.config.full_batch {
@@ -43,10 +44,15 @@ impl Trainer<'_> {
             };
             (self.optimizer.launch(&mut full)?, self.data.train.split().len())
         } else {
-            let batch = self.data.train.batch(epoch, index)?;
-            let mut objective =
-                BatchLoss::new(&self.model, self.loss, &batch, &mut self.tally).keep_on_device(self.keep_on_device);
-            (self.optimizer.launch(&mut objective)?, batch.len())
+            let (train, less_biased) = (&self.data.train, self.data.less_biased.as_ref());
+            let position = self.progress.step * self.data.batches_per_step;
+            let (pass, index) = place(train, position);
+            let batch = train.batch(pass, index)?;
+            let mut objective = BatchLoss::new(&self.model, self.loss, &batch, &mut self.tally)
+                .keep_on_device(self.keep_on_device)
+                .with_others(OtherBatches { train, less_biased, position });
+            let pending = self.optimizer.launch(&mut objective)?;
+            (pending, objective.seen())
         };
         match (pending.report(), pending.taken()) {
             (Some(report), _) if report.skipped.is_some() => {

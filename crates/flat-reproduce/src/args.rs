@@ -49,4 +49,6 @@ pub enum ReproductionName {
     LateSam,
     /// SAM beside SGD at equal epochs and at equal gradient evaluations (Foret et al. 2021).
     SamVsSgd,
+    /// GERNE beside plain and balanced sampling on coloured MNIST: average and worst group (Asaad et al. 2025).
+    Groups,
 }

@@ -175,6 +175,7 @@ mod tests {
                 trbar: None,
                 trbar_ci95: None,
                 lambda_max: None,
+                groups: None,
             };
             Ok(Some(Fit { points: vec![point], diverged: None, unit_margin: None }))
         }

@@ -11,6 +11,7 @@ mod bad_minimum;
 mod defaults;
 mod escape;
 mod flags;
+mod groups;
 mod images;
 mod interval;
 mod late_sam;
@@ -49,6 +50,7 @@ pub fn file(args: &ReproduceArgs) -> Result<String> {
             ReproductionName::Escape => escape::FILE,
             ReproductionName::LateSam => late_sam::FILE,
             ReproductionName::SamVsSgd => sam_vs_sgd::FILE,
+            ReproductionName::Groups => groups::FILE,
         }
         .into()),
     }
@@ -65,5 +67,6 @@ pub fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<(Page, 
         ReproductionName::Escape => escape::run(study, args),
         ReproductionName::LateSam => late_sam::run(study, args),
         ReproductionName::SamVsSgd => sam_vs_sgd::run(study, args),
+        ReproductionName::Groups => groups::run(study, args),
     }
 }

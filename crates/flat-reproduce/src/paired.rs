@@ -31,7 +31,7 @@ impl Group {
     }
 
     /// The mean difference, seed by seed.
-    fn above(&self, other: &Self, of: &dyn Fn(&Point) -> Option<f64>) -> Option<Mean> {
+    pub fn above(&self, other: &Self, of: &dyn Fn(&Point) -> Option<f64>) -> Option<Mean> {
         let (a, b) = (self.values(of)?, other.values(of)?);
         Mean::of(&a.iter().zip(&b).map(|(a, b)| a - b).collect::<Vec<_>>())
     }
@@ -141,6 +141,7 @@ mod tests {
                 trbar: Some(*a),
                 trbar_ci95: None,
                 lambda_max: None,
+                groups: None,
             }],
             diverged: None,
             unit_margin: None,

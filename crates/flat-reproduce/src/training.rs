@@ -11,6 +11,7 @@ use flat_nn::Mode;
 use flat_run::measure::TraceRecord;
 use flat_run::parts::RunParts;
 use flat_run::parts::evaluate::evaluate;
+use flat_run::parts::groups::GroupScore;
 use flat_run::parts::setup;
 use flat_run::run::along::{self, Measured};
 use flat_run::run::trainer::{Ended, Trainer};
@@ -45,6 +46,9 @@ pub(super) struct Point {
     pub trbar_ci95: Option<[f64; 2]>,
     /// Largest eigenvalue of the training loss's Hessian.
     pub lambda_max: Option<f64>,
+    /// Accuracies over groups of the images held out, where the data has a spurious attribute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<GroupScore>,
 }
 
 /// What became of a run.
@@ -209,6 +213,7 @@ fn points(dir: &RunDir) -> Result<Vec<Point>> {
                 trbar: None,
                 trbar_ci95: None,
                 lambda_max: None,
+                groups: at.groups,
             }),
             Line::Flatness(at) => {
                 if let Some(point) = points.last_mut().filter(|p| p.step == at.step) {

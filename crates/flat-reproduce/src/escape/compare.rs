@@ -120,6 +120,7 @@ mod tests {
             trbar: Some(trbar),
             trbar_ci95: None,
             lambda_max: None,
+            groups: None,
         }
     }
 

@@ -110,7 +110,7 @@ fn models_and_datasets_are_listed_as_they_are_taken() {
         assert!(said.contains("--batch-size 0"), "{name} is taken, the batch size is not: {said}");
     }
     let datasets = json("datasets");
-    assert_eq!(names(&datasets["datasets"]), ["mnist", "fashion-mnist", "cifar10", "cifar100"]);
+    assert_eq!(names(&datasets["datasets"]), ["mnist", "fashion-mnist", "cifar10", "cifar100", "colored-mnist"]);
     let mnist = &datasets["datasets"][0];
     assert!(mnist["dir"].as_str().is_some_and(|dir| dir.contains("mnist")), "MNIST is in the repository: {mnist}");
 }

@@ -1,6 +1,6 @@
 //! Data with a spurious attribute: made, trained on, and scored group by group.
 
-use crate::tool::{Room, fails, journal, json, run};
+use crate::tool::{Room, SMALL, bytes, fails, journal, json, run};
 use serde_json::Value;
 
 /// Makes coloured MNIST there.
@@ -82,5 +82,83 @@ fn a_sampler_by_groups_is_refused_where_there_are_none_or_no_batches() {
     ] {
         let text = fails(words, 2);
         assert!(text.contains(needs) && text.contains("has no effect"), "{words}: {text}");
+    }
+}
+
+/// Runs to the end, and once more from the checkpoint before the last: the weights of both.
+fn resumed(room: &Room, flags: &str) -> [Vec<u8>; 2] {
+    let out = room.path("resumed");
+    let words = format!("{SMALL} {flags} --checkpoint-every 5 --keep-checkpoints 9 --steps 15 --out {}", out.display());
+    json(&words);
+    let whole = bytes(&out.join("model.safetensors"));
+    std::fs::remove_file(out.join("model.safetensors")).expect("removed");
+    std::fs::remove_file(out.join("checkpoints/step-0000000015.safetensors")).expect("removed");
+    json(&format!("train --resume {}", out.display()));
+    [whole, bytes(&out.join("model.safetensors"))]
+}
+
+#[test]
+fn gerne_keeps_a_network_from_reading_the_colour_and_resumes_bit_for_bit() {
+    let room = Room::new();
+    let colors = colors(&room, 0.95);
+    let data = format!("--dataset colored-mnist --data-dir {colors} --device cpu");
+    let average = |flags: &str, out: &str| {
+        let summary = json(&format!(
+            "train {data} --model mlp --hidden 32 --train-limit 4000 --test-limit 2000 --trace-probes 0 {flags} --out {}",
+            room.path(out).display()
+        ));
+        (number(&summary["average_group"]["accuracy"]), number(&summary["evals"]), number(&summary["steps"]))
+    };
+    let (plain, ..) = average("--epochs 4", "plain");
+    let (gerne, evals, steps) = average("--epochs 2 --optimizer gerne", "gerne");
+    assert!(gerne > plain + 0.1 && evals == 2.0 * steps, "{plain} {gerne} {evals} {steps}");
+    let [whole, again] = resumed(&room, &format!("{data} --optimizer gerne"));
+    assert!(whole == again);
+}
+
+#[test]
+fn entropy_sgd_counts_its_epochs_in_images_and_resumes_bit_for_bit() {
+    let room = Room::new();
+    let out = room.path("run").display().to_string();
+    // 512 images are 8 batches of 64: 2 steps of 4 batches an epoch, 3 of 3
+    for (l, steps) in [(4, 4), (3, 6)] {
+        let summary = json(&format!(
+            "{SMALL} --optimizer entropy-sgd --entropy-l {l} --lr 1 --momentum 0 --epochs 2 --out {out}{l}"
+        ));
+        assert_eq!((&summary["steps"], number(&summary["evals"])), (&steps.into(), f64::from(l * steps)));
+        let lines = journal(&room.path(&format!("run{l}")));
+        let trained = lines.iter().filter(|line| line["kind"] == "epoch" && line["split"] == "train");
+        assert_eq!(trained.count(), 2, "epochs of {steps} steps");
+    }
+    let [whole, again] = resumed(&room, "--optimizer entropy-sgd --entropy-l 3 --lr 1 --momentum 0");
+    assert!(whole == again);
+}
+
+#[test]
+fn esam_trains_with_batch_norm_and_costs_what_it_says() {
+    let room = Room::new();
+    let summary = json(&format!(
+        "train --model resnet20 --channels 4 --train-limit 64 --test-limit 32 --batch-size 32 --steps 2 --trace-probes 0 --optimizer \
+         esam --device cpu --out {}",
+        room.path("run").display()
+    ));
+    // a gradient, losses for a third of one, half of the examples
+    assert!((number(&summary["evals"]) - 2.0 * (1.0 + 1.0 / 3.0 + 0.5)).abs() < 1e-9, "{summary}");
+}
+
+#[test]
+fn a_rule_whose_batches_the_run_does_not_have_is_wrong_usage_that_names_both() {
+    for (words, parts) in [
+        ("--optimizer gerne", ["--optimizer gerne", "--dataset mnist"]),
+        ("--dataset colored-mnist --optimizer gerne --full-batch", ["--optimizer gerne", "--full-batch"]),
+        ("--dataset colored-mnist --optimizer gerne --sampler biased", ["--sampler", "gerne"]),
+        ("--optimizer esam --full-batch", ["--optimizer esam", "--full-batch"]),
+        ("--optimizer entropy-sgd --full-batch", ["--optimizer entropy-sgd", "--full-batch"]),
+        ("--optimizer entropy-sgd --rule-every 2", ["--rule-every entropy-sgd", "several batches"]),
+        ("--dataset colored-mnist --optimizer gerne --gerne-c 0", ["--gerne-c 0", "(0, 1]"]),
+        ("--optimizer esam --esam-gamma 0", ["--esam-gamma 0", "(0, 1]"]),
+    ] {
+        let text = fails(&format!("train {words} --steps 1"), 2);
+        assert!(parts.iter().all(|part| text.contains(part)), "{words}: {text}");
     }
 }

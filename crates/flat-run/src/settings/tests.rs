@@ -30,7 +30,8 @@ pub(crate) fn parse(flags: &str) -> Result<RunConfig> {
 #[test]
 fn every_rule_has_the_same_learning_rate_and_its_own_radius_by_default() -> Result<()> {
     for kind in RuleKind::all() {
-        let config = parse(&format!("--optimizer {kind}"))?;
+        // a data set that every rule takes
+        let config = parse(&format!("--dataset colored-mnist --optimizer {kind}"))?;
         assert_eq!((config.number("lr"), config.option("plain-lr")), (Some(0.05), None), "{kind}");
         for setting in kind.settings() {
             if let (Some(default), Some(value)) = (&setting.default, config.option(setting.name)) {

@@ -72,6 +72,19 @@ impl GroupScore {
     }
 }
 
+/// The largest beta of gerne at which no group has a negative weight, and the group that limits it: the smallest of
+/// `alpha / (c (alpha - 1/A)) - 1` over the groups whose share alpha of their class is above 1/A (Asaad et al. 2025). `None` for
+/// groups of one size.
+pub fn largest_beta(groups: &Groups, c: f64) -> Option<(f64, Group)> {
+    let of_class = |class| groups.present().filter(move |(group, _)| group.class == class).map(|(_, all)| all.len());
+    let bound = |(group, members): (Group, &[usize])| {
+        let (total, present) = (of_class(group.class).sum::<usize>(), of_class(group.class).count());
+        let (share, equal) = (members.len() as f64 / total as f64, 1.0 / present as f64);
+        (share > equal).then(|| (share / (c * (share - equal)) - 1.0, group))
+    };
+    groups.present().filter_map(bound).min_by(|a, b| a.0.total_cmp(&b.0))
+}
+
 /// Wilson's interval without the rounding that leaves [0, 1].
 fn interval(p: f64, n: f64) -> [f64; 2] {
     wilson(p, n).map(|end| end.clamp(0.0, 1.0))
@@ -99,6 +112,16 @@ mod tests {
         assert_eq!((group, accuracy, n), (Group { class: 1, attribute: 1 }, 0.5, 2));
         // Wilson 1927 for 1 of 2: 0.0945 and 0.9055
         assert!((ci95[0] - 0.094_531).abs() < 1e-6 && (ci95[1] - 0.905_469).abs() < 1e-6, "{ci95:?}");
+    }
+
+    #[test]
+    fn the_largest_beta_leaves_the_largest_group_without_weight() {
+        // class 0: shares 0.8 and 0.2; class 1 has one group
+        let split = groups();
+        let (beta, group) = largest_beta(split.groups().expect("groups"), 0.5).expect("a bound");
+        // 0.8 + 0.5 (beta + 1) (0.5 - 0.8) = 0
+        assert!((0.8 - 0.5 * (beta + 1.0) * 0.3).abs() < 1e-12, "{beta}");
+        assert_eq!(group, Group { class: 0, attribute: 0 });
     }
 
     #[test]

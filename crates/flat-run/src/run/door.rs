@@ -5,6 +5,7 @@ use super::observer::Observer;
 use super::summary::Summary;
 use super::trainer::{Ended, Trainer};
 use crate::device::DeviceChoice;
+use crate::parts::groups::largest_beta;
 use crate::parts::{RunParts, setup};
 use crate::settings::config::RunConfig;
 use crate::store::checkpoint;
@@ -170,6 +171,7 @@ impl<'a> Run<'a> {
 
 /// Says what is about to be trained, and where.
 fn introduce(config: &RunConfig, parts: &RunParts, dir: &RunDir, ui: Ui<'_>) {
+    warn_of_negative_weights(config, parts, ui);
     ui.say(format!("device: {}", parts.device_note));
     parts.init_note.iter().for_each(|note| ui.say(format!("--init: {note}")));
     let optimizer = match config.optimizer_name() == config.base.name {
@@ -181,6 +183,20 @@ fn introduce(config: &RunConfig, parts: &RunParts, dir: &RunDir, ui: Ui<'_>) {
     };
     let (model, dataset, seed) = (config.model, config.dataset, config.seed);
     ui.say(format!("{model} on {dataset} with {optimizer}, seed {seed}: {}", dir.root().display()));
+}
+
+/// Warns of a beta of gerne that pushes a group away rather than ignoring it.
+fn warn_of_negative_weights(config: &RunConfig, parts: &RunParts, ui: Ui<'_>) {
+    let (Some(beta), Some(c)) = (config.number("gerne-beta"), config.number("gerne-c")) else { return };
+    let Some((most, group)) = parts.data.train.split().groups().and_then(|groups| largest_beta(groups, c)) else {
+        return;
+    };
+    if beta > most {
+        ui.warn(format!(
+            "--gerne-beta {beta}: above {} the examples of {group} have a negative weight in expectation",
+            short(most)
+        ));
+    }
 }
 
 fn start(out: Option<&Path>, config: &RunConfig) -> Result<RunDir> {

@@ -193,4 +193,21 @@ fn no_damaged_byte_makes_a_reader_panic_or_allocate_much() {
     println!("IDX labels: {refused} damaged files refused, {read} read");
     // every byte matters: magic number, count, and labels that leave 0..10
     assert!(refused > 0 && read == 0, "{refused} {read}");
+
+    let dir = tempfile::tempdir().expect("dir");
+    for split in ["train", "t10k"] {
+        let header = [0x0804u32, 2, 3, 28, 28].into_iter().flat_map(u32::to_be_bytes);
+        let bytes: Vec<u8> = header.chain((0..6 * 784).map(|i| (i % 7) as u8)).collect();
+        fs::write(dir.path().join(format!("{split}-images-idx4-ubyte")), bytes).expect("images");
+        let header = [0x0802u32, 2, 2].into_iter().flat_map(u32::to_be_bytes);
+        let bytes: Vec<u8> = header.chain([3, 4, 9, 0]).collect();
+        fs::write(dir.path().join(format!("{split}-labels-idx2-ubyte")), bytes).expect("labels");
+    }
+    let kind = DatasetKind::ColoredMnist;
+    let (read, refused) = damage(kind, dir.path(), &dir.path().join("train-labels-idx2-ubyte"));
+    println!("IDX pairs: {refused} damaged files refused, {read} read");
+    assert!(refused > 0 && read == 0, "{refused} {read}");
+    // magic number and dimensions of the images
+    let (read, refused) = damage_at(kind, dir.path(), &dir.path().join("train-images-idx4-ubyte"), 0..20);
+    assert!(refused > 0 && read == 0, "{refused} {read}");
 }

@@ -51,4 +51,6 @@ pub enum ReproductionName {
     SamVsSgd,
     /// GERNE beside plain and balanced sampling on coloured MNIST: average and worst group (Asaad et al. 2025).
     Groups,
+    /// SGD in the dominant subspace of the Hessian, and without it (Song et al. 2024).
+    TinySubspace,
 }

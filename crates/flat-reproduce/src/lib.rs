@@ -26,6 +26,7 @@ mod sam_vs_sgd;
 mod scale;
 mod study;
 mod theory;
+mod tiny_subspace;
 mod training;
 
 pub use args::{ReproduceArgs, ReproductionName};
@@ -51,6 +52,7 @@ pub fn file(args: &ReproduceArgs) -> Result<String> {
             ReproductionName::LateSam => late_sam::FILE,
             ReproductionName::SamVsSgd => sam_vs_sgd::FILE,
             ReproductionName::Groups => groups::FILE,
+            ReproductionName::TinySubspace => tiny_subspace::FILE,
         }
         .into()),
     }
@@ -68,5 +70,6 @@ pub fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<(Page, 
         ReproductionName::LateSam => late_sam::run(study, args),
         ReproductionName::SamVsSgd => sam_vs_sgd::run(study, args),
         ReproductionName::Groups => groups::run(study, args),
+        ReproductionName::TinySubspace => tiny_subspace::run(study, args),
     }
 }

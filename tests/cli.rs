@@ -300,3 +300,31 @@ fn full_batch_takes_one_step_an_epoch_on_the_whole_set() {
         assert!((a - b).abs() < 1e-12 * b.abs(), "{a} {b}");
     }
 }
+
+#[test]
+fn hessian_products_are_counted_apart_and_only_where_a_rule_projects() {
+    let room = Room::new();
+    let run = "train --model mlp --hidden 6 --loss mse --train-limit 48 --test-limit 8 --batch-size 16 --eval-every 0 \
+               --trace-probes 0 --steps 6 --log-steps";
+    let plain = json(&format!("{run} --optimizer sgd --out {}", room.path("plain").display()));
+    assert!(plain.get("subspace").is_none() && plain["evals"] == 6.0, "{plain}");
+    let out = room.path("dom");
+    let dom = json(&format!("{run} --optimizer dom-sgd --subspace-every 2 --project-from 2 --out {}", out.display()));
+    let subspace = &dom["subspace"];
+    assert_eq!((dom["evals"].as_f64(), subspace["refreshes"].as_u64()), (Some(6.0), Some(2)), "{dom}");
+    assert_eq!((subspace["full_gradients"].as_u64(), &subspace["share"]), (Some(0), &serde_json::Value::Null), "{dom}");
+    // the kept vectors of ten classes alone are 13 products each time
+    assert!(subspace["hessian_products"].as_u64() >= Some(26), "{dom}");
+    assert!(subspace["gap"].as_f64() > Some(0.0) && subspace["residual"].as_f64() > Some(0.0), "{dom}");
+    let products: Vec<Option<u64>> = journal(&out)
+        .iter()
+        .filter(|line| line["kind"] == "step")
+        .map(|line| line["hessian_products"].as_u64())
+        .collect();
+    assert!(products[..2] == [Some(0), Some(0)] && products[2] > Some(0) && products[3] == products[2], "{products:?}");
+    assert_eq!(products[5], subspace["hessian_products"].as_u64());
+    let text = fails(&format!("{run} --optimizer sgd --subspace-every 2"), 2);
+    assert!(text.contains("--subspace-every") && text.contains("dom-sgd"), "{text}");
+    let text = fails(&format!("{run} --optimizer bulk-sgd --subspace-k 100000"), 2);
+    assert!(text.contains("--subspace-k 100000") && text.contains("parameters"), "{text}");
+}

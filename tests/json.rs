@@ -166,6 +166,14 @@ fn the_document_describes_every_key_that_is_printed_and_no_other() {
         ),
     );
     print("eval", &format!("eval --checkpoint {} --limit 64", path("groups")));
+    print(
+        "train",
+        &format!(
+            "train --optimizer dom-sgd --subspace-k 2 --project-above 0.01 --model mlp --hidden 4 --train-limit 32 --test-limit 8 \
+             --steps 2 --trace-probes 0 --device cpu --out {}",
+            path("dom")
+        ),
+    );
     print("optimizers", "optimizers");
     print("models", "models");
     print("datasets", "datasets");
@@ -176,7 +184,7 @@ fn the_document_describes_every_key_that_is_printed_and_no_other() {
         "train --model mlp --hidden 8 --train-limit 256 --test-limit 64 --device cpu",
         path("broken")
     ));
-    let lines = ["run", "broken"].map(|name| crate::tool::journal(&room.path(name)));
+    let lines = ["run", "broken", "dom"].map(|name| crate::tool::journal(&room.path(name)));
     for line in lines.into_iter().flatten() {
         let shape = format!("{} line", line["kind"].as_str().expect("a kind"));
         check.object(&line, &shape, &shape);

@@ -75,6 +75,38 @@ fn a_killed_run_with_batch_norm_micro_batches_clipping_and_f64_resumes_to_the_sa
 }
 
 #[test]
+fn a_killed_run_that_projects_resumes_with_the_subspace_it_had() {
+    let room = Room::new();
+    // a checkpoint between two refreshes, before and after the switch, and one of a rule that projects over adamw
+    for (i, flags) in [
+        "--optimizer dom-sgd --subspace-every 7 --project-from 12",
+        "--optimizer bulk-sgd --base adamw --subspace-every 3 --project gradient",
+        "--optimizer bulk-sgd --subspace-every 5 --project-above 0.3",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (whole, cut) = (room.path(&format!("whole{i}")), room.path(&format!("cut{i}")));
+        let run = format!(
+            "train --model mlp --hidden 8 --loss mse --activation tanh --train-limit 64 --test-limit 16 --batch-size 16 \
+             --steps 60 --checkpoint-every 4 --log-steps --eval-every 0 --trace-probes 0 --subspace-k 3 {flags}"
+        );
+        let summary = json(&format!("{run} --out {}", whole.display()));
+        let mut child = start_and_wait(&format!("{run} --out {}", cut.display()), &cut, 9);
+        child.kill().expect("SIGKILL");
+        child.wait().expect("it ended");
+        assert!(!cut.join("model.safetensors").exists(), "the run was over before it was stopped");
+        let resumed = json(&format!("train --resume {}", cut.display()));
+        assert!(
+            bytes(&whole.join("model.safetensors")) == bytes(&cut.join("model.safetensors")),
+            "{flags}: weights differ"
+        );
+        assert_eq!(comparable(&whole), comparable(&cut), "{flags}: journals differ");
+        assert_eq!(summary["subspace"], resumed["subspace"], "{flags}");
+    }
+}
+
+#[test]
 fn checkpoints_none_of_which_can_be_used_are_an_error_that_touches_nothing() {
     let room = Room::new();
     let out = room.path("run");

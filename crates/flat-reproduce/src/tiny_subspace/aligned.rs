@@ -4,9 +4,8 @@ use crate::flags::Flags;
 use crate::images::Images;
 use anyhow::{Context, Result};
 use flat_optim::Subspace;
-use flat_run::parts::setup;
 use flat_run::parts::subspace::HessianSubspace;
-use flat_run::parts::weights::Weights;
+use flat_run::parts::{RunParts, setup};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -26,12 +25,11 @@ pub(super) struct Aligned {
 /// # Errors
 /// A file without such weights; candle's; eigenvectors that cannot be found.
 pub(super) fn aligned(flags: &Flags, images: &Images, weights: &Path) -> Result<Aligned> {
-    let config = flags.config()?;
+    let config = flags.with("init", weights.display().to_string()).config()?;
     let opened = setup::open(&config)?;
     let data = setup::data_of(&config, images.train.clone(), images.test.clone(), images.dir.clone(), &opened.device)?;
-    let model = setup::model(&config, &opened.device)?;
-    Weights::read(weights, &opened.device)?.load_into(&model)?;
-    let mut subspace = HessianSubspace::of_run(&config, &model, setup::loss(&config), &data)?;
+    let RunParts { model, loss, data, .. } = RunParts::on(&config, data, opened, true)?;
+    let mut subspace = HessianSubspace::of_run(&config, &model, loss, &data)?;
     let share = subspace.share(model.params(), 0)?;
     let account = subspace.account();
     Ok(Aligned {

@@ -91,7 +91,7 @@ struct Branch {
     train_loss: f64,
     train_accuracy: f64,
     test_accuracy: f64,
-    /// The subspace at its end; not of a run that diverged.
+    /// The subspace at its end, where it was measured; not of a run that diverged.
     aligned: Option<Aligned>,
     /// Steps and mean training losses of its epochs.
     curve: Vec<(u64, f64)>,
@@ -121,7 +121,7 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
         for (method, group) in methods.iter().zip(&mut groups) {
             let key = format!("{}-s{seed}", method.key);
             let (flags, ran) = (method.over(&flags, plan.every), (seed, plan.steps));
-            let Some(branch) = go_on(study, &key, &flags, ran, &plan, &images)? else { return Ok(None) };
+            let Some(branch) = go_on(study, &key, &flags, ran, true, &plan, &images)? else { return Ok(None) };
             group.branches.push(branch);
         }
     }
@@ -131,7 +131,7 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
             let key = format!("fresh-{}-every{every}", method.key);
             let flags = method.over(&of_seed(&flags, args.seed, args), every);
             let ran = (args.seed, plan.fresh_steps);
-            let Some(branch) = go_on(study, &key, &flags, ran, &plan, &images)? else { return Ok(None) };
+            let Some(branch) = go_on(study, &key, &flags, ran, false, &plan, &images)? else { return Ok(None) };
             tried.push((method.name.clone(), every, branch));
         }
     }
@@ -192,12 +192,13 @@ fn begin(study: &mut Study<'_>, seed: u64, flags: &Flags, plan: &Plan, images: &
     Ok(found)
 }
 
-/// A method from the start of its seed, for so many steps.
+/// A method from the start of its seed, for so many steps, and the subspace at its end if that is to be measured.
 fn go_on(
     study: &mut Study<'_>,
     key: &str,
     flags: &Flags,
     (seed, steps): (u64, u64),
+    measured: bool,
     plan: &Plan,
     images: &Images,
 ) -> Result<Option<Branch>> {
@@ -222,7 +223,8 @@ fn go_on(
         if let Some(end) = fit.end() {
             (branch.evals, branch.train_loss) = (end.evals, end.train_loss);
             (branch.train_accuracy, branch.test_accuracy) = (end.train_accuracy, end.held_out_accuracy);
-            branch.aligned = Some(aligned(&flags, images, &folder.join("model.safetensors"))?);
+            let weights = folder.join("model.safetensors");
+            branch.aligned = measured.then(|| aligned(&flags, images, &weights)).transpose()?;
         }
         std::fs::remove_dir_all(&folder)?;
         Ok(Some(branch))

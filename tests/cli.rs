@@ -328,3 +328,25 @@ fn hessian_products_are_counted_apart_and_only_where_a_rule_projects() {
     let text = fails(&format!("{run} --optimizer bulk-sgd --subspace-k 100000"), 2);
     assert!(text.contains("--subspace-k 100000") && text.contains("parameters"), "{text}");
 }
+
+#[test]
+fn the_gap_of_a_run_is_that_between_two_eigenvalues_of_lanczos_method() {
+    let room = Room::new();
+    let out = room.path("run");
+    let run = format!(
+        "train --optimizer bulk-sgd --subspace-k 3 --subspace-tol 1e-7 --dtype f64 --steps 1 --save-init --model mlp --hidden 6 \
+         --activation tanh --loss mse --train-limit 64 --test-limit 8 --batch-size 16 --trace-probes 0 --out {}",
+        out.display()
+    );
+    let subspace = json(&run)["subspace"].clone();
+    let eig = json(&format!(
+        "metrics eig --checkpoint {} --dataset mnist --model mlp --hidden 6 --activation tanh --loss mse --split train --limit 64 \
+         --dtype f64 --top 4 --bottom 0 --rel-tol 1e-9 --max-matvecs 400",
+        out.join("init.safetensors").display()
+    ));
+    let value = |i: usize| eig["top"][i]["value"].as_f64().expect("an eigenvalue");
+    let (gap, expected) = (subspace["gap"].as_f64().expect("a gap"), value(2) - value(3));
+    // the fourth vector is found to 1e-6 of the largest value, its value to the square of that over the gaps
+    assert!((gap - expected).abs() < 1e-6 * value(0), "{gap} {expected}");
+    assert!(expected > 1e-4 * value(0), "a gap that means something: {expected}");
+}

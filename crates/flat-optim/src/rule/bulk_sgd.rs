@@ -5,8 +5,8 @@ use crate::{Ctx, Estimate, GradientRule, Keep, Need, Oracle, Result, StateVisito
 use flat_core::setting::Settings;
 
 flat_core::settings! {
-    /// `bulk-sgd`: with P the projector on the eigenvectors of the k largest eigenvalues of the Hessian of the whole training loss
-    /// at x,
+    /// `bulk-sgd`: with P the projector on the eigenvectors of the k largest eigenvalues of the Hessian of the whole training
+    /// loss at x,
     ///
     /// ```text
     /// g = grad f_B(x)
@@ -14,11 +14,13 @@ flat_core::settings! {
     /// gradient: x <- base(g - P g)
     /// ```
     ///
-    /// Over SGD without momentum and decay both are `x <- x - eta (g - P g)`. In the paper the training loss then falls as with SGD, although most of the gradient is taken away.
-    /// The largest are those by value; public codes of the protocol often call a solver whose default is the
-    /// largest in magnitude. The Hessian is that of the loss without decay; `update` projects the decay too, `gradient` does
-    /// not. Projecting the update rather than the gradient is what public code of the protocol does. Where the average of the
-    /// switch begins (0) is our choice.
+    /// Over SGD without momentum and decay both are `x <- x - eta (g - P g)`. In the paper the training loss then falls as with SGD,
+    /// although most of the gradient is taken away.
+    ///
+    /// The largest eigenvalues are those by value; public codes of the protocol often call a solver whose default is the largest
+    /// in magnitude. The Hessian is that of the loss without decay; `update` projects the decay too, `gradient` does not.
+    /// Projecting the update rather than the gradient is what public code of the protocol does. Where the average of
+    /// the switch begins (0) is our choice.
     ///
     /// Cost: 1 evaluation a step. The subspace's Hessian products and gradients are counted apart, by the [`crate::Subspace`]
     /// that [`crate::Builder::subspace`] takes; without one the rule is refused. State: a number and a flag, and the subspace's

@@ -14,11 +14,13 @@ flat_core::settings! {
     /// gradient: x <- base(P g)
     /// ```
     ///
-    /// Over SGD without momentum and decay both are `x <- x - eta P g`. In the paper the training loss then stops falling, although nearly all of the gradient lies in the subspace.
-    /// The largest are those by value; public codes of the protocol often call a solver whose default is the
-    /// largest in magnitude. The Hessian is that of the loss without decay; `update` projects the decay too, `gradient` does
-    /// not. Projecting the update rather than the gradient is what public code of the protocol does. Where the average of the
-    /// switch begins (0) is our choice.
+    /// Over SGD without momentum and decay both are `x <- x - eta P g`. In the paper the training loss then stops falling, although
+    /// nearly all of the gradient lies in the subspace.
+    ///
+    /// The largest eigenvalues are those by value; public codes of the protocol often call a solver whose default is the largest
+    /// in magnitude. The Hessian is that of the loss without decay; `update` projects the decay too, `gradient` does not.
+    /// Projecting the update rather than the gradient is what public code of the protocol does. Where the average of
+    /// the switch begins (0) is our choice.
     ///
     /// Cost: 1 evaluation a step. The subspace's Hessian products and gradients are counted apart, by the [`crate::Subspace`]
     /// that [`crate::Builder::subspace`] takes; without one the rule is refused. State: a number and a flag, and the subspace's

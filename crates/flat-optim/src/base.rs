@@ -55,6 +55,24 @@ pub trait BaseOptimizer: Stateful + Send {
     /// candle's.
     fn apply(&mut self, params: &Params, grad: ParamVec, lr: f64, masks: &Masks) -> Result<()>;
 
+    /// `theta <- theta - lr x` right after [`Self::apply`], for a part that enters none of its moments.
+    ///
+    /// # Errors
+    /// candle's.
+    fn apply_beside(&mut self, params: &Params, x: &ParamVec, lr: f64, masks: &Masks) -> Result<()> {
+        crate::then::along(params, x, lr, masks)
+    }
+
+    /// Theta less the point that is to be evaluated, saved and averaged, where that is not theta.
+    fn offset(&self) -> Option<&ParamVec> {
+        None
+    }
+
+    /// The same, for whoever changes theta and the iterates together.
+    fn offset_mut(&mut self) -> Option<&mut ParamVec> {
+        None
+    }
+
     /// Forgets what it remembers: the next step is as its first.
     ///
     /// # Errors

@@ -4,8 +4,8 @@ use crate::error::within;
 use crate::optimizer::Progress;
 use crate::rule::Known;
 use crate::{
-    Base, Ema, Error, FollowLr, GradientRule, Groups, Need, Optimizer, Plain, RadiusSchedule, Result, ScheduleConfig,
-    Sgd, Subspace,
+    Average, Averaging, Base, Error, FollowLr, GradientRule, Groups, Need, Optimizer, Plain, RadiusSchedule, Result,
+    ScheduleConfig, Sgd, Subspace,
 };
 use flat_core::setting::Range;
 use flat_core::{Params, Streams};
@@ -19,7 +19,8 @@ pub struct Builder<'a> {
     lr_schedule: ScheduleConfig,
     rho_schedule: RadiusSchedule,
     clip: Option<f64>,
-    ema: Option<f64>,
+    ema: Option<Averaging>,
+    swa: Option<Averaging>,
     groups: Groups,
     micro_batch: Option<usize>,
     seed: u64,
@@ -39,6 +40,7 @@ impl<'a> Builder<'a> {
             rho_schedule: ScheduleConfig::default().into(),
             clip: None,
             ema: None,
+            swa: None,
             groups: Groups::default(),
             micro_batch: None,
             seed: 0,
@@ -80,9 +82,16 @@ impl<'a> Builder<'a> {
         self
     }
 
-    /// Keeps an exponential moving average of the weights with this decay; off by default.
+    /// Keeps an exponential moving average of the weights with this decay ([`Averaging::Exponential`]); off by default.
     pub fn ema(mut self, decay: f64) -> Self {
-        self.ema = Some(decay);
+        self.ema = Some(Averaging::Exponential { decay });
+        self
+    }
+
+    /// Keeps the equal mean of the weights after `start` steps and after every `every` further ones ([`Averaging::Equal`]); off by
+    /// default, and not beside [`Self::ema`].
+    pub fn swa(mut self, start: u64, every: u64) -> Self {
+        self.swa = Some(Averaging::Equal { start, every });
         self
     }
 
@@ -150,6 +159,9 @@ impl<'a> Builder<'a> {
                 Box::new(FollowLr { lr, lr_range: (0.0, lr_start), rho_range: (rho_min, radius) })
             }
         };
+        if let (Some(_), Some(Averaging::Equal { start, .. })) = (self.ema, self.swa) {
+            return Err(Error::option("swa-start", start, "the weights have one average: give it or --ema"));
+        }
         let base = self.base.build(space)?;
         for need in self.rule.needs() {
             let there = match need {
@@ -176,7 +188,7 @@ impl<'a> Builder<'a> {
             lr_start,
             rho,
             clip: self.clip.map(|norm| within("clip", norm, Range::Positive)).transpose()?,
-            ema: self.ema.map(|decay| Ema::new(decay, space)).transpose()?,
+            average: self.ema.or(self.swa).map(|averaging| Average::new(averaging, space)).transpose()?,
             micro_batch: self.micro_batch,
             streams: Streams::new(self.seed),
             max_consecutive_skips: self.max_consecutive_skips,

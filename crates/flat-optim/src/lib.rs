@@ -81,12 +81,12 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 
+mod average;
 mod base;
 mod buffers;
 mod builder;
 mod closures;
 mod compose;
-mod ema;
 mod error;
 mod groups;
 mod objective;
@@ -99,12 +99,12 @@ mod state;
 mod subspace;
 mod then;
 
+pub use average::{Average, Averaging};
 pub use base::*;
 pub use buffers::WithBuffers;
 pub use builder::Builder;
 pub use closures::{WithLosses, WithRows};
 pub use compose::{Every, PerPart, Phases};
-pub use ema::Ema;
 pub use error::{Error, Result};
 pub use flat_core::{
     self, Entry, Layout, Number, ParamVec, Params, Purpose, Scalar, Space, Stream, Streams, Update, is_buffer,

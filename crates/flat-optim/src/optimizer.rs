@@ -1,10 +1,11 @@
 //! The optimizer: a gradient rule, a base optimizer and schedules over an oracle.
 
+use crate::average::at_point;
 use crate::pending::{self, PendingStep, Snapshot, StepReport, Undo};
 use crate::rule::Known;
 use crate::state::{self, visit_part};
 use crate::{
-    Base, BaseOptimizer, Builder, Ctx, Ema, Error, Estimate, GradientRule, Masks, Need, Objective, Oracle, Plain,
+    Average, Base, BaseOptimizer, Builder, Ctx, Error, Estimate, GradientRule, Masks, Need, Objective, Oracle, Plain,
     Result, Scalar, Schedule, StateVisitor, Stateful, Subspace, Then,
 };
 use candle_core::Tensor;
@@ -23,7 +24,7 @@ pub struct Optimizer {
     pub(crate) lr_start: f64,
     pub(crate) rho: Box<dyn Schedule>,
     pub(crate) clip: Option<f64>,
-    pub(crate) ema: Option<Ema>,
+    pub(crate) average: Option<Average>,
     pub(crate) masks: Masks,
     pub(crate) micro_batch: Option<usize>,
     pub(crate) streams: Streams,
@@ -163,16 +164,14 @@ impl Optimizer {
         if let Some(undo) = &undo {
             undo.params(&self.params)?;
         }
-        self.average(undo.as_ref())?;
+        let taken = undo.map(|undo| undo.state(self.base.as_mut(), self.rule.as_mut())).transpose()?;
+        self.take_into_average(taken.as_ref())?;
         self.progress.step += 1;
         self.progress.evals += evals;
         let report = StepReport { lr, perturbed, ..StepReport::without_numbers(step, evals, lr, rho) };
         let numbers = [&loss, &grad_norm, &norm, &clipped];
-        match undo {
-            Some(undo) => {
-                let taken = undo.state(self.base.as_mut(), self.rule.as_mut())?;
-                PendingStep::on_device(report, numbers, moved, taken)
-            }
+        match taken {
+            Some(taken) => PendingStep::on_device(report, numbers, moved, taken),
             None => {
                 self.progress.consecutive_skips = 0;
                 Ok(PendingStep::on_host(report, numbers))
@@ -199,14 +198,18 @@ impl Optimizer {
         }
     }
 
-    /// Takes the parameters into the average of the weights, unless the step turns out to be skipped.
-    fn average(&mut self, undo: Option<&Undo>) -> Result<()> {
-        let Some(ema) = &mut self.ema else { return Ok(()) };
-        let was = undo.filter(|_| ema.average().is_some()).map(|undo| Ok::<_, Error>((undo, Snapshot::of(ema)?)));
-        let was = was.transpose()?;
-        ema.update(&self.params)?;
+    /// Takes the point to be evaluated into the average of the weights, where it belongs there. `taken` is a flag: where it is 0,
+    /// the step is skipped.
+    fn take_into_average(&mut self, taken: Option<&Tensor>) -> Result<()> {
+        let steps = self.progress.step + 1;
+        let Some(average) = self.average.as_mut().filter(|average| average.averaging().takes(steps)) else {
+            return Ok(());
+        };
+        let was = taken.filter(|_| average.average().is_some());
+        let was = was.map(|taken| Ok::<_, Error>((taken, Snapshot::of(average)?))).transpose()?;
+        average.update(&self.params, self.base.offset())?;
         match was {
-            Some((undo, was)) => was.keep_or_restore(undo.taken(), ema),
+            Some((taken, was)) => was.keep_or_restore(taken, average),
             None => Ok(()),
         }
     }
@@ -285,27 +288,41 @@ impl Optimizer {
     }
 
     /// The average of the weights, if one is kept.
-    pub fn ema(&self) -> Option<&Ema> {
-        self.ema.as_ref()
+    pub fn average(&self) -> Option<&Average> {
+        self.average.as_ref()
     }
 
-    /// Runs `evaluate` with the averaged weights in the variables, as [`Ema::with_averaged`]; with the parameters
-    /// themselves if no average is kept.
+    /// The point to be evaluated and saved as the model, where it is not theta: the average of the weights, otherwise that of
+    /// the base ([`BaseOptimizer::offset`]).
     ///
     /// # Errors
-    /// As there.
+    /// candle's.
+    pub fn evaluation_point(&self) -> Result<Option<ParamVec>> {
+        match (self.average.as_ref().and_then(Average::average), self.base.offset()) {
+            (Some(average), _) => Ok(Some(average.duplicate()?)),
+            (None, Some(offset)) => Ok(Some(self.params.read()?.plus(-1.0, offset)?)),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Runs `evaluate` with [`Self::evaluation_point`] in the variables, where there is one, and puts the parameters back bit for
+    /// bit: on success, error and panic.
+    ///
+    /// # Errors
+    /// candle's, and whatever `evaluate` returns.
     pub fn with_averaged<T, E: From<Error>>(
         &self,
         evaluate: impl FnOnce() -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
-        match &self.ema {
-            Some(ema) => ema.with_averaged(&self.params, evaluate),
+        match self.evaluation_point()? {
+            Some(point) => at_point(&point, &self.params, evaluate),
             None => evaluate(),
         }
     }
 
     /// A copy of everything that a later step depends on besides the parameters and the options: counters
-    /// (`progress.*`), the base optimizer's buffers (`base.*`), the rule's state (`rule.*`), the subspace's (`subspace.*`) and the average (`ema.*`).
+    /// (`progress.*`), the base optimizer's buffers (`base.*`), the rule's state (`rule.*`), the subspace's (`subspace.*`)
+    /// and the average ([`crate::Averaging::name`]).
     /// Takes `&mut self` because saving and loading are one traversal; nothing changes.
     ///
     /// # Errors
@@ -333,8 +350,8 @@ impl Stateful for Optimizer {
         if let Some(subspace) = &mut self.subspace {
             visit_part("subspace", subspace.as_mut(), visitor)?;
         }
-        match &mut self.ema {
-            Some(ema) => visit_part("ema", ema, visitor),
+        match &mut self.average {
+            Some(average) => visit_part(average.averaging().name(), average, visitor),
             None => Ok(()),
         }
     }

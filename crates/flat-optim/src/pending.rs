@@ -187,11 +187,6 @@ impl Undo {
         Ok(Self { taken, theta, base: Snapshot::of(base)?, rule })
     }
 
-    /// The flag: 1 if the step was taken.
-    pub(crate) fn taken(&self) -> &Tensor {
-        &self.taken
-    }
-
     /// Keeps the parameters as they are, or puts them back.
     pub(crate) fn params(&self, params: &Params) -> Result<()> {
         Ok(params.write(&chosen(&self.taken, &params.read()?, &self.theta)?)?)

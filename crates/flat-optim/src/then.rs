@@ -10,11 +10,12 @@ pub enum Then {
     /// The base optimizer takes the gradient.
     #[default]
     Base,
-    /// The same, and then `theta <- theta - lr * direct`: a part that enters no moment of the base.
+    /// The same, and then `theta <- theta - lr * direct` ([`BaseOptimizer::apply_beside`]): a part that enters no moment of the
+    /// base.
     And(ParamVec),
     /// `theta <- theta - lr * grad`, without the base: the rule is a whole optimizer.
     Direct,
-    /// The base takes the gradient, and its change of theta is projected.
+    /// The base takes the gradient, and its change of theta is projected, with those of its other iterates.
     Projected {
         /// On which side.
         keep: Keep,
@@ -42,6 +43,11 @@ impl Update<1, 0> for Along {
     }
 }
 
+/// `theta <- theta - lr x`.
+pub(crate) fn along(params: &Params, x: &ParamVec, lr: f64, masks: &Masks) -> Result<()> {
+    Ok(params.update([x], [], |i| Along(-lr * masks.lr_scale(i)))?)
+}
+
 impl Then {
     /// Moves the variables. `clip` is the factor that shortened `grad`; it shortens what bypasses the base as well.
     /// `theta` is a copy of the variables, where one is there.
@@ -53,22 +59,26 @@ impl Then {
         lr: f64,
         (masks, clip, theta): (&Masks, &Scalar, Option<&ParamVec>),
     ) -> Result<()> {
-        let direct = |x: &ParamVec| params.update([x], [], |i| Along(-lr * masks.lr_scale(i)));
         match self {
             Self::Base => base.apply(params, grad, lr, masks),
-            Self::Direct => Ok(direct(&grad)?),
+            Self::Direct => along(params, &grad, lr, masks),
             Self::And(x) => {
                 base.apply(params, grad, lr, masks)?;
                 let x = if clip.host() == Some(1.0) { x } else { x.scaled_by(clip)? };
-                Ok(direct(&x)?)
+                base.apply_beside(params, &x, lr, masks)
             }
             Self::Projected { keep, basis } => {
                 let read = if theta.is_none() { Some(params.read()?) } else { None };
                 let before = theta.or(read.as_ref());
+                let offset = base.offset_mut().map(|offset| offset.duplicate()).transpose()?;
                 base.apply(params, grad, lr, masks)?;
                 let Some(before) = before else { return Ok(()) };
                 let change = params.read()?.plus(-1.0, before)?;
                 let inside = keep.part(change, &basis)?;
+                if let (Some(was), Some(offset)) = (offset, base.offset_mut()) {
+                    let change = keep.part(offset.plus(-1.0, &was)?, &basis)?;
+                    *offset = was.plus(1.0, &change)?;
+                }
                 Ok(params.write_sum(before, 1.0, &inside, None)?)
             }
         }

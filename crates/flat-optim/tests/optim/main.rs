@@ -1,5 +1,6 @@
 //! Rules, bases and the optimizer as a user sees them, in f64 on the CPU.
 
+mod averages;
 mod batches;
 mod buffers;
 mod by_hand;

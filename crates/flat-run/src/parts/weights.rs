@@ -10,17 +10,16 @@ use candle_core::{DType, Device, Tensor};
 use flat_core::Streams;
 use flat_data::Normalisation;
 use flat_nn::{Error, Model, ModelConfig};
+use flat_optim::Averaging;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-/// What a checkpoint calls the averages of the parameters.
-const AVERAGE: &str = "ema.average.";
 
 /// Tensors by PyTorch name, and what is known of where they come from.
 pub struct Weights {
     /// The file they were read from.
     pub file: PathBuf,
-    /// Parameters and BatchNorm buffers; of a checkpoint with `--ema`, the averaged parameters.
+    /// Parameters and BatchNorm buffers; of a checkpoint of a run that averages them, the averaged
+    /// parameters.
     pub tensors: BTreeMap<String, Tensor>,
     /// The model they belong to, where the file or the run says it.
     pub model: Option<ModelConfig>,
@@ -54,10 +53,10 @@ impl Weights {
             let in_place = path.parent().is_some_and(|parent| parent.ends_with("checkpoints"));
             let (run, passed_over) = owned(beside, |run| in_place || fits(run, &found.model));
             let model = run.as_ref().map(setup::model_config_of);
-            let averaged = found.optimizer.keys().any(|name| name.starts_with(AVERAGE)) && found.progress.step > 0;
-            let averaged = averaged && found.model.keys().any(|name| name.ends_with("running_var"));
             let pixels = run.as_ref().map(pixels::of_run).transpose()?;
-            return Ok(Self { file, tensors: with_averages(found), model, averaged, pixels, run, passed_over });
+            let (tensors, averaged) = evaluated(found)?;
+            let averaged = averaged && tensors.keys().any(|name| name.ends_with("running_var"));
+            return Ok(Self { file, tensors, model, averaged, pixels, run, passed_over });
         }
         let tensors = candle_core::safetensors::load_buffer(&bytes, device)
             .with_context(|| format!("{} is no readable safetensors file", path.display()))?;
@@ -121,17 +120,31 @@ impl Weights {
     }
 }
 
-/// A checkpoint's weights, with the averages in place of the parameters where the run kept any.
-fn with_averages(checkpoint: Checkpoint) -> BTreeMap<String, Tensor> {
-    let mut tensors = checkpoint.model;
-    for (name, average) in checkpoint.optimizer {
-        if let Some(name) = name.strip_prefix(AVERAGE)
-            && checkpoint.progress.step > 0
-        {
-            tensors.insert(name.to_string(), average);
+/// A checkpoint's weights where the run evaluated them, and whether that is elsewhere than where it trained: at an average of
+/// the weights, or off theta by a base's offset.
+fn evaluated(checkpoint: Checkpoint) -> Result<(BTreeMap<String, Tensor>, bool)> {
+    let Checkpoint { model: mut tensors, optimizer, progress, .. } = checkpoint;
+    let part = |prefix: &str| {
+        let of = |(name, tensor): (&String, &Tensor)| Some((name.strip_prefix(prefix)?.to_string(), tensor.clone()));
+        optimizer.iter().filter_map(of).collect::<Vec<_>>()
+    };
+    for kept in [Averaging::Exponential { decay: 0.0 }, Averaging::Equal { start: 0, every: 1 }].map(Averaging::name) {
+        let average = part(&format!("{kept}.average."));
+        let updates = optimizer.get(&format!("{kept}.updates")).map(Tensor::to_scalar::<i64>).transpose()?;
+        if !average.is_empty() && updates.is_none_or(|updates| updates > 0) && progress.step > 0 {
+            tensors.extend(average);
+            return Ok((tensors, true));
         }
     }
-    tensors
+    let offsets = part("base.offset.");
+    let moved = !offsets.is_empty() && progress.step > 0;
+    for (name, offset) in offsets {
+        if let Some(theta) = tensors.get(&name) {
+            let point = (theta - offset)?;
+            tensors.insert(name, point);
+        }
+    }
+    Ok((tensors, moved))
 }
 
 /// The entries that were left out, in one line.

@@ -1,4 +1,4 @@
-//! Evaluations along a run: test set and flatness, on the average of the weights where `--ema` keeps one.
+//! Evaluations along a run: test set and flatness, on the average of the weights where the run keeps one.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))] // a step waits for no device: clippy.toml
 
 use super::Trainer;
@@ -90,14 +90,14 @@ impl Trainer<'_> {
         Ok(true)
     }
 
-    /// Runs something on the weights that the run would hand out now: their average where `--ema` is given. `None` where a
-    /// signal asked to stop.
+    /// Runs something on the weights that the run would hand out now: their average where `--ema`, `--swa-start` or the base keeps
+    /// one. `None` where a signal asked to stop.
     ///
     /// # Errors
     /// Those of `f`; the weights are put back all the same.
     pub fn with_final_weights<T>(&mut self, f: impl FnOnce(&mut Self) -> Result<Option<T>>) -> Result<Option<T>> {
-        let Some(average) = self.optimizer.ema().and_then(|ema| ema.average()) else { return f(self) };
-        let (params, average) = (self.model.params().clone(), average.duplicate()?);
+        let Some(average) = self.optimizer.evaluation_point()? else { return f(self) };
+        let params = self.model.params().clone();
         let raw = params.read()?;
         let guard = Restore::replace(&params, &raw, &average)?;
         // the raw weights' statistics are not those of their average

@@ -1,5 +1,6 @@
 //! Base optimizers: what to do with a (surrogate) gradient.
 
+mod iterate_mean;
 mod spec;
 
 pub use spec::{BaseKind, BaseSpec};
@@ -16,7 +17,7 @@ macro_rules! bases {
         pub const BASES: &[BaseSpec] = &[$($base::SPEC),*];
     };
 }
-bases![sgd::Sgd, adamw::AdamW];
+bases![sgd::Sgd, adamw::AdamW, schedule_free::ScheduleFree, schedule_free_adamw::ScheduleFreeAdamW,];
 
 /// The options of a base optimizer, which hold nothing of the parameters yet.
 pub trait Base {
@@ -25,6 +26,11 @@ pub trait Base {
 
     /// The weight decay of parameters that no group says otherwise of.
     fn weight_decay(&self) -> f64;
+
+    /// Whether the model is a mean of its iterates, which stands in for a schedule of the learning rate.
+    fn averages(&self) -> bool {
+        false
+    }
 
     /// Refuses options that make no sense.
     ///

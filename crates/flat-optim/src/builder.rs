@@ -63,7 +63,7 @@ impl<'a> Builder<'a> {
         self
     }
 
-    /// How the learning rate changes; constant by default.
+    /// How the learning rate changes; constant by default, and to be left so, but for a warm-up, where the base is schedule-free.
     pub fn lr_schedule(mut self, schedule: ScheduleConfig) -> Self {
         self.lr_schedule = schedule;
         self

@@ -9,7 +9,8 @@
 //! * A [`GradientRule`] turns one or more gradients near theta into one surrogate gradient. It is what a paper
 //!   contributes: its body is the paper's pseudo-code in [`ParamVec`] algebra, and it knows no tensor, variable or
 //!   device. [`Plain`], [`Sam`], [`Rsp`], [`Sap`], [`Nso`].
-//! * A [`BaseOptimizer`] decides what to do with a gradient: [`Sgd`], [`AdamW`], equal to PyTorch's to the last few bits.
+//! * A [`BaseOptimizer`] decides what to do with a gradient: [`Sgd`], [`AdamW`], equal to PyTorch's to the last few bits,
+//!   [`ScheduleFree`], [`ScheduleFreeAdamW`].
 //! * A [`Schedule`] gives the learning rate, or the perturbation radius, of a step: [`ScheduleConfig`].
 //! * The [`Oracle`] alone touches the model. It evaluates the [`Objective`] at theta and near it, puts theta back bit for
 //!   bit even after an error or a panic, counts evaluations, splits batches, and refuses NaN.
@@ -116,8 +117,8 @@ pub use oracle::Oracle;
 pub use pending::{PendingStep, StepReport};
 pub use rule::*;
 pub use schedule::{
-    Constant, Cosine, FollowLr, Milestones, RadiusSchedule, Schedule, ScheduleConfig, ScheduleShape, Steps, Warmup,
-    Window,
+    Constant, Cosine, FollowLr, Milestones, RadiusSchedule, Schedule, ScheduleConfig, ScheduleShape,
+    Steps, Warmup, Window,
 };
 pub use state::{StateVisitor, Stateful};
 pub use subspace::{Account, Subspace};

@@ -32,6 +32,11 @@ impl BaseSpec {
         (self.settings)()
     }
 
+    /// Whether its model is a mean of its iterates.
+    pub fn averages(&self) -> bool {
+        self.build(&Values::default()).is_ok_and(|base| base.averages())
+    }
+
     /// The base with these options, and defaults for the others; names of other options are left alone.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Averages of the weights: which weights they are of, and that a resumed one is the uninterrupted one.
 
 use crate::functions::{bits, logistic, vars};
-use flat_optim::{Averaging, Optimizer, Query, Result, Sgd};
+use flat_optim::{Averaging, Optimizer, Plain, Query, Result, ScheduleFree, Sgd};
 
 #[test]
 fn stochastic_weight_averaging_is_the_mean_done_by_hand() -> Result<()> {
@@ -58,6 +58,26 @@ fn a_resumed_average_is_the_uninterrupted_one() -> Result<()> {
         let shown = |o: &Optimizer, params| o.with_averaged(|| bits(params));
         assert_eq!(shown(&o, &whole.params)?, shown(&q, &resumed.params)?, "after {interrupted}");
         assert_ne!(shown(&o, &whole.params)?, bits(&whole.params)?);
+    }
+    Ok(())
+}
+
+#[test]
+fn over_a_schedule_free_base_its_model_is_averaged() -> Result<()> {
+    let (mut p, mut q) = (logistic(20)?, logistic(20)?);
+    let mut plain = Optimizer::new(&p.params, Plain, ScheduleFree::new(0.5))?;
+    let mut averaged = Optimizer::builder(&q.params).base(ScheduleFree::new(0.5)).ema(0.75).build()?;
+    let mut expected: Option<Vec<f64>> = None;
+    for _ in 0..4 {
+        plain.step(p.objective.as_mut())?;
+        averaged.step(q.objective.as_mut())?;
+        let model = plain.evaluation_point()?.expect("a mean").to_f64()?;
+        let mixed = |e: Vec<f64>| e.iter().zip(&model).map(|(e, x)| 0.75 * e + 0.25 * x).collect();
+        expected = Some(expected.map_or(model.clone(), mixed));
+    }
+    let shown = averaged.evaluation_point()?.expect("an average").to_f64()?;
+    for (a, b) in shown.iter().zip(expected.into_iter().flatten()) {
+        assert!((a - b).abs() < 1e-15, "{a} against {b}"); // rounding
     }
     Ok(())
 }

@@ -14,4 +14,5 @@ mod pytorch;
 mod reductions;
 mod resume;
 mod rules;
+mod schedule_free;
 mod skipping;

@@ -27,7 +27,7 @@ fn axes(params: &Params, of: impl Fn(usize) -> bool) -> Result<Arc<[ParamVec]>> 
 
 /// The first axis, with shares of the gradient in it that are given, and a count of what was asked.
 #[derive(Default)]
-struct First {
+pub struct First {
     shares: Vec<f64>,
     asked: u64,
     bases: u64,
@@ -55,16 +55,16 @@ impl Subspace for First {
 }
 
 /// `(4 x^2 + y^2) / 2` at (1, 2): the first axis is its dominant one.
-fn bowl() -> Result<(Params, Vec<Var>)> {
+pub fn bowl() -> Result<(Params, Vec<Var>)> {
     vars(&[("w", &[1.0, 2.0])])
 }
 
-fn step(optimizer: &mut Optimizer, v: &[Var]) -> Result<flat_optim::StepReport> {
+pub fn step(optimizer: &mut Optimizer, v: &[Var]) -> Result<flat_optim::StepReport> {
     let scale = Tensor::new(&[2.0f64, 0.5], &Device::Cpu)?;
     optimizer.step(&mut |_: Query| v[0].sqr()?.mul(&scale)?.sum_all())
 }
 
-fn rule(dominant: bool, projection: Projection) -> Box<dyn flat_optim::GradientRule> {
+pub fn rule(dominant: bool, projection: Projection) -> Box<dyn flat_optim::GradientRule> {
     match dominant {
         true => DomSgd::default().projection(projection).into(),
         false => BulkSgd::default().projection(projection).into(),

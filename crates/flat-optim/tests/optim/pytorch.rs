@@ -1,8 +1,21 @@
 //! Literal values from PyTorch 2.15.0; the script is tests/reference/pytorch.py.
 
 use crate::functions::vars;
-use candle_core::{Device, Tensor};
-use flat_optim::{AdamW, Base, GradientRule, Optimizer, Plain, Query, Result, Sam, Sgd};
+use candle_core::{Device, Result as CResult, Tensor};
+use flat_optim::{AdamW, Base, GradientRule, Optimizer, Params, Plain, Query, Result, Sam, Sgd};
+
+/// The script's function at its start.
+pub fn function() -> Result<(Params, impl FnMut(Query) -> CResult<Tensor>)> {
+    let (params, v) = vars(&[("x", &[1.0, -2.0, 0.5])])?;
+    let a = Tensor::new(&[1.0f64, 2.0, 3.0], &Device::Cpu)?;
+    let b = Tensor::new(&[0.5f64, -1.0, 0.25], &Device::Cpu)?;
+    let loss = move |_: Query| {
+        let x = v[0].as_tensor();
+        let (quadratic, linear) = ((a.mul(&x.sqr()?)?.sum_all()? * 0.5)?, b.mul(x)?.sum_all()?);
+        (quadratic - linear)? + (x.sqr()?.mul(x)?.sum_all()? * 0.1)?
+    };
+    Ok((params, loss))
+}
 
 /// Four steps on the script's function; the tolerance is a few dozen roundings of numbers near 1.
 fn check(
@@ -11,14 +24,7 @@ fn check(
     rule: impl Into<Box<dyn GradientRule>>,
     expected: [f64; 3],
 ) -> Result<()> {
-    let (params, v) = vars(&[("x", &[1.0, -2.0, 0.5])])?;
-    let a = Tensor::new(&[1.0f64, 2.0, 3.0], &Device::Cpu)?;
-    let b = Tensor::new(&[0.5f64, -1.0, 0.25], &Device::Cpu)?;
-    let mut loss = |_: Query| {
-        let x = v[0].as_tensor();
-        let (quadratic, linear) = ((a.mul(&x.sqr()?)?.sum_all()? * 0.5)?, b.mul(x)?.sum_all()?);
-        (quadratic - linear)? + (x.sqr()?.mul(x)?.sum_all()? * 0.1)?
-    };
+    let (params, mut loss) = function()?;
     let mut optimizer = Optimizer::new(&params, rule, base)?;
     for _ in 0..4 {
         optimizer.step(&mut loss)?;

@@ -4,7 +4,7 @@ use crate::error::within;
 use crate::optimizer::Progress;
 use crate::rule::Known;
 use crate::{
-    Average, Averaging, Base, Error, FollowLr, GradientRule, Groups, Need, Optimizer, Plain, RadiusSchedule, Result,
+    Average, Averaging, Base, Error, GradientRule, Groups, Need, Optimizer, Plain, RadiusSchedule, Result,
     ScheduleConfig, Sgd, Subspace,
 };
 use flat_core::setting::Range;
@@ -150,15 +150,9 @@ impl<'a> Builder<'a> {
         let lr_start = self.base.lr();
         let masks = self.groups.masks(space, self.base.weight_decay())?;
         let radius = self.rule.radius(masks.perturbed(space)?);
-        let rho = match self.rho_schedule {
-            RadiusSchedule::Shaped(config) => config.build(radius)?,
-            RadiusSchedule::Own(schedule) => schedule,
-            RadiusSchedule::FollowsLr { rho_min } => {
-                within("rho-min", rho_min, Range::NonNegative)?;
-                let lr = self.lr_schedule.clone().build(lr_start)?;
-                Box::new(FollowLr { lr, lr_range: (0.0, lr_start), rho_range: (rho_min, radius) })
-            }
-        };
+        let lr = self.lr_schedule.clone().build(lr_start).map_err(|e| named(e, &[("min", "min-lr")]))?;
+        let rho =
+            self.rho_schedule.build(radius, &self.lr_schedule, lr_start, self.steps).map_err(|e| named(e, RADIUS))?;
         if let (Some(_), Some(Averaging::Equal { start, .. })) = (self.ema, self.swa) {
             return Err(Error::option("swa-start", start, "the weights have one average: give it or --ema"));
         }
@@ -184,7 +178,7 @@ impl<'a> Builder<'a> {
             base,
             known: Known { examples: self.examples, steps: self.steps },
             subspace: self.subspace,
-            lr: self.lr_schedule.build(lr_start)?,
+            lr,
             lr_start,
             rho,
             clip: self.clip.map(|norm| within("clip", norm, Range::Positive)).transpose()?,
@@ -194,5 +188,22 @@ impl<'a> Builder<'a> {
             max_consecutive_skips: self.max_consecutive_skips,
             progress: Progress::default(),
         })
+    }
+}
+
+/// What the numbers of a schedule are called where it is the radius'.
+const RADIUS: &[(&str, &str)] =
+    &[("min", "min-rho"), ("factor", "rho-end"), ("growth", "rho-growth"), ("ceiling", "max-rho")];
+
+/// A complaint about a number of a schedule, by the name that it has where two schedules are.
+fn named(e: Error, names: &[(&str, &str)]) -> Error {
+    match e {
+        Error::BadSetting(mut e) => {
+            if let Some((_, name)) = names.iter().find(|(of_schedule, _)| *of_schedule == e.name) {
+                e.name = (*name).to_string();
+            }
+            Error::BadSetting(e)
+        }
+        other => other,
     }
 }

@@ -117,7 +117,7 @@ pub use oracle::Oracle;
 pub use pending::{PendingStep, StepReport};
 pub use rule::*;
 pub use schedule::{
-    Constant, Cosine, FollowLr, Milestones, RadiusSchedule, Schedule, ScheduleConfig, ScheduleShape,
+    Constant, Cosine, Exponential, FollowLr, Milestones, RadiusSchedule, Schedule, ScheduleConfig, ScheduleShape,
     Steps, Warmup, Window,
 };
 pub use state::{StateVisitor, Stateful};

@@ -1,5 +1,9 @@
 //! Learning rates and radii as functions of the step.
 
+mod radius;
+
+pub use radius::{FollowLr, RadiusSchedule};
+
 use crate::error::within;
 use crate::{Error, Result};
 use flat_core::setting::Range;
@@ -76,6 +80,24 @@ impl Schedule for Cosine {
     }
 }
 
+/// `start (1 + growth)^step`, at most `ceiling`. As a radius: the scope of Entropy-SGD, which grows from a small value (Chaudhari
+/// et al. 2017, arXiv 1611.01838).
+#[derive(Debug, Clone, Copy)]
+pub struct Exponential {
+    /// Value at step 0.
+    pub start: f64,
+    /// Growth a step.
+    pub growth: f64,
+    /// The largest value; infinite for none.
+    pub ceiling: f64,
+}
+
+impl Schedule for Exponential {
+    fn at(&self, step: u64) -> f64 {
+        (self.start * (1.0 + self.growth).powf(step as f64)).min(self.ceiling)
+    }
+}
+
 /// `value` from step `from` to before step `until`, 0 outside. As a radius: plain steps first (late SAM, Zhou et al.
 /// 2024, arXiv 2410.10373) or last (the final phase of the paper's Algorithm 2).
 #[derive(Debug, Clone, Copy)]
@@ -111,24 +133,6 @@ impl Schedule for Warmup {
     }
 }
 
-/// A radius that follows the learning rate (GSAM, Zhuang et al. 2022, arXiv 2203.08065, section 4):
-/// `rho_min + (rho_max - rho_min) (lr - lr_min) / (lr_max - lr_min)`; not below 0.
-pub struct FollowLr {
-    /// The learning rate.
-    pub lr: Box<dyn Schedule>,
-    /// Its lower and upper ends.
-    pub lr_range: (f64, f64),
-    /// The radius at each of them.
-    pub rho_range: (f64, f64),
-}
-
-impl Schedule for FollowLr {
-    fn at(&self, step: u64) -> f64 {
-        let ((lr_min, lr_max), (rho_min, rho_max)) = (self.lr_range, self.rho_range);
-        (rho_min + (rho_max - rho_min) * (self.lr.at(step) - lr_min) / (lr_max - lr_min)).max(0.0)
-    }
-}
-
 /// How a value changes from its start.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
@@ -156,6 +160,21 @@ pub enum ScheduleShape {
         total_steps: u64,
         /// Value at the end.
         min: f64,
+    },
+    /// `start (1 + (factor - 1) (1 - cos(pi step / total_steps)) / 2)`: half a cosine upwards, by which the radius of LPF-SGD grows
+    /// (Bisla et al. 2022, arXiv 2201.08025).
+    Rising {
+        /// Steps of the whole run, warm-up included.
+        total_steps: u64,
+        /// The last value over the first, at least 1.
+        factor: f64,
+    },
+    /// [`Exponential`].
+    Exponential {
+        /// Growth a step.
+        growth: f64,
+        /// The largest value; `None` for no limit.
+        ceiling: Option<f64>,
     },
     /// [`Window`], counted from the beginning of the run.
     Window {
@@ -186,6 +205,32 @@ pub struct ScheduleConfig {
 }
 
 impl ScheduleConfig {
+    /// The ends of what follows the warm-up, the lower one first, in a run of so many steps.
+    ///
+    /// # Errors
+    /// As [`Self::build`]; a value that grows without end in a run of unknown length.
+    pub fn ends(&self, start: f64, steps: Option<u64>) -> Result<(f64, f64)> {
+        let last = match self.shape {
+            ScheduleShape::Constant | ScheduleShape::Milestones { .. } => u64::MAX,
+            ScheduleShape::Cosine { total_steps, .. } | ScheduleShape::Rising { total_steps, .. } => total_steps,
+            ScheduleShape::Step { .. } | ScheduleShape::Exponential { .. } => {
+                steps.map_or(u64::MAX, |steps| steps.saturating_sub(self.warmup_steps + 1))
+            }
+            ScheduleShape::Window { .. } => return Ok((0.0, start)),
+        };
+        self.clone().build(start)?;
+        let whole = Self { warmup_steps: 0, shape: self.shape.clone() }.build(start)?;
+        let (first, last) = (whole.at(0), whole.at(last));
+        if !last.is_finite() {
+            return Err(Error::option(
+                "steps",
+                "none",
+                "a value that grows every so many steps needs the length of the run",
+            ));
+        }
+        Ok((first.min(last), first.max(last)))
+    }
+
     /// The schedule that starts (after the warm-up) from `start`.
     ///
     /// # Errors
@@ -218,6 +263,21 @@ impl ScheduleConfig {
                 }
                 Box::new(Cosine { start, min, total_steps: later("total_steps", total_steps)? })
             }
+            ScheduleShape::Rising { total_steps, factor } => {
+                within("factor", factor, Range::Positive)?;
+                if factor < 1.0 {
+                    return Err(Error::option("factor", factor, "must be at least 1; what falls has the shape cosine"));
+                }
+                Box::new(Cosine { start, min: factor * start, total_steps: later("total_steps", total_steps)? })
+            }
+            ScheduleShape::Exponential { growth, ceiling } => {
+                within("growth", growth, Range::NonNegative)?;
+                if let Some(ceiling) = ceiling.filter(|ceiling| *ceiling < start || ceiling.is_nan()) {
+                    let expected = format!("must not be below the starting value {start}");
+                    return Err(Error::option("ceiling", ceiling, expected));
+                }
+                Box::new(Exponential { start, growth, ceiling: ceiling.unwrap_or(f64::INFINITY) })
+            }
             ScheduleShape::Window { from, until } => {
                 if warmup > 0 {
                     return Err(Error::option("warmup_steps", warmup, "a window has no warm-up"));
@@ -229,31 +289,6 @@ impl ScheduleConfig {
             }
         };
         Ok(if warmup == 0 { then } else { Box::new(Warmup { steps: warmup, then }) })
-    }
-}
-
-/// How the perturbation radius changes.
-pub enum RadiusSchedule {
-    /// From the rule's radius on.
-    Shaped(ScheduleConfig),
-    /// With the learning rate, from the rule's radius at the full rate to `rho_min` at rate 0 ([`FollowLr`]).
-    FollowsLr {
-        /// Radius at rate 0.
-        rho_min: f64,
-    },
-    /// The radius itself as a function of the step, in place of the rule's.
-    Own(Box<dyn Schedule>),
-}
-
-impl From<ScheduleConfig> for RadiusSchedule {
-    fn from(config: ScheduleConfig) -> Self {
-        Self::Shaped(config)
-    }
-}
-
-impl<S: Schedule + 'static> From<S> for RadiusSchedule {
-    fn from(schedule: S) -> Self {
-        Self::Own(Box::new(schedule))
     }
 }
 
@@ -302,12 +337,23 @@ mod tests {
     }
 
     #[test]
-    fn a_following_radius_has_its_ends_where_the_learning_rate_has_them() {
-        let lr = Box::new(Cosine { start: 0.1, min: 0.01, total_steps: 10 });
-        let rho = FollowLr { lr, lr_range: (0.01, 0.1), rho_range: (0.04, 0.4) };
-        for (step, expected) in [(0, 0.4), (5, 0.22), (10, 0.04)] {
-            assert!((rho.at(step) - expected).abs() < 1e-15); // rounding
+    fn a_rising_value_goes_from_the_start_to_a_multiple_of_it_along_half_a_cosine() -> Result<()> {
+        let v = values(ScheduleShape::Rising { total_steps: 100, factor: 15.0 }, 0, &[0, 25, 50, 100, 1000])?;
+        let quarter = 1.0 + 14.0 * (1.0 - (PI / 4.0).cos()) / 2.0;
+        for (v, expected) in v.iter().zip([1.0, quarter, 8.0, 15.0, 15.0]) {
+            assert!((v - expected).abs() < 1e-14, "{v} against {expected}"); // rounding
         }
+        Ok(())
+    }
+
+    #[test]
+    fn an_exponential_multiplies_every_step_up_to_its_ceiling() -> Result<()> {
+        let free = ScheduleShape::Exponential { growth: 0.5, ceiling: None };
+        assert_eq!(values(free.clone(), 0, &[0, 1, 2, 4])?, [1.0, 1.5, 2.25, 5.0625]);
+        assert_eq!(values(free, 1, &[0, 1, 2])?, [0.5, 1.0, 1.5], "after its warm-up");
+        let capped = ScheduleShape::Exponential { growth: 0.5, ceiling: Some(2.0) };
+        assert_eq!(values(capped, 0, &[0, 1, 2, 4000])?, [1.0, 1.5, 2.0, 2.0]);
+        Ok(())
     }
 
     #[test]
@@ -319,6 +365,9 @@ mod tests {
         assert!(text(ScheduleShape::Cosine { total_steps: 5, min: 2.0 }, 0).starts_with("min = 2"));
         assert!(text(ScheduleShape::Step { every: 0, gamma: 0.1 }, 0).starts_with("every = 0"));
         assert!(text(ScheduleShape::Milestones { milestones: vec![3], gamma: -1.0 }, 0).starts_with("gamma = -1"));
+        assert!(text(ScheduleShape::Rising { total_steps: 5, factor: 0.5 }, 0).starts_with("factor = 0.5"));
+        assert!(text(ScheduleShape::Exponential { growth: -0.5, ceiling: None }, 0).starts_with("growth = -0.5"));
+        assert!(text(ScheduleShape::Exponential { growth: 0.5, ceiling: Some(0.5) }, 0).starts_with("ceiling = 0.5"));
         assert!(text(ScheduleShape::Window { from: 5, until: Some(5) }, 0).starts_with("until = 5"));
     }
 }

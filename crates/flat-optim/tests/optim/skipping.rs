@@ -101,7 +101,7 @@ fn options_out_of_range_are_refused_by_name() -> Result<()> {
     assert!(text(builder().clip(-1.0)).starts_with("clip = -1"));
     assert!(text(builder().ema(1.0)).starts_with("ema = 1"));
     assert!(text(builder().micro_batch(0)).starts_with("micro-batch = 0"));
-    assert!(text(builder().rho_schedule(RadiusSchedule::FollowsLr { rho_min: -0.1 })).starts_with("rho-min = -0.1"));
+    assert!(text(builder().rho_schedule(RadiusSchedule::FollowsLr { rho_min: -0.1 })).starts_with("min-rho = -0.1"));
     assert!(text(builder().base(Sgd::new(0.1).momentum(1.0))).starts_with("momentum = 1"));
     assert!(text(builder().base(Sgd::new(0.1).momentum(0.0).nesterov(true))).starts_with("nesterov = true"));
     assert!(text(builder().rule(flat_optim::Sam::new(0.0))).starts_with("rho = 0"));

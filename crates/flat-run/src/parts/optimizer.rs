@@ -1,6 +1,7 @@
 //! The optimizer of a run: rules over a base, with schedules and masks.
 
-use super::setup::{Data, loss, schedules, steps_per_epoch, total_steps};
+use super::schedules::{schedules, swa};
+use super::setup::{Data, loss, steps_per_epoch, total_steps};
 use super::subspace::HessianSubspace;
 use crate::settings::choice::PerturbName;
 use crate::settings::config::RunConfig;
@@ -70,6 +71,9 @@ pub fn optimizer(config: &RunConfig, model: &Model, data: &Data) -> Result<Optim
     }
     if let Some(decay) = config.ema {
         builder = builder.ema(decay);
+    }
+    if let Some((start, every)) = swa(config, epoch)? {
+        builder = builder.swa(start, every);
     }
     if config.rules().iter().any(|rule| rule.asks_for(Need::Subspace)) {
         builder = builder.subspace(Box::new(HessianSubspace::of_run(config, model, loss(config), data)?));

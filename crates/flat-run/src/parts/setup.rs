@@ -1,18 +1,17 @@
 //! From the configuration to data, model, loss and optimizer.
 
 use crate::device::Opened;
-use crate::settings::choice::{LossName, ScheduleName};
+use crate::settings::choice::LossName;
 use crate::settings::config::RunConfig;
 use crate::settings::pixels;
 use crate::usage::usage;
-use crate::value::every::Every;
 use anyhow::Result;
 use candle_core::{DType, Device};
 use flat_core::Streams;
 use flat_core::setting::Value;
 use flat_data::{Dataset, DatasetKind, Loader, LoaderOptions, Normalisation, Split};
 use flat_nn::{Arch, Loss, Model, ModelConfig};
-use flat_optim::{LESS_BIASED, Need, ScheduleConfig, ScheduleShape};
+use flat_optim::{LESS_BIASED, Need};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -208,37 +207,4 @@ pub fn steps_per_epoch(config: &RunConfig, data: &Data) -> u64 {
 /// Optimizer steps of the whole run.
 pub fn total_steps(config: &RunConfig, steps_per_epoch: u64) -> u64 {
     config.steps.unwrap_or(config.epochs.unwrap_or_default().saturating_mul(steps_per_epoch))
-}
-
-/// The schedules of a run's learning rate and radius.
-///
-/// # Errors
-/// A warm-up as long as the run.
-pub fn schedules(config: &RunConfig, steps_per_epoch: u64) -> Result<(ScheduleConfig, ScheduleConfig)> {
-    let total = total_steps(config, steps_per_epoch);
-    let shape = |name: ScheduleName, min: f64| match name {
-        // a run of no steps still has a schedule
-        ScheduleName::Constant => ScheduleShape::Constant,
-        ScheduleName::Cosine => ScheduleShape::Cosine { total_steps: total.max(1), min },
-        ScheduleName::Step => {
-            let every = config.step_size.map_or(total.div_ceil(3), |every| every.in_steps(steps_per_epoch));
-            ScheduleShape::Step { every: every.max(1), gamma: config.gamma }
-        }
-    };
-    let warmup = |flag: &str, every: Every| {
-        let steps = every.in_steps(steps_per_epoch);
-        if steps > 0 && steps >= total {
-            return Err(usage(format!("--{flag} {every}: it takes {steps} steps, the run has {total}")));
-        }
-        Ok(steps)
-    };
-    let lr = ScheduleConfig {
-        warmup_steps: warmup("warmup", *config.warmup)?,
-        shape: shape(config.schedule, config.min_lr),
-    };
-    let rho = ScheduleConfig {
-        warmup_steps: warmup("rho-warmup", *config.rho_warmup)?,
-        shape: shape(config.rho_schedule, config.min_rho),
-    };
-    Ok((lr, rho))
 }

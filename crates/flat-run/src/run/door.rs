@@ -6,7 +6,7 @@ use super::summary::Summary;
 use super::trainer::{Ended, Trainer};
 use crate::device::DeviceChoice;
 use crate::parts::groups::largest_beta;
-use crate::parts::{RunParts, setup};
+use crate::parts::{RunParts, schedules, setup};
 use crate::settings::config::RunConfig;
 use crate::store::checkpoint;
 use crate::store::file::write_whole;
@@ -229,7 +229,7 @@ fn resumed<'a>(
         (trainer.progress().step, setup::total_steps(&before, per_epoch), setup::total_steps(config, per_epoch));
     if from != to {
         let rate = |config: &RunConfig| -> Result<f64> {
-            Ok(setup::schedules(config, per_epoch)?.0.build(config.number("lr").unwrap_or_default())?.at(step))
+            Ok(schedules::schedules(config, per_epoch)?.0.build(config.number("lr").unwrap_or_default())?.at(step))
         };
         ui.say(format!(
             "{from} steps become {to}: from step {step} on the {} schedule is that of a run of {to} steps, and the learning \

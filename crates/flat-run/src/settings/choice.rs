@@ -82,6 +82,24 @@ named! {
     }
 }
 
+named! {
+    /// Schedules of the perturbation radius by name.
+    pub enum RadiusScheduleName, "rho-schedule" {
+        /// The same value throughout.
+        Constant = "constant",
+        /// Multiplied by gamma after every step-size steps.
+        Step = "step",
+        /// Half a cosine down to the last value.
+        Cosine = "cosine",
+        /// With the learning rate, down to the last value.
+        FollowLr = "follow-lr",
+        /// Half a cosine up to a multiple of the first value.
+        Rising = "rising",
+        /// Multiplied every step, up to a ceiling.
+        Exponential = "exponential",
+    }
+}
+
 /// What `--optimizer` takes: a rule, or a base for the plain gradient over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OptimizerName(pub &'static str);

@@ -1,6 +1,8 @@
 //! The settings of a run: every flag of `train` and key of `config.toml`, with its default, range and need.
 
-use super::choice::{FlatnessName, Float, LossName, NormalizeName, PerturbName, SamplerName, ScheduleName};
+use super::choice::{
+    FlatnessName, Float, LossName, NormalizeName, PerturbName, RadiusScheduleName, SamplerName, ScheduleName,
+};
 use super::rule_schedule::RuleSchedule;
 use crate::device::DeviceChoice;
 use crate::value::every::Every;
@@ -133,9 +135,15 @@ flat_core::settings! {
         subspace_tol as "subspace-tol": f64 = 1e-3, range: Range::Positive, needs: PROJECTS;
         /// Average the weights with this decay a step, and evaluate and save the average.
         ema as "ema": Option<f64> = None, range: Range::BelowOne, metavar: "DECAY";
+        /// Average the weights equally (SWA): those after so many steps, or epochs as in 75ep, and after every --swa-every further
+        /// ones; evaluate and save the average from then on.
+        swa_start as "swa-start": Option<Text<Every>> = None, metavar: "EVERY";
+        /// Steps, or epochs as in 1ep, from one of the averaged weights to the next.
+        swa_every as "swa-every": Text<Every> = Text(Every::Epochs(1)), needs: Needs::Set("swa-start"), metavar: "EVERY";
 
-        /// Schedule of the learning rate.
-        schedule as "schedule": ScheduleName = ScheduleName::Cosine;
+        /// Schedule of the learning rate; a schedule-free base takes constant alone.
+        schedule as "schedule": ScheduleName = ScheduleName::Cosine,
+            default_in_words: "cosine, over a schedule-free base constant";
         /// Linear warm-up of the learning rate over so many steps, or epochs as in 1ep.
         warmup as "warmup": Text<Every> = Text(Every::Steps(0)), metavar: "EVERY";
         /// step: multiply after so many steps, or epochs as in 30ep.
@@ -145,13 +153,25 @@ flat_core::settings! {
         gamma as "gamma": f64 = 0.1, range: Range::Positive, needs: STEPPED;
         /// cosine: the last learning rate.
         min_lr as "min-lr": f64 = 0.0, range: Range::NonNegative, needs: Needs::Is("schedule", "cosine");
-        /// Schedule of rho (of sigma for nso), with --step-size and --gamma where it is `step`.
-        rho_schedule as "rho-schedule": ScheduleName = ScheduleName::Constant, needs: PERTURBS;
+        /// Schedule of rho (of sigma for nso), with --step-size and --gamma where it is step; follow-lr goes with the learning rate
+        /// between rho and --min-rho, as in GSAM.
+        rho_schedule as "rho-schedule": RadiusScheduleName = RadiusScheduleName::Constant, needs: PERTURBS;
         /// Linear warm-up of rho (of sigma for nso) over so many steps, or epochs as in 1ep.
-        rho_warmup as "rho-warmup": Text<Every> = Text(Every::Steps(0)), needs: PERTURBS, metavar: "EVERY";
-        /// cosine: the last rho.
+        rho_warmup as "rho-warmup": Text<Every> = Text(Every::Steps(0)), metavar: "EVERY",
+            needs: Needs::All(&[
+                Needs::OneOf("rho-schedule", &["constant", "step", "cosine", "rising", "exponential"]),
+                PERTURBS,
+            ]);
+        /// cosine: the last rho; follow-lr: rho at the lowest learning rate of its schedule.
         min_rho as "min-rho": f64 = 0.0, range: Range::NonNegative,
-            needs: Needs::All(&[Needs::Is("rho-schedule", "cosine"), PERTURBS]);
+            needs: Needs::All(&[Needs::OneOf("rho-schedule", &["cosine", "follow-lr"]), PERTURBS]);
+        /// rising: the last rho over the first, as in LPF-SGD.
+        rho_end as "rho-end": f64 = 15.0, range: Range::Positive,
+            needs: Needs::All(&[Needs::Is("rho-schedule", "rising"), PERTURBS]);
+        /// exponential: growth of rho a step, which multiplies it by 1 + X, as the scope of Entropy-SGD.
+        rho_growth as "rho-growth": f64 = 1e-3, range: Range::NonNegative, needs: GROWS;
+        /// exponential: the largest rho.
+        max_rho as "max-rho": Option<f64> = None, range: Range::Positive, needs: GROWS, default_in_words: "no limit";
 
         /// Probes of the Hessian trace measured at the end; 0 measures none.
         trace_probes as "trace-probes": u64 = 16, metavar: "K";
@@ -202,6 +222,7 @@ const DRAWS_NOT: Needs =
     Needs::That(draws_not, "another --optimizer than gerne, which draws its batches by groups itself");
 const STREAMS_NOT: Needs = Needs::That(is_not_full_batch, "a run without --full-batch, which streams by --batch-size");
 const PERTURBS: Needs = Needs::That(perturbs, "an --optimizer that perturbs");
+const GROWS: Needs = Needs::All(&[Needs::Is("rho-schedule", "exponential"), PERTURBS]);
 const PROJECTS: Needs = Needs::That(projects, "--optimizer dom-sgd or bulk-sgd");
 const ALONG: Needs = Needs::That(has_flatness, "--flatness");
 

@@ -1,5 +1,6 @@
 //! From flags and a file to the configuration of a run, and from there to `config.toml` and back, bit for bit.
 
+use super::choice::ScheduleName;
 use super::config::RunConfig;
 use super::file::{read_table, to_toml};
 use super::{flags, pixels};
@@ -39,6 +40,11 @@ impl RunConfig {
             if given.iter().any(|key| flags.get(key).is_some()) {
                 stale.extend(others);
             }
+        }
+        // a schedule-free base has another default, and refuses what an earlier base ran with
+        let averages = |values: &Values| Ok::<_, anyhow::Error>(Self::with(values, "the flags")?.base.averages());
+        if changed("base") == Some(true) && averages(&file)? != averages(&flags)? {
+            stale.push("schedule");
         }
         stale.iter().for_each(|key| drop(file.remove(key)));
         let mut merged = file.clone().under(&flags);
@@ -93,6 +99,9 @@ impl RunConfig {
             } else {
                 return Err(usage(format!("{source}: `{key}` is no setting; see flat-train train --help")));
             }
+        }
+        if values.get("schedule").is_none() && config.base.averages() {
+            config.schedule = ScheduleName::Constant;
         }
         Ok(config)
     }
@@ -277,6 +286,19 @@ impl RunConfig {
                 "--flatness-every 0: --flatness would never be taken; give steps, or epochs as in 1ep",
             ),
             (self.epochs.is_some() && self.steps.is_some(), "--epochs and --steps exclude each other"),
+            (
+                self.ema.is_some() && self.swa_start.is_some(),
+                "--ema and --swa-start exclude each other: the weights have one average",
+            ),
+            (
+                self.swa_start.is_some() && self.swa_every.in_steps(1) == 0,
+                "--swa-every 0: nothing would be averaged; give steps, or epochs as in 1ep",
+            ),
+            (
+                self.base.averages() && self.schedule != ScheduleName::Constant,
+                "--schedule cosine or step: a schedule-free --base has the mean of its iterates in place of a schedule; leave \
+                 --schedule out, --warmup stays",
+            ),
         ];
         match wrong.into_iter().find(|(wrong, _)| *wrong) {
             Some((_, text)) => Err(usage(text)),

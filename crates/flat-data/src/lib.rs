@@ -47,6 +47,7 @@ mod error;
 mod fetch;
 mod groups;
 mod guard;
+mod hold_out;
 mod idx;
 mod kind;
 mod layout;
@@ -79,6 +80,7 @@ pub use error::{Error, Fault, Place, Result};
 #[cfg(feature = "hub")]
 pub use fetch::{Fetched, FetchedFile, Transfer, fetch, fetch_from};
 pub use groups::{Group, Groups};
+pub use hold_out::hold_out;
 pub use kind::{DatasetKind, DatasetSpec};
 pub use loader::{Loader, LoaderOptions};
 pub use locate::{Files, Format, locate, locate_in};

@@ -6,6 +6,7 @@ pub mod groups;
 pub mod objective;
 pub mod optimizer;
 pub(crate) mod others;
+pub mod paid;
 pub mod schedules;
 pub mod setup;
 pub(crate) mod statistics;

@@ -1,5 +1,6 @@
 //! The optimizer of a run: rules over a base, with schedules and masks.
 
+use super::paid;
 use super::schedules::{schedules, swa};
 use super::setup::{Data, loss, steps_per_epoch, total_steps};
 use super::subspace::HessianSubspace;
@@ -52,6 +53,10 @@ fn perturbed(config: &RunConfig, model: &Model) -> Result<Groups> {
 /// Options out of range.
 pub fn optimizer(config: &RunConfig, model: &Model, data: &Data) -> Result<Optimizer> {
     let epoch = steps_per_epoch(config, data);
+    if let (Some(evals), 0) = (config.evals, total_steps(config, epoch)) {
+        let cost = paid::cost(config, config.rules()[0])?;
+        return Err(usage(format!("--evals {evals}: a step costs {cost} gradient evaluations, give at least that")));
+    }
     let (lr, rho) = schedules(config, epoch)?;
     let options = config.all_values();
     let mut builder = Optimizer::builder(model.params())

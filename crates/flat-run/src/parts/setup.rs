@@ -1,5 +1,6 @@
 //! From the configuration to data, model, loss and optimizer.
 
+use super::paid;
 use crate::device::Opened;
 use crate::settings::choice::LossName;
 use crate::settings::config::RunConfig;
@@ -43,6 +44,8 @@ pub struct Data {
     pub train_plain: Loader,
     /// The test images.
     pub test: Loader,
+    /// The training images held out by `--validation`.
+    pub validation: Option<Loader>,
     /// The training images that flatness is measured on at the end.
     pub flatness: Loader,
     /// The training images that flatness is measured on along the run.
@@ -87,6 +90,7 @@ pub fn data_of(config: &RunConfig, train: Arc<Split>, test: Arc<Split>, dir: Pat
         // rules that see several batches stand alone
         _ => 1,
     };
+    let (train, held) = validated(config, train)?;
     let options = LoaderOptions {
         batch_size: config.batch_size,
         shuffle: !config.no_shuffle,
@@ -109,7 +113,21 @@ pub fn data_of(config: &RunConfig, train: Arc<Split>, test: Arc<Split>, dir: Pat
         flatness: part(limited(&train, Some(config.trace_examples))?)?,
         along: part(limited(&train, Some(config.flatness_examples))?)?,
         test: part(test)?,
+        validation: held.map(part).transpose()?,
     })
+}
+
+/// The training images that are left, and those held out by `--validation`.
+fn validated(config: &RunConfig, train: Arc<Split>) -> Result<(Arc<Split>, Option<Arc<Split>>)> {
+    let Some(n) = config.validation else { return Ok((train, None)) };
+    if n >= train.len() {
+        return Err(usage(format!(
+            "--validation {n}: only {} training images are in use; hold out fewer",
+            train.len()
+        )));
+    }
+    let (rest, held) = flat_data::hold_out(&train, n, &Streams::new(config.validation_seed))?;
+    Ok((Arc::new(rest), Some(Arc::new(held))))
 }
 
 /// The training images as they are, which on another device than the CPU lie there once.
@@ -206,5 +224,8 @@ pub fn steps_per_epoch(config: &RunConfig, data: &Data) -> u64 {
 
 /// Optimizer steps of the whole run.
 pub fn total_steps(config: &RunConfig, steps_per_epoch: u64) -> u64 {
-    config.steps.unwrap_or(config.epochs.unwrap_or_default().saturating_mul(steps_per_epoch))
+    // what a rule costs is known once its options are checked
+    let paid = |evals: u64| paid::steps(config, evals, steps_per_epoch).unwrap_or(0);
+    let steps = config.steps.or(config.evals.map(paid));
+    steps.unwrap_or(config.epochs.unwrap_or_default().saturating_mul(steps_per_epoch))
 }

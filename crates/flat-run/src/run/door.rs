@@ -37,6 +37,9 @@ pub struct Run<'a> {
     ui: Ui<'a>,
 }
 
+/// The settings that say how long a run is.
+const LENGTHS: [&str; 3] = ["epochs", "steps", "evals"];
+
 /// Where a run is.
 enum Place {
     /// In a directory to be made; `None` for one named after the run.
@@ -82,16 +85,16 @@ impl<'a> Run<'a> {
         Ok(Self { config, parts, place: Place::New(None), ui: Ui::NONE })
     }
 
-    /// The run in this directory, to go on after its last checkpoint. `longer` may hold `epochs` or `steps`: the length of
-    /// the whole run, where it is to be longer than it was.
+    /// The run in this directory, to go on after its last checkpoint. `longer` may hold `epochs`, `steps` or `evals`: the
+    /// length of the whole run, where it is to be longer than it was.
     ///
     /// # Errors
     /// No run there, another process at it, a setting that is not its length; as [`Self::new`].
     pub fn resume(root: &Path, longer: &Values) -> Result<Self> {
-        if let Some((name, _)) = longer.iter().find(|(name, _)| !["epochs", "steps"].contains(name)) {
+        if let Some((name, _)) = longer.iter().find(|(name, _)| !LENGTHS.contains(name)) {
             return Err(usage(format!(
-                "--resume continues the run as it was configured and takes no --{name}, only --epochs or --steps to make it \
-                 longer; for another run start from \
+                "--resume continues the run as it was configured and takes no --{name}, only --epochs, --steps or --evals to make \
+                 it longer; for another run start from \
                  `--config {}/config.toml` with the flag",
                 root.display()
             )));
@@ -100,7 +103,7 @@ impl<'a> Run<'a> {
         let mut config = RunConfig::read(&dir.config())?;
         let extend = longer.iter().next().is_some();
         if extend {
-            (config.epochs, config.steps) = (None, None);
+            (config.epochs, config.steps, config.evals) = (None, None, None);
             for (name, value) in longer.iter() {
                 config.set(name, value).map_err(BadFlag::from)?;
             }

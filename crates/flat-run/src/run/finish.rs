@@ -8,7 +8,7 @@ use crate::measure::document::{Document, SCHEMA};
 use crate::measure::trace::{TraceSettings, trace};
 use crate::parts::evaluate::{Score, evaluate};
 use crate::settings::config::RunConfig;
-use crate::store::checkpoint::Progress;
+use crate::store::checkpoint::{Evaluation, Progress};
 use crate::store::file::write_whole;
 use crate::store::line::{Flatness, Line, Point};
 use crate::store::run_dir::RunDir;
@@ -24,7 +24,8 @@ pub(super) fn finish(trainer: &mut Trainer<'_>, config: &RunConfig, dir: &RunDir
         evaluate(t.model(), t.loss(), &t.data().train_plain, Mode::Eval, "scoring the training set", ui)
     })?;
     let Some(train) = scored else { return Ok(None) };
-    let mut summary = summarise(trainer, config, dir, train)?;
+    let Some(held_out) = held_out(trainer, config, ui)? else { return Ok(None) };
+    let mut summary = summarise(trainer, config, dir, train, held_out)?;
     summary.warnings.iter().for_each(|warning| ui.warn(warning));
     write_summary(&summary, dir)?;
     if summary.state == RunState::Diverged {
@@ -49,9 +50,38 @@ pub(super) fn finish(trainer: &mut Trainer<'_>, config: &RunConfig, dir: &RunDir
     Ok(Some(summary))
 }
 
-fn summarise(trainer: &Trainer<'_>, config: &RunConfig, dir: &RunDir, train: Score) -> Result<Summary> {
+/// Scores on the images that were not trained on.
+struct HeldOut {
+    validation: Option<Evaluation>,
+    test: Option<Evaluation>,
+}
+
+/// The last evaluation of the run and, where that was on images of the training set, the one look at the test set; `None`
+/// where a signal interrupted it.
+fn held_out(trainer: &mut Trainer<'_>, config: &RunConfig, ui: Ui) -> Result<Option<HeldOut>> {
+    let last = trainer.progress().evaluated.context("the run was not evaluated")?;
+    if trainer.data().validation.is_none() {
+        return Ok(Some(HeldOut { validation: None, test: Some(last) }));
+    }
+    if config.no_test {
+        return Ok(Some(HeldOut { validation: Some(last), test: None }));
+    }
+    let score =
+        trainer.with_final_weights(|t| evaluate(t.model(), t.loss(), &t.data().test, Mode::Eval, "testing", ui))?;
+    Ok(score.map(|Score { loss, accuracy, groups, .. }| HeldOut {
+        validation: Some(last),
+        test: Some(Evaluation { step: last.step, loss, accuracy, groups }),
+    }))
+}
+
+fn summarise(
+    trainer: &Trainer<'_>,
+    config: &RunConfig,
+    dir: &RunDir,
+    train: Score,
+    HeldOut { validation, test }: HeldOut,
+) -> Result<Summary> {
     let progress = trainer.progress();
-    let test = progress.evaluated.context("the run was not evaluated")?;
     Ok(Summary {
         schema: SCHEMA,
         state: if trainer.diverged(train.loss)? { RunState::Diverged } else { RunState::Finished },
@@ -60,12 +90,15 @@ fn summarise(trainer: &Trainer<'_>, config: &RunConfig, dir: &RunDir, train: Sco
         dim: trainer.model().params().layout().len(),
         optimizer: config.optimizer_name().to_string(),
         base: config.base.to_string(),
-        test_accuracy: test.accuracy,
-        groups: test.groups,
-        test_loss: test.loss,
+        test_accuracy: test.map(|e| e.accuracy),
+        groups: test.and_then(|e| e.groups),
+        test_loss: test.map(|e| e.loss),
+        val_accuracy: validation.map(|e| e.accuracy),
+        val_loss: validation.map(|e| e.loss),
         train_accuracy: train.accuracy,
         train_loss: train.loss,
-        best_test_accuracy: progress.best_accuracy,
+        best_test_accuracy: validation.is_none().then_some(progress.best_accuracy),
+        best_val_accuracy: validation.is_some().then_some(progress.best_accuracy),
         steps: progress.step,
         evals: progress.evals,
         skipped_steps: progress.skipped,

@@ -44,19 +44,28 @@ pub struct Summary {
     pub optimizer: String,
     /// Base optimizer.
     pub base: String,
-    /// Accuracy on the test set, in 0..1.
-    pub test_accuracy: f64,
+    /// Accuracy on the test set, in 0..1; `None` where it was left alone.
+    pub test_accuracy: Option<f64>,
     /// Accuracies over groups of the test set, where the data has a spurious attribute.
     #[serde(flatten)]
     pub groups: Option<GroupScore>,
-    /// Mean loss on the test set.
-    pub test_loss: f64,
+    /// Mean loss on the test set, likewise.
+    pub test_loss: Option<f64>,
+    /// Accuracy on the training images held out, in 0..1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub val_accuracy: Option<f64>,
+    /// Mean loss on them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub val_loss: Option<f64>,
     /// Accuracy on the training set without augmentation, in 0..1.
     pub train_accuracy: f64,
     /// Mean loss on the training set without augmentation.
     pub train_loss: f64,
-    /// Best of the accuracies on the test set seen along the run.
-    pub best_test_accuracy: f64,
+    /// Best of the accuracies on the test set seen along the run; `None` where there was one look at its end at most.
+    pub best_test_accuracy: Option<f64>,
+    /// Best of the accuracies on the images held out seen along the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best_val_accuracy: Option<f64>,
     /// Optimizer steps.
     pub steps: u64,
     /// Gradient evaluations, in mini-batch gradients.
@@ -140,15 +149,15 @@ impl Summary {
     pub fn text(&self) -> String {
         let texts = self.groups.map(|groups| groups.text());
         let groups = |i: usize| texts.as_ref().map(|texts| texts[i].clone()).unwrap_or_default();
-        let mut rows = vec![
-            ("run", self.out.clone()),
-            ("state", self.state.to_string()),
-            ("test accuracy", format!("{:.2} %   (loss {})", 100.0 * self.test_accuracy, short(self.test_loss))),
-            ("average group", groups(0)),
-            ("worst group", groups(1)),
-            ("train accuracy", format!("{:.2} %   (loss {})", 100.0 * self.train_accuracy, short(self.train_loss))),
-        ];
+        let scored = |name: &'static str, accuracy: Option<f64>, loss: Option<f64>| {
+            Some((name, format!("{:.2} %   (loss {})", 100.0 * accuracy?, short(loss?))))
+        };
+        let mut rows = vec![("run", self.out.clone()), ("state", self.state.to_string())];
+        rows.extend(scored("validation accuracy", self.val_accuracy, self.val_loss));
+        rows.extend(scored("test accuracy", self.test_accuracy, self.test_loss));
+        rows.extend([("average group", groups(0)), ("worst group", groups(1))]);
         rows.retain(|(_, value)| !value.is_empty());
+        rows.extend(scored("train accuracy", Some(self.train_accuracy), Some(self.train_loss)));
         if let Some(trace) = &self.trace {
             rows.push(("Hessian trace", trace::text(&trace.taken)));
         }
@@ -166,6 +175,7 @@ impl Summary {
             rows.push(("skipped", format!("{} steps for a non-finite loss or gradient", self.skipped_steps)));
         }
         rows.extend(self.warnings.iter().map(|warning| ("warning", warning.clone())));
-        rows.iter().map(|(name, value)| format!("{name:<15} {value}")).collect::<Vec<_>>().join("\n")
+        let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+        rows.iter().map(|(name, value)| format!("{name:<width$} {value}")).collect::<Vec<_>>().join("\n")
     }
 }

@@ -213,7 +213,7 @@ impl<'a> Trainer<'a> {
             let evaluated = self.progress.evaluated.is_some_and(|e| e.step == step);
             if (last || self.config.eval_every.due(step, per_epoch)) && !evaluated {
                 self.bar = None;
-                if !self.evaluate_test()? {
+                if !self.evaluate_held_out()? {
                     self.save()?;
                     return Ok(Ended::Interrupted);
                 }

@@ -22,6 +22,9 @@ flat_core::settings! {
         epochs as "epochs": Option<u64> = None, default_in_words: "2";
         /// Optimizer steps, instead of --epochs.
         steps as "steps": Option<u64> = None;
+        /// Gradient evaluations of a batch to spend, instead of --epochs: the steps are as many as they pay for on average, half of
+        /// them for a rule with two gradients a step, and the schedules are those of so many steps.
+        evals as "evals": Option<u64> = None, range: Range::AtLeast(1);
         /// Seed of every random draw.
         seed as "seed": u64 = 0, range: Range::Between(0, i64::MAX as u64);
         /// Where to compute; auto is CUDA where a device can be opened, otherwise the CPU.
@@ -32,11 +35,11 @@ flat_core::settings! {
         /// always measured with f32 products.
         precision as "precision": Precision = Precision::F32,
             needs: Needs::That(is_f32, "--dtype f32: products of f64 are never rounded");
-        /// Evaluate on the test set after so many steps, or epochs as in 1ep; 0 only at the end.
+        /// Evaluate on the test set, or on the images of --validation, after so many steps, or epochs as in 1ep; 0 only at the end.
         eval_every as "eval-every": Text<Every> = Text(Every::Epochs(1)), metavar: "EVERY";
         /// Write a checkpoint after so many steps, or epochs as in 1ep; 0 only at the end.
         checkpoint_every as "checkpoint-every": Text<Every> = Text(Every::Epochs(1)), metavar: "EVERY";
-        /// Newest checkpoints to keep, besides the one with the best test accuracy.
+        /// Newest checkpoints to keep, besides the one with the best accuracy of its evaluations.
         keep_checkpoints as "keep-checkpoints": usize = 2, range: Range::AtLeast(1);
         /// Write a line of metrics.jsonl a step, not only an epoch.
         log_steps as "log-steps": bool = false;
@@ -54,6 +57,13 @@ flat_core::settings! {
         train_limit as "train-limit": Option<usize> = None, range: Range::AtLeast(1);
         /// Use only the first N test images.
         test_limit as "test-limit": Option<usize> = None, range: Range::AtLeast(1);
+        /// Hold out N of the training images in use, classes in proportion, and evaluate on them along the run; the test set is looked
+        /// at once, at the end.
+        validation as "validation": Option<usize> = None, range: Range::AtLeast(1);
+        /// Seed of their choice, apart from --seed: runs of different seeds hold out the same images.
+        validation_seed as "validation-seed": u64 = 0, range: Range::Between(0, i64::MAX as u64), needs: VALIDATES;
+        /// Leave the test set alone.
+        no_test as "no-test": bool = false, needs: VALIDATES;
         /// Images a step.
         batch_size as "batch-size": usize = 128, range: Range::AtLeast(1);
         /// Normalisation of the pixels.
@@ -224,6 +234,7 @@ const STREAMS_NOT: Needs = Needs::That(is_not_full_batch, "a run without --full-
 const PERTURBS: Needs = Needs::That(perturbs, "an --optimizer that perturbs");
 const GROWS: Needs = Needs::All(&[Needs::Is("rho-schedule", "exponential"), PERTURBS]);
 const PROJECTS: Needs = Needs::That(projects, "--optimizer dom-sgd or bulk-sgd");
+const VALIDATES: Needs = Needs::That(validates, "--validation");
 const ALONG: Needs = Needs::That(has_flatness, "--flatness");
 
 fn is(values: &Values, name: &str, accept: impl Fn(&Value) -> bool) -> bool {
@@ -244,6 +255,10 @@ fn draws_not(values: &Values) -> bool {
 
 fn has_groups(values: &Values) -> bool {
     is(values, "dataset", |v| v.to_string().parse().is_ok_and(|kind: DatasetKind| kind.attributes > 0))
+}
+
+fn validates(values: &Values) -> bool {
+    is(values, "validation", |_| true)
 }
 
 fn has_trace(values: &Values) -> bool {

@@ -20,6 +20,24 @@ impl RunConfig {
     /// # Errors
     /// An unreadable file, an unknown name, a value out of range, flags that exclude each other.
     pub fn resolve(flags: &Values, file: Option<&Path>) -> Result<Self> {
+        let Layers { merged, ignored, name } = Self::layers(flags, file)?;
+        if let Some((key, needs)) = ignored.first() {
+            return Err(no_effect(key, needs));
+        }
+        let config = Self::with(&merged, "the flags")?.filled()?;
+        config.check().map_err(|e| if name.is_empty() { e } else { usage(format!("{e} (with {name})")) })?;
+        Ok(config)
+    }
+
+    /// The flags that would have no effect, over the file, and what each of them needs: an error in [`Self::resolve`].
+    ///
+    /// # Errors
+    /// An unreadable file, an unknown name, a value of another kind.
+    pub fn without_effect(flags: &Values, file: Option<&Path>) -> Result<Vec<(String, String)>> {
+        Ok(Self::layers(flags, file)?.ignored)
+    }
+
+    fn layers(flags: &Values, file: Option<&Path>) -> Result<Layers> {
         let flags = split_optimizer(flags.clone(), "--")?;
         let (mut file, name) = match file {
             Some(path) => (split_optimizer(read_table(path)?, "")?, path.display().to_string()),
@@ -30,9 +48,10 @@ impl RunConfig {
         let other = |key: &str| changed(key) == Some(true);
         let scheduled = flags.get("rule-schedule").is_some() && changed("rule-schedule") != Some(false);
         let mut stale = before.own_options(other("optimizer") || scheduled, other("base"));
-        let exclusive: [(&[&str], &[&str]); 4] = [
-            (&["epochs"], &["steps"]),
-            (&["steps"], &["epochs"]),
+        let exclusive: [(&[&str], &[&str]); 5] = [
+            (&["epochs"], &["steps", "evals"]),
+            (&["steps"], &["epochs", "evals"]),
+            (&["evals"], &["epochs", "steps"]),
             (&["mean", "std"], &["normalize"]),
             (&["normalize"], &["mean", "std"]),
         ];
@@ -57,12 +76,8 @@ impl RunConfig {
                 merged.remove(key);
             }
         }
-        if let Some((key, needs)) = flags.iter().find_map(|(key, _)| Some((key, now.lacks(key)?))) {
-            return Err(no_effect(key, &needs));
-        }
-        let config = Self::with(&merged, "the flags")?.filled()?;
-        config.check().map_err(|e| if name.is_empty() { e } else { usage(format!("{e} (with {name})")) })?;
-        Ok(config)
+        let ignored = flags.iter().filter_map(|(key, _)| Some((key.to_string(), now.lacks(key)?))).collect();
+        Ok(Layers { merged, ignored, name })
     }
 
     /// The configuration of a TOML table with the flags' names.
@@ -212,7 +227,7 @@ impl RunConfig {
     /// # Errors
     /// A working directory that is gone.
     pub fn filled(mut self) -> Result<Self> {
-        if self.steps.is_none() {
+        if self.steps.is_none() && self.evals.is_none() {
             self.epochs.get_or_insert(self.rule_schedule.as_ref().and_then(|s| s.epochs()).unwrap_or(2));
         }
         if self.mean.is_none() && self.std.is_none() {
@@ -285,7 +300,6 @@ impl RunConfig {
                 !self.flatness.is_empty() && self.flatness_every.in_steps(1) == 0,
                 "--flatness-every 0: --flatness would never be taken; give steps, or epochs as in 1ep",
             ),
-            (self.epochs.is_some() && self.steps.is_some(), "--epochs and --steps exclude each other"),
             (
                 self.ema.is_some() && self.swa_start.is_some(),
                 "--ema and --swa-start exclude each other: the weights have one average",
@@ -299,12 +313,26 @@ impl RunConfig {
                 "--schedule cosine or step: a schedule-free --base has the mean of its iterates in place of a schedule; leave \
                  --schedule out, --warmup stays",
             ),
+            (
+                [self.epochs, self.steps, self.evals].iter().flatten().count() > 1,
+                "--epochs, --steps and --evals exclude each other",
+            ),
         ];
         match wrong.into_iter().find(|(wrong, _)| *wrong) {
             Some((_, text)) => Err(usage(text)),
             None => Ok(()),
         }
     }
+}
+
+/// Flags over a file.
+struct Layers {
+    /// The settings of both that have an effect, and those of the flags that have none.
+    merged: Values,
+    /// The latter by name, and what they need.
+    ignored: Vec<(String, String)>,
+    /// The file's name; empty where there is none.
+    name: String,
 }
 
 /// The settings of a configuration, its rule and its base, and their values.

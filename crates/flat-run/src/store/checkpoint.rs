@@ -25,7 +25,7 @@ pub struct Progress {
     /// Steps whose gradient was perturbed; `None` where an earlier version counted none.
     #[serde(default)]
     pub perturbed: Option<u64>,
-    /// The last evaluation on the test set.
+    /// The last evaluation on the test set, or on the images held out by `--validation`.
     pub evaluated: Option<Evaluation>,
     /// Steps done when flatness was last measured along the run.
     #[serde(default)]
@@ -33,7 +33,7 @@ pub struct Progress {
     /// Loss of the last step's batch in training mode; NaN before the first, and where an earlier version kept none.
     #[serde(with = "exact", default = "unknown")]
     pub last_loss: f64,
-    /// Best test accuracy so far.
+    /// Best accuracy of these evaluations so far.
     #[serde(with = "exact")]
     pub best_accuracy: f64,
     /// Bytes of metrics.jsonl that belong to the steps done.
@@ -70,7 +70,7 @@ fn unknown() -> f64 {
     f64::NAN
 }
 
-/// An evaluation on the test set.
+/// An evaluation on images that are not trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Optimizer steps done by then.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Settings that decide where a run computes, and what it writes and measures on the way, but not its weights.
-const FREE: [&str; 18] = [
+const FREE: [&str; 20] = [
     "checkpoint-every",
     "data-dir",
     "device",
@@ -21,11 +21,13 @@ const FREE: [&str; 18] = [
     "keep-checkpoints",
     "log-every",
     "log-steps",
+    "no-test",
     "out",
     "save-init",
     "trace-examples",
     "trace-probes",
     "epochs",
+    "evals",
     "steps",
 ];
 

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub enum Line {
     /// An optimizer step.
     Step(Progress),
-    /// An epoch of training, or an evaluation on the test set.
+    /// An epoch of training, or an evaluation on the test set or on images held out.
     Epoch(Progress),
     /// What was measured of the weights.
     Flatness(Flatness),
@@ -30,6 +30,8 @@ pub enum Part {
     Train,
     /// Test images.
     Test,
+    /// Training images held out.
+    Validation,
     /// Of a later version.
     #[serde(other)]
     Other,

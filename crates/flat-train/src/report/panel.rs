@@ -59,6 +59,8 @@ pub(super) fn panels() -> Vec<Panel> {
         j.epochs(Part::Test).filter_map(point).collect()
     };
     let mut all = vec![
+        Panel::of("Validation loss", |j| epochs(j, Part::Validation, |l| l.loss)),
+        Panel::of("Validation accuracy, percent", |j| epochs(j, Part::Validation, percent)),
         Panel::of("Test loss", |j| epochs(j, Part::Test, |l| l.loss)),
         Panel::of("Test accuracy, percent", |j| epochs(j, Part::Test, percent)),
         Panel { along: "gradient evaluations", by_cost: true, ..Panel::of("Test accuracy, percent, by cost", by_cost) },

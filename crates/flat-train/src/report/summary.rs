@@ -17,6 +17,12 @@ pub(super) struct Summary {
     pub train_accuracy: Option<f64>,
     pub train_loss: Option<f64>,
     pub best_test_accuracy: Option<f64>,
+    #[serde(default)]
+    pub val_accuracy: Option<f64>,
+    #[serde(default)]
+    pub val_loss: Option<f64>,
+    #[serde(default)]
+    pub best_val_accuracy: Option<f64>,
     pub steps: u64,
     pub evals: Option<f64>,
     pub skipped_steps: u64,
@@ -38,6 +44,9 @@ pub(super) struct Standing {
     pub test_accuracy: Option<f64>,
     pub test_loss: Option<f64>,
     pub best_test_accuracy: Option<f64>,
+    pub val_accuracy: Option<f64>,
+    pub val_loss: Option<f64>,
+    pub best_val_accuracy: Option<f64>,
     pub trace: Option<Point>,
     pub steps: u64,
     pub evals: Option<f64>,
@@ -52,17 +61,24 @@ impl Standing {
                 test_accuracy: s.test_accuracy,
                 test_loss: s.test_loss,
                 best_test_accuracy: s.best_test_accuracy,
+                val_accuracy: s.val_accuracy,
+                val_loss: s.val_loss,
+                best_val_accuracy: s.best_val_accuracy,
                 trace: s.trace.clone(),
                 steps: s.steps,
                 evals: s.evals,
                 perturbed: s.perturbed_steps,
             };
         }
+        let held_out = || journal.epochs(Part::Validation);
         let tests = || journal.epochs(Part::Test);
         Self {
             test_accuracy: tests().last().and_then(|l| l.accuracy),
             test_loss: tests().last().and_then(|l| l.loss),
             best_test_accuracy: tests().filter_map(|l| l.accuracy).reduce(f64::max),
+            val_accuracy: held_out().last().and_then(|l| l.accuracy),
+            val_loss: held_out().last().and_then(|l| l.loss),
+            best_val_accuracy: held_out().filter_map(|l| l.accuracy).reduce(f64::max),
             trace: journal.last("trace").cloned(),
             steps: journal.last_step(),
             evals: journal.evals(),

@@ -48,6 +48,13 @@ pub(super) fn results(runs: &[Run]) -> String {
         }),
         now("test loss", &|_, s| s.test_loss.map(short)),
         now("best test accuracy on the way", &|_, s| s.best_test_accuracy.map(percent)),
+        now("validation accuracy", &|run, s| {
+            let (accuracy, n) = (s.val_accuracy?, run.setting("validation")?.parse().ok()?);
+            let [low, high] = wilson(accuracy, n);
+            Some(with(&percent(accuracy), &format!("{:.2} to {:.2}", 100.0 * low, 100.0 * high)))
+        }),
+        now("validation loss", &|_, s| s.val_loss.map(short)),
+        now("best validation accuracy on the way", &|_, s| s.best_val_accuracy.map(percent)),
         end("train accuracy", &|s| s.train_accuracy.map(percent)),
         end("train loss", &|s| s.train_loss.map(short)),
         now("Hessian trace", &|_, s| s.trace.as_ref().and_then(trace)),

@@ -1,4 +1,5 @@
-//! Evaluations along a run: test set and flatness, on the average of the weights where the run keeps one.
+//! Evaluations along a run: images that are not trained on, and flatness, on the average of the weights where the run keeps
+//! one.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))] // a step waits for no device: clippy.toml
 
 use super::Trainer;
@@ -14,11 +15,15 @@ use flat_core::Restore;
 use flat_nn::{Mode, Precision};
 
 impl Trainer<'_> {
-    /// Evaluates on the test set; false where a signal interrupted it.
-    pub(super) fn evaluate_test(&mut self) -> Result<bool> {
+    /// Evaluates on the test set, or on the images held out; false where a signal interrupted it.
+    pub(super) fn evaluate_held_out(&mut self) -> Result<bool> {
         self.read_steps()?;
-        let Some(score) =
-            self.with_final_weights(|t| evaluate(&t.model, t.loss, &t.data.test, Mode::Eval, "testing", t.ui))?
+        let (part, name) =
+            if self.data.validation.is_some() { (Part::Validation, "validation") } else { (Part::Test, "test") };
+        let Some(score) = self.with_final_weights(|t| {
+            let images = t.data.validation.as_ref().unwrap_or(&t.data.test);
+            evaluate(&t.model, t.loss, images, Mode::Eval, name, t.ui)
+        })?
         else {
             return Ok(false);
         };
@@ -31,7 +36,7 @@ impl Trainer<'_> {
         self.log(&Line::Epoch(Progress {
             epoch,
             step,
-            split: Some(Part::Test),
+            split: Some(part),
             loss: Some(score.loss),
             accuracy: Some(score.accuracy),
             groups: score.groups,
@@ -44,7 +49,7 @@ impl Trainer<'_> {
             format!("  average group {average:.4}  worst group {worst:.4}")
         });
         self.say(format!(
-            "epoch {epoch}  step {step}  test  loss {}  accuracy {:.4}{}",
+            "epoch {epoch}  step {step}  {name}  loss {}  accuracy {:.4}{}",
             short(score.loss),
             score.accuracy,
             groups.unwrap_or_default()

@@ -1,0 +1,62 @@
+//! The steps that a number of gradient evaluations pays for.
+
+use crate::settings::config::RunConfig;
+use anyhow::Result;
+use flat_optim::RuleKind;
+
+/// Gradient evaluations of a batch that a step costs on average while this rule is on.
+///
+/// # Errors
+/// Options of the rule out of range.
+pub fn cost(config: &RunConfig, rule: RuleKind) -> Result<f64> {
+    // of the whole training set, a few examples are nothing
+    let rows = if config.full_batch { usize::MAX } else { config.batch_size };
+    Ok(config.rule_of(rule, &config.all_values())?.mean_evals(rows))
+}
+
+/// The steps that `evals` evaluations pay for, rule after rule where rules are scheduled.
+///
+/// # Errors
+/// As [`cost`].
+pub(super) fn steps(config: &RunConfig, evals: u64, steps_per_epoch: u64) -> Result<u64> {
+    let phases: Vec<(u64, RuleKind)> = match &config.rule_schedule {
+        None => vec![(0, config.optimizer)],
+        Some(schedule) => {
+            (schedule.phases().iter()).map(|phase| (phase.start.saturating_mul(steps_per_epoch), phase.rule)).collect()
+        }
+    };
+    let mut left = evals as f64;
+    for (i, (start, rule)) in phases.iter().enumerate() {
+        let cost = cost(config, *rule)?;
+        // room for the rounding of a cost such as 4/3
+        let paid = (left / cost + 1e-9).floor() as u64;
+        match phases.get(i + 1) {
+            Some((next, _)) if paid > next - start => left -= cost * (next - start) as f64,
+            _ => return Ok(start + paid),
+        }
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::tests::parse;
+
+    #[test]
+    fn a_rule_with_two_gradients_takes_half_the_steps_and_a_schedule_pays_phase_by_phase() -> Result<()> {
+        for (flags, evals, expected) in [
+            ("--optimizer sgd", 100, 100),
+            ("--optimizer sam", 100, 50),
+            ("--optimizer sam", 101, 50),
+            // 4 epochs of 10 plain steps, then (100 - 40) / 2
+            ("--rule-schedule plain:0-4,sam:4-", 100, 70),
+            ("--rule-schedule plain:0-4,sam:4-", 33, 33),
+            ("--rule-schedule sam:0-2,plain:2-", 60, 40),
+        ] {
+            let config = parse(&format!("{flags} --evals {evals}"))?;
+            assert_eq!(steps(&config, evals, 10)?, expected, "{flags} {evals}");
+        }
+        Ok(())
+    }
+}

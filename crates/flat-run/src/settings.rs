@@ -3,7 +3,7 @@
 pub mod args;
 pub mod choice;
 pub mod config;
-mod file;
+pub mod file;
 pub mod flags;
 pub(crate) mod pixels;
 pub(crate) mod resolve;

@@ -5,6 +5,7 @@ mod given;
 mod landscape;
 mod metrics;
 mod report;
+mod sweep;
 mod train;
 
 pub use bench::{BenchArgs, BenchSettings};
@@ -12,6 +13,7 @@ pub use given::Given;
 pub use landscape::{DirectionName, LandscapeArgs};
 pub use metrics::MetricsCommand;
 pub use report::ReportArgs;
+pub use sweep::SweepArgs;
 pub use train::TrainArgs;
 
 use self::given::among;
@@ -34,6 +36,9 @@ pub struct Cli {
     /// Print the result as one JSON object on stdout, and nothing else there.
     #[arg(long, global = true, display_order = 900)]
     pub json: bool,
+    /// Stop as by SIGINT when standard input ends: how a sweep stops its runs, and they stop where it dies.
+    #[arg(long, global = true, hide = true)]
+    pub stop_at_eof: bool,
     /// CPU threads [default: all cores].
     #[arg(long, global = true, display_order = 900, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
@@ -44,6 +49,8 @@ pub struct Cli {
 pub enum Command {
     /// Train a classifier; leaves a run directory with weights, checkpoints, metrics and a summary.
     Train(Box<TrainArgs>),
+    /// Search over settings: a grid or random draws, at equal cost, ranked on validation images with intervals over seeds.
+    Sweep(Box<SweepArgs>),
     /// Loss and accuracy of a checkpoint.
     Eval(Given<EvalArgs>),
     /// Flatness of a checkpoint.

@@ -8,6 +8,7 @@ mod list;
 mod metrics;
 mod report;
 mod reproduce;
+mod sweep;
 mod train;
 
 use crate::args::{Cli, Command};
@@ -41,9 +42,13 @@ pub fn run(cli: Cli) -> ExitCode {
         let pool = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
         debug_assert!(pool.is_ok(), "nothing has started the pool yet");
     }
+    if cli.stop_at_eof {
+        interrupt::stop_at_eof();
+    }
     let (ui, json) = (Terminal::detect(cli.quiet), cli.json);
     exit::status(interrupt::install().and_then(|()| match cli.command {
         Command::Train(args) => train::run(&args, ui, json),
+        Command::Sweep(args) => sweep::run(&args, cli.threads, ui, json),
         Command::Eval(given) => eval::run(&given.resolved()?, ui, json),
         Command::Metrics(metrics) => metrics::run(&metrics, ui, json),
         Command::Landscape(given) => landscape::run(&given.resolved()?, ui, json),

@@ -1,4 +1,5 @@
-//! SIGINT and SIGTERM: the first asks the run to save and stop, the second aborts.
+//! Requests to stop: the first SIGINT or SIGTERM asks the run to save and stop, the second aborts; a sweep's runs stop too
+//! when its end of their standard input is closed.
 
 use anyhow::Context;
 use flat_run::signal;
@@ -13,4 +14,13 @@ pub fn install() -> anyhow::Result<()> {
         }
     })
     .context("cannot listen for SIGINT and SIGTERM")
+}
+
+/// Asks the run to stop when standard input ends.
+pub fn stop_at_eof() {
+    std::thread::spawn(|| {
+        // what it says does not matter, and an error is an end too
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        signal::request_stop();
+    });
 }

@@ -34,6 +34,7 @@ pub struct Run<'a> {
     config: RunConfig,
     parts: RunParts,
     place: Place,
+    pause: Option<u64>,
     ui: Ui<'a>,
 }
 
@@ -56,7 +57,7 @@ enum Place {
 pub enum End {
     /// With all its steps.
     Finished(Box<Summary>),
-    /// A signal or the observer stopped it; the run in this directory can be resumed.
+    /// A signal, the observer or [`Run::pause_after`] stopped it; the run in this directory can be resumed.
     Stopped(PathBuf),
 }
 
@@ -82,7 +83,7 @@ impl<'a> Run<'a> {
         // where the run computes and reads is part of it: it must not change when it is resumed elsewhere
         config.device = Text(DeviceChoice::of(&parts.device));
         config.data_dir = Some(std::path::absolute(&parts.data.dir)?);
-        Ok(Self { config, parts, place: Place::New(None), ui: Ui::NONE })
+        Ok(Self { config, parts, place: Place::New(None), pause: None, ui: Ui::NONE })
     }
 
     /// The run in this directory, to go on after its last checkpoint. `longer` may hold `epochs`, `steps` or `evals`: the
@@ -110,7 +111,7 @@ impl<'a> Run<'a> {
             config.check()?;
         }
         let parts = RunParts::new(&config, checkpoint::list(&dir.checkpoints())?.is_empty())?;
-        Ok(Self { config, parts, place: Place::Begun { dir, extend }, ui: Ui::NONE })
+        Ok(Self { config, parts, place: Place::Begun { dir, extend }, pause: None, ui: Ui::NONE })
     }
 
     /// Where a new run leaves its files, which must not hold a run yet; `runs/DATASET-MODEL-OPTIMIZER-sSEED`, numbered,
@@ -120,6 +121,14 @@ impl<'a> Run<'a> {
         if let Place::New(out) = &mut self.place {
             *out = Some(root.into());
         }
+        self
+    }
+
+    /// Stops after so many steps of the run with an evaluation and a checkpoint; schedules are those of the whole run, and
+    /// [`Self::resume`] goes on.
+    #[must_use]
+    pub fn pause_after(mut self, steps: Option<u64>) -> Self {
+        self.pause = steps;
         self
     }
 
@@ -142,7 +151,7 @@ impl<'a> Run<'a> {
     /// A directory that holds a run already or cannot be written, too many non-finite steps in a row, candle's errors. The
     /// last good checkpoint stays.
     pub fn train(self, observer: &mut dyn Observer) -> Result<End> {
-        let Self { config, parts, place, ui } = self;
+        let Self { config, parts, place, pause, ui } = self;
         let (dir, extend) = match place {
             Place::New(out) => (start(out.as_deref(), &config)?, None),
             Place::Begun { dir, extend } => (dir, Some(extend)),
@@ -157,6 +166,7 @@ impl<'a> Run<'a> {
             ui.say(format!("rho {} = sigma {sigma} sqrt({dim})", short(sigma * (dim as f64).sqrt())));
         }
         trainer.observe(observer);
+        trainer.pause_after(pause);
         let summary = match trainer.run()? {
             Ended::Complete => finish(&mut trainer, &config, &dir, ui)?,
             Ended::Interrupted => None,

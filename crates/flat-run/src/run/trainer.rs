@@ -47,6 +47,8 @@ pub struct Trainer<'a> {
     observer: Option<&'a mut dyn Observer>,
     /// Whether the observer asked to stop.
     stop: bool,
+    /// Steps after which to stop, evaluated and saved, for a later sitting to go on.
+    pause: Option<u64>,
     tally: Tally,
     progress: Progress,
     fingerprint: Fingerprint,
@@ -69,7 +71,7 @@ pub struct Trainer<'a> {
 pub enum Ended {
     /// All steps are done.
     Complete,
-    /// A signal asked to stop; a checkpoint is written.
+    /// A signal, the observer or [`Trainer::pause_after`] asked to stop; a checkpoint is written.
     Interrupted,
 }
 
@@ -173,6 +175,7 @@ impl<'a> Trainer<'a> {
             journal: Journal::open(&dir.metrics(), progress.journal_bytes)?,
             observer: None,
             stop: false,
+            pause: None,
             last_checkpoint_step: (progress.step > 0).then_some(progress.step),
             averaged: None,
             config,
@@ -210,8 +213,9 @@ impl<'a> Trainer<'a> {
         loop {
             let step = self.progress.step;
             let last = step >= total;
+            let pause = !last && self.pause.is_some_and(|after| step >= after);
             let evaluated = self.progress.evaluated.is_some_and(|e| e.step == step);
-            if (last || self.config.eval_every.due(step, per_epoch)) && !evaluated {
+            if (last || pause || self.config.eval_every.due(step, per_epoch)) && !evaluated {
                 self.bar = None;
                 if !self.evaluate_held_out()? {
                     self.save()?;
@@ -237,7 +241,7 @@ impl<'a> Trainer<'a> {
             if last {
                 return Ok(Ended::Complete);
             }
-            if self.stop || signal::stop_requested() {
+            if pause || self.stop || signal::stop_requested() {
                 self.save()?;
                 return Ok(Ended::Interrupted);
             }
@@ -366,6 +370,11 @@ impl<'a> Trainer<'a> {
     /// The device, and why it is that one.
     pub fn device_note(&self) -> &str {
         &self.device_note
+    }
+
+    /// Stops after so many steps of the run, with an evaluation and a checkpoint.
+    pub fn pause_after(&mut self, steps: Option<u64>) {
+        self.pause = steps;
     }
 
     /// Lets someone hear of the run from here on.

@@ -6,14 +6,20 @@ use flat_core::setting::{Value, Values};
 use std::path::Path;
 
 /// The settings of a file.
-pub(super) fn read_table(path: &Path) -> Result<Values> {
+///
+/// # Errors
+/// An unreadable file, a value that is no setting's.
+pub fn table(path: &Path) -> Result<Values> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let table: toml::Table = text.parse().map_err(|e: toml::de::Error| usage(format!("{}: {e}", path.display())))?;
     values(&table).with_context(|| path.display().to_string())
 }
 
 /// The settings of a table.
-pub(super) fn values(table: &toml::Table) -> Result<Values> {
+///
+/// # Errors
+/// A date or a table in place of a value.
+pub fn values(table: &toml::Table) -> Result<Values> {
     let mut values = Values::default();
     for (key, value) in table {
         let value = of(value).ok_or_else(|| usage(format!("{key} = {value}: give a number, a name or a list")))?;
@@ -34,7 +40,10 @@ fn of(value: &toml::Value) -> Option<Value> {
 }
 
 /// The table of some settings.
-pub(super) fn to_toml(values: &Values) -> Result<toml::Table> {
+///
+/// # Errors
+/// A number too large for TOML.
+pub fn to_toml(values: &Values) -> Result<toml::Table> {
     values.iter().map(|(key, value)| Ok((key.to_string(), written(value)?))).collect()
 }
 

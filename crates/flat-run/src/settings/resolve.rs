@@ -2,7 +2,7 @@
 
 use super::choice::ScheduleName;
 use super::config::RunConfig;
-use super::file::{read_table, to_toml};
+use super::file::{table as read_table, to_toml};
 use super::{flags, pixels};
 use crate::usage::{BadFlag, no_effect, usage};
 use anyhow::{Context, Result};

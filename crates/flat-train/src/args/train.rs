@@ -18,6 +18,10 @@ pub struct TrainArgs {
     /// Run directory, which must not hold a run yet [default: runs/DATASET-MODEL-OPTIMIZER-sSEED, numbered].
     #[arg(long, value_name = "DIR", help_heading = "Run")]
     pub out: Option<PathBuf>,
+    /// Stop after N steps of the run with an evaluation and a checkpoint; the schedules are those of the whole run, and --resume
+    /// goes on.
+    #[arg(long, value_name = "N", help_heading = "Run", value_parser = clap::value_parser!(u64).range(1..))]
+    pub pause_after: Option<u64>,
     /// The settings that were given.
     #[command(flatten)]
     pub given: Given<RunConfig>,

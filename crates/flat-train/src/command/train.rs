@@ -7,8 +7,17 @@ use anyhow::Result;
 use flat_run::run::summary::RunState;
 use flat_run::run::{End, Run, Silent};
 use flat_run::settings::config::RunConfig;
+use flat_run::signal;
 use flat_run::ui::Ui;
 use flat_run::usage::usage;
+use serde::Serialize;
+
+/// What `--pause-after` leaves.
+#[derive(Serialize)]
+struct Paused {
+    state: &'static str,
+    out: String,
+}
 
 /// Trains, or continues a run, to its summary.
 pub(super) fn run(args: &TrainArgs, ui: Ui, json: bool) -> Result<Outcome> {
@@ -27,7 +36,10 @@ pub(super) fn run(args: &TrainArgs, ui: Ui, json: bool) -> Result<Outcome> {
             }
         }
     };
-    match run.shown_on(ui).train(&mut Silent)? {
+    match run.shown_on(ui).pause_after(args.pause_after).train(&mut Silent)? {
+        End::Stopped(out) if args.pause_after.is_some() && !signal::stop_requested() => {
+            print(json, &Paused { state: "paused", out: out.display().to_string() }, String::new)
+        }
         End::Stopped(_) => Ok(Outcome::Interrupted),
         End::Finished(summary) => {
             let printed = print(json, &summary, || summary.text())?;

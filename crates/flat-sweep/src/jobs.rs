@@ -1,0 +1,165 @@
+//! Processes of this program, some at a time, each with its share of the cores.
+
+use anyhow::{Context, Result};
+use flat_run::signal;
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// Time between two looks at the processes.
+const POLL: Duration = Duration::from_millis(20);
+
+/// How many processes run at a time.
+#[derive(Debug, Clone)]
+pub struct Jobs {
+    /// The program, which takes `train` and `eval`.
+    pub program: PathBuf,
+    /// Processes at a time.
+    pub at_once: usize,
+    /// Threads of each.
+    pub threads: usize,
+    /// Why so many, in words.
+    pub why: String,
+}
+
+impl Jobs {
+    /// For `runs` runs on `cores` cores, `asked` of them at a time where the user says so. On a CPU every core has a run of its
+    /// own as long as there are enough: a thread more speeds up a run by less than a run more does, and numbers do not
+    /// depend on threads. A GPU has one run at a time.
+    pub fn choose(program: PathBuf, asked: Option<usize>, cores: usize, runs: usize, gpu: bool) -> Self {
+        let cores = cores.max(1);
+        let (at_once, why) = match asked {
+            Some(jobs) => (jobs.max(1), "as --jobs says".to_string()),
+            None if gpu => (1, "one at a time on a GPU; --jobs for more".to_string()),
+            None => (
+                cores.min(runs).max(1),
+                format!("a core each of {cores} while there are enough runs; --jobs for another number"),
+            ),
+        };
+        Self { program, at_once, threads: (cores / at_once).max(1), why }
+    }
+}
+
+/// A process to start.
+#[derive(Debug)]
+pub(crate) struct Task {
+    /// What it is, for a person.
+    pub name: String,
+    /// Its words.
+    pub args: Vec<OsString>,
+    /// Where its stdout goes, if anywhere.
+    pub stdout: Option<PathBuf>,
+    /// Where its stderr goes.
+    pub log: PathBuf,
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub(crate) struct Exit {
+    /// Its exit status; `None` where a signal ended it.
+    pub code: Option<i32>,
+    /// The last line that it wrote to stderr.
+    pub said: String,
+}
+
+/// A process that runs; it is asked to stop, and waited for, when dropped.
+struct Running {
+    task: usize,
+    child: Child,
+}
+
+impl Running {
+    /// Closes its standard input: `--stop-at-eof` takes that for SIGINT.
+    fn ask_to_stop(&mut self) {
+        drop(self.child.stdin.take());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.ask_to_stop();
+        // of a process that has ended already this is its status
+        let _ = self.child.wait();
+    }
+}
+
+impl Jobs {
+    /// Runs the tasks in their order; `ended` hears of each, `shown` of the names of those that run. `false` where a signal
+    /// asked to stop: the processes have stopped then, with checkpoints written.
+    ///
+    /// # Errors
+    /// A process cannot be started; those of `ended`. All processes have stopped then.
+    pub(crate) fn run(
+        &self,
+        tasks: &[Task],
+        mut ended: impl FnMut(usize, Exit) -> Result<()>,
+        mut shown: impl FnMut(&[&str]),
+    ) -> Result<bool> {
+        let mut running: Vec<Running> = Vec::new();
+        let mut next = 0;
+        loop {
+            let stop = signal::stop_requested();
+            if stop {
+                running.iter_mut().for_each(Running::ask_to_stop);
+            }
+            while !stop && running.len() < self.at_once && next < tasks.len() {
+                running.push(Running { task: next, child: self.start(&tasks[next])? });
+                next += 1;
+            }
+            let mut i = 0;
+            while i < running.len() {
+                let Some(status) = running[i].child.try_wait().context("cannot wait for a run")? else {
+                    i += 1;
+                    continue;
+                };
+                let done = running.swap_remove(i).task;
+                ended(done, Exit { code: status.code(), said: last_line(&tasks[done].log) })?;
+            }
+            if running.is_empty() && (stop || next == tasks.len()) {
+                return Ok(next == tasks.len() && !signal::stop_requested());
+            }
+            let mut names: Vec<(usize, &str)> = running.iter().map(|r| (r.task, tasks[r.task].name.as_str())).collect();
+            names.sort_unstable();
+            shown(&names.into_iter().map(|(_, name)| name).collect::<Vec<_>>());
+            std::thread::sleep(POLL);
+        }
+    }
+
+    fn start(&self, task: &Task) -> Result<Child> {
+        let open = |file: &PathBuf| File::create(file).with_context(|| format!("cannot write {}", file.display()));
+        let mut command = Command::new(&self.program);
+        command.args(&task.args).arg("--stop-at-eof").arg("--quiet").arg("--threads").arg(self.threads.to_string());
+        command.stdin(Stdio::piped()).stderr(open(&task.log)?);
+        command.stdout(match &task.stdout {
+            Some(file) => Stdio::from(open(file)?),
+            None => Stdio::null(),
+        });
+        command.spawn().with_context(|| format!("cannot start {}", self.program.display()))
+    }
+}
+
+/// The last line of a log that holds anything.
+fn last_line(log: &PathBuf) -> String {
+    let text = std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cores_are_shared_without_a_rest() {
+        let of = |asked, cores, runs, gpu| {
+            let jobs = Jobs::choose("x".into(), asked, cores, runs, gpu);
+            (jobs.at_once, jobs.threads)
+        };
+        assert_eq!(of(None, 8, 100, false), (8, 1));
+        assert_eq!(of(None, 8, 3, false), (3, 2));
+        assert_eq!(of(None, 8, 3, true), (1, 8));
+        assert_eq!(of(Some(4), 8, 100, false), (4, 2));
+        assert_eq!(of(Some(16), 8, 100, false), (16, 1));
+    }
+}

@@ -1,0 +1,38 @@
+//! Searches over the settings of training runs: grids and random draws, in processes that share the cores.
+//!
+//! A [`Study`] says what varies ([`Axis`], [`Sampler`]), what stays, the seeds and the [`Budget`]. It resolves to [`Cell`]s before
+//! anything runs. A [`Sweep`] is a folder in which every cell runs once a seed and is kept; an interrupted one goes on. What
+//! the runs come to is a [`Board`]: means over the seeds with intervals, ranked on validation images alone.
+
+#![forbid(unsafe_code)]
+
+mod axis;
+mod board;
+mod budget;
+mod cell;
+mod halving;
+mod jobs;
+mod known;
+mod record;
+mod sampler;
+mod seeds;
+mod select;
+mod spread;
+mod store;
+mod study;
+mod sweep;
+mod table;
+
+pub use axis::Axis;
+pub use board::{Board, Failure, Row};
+pub use budget::Budget;
+pub use cell::{Cell, cells};
+pub use halving::Halving;
+pub use jobs::Jobs;
+pub use record::{Record, State};
+pub use sampler::{How, Sampler};
+pub use seeds::seeds;
+pub use select::Select;
+pub use spread::Spread;
+pub use study::Study;
+pub use sweep::{Sweep, this_program};

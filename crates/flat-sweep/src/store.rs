@@ -1,0 +1,204 @@
+//! The folder of a sweep: `runs/CELL/seed-K` for each run, `sweep.toml` and `sweep.json`.
+
+use crate::cell::Cell;
+use crate::record::{Record, State};
+use anyhow::{Context, Result, bail};
+use flat_run::RunConfig;
+use flat_run::store::file::{lock, write_whole};
+use flat_run::usage::usage;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Settings that say where a run computes and what it keeps on the way, but not what it comes to.
+const FREE: [&str; 6] = ["checkpoint-every", "data-dir", "device", "keep-checkpoints", "log-every", "log-steps"];
+
+/// How long to wait for a run of a sweep that was killed: it stops after its step, with a checkpoint.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A sweep's folder, locked for this process as long as the value lives.
+#[derive(Debug)]
+pub(crate) struct Store {
+    root: PathBuf,
+    _lock: File,
+}
+
+/// Where a run is.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// The run directory.
+    pub dir: PathBuf,
+    /// Its settings, as the sweep wants them.
+    pub config: PathBuf,
+    /// What its process writes to stderr.
+    pub log: PathBuf,
+    /// Its result.
+    pub record: PathBuf,
+    /// Its score on the test set.
+    pub test: PathBuf,
+}
+
+/// What is there of a run.
+pub(crate) enum Found {
+    /// Nothing.
+    Nothing,
+    /// A run that can go on.
+    Begun,
+    /// Its result.
+    Ended(Record),
+}
+
+impl Store {
+    /// Opens or makes the folder.
+    ///
+    /// # Errors
+    /// Another process has it, it holds something else, or it cannot be written.
+    pub fn open(root: &Path) -> Result<Self> {
+        if let Some(other) = ["config.toml", "study.json"].into_iter().find(|file| root.join(file).exists()) {
+            return Err(usage(format!(
+                "--out {}: it is no sweep's folder ({other} is there); choose another one",
+                root.display()
+            )));
+        }
+        std::fs::create_dir_all(root.join("runs")).with_context(|| format!("cannot create {}", root.display()))?;
+        Ok(Self { root: root.to_path_buf(), _lock: lock(root, "runs")? })
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Writes one of its own files whole.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn write(&self, name: &str, text: &str) -> Result<()> {
+        write_whole(&self.root.join(name), text.as_bytes())
+    }
+
+    /// Where a run of a cell is.
+    pub fn place(&self, cell: &Cell, seed: u64) -> Place {
+        let of_cell = self.root.join("runs").join(folder_name(&cell.name));
+        let file = |ending: &str| of_cell.join(format!("seed-{seed}{ending}"));
+        Place {
+            dir: file(""),
+            config: file(".toml"),
+            log: file(".log"),
+            record: file("").join("record.json"),
+            test: file(".test.json"),
+        }
+    }
+
+    /// What is there of a run with these settings.
+    ///
+    /// # Errors
+    /// A run with other settings, each of which is named; one that another process does not let go.
+    pub fn find(&self, place: &Place, config: &RunConfig) -> Result<Found> {
+        if !place.dir.exists() {
+            return Ok(Found::Nothing);
+        }
+        wait_for(&place.dir)?;
+        let file = place.dir.join("config.toml");
+        if !file.exists() {
+            // ended before it had begun
+            std::fs::remove_dir_all(&place.dir).with_context(|| format!("cannot clear {}", place.dir.display()))?;
+            return Ok(Found::Nothing);
+        }
+        same(&RunConfig::read(&file)?, config, &place.dir)?;
+        Ok(match Record::read(&place.record)? {
+            Some(record) if record.state != State::Failed => Found::Ended(record),
+            _ if place.dir.join("summary.json").exists() => {
+                let record = Record::of_summary(&place.dir)?;
+                record.write(&place.record)?;
+                Found::Ended(record)
+            }
+            _ => Found::Begun,
+        })
+    }
+}
+
+/// Waits until no process writes there.
+fn wait_for(dir: &Path) -> Result<()> {
+    std::fs::create_dir_all(dir.join("checkpoints")).with_context(|| format!("cannot write to {}", dir.display()))?;
+    let begun = Instant::now();
+    loop {
+        match lock(dir, "checkpoints") {
+            Ok(_) => return Ok(()),
+            Err(e) if begun.elapsed() > PATIENCE || flat_run::signal::stop_requested() => return Err(e),
+            Err(_) => std::thread::sleep(Duration::from_millis(200)),
+        }
+    }
+}
+
+/// Refuses a run with other settings than the sweep's.
+fn same(found: &RunConfig, wanted: &RunConfig, dir: &Path) -> Result<()> {
+    let (found, wanted) = (found.with_effect()?, wanted.with_effect()?);
+    let keys: BTreeSet<&String> = found.keys().chain(wanted.keys()).collect();
+    let text = |table: &toml::Table, key: &str| table.get(key).map_or("nothing".into(), toml::Value::to_string);
+    let differ: Vec<String> = keys
+        .into_iter()
+        .filter(|key| !FREE.contains(&key.as_str()) && found.get(*key) != wanted.get(*key))
+        .map(|key| format!("{key} was {}, is {}", text(&found, key), text(&wanted, key)))
+        .collect();
+    if differ.is_empty() {
+        return Ok(());
+    }
+    Err(usage(format!(
+        "--out: {} holds a run with other settings: {}; put them back, or choose another --out",
+        dir.display(),
+        differ.join("; ")
+    )))
+}
+
+/// The cell's name as a folder's: letters that a file system or a shell may not like are replaced, and then, as in a long name,
+/// a sum of the name keeps two cells apart.
+fn folder_name(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._=,+-".contains(c);
+    if name.len() <= 120 && name.chars().all(plain) {
+        return name.to_string();
+    }
+    let short: String = name.chars().map(|c| if plain(c) { c } else { '_' }).take(100).collect();
+    // FNV-1a, 64 bits
+    let sum = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    format!("{short}-{sum:016x}")
+}
+
+/// The board that a sweep left in a folder.
+///
+/// # Errors
+/// A missing or damaged file.
+pub(crate) fn read_board(root: &Path) -> Result<crate::Board> {
+    let file = root.join(BOARD);
+    let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    match serde_json::from_slice(&bytes) {
+        Ok(board) => Ok(board),
+        Err(e) => bail!("{} is damaged: {e}", file.display()),
+    }
+}
+
+/// The leaderboard's file.
+pub(crate) const BOARD: &str = "sweep.json";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_folders_stay_apart_and_are_plain() {
+        assert_eq!(folder_name("optimizer=sam,rho=0.05"), "optimizer=sam,rho=0.05");
+        let (a, b) = (folder_name("init=/a/b"), folder_name("init=_a_b"));
+        assert!(a != b && !a.contains('/'), "{a} {b}");
+        assert!(folder_name(&"x".repeat(1000)).len() < 130);
+    }
+
+    #[test]
+    fn a_difference_of_settings_is_named_with_both_values() -> Result<()> {
+        let config = RunConfig::default().filled()?;
+        let other = config.clone().batch_size(64).keep_checkpoints(9);
+        let error = same(&other, &config, Path::new("there")).expect_err("refused").to_string();
+        assert!(error.contains("batch-size was 64, is 128") && !error.contains("keep"), "{error}");
+        same(&config.clone().keep_checkpoints(9), &config, Path::new("there"))
+    }
+}

@@ -1,0 +1,346 @@
+//! A sweep from its study to its leaderboard.
+
+use crate::board::{self, Board, Failure, Tried};
+use crate::cell::{Cell, cells};
+use crate::jobs::{Exit, Jobs, Task};
+use crate::record::{Record, State};
+use crate::select::Select;
+use crate::store::{BOARD, Found, Place, Store};
+use crate::study::Study;
+use anyhow::{Context, Result};
+use flat_run::measure::SCHEMA;
+use flat_run::signal;
+use flat_run::store::file::write_whole;
+use flat_run::ui::Ui;
+use flat_run::value::number::{percent, short};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Exit status of a run that diverged.
+const DIVERGED: i32 = 3;
+/// Exit status of a run that was asked to stop.
+const STOPPED: i32 = 130;
+
+/// A sweep in its folder, every cell of which is known to make sense.
+pub struct Sweep<'a> {
+    study: Study,
+    cells: Vec<Cell>,
+    notes: Vec<String>,
+    store: Store,
+    jobs: Jobs,
+    ui: Ui<'a>,
+    /// What is known of the runs, by cell and seed.
+    records: BTreeMap<(usize, u64), Record>,
+    /// Rungs at which halving dropped cells: steps by cell.
+    dropped: BTreeMap<usize, u64>,
+}
+
+/// A run of the sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Run {
+    cell: usize,
+    seed: u64,
+}
+
+/// What `eval` prints.
+#[derive(Deserialize)]
+struct Score {
+    loss: Option<f64>,
+    accuracy: Option<f64>,
+}
+
+impl<'a> Sweep<'a> {
+    /// Resolves every cell and takes the folder; runs nothing. `jobs` is told the number of runs and whether they are on a GPU.
+    ///
+    /// # Errors
+    /// A study that makes no sense, which names the cell; a folder that another sweep has.
+    pub fn open(study: Study, root: &Path, jobs: impl FnOnce(usize, bool) -> Jobs, ui: Ui<'a>) -> Result<Self> {
+        let study = study.checked()?;
+        let (cells, notes) = cells(&study)?;
+        let first = cells.first().context("the study has no cell")?;
+        let gpu = !flat_run::parts::setup::open(&first.config)?.device.is_cpu();
+        let store = Store::open(root)?;
+        store.write("sweep.toml", &study.to_toml()?)?;
+        let jobs = jobs(cells.len() * study.seeds.len(), gpu);
+        Ok(Self { study, cells, notes, store, jobs, ui, records: BTreeMap::new(), dropped: BTreeMap::new() })
+    }
+
+    /// The cells.
+    pub fn cells(&self) -> &[Cell] {
+        &self.cells
+    }
+
+    /// Runs what is missing and writes `sweep.json`; the board is not complete where a signal asked to stop. Cost: that of the
+    /// runs.
+    ///
+    /// # Errors
+    /// A run in the folder with other settings, a full disk, a process that cannot be started. A run that diverges or fails is
+    /// none: the board says so.
+    pub fn run(&mut self) -> Result<Board> {
+        let (n, seeds, jobs) = (self.cells.len(), self.study.seeds.len(), &self.jobs);
+        self.notes.iter().for_each(|note| self.ui.say(note));
+        self.ui.say(format!(
+            "{n} cells, {seeds} seeds each, {} at a time on {} threads each ({})",
+            jobs.at_once, jobs.threads, jobs.why
+        ));
+        let complete = self.train()? && self.look_at_tests()?;
+        let board = self.board(complete)?;
+        self.store.write(BOARD, &serde_json::to_string_pretty(&board)?)?;
+        Ok(board)
+    }
+
+    /// Trains all runs, or those that halving keeps; false where a signal asked to stop.
+    fn train(&mut self) -> Result<bool> {
+        let mut alive: Vec<usize> = (0..self.cells.len()).collect();
+        let rungs = self.study.halving.map_or_else(|| vec![1], |halving| halving.rungs(alive.len()));
+        for divisor in &rungs {
+            if !self.stage(&alive, *divisor)? {
+                return Ok(false);
+            }
+            let Some(halving) = self.study.halving.filter(|_| *divisor > 1) else { continue };
+            let mut ranked: Vec<Tried<'_>> = alive.iter().map(|cell| self.tried(*cell)).collect();
+            board::rank(&mut ranked, self.study.select, self.study.seeds.len());
+            let kept: Vec<&str> =
+                ranked.iter().take(halving.kept(ranked.len())).map(|t| t.cell.name.as_str()).collect();
+            let (go_on, dropped): (Vec<usize>, Vec<usize>) =
+                alive.iter().partition(|cell| kept.contains(&self.cells[**cell].name.as_str()));
+            self.ui.say(format!("rung at 1/{divisor} of the budget: {} go on", kept.join(" and ")));
+            for cell in dropped {
+                self.dropped.insert(cell, rung(&self.cells[cell], *divisor));
+            }
+            alive = go_on;
+        }
+        Ok(true)
+    }
+
+    /// Brings the runs of these cells to their part of the budget; false where a signal asked to stop.
+    fn stage(&mut self, alive: &[usize], divisor: u64) -> Result<bool> {
+        let all: Vec<Run> = self
+            .study
+            .seeds
+            .iter()
+            .flat_map(|seed| alive.iter().map(|cell| Run { cell: *cell, seed: *seed }))
+            .collect();
+        let (mut runs, mut tasks) = (Vec::new(), Vec::new());
+        for run in &all {
+            if let Some(task) = self.task(*run, divisor)? {
+                runs.push(*run);
+                tasks.push(task);
+            }
+            if signal::stop_requested() {
+                return Ok(false);
+            }
+        }
+        let (done, of) = (all.len() - runs.len(), all.len());
+        let bar = std::cell::RefCell::new(self.ui.bar("sweep", done as u64, of as u64, "runs"));
+        let Self { cells, store, records, .. } = self;
+        let at = std::cell::Cell::new(done);
+        let ended = |i: usize, exit: Exit| {
+            let run = runs[i];
+            let place = store.place(&cells[run.cell], run.seed);
+            let Some(record) = result(&place, exit)? else { return Ok(()) };
+            record.write(&place.record).or_else(|e| if place.dir.exists() { Err(e) } else { Ok(()) })?;
+            at.set(at.get() + 1);
+            bar.borrow().say(format!("{} of {of}  {}  {}", at.get(), tasks[i].name, describe(&record)));
+            records.insert((run.cell, run.seed), record);
+            Ok(())
+        };
+        let shown = |names: &[&str]| {
+            let position = names.len();
+            bar.borrow_mut().update(at.get() as u64, || format!("{position} running: {}", names.join("; ")));
+        };
+        self.jobs.run(&tasks, ended, shown)
+    }
+
+    /// The process that a run still needs; its result where it needs none.
+    fn task(&mut self, run: Run, divisor: u64) -> Result<Option<Task>> {
+        let cell = &self.cells[run.cell];
+        let (place, config) = (self.store.place(cell, run.seed), cell.config_of(run.seed));
+        let pause = (divisor > 1).then(|| rung(cell, divisor));
+        let found = self.store.find(&place, &config)?;
+        if let Found::Ended(record) = &found {
+            let far = record.state != State::Paused || pause.is_some_and(|steps| record.steps >= Some(steps));
+            self.records.insert((run.cell, run.seed), record.clone());
+            if far {
+                return Ok(None);
+            }
+        }
+        let mut args: Vec<OsString> = vec!["train".into()];
+        match found {
+            Found::Nothing => {
+                if let Some(folder) = place.config.parent() {
+                    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+                }
+                write_whole(&place.config, config.to_toml()?.as_bytes())?;
+                args.extend(["--config".into(), place.config.clone().into()]);
+                args.extend(["--out".into(), place.dir.clone().into()]);
+            }
+            _ => args.extend(["--resume".into(), place.dir.clone().into()]),
+        }
+        if let Some(steps) = pause {
+            args.extend(["--pause-after".into(), steps.to_string().into()]);
+        }
+        Ok(Some(Task { name: format!("{} seed {}", cell.name, run.seed), args, stdout: None, log: place.log }))
+    }
+
+    /// Scores the weights of the best cell on the test set, or of all; false where a signal asked to stop.
+    fn look_at_tests(&mut self) -> Result<bool> {
+        let ranked = self.ranked();
+        let best = ranked.first().map(|t| t.cell.name.clone());
+        let wanted = |run: &Run| self.study.test_all || Some(&self.cells[run.cell].name) == best.as_ref();
+        let untested = |record: &Record| record.state == State::Finished && record.test_loss.is_none();
+        let runs: Vec<Run> = (self.records.iter())
+            .filter(|(_, record)| untested(record))
+            .map(|((cell, seed), _)| Run { cell: *cell, seed: *seed })
+            .filter(wanted)
+            .collect();
+        let task = |run: &Run| {
+            let cell = &self.cells[run.cell];
+            let place = self.store.place(cell, run.seed);
+            let mut args: Vec<OsString> = vec!["eval".into(), "--json".into(), "--split".into(), "test".into()];
+            args.extend(["--checkpoint".into(), place.dir.into()]);
+            args.extend(["--device".into(), cell.config.device.to_string().into()]);
+            if let Some(limit) = cell.config.test_limit {
+                args.extend(["--limit".into(), limit.to_string().into()]);
+            }
+            let log = place.test.with_extension("log");
+            Task { name: format!("{} seed {}", cell.name, run.seed), args, stdout: Some(place.test), log }
+        };
+        let tasks: Vec<Task> = runs.iter().map(task).collect();
+        let mut bar = self.ui.bar("test set", 0, tasks.len() as u64, "runs");
+        let Self { cells, store, records, ui, .. } = self;
+        let mut count = 0;
+        let ended = |i: usize, exit: Exit| {
+            let run = runs[i];
+            let place = store.place(&cells[run.cell], run.seed);
+            if exit.code != Some(0) {
+                ui.warn(format!("{}: the test set could not be looked at: {}", tasks[i].name, exit.said));
+                return Ok(());
+            }
+            let bytes = std::fs::read(&place.test).with_context(|| format!("cannot read {}", place.test.display()))?;
+            let score: Score = serde_json::from_slice(&bytes)?;
+            if let Some(record) = records.get_mut(&(run.cell, run.seed)) {
+                (record.test_accuracy, record.test_loss) = (score.accuracy, score.loss);
+                record.write(&place.record)?;
+            }
+            count += 1;
+            bar.update(count, String::new);
+            Ok(())
+        };
+        self.jobs.run(&tasks, ended, |_| ())
+    }
+
+    fn tried(&self, cell: usize) -> Tried<'_> {
+        let of = |((_, seed), record): (&(usize, u64), &Record)| (*seed, record.clone());
+        let runs = self.records.range((cell, 0)..=(cell, u64::MAX)).map(of);
+        // a run of an earlier seed that is no more asked for
+        let runs = runs.filter(|(seed, _)| self.study.seeds.contains(seed)).collect();
+        Tried { cell: &self.cells[cell], runs, dropped_after: self.dropped.get(&cell).copied() }
+    }
+
+    /// The cells, the best first.
+    fn ranked(&self) -> Vec<Tried<'_>> {
+        let mut all: Vec<Tried<'_>> = (0..self.cells.len()).map(|cell| self.tried(cell)).collect();
+        board::rank(&mut all, self.study.select, self.study.seeds.len());
+        all
+    }
+
+    fn board(&self, complete: bool) -> Result<Board> {
+        let ranked = self.ranked();
+        let rows = board::rows(&ranked, self.study.select, self.study.seeds.len());
+        let failures = ranked.iter().flat_map(|t| {
+            t.runs.iter().filter(|(_, run)| run.state == State::Failed).map(|(seed, run)| Failure {
+                cell: t.cell.name.clone(),
+                seed: *seed,
+                why: run.why.clone().unwrap_or_default(),
+            })
+        });
+        Ok(Board {
+            schema: SCHEMA,
+            out: self.store.root().display().to_string(),
+            complete,
+            select: self.study.select.to_string(),
+            budget: self.study.budget.to_string(),
+            halving: self.study.halving.map(|h| h.to_string()),
+            seeds: self.study.seeds.clone(),
+            validation: self.cells.iter().filter_map(|c| c.config.validation).min().unwrap_or_default(),
+            jobs: self.jobs.at_once,
+            threads: self.jobs.threads,
+            jobs_why: self.jobs.why.clone(),
+            varied: self.study.names().into_iter().map(String::from).collect(),
+            failures: failures.collect(),
+            notes: self.notes.iter().cloned().chain(notes(&self.study, self.cells.len())).collect(),
+            rows,
+        })
+    }
+}
+
+/// Steps of a cell's runs at a rung.
+fn rung(cell: &Cell, divisor: u64) -> u64 {
+    (cell.steps / divisor).max(1)
+}
+
+/// What a run came to; `None` where it was stopped to go on later.
+fn result(place: &Place, Exit { code, said }: Exit) -> Result<Option<Record>> {
+    let said = Some(said).filter(|said| !said.is_empty());
+    let ended = place.dir.join("summary.json").exists();
+    Ok(Some(match code {
+        Some(STOPPED) => return Ok(None),
+        Some(0 | DIVERGED) if ended => Record { why: said, ..Record::of_summary(&place.dir)? },
+        Some(0) => Record::of_journal(&place.dir, State::Paused, None)?,
+        Some(DIVERGED) => Record::of_journal(&place.dir, State::Diverged, said)?,
+        Some(code) => {
+            let why = said.unwrap_or_else(|| format!("exit status {code}; see {}", place.log.display()));
+            Record::bare(State::Failed, Some(why))
+        }
+        None => Record::bare(State::Failed, Some("a signal ended its process; out of memory?".into())),
+    }))
+}
+
+/// A run's result in a few words.
+fn describe(record: &Record) -> String {
+    let numbers = match (record.val_accuracy, record.val_loss) {
+        (Some(accuracy), Some(loss)) => format!("validation accuracy {}, loss {}", percent(accuracy), short(loss)),
+        _ => String::new(),
+    };
+    match record.state {
+        State::Finished => numbers,
+        State::Paused => format!("paused, {numbers}"),
+        State::Diverged => "diverged".into(),
+        State::Failed => format!("failed: {}", record.why.as_deref().unwrap_or_default()),
+    }
+}
+
+/// What to know of every leaderboard.
+fn notes(study: &Study, cells: usize) -> Vec<String> {
+    let mut notes = vec![
+        "ranked on validation images; the test set was looked at for the best cell alone".to_string(),
+        "intervals are Student's 95 % over the seeds, not widened for the number of cells".to_string(),
+    ];
+    if study.test_all {
+        notes[0] = "ranked on validation images; the test set was looked at for every cell, after ranking".into();
+    }
+    if cells > 1 {
+        notes.push("the best of many is too good on the images that chose it; its test accuracy is not".into());
+    }
+    if study.halving.is_some() {
+        notes.push(
+            "rungs compare runs in the middle of the schedule of the whole budget; a dropped cell was not trained to its end"
+                .into(),
+        );
+    }
+    if study.select == Select::Loss {
+        notes.push("ranked by the loss".into());
+    }
+    notes
+}
+
+/// The program that runs now, which a sweep starts again for each run.
+///
+/// # Errors
+/// The system does not say.
+pub fn this_program() -> Result<PathBuf> {
+    std::env::current_exe().context("cannot find this program to start its runs")
+}

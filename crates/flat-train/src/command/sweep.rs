@@ -1,0 +1,33 @@
+//! `flat-train sweep`.
+
+use super::print;
+use crate::args::SweepArgs;
+use crate::exit::Outcome;
+use anyhow::{Result, bail};
+use flat_run::store::file::write_with_folders;
+use flat_run::ui::Ui;
+use flat_sweep::{Jobs, Sweep, this_program};
+
+/// Runs what the sweep still lacks, and prints its leaderboard.
+pub(super) fn run(args: &SweepArgs, threads: Option<u16>, ui: Ui, json: bool) -> Result<Outcome> {
+    let program = this_program()?;
+    let cores = match threads {
+        Some(n) => usize::from(n),
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    let jobs = |runs, gpu| Jobs::choose(program, args.jobs.map(usize::from), cores, runs, gpu);
+    let mut sweep = Sweep::open(args.study()?, &args.out, jobs, ui)?;
+    let board = sweep.run()?;
+    if !board.complete {
+        ui.say(format!("stopped; the same command with --out {} goes on", args.out.display()));
+        return Ok(Outcome::Interrupted);
+    }
+    if let Some(file) = &args.csv {
+        write_with_folders(file, board.csv().as_bytes())?;
+    }
+    let printed = print(json, &board, || board.text())?;
+    if !board.failures.is_empty() {
+        bail!("{} of the runs failed; the same command tries them again", board.failures.len());
+    }
+    Ok(printed)
+}

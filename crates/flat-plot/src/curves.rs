@@ -119,6 +119,7 @@ pub fn curves(chart: &Chart<'_>) -> Result<String> {
             }
             let few = series.points.len() <= 24;
             for part in series.points.split(|p| place(p).is_none()) {
+                let few = few || part.len() == 1;
                 let banded: Vec<(&Point, [f64; 2])> = part.iter().filter_map(|p| Some((p, p.band?))).collect();
                 if few {
                     let bars = banded.iter().filter_map(|(p, b)| Some(vec![end(p, b[0])?, end(p, b[1])?]));

@@ -80,7 +80,7 @@ impl Board {
     }
 
     /// How it was made, in a line.
-    fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         let halving = self.halving.as_ref().map(|h| format!(", halving {h}")).unwrap_or_default();
         let state = if self.complete { "" } else { ", not complete" };
         let seeds: Vec<String> = self.seeds.iter().map(u64::to_string).collect();

@@ -62,7 +62,7 @@ pub enum Command {
     Bench(BenchArgs),
     /// The papers' results from scratch, with tables, plots and a page; an interrupted one is continued.
     Reproduce(ReproduceArgs),
-    /// Runs and reproductions as one HTML page: what differs, results, curves; opens without a network.
+    /// Runs, sweeps and reproductions as one HTML page: what differs, results, curves; opens without a network.
     Report(ReportArgs),
     /// The gradient rules and base optimizers: cost, state, options with defaults, source.
     Optimizers,

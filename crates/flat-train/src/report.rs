@@ -1,4 +1,4 @@
-//! Runs and reproductions as one HTML page: curves, tables, what differs between the runs.
+//! Runs, sweeps and reproductions as one HTML page: curves, tables, what differs between the runs.
 //!
 //! The page is a single file that asks the network for nothing and runs no script: plots are inline SVG whose colours are CSS
 //! variables, the plots of a reproduction are embedded as images. All text from the folders is escaped.
@@ -15,6 +15,7 @@ mod run;
 mod scale;
 mod study;
 mod summary;
+mod sweep;
 mod tables;
 
 use anyhow::{Context, Result};
@@ -26,11 +27,13 @@ use run::Run;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use study::StudyPage;
+use sweep::SweepPage;
 
 /// What the folders hold.
 #[derive(Debug)]
 pub struct Report {
     runs: Vec<Run>,
+    sweeps: Vec<SweepPage>,
     studies: Vec<StudyPage>,
 }
 
@@ -40,6 +43,7 @@ pub struct Contents {
     out: PathBuf,
     bytes: usize,
     runs: Vec<RunEntry>,
+    sweeps: Vec<SweepEntry>,
     studies: Vec<StudyEntry>,
 }
 
@@ -50,6 +54,16 @@ struct RunEntry {
     finished: bool,
     step: u64,
     curves: Vec<&'static str>,
+}
+
+#[derive(Debug, Serialize)]
+struct SweepEntry {
+    name: String,
+    path: String,
+    finished: bool,
+    cells: usize,
+    best: Option<String>,
+    figures: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -77,14 +91,14 @@ impl Report {
     /// Reads the folders; `None` where a signal asked to stop.
     ///
     /// # Errors
-    /// A folder that holds neither a run nor a reproduction, or is named twice; a missing or damaged file.
+    /// A folder that holds no run, no sweep and no reproduction, or is named twice; a missing or damaged file.
     pub fn read(folders: &[PathBuf], ui: Ui) -> Result<Option<Self>> {
         let mut seen: Vec<PathBuf> = Vec::new();
         for folder in folders {
-            let kind = ["config.toml", "study.json"].into_iter().find(|file| folder.join(file).exists());
+            let kind = ["config.toml", "study.json", "sweep.json"].into_iter().find(|file| folder.join(file).exists());
             if kind.is_none() {
                 return Err(usage(format!(
-                    "{}: neither a run nor a reproduction is there (no config.toml, no study.json)",
+                    "{}: no run, no sweep and no reproduction is there (no config.toml, no sweep.json, no study.json)",
                     folder.display()
                 )));
             }
@@ -94,11 +108,13 @@ impl Report {
             }
             seen.push(real);
         }
-        let mut report = Self { runs: Vec::new(), studies: Vec::new() };
+        let mut report = Self { runs: Vec::new(), sweeps: Vec::new(), studies: Vec::new() };
         let mut bar = ui.bar("reading", 0, folders.len() as u64, "folders");
         for ((folder, name), done) in folders.iter().zip(names::apart(&seen)).zip(1..) {
             if folder.join("config.toml").exists() {
                 report.runs.push(Run::read(folder, name)?);
+            } else if folder.join("sweep.json").exists() {
+                report.sweeps.push(SweepPage::read(folder, name)?);
             } else {
                 report.studies.push(StudyPage::read(folder, name)?);
             }
@@ -119,7 +135,7 @@ impl Report {
         if let Some(parent) = file.parent() {
             std::fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
         }
-        let page = page::html(&self.runs, &self.studies);
+        let page = page::html(&self.runs, &self.sweeps, &self.studies);
         write_whole(&file, page.as_bytes())?;
         let run = |run: &Run| RunEntry {
             name: run.name.clone(),
@@ -127,6 +143,14 @@ impl Report {
             finished: run.summary.is_some(),
             step: run.journal.last_step(),
             curves: panel::titles(&run.journal),
+        };
+        let sweep = |sweep: &SweepPage| SweepEntry {
+            name: sweep.name.clone(),
+            path: sweep.path.clone(),
+            finished: sweep.board.complete,
+            cells: sweep.board.rows.len(),
+            best: sweep.board.best().map(|row| row.cell.clone()),
+            figures: sweep.figures.len(),
         };
         let study = |study: &StudyPage| StudyEntry {
             name: study.name.clone(),
@@ -140,6 +164,7 @@ impl Report {
             out: out.to_path_buf(),
             bytes: page.len(),
             runs: self.runs.iter().map(run).collect(),
+            sweeps: self.sweeps.iter().map(sweep).collect(),
             studies: self.studies.iter().map(study).collect(),
         })
     }
@@ -155,6 +180,10 @@ impl Contents {
                 format!("  run    {}{}: {} steps, {} curves", r.name, state(r.finished), r.step, r.curves.len())
             }),
         );
+        lines.extend(self.sweeps.iter().map(|s| {
+            let best = s.best.as_ref().map(|best| format!(", best {best}")).unwrap_or_default();
+            format!("  sweep  {}{}: {} cells{best}, {} figures", s.name, state(s.finished), s.cells, s.figures)
+        }));
         lines.extend(
             self.studies.iter().map(|s| {
                 format!("  study  {}{}: {} tables, {} figures", s.name, state(s.finished), s.tables, s.figures)

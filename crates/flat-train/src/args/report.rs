@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// Flags of `report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// Run directories, finished or not, and folders of `reproduce`.
+    /// Run directories, finished or not, and folders of `sweep` and `reproduce`.
     #[arg(value_name = "RUN", required = true)]
     pub runs: Vec<PathBuf>,
     /// The page, one HTML file; an older one of the name is replaced.

@@ -5,7 +5,8 @@ use super::curve::{AT_MOST, Curve};
 use super::html::{escape, table};
 use super::panel::{Panel, panels};
 use super::run::Run;
-use super::study::StudyPage;
+use super::study::{Plot, StudyPage};
+use super::sweep::SweepPage;
 use super::tables;
 use std::fmt::Write;
 
@@ -17,8 +18,8 @@ const HUES: usize = 8;
 const DASHES: [&str; 4] = ["none", "7 3", "2 2.5", "9 3 2 3"];
 
 /// The whole page.
-pub(super) fn html(runs: &[Run], studies: &[StudyPage]) -> String {
-    let title = title(runs, studies);
+pub(super) fn html(runs: &[Run], sweeps: &[SweepPage], studies: &[StudyPage]) -> String {
+    let title = title(runs, sweeps, studies);
     let mut out = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
@@ -27,11 +28,14 @@ pub(super) fn html(runs: &[Run], studies: &[StudyPage]) -> String {
          <label class=\"theme\"><input type=\"checkbox\" id=\"theme\"> switch light and dark</label>\n<h1>{title}</h1>\n\
          <p>{}. Written by flat-train {}.</p>\n</header>\n<main>\n",
         style_of(runs),
-        contents(runs, studies),
+        contents(runs, sweeps, studies),
         env!("CARGO_PKG_VERSION")
     );
     if !runs.is_empty() {
         of_runs(runs, &mut out);
+    }
+    for sweep in sweeps {
+        of_sweep(sweep, &mut out);
     }
     for study in studies {
         of_study(study, &mut out);
@@ -40,21 +44,22 @@ pub(super) fn html(runs: &[Run], studies: &[StudyPage]) -> String {
     out
 }
 
-fn title(runs: &[Run], studies: &[StudyPage]) -> String {
-    match (runs, studies) {
-        ([run], []) => format!("Run {}", escape(&run.name)),
-        ([], [study]) => escape(&study.title),
+fn title(runs: &[Run], sweeps: &[SweepPage], studies: &[StudyPage]) -> String {
+    match (runs, sweeps, studies) {
+        ([run], [], []) => format!("Run {}", escape(&run.name)),
+        ([], [sweep], []) => format!("Sweep {}", escape(&sweep.name)),
+        ([], [], [study]) => escape(&study.title),
         _ => "Report of flat-train".into(),
     }
 }
 
-fn contents(runs: &[Run], studies: &[StudyPage]) -> String {
+fn contents(runs: &[Run], sweeps: &[SweepPage], studies: &[StudyPage]) -> String {
     let count = |n: usize, one: &str| match n {
         0 => None,
         1 => Some(format!("1 {one}")),
         n => Some(format!("{n} {one}s")),
     };
-    [count(runs.len(), "run"), count(studies.len(), "reproduction")]
+    [count(runs.len(), "run"), count(sweeps.len(), "sweep"), count(studies.len(), "reproduction")]
         .into_iter()
         .flatten()
         .collect::<Vec<_>>()
@@ -172,13 +177,35 @@ fn of_study(study: &StudyPage, out: &mut String) {
         let rows: Vec<Vec<String>> = t.rows.iter().map(|row| row.iter().map(|cell| escape(cell)).collect()).collect();
         out.push_str(&table(&t.caption, &columns, &rows));
     }
-    for plot in &study.figures {
-        let caption = escape(&plot.caption);
-        let _ = write!(
-            out,
-            "<figure class=\"plot\">\n<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"plot\"><img src=\"{}\" alt=\"{caption}\"></div>\n<figcaption>{caption}</figcaption>\n</figure>\n",
-            plot.address
-        );
-    }
+    study.figures.iter().for_each(|plot| figure(plot, out));
     out.push_str("</section>\n");
+}
+
+fn of_sweep(sweep: &SweepPage, out: &mut String) {
+    let (board, name) = (&sweep.board, escape(&sweep.name));
+    let _ = write!(out, "<section>\n<h2>Sweep {name}</h2>\n<p>Folder <code>{}</code>.</p>\n", escape(&sweep.path));
+    if !board.complete {
+        out.push_str("<p>In progress: not all of its runs have ended.</p>\n");
+    }
+    let (heads, rows) = board.columns();
+    let columns: Vec<String> = heads.iter().map(|head| escape(head)).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| escape(cell)).collect()).collect();
+    out.push_str(&table("Leaderboard: means over the seeds ± standard deviation [95 % interval].", &columns, &rows));
+    out.push_str("<ul class=\"note\">\n");
+    let failed = board.failures.iter().map(|f| format!("failed: {} seed {}: {}", f.cell, f.seed, f.why));
+    for line in failed.chain(board.notes.iter().cloned()).chain([board.describe()]) {
+        let _ = writeln!(out, "<li>{}</li>", escape(&line));
+    }
+    out.push_str("</ul>\n");
+    sweep.figures.iter().for_each(|plot| figure(plot, out));
+    out.push_str("</section>\n");
+}
+
+fn figure(plot: &Plot, out: &mut String) {
+    let caption = escape(&plot.caption);
+    let _ = write!(
+        out,
+        "<figure class=\"plot\">\n<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"plot\"><img src=\"{}\" alt=\"{caption}\"></div>\n<figcaption>{caption}</figcaption>\n</figure>\n",
+        plot.address
+    );
 }

@@ -87,7 +87,12 @@ fn plot(folder: &Path, results: &Path, Figure { file, caption }: Figure) -> Resu
     if !(svg.contains("<svg") && svg.trim_end().ends_with("</svg>")) {
         bail!("{} is damaged: it is no whole SVG file", path.display());
     }
-    Ok(Plot { caption, address: format!("data:image/svg+xml;base64,{}", base64(svg.as_bytes())) })
+    Ok(Plot { caption, address: svg_address(&svg) })
+}
+
+/// An SVG as the address of an image.
+pub(super) fn svg_address(svg: &str) -> String {
+    format!("data:image/svg+xml;base64,{}", base64(svg.as_bytes()))
 }
 
 fn parse<T: DeserializeOwned>(file: &Path) -> Result<T> {

@@ -77,7 +77,7 @@ fn a_licence_is_accepted_where_one_way_to_read_it_is() {
 
 #[test]
 fn an_optimizer_and_a_metric_alone_bring_no_network_and_no_terminal() {
-    for package in ["flat-optim", "flat-metrics", "flat-run"] {
+    for package in ["flat-optim", "flat-metrics", "flat-run", "flat-sweep"] {
         let out = Command::new(env!("CARGO"))
             .args([
                 "tree",

@@ -126,6 +126,15 @@ fn the_document_describes_every_key_that_is_printed_and_no_other() {
     };
     print("train", &run);
     print("train", &conv);
+    let held =
+        "train --model mlp --hidden 8 --train-limit 256 --validation 32 --no-test --batch-size 64 --trace-probes 0";
+    print("train", &format!("{held} --epochs 2 --pause-after 2 --out {}", path("held")));
+    print("train", &format!("train --resume {}", path("held")));
+    let sweep = "sweep --model mlp --hidden 8 --train-limit 256 --test-limit 64 --device cpu --grid lr=0.05,0.1";
+    print(
+        "sweep",
+        &format!("{sweep} --epochs 1 --seeds 0..2 --trace-probes 2 --trace-examples 64 --out {}", path("sweep")),
+    );
     print("train", &format!("train --resume {} --epochs 3", path("run")));
     print("eval", &format!("eval {small}"));
     print("metrics trace", &format!("metrics trace --checkpoint {} --probes 2 --limit 32", path("conv")));
@@ -153,7 +162,7 @@ fn the_document_describes_every_key_that_is_printed_and_no_other() {
     print("bench", &format!("{cell} --baseline {bench}"));
     print("reproduce", &format!("reproduce theory --scale smoke --out {}", path("theory")));
     print("bench", &format!("{} --devices cpu,cuda:9", cell.replace(" --devices cpu", "")));
-    print("report", &format!("report {} {} --out {page}", path("run"), path("theory")));
+    print("report", &format!("report {} {} {} --out {page}", path("run"), path("theory"), path("sweep")));
     print("data verify", "data verify mnist");
     print("data color", &format!("data color --out {}", path("colors")));
     print(
@@ -177,6 +186,9 @@ fn the_document_describes_every_key_that_is_printed_and_no_other() {
     print("optimizers", "optimizers");
     print("models", "models");
     print("datasets", "datasets");
+    let failed =
+        crate::tool::run(&format!("{sweep} --init absent.safetensors --out {} --json --quiet", path("failed")));
+    check.object(&serde_json::from_slice(&failed.stdout).expect("a board"), "sweep", "sweep");
     // steps and measures that fail: this rate leaves weights whose loss overflows
     crate::tool::run(&format!(
         "{} --steps 3 --lr 1e30 --momentum 0 --schedule constant --flatness trace --flatness-every 1 --flatness-examples 64 \
@@ -184,7 +196,7 @@ fn the_document_describes_every_key_that_is_printed_and_no_other() {
         "train --model mlp --hidden 8 --train-limit 256 --test-limit 64 --device cpu",
         path("broken")
     ));
-    let lines = ["run", "broken", "dom"].map(|name| crate::tool::journal(&room.path(name)));
+    let lines = ["run", "held", "broken", "dom"].map(|name| crate::tool::journal(&room.path(name)));
     for line in lines.into_iter().flatten() {
         let shape = format!("{} line", line["kind"].as_str().expect("a kind"));
         check.object(&line, &shape, &shape);

@@ -23,4 +23,5 @@ mod reproduce_theory;
 mod reproducible;
 mod resume;
 mod spectrum;
+mod sweep;
 mod tool;

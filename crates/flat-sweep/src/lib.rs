@@ -3,6 +3,23 @@
 //! A [`Study`] says what varies ([`Axis`], [`Sampler`]), what stays, the seeds and the [`Budget`]. It resolves to [`Cell`]s before
 //! anything runs. A [`Sweep`] is a folder in which every cell runs once a seed and is kept; an interrupted one goes on. What
 //! the runs come to is a [`Board`]: means over the seeds with intervals, ranked on validation images alone.
+//!
+//! ```no_run
+//! use flat_run::ui::Ui;
+//! use flat_sweep::{Axis, Jobs, Study, Sweep, seeds, this_program};
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! let mut study = Study { seeds: seeds("0..5")?, ..Study::default() };
+//! study.vary(Axis::parse("optimizer=sgd,sam")?);
+//! study.vary(Axis::parse("lr=0.02,0.05,0.1")?);
+//! // a program that takes the subcommands `train` and `eval` of flat-train
+//! let program = this_program()?;
+//! let jobs = |runs, gpu| Jobs::choose(program, None, 2, runs, gpu);
+//! let board = Sweep::open(study, "runs/sweep".as_ref(), jobs, Ui::NONE)?.run()?;
+//! println!("{:?}", board.best().map(|row| &row.settings));
+//! # Ok(())
+//! # }
+//! ```
 
 #![forbid(unsafe_code)]
 

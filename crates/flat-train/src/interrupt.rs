@@ -21,6 +21,6 @@ pub fn stop_at_eof() {
     std::thread::spawn(|| {
         // what it says does not matter, and an error is an end too
         let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
-        signal::request_stop();
+        signal::request_stop_by_parent();
     });
 }

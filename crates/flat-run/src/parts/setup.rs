@@ -118,7 +118,7 @@ pub fn data_of(config: &RunConfig, train: Arc<Split>, test: Arc<Split>, dir: Pat
 }
 
 /// The training images that are left, and those held out by `--validation`.
-fn validated(config: &RunConfig, train: Arc<Split>) -> Result<(Arc<Split>, Option<Arc<Split>>)> {
+pub(super) fn validated(config: &RunConfig, train: Arc<Split>) -> Result<(Arc<Split>, Option<Arc<Split>>)> {
     let Some(n) = config.validation else { return Ok((train, None)) };
     if n >= train.len() {
         return Err(usage(format!(

@@ -160,6 +160,10 @@ impl LoadedCheckpoint {
         let run = self.run.as_ref().filter(|run| run.dataset == self.dataset);
         let limit = run.and_then(|run| run.train_limit);
         let split = setup::split(self.dataset, self.data_dir.as_deref(), true, limit)?;
+        let split = match run {
+            Some(run) => setup::validated(run, split)?.0,
+            None => split,
+        };
         let space = self.model.params().space();
         setup::plain_loader(split, self.pixels.clone(), setup::EVAL_BATCH, space.dtype, &space.device)
     }

@@ -191,17 +191,16 @@ fn a_killed_and_an_interrupted_sweep_go_on_to_the_same_board() {
     for (signal, status) in [("-KILL", None), ("-INT", Some(130))] {
         let out = room.path(signal);
         assert_eq!(killed(&words(&out), &out, signal), status, "{signal}");
-        let first = (0..3)
-            .flat_map(|_| ["lr=0.01", "lr=0.05", "lr=0.1"])
-            .map(|cell| out.join("runs").join(cell).join("seed-0/summary.json"));
-        let first: Vec<PathBuf> = first.filter(|file| file.exists()).collect();
-        let times: Vec<_> =
-            first.iter().map(|file| file.metadata().and_then(|m| m.modified()).expect("a time")).collect();
+        let first: Vec<PathBuf> = (["lr=0.01", "lr=0.05", "lr=0.1"].iter())
+            .map(|cell| out.join("runs").join(cell).join("seed-0/summary.json"))
+            .filter(|file| file.exists())
+            .collect();
+        let modified = |file: &PathBuf| file.metadata().and_then(|m| m.modified()).expect("a time");
+        let times: Vec<_> = first.iter().map(modified).collect();
         assert!(!first.is_empty());
         let board = json(&words(&out));
         assert_eq!(results(&board), results(&whole), "{signal}");
-        let now: Vec<_> =
-            first.iter().map(|file| file.metadata().and_then(|m| m.modified()).expect("a time")).collect();
+        let now: Vec<_> = first.iter().map(modified).collect();
         assert_eq!(times, now, "a finished run was run again");
     }
 }

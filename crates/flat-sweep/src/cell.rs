@@ -3,7 +3,7 @@
 use crate::axis::combinations;
 use crate::sampler::draws;
 use crate::study::Study;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use candle_core::Device;
 use flat_core::setting::{Value, Values};
 use flat_data::Split;
@@ -186,12 +186,10 @@ impl Found<'_> {
 
 /// An error with the cell that it is of; wrong usage stays wrong usage.
 fn named<T>(cell: &str, result: Result<T>) -> Result<T> {
-    result
-        .map_err(|e| match e.downcast_ref::<Usage>() {
-            Some(Usage(text)) => usage(format!("{text} (in the cell {cell})")),
-            None => e,
-        })
-        .with_context(|| format!("the cell {cell}"))
+    result.map_err(|e| match e.downcast_ref::<Usage>() {
+        Some(Usage(text)) => usage(format!("{text} (in the cell {cell})")),
+        None => e.context(format!("the cell {cell}")),
+    })
 }
 
 /// The settings of a cell in one word, as its folder is called.

@@ -1,15 +1,14 @@
 //! The leaderboard: cells ranked on validation images, with intervals over the seeds.
 
-use crate::cell::Cell;
-use crate::record::{Record, State};
-use crate::select::Select;
 use crate::spread::Spread;
-use crate::store;
-use anyhow::Result;
+use crate::study::Study;
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::path::Path;
+
+/// The leaderboard's file in a sweep's folder.
+pub(crate) const BOARD: &str = "sweep.json";
 
 /// The result of a sweep: `sweep.json`, and what `--json` prints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -98,136 +97,36 @@ pub struct Failure {
     pub why: String,
 }
 
-/// A cell with its runs by seed.
-pub(crate) struct Tried<'a> {
-    pub cell: &'a Cell,
-    pub runs: BTreeMap<u64, Record>,
-    /// Steps after which halving dropped it.
-    pub dropped_after: Option<u64>,
-}
-
-impl Tried<'_> {
-    fn count(&self, state: State) -> usize {
-        self.runs.values().filter(|run| run.state == state).count()
-    }
-
-    /// Numbers of the runs that came to one, by seed.
-    fn numbers(&self, of: impl Fn(&Record) -> Option<f64>) -> BTreeMap<u64, f64> {
-        let ended = |run: &Record| matches!(run.state, State::Finished | State::Paused);
-        self.runs.iter().filter(|(_, run)| ended(run)).filter_map(|(seed, run)| Some((*seed, of(run)?))).collect()
-    }
-
-    fn spread(&self, of: impl Fn(&Record) -> Option<f64>) -> Option<Spread> {
-        Spread::of(&self.numbers(of).into_values().collect::<Vec<_>>())
-    }
-
-    fn mean(&self, of: impl Fn(&Record) -> Option<f64>) -> Option<f64> {
-        let all: Vec<f64> = self.runs.values().filter_map(of).collect();
-        (!all.is_empty()).then(|| all.iter().sum::<f64>() / all.len() as f64)
-    }
-
-    /// Runs of `seeds` that came to no number.
-    fn missing(&self, select: Select, seeds: usize) -> usize {
-        seeds - self.numbers(|run| select.of(run)).len().min(seeds)
-    }
-}
-
-impl Select {
-    /// The number of a run that cells are ranked by.
-    pub(crate) fn of(self, run: &Record) -> Option<f64> {
-        match self {
-            Self::Accuracy => run.val_accuracy,
-            Self::Loss => run.val_loss,
-        }
-    }
-}
-
-/// The better of two cells first: those that halving kept longer, then those with a number of every run, then by the mean.
-fn compare(a: &Tried<'_>, b: &Tried<'_>, select: Select, seeds: usize) -> Ordering {
-    let kept = |t: &Tried<'_>| t.dropped_after.unwrap_or(u64::MAX);
-    let mean = |t: &Tried<'_>| t.spread(|run| select.of(run)).map_or(f64::NEG_INFINITY, |s| select.sign() * s.mean);
-    kept(b)
-        .cmp(&kept(a))
-        .then(a.missing(select, seeds).cmp(&b.missing(select, seeds)))
-        .then(mean(b).total_cmp(&mean(a)))
-}
-
-/// Puts the better cells first; equal ones stay in their order.
-pub(crate) fn rank(tried: &mut [Tried<'_>], select: Select, seeds: usize) {
-    tried.sort_by(|a, b| compare(a, b, select, seeds));
-}
-
-/// The rows of ranked cells.
-pub(crate) fn rows(tried: &[Tried<'_>], select: Select, seeds: usize) -> Vec<Row> {
-    let best = tried.first().filter(|t| t.missing(select, seeds) < seeds);
-    let of_best = best.map(|t| t.numbers(|run| select.of(run))).unwrap_or_default();
-    let row = |(i, t): (usize, &Tried<'_>)| {
-        let own = t.numbers(|run| select.of(run));
-        let comparable = i > 0 && t.dropped_after == best.and_then(|b| b.dropped_after);
-        let pairs: Vec<f64> = own.iter().filter_map(|(seed, x)| Some(x - of_best.get(seed)?)).collect();
-        let difference = if comparable { Spread::of(&pairs) } else { None };
-        Row {
-            rank: i + 1,
-            cell: t.cell.name.clone(),
-            settings: t.cell.settings.iter().cloned().collect(),
-            finished: t.count(State::Finished),
-            diverged: t.count(State::Diverged),
-            failed: t.count(State::Failed),
-            dropped_after: t.dropped_after,
-            val_accuracy: t.spread(|run| run.val_accuracy),
-            val_loss: t.spread(|run| run.val_loss),
-            verdict: verdict(i, t, seeds, difference.as_ref(), select),
-            difference,
-            test_accuracy: t.spread(|run| run.test_accuracy),
-            test_loss: t.spread(|run| run.test_loss),
-            train_accuracy: t.spread(|run| run.train_accuracy),
-            trace: t.spread(|run| run.trace),
-            steps: t.mean(|run| run.steps.map(|n| n as f64)),
-            evals: t.mean(|run| run.evals),
-            wall_s: t.mean(|run| run.wall_s),
-        }
-    };
-    tried.iter().enumerate().map(row).collect()
-}
-
-/// What a difference to the best cell shows.
-fn verdict(i: usize, tried: &Tried<'_>, seeds: usize, difference: Option<&Spread>, select: Select) -> String {
-    let diverged = tried.count(State::Diverged);
-    if diverged > 0 {
-        return format!("diverged in {diverged} of {seeds}");
-    }
-    let missing = tried.missing(select, seeds);
-    if missing > 0 {
-        return format!("no result in {missing} of {seeds}");
-    }
-    if tried.dropped_after.is_some() {
-        return "dropped by halving".into();
-    }
-    if i == 0 {
-        return "best".into();
-    }
-    let worse = |[low, high]: [f64; 2]| match select {
-        Select::Accuracy => high < 0.0,
-        Select::Loss => low > 0.0,
-    };
-    match difference.and_then(|d| d.ci95).map(worse) {
-        Some(true) => "worse".into(),
-        Some(false) => "not distinguishable".into(),
-        None => "one seed: no interval".into(),
-    }
-}
-
 impl Board {
     /// The leaderboard that a sweep left in its folder.
     ///
     /// # Errors
     /// A missing or damaged file.
     pub fn read(root: &Path) -> Result<Self> {
-        store::read_board(root)
+        let file = root.join(BOARD);
+        let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", file.display()))
     }
 
     /// The best cell, where one came to a number.
     pub fn best(&self) -> Option<&Row> {
         self.rows.first().filter(|row| row.val_accuracy.is_some())
     }
+}
+
+/// What to know of the leaderboard of a study.
+pub(crate) fn notes(study: &Study) -> Vec<String> {
+    let looked = if study.test_all { "every cell, after ranking" } else { "the best cell alone" };
+    let mut notes = vec![
+        format!("ranked on validation images; the test set was looked at for {looked}"),
+        "intervals are Student's 95 % over the seeds, not widened for the number of cells".into(),
+        "the best of many is too good on the images that chose it; its test accuracy is not".into(),
+    ];
+    if study.halving.is_some() {
+        notes.push(
+            "rungs compare runs in the middle of the schedule of the whole budget; a dropped cell was not trained to its end"
+                .into(),
+        );
+    }
+    notes
 }

@@ -30,6 +30,8 @@ mod cell;
 mod halving;
 mod jobs;
 mod known;
+mod outcome;
+mod ranking;
 mod record;
 mod sampler;
 mod seeds;

@@ -2,7 +2,7 @@
 
 use crate::cell::Cell;
 use crate::record::{Record, State};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use flat_run::RunConfig;
 use flat_run::store::file::{lock, write_whole};
 use flat_run::usage::usage;
@@ -164,22 +164,6 @@ fn folder_name(name: &str) -> String {
     let sum = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
     format!("{short}-{sum:016x}")
 }
-
-/// The board that a sweep left in a folder.
-///
-/// # Errors
-/// A missing or damaged file.
-pub(crate) fn read_board(root: &Path) -> Result<crate::Board> {
-    let file = root.join(BOARD);
-    let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    match serde_json::from_slice(&bytes) {
-        Ok(board) => Ok(board),
-        Err(e) => bail!("{} is damaged: {e}", file.display()),
-    }
-}
-
-/// The leaderboard's file.
-pub(crate) const BOARD: &str = "sweep.json";
 
 #[cfg(test)]
 mod tests {

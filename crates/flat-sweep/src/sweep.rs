@@ -1,27 +1,22 @@
 //! A sweep from its study to its leaderboard.
 
-use crate::board::{self, Board, Failure, Tried};
+use crate::board::{BOARD, Board, Failure, notes};
 use crate::cell::{Cell, cells};
 use crate::jobs::{Exit, Jobs, Task};
+use crate::outcome::{describe, result};
+use crate::ranking::{Tried, rank, rows};
 use crate::record::{Record, State};
-use crate::select::Select;
-use crate::store::{BOARD, Found, Place, Store};
+use crate::store::{Found, Store};
 use crate::study::Study;
 use anyhow::{Context, Result};
 use flat_run::measure::SCHEMA;
 use flat_run::signal;
 use flat_run::store::file::write_whole;
 use flat_run::ui::Ui;
-use flat_run::value::number::{percent, short};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-
-/// Exit status of a run that diverged.
-const DIVERGED: i32 = 3;
-/// Exit status of a run that was asked to stop.
-const STOPPED: i32 = 130;
 
 /// A sweep in its folder, every cell of which is known to make sense.
 pub struct Sweep<'a> {
@@ -101,7 +96,7 @@ impl<'a> Sweep<'a> {
             }
             let Some(halving) = self.study.halving.filter(|_| *divisor > 1) else { continue };
             let mut ranked: Vec<Tried<'_>> = alive.iter().map(|cell| self.tried(*cell)).collect();
-            board::rank(&mut ranked, self.study.select, self.study.seeds.len());
+            rank(&mut ranked, self.study.select, self.study.seeds.len());
             let kept: Vec<&str> =
                 ranked.iter().take(halving.kept(ranked.len())).map(|t| t.cell.name.as_str()).collect();
             let (go_on, dropped): (Vec<usize>, Vec<usize>) =
@@ -243,13 +238,13 @@ impl<'a> Sweep<'a> {
     /// The cells, the best first.
     fn ranked(&self) -> Vec<Tried<'_>> {
         let mut all: Vec<Tried<'_>> = (0..self.cells.len()).map(|cell| self.tried(cell)).collect();
-        board::rank(&mut all, self.study.select, self.study.seeds.len());
+        rank(&mut all, self.study.select, self.study.seeds.len());
         all
     }
 
     fn board(&self, complete: bool) -> Result<Board> {
         let ranked = self.ranked();
-        let rows = board::rows(&ranked, self.study.select, self.study.seeds.len());
+        let rows = rows(&ranked, self.study.select, self.study.seeds.len());
         let failures = ranked.iter().flat_map(|t| {
             t.runs.iter().filter(|(_, run)| run.state == State::Failed).map(|(seed, run)| Failure {
                 cell: t.cell.name.clone(),
@@ -271,7 +266,7 @@ impl<'a> Sweep<'a> {
             jobs_why: self.jobs.why.clone(),
             varied: self.study.names().into_iter().map(String::from).collect(),
             failures: failures.collect(),
-            notes: self.notes.iter().cloned().chain(notes(&self.study, self.cells.len())).collect(),
+            notes: self.notes.iter().cloned().chain(notes(&self.study)).collect(),
             rows,
         })
     }
@@ -280,61 +275,6 @@ impl<'a> Sweep<'a> {
 /// Steps of a cell's runs at a rung.
 fn rung(cell: &Cell, divisor: u64) -> u64 {
     (cell.steps / divisor).max(1)
-}
-
-/// What a run came to; `None` where it was stopped to go on later.
-fn result(place: &Place, Exit { code, said }: Exit) -> Result<Option<Record>> {
-    let said = Some(said).filter(|said| !said.is_empty());
-    let ended = place.dir.join("summary.json").exists();
-    Ok(Some(match code {
-        Some(STOPPED) => return Ok(None),
-        Some(0 | DIVERGED) if ended => Record { why: said, ..Record::of_summary(&place.dir)? },
-        Some(0) => Record::of_journal(&place.dir, State::Paused, None)?,
-        Some(DIVERGED) => Record::of_journal(&place.dir, State::Diverged, said)?,
-        Some(code) => {
-            let why = said.unwrap_or_else(|| format!("exit status {code}; see {}", place.log.display()));
-            Record::bare(State::Failed, Some(why))
-        }
-        None => Record::bare(State::Failed, Some("a signal ended its process; out of memory?".into())),
-    }))
-}
-
-/// A run's result in a few words.
-fn describe(record: &Record) -> String {
-    let numbers = match (record.val_accuracy, record.val_loss) {
-        (Some(accuracy), Some(loss)) => format!("validation accuracy {}, loss {}", percent(accuracy), short(loss)),
-        _ => String::new(),
-    };
-    match record.state {
-        State::Finished => numbers,
-        State::Paused => format!("paused, {numbers}"),
-        State::Diverged => "diverged".into(),
-        State::Failed => format!("failed: {}", record.why.as_deref().unwrap_or_default()),
-    }
-}
-
-/// What to know of every leaderboard.
-fn notes(study: &Study, cells: usize) -> Vec<String> {
-    let mut notes = vec![
-        "ranked on validation images; the test set was looked at for the best cell alone".to_string(),
-        "intervals are Student's 95 % over the seeds, not widened for the number of cells".to_string(),
-    ];
-    if study.test_all {
-        notes[0] = "ranked on validation images; the test set was looked at for every cell, after ranking".into();
-    }
-    if cells > 1 {
-        notes.push("the best of many is too good on the images that chose it; its test accuracy is not".into());
-    }
-    if study.halving.is_some() {
-        notes.push(
-            "rungs compare runs in the middle of the schedule of the whole budget; a dropped cell was not trained to its end"
-                .into(),
-        );
-    }
-    if study.select == Select::Loss {
-        notes.push("ranked by the loss".into());
-    }
-    notes
 }
 
 /// The program that runs now, which a sweep starts again for each run.

@@ -3,14 +3,14 @@
 use crate::axis::combinations;
 use crate::sampler::draws;
 use crate::study::Study;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use candle_core::Device;
 use flat_core::setting::{Value, Values};
 use flat_data::Split;
 use flat_run::RunConfig;
 use flat_run::parts::optimizer::optimizer;
 use flat_run::parts::setup;
-use flat_run::usage::{Usage, usage};
+use flat_run::usage::usage;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -184,12 +184,9 @@ impl Found<'_> {
     }
 }
 
-/// An error with the cell that it is of; wrong usage stays wrong usage.
+/// An error with the cell that it is of.
 fn named<T>(cell: &str, result: Result<T>) -> Result<T> {
-    result.map_err(|e| match e.downcast_ref::<Usage>() {
-        Some(Usage(text)) => usage(format!("{text} (in the cell {cell})")),
-        None => e.context(format!("the cell {cell}")),
-    })
+    result.with_context(|| format!("in the cell {cell}"))
 }
 
 /// The settings of a cell in one word, as its folder is called.

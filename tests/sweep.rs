@@ -220,6 +220,8 @@ fn runs_that_halving_keeps_are_those_without_it_and_the_worst_are_dropped() {
         assert!(dropped["difference"].is_null() && dropped["steps"] == 8.0 && dropped["val_accuracy"].is_object());
     }
     assert_eq!(rows(&whole).len(), 3);
+    let again = json(&format!("{} --halving eta=3", words("halved")));
+    assert_eq!(results(&again), results(&halved), "begun again, it decides as it did");
 }
 
 #[test]

@@ -18,8 +18,8 @@ pub(crate) fn result(place: &Place, Exit { code, said }: Exit) -> Result<Option<
     Ok(Some(match code {
         Some(STOPPED) => return Ok(None),
         Some(0 | DIVERGED) if ended => Record { why: said, ..Record::of_summary(&place.dir)? },
-        Some(0) => Record::of_journal(&place.dir, State::Paused, None)?,
-        Some(DIVERGED) => Record::of_journal(&place.dir, State::Diverged, said)?,
+        Some(0) => Record::of_journal(&place.dir, State::Paused, None, u64::MAX)?,
+        Some(DIVERGED) => Record::of_journal(&place.dir, State::Diverged, said, u64::MAX)?,
         Some(code) => {
             let why = said.unwrap_or_else(|| format!("exit status {code}; see {}", place.log.display()));
             Record::bare(State::Failed, Some(why))

@@ -110,11 +110,12 @@ impl Record {
         })
     }
 
-    /// Of a run in `folder` without one: as far as its journal goes. A loss that is not finite has diverged.
+    /// Of a run in `folder` without one: as far as its journal goes, or up to so many steps. A loss that is not finite has
+    /// diverged.
     ///
     /// # Errors
     /// An unreadable or damaged journal.
-    pub(crate) fn of_journal(folder: &Path, state: State, why: Option<String>) -> Result<Self> {
+    pub(crate) fn of_journal(folder: &Path, state: State, why: Option<String>, up_to: u64) -> Result<Self> {
         let file = folder.join("metrics.jsonl");
         let mut record = Self::bare(state, why);
         if !file.exists() {
@@ -122,6 +123,9 @@ impl Record {
         }
         for line in journal::read(&file, true)? {
             let Line::Epoch(at) = line else { continue };
+            if at.step > up_to {
+                break;
+            }
             record.steps = record.steps.max(Some(at.step));
             record.evals = at.evals.or(record.evals);
             record.wall_s = at.wall_s.or(record.wall_s);

@@ -95,7 +95,8 @@ impl<'a> Sweep<'a> {
                 return Ok(false);
             }
             let Some(halving) = self.study.halving.filter(|_| *divisor > 1) else { continue };
-            let mut ranked: Vec<Tried<'_>> = alive.iter().map(|cell| self.tried(*cell)).collect();
+            let mut ranked: Vec<Tried<'_>> =
+                alive.iter().map(|cell| self.at_rung(*cell, *divisor)).collect::<Result<_>>()?;
             rank(&mut ranked, self.study.select, self.study.seeds.len());
             let kept: Vec<&str> =
                 ranked.iter().take(halving.kept(ranked.len())).map(|t| t.cell.name.as_str()).collect();
@@ -233,6 +234,17 @@ impl<'a> Sweep<'a> {
         // a run of an earlier seed that is no more asked for
         let runs = runs.filter(|(seed, _)| self.study.seeds.contains(seed)).collect();
         Tried { cell: &self.cells[cell], runs, dropped_after: self.dropped.get(&cell).copied() }
+    }
+
+    /// A cell as it was at a rung, whatever its runs have come to since: a sweep that is begun again decides as it did.
+    fn at_rung(&self, cell: usize, divisor: u64) -> Result<Tried<'_>> {
+        let mut tried = self.tried(cell);
+        let steps = rung(tried.cell, divisor);
+        for (seed, run) in tried.runs.iter_mut().filter(|(_, run)| run.steps > Some(steps)) {
+            let place = self.store.place(tried.cell, *seed);
+            *run = Record::of_journal(&place.dir, State::Paused, None, steps)?;
+        }
+        Ok(tried)
     }
 
     /// The cells, the best first.

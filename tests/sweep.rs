@@ -259,6 +259,7 @@ fn what_makes_no_sense_is_refused_before_anything_runs() {
         ("--grid lr=0.1 --grid lr=0.2", &["--grid lr", "twice"]),
         ("--grid lr=0.1,0.2 --seeds 3..3", &["--seeds"]),
         ("--grid seed=1,2", &["--seeds"]),
+        ("--grid validation=10,20", &["--validation", "the same images"]),
         ("--sample lr=0.1..0.2", &["--random"]),
         ("--random 3 --sample lr=0.2..0.1", &["--sample", "smaller end first"]),
         ("--random 9 --sample lr=0.1,0.2", &["--random 9", "only 2"]),

@@ -122,6 +122,9 @@ pub(crate) fn notes(study: &Study) -> Vec<String> {
         "intervals are Student's 95 % over the seeds, not widened for the number of cells".into(),
         "the best of many is too good on the images that chose it; its test accuracy is not".into(),
     ];
+    if let Some(name) = ["dataset", "data-dir", "train-limit"].into_iter().find(|name| study.names().contains(name)) {
+        notes.push(format!("cells that differ in {name} have other validation images"));
+    }
     if study.halving.is_some() {
         notes.push(
             "rungs compare runs in the middle of the schedule of the whole budget; a dropped cell was not trained to its end"

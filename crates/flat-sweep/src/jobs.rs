@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use flat_run::signal;
 use std::ffi::OsString;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -141,7 +141,7 @@ impl Jobs {
 }
 
 /// The last line of a log that holds anything.
-fn last_line(log: &PathBuf) -> String {
+fn last_line(log: &Path) -> String {
     let text = std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_string()
 }

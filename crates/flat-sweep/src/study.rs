@@ -103,10 +103,9 @@ impl Study {
         if let Some(name) = self.names().into_iter().find(|name| self.train.get(name).is_some()) {
             return wrong(format!("--{name} is given and varies too: leave out one of the two"));
         }
-        if let Some(name) = ["no-test"].into_iter().find(|name| self.names().contains(name)) {
-            return wrong(format!(
-                "--{name} cannot vary in a sweep, which looks at the test set for the best cell alone"
-            ));
+        let fixed = ["no-test", "validation", "validation-seed"];
+        if let Some(name) = fixed.into_iter().find(|name| self.names().contains(name)) {
+            return wrong(format!("--{name} cannot vary in a sweep: its runs are ranked on the same images"));
         }
         self.train.remove("no-test");
         let length = ["epochs", "steps", "evals"];

@@ -3,6 +3,7 @@
 
 mod accuracy;
 mod bench;
+mod canon;
 mod choices;
 mod cli;
 mod coverage;

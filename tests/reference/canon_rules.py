@@ -212,6 +212,28 @@ class StableSam:
         return Estimate(g.norm() * unit(ascend(f, theta, g, self.rho)), loss)
 
 
+class AeSam:
+    """Jiang et al. 2023 (2304.14647): SAM where |g|^2 is at least its running mean plus c deviations, c falling from lambda_2
+    to lambda_1 over the run; mean and variance begin at 0 and see |g|^2 before the decision."""
+
+    def __init__(self, rho, steps, delta=0.9, first=-1.0, second=1.0):
+        self.rho, self.steps, self.delta, self.ends = rho, steps, delta, (first, second)
+        self.mean = self.variance = 0.0
+        self.t = 0
+
+    def estimate(self, f, theta, base):
+        loss, g = f(theta)
+        square = (g @ g).item()
+        self.mean = self.delta * self.mean + (1 - self.delta) * square
+        self.variance = self.delta * self.variance + (1 - self.delta) * (square - self.mean) ** 2
+        at = self.t / self.steps
+        c = at * self.ends[0] + (1 - at) * self.ends[1]
+        self.t += 1
+        if square >= self.mean + c * self.variance**0.5:
+            g = ascend(f, theta, g, self.rho)
+        return Estimate(g, loss)
+
+
 class PerPart:
     """m-sharpness: a rule without state on each part of consecutive rows, averaged."""
 

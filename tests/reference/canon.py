@@ -67,8 +67,8 @@ def is_weight(p):
 
 
 class Objective:
-    def __init__(self, x, y):
-        self.x, self.y = x, y
+    def __init__(self, x, y, mask=1.0):
+        self.x, self.y, self.mask = x, y, mask
 
     def losses(self, p):
         return self.losses_of(**{name.replace(".", "_"): part for name, part in split(p).items()})
@@ -88,7 +88,7 @@ class Objective:
         return torch.arange(len(self.y))
 
     def part(self, rows):
-        return Objective(self.x[rows], self.y[rows])
+        return Objective(self.x[rows], self.y[rows], self.mask)
 
 
 @dataclass
@@ -101,6 +101,7 @@ class Case:
     clip: float = math.inf
     average: object = None  # what becomes of the weights after each step
     project: object = None  # what becomes of a step
+    mask: object = None  # the weights that are perturbed, where not all
 
     def words(self):
         schedule = "constant" if self.lr is None else "cosine"
@@ -108,6 +109,7 @@ class Case:
 
     def run(self, f, theta):
         rule, base, losses, seen = self.rule(), self.base(), [], []
+        f = Objective(f.x, f.y, self.mask(theta).double()) if self.mask else f
         for t in range(STEPS):
             if self.lr:
                 base.lr = self.lr(t)
@@ -223,9 +225,10 @@ def cases():
     flags = "--optimizer fsam --rho 0.1 --fsam-sigma 0.8 --fsam-lambda 0.9 --fsam-order paper"
     out["fsam in the paper's order"] = Case(f"{flags} {SGD}", lambda: Fsam(0.1, 0.8, 0.9, "paper"), sgd())
     out["sam in 3 ascents"] = Case(f"--optimizer sam --rho 0.3 --sam-steps 3 {SGD}", lambda: Sam(0.3, 3), sgd())
-    out["sam that perturbs weights"] = Case(
-        f"--optimizer sam --rho 0.5 --perturb weights {SGD}", lambda: MaskedSam(0.5, is_weight), sgd()
-    )
+    out["msam over nesterov"] = Case(f"--optimizer msam --rho 0.3 {SGD} --nesterov", lambda: Msam(0.3), sgd(nesterov=True))
+    for name in [name for name in RULES if name not in ("plain", "wsam-coupled")]:
+        flags, rule = RULES[name]
+        out[f"{name} that perturbs weights"] = Case(f"{flags} --perturb weights {SGD}", rule, sgd(), mask=is_weight)
     for name, (flags, rule) in RULES.items():
         if name in ("sam", "usam", "asam", "gsam", "gnp", "wsam", "esam", "stablesam"):
             out[f"{name} in parts"] = Case(f"{flags} --m 96 {SGD}", lambda rule=rule: PerPart(96, rule()), sgd())

@@ -1,7 +1,8 @@
 """The gradient rules of canon.py, each from its paper. Vectors are flat f64 tensors.
 
 A rule is `estimate(f, theta, base)` and returns an Estimate. `f(p)` is loss and gradient of the batch at p, `f(p, rows)` of
-some rows, `f.losses(p)` the loss of each row. `unit(v)` is v / |v|, and 0 for v = 0; norms are over all weights together.
+some rows, `f.losses(p)` the loss of each row. `f.mask` is 1 on the weights that a rule perturbs: it is applied to the
+direction before its norm, the gradients that go on stay whole. `unit(v)` is v / |v|, and 0 for v = 0; norms are over all weights together.
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ def unit(v):
 
 def ascend(f, theta, direction, rho):
     """Gradient at theta + rho unit(direction)."""
-    return f(theta + rho * unit(direction))[1]
+    return f(theta + rho * unit(f.mask * direction))[1]
 
 
 class Plain:
@@ -42,20 +43,9 @@ class Sam:
         loss, g = f(theta)
         e = torch.zeros_like(theta)
         for _ in range(self.steps):
-            e = e + self.rho / self.steps * unit(g)
+            e = e + self.rho / self.steps * unit(f.mask * g)
             g = f(theta + e)[1]
         return Estimate(g, loss)
-
-
-class MaskedSam:
-    """SAM that perturbs part of the weights: the direction is the gradient there, and so is its norm."""
-
-    def __init__(self, rho, mask):
-        self.rho, self.mask = rho, mask
-
-    def estimate(self, f, theta, base):
-        loss, g = f(theta)
-        return Estimate(ascend(f, theta, self.mask(theta) * g, self.rho), loss)
 
 
 class Usam:
@@ -66,7 +56,7 @@ class Usam:
 
     def estimate(self, f, theta, base):
         loss, g = f(theta)
-        return Estimate(f(theta + self.rho * g)[1], loss)
+        return Estimate(f(theta + self.rho * f.mask * g)[1], loss)
 
 
 class Asam:
@@ -78,7 +68,7 @@ class Asam:
     def estimate(self, f, theta, base):
         loss, g = f(theta)
         t = torch.where(self.weights(theta), theta.abs() + self.eta, torch.ones_like(theta))
-        return Estimate(f(theta + self.rho * t * unit(t * g))[1], loss)
+        return Estimate(f(theta + self.rho * t * unit(f.mask * t * g))[1], loss)
 
 
 class Gsam:
@@ -121,7 +111,7 @@ class Esam:
 
     def estimate(self, f, theta, base):
         loss, g = f(theta)
-        at = theta + self.rho / self.beta * self.mask(len(theta)).to(theta.dtype) * unit(g)
+        at = theta + self.rho / self.beta * self.mask(len(theta)).to(theta.dtype) * unit(f.mask * g)
         if self.gamma == 1.0:
             return Estimate(f(at)[1], loss)
         rise = f.losses(at) - f.losses(theta)
@@ -137,7 +127,7 @@ class Msam:
         self.rho = rho
 
     def estimate(self, f, theta, base):
-        at = theta if base.momentum is None else theta - self.rho * unit(base.momentum)
+        at = theta if base.momentum is None else theta - self.rho * unit(f.mask * base.momentum)
         loss, g = f(at)
         return Estimate(g, loss)
 

@@ -25,6 +25,8 @@ H = torch.tensor([[1 + (3 * i + 5 * j) % 7 / 4 for j in range(DIM)] for i in ran
 
 
 class Problem:
+    mask = 1.0
+
     def __init__(self, h=H):
         self.h = h
 

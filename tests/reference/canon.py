@@ -98,6 +98,7 @@ class Case:
     base: object
     hidden: int = 32
     lr: object = None  # the learning rate of step t, where it is not constant
+    rho: object = None  # the radius of step t, where it is not constant
     clip: float = math.inf
     average: object = None  # what becomes of the weights after each step
     project: object = None  # what becomes of a step
@@ -113,6 +114,8 @@ class Case:
         for t in range(STEPS):
             if self.lr:
                 base.lr = self.lr(t)
+            if self.rho:
+                rule.rho = self.rho(t)
             est = rule.estimate(f, theta, base)
             factor = min(1.0, self.clip / est.grad.norm().item())
             after = base.step(theta, factor * est.grad)
@@ -213,9 +216,14 @@ def cases():
     bare = "--base sgd --lr 0.1 --momentum 0 --weight-decay 0.0005"
     out["sam without momentum"] = Case(f"--optimizer sam --rho 0.5 {bare}", lambda: Sam(0.5), sgd(momentum=0.0))
     out["sam with clipping"] = Case(f"--optimizer sam --rho 0.05 {SGD} --clip 0.5", sam, sgd(), clip=0.5)
-    cos = "--gsam-rho-min 0.01"
+    for name, flags, rho in (
+        ("rising", "--rho-end 15", lambda t: 0.01 * (1 + 14 * (1 - math.cos(math.pi * t / STEPS)) / 2)),
+        ("exponential", "--rho-growth 0.1", lambda t: 0.01 * 1.1**t),
+    ):
+        flags = f"--optimizer sam --rho 0.01 --rho-schedule {name} {flags} {SGD}"
+        out[f"sam with a radius that is {name}"] = Case(flags, sam, sgd(), rho=rho)
     out["gsam over a cosine"] = Case(
-        f"--optimizer gsam --rho 0.05 --gsam-alpha 0.4 {cos} {SGD}",
+        f"--optimizer gsam --rho 0.05 --gsam-alpha 0.4 --rho-schedule follow-lr --min-rho 0.01 {SGD}",
         lambda: Gsam(lambda lr: 0.01 + 0.04 * lr / 0.1, 0.4),
         sgd(),
         lr=cosine,
@@ -231,7 +239,7 @@ def cases():
         out[f"{name} that perturbs weights"] = Case(f"{flags} --perturb weights {SGD}", rule, sgd(), mask=is_weight)
     for name, (flags, rule) in RULES.items():
         if name in ("sam", "usam", "asam", "gsam", "gnp", "wsam", "esam", "stablesam"):
-            out[f"{name} in parts"] = Case(f"{flags} --m 96 {SGD}", lambda rule=rule: PerPart(96, rule()), sgd())
+            out[f"{name} in parts"] = Case(f"{flags} --m 64 {SGD}", lambda rule=rule: PerPart(64, rule()), sgd())
     for name in ("sam", "fsam", "looksam", "wsam"):
         flags, rule = RULES[name]
         out[f"{name} every third step"] = Case(f"{flags} --rule-every 3 {SGD}", lambda rule=rule: Every(3, rule()), sgd())
@@ -256,11 +264,12 @@ def cases():
     out["plain with SWA"] = Case(f"--optimizer plain {SGD} --swa-start 10 --swa-every 2", Plain, sgd(), average=swa(10, 2))
     flags = "--optimizer aesam --rho 0.05"
     out["aesam over sgd"] = Case(f"{flags} {SGD}", lambda: AeSam(0.05, STEPS), sgd())
+    # momentum takes steps that bring the second and third eigenvalue together, where P would magnify rounding: a small rate
     for keep in ("dom", "bulk"):
         for base, more in (("", "--momentum 0 --weight-decay 0"), (" with momentum", "--momentum 0.9 --weight-decay 0.0005")):
-            flags = f"--optimizer {keep}-sgd --{keep}-sgd-k 2 --base sgd --lr 0.1 {more}"
-            settings = {"momentum": 0.0, "weight_decay": 0.0} if not base else {}
-            out[f"{keep}-sgd{base}"] = Case(flags, Plain, sgd(**settings), hidden=4, project=on_eigenvectors(keep, 2))
+            lr, settings = (0.02, {}) if base else (0.1, {"momentum": 0.0, "weight_decay": 0.0})
+            flags = f"--optimizer {keep}-sgd --subspace-k 2 --subspace-tol 1e-12 --base sgd --lr {lr} {more}"
+            out[f"{keep}-sgd{base}"] = Case(flags, Plain, sgd(lr=lr, **settings), hidden=4, project=on_eigenvectors(keep, 2))
     out["sam over a cosine"] = Case(f"--optimizer sam --rho 0.05 {SGD}", sam, sgd(), lr=cosine)
     return out
 

@@ -17,7 +17,7 @@ pub fn small() -> Values {
         ("pairs", Value::Count(2)),
         ("looksam-k", Value::Count(3)),
         ("wsam-gamma", number(0.5)),
-        ("entropy-l", Value::Count(10)),
+        ("entropy-l", Value::Count(15)),
         ("entropy-lr", number(0.02)),
         ("entropy-average", number(0.5)),
         ("entropy-momentum", number(0.5)),

@@ -15,7 +15,8 @@ use std::path::Path;
 
 const TOLERANCE: f64 = 1e-10;
 /// The weights in the order of the formula and of the digest: name and scale.
-const WEIGHTS: [(&str, f64); 4] = [("fc1.bias", 0.0625), ("fc1.weight", 0.0625), ("fc2.bias", 0.5), ("fc2.weight", 0.5)];
+const WEIGHTS: [(&str, f64); 4] =
+    [("fc1.bias", 0.0625), ("fc1.weight", 0.0625), ("fc2.bias", 0.5), ("fc2.weight", 0.5)];
 
 fn reference() -> Value {
     serde_json::from_str(include_str!("reference/canon.json")).expect("canon.json")
@@ -75,7 +76,8 @@ fn differences(case: &Value, device: &str) -> Vec<String> {
     assert_eq!(ours.len(), losses.len(), "{flags}");
     let steps: Vec<String> = (1..=losses.len()).map(|step| format!("loss of step {step}")).collect();
     let weights = final_weights(&out);
-    let pairs = steps.iter().map(String::as_str).zip(ours).zip(losses).map(|((what, ours), theirs)| (what, ours, theirs));
+    let pairs =
+        steps.iter().map(String::as_str).zip(ours).zip(losses).map(|((what, ours), theirs)| (what, ours, theirs));
     pairs
         .chain(digest(&weights, &case["weights"]))
         .filter(|(_, ours, theirs)| !((ours - theirs).abs() <= TOLERANCE * theirs.abs().max(1.0)))

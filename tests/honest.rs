@@ -93,9 +93,17 @@ fn a_network_for_other_images_or_classes_is_refused_with_both_named() {
 
 #[test]
 fn an_average_is_judged_with_statistics_of_its_own_wherever_it_is_read() {
+    for average in ["--ema 0.9", "--swa-start 4 --swa-every 3", "--base schedule-free --lr 0.1"] {
+        judged(average);
+    }
+}
+
+/// A run that evaluates an average of its weights has the same score in its final weights and in its last checkpoint, whose
+/// own statistics are the raw weights'.
+fn judged(average: &str) {
     let room = Room::new();
     let out = room.path("run");
-    let flags = "--channels 4 --batch-size 32 --steps 12 --ema 0.9 --checkpoint-every 6 --keep-checkpoints 3";
+    let flags = format!("--channels 4 --batch-size 32 --steps 12 {average} --checkpoint-every 6 --keep-checkpoints 3");
     let words =
         format!("{} --model resnet20 {flags} --out {}", SMALL.replace("--model mlp --hidden 8", ""), out.display());
     let summary = json(&words);
@@ -111,9 +119,9 @@ fn an_average_is_judged_with_statistics_of_its_own_wherever_it_is_read() {
     let raw = weights(&newest);
     let name = raw.keys().find(|n| n.ends_with("bn1.running_var")).expect("batch normalisation").clone();
     let own = name.rsplit_once("model.").map_or(name.as_str(), |(_, n)| n);
-    let average = weights(&out.join("model.safetensors"));
-    let average = average.get(own).or_else(|| average.get(&name)).expect("the same name");
-    let gap = (raw[&name].to_dtype(candle_core::DType::F32).and_then(|t| t - average))
+    let saved = weights(&out.join("model.safetensors"));
+    let saved = saved.get(own).or_else(|| saved.get(&name)).expect("the same name");
+    let gap = (raw[&name].to_dtype(candle_core::DType::F32).and_then(|t| t - saved))
         .and_then(|t| t.abs()?.max_all()?.to_scalar::<f32>());
     assert!(gap.expect("numbers") > 0.0);
 }

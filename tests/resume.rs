@@ -50,6 +50,8 @@ fn a_killed_run_resumes_to_the_same_weights() {
         "--optimizer rsp --base adamw",
         "--optimizer sap --schedule step --rho-schedule cosine",
         "--optimizer nso --nesterov",
+        "--optimizer sam --base schedule-free --lr 0.5 --rho-schedule exponential --max-rho 0.06",
+        "--optimizer wsam --base schedule-free-adamw --warmup 30 --swa-start 60 --swa-every 7",
     ] {
         kill_and_resume(&format!("{flags} --checkpoint-every 25"), |child| {
             child.kill().expect("SIGKILL");

@@ -4,6 +4,9 @@ use super::RuleSpec;
 use crate::{Ctx, Estimate, GradientRule, Need, Oracle, Result, Rows, StateVisitor, Stateful};
 use flat_core::setting::{Range, Settings};
 
+/// The variance before the first step.
+const START: f64 = 4.539_992_976_248_485_4e-5;
+
 flat_core::settings! {
     /// `aesam`: a SAM step where the gradient is long for its time, a plain one elsewhere,
     ///
@@ -12,13 +15,12 @@ flat_core::settings! {
     /// ||g||^2 >= m + c_t sqrt(v):  surrogate = grad f_B(x + rho g / ||g||);   otherwise:  surrogate = g
     /// ```
     ///
-    /// `c_t` goes linearly from one bound to the other along the run. `m` begins with the first `||g||^2` and `v` with 0, so that
-    /// the first step is a SAM step. The length of g decides what comes next: one round trip to the device a step.
+    /// `c_t` goes linearly from one bound to the other along the run; `m` begins with 0 and `v` with e^-10. The length of g decides what comes next: one round trip to the device a step.
     ///
-    /// Cost: 1 or 2 evaluations a step; announced is 2. State: two numbers and a count.
+    /// Cost: 1 or 2 evaluations a step; announced is 2. State: two numbers.
     ///
     /// W. Jiang, H. Yang, Y. Zhang, J. Kwok, "An Adaptive Policy to Employ Sharpness-Aware Minimization", ICLR 2023, arXiv
-    /// 2304.14647, AE-SAM: delta 0.9, c from 1 to -1. How m and v begin is our own choice.
+    /// 2304.14647, AE-SAM: delta 0.9, c from 1 to -1. How m and v begin could not be checked on its text.
     ///
     /// ```
     /// use flat_optim::{Optimizer, Params, Query, Sgd, AeSam};
@@ -47,9 +49,7 @@ flat_core::settings! {
         /// m.
         mean: f64 = 0.0;
         /// v.
-        variance: f64 = 0.0;
-        /// Steps taken.
-        taken: u64 = 0;
+        variance: f64 = START;
     }
 }
 
@@ -70,8 +70,7 @@ impl AeSam {
 impl Stateful for AeSam {
     fn visit(&mut self, visitor: &mut dyn StateVisitor) -> Result<()> {
         visitor.number("mean", &mut self.mean)?;
-        visitor.number("variance", &mut self.variance)?;
-        visitor.count("taken", &mut self.taken)
+        visitor.number("variance", &mut self.variance)
     }
 }
 
@@ -95,7 +94,7 @@ impl GradientRule for AeSam {
     fn estimate(&mut self, f: &mut Oracle<'_>, cx: &Ctx<'_>) -> Result<Estimate> {
         let g = f.gradient(Rows::All)?;
         let square = g.norm.value()?.powi(2);
-        let mean = if self.taken == 0 { square } else { self.delta * self.mean + (1.0 - self.delta) * square };
+        let mean = self.delta * self.mean + (1.0 - self.delta) * square;
         let variance = self.delta * self.variance + (1.0 - self.delta) * (square - mean).powi(2);
         let way = cx.known.steps.map_or(0.5, |steps| (cx.step as f64 / steps.max(1) as f64).min(1.0));
         let c = self.start + (self.end - self.start) * way;
@@ -111,7 +110,7 @@ impl GradientRule for AeSam {
         {
             return Ok(Estimate::perturbed(&g, ascended.grad.duplicate()?));
         }
-        (self.mean, self.variance, self.taken) = (mean, variance, self.taken + 1);
+        (self.mean, self.variance) = (mean, variance);
         Ok(match ascended {
             Some(ascended) => Estimate::perturbed(&g, ascended.grad),
             None => Estimate::plain(g),

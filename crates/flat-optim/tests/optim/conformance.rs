@@ -3,7 +3,9 @@
 use crate::functions::{Problem, Recorder, logistic, quadratic, rosenbrock};
 use crate::projection::Alternating;
 use flat_core::setting::{Kind, Range, Value, Values};
-use flat_optim::{Base, BaseKind, Builder, GradientRule, Optimizer, Params, RULES, Result, Rows, RuleKind};
+use flat_optim::{
+    Base, BaseKind, Builder, Error, GradientRule, Need, Optimizer, Params, RULES, Result, Rows, RuleKind,
+};
 use std::collections::BTreeMap;
 
 /// Options that suit the test functions: radii, a gate that is sometimes shut, single examples.
@@ -67,10 +69,30 @@ pub fn problems() -> Result<Vec<Problem>> {
     Ok(vec![quadratic()?, rosenbrock()?, logistic(20)?])
 }
 
+/// Whether the rule can run over the base: one that asks for a momentum needs a base with one.
+pub fn fits(rule: RuleKind, base: BaseKind) -> bool {
+    !(rule.asks_for(Need::Momentum) && base.averages())
+}
+
+/// The bases that a rule can run over.
+pub fn bases_of(rule: RuleKind) -> impl Iterator<Item = BaseKind> {
+    BaseKind::all().filter(move |base| fits(rule, *base))
+}
+
+#[test]
+fn a_rule_that_asks_for_a_momentum_is_refused_over_a_base_without_one() -> Result<()> {
+    for (r, b) in RuleKind::all().flat_map(|r| BaseKind::all().map(move |b| (r, b))) {
+        let built = builder(&quadratic()?.params).rule(rule(r)).base(base(b, 0.05)).build();
+        let refused = matches!(built, Err(Error::Needs { rule, need: Need::Momentum }) if rule == r.name());
+        assert_eq!(refused, !fits(r, b), "{r} over {b}");
+    }
+    Ok(())
+}
+
 /// Runs `check` for every combination.
 fn every(mut check: impl FnMut(RuleKind, BaseKind, Problem) -> Result<()>) -> Result<()> {
     for r in RuleKind::all() {
-        for b in BaseKind::all() {
+        for b in bases_of(r) {
             for problem in problems()? {
                 check(r, b, problem)?;
             }

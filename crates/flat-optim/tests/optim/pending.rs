@@ -1,11 +1,11 @@
 //! Steps whose numbers are left on the device, which here is the CPU: the way that steps go on a GPU.
 
-use crate::conformance::{base, builder, calls_of_second_step, open_rule, problems, rule};
+use crate::conformance::{base, bases_of, builder, calls_of_second_step, open_rule, problems, rule};
 use crate::functions::{Everything, bits, vars};
 use candle_core::{Device, Tensor};
 use flat_optim::{
-    BaseKind, Batch, Builder, Error, GradientRule, Group, Groups, Need, Objective, Optimizer, Params, PendingStep,
-    PerPart, Query, Result, RuleKind, Sam, Sample, Scalar, Sgd, WithRows,
+    Batch, Builder, Error, GradientRule, Group, Groups, Need, Objective, Optimizer, Params, PendingStep, PerPart,
+    Query, Result, RuleKind, Sam, Sample, Scalar, Sgd, WithRows,
 };
 use std::cell::Cell;
 
@@ -63,7 +63,7 @@ const SETTINGS: [Settings; 3] = [
 #[test]
 fn a_step_that_is_read_later_is_the_step_that_is_read_at_once() -> Result<()> {
     for kind in RuleKind::all() {
-        for (rule, b) in RULES.into_iter().flat_map(|r| BaseKind::all().map(move |b| (r, b))) {
+        for (rule, b) in RULES.into_iter().flat_map(|r| bases_of(kind).map(move |b| (r, b))) {
             for (which, settings) in SETTINGS.into_iter().enumerate() {
                 for (mut now, mut later) in problems()?.into_iter().zip(problems()?) {
                     let build = |params| settings(builder(params).rule(rule(kind)).base(base(b, 0.05)).seed(1)).build();
@@ -108,7 +108,7 @@ fn a_step_that_is_read_later_is_the_step_that_is_read_at_once() -> Result<()> {
 #[test]
 fn a_step_that_was_not_finite_is_undone_without_a_read() -> Result<()> {
     for kind in RuleKind::all() {
-        for b in BaseKind::all() {
+        for b in bases_of(kind) {
             for (bad, in_loss) in [(0, true), (1, true), (0, false), (1, false)] {
                 if bad >= calls_of_second_step(kind, b)? {
                     continue;

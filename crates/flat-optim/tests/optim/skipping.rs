@@ -1,14 +1,14 @@
 //! Losses and gradients that are not finite.
 
-use crate::conformance::{base, builder, calls_of_second_step, rule};
+use crate::conformance::{base, bases_of, builder, calls_of_second_step, rule};
 use crate::functions::{Everything, bits, vars};
-use flat_optim::{BaseKind, Error, Optimizer, Query, RadiusSchedule, Result, RuleKind, Sgd};
+use flat_optim::{Error, Optimizer, Query, RadiusSchedule, Result, RuleKind, Sgd};
 use std::cell::Cell;
 
 #[test]
 fn a_step_that_is_not_finite_anywhere_is_skipped_whole() -> Result<()> {
     for r in RuleKind::all() {
-        for b in BaseKind::all() {
+        for b in bases_of(r) {
             // which evaluation of the step goes wrong, and whether in the loss or only in the gradient
             for (bad, in_loss) in [(0, true), (1, true), (0, false), (1, false)] {
                 if bad >= calls_of_second_step(r, b)? {

@@ -122,7 +122,8 @@ flat_core::settings! {
         /// Perturb at every K-th step alone, from the first on; the steps between are plain.
         rule_every as "rule-every": u64 = 1, range: Range::AtLeast(1), metavar: "K",
             needs: Needs::That(has_rule, "a rule other than plain as --optimizer");
-        /// m-sharpness: the rule perturbs for each part of at most M images of the batch apart, and the results are averaged.
+        /// m-sharpness: the batch is cut into as few parts of nearly equal size as hold at most M images each, the rule perturbs
+        /// for each apart, and the results are averaged by size.
         m as "m": Option<usize> = None, range: Range::AtLeast(1), metavar: "M",
             needs: Needs::All(&[Needs::That(has_rule, "a rule other than plain as --optimizer"), STREAMS_NOT]);
         /// Which parameters are perturbed: all, those of normalisation layers, or weights of linear and convolution layers.

@@ -53,6 +53,10 @@ fn a_resolved_config_reads_back_as_itself() -> Result<()> {
         "",
         "--optimizer sap --eps0 0.5 --plain-lr 0.1 --model mlp --hidden 16,8 --augment crop,flip --warmup 1ep --steps 7",
         "--optimizer adamw --weight-decay 0.1 --ema 0.99 --clip 1 --dtype f64",
+        "--base schedule-free --warmup 1ep --swa-start 1ep --swa-every 5",
+        "--optimizer lpf --rho-schedule rising --rho-end 20",
+        "--optimizer gsam --rho-schedule follow-lr --min-rho 0.01 --warmup 3",
+        "--optimizer sam --rho-schedule exponential --max-rho 1 --rho-warmup 3",
         "--flatness trace,lambda_max --flatness-every 50 --flatness-examples 64 --flatness-probes 4",
     ] {
         let config = parse(flags)?;
@@ -88,6 +92,10 @@ fn flags_that_change_the_optimizer_base_or_model_drop_what_belonged_to_the_old_o
         ("--model lenet --channels 8", "--model mlp", "model = \"mlp\""),
         ("--model lenet --channels 8", "--model resnet20", "channels = 8"),
         ("--steps 9", "--epochs 3", "epochs = 3"),
+        ("--optimizer sgd", "--base schedule-free", "schedule = \"constant\""),
+        ("--base schedule-free --lr 3", "--base sgd", "schedule = \"cosine\""),
+        ("--base schedule-free --lr 3", "--base schedule-free-adamw", "lr = 0.0025"),
+        ("--schedule step", "--base adamw", "schedule = \"step\""),
     ] {
         std::fs::write(&path, parse(old)?.to_toml()?)?;
         let text = parse(&format!("--config {} {new}", path.display()))?.to_toml()?;
@@ -151,6 +159,21 @@ fn values_out_of_range_name_their_flag() {
         ("--flatness trace --flatness-probes 1", "--flatness-probes"),
         ("--flatness trace --flatness-every 0", "--flatness-every"),
         ("--flatness trace --flatness-examples 0", "--flatness-examples"),
+        ("--base schedule-free --schedule cosine", "--schedule"),
+        ("--base schedule-free-adamw --schedule step", "--schedule"),
+        ("--base schedule-free --momentum 0.5", "--momentum"),
+        ("--base schedule-free --schedule-free-beta 1", "--schedule-free-beta"),
+        ("--schedule-free-beta 0.5", "--base schedule-free"),
+        ("--ema 0.9 --swa-start 1ep", "--swa-start"),
+        ("--swa-every 1ep", "--swa-start"),
+        ("--swa-start 1ep --swa-every 0", "--swa-every 0"),
+        ("--rho-schedule follow-lr", "--optimizer"),
+        ("--optimizer sam --rho-schedule follow-lr --rho-warmup 3", "--rho-schedule constant"),
+        ("--optimizer sam --rho-schedule rising --min-rho 0.01", "--rho-schedule cosine or follow-lr"),
+        ("--optimizer sam --rho-end 3", "--rho-schedule rising"),
+        ("--optimizer sam --rho-schedule rising --rho-growth 0.1", "--rho-schedule exponential"),
+        ("--optimizer sam --max-rho 1", "--rho-schedule exponential"),
+        ("--optimizer sam --rho-schedule exponential --max-rho 0", "--max-rho"),
     ] {
         let e = parse(flags).expect_err(flags).to_string();
         assert!(e.contains(flag), "{flags}: {e}");

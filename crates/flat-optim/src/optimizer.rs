@@ -305,6 +305,11 @@ impl Optimizer {
         }
     }
 
+    /// Whether BatchNorm's running statistics are not those of the parameters, because the rule evaluates beside them alone.
+    pub fn lags_statistics(&self) -> bool {
+        self.rule.lags_statistics()
+    }
+
     /// Runs `evaluate` with [`Self::evaluation_point`] in the variables, where there is one, and puts the parameters back bit for
     /// bit: on success, error and panic.
     ///

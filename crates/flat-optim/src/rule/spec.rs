@@ -45,6 +45,11 @@ impl RuleSpec {
         self.build(&Values::default()).is_ok_and(|rule| rule.needs().contains(&need))
     }
 
+    /// Whether BatchNorm's running statistics are to be found anew before an evaluation.
+    pub fn lags_statistics(&self) -> bool {
+        self.build(&Values::default()).is_ok_and(|rule| rule.lags_statistics())
+    }
+
     /// Whether the rule is a whole optimizer, of whose base the learning rate alone is used.
     pub fn is_whole_optimizer(&self) -> bool {
         self.build(&Values::default()).is_ok_and(|rule| rule.replaces_base())

@@ -23,7 +23,7 @@ pub struct Weights {
     pub tensors: BTreeMap<String, Tensor>,
     /// The model they belong to, where the file or the run says it.
     pub model: Option<ModelConfig>,
-    /// Whether the parameters are an average to which the buffers do not belong.
+    /// Whether the buffers do not belong to the parameters: an average, or the work of a rule that evaluates beside them.
     averaged: bool,
     /// The normalisation of the pixels they were trained on, where the file or the run says it.
     pub pixels: Option<Normalisation>,
@@ -55,6 +55,8 @@ impl Weights {
             let model = run.as_ref().map(setup::model_config_of);
             let pixels = run.as_ref().map(pixels::of_run).transpose()?;
             let (tensors, averaged) = evaluated(found)?;
+            let lags = |run: &RunConfig| run.rules().iter().any(|rule| rule.lags_statistics());
+            let averaged = averaged || run.as_ref().is_some_and(lags);
             let averaged = averaged && tensors.keys().any(|name| name.ends_with("running_var"));
             return Ok(Self { file, tensors, model, averaged, pixels, run, passed_over });
         }

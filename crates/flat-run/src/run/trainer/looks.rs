@@ -96,16 +96,21 @@ impl Trainer<'_> {
     }
 
     /// Runs something on the weights that the run would hand out now: their average where `--ema`, `--swa-start` or the base keeps
-    /// one. `None` where a signal asked to stop.
+    /// one, with BatchNorm's statistics of their own. `None` where a signal asked to stop.
     ///
     /// # Errors
     /// Those of `f`; the weights are put back all the same.
     pub fn with_final_weights<T>(&mut self, f: impl FnOnce(&mut Self) -> Result<Option<T>>) -> Result<Option<T>> {
-        let Some(average) = self.optimizer.evaluation_point()? else { return f(self) };
         let params = self.model.params().clone();
+        let point = match self.optimizer.evaluation_point()? {
+            Some(point) => point,
+            // a rule that evaluates beside theta alone leaves the statistics of other weights
+            None if self.model.has_batch_norm() && self.optimizer.lags_statistics() => params.read()?,
+            None => return f(self),
+        };
         let raw = params.read()?;
-        let guard = Restore::replace(&params, &raw, &average)?;
-        // the raw weights' statistics are not those of their average
+        let guard = Restore::replace(&params, &raw, &point)?;
+        // the raw weights' statistics are not those of the point
         let statistics = self.statistics()?;
         let result = match self.set_averaged_statistics() {
             Ok(true) => f(self),

@@ -29,6 +29,9 @@ pub struct Augment {
 }
 
 impl Augment {
+    /// How a choice is written: names with commas between them, or `none`.
+    pub const FORMS: &'static str = "crop,flip,cutout|none";
+
     /// No augmentation.
     pub const NONE: Self = Self { crop: false, flip: false, cutout: false };
 

@@ -105,7 +105,7 @@ pub enum Error {
     #[error("no download cache: set XDG_CACHE_HOME or HOME, or name a folder")]
     NoCacheDir,
     /// A name that is no augmentation.
-    #[error("unknown augmentation `{0}`: use a comma list of crop, flip and cutout, or none")]
+    #[error("unknown augmentation `{0}`: give some of {forms}", forms = crate::Augment::FORMS)]
     UnknownAugmentation(String),
     /// Images, labels and shape that do not belong together.
     #[error("unusable split: {0}")]

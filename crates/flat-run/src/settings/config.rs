@@ -72,8 +72,8 @@ flat_core::settings! {
         mean as "mean": Option<Vec<f64>> = None;
         /// What they are divided by then, one number a channel; with --mean.
         std as "std": Option<Vec<f64>> = None;
-        /// Comma list of crop, flip, cutout; `none` for none.
-        augment as "augment": Text<Augment> = Text(Augment::default()), metavar: "LIST";
+        /// Augmentations of the training images.
+        augment as "augment": Text<Augment> = Text(Augment::default()), metavar: Augment::FORMS;
         /// Take the training images in file order every epoch.
         no_shuffle as "no-shuffle": bool = false, needs: Needs::All(&[Needs::Is("sampler", "shuffle"), DRAWS_NOT]);
         /// How the images of a batch are drawn: shuffle takes each once an epoch; the others draw with replacement, classes alike,

@@ -74,7 +74,7 @@ where
 }
 
 /// The flag of a setting.
-pub(super) fn arg(flag: &Flag) -> Arg {
+fn arg(flag: &Flag) -> Arg {
     let setting = &flag.setting;
     let arg = Arg::new(setting.name)
         .long(setting.name)

@@ -6,7 +6,7 @@ mod spec;
 pub use spec::{BaseKind, BaseSpec};
 
 use crate::{Masks, Result, StateVisitor, Stateful};
-use flat_core::{ParamVec, Params, Space};
+use flat_core::{Number, ParamVec, Params, Space, Update};
 
 /// One line a base: its file and its type.
 macro_rules! bases {
@@ -66,7 +66,7 @@ pub trait BaseOptimizer: Stateful + Send {
     /// # Errors
     /// candle's.
     fn apply_beside(&mut self, params: &Params, x: &ParamVec, lr: f64, masks: &Masks) -> Result<()> {
-        crate::then::along(params, x, lr, masks)
+        along(params, x, lr, masks)
     }
 
     /// Theta less the point that is to be evaluated, saved and averaged, where that is not theta.
@@ -91,6 +91,21 @@ pub trait BaseOptimizer: Stateful + Send {
     fn momentum(&self) -> Option<&ParamVec> {
         None
     }
+}
+
+/// `w <- w + a x`.
+struct Along(f64);
+
+impl Update<1, 0> for Along {
+    #[inline(always)]
+    fn update<E: Number>(&self, w: E, [x]: [E; 1], _: [E; 0]) -> (E, [E; 0]) {
+        (w + x * self.0, [])
+    }
+}
+
+/// `theta <- theta - lr x`.
+pub(crate) fn along(params: &Params, x: &ParamVec, lr: f64, masks: &Masks) -> Result<()> {
+    Ok(params.update([x], [], |i| Along(-lr * masks.lr_scale(i)))?)
 }
 
 /// Sets every piece of a state to zero.

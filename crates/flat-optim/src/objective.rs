@@ -89,7 +89,9 @@ pub enum Need {
 impl std::fmt::Display for Need {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Momentum => f.write_str("the momentum of a base optimizer (--momentum above 0, or adamw)"),
+            Self::Momentum => {
+                f.write_str("the momentum of a base optimizer (--base sgd with --momentum above 0, or --base adamw)")
+            }
             Self::Losses => f.write_str("losses of single examples"),
             Self::FreshBatches => f.write_str("further batches within a step"),
             Self::Source(name) => write!(f, "a second sampler of the data, `{name}`"),

@@ -1,7 +1,8 @@
 //! What becomes of a rule's estimate: how it moves theta.
 
+use crate::base::along;
 use crate::{BaseOptimizer, Masks, Result, Scalar};
-use flat_core::{Number, ParamVec, Params, Update};
+use flat_core::{ParamVec, Params};
 use std::sync::Arc;
 
 /// What becomes of an estimate.
@@ -31,21 +32,6 @@ pub enum Keep {
     Dominant,
     /// The part orthogonal to it.
     Bulk,
-}
-
-/// `w <- w + a x`.
-struct Along(f64);
-
-impl Update<1, 0> for Along {
-    #[inline(always)]
-    fn update<E: Number>(&self, w: E, [x]: [E; 1], _: [E; 0]) -> (E, [E; 0]) {
-        (w + x * self.0, [])
-    }
-}
-
-/// `theta <- theta - lr x`.
-pub(crate) fn along(params: &Params, x: &ParamVec, lr: f64, masks: &Masks) -> Result<()> {
-    Ok(params.update([x], [], |i| Along(-lr * masks.lr_scale(i)))?)
 }
 
 impl Then {

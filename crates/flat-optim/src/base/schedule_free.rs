@@ -22,7 +22,7 @@ flat_core::settings! {
     /// A direction that bypasses the base ([`crate::Then::And`]) moves z, as a gradient does, and the mean with it. Where the
     /// change of theta is projected ([`crate::Then::Projected`]), so are those of x and z.
     ///
-    /// State: one vector, y - x.
+    /// State: one vector, y - x. It is no momentum buffer: rules that ask for one ([`crate::Msam`]) are refused over this base.
     ///
     /// A. Defazio, X. Yang, H. Mehta, K. Mishchenko, A. Khaled, A. Cutkosky, "The Road Less Scheduled", NeurIPS 2024, arXiv
     /// 2405.15682, eqs. 4 to 6. The defaults are those of `SGDScheduleFree` in the authors' package, whose `momentum` is beta;

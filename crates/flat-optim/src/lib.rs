@@ -96,6 +96,7 @@ mod oracle;
 mod pending;
 mod rule;
 mod schedule;
+mod spec;
 mod state;
 mod subspace;
 mod then;
@@ -120,6 +121,7 @@ pub use schedule::{
     Constant, Cosine, Exponential, FollowLr, Milestones, RadiusSchedule, Schedule, ScheduleConfig, ScheduleShape,
     Steps, Warmup, Window,
 };
+pub use spec::Spec;
 pub use state::{StateVisitor, Stateful};
 pub use subspace::{Account, Subspace};
 pub use then::{Keep, Then};

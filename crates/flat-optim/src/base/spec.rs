@@ -1,21 +1,11 @@
-//! Base optimizers as data: how a user names one and what it takes.
+//! Base optimizers as data.
 
-use crate::{BASES, Base, Result};
-use flat_core::setting::{Setting, Settings, Values};
+use crate::{BASES, Base, Result, Spec};
+use flat_core::setting::{Settings, Values};
 use flat_core::{Choice, Item};
 
-/// Everything that a base optimizer's users need to know besides its recurrence.
-#[derive(Debug)]
-pub struct BaseSpec {
-    /// The name that a user types.
-    pub name: &'static str,
-    /// What it does, in one line.
-    pub about: &'static str,
-    /// Authors, year, arXiv id, algorithm; empty for what has none.
-    pub paper: &'static str,
-    settings: fn() -> Vec<Setting>,
-    build: fn(&Values) -> Result<Box<dyn Base>>,
-}
+/// A base optimizer as data.
+pub type BaseSpec = Spec<dyn Base>;
 
 impl BaseSpec {
     /// The entry of base `B`, whose fields are its options.
@@ -24,25 +14,12 @@ impl BaseSpec {
         about: &'static str,
         paper: &'static str,
     ) -> Self {
-        Self { name, about, paper, settings: B::settings, build: build::<B> }
-    }
-
-    /// Its options.
-    pub fn settings(&self) -> Vec<Setting> {
-        (self.settings)()
+        Self::new::<B>([name, about, paper], build::<B>)
     }
 
     /// Whether its model is a mean of its iterates.
     pub fn averages(&self) -> bool {
-        self.build(&Values::default()).is_ok_and(|base| base.averages())
-    }
-
-    /// The base with these options, and defaults for the others; names of other options are left alone.
-    ///
-    /// # Errors
-    /// [`crate::Error::BadSetting`] naming the option.
-    pub fn build(&self, options: &Values) -> Result<Box<dyn Base>> {
-        (self.build)(options)
+        self.at_defaults(|base| base.averages())
     }
 }
 

@@ -1,21 +1,11 @@
-//! Rules as data: how a user names one, what it takes, where it comes from.
+//! Rules as data.
 
-use crate::{BaseKind, GradientRule, Need, RULES, Result};
-use flat_core::setting::{BadSetting, Setting, Settings, Values};
+use crate::{BaseKind, GradientRule, Need, RULES, Result, Spec};
+use flat_core::setting::{BadSetting, Settings, Values};
 use flat_core::{Choice, Item};
 
-/// Everything that a rule's users need to know besides its algorithm.
-#[derive(Debug)]
-pub struct RuleSpec {
-    /// The name that a user types.
-    pub name: &'static str,
-    /// What it does, in one line.
-    pub about: &'static str,
-    /// Authors, year, arXiv id, algorithm; empty for the plain gradient.
-    pub paper: &'static str,
-    settings: fn() -> Vec<Setting>,
-    build: fn(&Values) -> Result<Box<dyn GradientRule>>,
-}
+/// A rule as data.
+pub type RuleSpec = Spec<dyn GradientRule>;
 
 impl RuleSpec {
     /// The entry of rule `R`, whose fields are its options.
@@ -24,40 +14,27 @@ impl RuleSpec {
         about: &'static str,
         paper: &'static str,
     ) -> Self {
-        Self { name, about, paper, settings: R::settings, build: build::<R> }
-    }
-
-    /// Its options.
-    pub fn settings(&self) -> Vec<Setting> {
-        (self.settings)()
-    }
-
-    /// The rule with these options, and defaults for the others; names of other options are left alone.
-    ///
-    /// # Errors
-    /// [`crate::Error::BadSetting`] naming the option.
-    pub fn build(&self, options: &Values) -> Result<Box<dyn GradientRule>> {
-        (self.build)(options)
+        Self::new::<R>([name, about, paper], build::<R>)
     }
 
     /// Whether the rule asks for this beside gradients.
     pub fn asks_for(&self, need: Need) -> bool {
-        self.build(&Values::default()).is_ok_and(|rule| rule.needs().contains(&need))
+        self.at_defaults(|rule| rule.needs().contains(&need))
     }
 
     /// Whether BatchNorm's running statistics are to be found anew before an evaluation.
     pub fn lags_statistics(&self) -> bool {
-        self.build(&Values::default()).is_ok_and(|rule| rule.lags_statistics())
+        self.at_defaults(|rule| rule.lags_statistics())
     }
 
     /// Whether the rule is a whole optimizer, of whose base the learning rate alone is used.
     pub fn is_whole_optimizer(&self) -> bool {
-        self.build(&Values::default()).is_ok_and(|rule| rule.replaces_base())
+        self.at_defaults(|rule| rule.replaces_base())
     }
 
     /// Whether the rule evaluates gradients anywhere but at theta.
     pub fn perturbs(&self) -> bool {
-        self.build(&Values::default()).is_ok_and(|rule| rule.radius(1) > 0.0)
+        self.at_defaults(|rule| rule.radius(1) > 0.0)
     }
 }
 

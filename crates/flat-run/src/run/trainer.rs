@@ -3,13 +3,13 @@
 
 mod looks;
 mod steps;
+mod tell;
 
 use crate::parts::RunParts;
 use crate::parts::evaluate::constant_loss;
 use crate::parts::objective::Tally;
 use crate::parts::setup::{self, Data};
 use crate::run::observer::Observer;
-use crate::run::perturbed::Perturbed;
 use crate::settings::config::RunConfig;
 use crate::settings::pixels;
 use crate::signal;
@@ -25,10 +25,7 @@ use candle_core::{Device, Tensor};
 use flat_nn::{Loss, Model};
 use flat_optim::{Optimizer, StepReport};
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
-
-/// Time between two updates of the progress display.
-const DISPLAY_INTERVAL: Duration = Duration::from_millis(100);
+use std::time::Instant;
 
 /// A run in progress.
 pub struct Trainer<'a> {
@@ -282,23 +279,6 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    fn show(&mut self) {
-        let (step, total) = (self.progress.step, self.total_steps());
-        let bar = self.bar.get_or_insert_with(|| self.ui.bar("training", step, total, "steps"));
-        if self.last_redraw.elapsed() >= DISPLAY_INTERVAL {
-            self.last_redraw = Instant::now();
-            let (config, progress) = (self.config, &self.progress);
-            bar.update(step, || steps::describe(&progress.epoch) + &Perturbed::suffix(config, progress));
-        }
-    }
-
-    fn say(&self, line: String) {
-        match &self.bar {
-            Some(bar) => bar.say(line),
-            None => self.ui.say(line),
-        }
-    }
-
     /// Seconds spent on the run so far, over all its sittings.
     pub fn wall(&self) -> f64 {
         self.progress.wall_s + self.session_start.elapsed().as_secs_f64()
@@ -375,27 +355,6 @@ impl<'a> Trainer<'a> {
     /// Stops after so many steps of the run, with an evaluation and a checkpoint.
     pub fn pause_after(&mut self, steps: Option<u64>) {
         self.pause = steps;
-    }
-
-    /// Lets someone hear of the run from here on.
-    pub fn observe(&mut self, observer: &'a mut dyn Observer) {
-        self.observer = Some(observer);
-    }
-
-    /// Appends a line to the journal and tells the observer.
-    ///
-    /// # Errors
-    /// The disk is full.
-    pub fn log(&mut self, line: &Line) -> Result<()> {
-        self.journal.write(line)?;
-        self.tell(line);
-        Ok(())
-    }
-
-    fn tell(&mut self, line: &Line) {
-        if let Some(observer) = &mut self.observer {
-            self.stop |= observer.line(line).is_break();
-        }
     }
 }
 

@@ -1,0 +1,51 @@
+//! Rules and bases as data: how a user names one, what it takes, where it comes from.
+
+use crate::Result;
+use flat_core::setting::{Setting, Settings, Values};
+use std::fmt;
+
+/// Everything that the users of a rule or a base need to know besides its algorithm; `T` is what it builds.
+pub struct Spec<T: ?Sized> {
+    /// The name that a user types.
+    pub name: &'static str,
+    /// What it does, in one line.
+    pub about: &'static str,
+    /// Authors, year, arXiv id, algorithm; empty for what has none.
+    pub paper: &'static str,
+    settings: fn() -> Vec<Setting>,
+    build: fn(&Values) -> Result<Box<T>>,
+}
+
+impl<T: ?Sized> Spec<T> {
+    /// The entry of `S`, whose fields are its options.
+    pub(crate) const fn new<S: Settings>(
+        [name, about, paper]: [&'static str; 3],
+        build: fn(&Values) -> Result<Box<T>>,
+    ) -> Self {
+        Self { name, about, paper, settings: S::settings, build }
+    }
+
+    /// Its options.
+    pub fn settings(&self) -> Vec<Setting> {
+        (self.settings)()
+    }
+
+    /// It with these options, and defaults for the others; names of other options are left alone.
+    ///
+    /// # Errors
+    /// [`crate::Error::BadSetting`] naming the option.
+    pub fn build(&self, options: &Values) -> Result<Box<T>> {
+        (self.build)(options)
+    }
+
+    /// Whether this holds of it with its defaults.
+    pub(crate) fn at_defaults(&self, holds: impl FnOnce(Box<T>) -> bool) -> bool {
+        self.build(&Values::default()).is_ok_and(holds)
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for Spec<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spec").field("name", &self.name).finish_non_exhaustive()
+    }
+}

@@ -3,7 +3,7 @@
 //!
 //! The file lists the cases: the flags of the run, the loss of each step and a digest of the final weights. A new rule is a
 //! new case. Both sides start from the same weights, which follow a formula. The tolerance is that of rounding: sums in
-//! another order differ by some 1e-16, which twenty steps of these small networks amplify to 1e-13 at most.
+//! another order differ by some 1e-16, which twenty steps of these small networks amplify to 1e-11 at most.
 
 use crate::device::devices;
 use crate::tool::{Room, json, step_losses};

@@ -296,7 +296,8 @@ def main():
         if args.weights:
             np.save(args.weights / f"{name.replace(' ', '_')}.npy", last.numpy())
         print(f"{name}: {losses[0]:.4f} {losses[-1]:.4f}", file=sys.stderr)
-    print(json.dumps({"torch": torch.__version__, "cases": out}, indent=1))
+    lines = ",\n".join(json.dumps(case) for case in out)
+    print(f'{{"torch": "{torch.__version__}", "cases": [\n{lines}\n]}}')
 
 
 if __name__ == "__main__":

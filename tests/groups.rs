@@ -104,7 +104,8 @@ fn gerne_keeps_a_network_from_reading_the_colour_and_resumes_bit_for_bit() {
     let data = format!("--dataset colored-mnist --data-dir {colors} --device cpu");
     let average = |flags: &str, out: &str| {
         let summary = json(&format!(
-            "train {data} --model mlp --hidden 32 --train-limit 4000 --test-limit 2000 --trace-probes 0 {flags} --out {}",
+            "train {data} --model mlp --hidden 32 --train-limit 4000 --test-limit 2000 --trace-probes 0 --lr 0.01 {flags} --out \
+             {}",
             room.path(out).display()
         ));
         (number(&summary["average_group"]["accuracy"]), number(&summary["evals"]), number(&summary["steps"]))

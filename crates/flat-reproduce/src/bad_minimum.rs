@@ -176,6 +176,7 @@ mod tests {
                 trbar_ci95: None,
                 lambda_max: None,
                 groups: None,
+                wall_s: None,
             };
             Ok(Some(Fit { points: vec![point], diverged: None, unit_margin: None }))
         }

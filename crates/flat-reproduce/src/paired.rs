@@ -142,6 +142,7 @@ mod tests {
                 trbar_ci95: None,
                 lambda_max: None,
                 groups: None,
+                wall_s: None,
             }],
             diverged: None,
             unit_margin: None,

@@ -49,6 +49,9 @@ pub(super) struct Point {
     /// Accuracies over groups of the images held out, where the data has a spurious attribute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<GroupScore>,
+    /// Seconds of training up to here, over all sittings; absent where an earlier version kept the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wall_s: Option<f64>,
 }
 
 /// What became of a run.
@@ -214,6 +217,7 @@ fn points(dir: &RunDir) -> Result<Vec<Point>> {
                 trbar_ci95: None,
                 lambda_max: None,
                 groups: at.groups,
+                wall_s: at.wall_s,
             }),
             Line::Flatness(at) => {
                 if let Some(point) = points.last_mut().filter(|p| p.step == at.step) {

@@ -121,6 +121,7 @@ mod tests {
             trbar_ci95: None,
             lambda_max: None,
             groups: None,
+            wall_s: None,
         }
     }
 

@@ -42,7 +42,7 @@ fn another_grid_is_another_file_and_computes_only_the_cells_that_are_new() {
 #[test]
 fn the_smallest_scale_fills_every_hole_and_uses_all_that_was_computed() {
     let room = Room::new();
-    for name in ["defaults", "sam-vs-sgd", "groups", "tiny-subspace"] {
+    for name in ["defaults", "sam-vs-sgd", "groups", "tiny-subspace", "canon"] {
         let out = room.path(name);
         json(&format!("reproduce {name} --scale smoke --device cpu --out {}", out.display()));
         let page = std::fs::read_to_string(out.join("results.md")).expect("a page");

@@ -12,7 +12,8 @@ pub struct ReproduceArgs {
     /// What to reproduce.
     #[arg(value_name = "NAME")]
     pub name: ReproductionName,
-    /// Size: smoke (seconds, shows that it runs), cpu (up to hours on two cores) or paper (for a GPU).
+    /// Size: smoke (seconds, shows that it runs), mlp (minutes; `canon` alone), cpu (up to hours on two cores) or paper (for a
+    /// GPU; not `canon`).
     #[arg(long, value_name = "SCALE", default_value_t)]
     pub scale: Scale,
     /// The study in a file of your own instead of the one that the program has: sizes, grids, seeds and recipes; every study
@@ -53,4 +54,6 @@ pub enum ReproductionName {
     Groups,
     /// SGD in the dominant subspace of the Hessian, and without it (Song et al. 2024).
     TinySubspace,
+    /// Every rule beside SGD at equal gradient evaluations: accuracy, trace, largest eigenvalue, claims of the literature.
+    Canon,
 }

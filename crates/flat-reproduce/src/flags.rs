@@ -1,8 +1,9 @@
 //! Flags of `flat-train train` as tables: what a study's file holds, laid over one another until they make a run.
 
 use anyhow::{Context, Result};
-use flat_core::setting::Text;
+use flat_core::setting::{Text, Values};
 use flat_run::settings::config::RunConfig;
+use flat_run::settings::file::values;
 use flat_run::usage::usage;
 use flat_run::value::every::Every;
 use serde::{Deserialize, Serialize};
@@ -94,6 +95,29 @@ impl Flags {
     pub fn list(&self, name: &str) -> Option<String> {
         let values = self.0.get(name)?.as_array()?;
         Some(values.iter().map(Value::to_string).collect::<Vec<_>>().join(", "))
+    }
+
+    /// All of them in words, as in `rho 0.05, sap-examples 8`.
+    pub fn words(&self) -> String {
+        let word = |(name, value): (&String, &Value)| match value.as_str() {
+            Some(text) => format!("{name} {text}"),
+            None => format!("{name} {value}"),
+        };
+        self.0.iter().map(word).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// The settings of `train` that they and [`COMMON`] are, for a search over some others.
+    ///
+    /// # Errors
+    /// A value of a kind that no flag has.
+    pub fn values(&self) -> Result<Values> {
+        let common: Self = toml::from_str(COMMON).context("studies/run.toml")?;
+        values(&common.under(self).0)
     }
 
     /// The same run with nothing measured along it or at its end.

@@ -8,6 +8,7 @@
 
 mod args;
 mod bad_minimum;
+mod canon;
 mod defaults;
 mod escape;
 mod flags;
@@ -53,6 +54,7 @@ pub fn file(args: &ReproduceArgs) -> Result<String> {
             ReproductionName::SamVsSgd => sam_vs_sgd::FILE,
             ReproductionName::Groups => groups::FILE,
             ReproductionName::TinySubspace => tiny_subspace::FILE,
+            ReproductionName::Canon => canon::FILE,
         }
         .into()),
     }
@@ -71,5 +73,6 @@ pub fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<(Page, 
         ReproductionName::SamVsSgd => sam_vs_sgd::run(study, args),
         ReproductionName::Groups => groups::run(study, args),
         ReproductionName::TinySubspace => tiny_subspace::run(study, args),
+        ReproductionName::Canon => canon::run(study, args),
     }
 }

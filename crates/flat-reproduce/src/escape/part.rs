@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn every_setting_of_every_scale_makes_a_run() -> Result<()> {
-        for scale in Scale::ALL {
+        for scale in Scale::COMMON {
             let mut file: File = parse(None, FILE)?;
             for part in file.parts(scale, &[])? {
                 let run = file.flags.under(&part.flags);

@@ -16,7 +16,6 @@ use crate::signal;
 use crate::store::checkpoint::{self, Checkpoint, Extension, Progress};
 use crate::store::fingerprint::Fingerprint;
 use crate::store::journal::Journal;
-use crate::store::line::Line;
 use crate::store::run_dir::RunDir;
 use crate::ui::{Bar, Ui};
 use crate::usage::usage;

@@ -20,7 +20,7 @@ pub(crate) fn setting(flag: &str, name: &str) -> Result<Setting> {
     let mut near: Vec<(usize, &str)> = all.iter().map(|f| (distance(name, f.setting.name), f.setting.name)).collect();
     near.sort_unstable();
     let near: Vec<&str> =
-        near.into_iter().take_while(|(d, _)| *d <= 2 + name.len() / 4).take(3).map(|(_, n)| n).collect();
+        near.into_iter().take_while(|(d, _)| *d <= (name.len() / 4).clamp(2, 4)).take(3).map(|(_, n)| n).collect();
     let near = if near.is_empty() { String::new() } else { format!("; near it: {}", near.join(", ")) };
     Err(usage(format!("--{flag} {name}: `train` has no such setting{near}; see flat-train train --help")))
 }
@@ -42,20 +42,23 @@ pub(crate) fn read(flag: &str, setting: &Setting, value: &Value) -> Result<Value
     setting.read(value).map_err(|e| usage(format!("--{flag} {name}={}: {}", e.value, e.expected)))
 }
 
-/// Levenshtein's distance: letters to insert, delete or replace.
+/// Letters to insert, delete, replace, or exchange with their neighbour (optimal string alignment).
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut least = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(least);
         }
+        rows.push(row);
     }
-    row[b.len()]
+    rows[a.len()][b.len()]
 }
 
 #[cfg(test)]
@@ -63,8 +66,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn distances_are_levenshteins() {
-        for (a, b, d) in [("kitten", "sitting", 3), ("", "abc", 3), ("rho", "rho", 0), ("rhos", "rho", 1)] {
+    fn distances_count_letters_and_neighbours_exchanged() {
+        for (a, b, d) in
+            [("kitten", "sitting", 3), ("", "abc", 3), ("rho", "rho", 0), ("rhos", "rho", 1), ("rohs", "rho", 2)]
+        {
             assert_eq!((distance(a, b), distance(b, a)), (d, d), "{a} {b}");
         }
     }

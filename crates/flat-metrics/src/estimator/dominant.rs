@@ -69,9 +69,10 @@ impl DominantConfig {
 /// found as often as the block has room, unlike in [`crate::Lanczos`].
 ///
 /// **What the kept vectors lack.** Where the operator moves, residuals lead to what comes up. The fresh vector is for a direction
-/// to which they have no part at all: the call goes on while a Ritz pair beyond k could reach into the subspace by its residual,
-/// and better vectors are kept for the next call. In a large space several calls may pass until then. As with any method that
-/// sees products alone, small residuals are no proof that nothing larger exists.
+/// to which they have no part at all: the call goes on while a Ritz pair beyond k could reach into the subspace by its residual.
+/// Where d is large a random vector hardly shows one direction, and of several new copies of an eigenvalue it shows one: after a
+/// leap, begin from nothing ([`Self::take`]). As with any method that sees products alone, small residuals are no proof that
+/// nothing larger exists.
 ///
 /// Cost: at most `max_matvecs` products, `8 m d` multiplications a product with m vectors in the span, and `2 m + k` vectors
 /// of d numbers, m at most `4 (k + extra + 1)`.

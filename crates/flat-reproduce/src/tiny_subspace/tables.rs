@@ -14,6 +14,11 @@ fn text(mean: Option<Mean>, number: impl Fn(f64) -> String) -> String {
     mean.map_or(DIVERGED.into(), |m| m.text(number))
 }
 
+/// A ratio near 1.
+fn factor(x: f64) -> String {
+    format!("{x:.4}")
+}
+
 /// The mean over the branches that all arrived.
 fn over(branches: &[Branch], of: impl Fn(&Branch) -> f64) -> Option<Mean> {
     Mean::of(&branches.iter().map(|b| b.diverged.is_none().then(|| of(b))).collect::<Option<Vec<_>>>()?)
@@ -72,7 +77,7 @@ pub(super) fn ends(starts: &[Start], groups: &[Group]) -> Table {
             over(&group.branches, |b| b.evals).map_or(DIVERGED.into(), |m| format!("{:.0}", m.value)),
             over(&group.branches, |b| b.products as f64).map_or(DIVERGED.into(), |m| format!("{:.0}", m.value)),
             text(over(&group.branches, |b| b.train_loss), short),
-            text(fallen, short),
+            text(fallen, factor),
             verdict(fallen, "falls", "rises"),
             text(over(&group.branches, |b| b.train_accuracy), percent),
             text(over(&group.branches, |b| b.test_accuracy), percent),
@@ -99,7 +104,7 @@ pub(super) fn differences(groups: &[Group]) -> Table {
             (b.diverged.is_none() && r.diverged.is_none()).then(|| (b.train_loss / r.train_loss).ln())
         };
         let ratio = ratio(group.branches.iter().zip(&reference.branches).map(of).collect());
-        table.row([group.name.clone(), text(ratio, short), verdict(ratio, "lower", "higher")]);
+        table.row([group.name.clone(), text(ratio, factor), verdict(ratio, "lower", "higher")]);
     }
     table
 }

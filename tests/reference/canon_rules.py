@@ -204,18 +204,18 @@ class StableSam:
 
 class AeSam:
     """Jiang et al. 2023 (2304.14647): SAM where |g|^2 is at least its running mean plus c deviations, c falling from lambda_2
-    to lambda_1 over the run. Mean and variance see |g|^2 before the decision; they begin as the first |g|^2 and 0, as in the
-    tool: the paper's start could not be had."""
+    to lambda_1 over the run. Mean and variance see |g|^2 before the decision; they begin at 0, which is a choice: the
+    paper's start could not be had."""
 
     def __init__(self, rho, steps, delta=0.9, first=-1.0, second=1.0):
         self.rho, self.steps, self.delta, self.ends = rho, steps, delta, (first, second)
-        self.mean, self.variance = None, 0.0
+        self.mean = self.variance = 0.0
         self.t = 0
 
     def estimate(self, f, theta, base):
         loss, g = f(theta)
         square = (g @ g).item()
-        self.mean = square if self.mean is None else self.delta * self.mean + (1 - self.delta) * square
+        self.mean = self.delta * self.mean + (1 - self.delta) * square
         self.variance = self.delta * self.variance + (1 - self.delta) * (square - self.mean) ** 2
         at = self.t / self.steps
         c = at * self.ends[0] + (1 - at) * self.ends[1]

@@ -66,7 +66,7 @@ fn differences(case: &Value, device: &str) -> Vec<String> {
     let hidden = flags.split_once("--hidden ").and_then(|(_, rest)| rest.split(' ').next()).expect("--hidden");
     write_init(&init, hidden.parse().expect("a number of units"));
     json(&format!(
-        "train {flags} --init {} --device {device} --test-limit 10 --trace-probes 0 --out {}",
+        "train {flags} --init {} --device {device} --test-limit 10 --trace-probes 0 --eval-every 0 --checkpoint-every 0 --out {}",
         init.display(),
         out.display()
     ));

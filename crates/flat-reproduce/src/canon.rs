@@ -3,17 +3,18 @@
 mod claim;
 mod holes;
 mod method;
+mod run;
 mod search;
 mod tables;
 
 use crate::args::ReproduceArgs;
 use crate::flags::Flags;
-use crate::images::{HeldOut, Images};
+use crate::images::Images;
 use crate::markdown::Page;
 use crate::paired::Group;
 use crate::recipe::{Scales, Sizes};
 use crate::study::Study;
-use crate::training::{cell, measured, of_seed};
+use crate::training::of_seed;
 use anyhow::{Context, Result, bail};
 use claim::{About, Claim};
 use method::Method;
@@ -165,8 +166,8 @@ fn compare<'a>(
         let mut fits = Vec::new();
         for seed in args.seed..args.seed + plan.seeds {
             let key = format!("{}-run-{}-s{seed}", case.key, method.key);
-            let flags = measured(&of_seed(&flags, seed, args), &images, 0);
-            let Some(fit) = cell(study, &key, &flags, &images, HeldOut::Test)? else { return Ok(None) };
+            let flags = of_seed(&flags, seed, args);
+            let Some(fit) = run::run(study, &key, &flags, &images)? else { return Ok(None) };
             fits.push(fit);
         }
         let group = Some(Group { name: method.with(&setting), lr: rate, fits });

@@ -16,10 +16,6 @@ pub(super) struct Group {
 }
 
 impl Group {
-    fn values(&self, of: &dyn Fn(&Point) -> Option<f64>) -> Option<Vec<f64>> {
-        self.fits.iter().map(|fit| of(fit.end()?)).collect()
-    }
-
     /// The logarithm of its traces over those of another group of the same seeds; `None` where a run diverged.
     pub fn log_ratio(&self, other: &Self) -> Option<Mean> {
         self.above(other, &|p| Some(p.trbar?.ln()))
@@ -32,13 +28,24 @@ impl Group {
 
     /// The mean difference, seed by seed.
     pub fn above(&self, other: &Self, of: &dyn Fn(&Point) -> Option<f64>) -> Option<Mean> {
-        let (a, b) = (self.values(of)?, other.values(of)?);
+        self.fits_above(other, &|fit| of(fit.end()?))
+    }
+
+    /// The mean difference of a number of whole runs, seed by seed; `None` where a run has none.
+    pub fn fits_above(&self, other: &Self, of: &dyn Fn(&Fit) -> Option<f64>) -> Option<Mean> {
+        let values = |group: &Self| group.fits.iter().map(of).collect::<Option<Vec<f64>>>();
+        let (a, b) = (values(self)?, values(other)?);
         Mean::of(&a.iter().zip(&b).map(|(a, b)| a - b).collect::<Vec<_>>())
+    }
+
+    /// The mean of a number of whole runs; `None` where a run has none.
+    pub fn fits_mean(&self, of: &dyn Fn(&Fit) -> Option<f64>) -> Option<Mean> {
+        Mean::of(&self.fits.iter().map(of).collect::<Option<Vec<f64>>>()?)
     }
 
     /// The mean of a number at the ends of its runs; `None` where one diverged.
     pub fn mean(&self, of: &dyn Fn(&Point) -> Option<f64>) -> Option<Mean> {
-        Mean::of(&self.values(of)?)
+        self.fits_mean(&|fit| of(fit.end()?))
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) struct About {
 pub(super) enum Number {
     Trace,
     LambdaMax,
+    /// Trace once the last layer is divided by the mean margin.
+    UnitMargin,
     Accuracy,
 }
 
@@ -64,8 +66,8 @@ pub(super) enum Seen {
     Undecided,
     /// One seed has no interval.
     NoInterval,
-    /// A run diverged, or every setting did.
-    Diverged,
+    /// A run diverged or has no such number, as a network that does not fit has no margin.
+    Missing,
 }
 
 /// A claim in a case by one number.
@@ -81,13 +83,14 @@ pub(super) struct Verdict {
 }
 
 impl Number {
-    pub const ALL: [Self; 3] = [Self::Trace, Self::LambdaMax, Self::Accuracy];
+    pub const ALL: [Self; 4] = [Self::Trace, Self::LambdaMax, Self::UnitMargin, Self::Accuracy];
 
     /// The first group beside the second, seed by seed, on the scale on which no difference is 0.
     fn between(self, first: &Group, second: &Group) -> Option<Mean> {
         match self {
             Self::Trace => first.log_ratio(second),
             Self::LambdaMax => first.above(second, &|p: &Point| Some(p.lambda_max?.ln())),
+            Self::UnitMargin => first.fits_above(second, &|fit| Some(fit.unit_margin?.trbar.ln())),
             Self::Accuracy => first.accuracy_above(second),
         }
     }
@@ -95,7 +98,7 @@ impl Number {
     /// A difference as it is shown.
     fn shown(self, between: Mean) -> Mean {
         match self {
-            Self::Trace | Self::LambdaMax => between.map(f64::exp),
+            Self::Trace | Self::LambdaMax | Self::UnitMargin => between.map(f64::exp),
             Self::Accuracy => between,
         }
     }
@@ -107,7 +110,7 @@ impl Number {
 
     pub fn text(self, difference: Mean) -> String {
         match self {
-            Self::Trace | Self::LambdaMax => difference.text(short),
+            Self::Trace | Self::LambdaMax | Self::UnitMargin => difference.text(short),
             Self::Accuracy => difference.text(percent),
         }
     }
@@ -116,14 +119,20 @@ impl Number {
         match self {
             Self::Trace => "trace, ratio",
             Self::LambdaMax => "lambda_max, ratio",
+            Self::UnitMargin => "trace at unit margin, ratio",
             Self::Accuracy => "test acc., points",
         }
+    }
+
+    /// The name without the unit.
+    pub fn short_name(self) -> &'static str {
+        self.name().split(',').next().unwrap_or_default()
     }
 
     /// Largest distance from 0 of what is about the same.
     fn margin(self, about: About) -> f64 {
         match self {
-            Self::Trace | Self::LambdaMax => about.ratio.ln(),
+            Self::Trace | Self::LambdaMax | Self::UnitMargin => about.ratio.ln(),
             Self::Accuracy => about.points / 100.0,
         }
     }
@@ -155,7 +164,7 @@ impl Seen {
             Self::Higher => "higher",
             Self::Undecided => "cannot be told apart",
             Self::NoInterval => "one seed: no interval",
-            Self::Diverged => "a run diverged",
+            Self::Missing => "no number for a run",
         }
     }
 }
@@ -183,7 +192,7 @@ impl Claim {
         let groups = outcome.group(&self.first).zip(outcome.group(&self.second));
         let between = groups.and_then(|(first, second)| number.between(first, second));
         let seen = match between {
-            None => Seen::Diverged,
+            None => Seen::Missing,
             Some(Mean { ci95: None, .. }) => Seen::NoInterval,
             Some(Mean { ci95: Some(ends), .. }) => Seen::of(self.says, ends, number.margin(about)),
         };

@@ -66,12 +66,12 @@ fn in_short(verdicts: &[Verdict]) -> String {
                 Seen::Lower | Seen::Higher => format!(": {}", v.seen.words()),
                 _ => String::new(),
             };
-            format!("{} ({}, {}{how})", v.claim, v.case, by(v))
+            format!("{} ({}, {}{how})", v.claim, v.case, v.number.short_name())
         });
         let all: Vec<String> = all.collect();
         if all.is_empty() { "nothing".into() } else { all.join("; ") }
     };
-    let other = |seen| matches!(seen, Seen::NoInterval | Seen::Diverged);
+    let other = |seen| matches!(seen, Seen::NoInterval | Seen::Missing);
     let mut lines = vec![
         format!("- Seen: {}.", with(&|s| matches!(s, Seen::Seen | Seen::Lower | Seen::Higher))),
         format!("- Not seen, but the contrary: {}.", with(&|s| s == Seen::Contrary)),
@@ -81,8 +81,4 @@ fn in_short(verdicts: &[Verdict]) -> String {
         lines.push(format!("- No answer, for want of runs: {}.", with(&other)));
     }
     lines.join("\n")
-}
-
-fn by(verdict: &Verdict) -> &'static str {
-    verdict.number.name().split(',').next().unwrap_or_default()
 }

@@ -7,17 +7,29 @@ use crate::markdown::Table;
 use crate::paired::Group;
 use crate::training::Point;
 
-const DIVERGED: &str = "diverged";
+/// Of runs that diverged, or have no such number.
+const NONE: &str = "none";
 
 fn text(mean: Option<Mean>, number: impl Fn(f64) -> String) -> String {
-    mean.map_or(DIVERGED.into(), |m| m.text(number))
+    mean.map_or(NONE.into(), |m| m.text(number))
 }
 
 /// How the runs of a case end.
 pub(super) fn ends(outcome: &Outcome<'_>) -> Table {
     let mut table = Table::new(
         format!("{}: the ends of the runs, means over the seeds.", outcome.case.key),
-        &["method", "lr", "evals", "steps", "train loss", "test acc., %", "trbar", "lambda_max", "seconds"],
+        &[
+            "method",
+            "lr",
+            "evals",
+            "steps",
+            "train loss",
+            "test acc., %",
+            "trbar",
+            "lambda_max",
+            "trbar at unit margin",
+            "seconds",
+        ],
     );
     for Compared { method, group, .. } in &outcome.compared {
         let Some(group) = group else {
@@ -26,7 +38,7 @@ pub(super) fn ends(outcome: &Outcome<'_>) -> Table {
         };
         let log = |of: &dyn Fn(&Point) -> Option<f64>| group.mean(&|p| Some(of(p)?.ln())).map(|m| m.map(f64::exp));
         let value =
-            |of: &dyn Fn(&Point) -> Option<f64>| group.mean(of).map_or(DIVERGED.into(), |m| format!("{:.0}", m.value));
+            |of: &dyn Fn(&Point) -> Option<f64>| group.mean(of).map_or(NONE.into(), |m| format!("{:.0}", m.value));
         table.row([
             group.name.clone(),
             group.lr.to_string(),
@@ -36,7 +48,8 @@ pub(super) fn ends(outcome: &Outcome<'_>) -> Table {
             text(group.mean(&|p| Some(p.held_out_accuracy)), percent),
             text(log(&|p| p.trbar), short),
             text(log(&|p| p.lambda_max), short),
-            text(group.mean(&|p| p.wall_s), short),
+            text(group.fits_mean(&|fit| Some(fit.unit_margin?.trbar.ln())).map(|m| m.map(f64::exp)), short),
+            text(log(&|p| p.wall_s), short),
         ]);
     }
     table
@@ -52,31 +65,42 @@ pub(super) fn differences(outcome: &Outcome<'_>) -> Table {
     let Some(reference) = reference.and_then(|c| c.group.as_ref()) else { return table };
     for group in outcome.compared.iter().skip(1).filter_map(|c| c.group.as_ref()) {
         let shown = |number: Number| {
-            number.difference(group, reference).map_or(DIVERGED.to_string(), |difference| number.text(difference))
+            number.difference(group, reference).map_or(NONE.to_string(), |difference| number.text(difference))
         };
         let row = [
             vec![group.name.clone()],
             Number::ALL.map(shown).to_vec(),
-            vec![flatter(group, reference).to_string(), accurate(group, reference).to_string()],
+            vec![flatter(group, reference), accurate(group, reference).to_string()],
         ];
         table.row(row.concat());
     }
     table
 }
 
-/// Whether the trace and the largest eigenvalue are both shown to be lower, or both to be higher.
-fn flatter(group: &Group, reference: &Group) -> &'static str {
-    let of = |number: Number| {
-        let ends = number.difference(group, reference).and_then(|m| m.ci95)?;
-        Some(Seen::of(Says::Open, ends.map(f64::ln), 0.0))
-    };
-    match (of(Number::Trace), of(Number::LambdaMax)) {
-        (Some(Seen::Lower), Some(Seen::Lower)) => "flatter",
-        (Some(Seen::Higher), Some(Seen::Higher)) => "sharper",
-        (Some(Seen::Lower), Some(_)) => "by the trace alone",
-        (Some(_), Some(Seen::Lower)) => "by lambda_max alone",
-        (None, _) | (_, None) => "",
-        _ => "cannot be told apart",
+/// By which numbers of flatness the group is shown to be lower, and by which to be higher.
+fn flatter(group: &Group, reference: &Group) -> String {
+    let numbers = Number::ALL.into_iter().filter(|number| *number != Number::Accuracy);
+    let mut lower = Vec::new();
+    let mut higher = Vec::new();
+    let mut missing = false;
+    for number in numbers {
+        match number.difference(group, reference).and_then(|m| m.ci95) {
+            None => missing = true,
+            Some(ends) => match Seen::of(Says::Open, ends.map(f64::ln), 0.0) {
+                Seen::Lower => lower.push(number.short_name()),
+                Seen::Higher => higher.push(number.short_name()),
+                _ => {}
+            },
+        }
+    }
+    match (lower.len(), higher.len()) {
+        (0, 0) if missing => String::new(),
+        (0, 0) => "cannot be told apart".into(),
+        (3, _) => "flatter".into(),
+        (_, 3) => "sharper".into(),
+        (_, 0) => format!("flatter by {}", lower.join(", ")),
+        (0, _) => format!("sharper by {}", higher.join(", ")),
+        _ => format!("flatter by {}, sharper by {}", lower.join(", "), higher.join(", ")),
     }
 }
 
@@ -102,7 +126,7 @@ pub(super) fn claims(verdicts: &[Verdict]) -> Table {
             verdict.source.clone(),
             verdict.case.clone(),
             verdict.number.name().to_string(),
-            verdict.difference.map_or(DIVERGED.into(), |difference| verdict.number.text(difference)),
+            verdict.difference.map_or(NONE.into(), |difference| verdict.number.text(difference)),
             verdict.seen.words().to_string(),
         ]);
     }

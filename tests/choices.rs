@@ -38,7 +38,7 @@ fn the_table_in_the_readme_is_that_of_the_rules() {
             "| `{}` | {} | {} | {} |",
             rule.name,
             rule.about.replace('|', "\\|"),
-            built.evals_per_step(128),
+            (built.mean_evals(128) * 1e3).round() / 1e3,
             if rule.paper.is_empty() { "the base optimizer alone" } else { rule.paper }
         );
         assert!(readme.contains(&row), "README.md has no row\n{row}");

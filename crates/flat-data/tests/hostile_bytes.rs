@@ -207,7 +207,8 @@ fn no_damaged_byte_makes_a_reader_panic_or_allocate_much() {
     let (read, refused) = damage(kind, dir.path(), &dir.path().join("train-labels-idx2-ubyte"));
     println!("IDX pairs: {refused} damaged files refused, {read} read");
     assert!(refused > 0 && read == 0, "{refused} {read}");
-    // magic number and dimensions of the images
-    let (read, refused) = damage_at(kind, dir.path(), &dir.path().join("train-images-idx4-ubyte"), 0..20);
+    // magic number and dimensions of the images; of another number of images it is said that the labels do not fit
+    let places = (0..4).chain(8..20);
+    let (read, refused) = damage_at(kind, dir.path(), &dir.path().join("train-images-idx4-ubyte"), places);
     assert!(refused > 0 && read == 0, "{refused} {read}");
 }

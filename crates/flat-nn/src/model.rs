@@ -64,7 +64,7 @@ impl Model {
             specs: self.specs.clone(),
             params: self.params.clone(),
             buffers: self.buffers.clone(),
-            count: self.count.clone(),
+            count: self.count,
             classes: self.classes,
             last_layer: self.last_layer.clone(),
         }

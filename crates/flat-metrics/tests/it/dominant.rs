@@ -40,9 +40,9 @@ fn jacobi(a: &Dense) -> Vec<(f64, Vec<f64>)> {
                 for row in m.iter_mut().chain(&mut v) {
                     (row[p], row[q]) = (c * row[p] - s * row[q], s * row[p] + c * row[q]);
                 }
-                for j in 0..d {
-                    (m[p][j], m[q][j]) = (c * m[p][j] - s * m[q][j], s * m[p][j] + c * m[q][j]);
-                }
+                let (upper, lower) = (m[p].clone(), m[q].clone());
+                m[p] = upper.iter().zip(&lower).map(|(x, y)| c * x - s * y).collect();
+                m[q] = upper.iter().zip(&lower).map(|(x, y)| s * x + c * y).collect();
             }
         }
     }

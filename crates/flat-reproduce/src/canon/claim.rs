@@ -56,7 +56,8 @@ pub(super) struct Claim {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Seen {
-    Seen,
+    #[serde(rename = "seen")]
+    Yes,
     Contrary,
     /// Of an open claim: the first is lower.
     Lower,
@@ -144,11 +145,11 @@ impl Seen {
         let [low, high] = ci95;
         let (below, above) = (high < 0.0, low > 0.0);
         match says {
-            Says::Lower if below => Self::Seen,
+            Says::Lower if below => Self::Yes,
             Says::Lower if above => Self::Contrary,
-            Says::Higher if above => Self::Seen,
+            Says::Higher if above => Self::Yes,
             Says::Higher if below => Self::Contrary,
-            Says::About if low >= -margin && high <= margin => Self::Seen,
+            Says::About if low >= -margin && high <= margin => Self::Yes,
             Says::About if low > margin || high < -margin => Self::Contrary,
             Says::Open if below => Self::Lower,
             Says::Open if above => Self::Higher,
@@ -158,7 +159,7 @@ impl Seen {
 
     pub fn words(self) -> &'static str {
         match self {
-            Self::Seen => "seen",
+            Self::Yes => "seen",
             Self::Contrary => "not seen, but the contrary",
             Self::Lower => "lower",
             Self::Higher => "higher",
@@ -223,12 +224,12 @@ mod tests {
     #[test]
     fn a_claim_is_decided_by_the_whole_interval_and_else_cannot_be() {
         for (says, ends, seen) in [
-            (Says::Lower, [-0.3, -0.1], Seen::Seen),
+            (Says::Lower, [-0.3, -0.1], Seen::Yes),
             (Says::Lower, [-0.3, 0.1], Seen::Undecided),
             (Says::Lower, [0.1, 0.3], Seen::Contrary),
-            (Says::Higher, [0.1, 0.3], Seen::Seen),
+            (Says::Higher, [0.1, 0.3], Seen::Yes),
             (Says::Higher, [-0.3, -0.1], Seen::Contrary),
-            (Says::About, [-0.1, 0.2], Seen::Seen),
+            (Says::About, [-0.1, 0.2], Seen::Yes),
             // no difference is shown, nor that there is none
             (Says::About, [-0.1, 0.4], Seen::Undecided),
             // a difference is shown, but not one above the margin

@@ -73,7 +73,7 @@ fn in_short(verdicts: &[Verdict]) -> String {
     };
     let other = |seen| matches!(seen, Seen::NoInterval | Seen::Missing);
     let mut lines = vec![
-        format!("- Seen: {}.", with(&|s| matches!(s, Seen::Seen | Seen::Lower | Seen::Higher))),
+        format!("- Seen: {}.", with(&|s| matches!(s, Seen::Yes | Seen::Lower | Seen::Higher))),
         format!("- Not seen, but the contrary: {}.", with(&|s| s == Seen::Contrary)),
         format!("- Cannot be told apart: {}.", with(&|s| s == Seen::Undecided)),
     ];

@@ -33,7 +33,7 @@ impl Spread {
         Some(Self { mean, std: Some(std), ci95: Some([mean - half, mean + half]), n })
     }
 
-    /// As text, each number by `number`: mean ± standard deviation [interval].
+    /// As text, each number by `number`: mean ± standard deviation \[interval\].
     pub fn text(&self, number: impl Fn(f64) -> String) -> String {
         match (self.std, self.ci95) {
             (Some(std), Some([low, high])) => {

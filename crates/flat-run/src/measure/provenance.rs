@@ -140,7 +140,7 @@ impl Provenance {
     /// Of a measure on a loaded checkpoint by Hessian-vector products.
     ///
     /// # Errors
-    /// Those of [`Source::of_subject`].
+    /// Those of `Source::of_subject`: a model or data that cannot be read.
     pub fn of_hessian(
         subject: &LoadedCheckpoint,
         on: &EvalArgs,
@@ -154,7 +154,7 @@ impl Provenance {
     /// Of any other measure on a loaded checkpoint.
     ///
     /// # Errors
-    /// Those of [`Source::of_subject`].
+    /// Those of `Source::of_subject`: a model or data that cannot be read.
     pub fn of_subject(
         subject: &LoadedCheckpoint,
         on: &EvalArgs,

@@ -69,10 +69,10 @@ fn along(now: &Moment<'_>) -> Result<Option<Point>> {
     Ok(Some(Point::new(&Document { measure: "trace", taken })?))
 }
 
-/// As [`measure`], `None` where a signal asked to stop.
+/// As the measure itself, `None` where a signal asked to stop.
 ///
 /// # Errors
-/// As [`measure`].
+/// As the measure.
 pub fn trace(
     model: &Model,
     loss: Loss,

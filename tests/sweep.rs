@@ -183,7 +183,7 @@ fn a_killed_and_an_interrupted_sweep_go_on_to_the_same_board() {
     let room = Room::new();
     let words = |out: &Path| {
         format!(
-            "{SMALL} --epochs 120 --eval-every 0 --grid lr=0.01,0.05,0.1 --seeds 0..2 --jobs 2 --quiet --out {}",
+            "{SMALL} --epochs 120 --eval-every 0 --grid lr=0.01,0.05,0.1 --seeds 0..2 --jobs 2 --out {}",
             out.display()
         )
     };

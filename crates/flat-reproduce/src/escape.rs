@@ -160,12 +160,7 @@ impl Lab<'_> {
             let (settled, mut weights) = (folder.with_extension("settled"), folder.join("model.safetensors"));
             if let Some(end) = fit.end().cloned().filter(|_| self.part.settle > 0) {
                 let Some(rest) = go(&self.settling(run, seed)?, &weights, &settled)? else { return Ok(None) };
-                let after = |p: Point| Point {
-                    step: end.step + p.step,
-                    evals: end.evals + p.evals,
-                    wall_s: end.wall_s.zip(p.wall_s).map(|(before, since)| before + since),
-                    ..p
-                };
+                let after = |p: Point| Point { step: end.step + p.step, evals: end.evals + p.evals, ..p };
                 fit.points.extend(rest.points.into_iter().map(after));
                 fit.diverged = rest.diverged;
                 weights = settled.join("model.safetensors");

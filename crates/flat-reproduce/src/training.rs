@@ -49,7 +49,7 @@ pub(super) struct Point {
     /// Accuracies over groups of the images held out, where the data has a spurious attribute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<GroupScore>,
-    /// Seconds of training up to here, over all sittings; absent where an earlier version kept the run.
+    /// Seconds of training up to here, over all sittings; absent but from [`timed`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wall_s: Option<f64>,
 }
@@ -92,12 +92,29 @@ pub(super) fn measured(flags: &Flags, images: &Images, every: u64) -> Flags {
         .count("flatness-probes", PROBES)
 }
 
+/// [`timed`] without the seconds, so that the same run gives the same result.
+///
+/// # Errors
+/// As there.
+pub(super) fn train(
+    flags: &Flags,
+    images: &Images,
+    train: &Arc<Split>,
+    held_out: &Arc<Split>,
+    folder: &Path,
+    ui: Ui,
+) -> Result<Option<Fit>> {
+    let mut fit = timed(flags, images, train, held_out, folder, ui)?;
+    fit.iter_mut().flat_map(|fit| &mut fit.points).for_each(|point| point.wall_s = None);
+    Ok(fit)
+}
+
 /// Trains in `folder`, going on where an earlier sitting left it, on `train`, and scores on `held_out`; leaves
 /// `model.safetensors` there. `None` where a signal asked to stop.
 ///
 /// # Errors
 /// A full disk, a damaged checkpoint; candle's. A run that diverges is a result, not an error.
-pub(super) fn train(
+pub(super) fn timed(
     flags: &Flags,
     images: &Images,
     train: &Arc<Split>,

@@ -91,6 +91,7 @@ fn damage_at(
             }
         }
     }
+    fs::write(path, &whole).expect("as it was");
     println!("largest allocation: {} kB", LARGEST.load(Ordering::Relaxed) / 1000);
     (read, refused)
 }
@@ -207,8 +208,7 @@ fn no_damaged_byte_makes_a_reader_panic_or_allocate_much() {
     let (read, refused) = damage(kind, dir.path(), &dir.path().join("train-labels-idx2-ubyte"));
     println!("IDX pairs: {refused} damaged files refused, {read} read");
     assert!(refused > 0 && read == 0, "{refused} {read}");
-    // magic number and dimensions of the images; of another number of images it is said that the labels do not fit
-    let places = (0..4).chain(8..20);
-    let (read, refused) = damage_at(kind, dir.path(), &dir.path().join("train-images-idx4-ubyte"), places);
+    // magic number and dimensions of the images
+    let (read, refused) = damage_at(kind, dir.path(), &dir.path().join("train-images-idx4-ubyte"), 0..20);
     assert!(refused > 0 && read == 0, "{refused} {read}");
 }

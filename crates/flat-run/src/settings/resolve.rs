@@ -140,6 +140,13 @@ impl RunConfig {
         }
     }
 
+    /// The default of a setting or option as `config.toml` has it, where it is one value.
+    pub(crate) fn default_of(name: &str) -> Option<String> {
+        let setting = Self::settings().into_iter().find(|s| s.name == name).or_else(|| flags::option(name))?;
+        let table = to_toml(&Values::of([(setting.name, setting.default?)])).ok()?;
+        Some(table.get(name)?.to_string())
+    }
+
     /// The same configuration with an option of its rule or base.
     #[must_use]
     pub fn with_option(mut self, name: &str, value: impl Into<Value>) -> Self {

@@ -57,6 +57,12 @@ impl Fingerprint {
         })
     }
 
+    /// Whether it is of sam with micro-batches, of a version whose rule perturbed for each of them.
+    fn parted_sam(&self) -> bool {
+        let sam = self.settings.get("optimizer").is_some_and(|name| name.contains("sam"));
+        sam && self.settings.contains_key("micro-batch") && !self.settings.contains_key("rule-every")
+    }
+
     /// Refuses to go on from a checkpoint of `self` under other settings or on other data.
     ///
     /// # Errors
@@ -66,9 +72,14 @@ impl Fingerprint {
         let keys: std::collections::BTreeSet<&String> = self.settings.keys().chain(now.settings.keys()).collect();
         for key in keys {
             let of = |side: &Self| side.settings.get(key).cloned().unwrap_or_else(|| "nothing".into());
-            if of(self) != of(now) {
+            // a setting that was not there when the run began does at its default what was done then
+            let new = !self.settings.contains_key(key) && RunConfig::default_of(key).as_ref() == now.settings.get(key);
+            if of(self) != of(now) && !new {
                 changed.push(format!("{key} was {}, is {}", of(self), of(now)));
             }
+        }
+        if self.parted_sam() {
+            changed.push("micro-batch was m-sharpness for sam when the run began, is accumulation alone: --m has taken its place".into());
         }
         let other = |(name, sum): (&String, &String)| {
             (now.data.get(name) != Some(sum)).then(|| format!("the {name} are others (sha256)"))
@@ -82,5 +93,40 @@ impl Fingerprint {
              `train --config {run}/config.toml --out NEW`",
             changed.join("; ")
         )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::tests::parse;
+
+    fn of(flags: &str) -> Result<Fingerprint> {
+        let split = Split::new(vec![0; 2], vec![0, 1], [1, 1, 1], 2)?;
+        Fingerprint::of(&parse(flags)?, [&split, &split], 10)
+    }
+
+    #[test]
+    fn a_run_from_before_a_setting_was_there_goes_on_at_its_default_alone() -> Result<()> {
+        for (flags, key, other) in
+            [("--optimizer sam", "rule-every", "--rule-every 3"), ("--optimizer sam", "perturb", "--perturb weights")]
+        {
+            let mut before = of(flags)?;
+            assert!(before.settings.remove(key).is_some(), "{key} is among the settings");
+            before.check(&of(flags)?, "run")?;
+            let text = before.check(&of(&format!("{flags} {other}"))?, "run").expect_err(key).to_string();
+            assert!(text.contains(&format!("{key} was nothing, is ")), "{text}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn micro_batches_of_sam_that_were_m_sharpness_are_not_gone_on_with() -> Result<()> {
+        let now = of("--optimizer sam --micro-batch 8")?;
+        now.check(&now, "run")?;
+        let mut before = now.clone();
+        before.settings.remove("rule-every");
+        assert!(before.check(&now, "run").expect_err("another rule").to_string().contains("--m has taken its place"));
+        Ok(())
     }
 }

@@ -33,8 +33,6 @@ pub enum Purpose {
     Test = 9,
     /// Which elements a perturbation leaves out, one stream a step and part of the batch.
     Mask = 10,
-    /// Further batches of a step and other samplers, one stream a step and batch.
-    Batch = 11,
     /// Noise within a step's chain of updates, one stream a step and update.
     Chain = 12,
     /// A spurious attribute of an example, one stream an example; its balanced form, one a class and round.

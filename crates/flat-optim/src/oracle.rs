@@ -311,6 +311,24 @@ impl<'a> Oracle<'a> {
         self.factor_of(rho, &norm)
     }
 
+    /// Loss and gradient at the length `rho` along a sample's gradient from theta; `None` where that has no direction.
+    ///
+    /// # Errors
+    /// As [`Self::gradient`].
+    pub fn ascend(&mut self, rho: f64, sample: &Sample) -> Result<Option<Sample>> {
+        let by = self.scale_to(rho, sample)?;
+        by.map(|by| self.gradient_at(by, &sample.grad, Rows::All)).transpose()
+    }
+
+    /// [`Self::ascend`] along any direction, as [`Self::scale_direction`].
+    ///
+    /// # Errors
+    /// As [`Self::gradient`].
+    pub fn ascend_along(&mut self, rho: f64, dir: &ParamVec, on_device: bool) -> Result<Option<Sample>> {
+        let by = self.scale_direction(rho, dir, on_device)?;
+        by.map(|by| self.gradient_at(by, dir, Rows::All)).transpose()
+    }
+
     /// `rho` over a norm, with [`Self::scale_to`]'s answer to a norm of 0.
     ///
     /// # Errors

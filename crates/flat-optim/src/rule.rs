@@ -167,6 +167,14 @@ impl Estimate {
         Self::of(at_theta.loss.clone(), at_theta.norm.clone(), surrogate)
     }
 
+    /// The gradient at the ascended point, where there is one, in place of the gradient at theta.
+    pub fn ascended(at_theta: Sample, ascended: Option<Sample>) -> Self {
+        match ascended {
+            Some(ascended) => Self::perturbed(&at_theta, ascended.grad),
+            None => Self::plain(at_theta),
+        }
+    }
+
     /// A surrogate with the loss and the norm that are reported of the step.
     pub fn of(loss: Scalar, grad_norm: Scalar, surrogate: ParamVec) -> Self {
         Self { loss, grad_norm, grad: surrogate, perturbed: true, lr: None, then: Then::Base }

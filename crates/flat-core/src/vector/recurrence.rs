@@ -11,7 +11,7 @@ impl ParamVec {
     /// with `inputs[with]` (`None`: with itself). One pass over memory on the host.
     ///
     /// `of` gives the recurrence for the parameter of each index, whose constants may differ; its `w` is arbitrary. The
-    /// product is left on the device where `on_device`.
+    /// product is left on another device than the CPU, and on the CPU where `on_device`.
     ///
     /// ```
     /// use candle_core::{DType, Device, Shape};
@@ -58,11 +58,8 @@ impl ParamVec {
         let mut new = Self::scratch(&space)?;
         if !new.on_cpu() {
             new.recur_elsewhere(inputs, state, of)?;
-            let product = new.dot_tensor(with.map_or(&new, |k| inputs[k]))?;
-            return Ok((
-                new,
-                if on_device { Scalar::on_device(&product)? } else { product.to_scalar::<f64>()?.into() },
-            ));
+            let product = Scalar::on_device(&new.dot_tensor(with.map_or(&new, |k| inputs[k]))?)?;
+            return Ok((new, product));
         }
         let ends: Vec<usize> = space.layout.entries().iter().map(|e| e.offset + e.len).collect();
         let state = state.map(|s| &*s);

@@ -98,22 +98,16 @@ impl GradientRule for AeSam {
         let variance = self.delta * self.variance + (1.0 - self.delta) * (square - mean).powi(2);
         let way = cx.known.steps.map_or(0.5, |steps| (cx.step as f64 / steps.max(1) as f64).min(1.0));
         let c = self.start + (self.end - self.start) * way;
-        let by = if square >= mean + c * variance.sqrt() { f.scale_to(cx.rho, &g)? } else { None };
-        let ascended = by.map(|by| f.gradient_at(by, &g.grad, Rows::All)).transpose()?;
+        let ascended = if square >= mean + c * variance.sqrt() { f.ascend(cx.rho, &g)? } else { None };
         // on a device nobody has looked at it yet, and a step that is skipped leaves the state alone
         let finite = |x: &crate::Scalar| Ok::<_, crate::Error>(x.value()?.is_finite());
         if !finite(&g.loss)? || !square.is_finite() {
             return Ok(Estimate::plain(g));
         }
-        if let Some(ascended) = ascended.as_ref().filter(|a| a.norm.is_on_device())
-            && !(finite(&ascended.norm)? && finite(&ascended.loss)?)
-        {
-            return Ok(Estimate::perturbed(&g, ascended.grad.duplicate()?));
+        let fine = ascended.as_ref().map_or(Ok(true), |a| Ok::<_, crate::Error>(finite(&a.norm)? && finite(&a.loss)?))?;
+        if fine {
+            (self.mean, self.variance) = (mean, variance);
         }
-        (self.mean, self.variance) = (mean, variance);
-        Ok(match ascended {
-            Some(ascended) => Estimate::perturbed(&g, ascended.grad),
-            None => Estimate::plain(g),
-        })
+        Ok(Estimate::ascended(g, ascended))
     }
 }

@@ -83,11 +83,10 @@ impl GradientRule for Asam {
         let g = f.gradient(Rows::All)?;
         let masked = f.mask().map(|mask| g.grad.hadamard(mask)).transpose()?;
         let ascent = masked.as_ref().unwrap_or(&g.grad);
-        let roles: Vec<Role> = f.space().layout.entries().iter().map(|e| e.role).collect();
-        let scale = |i: usize| match roles[i] {
-            Role::Weight | Role::NormGain => Scaled { size: 1.0, eta: self.eta },
-            Role::Bias | Role::NormShift if self.all => Scaled { size: 1.0, eta: self.eta },
-            Role::Bias | Role::NormShift => Scaled { size: 0.0, eta: 1.0 },
+        let layout = f.space().layout.clone();
+        let scale = |i: usize| match layout.entries()[i].role {
+            Role::Bias | Role::NormShift if !self.all => Scaled { size: 0.0, eta: 1.0 },
+            _ => Scaled { size: 1.0, eta: self.eta },
         };
         let on_device = g.norm.is_on_device();
         // <T^2 g, g> is the square of ||T g||

@@ -115,15 +115,11 @@ impl GradientRule for Fsam {
             Order::Code => recur(&g.grad, mean, next, After { sigma, lambda }, on_device),
             Order::Paper => recur(&g.grad, mean, next, Before { sigma, lambda }, on_device),
         }?;
-        let by = f.scale_direction(cx.rho, &direction, on_device)?;
-        let ascended = by.map(|by| f.gradient_at(by, &direction, Rows::All)).transpose()?;
+        let ascended = f.ascend_along(cx.rho, &direction, on_device)?;
         // nothing can fail from here on
         std::mem::swap(&mut self.mean, &mut self.spare);
         self.taken += 1;
-        Ok(match ascended {
-            Some(ascended) => Estimate::perturbed(&g, ascended.grad),
-            None => Estimate::plain(g),
-        })
+        Ok(Estimate::ascended(g, ascended))
     }
 }
 

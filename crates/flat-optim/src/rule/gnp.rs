@@ -76,8 +76,7 @@ impl GradientRule for Gnp {
     }
     fn estimate(&mut self, f: &mut Oracle<'_>, cx: &Ctx<'_>) -> Result<Estimate> {
         let g = f.gradient(Rows::All)?;
-        let Some(by) = f.scale_to(cx.rho, &g)? else { return Ok(Estimate::plain(g)) };
-        let ascended = f.gradient_at(by, &g.grad, Rows::All)?;
+        let Some(ascended) = f.ascend(cx.rho, &g)? else { return Ok(Estimate::plain(g)) };
         if !self.unit {
             let mixed = g.mixed(self.alpha, &ascended.grad)?;
             return Ok(Estimate::perturbed(&g, mixed));

@@ -76,8 +76,7 @@ impl GradientRule for Gsam {
     }
     fn estimate(&mut self, f: &mut Oracle<'_>, cx: &Ctx<'_>) -> Result<Estimate> {
         let g = f.gradient(Rows::All)?;
-        let Some(by) = f.scale_to(cx.rho, &g)? else { return Ok(Estimate::plain(g)) };
-        let ascended = f.gradient_at(by, &g.grad, Rows::All)?;
+        let Some(ascended) = f.ascend(cx.rho, &g)? else { return Ok(Estimate::plain(g)) };
         // 1, and 0 where g_p is zero: nothing is orthogonal to it then
         let there = ascended.norm.over(&ascended.norm)?;
         let Sample { loss, grad, norm } = g;

@@ -103,8 +103,7 @@ impl GradientRule for LookSam {
         let g = f.gradient(Rows::All)?;
         let on_device = g.norm.is_on_device();
         if self.looks() {
-            let by = f.scale_to(cx.rho, &g)?;
-            let ascended = by.map(|by| f.gradient_at(by, &g.grad, Rows::All)).transpose()?;
+            let ascended = f.ascend(cx.rho, &g)?;
             self.taken += 1;
             let Some(ascended) = ascended else { return Ok(Estimate::plain(g)) };
             // one pass finds g_v and its norm

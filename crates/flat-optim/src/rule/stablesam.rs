@@ -72,8 +72,7 @@ impl GradientRule for StableSam {
     }
     fn estimate(&mut self, f: &mut Oracle<'_>, cx: &Ctx<'_>) -> Result<Estimate> {
         let g = f.gradient(Rows::All)?;
-        let Some(by) = f.scale_to(cx.rho, &g)? else { return Ok(Estimate::plain(g)) };
-        let ascended = f.gradient_at(by, &g.grad, Rows::All)?;
+        let Some(ascended) = f.ascend(cx.rho, &g)? else { return Ok(Estimate::plain(g)) };
         let surrogate = ascended.grad.scaled_by(&g.norm.over(&ascended.norm)?)?;
         Ok(Estimate::perturbed(&g, surrogate))
     }

@@ -90,14 +90,10 @@ impl GradientRule for Vasso {
         let on_device = g.norm.is_on_device();
         let of = Mixed { theta: if self.taken == 0 { 1.0 } else { self.theta } };
         let (direction, _) = ParamVec::recur([&g.grad, mean], [], |_| &of, None, on_device)?;
-        let by = f.scale_direction(cx.rho, &direction, on_device)?;
-        let ascended = by.map(|by| f.gradient_at(by, &direction, Rows::All)).transpose()?;
+        let ascended = f.ascend_along(cx.rho, &direction, on_device)?;
         self.mean = Some(direction);
         self.taken += 1;
-        Ok(match ascended {
-            Some(ascended) => Estimate::perturbed(&g, ascended.grad),
-            None => Estimate::plain(g),
-        })
+        Ok(Estimate::ascended(g, ascended))
     }
 }
 

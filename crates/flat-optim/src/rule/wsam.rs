@@ -79,8 +79,7 @@ impl GradientRule for Wsam {
     }
     fn estimate(&mut self, f: &mut Oracle<'_>, cx: &Ctx<'_>) -> Result<Estimate> {
         let g = f.gradient(Rows::All)?;
-        let Some(by) = f.scale_to(cx.rho, &g)? else { return Ok(Estimate::plain(g)) };
-        let ascended = f.gradient_at(by, &g.grad, Rows::All)?;
+        let Some(ascended) = f.ascend(cx.rho, &g)? else { return Ok(Estimate::plain(g)) };
         let alpha = self.gamma / (1.0 - self.gamma);
         if self.coupled {
             let mixed = g.mixed(alpha, &ascended.grad)?;

@@ -17,7 +17,7 @@ use flat::data::Batch;
 use flat::metrics::{Hutchinson, ModelObjective, Silent, TangentHessian, TraceConfig};
 use flat::nn::{Activation, Loss, Mode, Model, Network, Result, Scope, Specs, Value};
 use flat::optim::{GradientRule, Optimizer, Plain, Rsp, Sam, Sgd};
-use flat::run::parts::objective::{BatchLoss, Tally};
+use flat::run::parts::{BatchLoss, Tally};
 
 const EXAMPLES: usize = 256; // training examples, all of them in one batch
 const STEPS: usize = 1000; // optimizer steps

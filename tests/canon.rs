@@ -8,7 +8,7 @@
 use crate::device::devices;
 use crate::tool::{Room, json, step_losses};
 use candle_core::{Device, Tensor, safetensors};
-use flat_run::device::DeviceChoice;
+use flat_run::DeviceChoice;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::Path;

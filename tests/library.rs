@@ -1,7 +1,7 @@
 //! A run from Rust is the run of the tool: no terminal, no flags.
 
 use crate::tool::{Room, bytes, journal, run, top};
-use flat_run::store::line::Line;
+use flat_run::store::Line;
 use flat_run::{End, Run, RunConfig, Silent};
 use std::ops::ControlFlow;
 

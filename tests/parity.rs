@@ -9,7 +9,7 @@
 
 use crate::device::devices;
 use crate::tool::{Room, json, step_losses};
-use flat_run::device::DeviceChoice;
+use flat_run::DeviceChoice;
 
 const RUN: &str = "train --no-shuffle --train-limit 12800 --test-limit 100 --batch-size 128 --schedule constant --log-steps \
                    --trace-probes 0";

@@ -13,7 +13,7 @@ pub mod shape;
 mod symbol;
 
 pub use element::{Float, OnDevice};
-pub use number::{Number, Update};
+pub use number::{Element, Number, Update};
 pub use shape::{Geometry, Pass, Split, Windows};
 pub use symbol::recurrence;
 

@@ -3,7 +3,7 @@
 use crate::Scale;
 use clap::{Args, ValueEnum};
 use flat_core::setting::Text;
-use flat_run::device::DeviceChoice;
+use flat_run::DeviceChoice;
 use std::path::PathBuf;
 
 /// Flags of `reproduce`.

@@ -5,7 +5,7 @@ use super::training::{Fit, Point, measured, train};
 use crate::flags::Flags;
 use crate::study::Study;
 use anyhow::{Context, Result, bail};
-use flat_run::store::file::write_whole;
+use flat_run::store::write_whole;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 

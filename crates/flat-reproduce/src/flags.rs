@@ -2,10 +2,9 @@
 
 use anyhow::{Context, Result};
 use flat_core::setting::{Text, Values};
-use flat_run::settings::config::RunConfig;
-use flat_run::settings::file::values;
-use flat_run::usage::usage;
-use flat_run::value::every::Every;
+use flat_run::settings::values_of;
+use flat_run::value::Every;
+use flat_run::{RunConfig, usage};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use std::fmt::Display;
@@ -117,7 +116,7 @@ impl Flags {
     /// A value of a kind that no flag has.
     pub fn values(&self) -> Result<Values> {
         let common: Self = toml::from_str(COMMON).context("studies/run.toml")?;
-        values(&common.under(self).0)
+        values_of(&common.under(self).0)
     }
 
     /// The same run with nothing measured along it or at its end.

@@ -6,10 +6,9 @@ use anyhow::Result;
 use candle_core::DType;
 use flat_data::Loader;
 use flat_nn::{Mode, Model};
+use flat_run::Ui;
 use flat_run::measure::{TraceSettings, trace};
-use flat_run::parts::RunParts;
-use flat_run::parts::setup;
-use flat_run::ui::Ui;
+use flat_run::parts::{self, RunParts};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -39,9 +38,9 @@ pub(super) struct UnitMargin {
 /// A missing or damaged file; candle's.
 pub(super) fn at_unit_margin(flags: &Flags, images: &Images, file: PathBuf, ui: Ui) -> Result<Option<UnitMargin>> {
     let config = flags.with("init", file.display().to_string()).config()?;
-    let opened = setup::open(&config)?;
+    let opened = parts::open(&config)?;
     let (train, test, dir) = (images.train.clone(), images.test.clone(), images.dir.clone());
-    let data = setup::data_of(&config, train, test, dir, &opened.device)?;
+    let data = parts::data_of(&config, train, test, dir, &opened.device)?;
     let parts = RunParts::on(&config, data, opened, true)?;
     let margin = mean_margin(&parts.model, &parts.data.along)?;
     if !(margin.is_finite() && margin > 0.0) {
@@ -92,12 +91,12 @@ mod tests {
     fn fixture(channels: usize) -> Result<(Model, Loader)> {
         let config = ModelConfig {
             channels: Some(channels),
-            ..setup::model_config(flat_nn::networks::LENET, DatasetKind::Mnist)
+            ..parts::model_config(flat_nn::networks::LENET, DatasetKind::Mnist)
         };
         let model = Model::new(&config, DType::F64, &Device::Cpu, &Streams::new(3))?;
         let pixels = (0..6 * 784).map(|i| (i * 37 % 251) as u8).collect();
         let split = Arc::new(Split::new(pixels, vec![0, 1, 2, 3, 4, 5], [1, 28, 28], 10)?);
-        let data = setup::plain_loader(split, DatasetKind::Mnist.normalisation(), 4, DType::F64, &Device::Cpu)?;
+        let data = parts::plain_loader(split, DatasetKind::Mnist.normalisation(), 4, DType::F64, &Device::Cpu)?;
         Ok((model, data))
     }
 

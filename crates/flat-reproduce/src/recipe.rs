@@ -2,7 +2,7 @@
 
 use crate::scale::Scale;
 use anyhow::Result;
-use flat_run::usage::usage;
+use flat_run::usage;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;

@@ -16,8 +16,7 @@ use crate::recipe::{Scales, Sizes};
 use crate::study::Study;
 use crate::training::{of_seed, train};
 use anyhow::{Context, Result, bail};
-use flat_run::store::journal;
-use flat_run::store::line::{Line, Part};
+use flat_run::store::{Line, Part, read_journal};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -234,7 +233,7 @@ fn go_on(
 /// Steps and mean training losses of a run's epochs, and its Hessian products.
 fn journalled(folder: &Path) -> Result<(Vec<(u64, f64)>, u64)> {
     let (mut curve, mut products) = (Vec::new(), 0);
-    for line in journal::read(&folder.join("metrics.jsonl"), false)? {
+    for line in read_journal(&folder.join("metrics.jsonl"), false)? {
         if let Line::Epoch(at) = line
             && at.split == Some(Part::Train)
         {

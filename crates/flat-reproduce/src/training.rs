@@ -9,18 +9,9 @@ use anyhow::{Context, Result};
 use flat_data::Split;
 use flat_nn::Mode;
 use flat_run::measure::TraceRecord;
-use flat_run::parts::RunParts;
-use flat_run::parts::evaluate::evaluate;
-use flat_run::parts::groups::GroupScore;
-use flat_run::parts::setup;
-use flat_run::run::along::{self, Measured};
-use flat_run::run::trainer::{Ended, Trainer};
-use flat_run::store::checkpoint;
-use flat_run::store::file::write_whole;
-use flat_run::store::journal;
-use flat_run::store::line::{Line, Part};
-use flat_run::store::run_dir::RunDir;
-use flat_run::ui::Ui;
+use flat_run::parts::{self, GroupScore, RunParts, evaluate};
+use flat_run::store::{Line, Part, RunDir, checkpoints, read_journal, write_whole};
+use flat_run::{Ended, Measured, Trainer, Ui, measure_along};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
@@ -123,8 +114,8 @@ pub(super) fn timed(
     ui: Ui,
 ) -> Result<Option<Fit>> {
     let config = &flags.config()?;
-    let opened = setup::open(config)?;
-    let data = setup::data_of(config, train.clone(), held_out.clone(), images.dir.clone(), &opened.device)?;
+    let opened = parts::open(config)?;
+    let data = parts::data_of(config, train.clone(), held_out.clone(), images.dir.clone(), &opened.device)?;
     // a run may be made longer and be measured later: neither is among what must be the same
     let settings = flags.without(&["steps", "epochs"]).unmeasured().config()?.to_toml()?;
     let same = std::fs::read_to_string(folder.join("config.toml")).is_ok_and(|found| found == settings);
@@ -135,7 +126,7 @@ pub(super) fn timed(
     if !same {
         write_whole(&dir.config(), settings.as_bytes())?;
     }
-    let begun = !checkpoint::list(&dir.checkpoints())?.is_empty();
+    let begun = !checkpoints(&dir.checkpoints())?.is_empty();
     let parts = RunParts::on(config, data, opened, !begun)?;
     let quiet = ui.of_part();
     let mut trainer = if begun {
@@ -170,7 +161,7 @@ pub(super) fn timed(
         (end.train_loss, end.train_accuracy) = (score.loss, score.accuracy);
         if flags.has("flatness") && end.trbar.is_none() {
             let (model, loss) = (trainer.model(), trainer.loss());
-            let Some(found) = along::measure(config, model, loss, &trainer.data().along, quiet)? else {
+            let Some(found) = measure_along(config, model, loss, &trainer.data().along, quiet)? else {
                 return Ok(None);
             };
             end.set_flatness(&found)?;
@@ -221,7 +212,7 @@ impl Point {
 fn points(dir: &RunDir) -> Result<Vec<Point>> {
     let number = |x: Option<f64>| x.unwrap_or(f64::NAN);
     let mut points: Vec<Point> = Vec::new();
-    for line in journal::read(&dir.metrics(), false)? {
+    for line in read_journal(&dir.metrics(), false)? {
         match line {
             Line::Epoch(at) if at.split == Some(Part::Test) => points.push(Point {
                 step: at.step,

@@ -8,16 +8,19 @@
 
 #![forbid(unsafe_code)]
 
-pub mod device;
+mod device;
 pub mod measure;
 pub mod parts;
-pub mod run;
+mod run;
 pub mod settings;
 pub mod signal;
 pub mod store;
-pub mod ui;
-pub mod usage;
+mod ui;
+mod usage;
 pub mod value;
 
-pub use run::{End, Observer, Run, Silent};
+pub use device::{DeviceChoice, Opened};
+pub use run::{End, Ended, Measured, Observer, Run, RunState, Silent, SubspaceSpent, Summary, Trainer, measure_along};
 pub use settings::config::RunConfig;
+pub use ui::{Bar, Gauge, Screen, Ui};
+pub use usage::{BadFlag, Usage, check_svg, flags_of, usage};

@@ -19,14 +19,16 @@ pub(crate) mod provenance;
 mod sharpness;
 pub(crate) mod trace;
 
-pub use along::Along;
+pub use all::All;
+pub use along::{Along, Moment};
+pub use curvature::Curvature;
 pub use document::{Document, SCHEMA};
 pub use eig::tolerance;
 pub use hessian_method::HessianMethod;
-pub use interface::{Asked, Entry, Measure};
+pub use interface::{Asked, Entry, InAll, Measure, Report, Shared};
 pub use line::Line;
-pub use provenance::Provenance;
-pub use trace::{TraceRecord, TraceSettings, trace};
+pub use provenance::{Provenance, Source};
+pub use trace::{Probes, TraceFound, TraceRecord, TraceSettings, trace};
 
 use crate::settings::choice::Flatness;
 use interface::Of;

@@ -1,20 +1,28 @@
 //! What a run or a measure computes with: data, model, loss and optimizer, built from settings or read from a checkpoint,
 //! before anything is written.
 
-pub mod evaluate;
-pub mod groups;
-pub mod objective;
-pub mod optimizer;
+pub(crate) mod evaluate;
+pub(crate) mod groups;
+pub(crate) mod objective;
+pub(crate) mod optimizer;
 pub(crate) mod others;
-pub mod paid;
-pub mod schedules;
-pub mod setup;
+pub(crate) mod paid;
+pub(crate) mod schedules;
+pub(crate) mod setup;
 pub(crate) mod statistics;
-pub mod subject;
-pub mod subspace;
+pub(crate) mod subject;
+pub(crate) mod subspace;
 pub(crate) mod weights;
 
-use self::setup::Data;
+pub use evaluate::{Score, evaluate, score};
+pub use groups::{AverageGroup, GroupScore, WorstGroup};
+pub use objective::{BatchLoss, Tally};
+pub use optimizer::optimizer;
+pub use others::OtherBatches;
+pub use setup::{Data, data_of, model, model_config, open, plain_loader, split, steps_per_epoch, total_steps};
+pub use subject::LoadedCheckpoint;
+pub use subspace::HessianSubspace;
+
 use self::weights::Weights;
 use crate::device::Opened;
 use crate::settings::config::RunConfig;

@@ -1,12 +1,15 @@
 //! A run: the door for programs, the training loop, what is measured along it, and its result.
 
-pub mod along;
+pub(crate) mod along;
 mod door;
 mod finish;
 mod observer;
 mod perturbed;
-pub mod summary;
-pub mod trainer;
+pub(crate) mod summary;
+pub(crate) mod trainer;
 
+pub use along::{Measured, measure as measure_along};
 pub use door::{End, Run};
 pub use observer::{Observer, Silent};
+pub use summary::{RunState, SubspaceSpent, Summary};
+pub use trainer::{Ended, Trainer};

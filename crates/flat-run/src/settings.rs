@@ -1,12 +1,21 @@
 //! What decides a run: flags and files, their defaults and ranges, and which of them have an effect together.
 
-pub mod args;
-pub mod choice;
-pub mod config;
-pub mod file;
-pub mod flags;
+pub(crate) mod args;
+pub(crate) mod choice;
+pub(crate) mod config;
+pub(crate) mod file;
+pub(crate) mod flags;
 pub(crate) mod pixels;
 pub(crate) mod resolve;
-pub mod rule_schedule;
+pub(crate) mod rule_schedule;
 #[cfg(test)]
 pub(crate) mod tests;
+
+pub use args::{EvalArgs, HessianArgs};
+pub use choice::{
+    BnModeName, Flatness, FlatnessName, Float, HvpName, LossName, NormalizeName, OptimizerName, PerturbName,
+    RadiusScheduleName, SamplerName, ScheduleName, SplitName,
+};
+pub use file::{table as read_table, to_toml, values as values_of};
+pub use flags::{Flag, Flags, flags, given};
+pub use rule_schedule::{Phase, RuleSchedule};

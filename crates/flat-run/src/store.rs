@@ -1,8 +1,14 @@
 //! What lies on disk: the directory of a run, its checkpoints and its journal.
 
-pub mod checkpoint;
-pub mod file;
+pub(crate) mod checkpoint;
+pub(crate) mod file;
 pub(crate) mod fingerprint;
-pub mod journal;
-pub mod line;
-pub mod run_dir;
+pub(crate) mod journal;
+pub(crate) mod line;
+pub(crate) mod run_dir;
+
+pub use checkpoint::{Epoch, Evaluation, Extension, list as checkpoints};
+pub use file::{lock, write_whole, write_with_folders};
+pub use journal::read as read_journal;
+pub use line::{Flatness, Line, Part, Point, Progress};
+pub use run_dir::RunDir;

@@ -1,5 +1,8 @@
 //! How numbers, names and intervals are written and read.
 
-pub mod every;
+pub(crate) mod every;
 pub(crate) mod exact;
-pub mod number;
+pub(crate) mod number;
+
+pub use every::Every;
+pub use number::{percent, short, wilson};

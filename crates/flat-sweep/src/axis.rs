@@ -3,7 +3,7 @@
 use crate::known;
 use anyhow::Result;
 use flat_core::setting::{Kind, Value};
-use flat_run::usage::usage;
+use flat_run::usage;
 
 /// A setting of `train` and the values that are tried.
 ///

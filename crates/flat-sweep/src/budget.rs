@@ -2,8 +2,7 @@
 
 use anyhow::Result;
 use flat_core::setting::{Value, Values};
-use flat_run::RunConfig;
-use flat_run::usage::usage;
+use flat_run::{RunConfig, usage};
 use std::fmt;
 use std::str::FromStr;
 

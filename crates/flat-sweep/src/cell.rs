@@ -7,10 +7,8 @@ use anyhow::{Context, Result};
 use candle_core::Device;
 use flat_core::setting::{Value, Values};
 use flat_data::Split;
-use flat_run::RunConfig;
-use flat_run::parts::optimizer::optimizer;
-use flat_run::parts::setup;
-use flat_run::usage::usage;
+use flat_run::parts::{self, optimizer};
+use flat_run::{RunConfig, usage};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -157,12 +155,12 @@ impl Found<'_> {
         let config = RunConfig::resolve(&flags, file)?;
         // the test images are none of this
         let nothing = Arc::new(train.take(1)?);
-        let data = setup::data_of(&config, train, nothing, PathBuf::new(), &Device::Cpu)?;
-        let per_epoch = setup::steps_per_epoch(&config, &data);
-        let plain_steps = config.evals.unwrap_or_else(|| setup::total_steps(&config, per_epoch));
+        let data = parts::data_of(&config, train, nothing, PathBuf::new(), &Device::Cpu)?;
+        let per_epoch = parts::steps_per_epoch(&config, &data);
+        let plain_steps = config.evals.unwrap_or_else(|| parts::total_steps(&config, per_epoch));
         let config = RunConfig::resolve(&self.study.budget.lay_over(&flags, &config, plain_steps), file)?;
-        optimizer(&config, &setup::model(&config, &Device::Cpu)?, &data)?;
-        let steps = setup::total_steps(&config, per_epoch);
+        optimizer(&config, &parts::model(&config, &Device::Cpu)?, &data)?;
+        let steps = parts::total_steps(&config, per_epoch);
         Ok((config, steps))
     }
 
@@ -172,7 +170,7 @@ impl Found<'_> {
         let all = match self.splits.get(&key) {
             Some(split) => split.clone(),
             None => {
-                let split = setup::split(config.dataset, config.data_dir.as_deref(), true, None)?;
+                let split = parts::split(config.dataset, config.data_dir.as_deref(), true, None)?;
                 self.splits.insert(key, split.clone());
                 split
             }

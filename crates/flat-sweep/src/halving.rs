@@ -6,7 +6,7 @@
 //! compares runs in the middle of their schedules, which favours settings that are good early.
 
 use anyhow::Result;
-use flat_run::usage::usage;
+use flat_run::usage;
 use std::fmt;
 use std::str::FromStr;
 

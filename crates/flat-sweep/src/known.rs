@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use flat_core::setting::{Setting, Value};
-use flat_run::settings::flags::flags;
-use flat_run::usage::usage;
+use flat_run::settings::flags;
+use flat_run::usage;
 
 /// The setting of `train` that `--flag name=...` names.
 ///

@@ -5,7 +5,7 @@
 //! the runs come to is a [`Board`]: means over the seeds with intervals, ranked on validation images alone.
 //!
 //! ```no_run
-//! use flat_run::ui::Ui;
+//! use flat_run::Ui;
 //! use flat_sweep::{Axis, Jobs, Study, Sweep, seeds, this_program};
 //!
 //! # fn main() -> anyhow::Result<()> {

@@ -4,7 +4,7 @@ use crate::jobs::Exit;
 use crate::record::{Record, State};
 use crate::store::Place;
 use anyhow::Result;
-use flat_run::value::number::{percent, short};
+use flat_run::value::{percent, short};
 
 /// Exit status of a run that diverged.
 const DIVERGED: i32 = 3;

@@ -1,9 +1,7 @@
 //! What became of a run.
 
 use anyhow::{Context, Result};
-use flat_run::store::file::write_whole;
-use flat_run::store::journal;
-use flat_run::store::line::{Line, Part};
+use flat_run::store::{Line, Part, read_journal, write_whole};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -121,7 +119,7 @@ impl Record {
         if !file.exists() {
             return Ok(record);
         }
-        for line in journal::read(&file, true)? {
+        for line in read_journal(&file, true)? {
             let Line::Epoch(at) = line else { continue };
             if at.step > up_to {
                 break;

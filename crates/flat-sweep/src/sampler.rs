@@ -5,7 +5,7 @@ use crate::known;
 use anyhow::Result;
 use flat_core::setting::{Kind, Value};
 use flat_core::{Purpose, Streams};
-use flat_run::usage::usage;
+use flat_run::usage;
 
 /// A setting of `train` that is drawn at random.
 ///

@@ -1,7 +1,7 @@
 //! The seeds of a sweep.
 
 use anyhow::Result;
-use flat_run::usage::usage;
+use flat_run::usage;
 
 /// Seeds as `0..5` (0 to 4), `0..=4`, `7`, or several of these with commas between them.
 ///

@@ -3,9 +3,8 @@
 use crate::cell::Cell;
 use crate::record::{Record, State};
 use anyhow::{Context, Result};
-use flat_run::RunConfig;
-use flat_run::store::file::{lock, write_whole};
-use flat_run::usage::usage;
+use flat_run::store::{lock, write_whole};
+use flat_run::{RunConfig, usage};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};

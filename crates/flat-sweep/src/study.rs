@@ -4,8 +4,7 @@ use crate::halving::Halving;
 use crate::{Axis, Budget, Sampler, Select, seeds};
 use anyhow::{Context, Result};
 use flat_core::setting::{Value, Values};
-use flat_run::settings::file;
-use flat_run::usage::usage;
+use flat_run::{settings, usage};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -125,7 +124,7 @@ impl Study {
             self.seeds.push(0);
         }
         let in_file = match &self.config {
-            Some(path) => file::table(path)?,
+            Some(path) => settings::read_table(path)?,
             None => Values::default(),
         };
         for (name, value) in USUAL {
@@ -164,8 +163,8 @@ impl File {
             Value::List(all) => all.clone(),
             one => vec![one.clone()],
         };
-        let grid = file::values(&self.grid)?;
-        let sample = file::values(&self.sample)?;
+        let grid = settings::values_of(&self.grid)?;
+        let sample = settings::values_of(&self.sample)?;
         let sampler = |(name, value): (&str, &Value)| match value {
             Value::List(all) => Sampler::among(name, all),
             text => Sampler::new(name, &text.to_string()),
@@ -181,7 +180,7 @@ impl File {
             random: self.random,
             random_seed: self.random_seed,
             seeds: self.seeds.map(|value| seeds(&texts(value))).transpose()?.unwrap_or_default(),
-            train: file::values(&self.train)?,
+            train: settings::values_of(&self.train)?,
             config: self.config,
             budget: if self.budget.is_empty() { Budget::default() } else { self.budget.parse()? },
             select: match self.select.is_empty() {
@@ -208,9 +207,9 @@ impl File {
             halving: study.halving.map(|h| h.to_string()),
             test_all: study.test_all,
             config: study.config.as_ref().map(std::path::absolute).transpose()?,
-            grid: file::to_toml(&grid)?,
-            sample: file::to_toml(&sample)?,
-            train: file::to_toml(&study.train)?,
+            grid: settings::to_toml(&grid)?,
+            sample: settings::to_toml(&sample)?,
+            train: settings::to_toml(&study.train)?,
         })
     }
 }

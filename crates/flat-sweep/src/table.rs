@@ -2,7 +2,7 @@
 
 use crate::board::{Board, Row};
 use crate::spread::Spread;
-use flat_run::value::number::short;
+use flat_run::value::short;
 
 /// A column: its head with the unit, and a cell's text.
 type Column = (&'static str, fn(&Board, &Row) -> Option<String>);

@@ -1,4 +1,4 @@
-//! The command line as typed. What a flag means, its default and its range are in [`flat_run::settings::config`].
+//! The command line as typed. What a flag means, its default and its range are in [`flat_run::RunConfig`].
 
 mod bench;
 mod given;
@@ -13,14 +13,14 @@ pub use given::Given;
 pub use landscape::{DirectionName, LandscapeArgs};
 pub use metrics::MetricsCommand;
 pub use report::ReportArgs;
-pub use sweep::SweepArgs;
+pub use sweep::{SweepArgs, SweptSettings};
 pub use train::TrainArgs;
 
 use self::given::among;
 use clap::{Parser, Subcommand};
 use flat_data::DatasetKind;
 use flat_reproduce::ReproduceArgs;
-use flat_run::settings::args::EvalArgs;
+use flat_run::settings::EvalArgs;
 use std::path::PathBuf;
 
 /// Train image classifiers with any flat-minima optimizer and measure the flatness of what came out.

@@ -1,6 +1,6 @@
 //! How a run ends: the exit status.
 
-use flat_run::usage::{BadFlag, Usage};
+use flat_run::{BadFlag, Usage};
 use std::process::ExitCode;
 
 /// Status of a run that diverged.

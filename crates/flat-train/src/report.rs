@@ -19,10 +19,8 @@ mod sweep;
 mod tables;
 
 use anyhow::{Context, Result};
-use flat_run::signal;
-use flat_run::store::file::write_whole;
-use flat_run::ui::Ui;
-use flat_run::usage::usage;
+use flat_run::store::write_whole;
+use flat_run::{Ui, signal, usage};
 use run::Run;
 use serde::Serialize;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! What a person sees while it runs: bars on a terminal, plain lines elsewhere, nothing when quiet. Always on stderr, so
 //! that stdout holds the result alone.
 
-use flat_run::ui::{Gauge, Screen, Ui};
+use flat_run::{Gauge, Screen, Ui};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};

@@ -5,7 +5,7 @@ use crate::interval::{Mean, percent, short};
 use crate::paired::Group;
 use crate::training::Point;
 use anyhow::Result;
-use flat_run::usage::usage;
+use flat_run::usage;
 use serde::{Deserialize, Serialize};
 
 /// How close two groups are that are about the same.

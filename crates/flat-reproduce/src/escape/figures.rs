@@ -6,7 +6,7 @@ use crate::markdown::Block;
 use crate::training::Point;
 use anyhow::Result;
 use flat_plot::{Axis, Chart, Point as Mark, Series, curves};
-use flat_run::store::file::write_whole;
+use flat_run::store::write_whole;
 use std::path::Path;
 
 /// Draws trace and test accuracy along the evaluations into the folder.

@@ -7,7 +7,7 @@ use crate::network::network;
 use crate::recipe::{Scales, Sizes};
 use crate::scale::Scale;
 use anyhow::{Context, Result};
-use flat_run::usage::usage;
+use flat_run::usage;
 use serde::Deserialize;
 
 /// The study's file.

@@ -6,7 +6,7 @@ use super::walk::Algorithm;
 use crate::markdown::Block;
 use anyhow::Result;
 use flat_plot::{Axis, Chart, Point, Series, curves};
-use flat_run::store::file::write_whole;
+use flat_run::store::write_whole;
 use std::path::Path;
 
 /// Draws all into the folder.

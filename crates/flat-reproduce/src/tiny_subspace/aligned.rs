@@ -4,8 +4,7 @@ use crate::flags::Flags;
 use crate::images::Images;
 use anyhow::{Context, Result};
 use flat_optim::Subspace;
-use flat_run::parts::subspace::HessianSubspace;
-use flat_run::parts::{RunParts, setup};
+use flat_run::parts::{self, HessianSubspace, RunParts};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -26,8 +25,8 @@ pub(super) struct Aligned {
 /// A file without such weights; candle's; eigenvectors that cannot be found.
 pub(super) fn aligned(flags: &Flags, images: &Images, weights: &Path) -> Result<Aligned> {
     let config = flags.with("init", weights.display().to_string()).config()?;
-    let opened = setup::open(&config)?;
-    let data = setup::data_of(&config, images.train.clone(), images.test.clone(), images.dir.clone(), &opened.device)?;
+    let opened = parts::open(&config)?;
+    let data = parts::data_of(&config, images.train.clone(), images.test.clone(), images.dir.clone(), &opened.device)?;
     let RunParts { model, loss, data, .. } = RunParts::on(&config, data, opened, true)?;
     let mut subspace = HessianSubspace::of_run(&config, &model, loss, &data)?;
     let share = subspace.share(model.params(), 0)?;

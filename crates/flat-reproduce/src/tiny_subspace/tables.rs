@@ -5,7 +5,7 @@ use crate::interval::{Mean, percent, short};
 use crate::markdown::{Block, Table};
 use anyhow::Result;
 use flat_plot::{Axis, Chart, Point, Series, curves};
-use flat_run::store::file::write_whole;
+use flat_run::store::write_whole;
 use std::path::Path;
 
 const DIVERGED: &str = "diverged";

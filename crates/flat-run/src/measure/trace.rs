@@ -5,7 +5,7 @@ mod found;
 mod settings;
 
 pub use flags::TraceArgs;
-pub use found::{TraceFound, TraceRecord, text};
+pub use found::{Probes, TraceFound, TraceRecord, text};
 pub use settings::TraceSettings;
 
 use super::along::{Along, Moment};

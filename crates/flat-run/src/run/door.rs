@@ -21,8 +21,7 @@ use std::path::{Path, PathBuf};
 /// A training run, loaded and built; [`Self::train`] carries it out and leaves its files in a directory.
 ///
 /// ```no_run
-/// use flat_run::run::{Run, Silent};
-/// use flat_run::settings::config::RunConfig;
+/// use flat_run::{Run, RunConfig, Silent};
 /// # fn main() -> anyhow::Result<()> {
 /// let config = RunConfig::from_table(&"optimizer = 'sam'\nrho = 0.1\nepochs = 1".parse()?)?;
 /// let summary = Run::new(config)?.out("runs/sam").train(&mut Silent)?.finished();

@@ -337,7 +337,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Where the run stands.
-    pub fn progress(&self) -> &Progress {
+    pub(crate) fn progress(&self) -> &Progress {
         &self.progress
     }
 

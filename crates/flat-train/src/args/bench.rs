@@ -4,9 +4,8 @@ use super::given::Given;
 use clap::Args;
 use flat_core::setting::{Needs, Range, Text};
 use flat_nn::{Arch, Precision, networks};
-use flat_run::device::DeviceChoice;
-use flat_run::settings::choice::OptimizerName;
-use flat_run::settings::flags::Flags;
+use flat_run::DeviceChoice;
+use flat_run::settings::{Flags, OptimizerName};
 use std::path::PathBuf;
 
 flat_core::settings! {

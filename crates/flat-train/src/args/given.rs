@@ -5,7 +5,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use flat_core::setting::{BadSetting, Kind, SettingType, Value, Values};
 use flat_optim::BASES;
-use flat_run::settings::flags::{Flag, Flags, given};
+use flat_run::settings::{Flag, Flags, given};
 use std::marker::PhantomData;
 use std::str::FromStr;
 

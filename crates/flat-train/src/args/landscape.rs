@@ -2,8 +2,7 @@
 
 use flat_core::named;
 use flat_core::setting::{Needs, Range};
-use flat_run::settings::args::HessianArgs;
-use flat_run::settings::flags::Flags;
+use flat_run::settings::{Flags, HessianArgs};
 use std::path::PathBuf;
 
 const AROUND: Needs = Needs::Unset("between");

@@ -4,8 +4,8 @@ use super::given::{typed, with};
 use anyhow::Result;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use flat_core::setting::{Kind, Setting, Value, Values};
-use flat_run::settings::flags::{Flag, flags};
-use flat_run::usage::usage;
+use flat_run::settings::{Flag, flags};
+use flat_run::usage;
 use flat_sweep::{Axis, Budget, Halving, Sampler, Select, Study, seeds};
 use std::path::PathBuf;
 
@@ -59,12 +59,12 @@ pub struct SweepArgs {
     pub config: Option<PathBuf>,
     /// The settings of train that were given.
     #[command(flatten)]
-    pub given: Settings,
+    pub given: SweptSettings,
 }
 
 /// Settings of every run as typed; one with several values varies.
 #[derive(Debug, Clone, Default)]
-pub struct Settings(pub Values);
+pub struct SweptSettings(pub Values);
 
 /// The flags of `train`, with any text for a choice: several are a grid, which checks them.
 fn free() -> Vec<Flag> {
@@ -72,7 +72,7 @@ fn free() -> Vec<Flag> {
     flags().into_iter().map(without_names).collect()
 }
 
-impl FromArgMatches for Settings {
+impl FromArgMatches for SweptSettings {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         Ok(Self(typed(&free(), matches)))
     }
@@ -83,7 +83,7 @@ impl FromArgMatches for Settings {
     }
 }
 
-impl Args for Settings {
+impl Args for SweptSettings {
     fn augment_args(command: Command) -> Command {
         with(command, &free())
     }

@@ -2,7 +2,7 @@
 
 use super::given::Given;
 use clap::Args;
-use flat_run::settings::config::RunConfig;
+use flat_run::RunConfig;
 use std::path::PathBuf;
 
 /// Flags of `train`; a TOML file given by `--config` holds the same names.

@@ -1,7 +1,7 @@
 //! Energy, where the machine counts it.
 
 use candle_core::Device;
-use flat_run::device::DeviceChoice;
+use flat_run::DeviceChoice;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

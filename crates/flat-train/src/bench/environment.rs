@@ -1,7 +1,7 @@
 //! The machine and the program that a table was made by.
 
 use candle_core::Device;
-use flat_run::device::DeviceChoice;
+use flat_run::DeviceChoice;
 use serde::{Deserialize, Serialize};
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};

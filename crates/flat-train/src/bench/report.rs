@@ -2,7 +2,7 @@
 
 use super::{Comparison, Environment, Memory, Place, Timing, compare};
 use anyhow::Result;
-use flat_run::usage::usage;
+use flat_run::usage;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;

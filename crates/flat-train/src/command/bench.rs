@@ -7,11 +7,8 @@ use crate::exit::Outcome;
 use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Device;
 use flat_plot as plot;
-use flat_run::device::{DeviceChoice, Opened};
-use flat_run::signal;
-use flat_run::store::file::{write_whole, write_with_folders};
-use flat_run::ui::Ui;
-use flat_run::usage::{check_svg, usage};
+use flat_run::store::{write_whole, write_with_folders};
+use flat_run::{DeviceChoice, Opened, Ui, check_svg, signal, usage};
 use std::collections::BTreeMap;
 
 /// A cell that is there.

@@ -4,11 +4,10 @@ use super::print;
 use crate::exit::Outcome;
 use anyhow::{Result, bail};
 use flat_nn::Mode;
-use flat_run::parts::evaluate::evaluate;
-use flat_run::parts::subject::LoadedCheckpoint;
-use flat_run::settings::args::EvalArgs;
-use flat_run::ui::Ui;
-use flat_run::value::number::short;
+use flat_run::Ui;
+use flat_run::parts::{LoadedCheckpoint, evaluate};
+use flat_run::settings::EvalArgs;
+use flat_run::value::short;
 
 /// Prints loss and accuracy.
 pub(super) fn run(args: &EvalArgs, ui: Ui, json: bool) -> Result<Outcome> {

@@ -9,7 +9,7 @@ use flat_core::setting::{Setting, Value as Given, Values};
 use flat_data::DatasetKind;
 use flat_nn::{Arch, Model};
 use flat_optim::{BaseKind, ParamVec, Params, RuleKind, Space, StateVisitor, Stateful};
-use flat_run::parts::setup::model_config;
+use flat_run::parts::model_config;
 use serde_json::{Value, json};
 
 /// Images a batch that costs are given for: the default of `train`.

@@ -4,10 +4,9 @@ use super::print_measured;
 use crate::args::MetricsCommand;
 use crate::exit::Outcome;
 use anyhow::Result;
-use flat_run::measure::MEASURES;
-use flat_run::measure::all::All;
-use flat_run::parts::subject::LoadedCheckpoint;
-use flat_run::ui::Ui;
+use flat_run::Ui;
+use flat_run::measure::{All, MEASURES};
+use flat_run::parts::LoadedCheckpoint;
 
 /// Takes what was asked for and prints it.
 pub(super) fn run(command: &MetricsCommand, ui: Ui, json: bool) -> Result<Outcome> {

@@ -5,7 +5,7 @@ use crate::args::ReportArgs;
 use crate::exit::Outcome;
 use crate::report::{Report, check_name};
 use anyhow::Result;
-use flat_run::ui::Ui;
+use flat_run::Ui;
 
 /// Reads the folders, writes the page and says what it holds.
 pub(super) fn run(args: &ReportArgs, ui: Ui, json: bool) -> Result<Outcome> {

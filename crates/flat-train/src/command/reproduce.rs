@@ -5,8 +5,7 @@ use crate::exit::Outcome;
 use anyhow::Result;
 use clap::ValueEnum;
 use flat_reproduce::{Provenance, ReproduceArgs, ReproductionName, Study};
-use flat_run::ui::Ui;
-use flat_run::usage::usage;
+use flat_run::{Ui, usage};
 use std::path::PathBuf;
 
 /// Makes or continues the study and prints its tables.

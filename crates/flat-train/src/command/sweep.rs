@@ -4,8 +4,8 @@ use super::print;
 use crate::args::SweepArgs;
 use crate::exit::Outcome;
 use anyhow::{Result, bail};
-use flat_run::store::file::write_with_folders;
-use flat_run::ui::Ui;
+use flat_run::Ui;
+use flat_run::store::write_with_folders;
 use flat_sweep::{Jobs, Sweep, this_program};
 
 /// Runs what the sweep still lacks, and prints its leaderboard.

@@ -4,12 +4,7 @@ use super::print;
 use crate::args::TrainArgs;
 use crate::exit::Outcome;
 use anyhow::Result;
-use flat_run::run::summary::RunState;
-use flat_run::run::{End, Run, Silent};
-use flat_run::settings::config::RunConfig;
-use flat_run::signal;
-use flat_run::ui::Ui;
-use flat_run::usage::usage;
+use flat_run::{End, Run, RunConfig, RunState, Silent, Ui, signal, usage};
 use serde::Serialize;
 
 /// What `--pause-after` leaves.

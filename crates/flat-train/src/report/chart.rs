@@ -3,7 +3,7 @@
 use super::curve::{Curve, Point};
 use super::html::escape;
 use super::scale::Scale;
-use flat_run::value::number::short;
+use flat_run::value::short;
 use std::fmt::Write;
 
 const WIDTH: f64 = 400.0;

@@ -1,8 +1,7 @@
 //! The journal of a run, by what is drawn of it.
 
 use anyhow::Result;
-use flat_run::store::journal;
-use flat_run::store::line::{Flatness, Line, Part, Point, Progress};
+use flat_run::store::{Flatness, Line, Part, Point, Progress, read_journal};
 use std::path::Path;
 
 /// The lines in their order.
@@ -17,7 +16,7 @@ impl Journal {
     /// # Errors
     /// A missing file, or a line that is no journal's, by its number.
     pub fn read(path: &Path, in_progress: bool) -> Result<Self> {
-        Ok(Self { lines: journal::read(path, in_progress)? })
+        Ok(Self { lines: read_journal(path, in_progress)? })
     }
 
     /// The steps that were logged.

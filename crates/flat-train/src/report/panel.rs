@@ -2,9 +2,8 @@
 
 use super::curve::Point;
 use super::journal::Journal;
-use flat_run::measure;
-use flat_run::measure::Along;
-use flat_run::store::line::{Part, Progress};
+use flat_run::measure::{self, Along};
+use flat_run::store::{Part, Progress};
 
 /// A chart of one quantity of every run.
 #[derive(Debug)]

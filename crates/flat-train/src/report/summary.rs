@@ -1,7 +1,7 @@
 //! `summary.json`, read back, and what stands in its place while a run is in progress.
 
 use super::journal::Journal;
-use flat_run::store::line::{Part, Point};
+use flat_run::store::{Part, Point};
 use serde::Deserialize;
 
 /// What a run came to. Numbers that were not finite are absent.

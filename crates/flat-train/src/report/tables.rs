@@ -3,10 +3,9 @@
 use super::html::{escape, table};
 use super::run::Run;
 use super::summary::{Standing, Summary};
-use flat_run::measure;
-use flat_run::measure::TraceRecord;
-use flat_run::store::line::Point;
-use flat_run::value::number::{percent, short, wilson};
+use flat_run::measure::{self, TraceRecord};
+use flat_run::store::Point;
+use flat_run::value::{percent, short, wilson};
 use std::collections::BTreeSet;
 
 const NONE: &str = "–";

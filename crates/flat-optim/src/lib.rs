@@ -89,10 +89,10 @@ mod builder;
 mod closures;
 mod compose;
 mod error;
-mod groups;
 mod objective;
 mod optimizer;
 mod oracle;
+mod parameter_groups;
 mod pending;
 mod rule;
 mod schedule;
@@ -111,10 +111,10 @@ pub use error::{Error, Result};
 pub use flat_core::{
     self, Entry, Layout, Number, ParamVec, Params, Purpose, Scalar, Space, Stream, Streams, Update, is_buffer,
 };
-pub use groups::{Group, Groups, Masks};
 pub use objective::{Batch, Need, Objective, Query, Rows, Sample};
 pub use optimizer::Optimizer;
 pub use oracle::Oracle;
+pub use parameter_groups::{Group, Groups, Masks};
 pub use pending::{PendingStep, StepReport};
 pub use rule::*;
 pub use schedule::{

@@ -2,7 +2,7 @@
 //! before anything is written.
 
 pub(crate) mod evaluate;
-pub(crate) mod groups;
+pub(crate) mod group_score;
 pub(crate) mod objective;
 pub(crate) mod optimizer;
 pub(crate) mod others;
@@ -15,7 +15,7 @@ pub(crate) mod subspace;
 pub(crate) mod weights;
 
 pub use evaluate::{Score, evaluate, score};
-pub use groups::{AverageGroup, GroupScore, WorstGroup};
+pub use group_score::{AverageGroup, GroupScore, WorstGroup};
 pub use objective::{BatchLoss, Tally};
 pub use optimizer::optimizer;
 pub use others::OtherBatches;

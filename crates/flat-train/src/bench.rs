@@ -6,7 +6,7 @@ mod energy;
 mod environment;
 mod memory;
 mod peak;
-mod report;
+mod table;
 mod timing;
 
 pub use cell::{Cell, Place};
@@ -15,5 +15,5 @@ pub use energy::Meter;
 pub use environment::Environment;
 pub use memory::{Memory, host_peak_mib, of_cell};
 pub use peak::Peak;
-pub use report::{BenchReport, Rates, Row};
+pub use table::{BenchReport, Rates, Row};
 pub use timing::Timing;

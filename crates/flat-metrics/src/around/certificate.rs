@@ -2,10 +2,10 @@
 
 mod config;
 mod judge;
-mod report;
+mod judgement;
 
 pub use config::CertificateConfig;
-pub use report::{Judgement, Reason, SpectrumReport, Verdict};
+pub use judgement::{Judgement, Reason, SpectrumReport, Verdict};
 
 use super::drift::{At, Known, Slope};
 use super::flow::{FlowReport, Means, Place, flow};

@@ -2,10 +2,10 @@
 
 mod job;
 mod measure;
-mod report;
+mod rise;
 
 pub use measure::{Noise, Sharpness};
-pub use report::Rise;
+pub use rise::Rise;
 
 use super::ball::{Ball, Geometry};
 use super::surface::Surface;

@@ -1,6 +1,6 @@
 //! Loss and accuracy of a model over a part of a data set.
 
-use crate::parts::groups::GroupScore;
+use crate::parts::group_score::GroupScore;
 use crate::parts::objective::right_answers;
 use crate::signal;
 use crate::ui::Ui;

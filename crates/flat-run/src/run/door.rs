@@ -5,7 +5,7 @@ use super::observer::Observer;
 use super::summary::Summary;
 use super::trainer::{Ended, Trainer};
 use crate::device::DeviceChoice;
-use crate::parts::groups::largest_beta;
+use crate::parts::group_score::largest_beta;
 use crate::parts::{RunParts, schedules, setup};
 use crate::settings::config::RunConfig;
 use crate::store::checkpoint;

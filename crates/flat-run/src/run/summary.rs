@@ -2,7 +2,7 @@
 
 use crate::measure::document::Document;
 use crate::measure::trace::{self, TraceFound};
-use crate::parts::groups::GroupScore;
+use crate::parts::group_score::GroupScore;
 use crate::store::checkpoint::Extension;
 use crate::value::number::short;
 use flat_optim::Account;

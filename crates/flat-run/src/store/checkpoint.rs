@@ -1,6 +1,6 @@
 //! Checkpoints: weights, optimizer state and the place in the run, in one safetensors file.
 
-use crate::parts::groups::GroupScore;
+use crate::parts::group_score::GroupScore;
 use crate::store::file::write_whole;
 use crate::store::fingerprint::Fingerprint;
 use crate::usage::Usage;

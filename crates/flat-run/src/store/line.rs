@@ -1,6 +1,6 @@
 //! The lines of `metrics.jsonl`: the type that is written and read.
 
-use crate::parts::groups::GroupScore;
+use crate::parts::group_score::GroupScore;
 use flat_optim::{Account, StepReport};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! The verdict from the numbers.
 
-use super::report::{Reason, SpectrumReport, Verdict};
+use super::judgement::{Reason, SpectrumReport, Verdict};
 use crate::around::drift::{Known, Slope};
 use crate::around::flow::FlowReport;
 use crate::measured::Stop;

@@ -93,7 +93,9 @@ fn a_network_for_other_images_or_classes_is_refused_with_both_named() {
 
 #[test]
 fn an_average_is_judged_with_statistics_of_its_own_wherever_it_is_read() {
-    for average in ["--ema 0.9", "--swa-start 4 --swa-every 3", "--base schedule-free --lr 0.1"] {
+    for average in
+        ["--ema 0.9", "--swa-start 4 --swa-every 3", "--base schedule-free --lr 0.1", "--ema 0.9 --validation 60"]
+    {
         judged(average);
     }
 }
@@ -133,6 +135,13 @@ fn a_trace_of_a_run_is_the_run_s_own_to_the_digit() {
     let room = Room::new();
     for (name, words) in [
         ("mlp", SMALL.replace("--trace-probes 0", "--trace-probes 5 --trace-examples 200 --seed 7 --epochs 1")),
+        (
+            "held out",
+            format!(
+                "{} --validation 57 --validation-seed 2",
+                SMALL.replace("--trace-probes 0", "--trace-probes 2 --epochs 1")
+            ),
+        ),
         (
             "conv",
             format!("{CONV} --trace-probes 2 --trace-examples 1000 --steps 9 --ema 0.5 --seed 3 --label-smoothing 0.1"),

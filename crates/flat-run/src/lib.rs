@@ -1,10 +1,9 @@
-//! Train image classifiers with any flat-minima optimizer and measure the flatness of what came out, as a library: no
-//! terminal, no process to end.
+//! Training runs and flatness measurements as a library, without a terminal.
 //!
-//! [`Run`] is the door: `Run::new(config)?.train(&mut observer)?`.
+//! A program trains by `Run::new(config)?.train(&mut observer)?`; see [`Run`].
 //!
-//! Settings ([`settings`]) become data, model and optimizer ([`parts`]); a run ([`run`]) trains them and leaves its files
-//! ([`store`]); measures ([`measure`]) look at what came out. A [`ui`] hears how far things are, a [`signal`] stops them.
+//! Settings ([`settings`]) become data, model and optimizer ([`parts`]). A [`Run`] trains them and writes its files ([`store`]).
+//! Measures ([`measure`]) are taken of the trained model. A [`Ui`] shows progress, a [`signal`] stops the work.
 
 #![forbid(unsafe_code)]
 

@@ -117,8 +117,16 @@ pub fn data_of(config: &RunConfig, train: Arc<Split>, test: Arc<Split>, dir: Pat
     })
 }
 
+/// The images that a run trains on, of the data set in `dir`: the first `--train-limit`, without those of `--validation`.
+///
+/// # Errors
+/// Missing or damaged files.
+pub(super) fn training(config: &RunConfig, dir: Option<&Path>) -> Result<Arc<Split>> {
+    Ok(validated(config, split(config.dataset, dir, true, config.train_limit)?)?.0)
+}
+
 /// The training images that are left, and those held out by `--validation`.
-pub(super) fn validated(config: &RunConfig, train: Arc<Split>) -> Result<(Arc<Split>, Option<Arc<Split>>)> {
+fn validated(config: &RunConfig, train: Arc<Split>) -> Result<(Arc<Split>, Option<Arc<Split>>)> {
     let Some(n) = config.validation else { return Ok((train, None)) };
     if n >= train.len() {
         return Err(usage(format!(
@@ -136,7 +144,7 @@ fn train_plain(train: &Loader) -> Result<Loader> {
     Ok(train.beside(options, Streams::new(0))?)
 }
 
-fn limited(split: &Arc<Split>, limit: Option<usize>) -> Result<Arc<Split>> {
+pub(super) fn limited(split: &Arc<Split>, limit: Option<usize>) -> Result<Arc<Split>> {
     Ok(match limit {
         Some(n) if n < split.len() => Arc::new(split.take(n)?),
         _ => split.clone(),

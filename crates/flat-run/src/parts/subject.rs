@@ -12,9 +12,10 @@ use crate::usage::usage;
 use anyhow::Result;
 use candle_core::DType;
 use flat_core::Streams;
-use flat_data::{DatasetKind, Loader, Normalisation};
+use flat_data::{DatasetKind, Loader, Normalisation, Split};
 use flat_nn::{Loss, Model, ModelConfig, Norm};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A model with weights, data and loss. What the flags leave open is the run's where the weights are of one.
 pub struct LoadedCheckpoint {
@@ -50,32 +51,19 @@ impl LoadedCheckpoint {
     /// # Errors
     /// A missing or damaged file, a model that cannot be told, data that does not fit it.
     pub fn to_score(args: &EvalArgs) -> Result<Self> {
-        Self::load(args, |_, _| (args.split.unwrap_or(SplitName::Test), args.limit))
+        Self::load(args, Usual::Test)
     }
 
-    /// Loads what `args` name, with the images to measure its loss surface on: the training images that the run's own trace
-    /// is of where no flag says otherwise.
+    /// Loads what `args` name, with the images to measure its loss surface on: where no flag says otherwise, the images of
+    /// the run's own trace.
     ///
     /// # Errors
     /// As [`Self::to_score`].
     pub fn to_measure(args: &EvalArgs) -> Result<Self> {
-        Self::load(args, |run, dataset| match (args.split, args.limit) {
-            (Some(split), limit) => (split, limit),
-            (None, Some(limit)) => (SplitName::Train, Some(limit)),
-            (None, None) => {
-                let usual = RunConfig::default();
-                let run = run.filter(|run| run.dataset == dataset).unwrap_or(&usual);
-                let limit = run.train_limit.map_or(run.trace_examples, |most| most.min(run.trace_examples));
-                (SplitName::Train, Some(limit))
-            }
-        })
+        Self::load(args, Usual::TrainedOn)
     }
 
-    /// Loads what `args` name, with the part of the data, and the most images, that `images` says of the run and the data set.
-    fn load(
-        args: &EvalArgs,
-        images: impl FnOnce(Option<&RunConfig>, DatasetKind) -> (SplitName, Option<usize>),
-    ) -> Result<Self> {
+    fn load(args: &EvalArgs, usual: Usual) -> Result<Self> {
         let Opened { device, note: device_note } = Opened::new(*args.device)?;
         let weights = Weights::read(&args.checkpoint, &device)?;
         let run = weights.run.as_ref();
@@ -129,8 +117,18 @@ impl LoadedCheckpoint {
         let known = given.or(weights.pixels.clone());
         let assumed = assumed(args, &weights, &config, known.is_none() && weights.model.is_none());
         let pixels = known.unwrap_or_else(|| dataset.normalisation());
-        let (part, limit) = images(run, dataset);
-        let split = setup::split(dataset, data_dir.as_deref(), part == SplitName::Train, limit)?;
+        let (part, split) = match (args.split, usual) {
+            (None, Usual::TrainedOn) => {
+                let own = run.filter(|run| run.dataset == dataset);
+                let limit = args.limit.unwrap_or_else(|| own.unwrap_or(&RunConfig::default()).trace_examples);
+                let train = trained_on(own, dataset, data_dir.as_deref())?;
+                (SplitName::Train, setup::limited(&train, Some(limit))?)
+            }
+            (part, _) => {
+                let part = part.unwrap_or(SplitName::Test);
+                (part, setup::split(dataset, data_dir.as_deref(), part == SplitName::Train, args.limit)?)
+            }
+        };
         let data = setup::plain_loader(split, pixels.clone(), args.batch_size, dtype.unwrap_or(DType::F32), &device)?;
         let loss = match (args.loss, args.label_smoothing, run) {
             (None, None, Some(run)) => setup::loss(run),
@@ -158,12 +156,7 @@ impl LoadedCheckpoint {
     /// Missing or damaged files.
     pub fn training(&self) -> Result<Loader> {
         let run = self.run.as_ref().filter(|run| run.dataset == self.dataset);
-        let limit = run.and_then(|run| run.train_limit);
-        let split = setup::split(self.dataset, self.data_dir.as_deref(), true, limit)?;
-        let split = match run {
-            Some(run) => setup::validated(run, split)?.0,
-            None => split,
-        };
+        let split = trained_on(run, self.dataset, self.data_dir.as_deref())?;
         let space = self.model.params().space();
         setup::plain_loader(split, self.pixels.clone(), setup::EVAL_BATCH, space.dtype, &space.device)
     }
@@ -187,6 +180,23 @@ impl LoadedCheckpoint {
         }
         self.weights_note.iter().for_each(|note| ui.say(note.clone()));
         self
+    }
+}
+
+/// The images where `--split` does not name a part of the data set.
+#[derive(Clone, Copy)]
+enum Usual {
+    /// The test images.
+    Test,
+    /// The images that the run trained on, as many as its own trace takes.
+    TrainedOn,
+}
+
+/// The images that a run trained on; without a run the training images of the data set.
+fn trained_on(run: Option<&RunConfig>, dataset: DatasetKind, dir: Option<&Path>) -> Result<Arc<Split>> {
+    match run {
+        Some(run) => setup::training(run, dir),
+        None => setup::split(dataset, dir, true, None),
     }
 }
 

@@ -106,7 +106,7 @@ impl Weights {
                 Some(why) => format!("{}: {why}", self.file.display()),
             })?;
             let dtype = model.params().space().dtype;
-            let train = setup::split(run.dataset, run.data_dir.as_deref(), true, run.train_limit)?;
+            let train = setup::training(run, run.data_dir.as_deref())?;
             let device = &model.params().space().device;
             let train = setup::plain_loader(train, pixels::of_run(run)?, setup::EVAL_BATCH, dtype, device)?;
             if !statistics::refresh(model, &train)? {

@@ -23,7 +23,8 @@ flat_core::settings! {
         data_dir as "data-dir" of RunConfig: Option<PathBuf> = None,
             default_in_words: "the run's, else $FLAT_DATA_DIR, ./data, the download cache";
         /// Which part of the data set.
-        split as "split": Option<SplitName> = None, default_in_words: "eval: test; metrics and landscape: train";
+        split as "split": Option<SplitName> = None, default_in_words: "eval: test; metrics and landscape: the run's own \
+            training images, else train";
         /// Use only the first N images.
         limit as "limit": Option<usize> = None, range: Range::AtLeast(1), default_in_words: "all; metrics and landscape without \
             --split: those of the run's own trace, else 1024; metrics dimension: 2000";

@@ -122,8 +122,8 @@ flat_core::settings! {
         /// Perturb at every K-th step alone, from the first on; the steps between are plain.
         rule_every as "rule-every": u64 = 1, range: Range::AtLeast(1), metavar: "K",
             needs: Needs::That(has_rule, "a rule other than plain as --optimizer");
-        /// m-sharpness: the batch is cut into as few parts of nearly equal size as hold at most M images each, the rule perturbs
-        /// for each apart, and the results are averaged by size.
+        /// m-sharpness: the rule perturbs for each part of the batch apart, and the results are averaged by the sizes of the parts.
+        /// The parts are as few as hold at most M images each, their sizes differ by at most 1: 100 images at --m 32 are 4 of 25.
         m as "m": Option<usize> = None, range: Range::AtLeast(1), metavar: "M",
             needs: Needs::All(&[Needs::That(has_rule, "a rule other than plain as --optimizer"), STREAMS_NOT]);
         /// Which parameters are perturbed: all, those of normalisation layers, or weights of linear and convolution layers.

@@ -163,3 +163,34 @@ fn a_rule_whose_batches_the_run_does_not_have_is_wrong_usage_that_names_both() {
         assert!(parts.iter().all(|part| text.contains(part)), "{words}: {text}");
     }
 }
+
+#[test]
+fn a_sweep_ranks_by_the_worst_group_of_its_validation_images() {
+    let room = Room::new();
+    let colors = colors(&room, 0.0);
+    let out = room.path("out");
+    let board = json(&format!(
+        "sweep --dataset colored-mnist --data-dir {colors} --model mlp --hidden 32 --train-limit 6000 --validation 3000 --test-limit \
+         500 --batch-size 64 --steps 150 --budget steps --device cpu --flatness lambda_max --flatness-every 75 \
+         --flatness-examples 64 --grid lr=0.0001,0.05 --seeds 0..2 --select worst-group --out {}",
+        out.display()
+    ));
+    assert_eq!(board["select"], "worst-group");
+    let rows = board["rows"].as_array().expect("rows");
+    assert_eq!((&rows[0]["cell"], &rows[1]["rank"]), (&"lr=0.05".into(), &2.into()), "{board}");
+    for row in rows {
+        let cell = row["cell"].as_str().expect("a name");
+        let lines = [0, 1].map(|seed| journal(&out.join(format!("runs/{cell}/seed-{seed}"))));
+        let last = |of: &dyn Fn(&Value) -> Option<f64>| {
+            lines.iter().map(|lines| lines.iter().rev().find_map(of).expect("a line")).sum::<f64>() / 2.0
+        };
+        let worst =
+            last(&|line| Some(line).filter(|l| l["split"] == "validation")?["worst_group"]["accuracy"].as_f64());
+        assert!((number(&row["val_worst_group"]["mean"]) - worst).abs() < 1e-12, "{row}");
+        let largest = last(&|line| line["lambda_max"]["value"].as_f64());
+        assert!((number(&row["lambda_max"]["mean"]) - largest).abs() < 1e-9 * largest, "{row}");
+    }
+    let worst = |row: &Value| number(&row["val_worst_group"]["mean"]);
+    assert!((number(&rows[1]["difference"]["mean"]) - (worst(&rows[1]) - worst(&rows[0]))).abs() < 1e-12, "{board}");
+    assert!(worst(&rows[0]) < number(&rows[0]["val_accuracy"]["mean"]), "the worst group is below the mean");
+}

@@ -158,17 +158,11 @@ fn a_run_that_fails_is_told_with_its_last_words_and_the_others_go_on() {
     assert!(String::from_utf8_lossy(&done.stderr).contains("2 of the runs failed"));
 }
 
-/// Starts a sweep and kills it with this signal once a run has ended.
+/// Starts a sweep and kills it with this signal once its board says that a run has ended.
 fn killed(words: &str, out: &Path, signal: &str) -> Option<i32> {
     let mut child = command(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("flat-train starts");
     let begun = Instant::now();
-    let ended = || {
-        let cells = std::fs::read_dir(out.join("runs")).into_iter().flatten().flatten();
-        cells
-            .flat_map(|cell| std::fs::read_dir(cell.path()).into_iter().flatten().flatten())
-            .any(|run| run.path().join("record.json").exists())
-    };
-    while !ended() {
+    while !out.join("sweep.json").exists() {
         assert!(begun.elapsed() < Duration::from_secs(120), "no run has ended");
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -191,6 +185,9 @@ fn a_killed_and_an_interrupted_sweep_go_on_to_the_same_board() {
     for (signal, status) in [("-KILL", None), ("-INT", Some(130))] {
         let out = room.path(signal);
         assert_eq!(killed(&words(&out), &out, signal), status, "{signal}");
+        let so_far: Value = serde_json::from_slice(&bytes(&out.join("sweep.json"))).expect("a whole file");
+        let ended = |row: &Value| row["finished"].as_u64().is_some_and(|n| n > 0);
+        assert!(so_far["complete"] == false && rows(&so_far).iter().any(ended), "{so_far}");
         let first: Vec<PathBuf> = (["lr=0.01", "lr=0.05", "lr=0.1"].iter())
             .map(|cell| out.join("runs").join(cell).join("seed-0/summary.json"))
             .filter(|file| file.exists())
@@ -267,6 +264,7 @@ fn what_makes_no_sense_is_refused_before_anything_runs() {
         ("--grid lr=0.1,0.2 --budget evals=9 --epochs 3", &["--epochs", "--budget evals=9"]),
         ("--grid optimizer=sgd,sam --budget evals=1", &["--evals 1", "costs 2", "optimizer=sam"]),
         ("--grid warmup=0,9ep", &["--warmup 9ep"]),
+        ("--grid lr=0.1,0.2 --select worst-group", &["--select worst-group", "mnist has no groups", "colored-mnist"]),
     ] {
         let error = fails(&format!("{SMALL} {flags} --out {}", out.display()), 2);
         for part in parts {

@@ -1,5 +1,6 @@
 //! The leaderboard: cells ranked on validation images, with intervals over the seeds.
 
+use crate::select::Select;
 use crate::spread::Spread;
 use crate::study::Study;
 use anyhow::{Context, Result};
@@ -19,8 +20,8 @@ pub struct Board {
     pub out: String,
     /// Whether every run has ended; of an interrupted sweep the rest is what there is by then.
     pub complete: bool,
-    /// What cells are ranked by: `accuracy` or `loss`, both on validation images.
-    pub select: String,
+    /// What cells are ranked by, on validation images.
+    pub select: Select,
     /// What every run may spend, as `--budget` takes it.
     pub budget: String,
     /// Successive halving, as `--halving` takes it.
@@ -66,6 +67,9 @@ pub struct Row {
     pub val_accuracy: Option<Spread>,
     /// Loss on them.
     pub val_loss: Option<Spread>,
+    /// Accuracy of the worst group of them, in 0..1, where the data has a spurious attribute.
+    #[serde(default)]
+    pub val_worst_group: Option<Spread>,
     /// What cells are ranked by, less that of the best cell, over the seeds that both have.
     pub difference: Option<Spread>,
     /// What the difference shows.
@@ -78,6 +82,9 @@ pub struct Row {
     pub train_accuracy: Option<Spread>,
     /// Trace of the Hessian of the training loss, where measured.
     pub trace: Option<Spread>,
+    /// Largest eigenvalue of that Hessian, as `--flatness lambda_max` last measured it along the run.
+    #[serde(default)]
+    pub lambda_max: Option<Spread>,
     /// Optimizer steps of a run, in the mean.
     pub steps: Option<f64>,
     /// Gradient evaluations of a run, in mini-batch gradients, in the mean.
@@ -124,6 +131,9 @@ pub(crate) fn notes(study: &Study) -> Vec<String> {
     ];
     if let Some(name) = ["dataset", "data-dir", "train-limit"].into_iter().find(|name| study.names().contains(name)) {
         notes.push(format!("cells that differ in {name} have other validation images"));
+    }
+    if study.select == Select::WorstGroup {
+        notes.push("the worst of groups with few images is too low on average".into());
     }
     if study.halving.is_some() {
         notes.push(

@@ -2,11 +2,12 @@
 
 use crate::axis::combinations;
 use crate::sampler::draws;
+use crate::select::Select;
 use crate::study::Study;
 use anyhow::{Context, Result};
 use candle_core::Device;
 use flat_core::setting::{Value, Values};
-use flat_data::Split;
+use flat_data::{DatasetKind, Split};
 use flat_run::parts::{self, optimizer};
 use flat_run::{RunConfig, usage};
 use std::collections::BTreeMap;
@@ -147,6 +148,14 @@ impl Found<'_> {
         let file = self.study.config.as_deref();
         let config = RunConfig::resolve(flags, file)?;
         let train = self.images(&config)?;
+        if self.study.select == Select::WorstGroup && train.groups().is_none() {
+            let known = DatasetKind::ALL.iter().filter(|kind| kind.attributes > 0).map(ToString::to_string);
+            return Err(usage(format!(
+                "--select worst-group: --dataset {} has no groups; rank by accuracy or loss, or take {}",
+                config.dataset,
+                known.collect::<Vec<_>>().join(" or ")
+            )));
+        }
         let mut flags = flags.clone();
         if config.validation.is_none() {
             flags.insert("validation", Value::from(((train.len() as f64 * VALIDATION).round() as usize).max(1)));

@@ -33,6 +33,7 @@ mod known;
 mod outcome;
 mod ranking;
 mod record;
+mod results;
 mod sampler;
 mod seeds;
 mod select;

@@ -42,16 +42,6 @@ impl Tried<'_> {
     }
 }
 
-impl Select {
-    /// The number of a run that cells are ranked by.
-    pub(crate) fn of(self, run: &Record) -> Option<f64> {
-        match self {
-            Self::Accuracy => run.val_accuracy,
-            Self::Loss => run.val_loss,
-        }
-    }
-}
-
 /// The better of two cells first: those that halving kept longer, then those with a number of every run, then by the mean.
 fn compare(a: &Tried<'_>, b: &Tried<'_>, select: Select, seeds: usize) -> Ordering {
     let kept = |t: &Tried<'_>| t.dropped_after.unwrap_or(u64::MAX);
@@ -86,12 +76,14 @@ pub(crate) fn rows(tried: &[Tried<'_>], select: Select, seeds: usize) -> Vec<Row
             dropped_after: t.dropped_after,
             val_accuracy: t.spread(|run| run.val_accuracy),
             val_loss: t.spread(|run| run.val_loss),
+            val_worst_group: t.spread(|run| run.val_worst_group),
             verdict: verdict(i, t, seeds, difference.as_ref(), select),
             difference,
             test_accuracy: t.spread(|run| run.test_accuracy),
             test_loss: t.spread(|run| run.test_loss),
             train_accuracy: t.spread(|run| run.train_accuracy),
             trace: t.spread(|run| run.trace),
+            lambda_max: t.spread(|run| run.lambda_max),
             steps: t.mean(|run| run.steps.map(|n| n as f64)),
             evals: t.mean(|run| run.evals),
             wall_s: t.mean(|run| run.wall_s),
@@ -116,10 +108,7 @@ fn verdict(i: usize, tried: &Tried<'_>, seeds: usize, difference: Option<&Spread
     if i == 0 {
         return "best".into();
     }
-    let worse = |[low, high]: [f64; 2]| match select {
-        Select::Accuracy => high < 0.0,
-        Select::Loss => low > 0.0,
-    };
+    let worse = |[low, high]: [f64; 2]| if select.sign() > 0.0 { high < 0.0 } else { low > 0.0 };
     match difference.and_then(|d| d.ci95).map(worse) {
         Some(true) => "worse".into(),
         Some(false) => "not distinguishable".into(),

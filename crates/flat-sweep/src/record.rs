@@ -28,6 +28,8 @@ pub struct Record {
     pub val_accuracy: Option<f64>,
     /// Mean loss on them.
     pub val_loss: Option<f64>,
+    /// Accuracy of the worst group of them, in 0..1, where the data has a spurious attribute.
+    pub val_worst_group: Option<f64>,
     /// Accuracy on the training images, in 0..1.
     pub train_accuracy: Option<f64>,
     /// Accuracy on the test set, in 0..1, where it was looked at.
@@ -36,6 +38,8 @@ pub struct Record {
     pub test_loss: Option<f64>,
     /// Trace of the Hessian of the training loss, where measured.
     pub trace: Option<f64>,
+    /// Largest eigenvalue of that Hessian, last measured along the run.
+    pub lambda_max: Option<f64>,
     /// Optimizer steps.
     pub steps: Option<u64>,
     /// Gradient evaluations, in mini-batch gradients.
@@ -77,10 +81,12 @@ impl Record {
             state,
             val_accuracy: None,
             val_loss: None,
+            val_worst_group: None,
             train_accuracy: None,
             test_accuracy: None,
             test_loss: None,
             trace: None,
+            lambda_max: None,
             steps: None,
             evals: None,
             wall_s: None,
@@ -88,10 +94,10 @@ impl Record {
         }
     }
 
-    /// Of a run in `folder` with a summary.
+    /// Of a run in `folder` with a summary; the journal has what the summary leaves out.
     ///
     /// # Errors
-    /// An unreadable or damaged summary.
+    /// An unreadable or damaged summary or journal.
     pub(crate) fn of_summary(folder: &Path) -> Result<Self> {
         let file = folder.join("summary.json");
         let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -104,7 +110,7 @@ impl Record {
             steps: Some(ended.steps),
             evals: ended.evals,
             wall_s: ended.wall_s,
-            ..Self::bare(ended.state, None)
+            ..Self::of_journal(folder, ended.state, None, u64::MAX)?
         })
     }
 
@@ -120,15 +126,21 @@ impl Record {
             return Ok(record);
         }
         for line in read_journal(&file, true)? {
-            let Line::Epoch(at) = line else { continue };
-            if at.step > up_to {
-                break;
-            }
+            let at = match line {
+                Line::Epoch(at) if at.step <= up_to => at,
+                Line::Flatness(at) if at.step <= up_to => {
+                    record.lambda_max = at.measured.get("lambda_max").map_or(record.lambda_max, |point| point.value);
+                    continue;
+                }
+                Line::Epoch(_) | Line::Flatness(_) => break,
+                Line::Step(_) | Line::Other => continue,
+            };
             record.steps = record.steps.max(Some(at.step));
             record.evals = at.evals.or(record.evals);
             record.wall_s = at.wall_s.or(record.wall_s);
             if at.split == Some(Part::Validation) {
                 (record.val_accuracy, record.val_loss) = (at.accuracy, at.loss);
+                record.val_worst_group = at.groups.map(|groups| groups.worst_group.accuracy);
             }
         }
         if state == State::Paused && record.val_loss.is_none() {

@@ -1,15 +1,15 @@
 //! A sweep from its study to its leaderboard.
 
-use crate::board::{BOARD, Board, Failure, notes};
+use crate::board::Board;
 use crate::cell::{Cell, cells};
 use crate::jobs::{Exit, Jobs, Task};
 use crate::outcome::{describe, result};
-use crate::ranking::{Tried, rank, rows};
+use crate::ranking::{Tried, rank};
 use crate::record::{Record, State};
+use crate::results::{Results, rung};
 use crate::store::{Found, Store};
 use crate::study::Study;
 use anyhow::{Context, Result};
-use flat_run::measure::SCHEMA;
 use flat_run::store::write_whole;
 use flat_run::{Ui, signal};
 use serde::Deserialize;
@@ -19,16 +19,9 @@ use std::path::{Path, PathBuf};
 
 /// A sweep in its folder, every cell of which is known to make sense.
 pub struct Sweep<'a> {
-    study: Study,
-    cells: Vec<Cell>,
-    notes: Vec<String>,
-    store: Store,
+    results: Results,
     jobs: Jobs,
     ui: Ui<'a>,
-    /// What is known of the runs, by cell and seed.
-    records: BTreeMap<(usize, u64), Record>,
-    /// Rungs at which halving dropped cells: steps by cell.
-    dropped: BTreeMap<usize, u64>,
 }
 
 /// A run of the sweep.
@@ -58,12 +51,13 @@ impl<'a> Sweep<'a> {
         let store = Store::open(root)?;
         store.write("sweep.toml", &study.to_toml()?)?;
         let jobs = jobs(cells.len() * study.seeds.len(), gpu);
-        Ok(Self { study, cells, notes, store, jobs, ui, records: BTreeMap::new(), dropped: BTreeMap::new() })
+        let (records, dropped) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { results: Results { study, cells, notes, store, records, dropped }, jobs, ui })
     }
 
     /// The cells.
     pub fn cells(&self) -> &[Cell] {
-        &self.cells
+        &self.results.cells
     }
 
     /// Runs what is missing and writes `sweep.json`; the board is not complete where a signal asked to stop. Cost: that of the
@@ -73,37 +67,35 @@ impl<'a> Sweep<'a> {
     /// A run in the folder with other settings, a full disk, a process that cannot be started. A run that diverges or fails is
     /// none: the board says so.
     pub fn run(&mut self) -> Result<Board> {
-        let (n, seeds, jobs) = (self.cells.len(), self.study.seeds.len(), &self.jobs);
-        self.notes.iter().for_each(|note| self.ui.say(note));
+        let (n, seeds, jobs) = (self.results.cells.len(), self.results.study.seeds.len(), &self.jobs);
+        self.results.notes.iter().for_each(|note| self.ui.say(note));
         self.ui.say(format!(
             "{n} cells, {seeds} seeds each, {} at a time on {} threads each ({})",
             jobs.at_once, jobs.threads, jobs.why
         ));
         let complete = self.train()? && self.look_at_tests()?;
-        let board = self.board(complete)?;
-        self.store.write(BOARD, &serde_json::to_string_pretty(&board)?)?;
-        Ok(board)
+        self.results.write_board(&self.jobs, complete)
     }
 
     /// Trains all runs, or those that halving keeps; false where a signal asked to stop.
     fn train(&mut self) -> Result<bool> {
-        let mut alive: Vec<usize> = (0..self.cells.len()).collect();
-        let rungs = self.study.halving.map_or_else(|| vec![1], |halving| halving.rungs(alive.len()));
+        let mut alive: Vec<usize> = (0..self.results.cells.len()).collect();
+        let rungs = self.results.study.halving.map_or_else(|| vec![1], |halving| halving.rungs(alive.len()));
         for divisor in &rungs {
             if !self.stage(&alive, *divisor)? {
                 return Ok(false);
             }
-            let Some(halving) = self.study.halving.filter(|_| *divisor > 1) else { continue };
+            let Some(halving) = self.results.study.halving.filter(|_| *divisor > 1) else { continue };
             let mut ranked: Vec<Tried<'_>> =
-                alive.iter().map(|cell| self.at_rung(*cell, *divisor)).collect::<Result<_>>()?;
-            rank(&mut ranked, self.study.select, self.study.seeds.len());
+                alive.iter().map(|cell| self.results.at_rung(*cell, *divisor)).collect::<Result<_>>()?;
+            rank(&mut ranked, self.results.study.select, self.results.study.seeds.len());
             let kept: Vec<&str> =
                 ranked.iter().take(halving.kept(ranked.len())).map(|t| t.cell.name.as_str()).collect();
             let (go_on, dropped): (Vec<usize>, Vec<usize>) =
-                alive.iter().partition(|cell| kept.contains(&self.cells[**cell].name.as_str()));
+                alive.iter().partition(|cell| kept.contains(&self.results.cells[**cell].name.as_str()));
             self.ui.say(format!("rung at 1/{divisor} of the budget: {} go on", kept.join(" and ")));
             for cell in dropped {
-                self.dropped.insert(cell, rung(&self.cells[cell], *divisor));
+                self.results.dropped.insert(cell, rung(&self.results.cells[cell], *divisor));
             }
             alive = go_on;
         }
@@ -113,6 +105,7 @@ impl<'a> Sweep<'a> {
     /// Brings the runs of these cells to their part of the budget; false where a signal asked to stop.
     fn stage(&mut self, alive: &[usize], divisor: u64) -> Result<bool> {
         let all: Vec<Run> = self
+            .results
             .study
             .seeds
             .iter()
@@ -130,34 +123,34 @@ impl<'a> Sweep<'a> {
         }
         let (done, of) = (all.len() - runs.len(), all.len());
         let bar = std::cell::RefCell::new(self.ui.bar("sweep", done as u64, of as u64, "runs"));
-        let Self { cells, store, records, .. } = self;
+        let Self { results, jobs, .. } = self;
         let at = std::cell::Cell::new(done);
         let ended = |i: usize, exit: Exit| {
             let run = runs[i];
-            let place = store.place(&cells[run.cell], run.seed);
+            let place = results.store.place(&results.cells[run.cell], run.seed);
             let Some(record) = result(&place, exit)? else { return Ok(()) };
             record.write(&place.record).or_else(|e| if place.dir.exists() { Err(e) } else { Ok(()) })?;
             at.set(at.get() + 1);
             bar.borrow().say(format!("{} of {of}  {}  {}", at.get(), tasks[i].name, describe(&record)));
-            records.insert((run.cell, run.seed), record);
-            Ok(())
+            results.records.insert((run.cell, run.seed), record);
+            results.write_board(jobs, false).map(drop)
         };
         let shown = |names: &[&str]| {
             let position = names.len();
             bar.borrow_mut().update(at.get() as u64, || format!("{position} running: {}", names.join("; ")));
         };
-        self.jobs.run(&tasks, ended, shown)
+        jobs.run(&tasks, ended, shown)
     }
 
     /// The process that a run still needs; its result where it needs none.
     fn task(&mut self, run: Run, divisor: u64) -> Result<Option<Task>> {
-        let cell = &self.cells[run.cell];
-        let (place, config) = (self.store.place(cell, run.seed), cell.config_of(run.seed));
+        let cell = &self.results.cells[run.cell];
+        let (place, config) = (self.results.store.place(cell, run.seed), cell.config_of(run.seed));
         let pause = (divisor > 1).then(|| rung(cell, divisor));
-        let found = self.store.find(&place, &config)?;
+        let found = self.results.store.find(&place, &config)?;
         if let Found::Ended(record) = &found {
             let far = record.state != State::Paused || pause.is_some_and(|steps| record.steps >= Some(steps));
-            self.records.insert((run.cell, run.seed), record.clone());
+            self.results.records.insert((run.cell, run.seed), record.clone());
             if far {
                 return Ok(None);
             }
@@ -182,18 +175,19 @@ impl<'a> Sweep<'a> {
 
     /// Scores the weights of the best cell on the test set, or of all; false where a signal asked to stop.
     fn look_at_tests(&mut self) -> Result<bool> {
-        let ranked = self.ranked();
+        let ranked = self.results.ranked();
         let best = ranked.first().map(|t| t.cell.name.clone());
-        let wanted = |run: &Run| self.study.test_all || Some(&self.cells[run.cell].name) == best.as_ref();
+        let wanted =
+            |run: &Run| self.results.study.test_all || Some(&self.results.cells[run.cell].name) == best.as_ref();
         let untested = |record: &Record| record.state == State::Finished && record.test_loss.is_none();
-        let runs: Vec<Run> = (self.records.iter())
+        let runs: Vec<Run> = (self.results.records.iter())
             .filter(|(_, record)| untested(record))
             .map(|((cell, seed), _)| Run { cell: *cell, seed: *seed })
             .filter(wanted)
             .collect();
         let task = |run: &Run| {
-            let cell = &self.cells[run.cell];
-            let place = self.store.place(cell, run.seed);
+            let cell = &self.results.cells[run.cell];
+            let place = self.results.store.place(cell, run.seed);
             let mut args: Vec<OsString> = vec!["eval".into(), "--json".into(), "--split".into(), "test".into()];
             args.extend(["--checkpoint".into(), place.dir.into()]);
             args.extend(["--device".into(), cell.config.device.to_string().into()]);
@@ -205,87 +199,27 @@ impl<'a> Sweep<'a> {
         };
         let tasks: Vec<Task> = runs.iter().map(task).collect();
         let mut bar = self.ui.bar("test set", 0, tasks.len() as u64, "runs");
-        let Self { cells, store, records, ui, .. } = self;
+        let Self { results, jobs, ui } = self;
         let mut count = 0;
         let ended = |i: usize, exit: Exit| {
             let run = runs[i];
-            let place = store.place(&cells[run.cell], run.seed);
+            let place = results.store.place(&results.cells[run.cell], run.seed);
             if exit.code != Some(0) {
                 ui.warn(format!("{}: the test set could not be looked at: {}", tasks[i].name, exit.said));
                 return Ok(());
             }
             let bytes = std::fs::read(&place.test).with_context(|| format!("cannot read {}", place.test.display()))?;
             let score: Score = serde_json::from_slice(&bytes)?;
-            if let Some(record) = records.get_mut(&(run.cell, run.seed)) {
+            if let Some(record) = results.records.get_mut(&(run.cell, run.seed)) {
                 (record.test_accuracy, record.test_loss) = (score.accuracy, score.loss);
                 record.write(&place.record)?;
             }
             count += 1;
             bar.update(count, String::new);
-            Ok(())
+            results.write_board(jobs, false).map(drop)
         };
-        self.jobs.run(&tasks, ended, |_| ())
+        jobs.run(&tasks, ended, |_| ())
     }
-
-    fn tried(&self, cell: usize) -> Tried<'_> {
-        let of = |((_, seed), record): (&(usize, u64), &Record)| (*seed, record.clone());
-        let runs = self.records.range((cell, 0)..=(cell, u64::MAX)).map(of);
-        // a run of an earlier seed that is no more asked for
-        let runs = runs.filter(|(seed, _)| self.study.seeds.contains(seed)).collect();
-        Tried { cell: &self.cells[cell], runs, dropped_after: self.dropped.get(&cell).copied() }
-    }
-
-    /// A cell as it was at a rung, whatever its runs have come to since: a sweep that is begun again decides as it did.
-    fn at_rung(&self, cell: usize, divisor: u64) -> Result<Tried<'_>> {
-        let mut tried = self.tried(cell);
-        let steps = rung(tried.cell, divisor);
-        for (seed, run) in tried.runs.iter_mut().filter(|(_, run)| run.steps > Some(steps)) {
-            let place = self.store.place(tried.cell, *seed);
-            *run = Record::of_journal(&place.dir, State::Paused, None, steps)?;
-        }
-        Ok(tried)
-    }
-
-    /// The cells, the best first.
-    fn ranked(&self) -> Vec<Tried<'_>> {
-        let mut all: Vec<Tried<'_>> = (0..self.cells.len()).map(|cell| self.tried(cell)).collect();
-        rank(&mut all, self.study.select, self.study.seeds.len());
-        all
-    }
-
-    fn board(&self, complete: bool) -> Result<Board> {
-        let ranked = self.ranked();
-        let rows = rows(&ranked, self.study.select, self.study.seeds.len());
-        let failures = ranked.iter().flat_map(|t| {
-            t.runs.iter().filter(|(_, run)| run.state == State::Failed).map(|(seed, run)| Failure {
-                cell: t.cell.name.clone(),
-                seed: *seed,
-                why: run.why.clone().unwrap_or_default(),
-            })
-        });
-        Ok(Board {
-            schema: SCHEMA,
-            out: self.store.root().display().to_string(),
-            complete,
-            select: self.study.select.to_string(),
-            budget: self.study.budget.to_string(),
-            halving: self.study.halving.map(|h| h.to_string()),
-            seeds: self.study.seeds.clone(),
-            validation: self.cells.iter().filter_map(|c| c.config.validation).min().unwrap_or_default(),
-            jobs: self.jobs.at_once,
-            threads: self.jobs.threads,
-            jobs_why: self.jobs.why.clone(),
-            varied: self.study.names().into_iter().map(String::from).collect(),
-            failures: failures.collect(),
-            notes: self.notes.iter().cloned().chain(notes(&self.study)).collect(),
-            rows,
-        })
-    }
-}
-
-/// Steps of a cell's runs at a rung.
-fn rung(cell: &Cell, divisor: u64) -> u64 {
-    (cell.steps / divisor).max(1)
 }
 
 /// The program that runs now, which a sweep starts again for each run.

@@ -1,6 +1,7 @@
 //! The leaderboard as text for a person and as CSV.
 
 use crate::board::{Board, Row};
+use crate::select::Select;
 use crate::spread::Spread;
 use flat_run::value::short;
 
@@ -16,20 +17,22 @@ fn spread(spread: Option<Spread>, number: fn(f64) -> String) -> Option<String> {
     spread.map(|s| s.text(number))
 }
 
-fn by_loss(board: &Board) -> bool {
-    board.select == "loss"
+fn difference(board: &Board) -> fn(f64) -> String {
+    if board.select.is_fraction() { percent } else { short }
 }
 
-const COLUMNS: [Column; 12] = [
+const COLUMNS: [Column; 14] = [
     ("cell", |_, row| Some(row.cell.clone())),
     ("val. acc., %", |_, row| spread(row.val_accuracy, percent)),
     ("val. loss", |_, row| spread(row.val_loss, short)),
-    ("minus best", |board, row| spread(row.difference, if by_loss(board) { short } else { percent })),
+    ("worst group, %", |_, row| spread(row.val_worst_group, percent)),
+    ("minus best", |board, row| spread(row.difference, difference(board))),
     ("shown", |_, row| Some(row.verdict.clone())),
     ("test acc., %", |_, row| spread(row.test_accuracy, percent)),
     ("test loss", |_, row| spread(row.test_loss, short)),
     ("train acc., %", |_, row| spread(row.train_accuracy, percent)),
     ("trace", |_, row| spread(row.trace, short)),
+    ("lambda_max", |_, row| spread(row.lambda_max, short)),
     ("evals", |_, row| row.evals.map(short)),
     ("steps", |_, row| row.steps.map(short)),
     ("seconds", |_, row| row.wall_s.map(short)),
@@ -42,8 +45,12 @@ impl Board {
         let used: Vec<&Column> =
             COLUMNS.iter().filter(|(_, of)| self.rows.iter().any(|row| of(self, row).is_some())).collect();
         let head = |name: &str| match name {
-            "minus best" if by_loss(self) => "loss minus best".to_string(),
-            "minus best" => "acc. minus best, points".to_string(),
+            "minus best" => match self.select {
+                Select::Loss => "loss minus best",
+                Select::Accuracy => "acc. minus best, points",
+                Select::WorstGroup => "worst group minus best, points",
+            }
+            .to_string(),
             name => name.to_string(),
         };
         let counts = |row: &Row| {
@@ -121,6 +128,8 @@ impl Board {
                 row.test_loss,
                 row.train_accuracy,
                 row.trace,
+                row.val_worst_group,
+                row.lambda_max,
             ];
             for spread in spreads {
                 let ends = spread.and_then(|s| s.ci95);
@@ -141,8 +150,17 @@ impl Board {
     }
 }
 
-const SPREADS: [&str; 7] =
-    ["val_accuracy", "val_loss", "difference", "test_accuracy", "test_loss", "train_accuracy", "trace"];
+const SPREADS: [&str; 9] = [
+    "val_accuracy",
+    "val_loss",
+    "difference",
+    "test_accuracy",
+    "test_loss",
+    "train_accuracy",
+    "trace",
+    "val_worst_group",
+    "lambda_max",
+];
 const LAST: [&str; 8] = ["verdict", "evals", "steps", "wall_s", "finished", "diverged", "failed", "dropped_after"];
 
 fn of(n: usize, what: &str) -> String {

@@ -35,7 +35,8 @@ pub struct SweepArgs {
     /// steps for the same number of steps [default: evals].
     #[arg(long, value_name = "BUDGET", help_heading = "Sweep")]
     pub budget: Option<Budget>,
-    /// Rank cells by accuracy or loss, both on validation images [default: accuracy].
+    /// Rank cells by accuracy, worst-group (accuracy of the worst group of data with a spurious attribute) or loss, on validation
+    /// images [default: accuracy].
     #[arg(long, value_name = "BY", help_heading = "Sweep")]
     pub select: Option<Select>,
     /// Successive halving, as in eta=3: all cells begin, at each rung one in eta goes on with eta times the budget; the schedules

@@ -38,10 +38,9 @@ impl SweepPage {
 
 /// The metric against a setting; `None` where fewer than two numbers were tried.
 fn plot(board: &Board, setting: &str) -> Result<Option<Plot>> {
-    let by_loss = board.select == "loss";
     let value = |row: &Row| row.settings.get(setting)?.parse::<f64>().ok().filter(|x| x.is_finite());
     let metric = |row: &Row| {
-        let (spread, scale) = if by_loss { (row.val_loss?, 1.0) } else { (row.val_accuracy?, 100.0) };
+        let (spread, scale) = (board.select.of_row(row)?, if board.select.is_fraction() { 100.0 } else { 1.0 });
         Some((scale * spread.mean, spread.ci95.map(|ends| ends.map(|x| scale * x))))
     };
     let rows: Vec<(f64, &Row)> =
@@ -74,7 +73,7 @@ fn plot(board: &Board, setting: &str) -> Result<Option<Plot>> {
         }
         Series { name, points, dashed: false }
     });
-    let label = if by_loss { "validation loss" } else { "validation accuracy, percent" };
+    let label = board.select.label();
     let logarithmic = geometric(&values);
     let more = groups.len().saturating_sub(MOST);
     let mut caption = format!("{label} against {setting}{}", if logarithmic { ", logarithmic" } else { "" });

@@ -44,7 +44,7 @@ struct File {
 
 /// A network with its data and what a run may spend on it.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Case {
     /// As cells name it.
     key: String,
@@ -53,6 +53,8 @@ struct Case {
     curvature: usize,
     /// Gradient evaluations of a run.
     evals: u64,
+    /// Seeds of the search for a method's setting.
+    search_seeds: u64,
     flags: Flags,
     /// Flags of single methods, by their keys.
     #[serde(default)]
@@ -72,7 +74,6 @@ struct LeftOut {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Plan {
     seeds: u64,
-    search_seeds: u64,
     /// Of every list of a grid only the first value.
     #[serde(default)]
     first_of_grid: bool,

@@ -2,6 +2,7 @@
 
 use super::claim::{Seen, Verdict};
 use super::{Case, File, Outcome, Plan, tables};
+use crate::flags::Flags;
 use crate::markdown::Page;
 use crate::network::network;
 use crate::prose::{Holes, Prose};
@@ -22,18 +23,17 @@ pub(super) fn page(
     let mut of_cases = Vec::new();
     for outcome in outcomes {
         let holes = Holes::default()
-            .text("case", describe(outcome.case))
+            .text("case", describe(outcome.case, file)?)
             .table("ends", tables::ends(outcome))
             .table("differences", tables::differences(outcome));
         of_cases.extend(prose.fragment("case", holes)?);
     }
     let left_out = file.left_out.iter().map(|l| format!("- {}: {}.", l.rules.join(", "), l.reason));
     let holes = Holes::default()
-        .flags(&run, &["momentum", "weight-decay", "schedule", "batch-size"])
+        .flags(&run, &["momentum", "weight-decay", "schedule"])
         .text("reference", &reference.name)
         .text("methods", file.methods.len())
         .text("seeds", plan.seeds)
-        .text("search-seeds", plan.search_seeds)
         .text("probes", crate::margin::PROBES)
         .text("ratio", file.about.ratio)
         .text("points", file.about.points)
@@ -45,17 +45,23 @@ pub(super) fn page(
     prose.page(holes)
 }
 
-fn describe(case: &Case) -> String {
+fn describe(case: &Case, file: &File) -> Result<String> {
     let [train, validation, test] = case.images;
-    format!(
-        "{}: {} on the first {train} training images of {}, {} gradient evaluations a run. The search holds {validation} of \
-         these images out. {test} test images; the Hessian is of the first {} training images.",
+    let batch: f64 = Flags::from(file.flags.under(&case.flags).config()?.with_effect()?).needed("batch-size")?;
+    Ok(format!(
+        "{}: {} on the first {train} training images of {} in batches of {batch}, {} gradient evaluations a run. The search \
+         holds {validation} of these images out, {}. {test} test images; the Hessian is of the first {} training images.",
         case.key,
         network(&case.flags),
         case.flags.text("dataset").unwrap_or_default(),
         case.evals,
+        seeds(case.search_seeds),
         case.curvature
-    )
+    ))
+}
+
+fn seeds(count: u64) -> String {
+    if count == 1 { "1 seed a setting".into() } else { format!("{count} seeds a setting") }
 }
 
 /// The claims by what is seen of them.

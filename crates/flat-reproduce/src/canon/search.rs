@@ -71,7 +71,7 @@ impl Search<'_> {
             .count("validation", validation as u64)
             .count("test-limit", test as u64);
         let mut sweep = flat_sweep::Study {
-            seeds: (first..first + plan.search_seeds).collect(),
+            seeds: (first..first + self.case.search_seeds).collect(),
             train: flags.without(&["evals"]).values()?,
             budget: Budget::Evals(Some(self.case.evals)),
             ..Default::default()

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The images of a study.
+#[derive(Clone)]
 pub(super) struct Images {
     /// The folder they were read from.
     pub dir: PathBuf,

@@ -1,6 +1,6 @@
 //! Means over seeds with Student's intervals.
 
-use flat_metrics::t_quantile;
+use flat_sweep::Spread;
 use serde::{Deserialize, Serialize};
 
 /// The mean of a sample with its 95 % interval.
@@ -15,20 +15,7 @@ pub(super) struct Mean {
 impl Mean {
     /// Of these numbers; `None` for none, or where one is not finite.
     pub fn of(sample: &[f64]) -> Option<Self> {
-        if sample.is_empty() || sample.iter().any(|x| !x.is_finite()) {
-            return None;
-        }
-        let n = sample.len() as f64;
-        let value = sample.iter().sum::<f64>() / n;
-        let ci95 = match sample.len() {
-            1 => None,
-            _ => {
-                let variance = sample.iter().map(|x| (x - value).powi(2)).sum::<f64>() / (n - 1.0);
-                let half = t_quantile(n - 1.0, 0.95).ok()? * (variance / n).sqrt();
-                Some([value - half, value + half])
-            }
-        };
-        Some(Self { value, ci95 })
+        Spread::of(sample).map(Self::from)
     }
 
     /// The image under a rising function, such as `exp` of a mean of logarithms.
@@ -42,6 +29,12 @@ impl Mean {
             Some([lo, hi]) => format!("{} [{}, {}]", number(self.value), number(lo), number(hi)),
             None => number(self.value),
         }
+    }
+}
+
+impl From<Spread> for Mean {
+    fn from(spread: Spread) -> Self {
+        Self { value: spread.mean, ci95: spread.ci95 }
     }
 }
 

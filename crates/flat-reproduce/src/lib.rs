@@ -9,6 +9,7 @@
 mod args;
 mod bad_minimum;
 mod canon;
+mod comparison;
 mod defaults;
 mod escape;
 mod flags;

@@ -76,9 +76,11 @@ pub(super) fn trial(fit: &Fit, chosen: bool) -> [String; 4] {
     [loss, train, held_out, if chosen { "chosen" } else { "" }.into()]
 }
 
-const DIVERGED: &str = "diverged";
+/// Stands for the number of runs of which one diverged.
+pub(super) const DIVERGED: &str = "diverged";
 
-fn text(mean: Option<Mean>, number: impl Fn(f64) -> String) -> String {
+/// A mean as text; without one a run diverged.
+pub(super) fn text(mean: Option<Mean>, number: impl Fn(f64) -> String) -> String {
     mean.map_or(DIVERGED.into(), |m| m.text(number))
 }
 

@@ -4,19 +4,19 @@
 //! ICLR 2021, arXiv 2010.01412.
 
 use crate::args::ReproduceArgs;
+use crate::comparison::{Compared, Comparison, Grid, Method, cells};
 use crate::flags::Flags;
-use crate::images::{HeldOut, Images};
+use crate::images::Images;
 use crate::markdown::{Page, Table};
 use crate::network::network;
-use crate::paired::{Group, best, differences, ends, trial};
+use crate::paired::{Group, differences, ends};
 use crate::prose::{Holes, Prose};
 use crate::recipe::{Scales, Sizes};
 use crate::study::Study;
-use crate::training::{cell, measured, of_seed};
-use anyhow::{Context, Result};
+use crate::training::measured;
+use anyhow::Result;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 
 /// Its sizes, grids, seeds and recipes.
 pub(crate) const FILE: &str = include_str!("../studies/sam-vs-sgd.toml");
@@ -26,19 +26,9 @@ pub(crate) const FILE: &str = include_str!("../studies/sam-vs-sgd.toml");
 #[serde(deny_unknown_fields)]
 struct File {
     flags: Flags,
+    /// SGD, SGD for more epochs, SAM.
     methods: [Method; 3],
     scales: Scales<Plan>,
-}
-
-/// A method of the comparison: SGD, SGD for more epochs, SAM.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Method {
-    key: String,
-    name: String,
-    /// Factor on the epochs.
-    epochs: u64,
-    flags: Flags,
 }
 
 /// What the comparison does at a scale.
@@ -49,67 +39,38 @@ struct Plan {
     epochs: u64,
     images: Sizes,
     flags: Flags,
-    /// What the search tries, by the methods' keys.
-    grid: BTreeMap<String, Flags>,
-}
-
-/// What is tried of a method.
-fn settings(plan: &Plan, method: &Method) -> Result<Vec<Flags>> {
-    let grid = plan.grid.get(&method.key).with_context(|| format!("the study's grid has no {}", method.key))?;
-    Ok(grid.combinations())
-}
-
-impl Method {
-    fn key(&self, setting: &Flags) -> Result<String> {
-        let rho = setting.number("rho").map(|rho| format!("-rho{rho}")).unwrap_or_default();
-        Ok(format!("{}-lr{}{rho}", self.key, setting.needed("lr")?))
-    }
-
-    fn name(&self, setting: &Flags, epochs: u64) -> String {
-        let rho = setting.number("rho").map(|rho| format!(", rho {rho}")).unwrap_or_default();
-        format!("{}, {} epochs{rho}", self.name, self.epochs * epochs)
-    }
+    grid: Grid,
 }
 
 /// Runs the study; `None` where a signal asked to stop.
 pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<(Page, Value)>> {
-    let File { flags, methods, mut scales } = study.settings()?;
+    let File { flags, mut methods, mut scales } = study.settings()?;
     let plan = scales.at(args.scale)?;
     let flags = flags.under(&plan.flags);
     let images = Images::load(&flags, args.data_dir.as_deref(), plan.images)?;
-    let grids = methods.iter().map(|method| settings(&plan, method)).collect::<Result<Vec<_>>>()?;
-    study.plan(grids.iter().map(Vec::len).sum::<usize>() + methods.len() * plan.seeds as usize);
+    study.plan(cells(&methods, &plan.grid, plan.seeds)?);
     let mut trials = Table::new(
         "The settings tried: accuracies in percent, one seed that is not among those compared.",
         &["method", "lr", "train loss", "train acc.", "validation acc.", "chosen"],
     );
     let (mut groups, mut kept) = (Vec::new(), Vec::new());
-    for (method, grid) in methods.iter().zip(grids) {
-        let run = |setting: &Flags, seed| {
-            let flags = flags.under(&method.flags).under(setting).count("epochs", method.epochs * plan.epochs);
-            of_seed(&flags, seed, args)
-        };
-        let mut tried = Vec::new();
-        for setting in grid {
-            let key = format!("search-{}", method.key(&setting)?);
-            let flags = run(&setting, args.seed + plan.seeds);
-            let Some(fit) = cell(study, &key, &flags, &images, HeldOut::Validation)? else { return Ok(None) };
-            tried.push((setting, fit));
-        }
-        let setting = best(&tried)?;
-        for (tried, fit) in &tried {
-            let first = [method.name(tried, plan.epochs), tried.needed("lr")?.to_string()];
-            trials.row(first.into_iter().chain(trial(fit, *tried == setting)));
-        }
-        let mut fits = Vec::new();
-        for seed in args.seed..args.seed + plan.seeds {
-            let key = format!("run-{}-s{seed}", method.key(&setting)?);
-            let flags = measured(&run(&setting, seed), &images, 0);
-            let Some(fit) = cell(study, &key, &flags, &images, HeldOut::Test)? else { return Ok(None) };
-            fits.push(fit);
-        }
+    let comparison = Comparison {
+        args,
+        flags: &flags,
+        grid: &plan.grid,
+        seeds: plan.seeds,
+        epochs: plan.epochs,
+        prefix: String::new(),
+        images: &|_| Ok(images.clone()),
+        compared: &|flags, images| measured(flags, images, 0),
+    };
+    for method in &mut methods {
+        method.name = format!("{}, {} epochs", method.name, method.epochs * plan.epochs);
+        let Some(found) = comparison.of(method, study)? else { return Ok(None) };
+        found.trials(|setting| vec![method.name(setting)])?.into_iter().for_each(|row| trials.row(row));
+        let Compared { setting, lr, fits, .. } = found;
         kept.push(json!({ "setting": { "method": method.key, "flags": setting }, "fits": fits }));
-        groups.push(Group { name: method.name(&setting, plan.epochs), lr: setting.needed("lr")?, fits });
+        groups.push(Group { name: method.name(&setting), lr, fits });
     }
     let [once, twice, sam] = &groups[..] else { anyhow::bail!("the comparison is of three methods") };
     let pairs = [("SAM - SGD, equal epochs", sam, once), ("SAM - SGD, equal evaluations", sam, twice)];
@@ -139,7 +100,7 @@ mod tests {
             let File { flags, methods, mut scales } = parse(None, FILE)?;
             let plan = scales.at(scale)?;
             for method in &methods {
-                for setting in settings(&plan, method)? {
+                for setting in method.settings(&plan.grid)? {
                     flags.under(&plan.flags).under(&method.flags).under(&setting).config()?;
                 }
             }

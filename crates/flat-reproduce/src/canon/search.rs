@@ -44,7 +44,7 @@ impl Trial {
             None => flags.number(name).is_some() && flags.number(name) == value.parse().ok(),
         };
         let setting = settings.iter().find(|s| row.settings.iter().all(|(name, value)| is(s, name, value)));
-        let mean = |spread: Option<Spread>| spread.map(|s| Mean { value: s.mean, ci95: s.ci95 });
+        let mean = |spread: Option<Spread>| spread.map(Mean::from);
         let whole = row.diverged == 0;
         Ok(Self {
             setting: setting.with_context(|| format!("the sweep has {}, which the grid has not", row.cell))?.clone(),

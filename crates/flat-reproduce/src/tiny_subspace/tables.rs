@@ -3,16 +3,11 @@
 use super::{Branch, Group, Plan, Start};
 use crate::interval::{Mean, percent, short};
 use crate::markdown::{Block, Table};
+use crate::paired::{DIVERGED, text};
 use anyhow::Result;
 use flat_plot::{Axis, Chart, Point, Series, curves};
 use flat_run::store::write_whole;
 use std::path::Path;
-
-const DIVERGED: &str = "diverged";
-
-fn text(mean: Option<Mean>, number: impl Fn(f64) -> String) -> String {
-    mean.map_or(DIVERGED.into(), |m| m.text(number))
-}
 
 /// A ratio near 1.
 fn factor(x: f64) -> String {

@@ -112,6 +112,8 @@ fn the_gauss_newton_family_has_its_own_traces() {
     let ggn = trace("--operator ggn");
     let error = number(&hessian["probe_std_error"]).hypot(number(&ggn["probe_std_error"]));
     assert!((value(&hessian) - value(&ggn)).abs() < 4.0 * error, "{hessian} {ggn}");
+    let beyond = trace("--operator nme");
+    assert!(value(&beyond).abs() < 4.0 * number(&beyond["probe_std_error"]), "{beyond}");
     // at a small loss the gradients vanish before the curvature does
     let empirical = trace("--operator empirical-fisher");
     assert!(value(&empirical) < 0.1 * value(&hessian), "{empirical}");

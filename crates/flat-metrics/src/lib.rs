@@ -6,7 +6,8 @@
 //!   `flat-nn`, [`ClosureObjective`] for any candle model;
 //! - a [`LinearOperator`] is a symmetric matrix known by its products: the Hessian ([`TangentHessian`],
 //!   [`DoubleBackwardHessian`], [`DifferenceHessian`]), its relatives that are positive semi-definite ([`GaussNewton`],
-//!   [`Fisher`], [`EmpiricalFisher`], [`MonteCarloFisher`]), a [`Block`] of any of them, an explicit matrix ([`Dense`]);
+//!   [`Fisher`], [`EmpiricalFisher`], [`MonteCarloFisher`]), what it has beyond them ([`ModelingError`]), a [`Block`] of any
+//!   of them, an explicit matrix ([`Dense`]);
 //! - an estimator is a function of any operator: [`Hutchinson`], [`HutchPlusPlus`] and [`XTrace`] for the trace of the
 //!   whole and of every layer, [`Diagonal`] for the diagonal, [`Lanczos`] for the largest and smallest eigenvalues,
 //!   [`DominantSubspace`] for the space of the largest ones at a point that moves,
@@ -18,6 +19,7 @@
 //! | operator | cost of a product, in gradients of the data set | needs |
 //! |---|---|---|
 //! | [`TangentHessian`] | 1.6 (MLP), 2.1 (LeNet), 2.6 (ResNet-20) | layers that carry tangents |
+//! | [`ModelingError`] | 3 (MLP) to 4 (ResNet-20) | layers and logits that carry tangents |
 //! | [`DoubleBackwardHessian`] | 2 to 3.4, and the graph of a gradient in memory | [`DoubleBackwardThread`] |
 //! | [`DifferenceHessian`] | 2, or 4 with [`Stencil::Four`] | smoothness, f64 |
 //! | [`GaussNewton`], [`Fisher`], [`EmpiricalFisher`], [`MonteCarloFisher`] | about 1.4 | logits that carry tangents |
@@ -88,7 +90,7 @@ pub use observer::{Observer, Progress, Silent, Stage};
 pub use operator::{
     BatchForm, BatchProduct, Block, Curvature, DataLabels, Dense, DifferenceHessian, Differences,
     DoubleBackwardHessian, DoubleBackwardThread, DrawnLabels, EmpiricalFisher, Fisher, Form, GaussNewton,
-    LinearOperator, ModelLabels, MonteCarloFisher, OutputCurvature, Product, ReverseOverForward, ReverseOverReverse,
-    Stencil, TangentHessian, check_symmetry, dense_of, disagreement,
+    LinearOperator, ModelCurvature, ModelLabels, ModelingError, MonteCarloFisher, OutputCurvature, Product,
+    ReverseOverForward, ReverseOverReverse, Stencil, TangentHessian, check_symmetry, dense_of, disagreement,
 };
 pub use statistics::{Estimate, ProbeDistribution, t_quantile};

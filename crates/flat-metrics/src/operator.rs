@@ -10,6 +10,7 @@ mod gauss_newton;
 mod hessian;
 mod linear;
 mod meter;
+mod modeling_error;
 mod symmetry;
 
 pub use block::Block;
@@ -21,6 +22,7 @@ pub use fisher::{DataLabels, DrawnLabels, EmpiricalFisher, Fisher, ModelLabels, 
 pub use gauss_newton::{GaussNewton, OutputCurvature};
 pub use hessian::{ReverseOverForward, TangentHessian};
 pub use linear::{BatchForm, Form, LinearOperator, Product};
+pub use modeling_error::{ModelCurvature, ModelingError};
 pub use symmetry::{check_symmetry, disagreement};
 
 pub(crate) use dense::basis;

@@ -5,9 +5,9 @@ use crate::models::{LOSS, batches, model};
 use candle_core::{DType, Device, Tensor};
 use flat_core::{Purpose, Streams};
 use flat_metrics::{
-    Block, Dense, EmpiricalFisher, Error, Fisher, GaussNewton, Hutchinson, LinearOperator, ModelObjective,
-    MonteCarloFisher, Objective, Result, Silent, TangentHessian, TraceConfig, check_symmetry, dense_of, exact_trace,
-    gradient,
+    Block, ClosureObjective, Dense, DifferenceHessian, EmpiricalFisher, Error, Fisher, GaussNewton, Hutchinson,
+    LinearOperator, ModelObjective, ModelingError, MonteCarloFisher, Objective, Result, Silent, TangentHessian,
+    TraceConfig, check_symmetry, dense_of, exact_trace, gradient,
 };
 use flat_nn::{Activation, Loss, Mode, Model, ModelConfig, Norm, networks};
 
@@ -349,6 +349,37 @@ fn f32_products_of_a_rectified_network_are_those_of_f64_to_1e_5() -> Result<()> 
             let name = f32.provenance().operator.expect("a name");
             println!("{name}: {off:.1e}");
             assert!(off < 1e-5, "{name}: {off:.1e}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_modeling_error_is_the_hessian_of_the_logits_weighted_by_the_slopes() -> Result<()> {
+    for activation in [Activation::Tanh, Activation::Gelu] {
+        let model = model(networks::MLP, 3, activation, DType::F64)?;
+        let held = batches(&model)?;
+        for loss in [LOSS, Loss::CrossEntropy { label_smoothing: 0.1 }, Loss::Mse] {
+            let objective = ModelObjective::new(&model, loss, Mode::Eval, held.clone())?;
+            // the slopes by candle's reverse mode, then constants; the Hessian by differences of gradients
+            let slopes = held.iter().map(|(images, labels)| {
+                let z = candle_core::Var::from_tensor(&model.logits(images, Mode::Eval)?.detach())?;
+                let grads = loss.mean(z.as_tensor(), labels)?.backward()?;
+                Ok(grads.get(z.as_tensor()).expect("a slope").detach())
+            });
+            let slopes = slopes.collect::<Result<Vec<_>>>()?;
+            let sizes = held.iter().map(|(_, labels)| labels.elem_count()).collect();
+            let weighted = |i: usize| {
+                let z = model.logits(&held[i].0, Mode::Eval).map_err(candle_core::Error::wrap)?;
+                (z * &slopes[i])?.sum_all()
+            };
+            let reference = ClosureObjective::new(model.params().clone(), sizes, weighted)?;
+            let reference = dense_of(&mut DifferenceHessian::new(&reference)?)?;
+            let found = dense_of(&mut ModelingError::new(&objective)?)?;
+            let gap = found.distance(&reference)?;
+            println!("{activation} {loss:?}: {gap:.1e}");
+            // differences of second order in f64 keep some eight digits
+            assert!(gap < 1e-6, "{activation} {loss:?}: {gap:.1e}");
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use crate::measure::hessian_method::HessianMethod;
 use crate::settings::args::HessianArgs;
 use crate::settings::choice::{BnModeName, HvpName};
 use flat_data::Loader;
-use flat_metrics::{EmpiricalFisher, Fisher, GaussNewton, LinearOperator, ModelObjective};
+use flat_metrics::{EmpiricalFisher, Fisher, GaussNewton, LinearOperator, ModelObjective, ModelingError};
 use flat_nn::{Loss, Model};
 
 /// Which matrix, and how it is evaluated.
@@ -62,6 +62,7 @@ impl Curvature {
             OperatorName::Ggn => measure(&mut GaussNewton::new(objective)?),
             OperatorName::EmpiricalFisher => measure(&mut EmpiricalFisher::new(objective)?),
             OperatorName::Fisher => measure(&mut Fisher::new(objective)?),
+            OperatorName::ModelingError => measure(&mut ModelingError::new(objective)?),
         }
     }
 }

@@ -14,6 +14,8 @@ named! {
         Fisher = "fisher",
         /// The Fisher matrix at the data's labels.
         EmpiricalFisher = "empirical-fisher",
+        /// The nonlinear modeling error: the Hessian less the Gauss-Newton matrix.
+        ModelingError = "nme",
     }
 }
 
@@ -22,7 +24,7 @@ flat_core::settings! {
     #[derive(Debug, Clone)]
     pub struct OperatorArgs {
         /// The matrix; ggn is the generalised Gauss-Newton matrix, fisher is of the model's own labels, summed over all classes,
-        /// empirical-fisher of the data's labels.
+        /// empirical-fisher of the data's labels, nme the nonlinear modeling error (hessian less ggn).
         operator as "operator": OperatorName = OperatorName::Hessian, needs: BY_PRODUCTS;
     }
 }

@@ -1,6 +1,7 @@
-//! What every flat-minima crate shares: keyed random [`Streams`], the [`Layout`] of a model's parameters, the
-//! [`Params`] themselves (candle variables, sorted by name) and [`ParamVec`], a point or direction in parameter space
-//! held in one flat buffer.
+//! What every crate of the workspace shares: random streams, parameter layouts, parameters and vectors over them.
+//! [`Streams`] are keyed by seed, purpose and index. A [`Layout`] says where each parameter lies in a flat vector.
+//! [`Params`] are candle variables sorted by name. A [`ParamVec`] is a point or direction in parameter space, in one
+//! flat buffer.
 //!
 //! A gradient rule is algebra on `ParamVec`s; only `Params` touches candle variables. An [`Update`] is an element-wise
 //! recurrence that [`Params::update`] carries out on the variables and on vectors of state, in one pass over memory. With the

@@ -2,8 +2,8 @@
 
 use crate::{ParamVec, Params, Result};
 
-/// Lets the variables hold other values for a while, and writes the original ones back, bit for bit, when it goes: on
-/// return, error and panic alike.
+/// Lets the variables hold other values within a scope and restores the original ones bit for bit at its end. The end
+/// may be a return, an error or a panic.
 ///
 /// Nothing is ever subtracted: what comes back is a copy of what was there.
 #[derive(Debug)]

@@ -23,8 +23,8 @@ pub struct Augment {
     pub crop: bool,
     /// Mirrors left and right with probability 1/2. Not for digits.
     pub flip: bool,
-    /// Blanks a square of half the image's side (16 for 32x32) around a random pixel, cut off at the borders, with 0
-    /// after normalising, the mean (DeVries and Taylor 2017, arXiv 1708.04552, length 16 for CIFAR-10).
+    /// Sets a square around a random pixel to 0, the mean after normalising. Its side is half the image's (16 for
+    /// 32x32), and it is cut off at the borders (DeVries and Taylor 2017, arXiv 1708.04552, length 16 for CIFAR-10).
     pub cutout: bool,
 }
 

@@ -1,5 +1,5 @@
-//! The binary batches of CIFAR-10 and CIFAR-100: records of one label byte (CIFAR-100: two, coarse and fine) and the
-//! red, green and blue plane of a 32x32 image, each row by row. A file may hold any number of records.
+//! The binary batch files of CIFAR-10 and CIFAR-100. A record is one label byte (CIFAR-100: two, coarse and fine) and
+//! the red, green and blue plane of a 32x32 image, each row by row. A file may hold any number of records.
 
 use std::path::Path;
 

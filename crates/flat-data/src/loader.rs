@@ -23,8 +23,9 @@ pub struct LoaderOptions {
     pub drop_last: bool,
     /// Augmentation of the images.
     pub augment: Augment,
-    /// Draws the examples by their groups, with replacement: classes alike, the attributes of a class with their shares in the
-    /// data (0), with equal shares (1), or with a mean of both. `shuffle` has no effect then.
+    /// Draws examples by class and spurious attribute, with replacement, all classes alike. The attributes of a class
+    /// have their shares in the data at 0, equal shares at 1, and a mix of both between. `shuffle` has no effect
+    /// then.
     pub balance: Option<f64>,
 }
 

@@ -109,8 +109,8 @@ fn others_folder(kind: DatasetKind, dir: &Path) -> Option<DatasetKind> {
     near.filter_map(|component| named(component.as_os_str())).next().filter(|named| *named != kind)
 }
 
-/// The files of a data set in this folder, or in one of the folders that distributions put them in: `MNIST/raw`,
-/// `cifar-10-batches-py`, `plain_text`, `data`, `snapshots/*` of the hub's cache. `None` where there is none of them.
+/// The files of a data set in this folder or in a usual folder below. Usual are `MNIST/raw`, `cifar-10-batches-py`,
+/// `plain_text`, `data` and `snapshots/*` of the hub's cache. `None` where there is none of them.
 ///
 /// # Errors
 /// [`Error::Incomplete`] if some are there, some not, and no folder has them all; [`Error::Ambiguous`];

@@ -1,5 +1,5 @@
-//! The parquet files of the Hugging Face hub: one row an example, with a group `img` or `image` whose `bytes` are a PNG
-//! or JPEG file, and an integer `label` (CIFAR-100: `fine_label`).
+//! The parquet files of the Hugging Face hub, one row an example. A group `img` or `image` has `bytes`, a PNG or JPEG
+//! file. An integer `label` (CIFAR-100: `fine_label`) is the class.
 
 use std::fs::File;
 use std::path::Path;

@@ -1,5 +1,6 @@
-//! The Python batches of CIFAR-10 and CIFAR-100: a pickled dict of `data`, an array `(n, 3072)` of bytes, each row the
-//! red, green and blue plane of a 32x32 image, and `labels` (CIFAR-100: `fine_labels`), a list of integers.
+//! The Python batch files of CIFAR-10 and CIFAR-100: a pickled dict. Its `data` is an array `(n, 3072)` of bytes,
+//! each row the red, green and blue plane of a 32x32 image. Its `labels` (CIFAR-100: `fine_labels`) are a list of
+//! integers.
 
 use std::path::Path;
 

@@ -107,8 +107,8 @@ impl Split {
         self.images.chunks_exact(self.image_bytes()).nth(i)
     }
 
-    /// The sha256 of shape, number of classes, images, labels and attributes where there are any, in lower-case hex: the same for
-    /// the same examples in the same order, whatever files they were read from.
+    /// The sha256 of shape, number of classes, images, labels and attributes, in lower-case hex. The same examples in
+    /// the same order have the same sum, whatever files they were read from.
     pub fn sha256(&self) -> String {
         let numbers = self.shape.into_iter().chain([self.classes, self.len()]);
         let head: Vec<u8> = numbers.flat_map(|n| (n as u64).to_le_bytes()).collect();
@@ -168,8 +168,8 @@ impl Split {
         }
     }
 
-    /// The examples one by one: f32 image in [0, 1] of (channels, height, width), and its label as a u32 scalar; in the
-    /// form `candle_datasets::Batcher::new_r2` takes. A [`crate::Loader`] is faster, shuffles and normalises.
+    /// The examples one by one, in the form `candle_datasets::Batcher::new_r2` takes. An image is f32 in [0, 1] of
+    /// (channels, height, width), its label a u32 scalar. A [`crate::Loader`] is faster, shuffles and normalises.
     pub fn examples<'a>(
         &'a self,
         device: &'a Device,

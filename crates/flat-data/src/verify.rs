@@ -67,8 +67,9 @@ pub enum FileState {
     Corrupt,
 }
 
-/// Checks every file of a data set: against the sum in the manifest beside it, else against the known sums of the
-/// original (MNIST and Fashion-MNIST in IDX), and by reading it whole; then that the files fit together.
+/// Checks every file of a data set by its sha256 and by reading it whole, then that the files fit together. The sum
+/// comes from the manifest beside the file, else from the known sums of the original (MNIST and Fashion-MNIST in
+/// IDX).
 ///
 /// A file that is wrong is in the report, not an error.
 ///

@@ -2,8 +2,8 @@
 
 use std::ops::{Add, Div, Mul, Sub};
 
-/// A number to an [`Update`]: f32 or f64 on the host, where the update is compiled into one loop over all elements, or a
-/// tensor on another device, where every operation is one of the device's.
+/// A number in an [`Update`]: an f32 or f64 of the host, or a tensor of another device. On the host the update is
+/// compiled into one loop over all elements; elsewhere every operation is one of the device's.
 ///
 /// Numbers combine with each other and with f64 constants, which are rounded to the element type first.
 pub trait Number:

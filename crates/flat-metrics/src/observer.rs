@@ -3,8 +3,8 @@
 use crate::{Error, Result};
 use std::ops::ControlFlow;
 
-/// Sees the progress of a computation and may end it: [`ControlFlow::Break`] stops an estimator, which then reports what it
-/// completed, or [`crate::Error::Interrupted`] where that is nothing. Any closure `|at: &Progress| ...` is one.
+/// Sees the progress of a computation and may end it. At [`ControlFlow::Break`] an estimator stops and reports what
+/// it completed, or [`crate::Error::Interrupted`] where that is nothing. Any closure `|at: &Progress| ...` is one.
 ///
 /// It is called before every batch and after every unit of work. It must not use the model, which may be displaced.
 pub trait Observer {

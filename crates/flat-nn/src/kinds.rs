@@ -25,8 +25,8 @@ named! {
 }
 
 impl Norm {
-    /// Number of groups over `channels` channels: the largest divisor of `channels` that is at most 32 and leaves at
-    /// least 4 channels a group (16 channels: 4 groups, 64: 16, 128 and more: 32).
+    /// Number of groups over `channels` channels. It is the largest divisor of `channels` that is at most 32 and
+    /// leaves at least 4 channels a group. 16 channels have 4 groups, 64 have 16, 128 and more have 32.
     pub fn groups(channels: usize) -> usize {
         (1..=32).rev().find(|g| channels.is_multiple_of(*g) && channels / g >= 4).unwrap_or(1)
     }

@@ -70,9 +70,9 @@ impl Model {
         }
     }
 
-    /// Builds a built-in network with PyTorch's default initial weights: convolutions and linear layers uniform within
-    /// `1 / sqrt(fan_in)`, weight and bias; normalisation gains 1 and biases 0. Each parameter draws from a stream of
-    /// its own name, so that a further layer changes no other's weights.
+    /// Builds a built-in network with PyTorch's default initial weights. Weights and biases of convolutions and
+    /// linear layers are uniform within `1 / sqrt(fan_in)`; normalisation gains are 1 and biases 0. Each parameter
+    /// draws from a stream of its own name, so that a further layer changes no other's weights.
     ///
     /// # Errors
     /// [`Error::BadConfig`] for sizes that the network cannot take; candle's.
@@ -160,10 +160,10 @@ impl Model {
         self.count.kinks
     }
 
-    /// Multiplications with additions that the convolutions and fully connected layers of one example's forward pass take,
-    /// by definition of these layers: what an algorithm such as Winograd's saves is not subtracted, and normalisation,
-    /// activation and pooling (a few percent) are left out. A gradient takes three times as many: the backward pass has two
-    /// products for each of the forward pass.
+    /// Multiplications with additions of the convolutions and fully connected layers in one example's forward pass.
+    /// They are counted by the layers' definition: what an algorithm such as Winograd's saves is not subtracted.
+    /// Normalisation, activation and pooling (a few percent) are left out. A gradient takes three times as many: the
+    /// backward pass has two products for each of the forward pass.
     pub fn multiply_adds(&self) -> u64 {
         self.count.multiply_adds
     }
@@ -199,7 +199,7 @@ impl Model {
         self.forward(x, mode, |_, var| Ok(var.as_detached_tensor()))
     }
 
-    /// Logits and their directional derivative along `v`, ready for `backward` of either: the gradient of
+    /// Logits and their directional derivative along `v`, with graphs for `backward` of either. The gradient of
     /// `Loss::mean(..).tangent` is the product of the loss's Hessian with `v`. Two forward passes.
     ///
     /// # Errors
@@ -209,9 +209,9 @@ impl Model {
         self.forward(x, mode, |i, var| Ok(Dual::new(var.as_tensor().clone(), v.entry(i)?)))
     }
 
-    /// Hidden states `(n, width)` that the last fully connected layer takes, without a graph: `width` is the last hidden
-    /// width of an mlp (its inputs where it has none), the hidden units of lenet, the channels of the last stage for
-    /// residual networks. One forward pass.
+    /// Hidden states `(n, width)` that the last fully connected layer takes, without a graph. `width` is the last
+    /// hidden width of an mlp (its inputs where it has none), the hidden units of lenet, or the channels of a
+    /// residual network's last stage. One forward pass.
     ///
     /// # Errors
     /// As [`Self::logits`]; a network without a fully connected layer.

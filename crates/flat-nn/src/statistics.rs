@@ -5,9 +5,8 @@ use crate::{Mode, Model, Result};
 use candle_core::Tensor;
 use std::collections::BTreeMap;
 
-/// Running statistics of a model's present weights, batch by batch: the mean of the batches' means and of their unbiased
-/// variances, each weighted by its examples (P. Izmailov et al., "Averaging Weights Leads to Wider Optima and Better
-/// Generalization", UAI 2018, arXiv 1803.05407, section 3.2).
+/// Running statistics of a model's present weights, averaged over batches. They are the mean of the batches' means
+/// and of their unbiased variances, each weighted by its examples (P.
 ///
 /// An average of weights needs them: the statistics along the run are those of the weights before averaging.
 pub struct RunningStatistics<'a> {

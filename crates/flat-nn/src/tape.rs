@@ -1,5 +1,5 @@
-//! Reverse-mode automatic differentiation: a tape of steps, each of which maps the gradient of its result to those of its
-//! operands (a vector-Jacobian product, VJP).
+//! Reverse-mode automatic differentiation by a tape of steps. Each step maps the gradient of its result to those of
+//! its operands, a vector-Jacobian product (VJP).
 //!
 //! candle's backward pass adds every gradient to a tensor of zeros and keeps the whole forward pass until its end. This tape
 //! passes gradients on without copying and frees a step's saved tensors as soon as its VJP has run. On a ResNet that saves a

@@ -3,10 +3,11 @@
 use crate::{Batch, Need, Objective, Params, Query, Result, Rows, Sample};
 use candle_core::{Tensor, Var};
 
-/// An objective whose model keeps running statistics of its own accord, as `candle_nn::BatchNorm` does: it moves them in every
-/// forward pass in training mode and cannot obey [`Query::update_stats`]. Under a rule of two gradients a step they would
-/// move by 0.19 of the batch's where the layer's momentum says 0.10, and towards statistics of perturbed weights. Here they
-/// are put back after each evaluation that must not move them, and after one whose loss is known to be not finite.
+/// An objective whose model keeps running statistics of its own accord, as `candle_nn::BatchNorm` does. Such a model
+/// moves them in every forward pass in training mode and cannot obey [`Query::update_stats`]. Under a rule of two
+/// gradients a step they would move by 0.19 of the batch's where the layer's momentum says 0.10, and towards
+/// statistics of perturbed weights. Here they are put back after each evaluation that must not move them, and after
+/// one whose loss is known to be not finite.
 ///
 /// Costs two copies of the buffers an evaluation.
 ///

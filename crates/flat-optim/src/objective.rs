@@ -107,10 +107,11 @@ impl std::fmt::Display for Need {
 pub struct Query {
     /// Which rows to average over.
     pub rows: Rows,
-    /// Whether BatchNorm may update its running statistics: true for exactly one evaluation of an optimizer step, the
-    /// first one (at theta, for every rule that evaluates there). In every other evaluation the forward pass is in
-    /// training mode but leaves the running statistics alone. An objective that may meet non-finite numbers should keep
-    /// them out of its running statistics: a skipped step restores the parameters, not the buffers of the model.
+    /// Whether BatchNorm may update its running statistics. True for exactly one evaluation of an optimizer step, the
+    /// first one, which is at theta for every rule that evaluates there. In every other evaluation the forward pass
+    /// is in training mode but leaves the running statistics alone. An objective that may meet non-finite numbers
+    /// should keep them out of its running statistics: a skipped step restores the parameters, not the buffers of the
+    /// model.
     pub update_stats: bool,
 }
 

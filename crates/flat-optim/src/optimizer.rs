@@ -116,12 +116,12 @@ impl Optimizer {
         }
     }
 
-    /// [`Self::step`] without waiting for the device: as long as [`Objective::loss_and_grad`] leaves its losses there
-    /// ([`Scalar::of`] does, except on the CPU), no number comes to the host before [`Self::read`]. The step is kept or
-    /// undone on the device. Counts are then ahead of what [`Self::step`] describes, because the host does not know
-    /// better: a skipped step counts in the bias correction of AdamW, as SGD's first update and among the steps of a rule that
-    /// counts its own. And an average of weights
-    /// begins with the first step even if that was skipped.
+    /// [`Self::step`] without waiting for the device. No number comes to the host before [`Self::read`], provided
+    /// that [`Objective::loss_and_grad`] leaves its losses on the device; [`Scalar::of`] does, except on the CPU. The
+    /// step is kept or undone on the device. Counts are then ahead of what [`Self::step`] describes, because the host
+    /// does not know better: a skipped step counts in the bias correction of AdamW, as SGD's first update and among
+    /// the steps of a rule that counts its own. And an average of weights begins with the first step even if that was
+    /// skipped.
     ///
     /// # Errors
     /// As [`Self::step`], but for the errors that [`Self::read`] finds out about.
@@ -292,8 +292,8 @@ impl Optimizer {
         self.average.as_ref()
     }
 
-    /// The point to be evaluated and saved as the model, where it is not theta: the average of the weights, otherwise that of
-    /// the base ([`BaseOptimizer::offset`]).
+    /// The point to evaluate and to save as the model, where it is not theta. It is the average of the weights,
+    /// otherwise that of the base ([`BaseOptimizer::offset`]).
     ///
     /// # Errors
     /// candle's.
@@ -325,10 +325,9 @@ impl Optimizer {
         }
     }
 
-    /// A copy of everything that a later step depends on besides the parameters and the options: counters
-    /// (`progress.*`), the base optimizer's buffers (`base.*`), the rule's state (`rule.*`), the subspace's (`subspace.*`)
-    /// and the average ([`crate::Averaging::name`]).
-    /// Takes `&mut self` because saving and loading are one traversal; nothing changes.
+    /// A copy of everything that later steps depend on besides parameters and options. Keys: counters (`progress.*`),
+    /// the base's buffers (`base.*`), the rule's state (`rule.*`), the subspace's (`subspace.*`) and the average
+    /// ([`crate::Averaging::name`]). Takes `&mut self` because saving and loading are one traversal; nothing changes.
     ///
     /// # Errors
     /// candle's.

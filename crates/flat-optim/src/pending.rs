@@ -1,5 +1,5 @@
-//! Steps that were taken: reports, and asynchronous steps: the device itself checks that loss and gradient are finite and rolls the update back if they are
-//! not; the host does not wait.
+//! Steps that were taken, as reports, and asynchronous steps. In an asynchronous step the device itself checks that
+//! loss and gradient are finite and rolls the update back if they are not. The host does not wait.
 
 use crate::{BaseOptimizer, Error, GradientRule, Result, Scalar, StateVisitor, Stateful};
 use candle_core::{Device, Tensor};
@@ -22,8 +22,8 @@ pub struct StepReport {
     pub lr: f64,
     /// Scheduled perturbation radius.
     pub rho: f64,
-    /// Whether the surrogate differs from the plain gradient: false beyond a gate, at a scheduled radius of 0, where the
-    /// gradient is zero and gives no direction, and for a skipped step.
+    /// Whether the surrogate differs from the plain gradient. False beyond a gate, at a scheduled radius of 0, where
+    /// the gradient is zero and gives no direction, and for a skipped step.
     pub perturbed: bool,
     /// Whether the surrogate was clipped.
     pub clipped: bool,
@@ -50,8 +50,8 @@ impl StepReport {
     }
 }
 
-/// A step that was taken, with numbers that may still be on the device; [`crate::Optimizer::read`] makes reports of
-/// many at once, with one round trip.
+/// A step that was taken, whose numbers may still be on the device. [`crate::Optimizer::read`] makes reports of many
+/// at once, with one round trip.
 #[derive(Debug)]
 #[must_use = "whether the step was skipped is counted when it is read"]
 pub struct PendingStep {

@@ -4,8 +4,8 @@ use super::{BLUE, FONT, GRID, Heading, INK, ORANGE, coordinate, draw, headed, la
 use anyhow::Result;
 use plotters::prelude::*;
 
-/// Draws the loss on the left axis, logarithmic where it spans more than a factor of 100, and the accuracy in percent on the
-/// right one.
+/// Draws the loss on the left axis and the accuracy in percent on the right one. The loss is logarithmic where it
+/// spans more than a factor of 100.
 ///
 /// # Errors
 /// None in practice.

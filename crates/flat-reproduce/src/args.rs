@@ -12,12 +12,12 @@ pub struct ReproduceArgs {
     /// What to reproduce.
     #[arg(value_name = "NAME")]
     pub name: ReproductionName,
-    /// Size: smoke (seconds, shows that it runs), mlp (minutes; `canon` alone), cpu (up to hours on two cores) or paper (for a
-    /// GPU; not `canon`).
+    /// Size: smoke (seconds, shows that it runs), mlp (minutes; `canon` alone), cpu (up to hours on two cores), paper
+    /// (for a GPU; not `canon`).
     #[arg(long, value_name = "SCALE", default_value_t)]
     pub scale: Scale,
-    /// The study in a file of your own instead of the one that the program has: sizes, grids, seeds and recipes; every study
-    /// leaves the one it was made with in its folder, as study.toml.
+    /// A study file of your own in place of the built-in one: sizes, grids, seeds and recipes. Every study leaves the
+    /// file it was made with in its folder, as study.toml.
     #[arg(long, value_name = "FILE")]
     pub study: Option<PathBuf>,
     /// Only these parts of `escape`, as in lenet-mse,resnet20-bn [default: all].

@@ -149,8 +149,8 @@ impl Flags {
         }
     }
 
-    /// The run as a cell keeps it: what has an effect, whatever the defaults of a later version; no folders, so that a study
-    /// may be moved.
+    /// The run as a cell keeps it: the settings that have an effect, also where they equal a default. Folders are
+    /// left out, so that a study may be moved.
     ///
     /// # Errors
     /// As [`Self::config`].

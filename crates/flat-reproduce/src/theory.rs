@@ -1,6 +1,6 @@
-//! The theorems of Ahn, Jadbabaie & Sra (2024, arXiv 2305.15659) on functions whose minima, flow and trace are known: where the
-//! algorithms end, how long they take over eps and over D, how fast they drift, and the way along a manifold of minima in
-//! up to 10^5 dimensions.
+//! The theorems of Ahn, Jadbabaie & Sra (2024, arXiv 2305.15659) on functions whose minima, flow and trace are known.
+//! The study finds where the algorithms end, how long they take over eps and over D, and how fast they drift. It also
+//! follows the way along a manifold of minima in up to 10^5 dimensions.
 
 mod bowl;
 mod crosscheck;

@@ -1,5 +1,5 @@
-//! What a run or a measure computes with: data, model, loss and optimizer, built from settings or read from a checkpoint,
-//! before anything is written.
+//! What a run or a measure computes with: data, model, loss and optimizer. They are built from settings or read from
+//! a checkpoint, before anything is written.
 
 pub(crate) mod evaluate;
 pub(crate) mod group_score;

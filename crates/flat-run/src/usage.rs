@@ -60,8 +60,8 @@ pub fn no_effect(flag: &str, needs: &str) -> anyhow::Error {
     usage(format!("--{flag} has no effect here: it needs {needs}"))
 }
 
-/// A measure's complaint about a setting as a usage error that names the flag: by `names`, or as the setting is called
-/// (the number of probes is `--probes` everywhere); other errors as they are.
+/// A measure's complaint about a setting as a usage error that names the flag; other errors as they are. The flag is
+/// that of `names`, or called as the setting is (the number of probes is `--probes` everywhere).
 pub fn flags_of(error: flat_metrics::Error, names: &[(&str, &str)]) -> anyhow::Error {
     use flat_metrics::Error;
     let flag = |field: &str| match names.iter().find(|(name, _)| *name == field) {

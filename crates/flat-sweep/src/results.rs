@@ -33,7 +33,8 @@ impl Results {
         Tried { cell: &self.cells[cell], runs, dropped_after: self.dropped.get(&cell).copied() }
     }
 
-    /// A cell as it was at a rung, whatever its runs have come to since: a sweep that is begun again decides as it did.
+    /// A cell as it was at a rung, whatever its runs have come to since. A sweep that is begun again decides as it
+    /// did.
     pub fn at_rung(&self, cell: usize, divisor: u64) -> Result<Tried<'_>> {
         let mut tried = self.tried(cell);
         let steps = rung(tried.cell, divisor);

@@ -1,5 +1,5 @@
-//! Requests to stop: the first SIGINT or SIGTERM asks the run to save and stop, the second aborts; a sweep's runs stop too
-//! when its end of their standard input is closed.
+//! Requests to stop: the first SIGINT or SIGTERM asks the run to save and stop, the second aborts. A run of a sweep
+//! also stops when its end of standard input is closed.
 
 use anyhow::Context;
 use flat_run::signal;

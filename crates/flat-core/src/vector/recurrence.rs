@@ -7,8 +7,8 @@ use flat_kernels::cpu::vector as kernel;
 use flat_kernels::{Float, dispatch, host};
 
 impl ParamVec {
-    /// A new vector from an element-wise recurrence over vectors, some of which it changes, and the product of the new vector
-    /// with `inputs[with]` (`None`: with itself). One pass over memory on the host.
+    /// A new vector from an element-wise recurrence over vectors, and its product with `inputs[with]`. The recurrence
+    /// may change `state` in place. `with: None` asks for the product with itself. One pass over memory on the host.
     ///
     /// `of` gives the recurrence for the parameter of each index, whose constants may differ; its `w` is arbitrary. The
     /// product is left on another device than the CPU, and on the CPU where `on_device`.
@@ -118,8 +118,9 @@ impl ParamVec {
         Ok(())
     }
 
-    /// The norm of the filter that each element belongs to: of the row of first index (output channel or unit) of a parameter
-    /// with two dimensions or more, otherwise of the whole parameter. Two passes; no number comes to the host.
+    /// The norm of the filter that each element belongs to. In a parameter with two dimensions or more a filter is
+    /// the part of one first index, an output channel or unit; any other parameter is one filter. Two passes; no
+    /// number comes to the host.
     ///
     /// # Errors
     /// candle's.

@@ -5,8 +5,8 @@ use crate::{Float, Windows};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
-/// The largest element of every window and its place in its plane: the first in row order where several are equal, NaN
-/// where there is one.
+/// The largest element of every window and its place in its plane. Of equal ones the first in row order counts; a
+/// window with NaN gives NaN.
 pub fn max<T: Float>(s: Windows, x: &[T]) -> (Vec<T>, Vec<u32>) {
     let Windows { planes, h, w, oh, ow, kernel, stride, padding } = s;
     if s.pairs() {

@@ -87,8 +87,8 @@ impl Winograd {
     }
 }
 
-/// Whether passes that share their transforms may be taken together: for wide layers, whose images are small and whose
-/// weights are large, it saves little time and costs much memory.
+/// Whether passes that share their transforms are computed together. Wide layers are not: their images are small and
+/// their weights large, so that joining saves little time and takes much memory.
 pub fn may_join(g: &Geometry) -> bool {
     POINTS * g.channels * g.out_channels <= JOINT
 }

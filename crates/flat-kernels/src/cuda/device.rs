@@ -134,8 +134,8 @@ impl<T: CudaDType> New<T> {
     }
 }
 
-/// The address of a contiguous tensor whose elements launches on its device's stream will change or have just changed:
-/// called before and after them, so that other streams wait for both.
+/// The address of a contiguous tensor that launches on its device's stream write to. Call it before and after the
+/// launches, so that other streams wait for both.
 ///
 /// # Errors
 /// A tensor that is not of this element type, not contiguous, or not on a CUDA device.

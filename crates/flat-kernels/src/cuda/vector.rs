@@ -55,8 +55,8 @@ impl Table {
     }
 }
 
-/// An element-wise recurrence as a kernel of its own: over the parameters of a table, `inputs` flat vectors that are read
-/// and `state` ones that are read and written.
+/// An element-wise recurrence as a kernel of its own, over all parameters of a table. It reads `inputs` flat vectors,
+/// and reads and writes `state` ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recurrence {
     /// Vectors read.
@@ -65,8 +65,8 @@ pub struct Recurrence {
     pub state: usize,
     /// Constants a parameter, of its own.
     pub constants: usize,
-    /// Statements in CUDA C++ that compute `w_new` and `s0_new`, ... from `w`, `x0`, ..., `s0`, ... and the constants
-    /// `c[0]`, ..., with `T` for the element type.
+    /// CUDA C++ statements that compute `w_new` and `s0_new`, ... of one element. They read `w`, `x0`, ..., `s0`, ...
+    /// and the constants `c[0]`, ..., and write `T` for the element type.
     pub body: String,
 }
 

@@ -21,9 +21,9 @@ use judge::{Evidence, judge};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-/// A certificate of (eps, eps')-flatness in the sense of Ahn, Jadbabaie & Sra (2024, arXiv 2305.15659): with Phi(x) the limit
-/// of the gradient flow from x, `||x - Phi(x)|| <= eps` and `||dPhi(Phi(x)) grad trbar(Phi(x))|| <= eps'`, where
-/// `trbar = tr(hess f) / d` and dPhi at a minimum is the projector P on the kernel of the Hessian.
+/// A certificate of (eps, eps')-flatness (Ahn, Jadbabaie & Sra 2024, arXiv 2305.15659). With Phi(x) the limit of the
+/// gradient flow from x, it asks for `||x - Phi(x)|| <= eps` and `||dPhi(Phi(x)) grad trbar(Phi(x))|| <= eps'`. There
+/// `trbar = tr(hess f) / d`, and dPhi at a minimum is the projector P on the kernel of the Hessian.
 ///
 /// 1. The flow is followed by exponential Rosenbrock steps of order 3 (Hochbruck, Ostermann & Schweitzer 2009) in Krylov
 ///    spaces of the gradient, whose last steps are Newton's, see [`crate::FlowConfig`]. It has arrived where the gradient is

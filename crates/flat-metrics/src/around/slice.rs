@@ -65,9 +65,9 @@ pub fn slice<V, E: From<Error>>(
     Ok(out)
 }
 
-/// A Gaussian direction with the sizes of theta's filters (Li, Xu, Taylor, Studer & Goldstein 2018, arXiv 1712.09913, section
-/// 4): every filter of a convolution and every row of a matrix is scaled to the norm of that of theta; biases and the
-/// gains of normalisation layers, which have one dimension or none, do not move.
+/// A Gaussian direction scaled filter by filter to the norms of theta (Li, Xu, Taylor, Studer & Goldstein 2018, arXiv
+/// 1712.09913, section 4). A filter is one of a convolution or a row of a matrix. Biases and gains, of one dimension
+/// or none, do not move.
 ///
 /// # Errors
 /// candle's.

@@ -16,10 +16,10 @@ use curve::Curve;
 use flat_core::{ParamVec, Purpose, Streams};
 use serde::Serialize;
 
-/// Stochastic Lanczos quadrature: the spectral density `(1/d) sum_j N(x; lambda_j, sigma^2)` of a symmetric operator as the
-/// mean over random unit vectors of `sum_i w_i N(x; t_i, sigma^2)` with the nodes and weights of a [`Quadrature`] (Lin,
-/// Saad & Yang 2016, "Approximating Spectral Densities of Large Matrices"; Ghorbani, Krishnan & Xiao 2019, arXiv
-/// 1901.10159).
+/// Stochastic Lanczos quadrature: an estimate of the smoothed density of all eigenvalues of a symmetric operator
+/// (Lin, Saad & Yang 2016, "Approximating Spectral Densities of Large Matrices"; Ghorbani, Krishnan & Xiao 2019,
+/// arXiv 1901.10159). The density `(1/d) sum_j N(x; lambda_j, sigma^2)` is the mean over random unit vectors of
+/// `sum_i w_i N(x; t_i, sigma^2)`, with the nodes and weights of a [`Quadrature`].
 ///
 /// Costs `probes * steps` products at most. Probes follow each other, so that memory is that of one: `steps + 2` vectors
 /// of d numbers; 80 steps on a million f32 parameters hold 0.33 GB.
@@ -60,8 +60,8 @@ pub struct Density {
     pub grid: Vec<f64>,
     /// Eigenvalues a unit of length, as a fraction of all, at each point of the grid.
     pub density: Vec<f64>,
-    /// Lower and upper ends of the 95 % Student-t interval of each value of `density` by itself, from the spread among the
-    /// probes, cut off at 0; empty with one probe.
+    /// Ends of the 95 % Student-t interval of each value of `density` by itself. They come from the spread among the
+    /// probes, are cut off at 0, and are absent with one probe.
     pub band: Vec<[f64; 2]>,
     /// Fraction of the eigenvalues below each point of the grid, smoothed likewise.
     pub cumulative: Vec<f64>,

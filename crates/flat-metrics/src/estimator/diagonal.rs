@@ -38,8 +38,8 @@ pub struct LayerDiagonal {
     pub trace: Estimate,
     /// Trace over size: the mean entry.
     pub mean: Estimate,
-    /// Root mean square of the entries, free of the probes' noise; its interval is Student's of 8 groups of probes, or of as
-    /// many as there are probes. No interval with fewer than three.
+    /// Root mean square of the entries, without the probes' noise. Its interval is Student's of 8 groups of probes,
+    /// or of as many as there are probes. No interval with fewer than three.
     pub rms: Estimate,
     /// Where the mean size of the entries lies, with 95 %: `|trace| / size <= mean |a_ii| <= rms`.
     pub mean_abs: Bounds,

@@ -25,7 +25,7 @@ pub struct DominantConfig {
 }
 
 impl DominantConfig {
-    /// The space of k dimensions to residuals of 1e-3 of the largest eigenvalue, with 2 extra vectors and at most 500 products
+    /// Settings for k dimensions: residuals of 1e-3 of the largest eigenvalue, 2 extra vectors, at most 500 products
     /// at a point.
     pub fn of(k: usize) -> Self {
         Self { k, extra: 2, max_matvecs: 500, rel_tol: 1e-3 }
@@ -51,8 +51,8 @@ impl DominantConfig {
     }
 }
 
-/// The eigenvectors of the k largest eigenvalues, by value and not by magnitude, of an operator that changes little from one
-/// call to the next.
+/// The eigenvectors of the k largest eigenvalues of an operator that changes little between calls. Largest means by
+/// value, not by magnitude.
 ///
 /// A call begins with the vectors that the last one ended with (a random block at first) and one fresh random vector. The
 /// operator is projected on their span; the Ritz pair that is farthest from done adds its residual to the span, one product

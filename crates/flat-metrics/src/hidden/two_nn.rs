@@ -7,10 +7,10 @@ use crate::{Error, Result};
 use serde::Serialize;
 use std::time::Instant;
 
-/// The TwoNN estimator of the intrinsic dimension (Facco, d'Errico, Rodriguez & Laio 2017, "Estimating the intrinsic
-/// dimension of datasets by a minimal neighborhood information"): the ratio mu of the distances to the second and the
-/// first neighbour has the distribution `1 - mu^-k` wherever the density hardly changes among the two, on a manifold of
-/// dimension k.
+/// The TwoNN estimator of the intrinsic dimension of points (Facco, d'Errico, Rodriguez & Laio 2017, "Estimating the
+/// intrinsic dimension of datasets by a minimal neighborhood information"). Let mu be the distance to the second
+/// neighbour over that to the first. On a manifold of dimension k, mu has the distribution `1 - mu^-k` wherever the
+/// density hardly changes among the two.
 ///
 /// So ln mu is exponential with rate k. The largest `discard` of the ratios, which feel curvature and density most, are
 /// left out as the authors advise, here as a censored sample: with the r smallest of n values kept,

@@ -7,9 +7,10 @@ use crate::operator::LinearOperator;
 use flat_core::ParamVec;
 use serde::Serialize;
 
-/// Nodes and weights with `sum_i w_i f(t_i) = v^T f(A) v` for every polynomial f of degree up to 2m - 1, from m Lanczos
-/// steps that start at a unit vector v (Golub & Meurant 1994, "Matrices, Moments and Quadrature"): the nodes are the
-/// Ritz values, the weights the squared first components of the tridiagonal matrix's eigenvectors.
+/// Gauss quadrature of an operator's spectrum from m Lanczos steps that start at a unit vector v (Golub & Meurant
+/// 1994, "Matrices, Moments and Quadrature"). `sum_i w_i f(t_i) = v^T f(A) v` holds for every polynomial f of degree
+/// up to 2m - 1. The nodes are the Ritz values, the weights the squared first components of the tridiagonal matrix's
+/// eigenvectors.
 ///
 /// For v uniform on the sphere the mean of `v^T f(A) v` is `tr f(A) / d`.
 #[derive(Debug, Clone, PartialEq, Serialize)]

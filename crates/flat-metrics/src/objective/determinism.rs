@@ -11,10 +11,10 @@ use candle_core::{DType, Tensor};
 const CPU_EPSILONS: f64 = 1e2;
 const OTHER_EPSILONS: f64 = 1e3;
 
-/// Evaluates loss and gradient of the first batch twice and refuses an objective whose results differ (dropout,
-/// augmentation) or whose [`Objective::buffers`] move (BatchNorm in training mode). Also checks the batch weights, and
-/// that the loss depends on every parameter. Every Hessian operator does this when made. Costs two gradient evaluations
-/// of one batch.
+/// Evaluates loss and gradient of the first batch twice and refuses an objective whose results differ. Dropout and
+/// augmentation are the usual causes. It also refuses one whose [`Objective::buffers`] move, as BatchNorm's do in
+/// training mode. Also checks the batch weights, and that the loss depends on every parameter. Every Hessian operator
+/// does this when made. Costs two gradient evaluations of one batch.
 ///
 /// # Errors
 /// [`Error::NotDeterministic`], [`Error::BadObjective`]; a missing gradient, which names the parameter; a loss or

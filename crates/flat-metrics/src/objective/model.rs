@@ -60,8 +60,8 @@ impl<'a> ModelObjective<'a> {
         Self::streamed(model, loss, mode, sizes, move |i| Ok(batches[i].clone()))
     }
 
-    /// The objective over batches loaded when needed: `load(i)` gives the images and labels of the `sizes[i]` examples
-    /// of batch `i`, the same each time, on the model's device. One batch is held at a time.
+    /// The objective over batches that are loaded when they are needed. `load(i)` gives the images and labels of the
+    /// `sizes[i]` examples of batch `i`, the same each time, on the model's device. One batch is held at a time.
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -83,8 +83,8 @@ impl<'a> ModelObjective<'a> {
         Ok(Self { model, loss, mode, sizes, groups: Vec::new(), examples, load: Box::new(load) })
     }
 
-    /// The same with batch `i` as a part of `groups[i]`: clusters for the error from the choice of examples whose number
-    /// does not depend on the size of a batch, see [`Objective::group`].
+    /// The same with batch `i` as a part of `groups[i]`. Groups are the clusters from which the error of the choice
+    /// of examples comes, so that it does not depend on the batch size; see [`Objective::group`].
     ///
     /// # Errors
     /// Another number of groups than of batches.

@@ -8,8 +8,8 @@ use candle_core::Tensor;
 use flat_core::{Layout, ParamVec, Space};
 use std::sync::Arc;
 
-/// A diagonal block `P A P^T` of an operator, P the restriction to some parameters: the curvature of a layer, or of a
-/// group of layers, with the others held fixed.
+/// A diagonal block `P A P^T` of an operator, P the restriction to some parameters. It is the curvature of a layer,
+/// or of a group of layers, with the others held fixed.
 ///
 /// It lives on the space of those parameters alone, under their own names, so that every estimator runs on it. A product
 /// costs one of the whole operator.

@@ -39,8 +39,8 @@ impl Stencil {
     }
 }
 
-/// The Hessian by central differences of the gradient along v: an approximation that asks nothing of the model but
-/// right gradients, to check the exact operators by.
+/// The Hessian by central differences of the gradient along v. It needs nothing of the model but right gradients, and
+/// serves to check the exact operators.
 ///
 /// The largest element of the displacement is `step * max(rms(theta), 1e-3)`, where rms is the root mean square and
 /// `step` a power of the element type's epsilon: 1/3 with two points (6e-6 in f64, 5e-3 in f32), 0.3 with

@@ -38,9 +38,9 @@ impl<O: Objective + ?Sized> BatchProduct<O> for DataLabels {
     }
 }
 
-/// The Fisher information of the model, the exact mean over the labels that it gives itself:
-/// `F = (1/n) sum_i sum_c p_ic g_ic g_ic^T`, p_ic the probability of class c for example i and g_ic the gradient of its
-/// negative logarithm (Kunstner, Balles, Hennig 2019, arXiv 1905.12558).
+/// The Fisher information of the model, with the exact mean over the labels that the model gives itself (Kunstner,
+/// Balles, Hennig 2019, arXiv 1905.12558). `F = (1/n) sum_i sum_c p_ic g_ic g_ic^T`, p_ic the probability of class c
+/// for example i and g_ic the gradient of its negative logarithm.
 ///
 /// Cross entropy is the likelihood of the softmax; label smoothing changes the labels, not the model. The squared loss of
 /// C outputs, `|z - y|^2 / C`, is the negative logarithm of the normal distribution about the logits with the covariance
@@ -70,9 +70,9 @@ impl<O: Objective + ?Sized> BatchProduct<O> for ModelLabels {
     }
 }
 
-/// The Fisher matrix with labels drawn from the model: `F = (1/nS) sum_i sum_s g_is g_is^T`, g_is the gradient of example
-/// i's loss at the s-th label that the model's own distribution gave it (softmax; for the squared loss the normal
-/// distribution about the logits whose negative logarithm it is).
+/// The Fisher matrix with labels drawn from the model. `F = (1/nS) sum_i sum_s g_is g_is^T`, where g_is is the
+/// gradient of example i's loss at the s-th label that the model's own distribution gave it. That is softmax, or for
+/// the squared loss the normal distribution about the logits whose negative logarithm it is.
 ///
 /// Its expectation over the labels is [`Fisher`]. The labels are a function of (seed, batch, s) and the parameters: the
 /// operator is one fixed matrix, of rank at most n S, and an estimator's interval covers this matrix. The labels' own

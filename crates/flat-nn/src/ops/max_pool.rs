@@ -46,8 +46,8 @@ impl Pool2d {
         Ok(Windows { planes: n * c, h, w, oh, ow, kernel, stride, padding })
     }
 
-    /// The largest element of every window of `x (n, c, h, w)`; the first in row order where several are equal, NaN
-    /// where there is one, as in PyTorch.
+    /// The largest element of every window of `x (n, c, h, w)`. Of equal ones the first in row order counts, and a
+    /// window with NaN gives NaN, as in PyTorch.
     ///
     /// # Errors
     /// A window that does not fit; on a device without kernels, windows that are not [`Self::tiles`].

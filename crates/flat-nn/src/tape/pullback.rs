@@ -137,8 +137,8 @@ impl TangentPullback<'_> {
         Dual::new(self.logits.value.as_tensor().clone(), self.logits.tangent.as_tensor().clone())
     }
 
-    /// The gradient, with respect to the parameters' values, of a scalar that was computed from [`Self::logits`]: for the
-    /// tangent of a loss, the product of the loss's Hessian with the direction.
+    /// The gradient in the parameters of a scalar that was computed from [`Self::logits`]. Of the tangent of a loss it is
+    /// the product of the loss's Hessian with the direction.
     ///
     /// # Errors
     /// As [`Pullback::gradient`].

@@ -4,8 +4,8 @@ use super::over_a_base;
 use crate::{Ctx, Error, Estimate, GradientRule, Need, Oracle, Result, Stateful};
 use flat_core::Space;
 
-/// m-sharpness: the rule runs on each part of at most m examples as if that were the batch, and the estimates are averaged by
-/// the sizes of the parts.
+/// m-sharpness: the rule runs on each part of at most m examples as if that were the batch. The estimates are
+/// averaged by the sizes of the parts.
 ///
 /// The batch is cut into ceil(rows / m) parts of nearly equal size. Only a rule without memory from step to step can run on
 /// parts. Micro-batches are something else: they accumulate the gradient of one perturbed point.

@@ -55,8 +55,8 @@ pub(super) struct Part {
     pub evals: f64,
     /// Measurements along it.
     pub points: u64,
-    /// Steps of plain SGD after them, the same for every method, at the learning rate of the bad minimum's last part: the
-    /// phase of plain descent that Algorithm 2 ends with.
+    /// Steps of plain SGD after them, the same for every method. They have the learning rate of the bad minimum's
+    /// last part, as the plain descent with which Algorithm 2 ends.
     pub settle: u64,
     /// Whether the ablations are run.
     pub ablations: bool,

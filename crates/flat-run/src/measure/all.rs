@@ -102,8 +102,8 @@ impl All {
         self.parts.first().map(|part| part.asked.on())
     }
 
-    /// Takes the measures one after the other on one loaded checkpoint; those taken by then where a signal asks to stop,
-    /// `None` where there are none.
+    /// Takes the measures one after the other on one loaded checkpoint. Where a signal asks to stop, it gives those
+    /// taken by then, or `None` where there are none.
     ///
     /// # Errors
     /// Those of the measures.

@@ -23,8 +23,8 @@ flat_core::settings! {
     /// Which matrix.
     #[derive(Debug, Clone)]
     pub struct OperatorArgs {
-        /// The matrix; ggn is the generalised Gauss-Newton matrix, fisher is of the model's own labels, summed over all classes,
-        /// empirical-fisher of the data's labels, nme the nonlinear modeling error (hessian less ggn).
+        /// The matrix: hessian, ggn (generalised Gauss-Newton), fisher (model's own labels, exactly),
+        /// empirical-fisher (data's labels) or nme (nonlinear modeling error: hessian less ggn).
         operator as "operator": OperatorName = OperatorName::Hessian, needs: BY_PRODUCTS;
     }
 }

@@ -72,9 +72,9 @@ impl GroupScore {
     }
 }
 
-/// The largest beta of gerne at which no group has a negative weight, and the group that limits it: the smallest of
-/// `alpha / (c (alpha - 1/A)) - 1` over the groups whose share alpha of their class is above 1/A (Asaad et al. 2025). `None` for
-/// groups of one size.
+/// The largest beta of gerne at which no group has a negative weight, and the group that limits it. It is the
+/// smallest of `alpha / (c (alpha - 1/A)) - 1` over the groups whose share alpha of their class is above 1/A (Asaad
+/// et al. 2025). `None` for groups of one size.
 pub fn largest_beta(groups: &Groups, c: f64) -> Option<(f64, Group)> {
     let of_class = |class| groups.present().filter(move |(group, _)| group.class == class).map(|(_, all)| all.len());
     let bound = |(group, members): (Group, &[usize])| {

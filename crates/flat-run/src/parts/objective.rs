@@ -97,8 +97,8 @@ impl<'a> BatchLoss<'a> {
         self.seen
     }
 
-    /// Keeps losses on the device even where that is the CPU and reading them costs nothing: the step is then asynchronous,
-    /// as on other devices.
+    /// Keeps losses on the device even where that is the CPU and reading costs nothing. The step is then
+    /// asynchronous, as on other devices.
     #[must_use]
     pub fn keep_on_device(self, keep_on_device: bool) -> Self {
         Self { keep_on_device, ..self }

@@ -19,10 +19,10 @@ fn batches(train: &Loader) -> usize {
     train.batches_per_epoch().min(IMAGES.div_ceil(train.options().batch_size))
 }
 
-/// Replaces the running statistics by those of the model's present weights on images of `train` without augmentation, in an
-/// order of its own: batches of a sorted file would each hold one class. As `torch.optim.swa_utils.update_bn` does. False,
-/// with the statistics as they were, where a signal asked to stop. Costs one forward pass over [`images`]; nothing for a model
-/// without batch normalisation.
+/// Replaces the running statistics by those of the model's present weights on images of `train` without augmentation.
+/// The images come in an order of their own: batches of a sorted file would each hold one class. As
+/// `torch.optim.swa_utils.update_bn` does. False, with the statistics as they were, where a signal asked to stop.
+/// Costs one forward pass over [`images`]; nothing for a model without batch normalisation.
 ///
 /// # Errors
 /// candle's.

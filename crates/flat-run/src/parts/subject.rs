@@ -54,8 +54,8 @@ impl LoadedCheckpoint {
         Self::load(args, Usual::Test)
     }
 
-    /// Loads what `args` name, with the images to measure its loss surface on: where no flag says otherwise, the images of
-    /// the run's own trace.
+    /// Loads what `args` name, with the images to measure its loss surface on. Where no flag says otherwise they are
+    /// the images of the run's own trace.
     ///
     /// # Errors
     /// As [`Self::to_score`].

@@ -15,8 +15,9 @@ use flat_nn::{Loss, Model, Precision};
 use flat_optim::{Account, Error, ParamVec, Params, StateVisitor, Stateful, Subspace};
 use std::sync::Arc;
 
-/// The eigenvectors of the k largest eigenvalues of the Hessian of the mean loss over all training images (without weight decay
-/// and augmentation, BatchNorm by its running statistics), found anew every so many steps from those before.
+/// The eigenvectors of the k largest eigenvalues of the Hessian of the mean loss over all training images. They are
+/// found anew every so many steps, from those before. The loss has no weight decay and no augmentation; BatchNorm
+/// takes its running statistics.
 ///
 /// The variables are the model's own. The vectors are part of the optimizer's state, so that a resumed run begins where the
 /// other one was. For s > 1 the subspace is that of up to s - 1 steps ago.

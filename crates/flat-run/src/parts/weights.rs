@@ -85,8 +85,8 @@ impl Weights {
         Self::read(&file, device)
     }
 
-    /// Puts the weights into a model, converted to its element type: the line that names the entries of the file that are
-    /// no weights of the model, where there are any.
+    /// Puts the weights into a model, converted to its element type. Gives the line that names the entries of the
+    /// file that are no weights of the model, where there are any.
     ///
     /// # Errors
     /// Weights of another model, more than one set of them, weights that are not finite.

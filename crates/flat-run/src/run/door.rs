@@ -123,8 +123,8 @@ impl<'a> Run<'a> {
         self
     }
 
-    /// Stops after so many steps of the run with an evaluation and a checkpoint; schedules are those of the whole run, and
-    /// [`Self::resume`] goes on.
+    /// Stops after so many steps of the run, with an evaluation and a checkpoint. Schedules are those of the whole
+    /// run, and [`Self::resume`] goes on.
     #[must_use]
     pub fn pause_after(mut self, steps: Option<u64>) -> Self {
         self.pause = steps;

@@ -292,9 +292,10 @@ impl<'a> Trainer<'a> {
         setup::total_steps(self.config, self.steps_per_epoch())
     }
 
-    /// Whether a run that ends with this training loss has diverged: the loss is not finite, or it is ten times that of a
-    /// constant prediction, with the last step's loss in training mode at least twice that. The second condition leaves
-    /// out short runs whose running statistics of batch normalisation lag behind.
+    /// Whether a run that ends with this training loss has diverged. It has where the loss is not finite. It also has
+    /// where the loss is ten times that of a constant prediction, with the last step's loss in training mode at least
+    /// twice that. The second condition leaves out short runs whose running statistics of batch normalisation lag
+    /// behind.
     ///
     /// # Errors
     /// candle's.

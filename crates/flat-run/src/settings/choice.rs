@@ -47,8 +47,8 @@ named! {
 }
 
 impl SamplerName {
-    /// How far the attributes of a class are moved from their shares in the data towards equal shares; `None` where the
-    /// examples are not drawn by groups.
+    /// How far the attributes of a class are moved from their shares in the data towards equal shares. `None` where
+    /// the examples are not drawn by groups.
     pub fn balance(self) -> Option<f64> {
         match self {
             Self::Shuffle => None,

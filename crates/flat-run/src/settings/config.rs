@@ -22,8 +22,8 @@ flat_core::settings! {
         epochs as "epochs": Option<u64> = None, default_in_words: "2";
         /// Optimizer steps, instead of --epochs.
         steps as "steps": Option<u64> = None;
-        /// Gradient evaluations of a batch to spend, instead of --epochs: the steps are as many as they pay for on average, half of
-        /// them for a rule with two gradients a step, and the schedules are those of so many steps.
+        /// Gradient evaluations of a batch to spend, instead of --epochs. They pay for so many steps on average, half
+        /// as many for a rule with two gradients a step; the schedules are those of so many steps.
         evals as "evals": Option<u64> = None, range: Range::AtLeast(1);
         /// Seed of every random draw.
         seed as "seed": u64 = 0, range: Range::Between(0, i64::MAX as u64);
@@ -31,11 +31,12 @@ flat_core::settings! {
         device as "device": Text<DeviceChoice> = Text(DeviceChoice::Auto), metavar: DeviceChoice::FORMS;
         /// Element type of weights and activations.
         dtype as "dtype": Float = Float::F32, metavar: "TYPE";
-        /// Arithmetic of the products of f32 weights and activations, tf32 on CUDA alone; everything else stays f32, and flatness is
-        /// always measured with f32 products.
+        /// Arithmetic of the products of f32 weights and activations, tf32 on CUDA alone. Everything else stays f32,
+        /// and flatness is always measured with f32 products.
         precision as "precision": Precision = Precision::F32,
             needs: Needs::That(is_f32, "--dtype f32: products of f64 are never rounded");
-        /// Evaluate on the test set, or on the images of --validation, after so many steps, or epochs as in 1ep; 0 only at the end.
+        /// Steps between evaluations on the test set, or on the images of --validation; epochs as in 1ep; 0 only at
+        /// the end.
         eval_every as "eval-every": Text<Every> = Text(Every::Epochs(1)), metavar: "EVERY";
         /// Write a checkpoint after so many steps, or epochs as in 1ep; 0 only at the end.
         checkpoint_every as "checkpoint-every": Text<Every> = Text(Every::Epochs(1)), metavar: "EVERY";
@@ -43,8 +44,8 @@ flat_core::settings! {
         keep_checkpoints as "keep-checkpoints": usize = 2, range: Range::AtLeast(1);
         /// Write a line of metrics.jsonl a step, not only an epoch.
         log_steps as "log-steps": bool = false;
-        /// Read losses and accuracies from the device every N steps; between reads the host does not wait for it, and lines of
-        /// metrics.jsonl are written N at a time.
+        /// Read losses and accuracies from the device every N steps. Between reads the host does not wait for it, and
+        /// lines of metrics.jsonl are written N at a time.
         log_every as "log-every": Option<usize> = None, range: Range::AtLeast(1),
             default_in_words: "1 on the CPU, 50 on CUDA";
 
@@ -57,8 +58,8 @@ flat_core::settings! {
         train_limit as "train-limit": Option<usize> = None, range: Range::AtLeast(1);
         /// Use only the first N test images.
         test_limit as "test-limit": Option<usize> = None, range: Range::AtLeast(1);
-        /// Hold out N of the training images in use, classes in proportion, and evaluate on them along the run; the test set is looked
-        /// at once, at the end.
+        /// Hold out N of the training images, classes in proportion, and evaluate on them along the run. The test set
+        /// is looked at once, at the end.
         validation as "validation": Option<usize> = None, range: Range::AtLeast(1);
         /// Seed of their choice, apart from --seed: runs of different seeds hold out the same images.
         validation_seed as "validation-seed": u64 = 0, range: Range::Between(0, i64::MAX as u64), needs: VALIDATES;
@@ -76,8 +77,9 @@ flat_core::settings! {
         augment as "augment": Text<Augment> = Text(Augment::default()), metavar: Augment::FORMS;
         /// Take the training images in file order every epoch.
         no_shuffle as "no-shuffle": bool = false, needs: Needs::All(&[Needs::Is("sampler", "shuffle"), DRAWS_NOT]);
-        /// How the images of a batch are drawn: shuffle takes each once an epoch; the others draw with replacement, classes alike,
-        /// and the attributes of a class as in the data (biased) or alike too (balanced).
+        /// How the images of a batch are drawn: shuffle takes each once an epoch, biased and balanced draw with
+        /// replacement, classes alike. The attributes of a class are as in the data with biased and alike with
+        /// balanced.
         sampler as "sampler": SamplerName = SamplerName::Shuffle,
             needs: Needs::All(&[
                 Needs::That(has_groups, "a --dataset with groups, as colored-mnist"),
@@ -146,8 +148,8 @@ flat_core::settings! {
         subspace_tol as "subspace-tol": f64 = 1e-3, range: Range::Positive, needs: PROJECTS;
         /// Average the weights with this decay a step, and evaluate and save the average.
         ema as "ema": Option<f64> = None, range: Range::BelowOne, metavar: "DECAY";
-        /// Average the weights equally (SWA): those after so many steps, or epochs as in 75ep, and after every --swa-every further
-        /// ones; evaluate and save the average from then on.
+        /// Average the weights equally (SWA) from this step on, or epoch as in 75ep, and evaluate and save the
+        /// average. Weights after every --swa-every further steps join it.
         swa_start as "swa-start": Option<Text<Every>> = None, metavar: "EVERY";
         /// Steps, or epochs as in 1ep, from one of the averaged weights to the next.
         swa_every as "swa-every": Text<Every> = Text(Every::Epochs(1)), needs: Needs::Set("swa-start"), metavar: "EVERY";
@@ -164,8 +166,8 @@ flat_core::settings! {
         gamma as "gamma": f64 = 0.1, range: Range::Positive, needs: STEPPED;
         /// cosine: the last learning rate.
         min_lr as "min-lr": f64 = 0.0, range: Range::NonNegative, needs: Needs::Is("schedule", "cosine");
-        /// Schedule of rho (of sigma for nso), with --step-size and --gamma where it is step; follow-lr goes with the learning rate
-        /// between rho and --min-rho, as in GSAM.
+        /// Schedule of rho (of sigma for nso); step takes --step-size and --gamma. follow-lr goes with the learning
+        /// rate between rho and --min-rho, as in GSAM.
         rho_schedule as "rho-schedule": RadiusScheduleName = RadiusScheduleName::Constant, needs: PERTURBS;
         /// Linear warm-up of rho (of sigma for nso) over so many steps, or epochs as in 1ep.
         rho_warmup as "rho-warmup": Text<Every> = Text(Every::Steps(0)), metavar: "EVERY",

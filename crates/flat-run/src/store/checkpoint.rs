@@ -48,7 +48,8 @@ pub struct Progress {
     pub extended: Vec<Extension>,
 }
 
-/// A change of a run's length under way: the schedules are those of the old length before it and of the new one after it.
+/// A change of a run's length under way. Before it the schedules are those of the old length, after it those of the
+/// new one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Extension {
     /// Optimizer steps done by then.

@@ -15,8 +15,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal and cuts it to `length` bytes, its length when the checkpoint was written: lines of steps that
-    /// are about to be done again go.
+    /// Opens the journal and cuts it to `length` bytes, its length when the checkpoint was written. The lines cut off
+    /// are of steps that will be done again.
     ///
     /// # Errors
     /// The file cannot be written, or is shorter than the checkpoint says: lines that it once had are gone.

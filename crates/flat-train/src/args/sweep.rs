@@ -31,16 +31,16 @@ pub struct SweepArgs {
     /// All of this in a TOML file, with tables grid, sample and train; flags override it.
     #[arg(long, value_name = "FILE", help_heading = "Sweep")]
     pub study: Option<PathBuf>,
-    /// What every run may spend: evals=N gradient evaluations, evals for as many as --epochs or --steps mean for plain sgd, or
-    /// steps for the same number of steps [default: evals].
+    /// What every run may spend [default: evals]: evals=N gradient evaluations, evals for plain sgd's at --epochs or
+    /// --steps, or steps for equal steps.
     #[arg(long, value_name = "BUDGET", help_heading = "Sweep")]
     pub budget: Option<Budget>,
     /// Rank cells by accuracy, worst-group (accuracy of the worst group of data with a spurious attribute) or loss, on validation
     /// images [default: accuracy].
     #[arg(long, value_name = "BY", help_heading = "Sweep")]
     pub select: Option<Select>,
-    /// Successive halving, as in eta=3: all cells begin, at each rung one in eta goes on with eta times the budget; the schedules
-    /// are those of the whole budget.
+    /// Successive halving, as in eta=3: at each rung one cell in eta goes on with eta times the budget. All cells
+    /// begin, and schedules are those of the whole budget.
     #[arg(long, value_name = "eta=N", help_heading = "Sweep")]
     pub halving: Option<Halving>,
     /// Look at the test set for every cell, not for the best alone.

@@ -11,15 +11,15 @@ pub struct TrainArgs {
     /// TOML file with any of these flags (the names without the dashes); flags override it.
     #[arg(long, value_name = "FILE", help_heading = "Run")]
     pub config: Option<PathBuf>,
-    /// Continue the run in this directory where its last checkpoint left it; takes no other flag but --epochs or --steps, which
-    /// make it longer: from there on the schedules are those of a run of the new length.
+    /// Continue the run in this directory where its last checkpoint left it. The only other flags are --epochs or
+    /// --steps, which make it longer: from there on the schedules are those of a run of the new length.
     #[arg(long, value_name = "RUN", help_heading = "Run")]
     pub resume: Option<PathBuf>,
     /// Run directory, which must not hold a run yet [default: runs/DATASET-MODEL-OPTIMIZER-sSEED, numbered].
     #[arg(long, value_name = "DIR", help_heading = "Run")]
     pub out: Option<PathBuf>,
-    /// Stop after N steps of the run with an evaluation and a checkpoint; the schedules are those of the whole run, and --resume
-    /// goes on.
+    /// Stop after N steps of the run, with an evaluation and a checkpoint. The schedules are those of the whole run,
+    /// and --resume goes on.
     #[arg(long, value_name = "N", help_heading = "Run", value_parser = clap::value_parser!(u64).range(1..))]
     pub pause_after: Option<u64>,
     /// The settings that were given.

@@ -24,8 +24,8 @@ pub(super) struct Curve {
 pub(super) const AT_MOST: usize = 400;
 
 impl Curve {
-    /// A curve of these points, thinned to [`AT_MOST`]: first and last stay, and of each of equal parts between them the
-    /// smallest and the largest value, so that no spike is lost. Of points at one place the first counts.
+    /// A curve of these points, thinned to [`AT_MOST`]. First and last stay, and of each of equal parts between them
+    /// the smallest and the largest value, so that no spike is lost. Of points at one place the first counts.
     pub fn new(mut points: Vec<Point>) -> Self {
         for point in &mut points {
             // beyond, differences overflow

@@ -71,8 +71,8 @@ impl Run {
         self.summary.as_ref().map(|s| s.version.as_str()).or_else(|| Some(first()?.0))
     }
 
-    /// Test images that an accuracy was counted on: that many or, as in every data set here, 10,000; `None` where the accuracy
-    /// is not a whole number of them, so that it cannot be so.
+    /// Test images that an accuracy was counted on: as many as the run names, else 10,000 as in every data set here.
+    /// `None` where the accuracy is not a whole number of them.
     pub fn test_images(&self, accuracy: f64) -> Option<f64> {
         let all = 10_000.0f64;
         let n = self.setting("test-limit").and_then(|n| n.parse().ok()).map_or(all, |n: f64| n.min(all));

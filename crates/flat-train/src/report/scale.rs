@@ -19,8 +19,8 @@ impl Scale {
         Self { low, high, logarithmic: false, ticks: linear(low, high, 5, 1.0) }
     }
 
-    /// An axis with room around all of `values`; logarithmic where they are positive and `main`, those that count, span more
-    /// than a factor of 100.
+    /// An axis with room around all of `values`. It is logarithmic where they are positive and `main`, those that
+    /// count, span more than a factor of 100.
     pub fn roomy(main: impl Iterator<Item = f64>, values: impl Iterator<Item = f64>) -> Self {
         let (least, most) = span(main);
         let (low, high) = span(values);

@@ -64,8 +64,8 @@ pub struct SpectrumReport {
     pub smallest_at_least: Option<f64>,
     /// Eigenvalues up to this size count as zero.
     pub zero: f64,
-    /// The smallest eigenvalue counts as negative below minus this: `zero`, or what eigenvalues may change by on the way that
-    /// is left to the limit.
+    /// The smallest eigenvalue counts as negative below minus this number. It is `zero`, or what eigenvalues may
+    /// change by on the way that is left to the limit.
     pub doubt: f64,
     /// Eigenvalues found that do not count as zero: the rank where `complete`, at most the rank otherwise.
     pub rank: usize,
@@ -89,7 +89,7 @@ pub struct Judgement {
     pub distance: f64,
     /// What is known of it.
     pub distance_known: Known,
-    /// The distance less and plus the flow's error estimate and what is left of the way; the upper end is infinite (`null`)
+    /// The distance less and plus the flow's error estimate and the way left. The upper end is infinite (`null`)
     /// where `distance_known` is `AtLeast`.
     pub distance_interval: [f64; 2],
     /// Loss at x.

@@ -29,12 +29,13 @@ pub struct TraceFound {
     pub data_std_error: Option<f64>,
     /// Groups of examples that it was found from, one more than its degrees of freedom.
     pub data_groups: Option<usize>,
-    /// Perturbed estimators, in place of an interval: where the error of the probes alone leaves the trace with 95 %, without
-    /// the bias of a finite radius.
+    /// Of perturbed estimators, in place of an interval: the ends that the probes' error alone gives at 95 %. The
+    /// bias of a finite radius is not in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probes_alone95: Option<[f64; 2]>,
-    /// 95 % interval for the images that these stand for: errors of the probes and of the choice of images together, with
-    /// Student's quantile of one less than the groups or the probes, whichever are fewer; `null` where it cannot be told.
+    /// 95 % interval over the images that these stand for: errors of the probes and of the choice of images together.
+    /// Student's quantile has one degree of freedom less than the groups or the probes, whichever are fewer; `null`
+    /// where it cannot be told.
     pub population_ci95: Option<[f64; 2]>,
     /// Norm of the perturbations; `null` for estimators by products.
     pub radius: Option<f64>,

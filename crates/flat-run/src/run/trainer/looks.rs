@@ -95,8 +95,9 @@ impl Trainer<'_> {
         Ok(true)
     }
 
-    /// Runs something on the weights that the run would hand out now: their average where `--ema`, `--swa-start` or the base keeps
-    /// one, with BatchNorm's statistics of their own. `None` where a signal asked to stop.
+    /// Runs something on the weights that the run would hand out now. They are an average where `--ema`,
+    /// `--swa-start` or the base keeps one, with BatchNorm statistics of its own. `None` where a signal asked to
+    /// stop.
     ///
     /// # Errors
     /// Those of `f`; the weights are put back all the same.

@@ -26,3 +26,4 @@ mod resume;
 mod spectrum;
 mod sweep;
 mod tool;
+mod words;

@@ -1,4 +1,4 @@
-//! The element-wise recurrences of `ParamVec`'s and `Params`' methods.
+//! The element-wise formulas of vector algebra that `ParamVec` and `Params` run in one pass.
 
 use crate::{Number, Update};
 

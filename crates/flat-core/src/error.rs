@@ -1,4 +1,4 @@
-//! What can go wrong below the optimizers and metrics.
+//! The errors of layouts, vectors and variables.
 
 /// Result with this crate's [`enum@Error`].
 pub type Result<T> = std::result::Result<T, Error>;

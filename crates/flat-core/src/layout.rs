@@ -1,4 +1,4 @@
-//! Where each named parameter lies in the flat vector.
+//! The place of each named parameter in the flat vector.
 
 use crate::spare::Spare;
 use crate::{Error, Result, Role};

@@ -1,4 +1,4 @@
-//! What a parameter is for.
+//! The role of a parameter: weight, bias, or part of a normalisation layer.
 
 use candle_core::Shape;
 

@@ -1,4 +1,4 @@
-//! The folder of downloads.
+//! The folder that downloads are stored in.
 
 use crate::{Error, Result};
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
-//! The boundary to `candle_datasets::vision::Dataset`: f32 images in [0, 1], those of MNIST flat (n, 784), u8 labels.
+//! Conversion from and to `candle_datasets::vision::Dataset`: f32 images in [0, 1], those of MNIST flat (n, 784), u8
+//! labels.
 //!
 //! What candle's own loaders get wrong stays on their side of it: nothing there checks a label, a checksum or an image,
 //! and the CIFAR-10 that `cifar::load` reads from the hub has rows and columns exchanged ([`Split::transpose`] undoes

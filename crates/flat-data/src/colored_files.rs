@@ -13,7 +13,7 @@ use crate::{Coloring, Dataset, DatasetKind, Error, Manifest, Result, Split, cach
 /// Says how the set was made; one line.
 const MADE_BY: &str = "made-by.txt";
 
-/// What [`make_colored`] left on disk.
+/// The files of a [`make_colored`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Made {
     /// The folder.

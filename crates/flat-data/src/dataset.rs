@@ -1,4 +1,4 @@
-//! A data set read from disk.
+//! A data set in memory: its training and test split, read from disk.
 
 use std::path::{Path, PathBuf};
 

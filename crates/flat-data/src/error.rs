@@ -1,4 +1,4 @@
-//! What can go wrong with data: where it is, what is in it, how it is asked for.
+//! The errors of finding, fetching, reading and batching data.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -162,7 +162,7 @@ fn list(looked: &[Looked]) -> String {
     looked.iter().map(Looked::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Where in a file something is wrong.
+/// The place in a file where something is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Place {
@@ -184,7 +184,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// What is wrong with a file.
+/// A fault of a file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {

@@ -29,7 +29,7 @@ pub struct Transfer {
     pub total: u64,
 }
 
-/// What a [`fetch()`] left on disk.
+/// The files of a [`fetch()`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fetched {
     /// The folder of the data set: `<cache>/<kind>`.

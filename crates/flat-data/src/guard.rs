@@ -1,4 +1,4 @@
-//! A fence around decoders that may panic on hostile input.
+//! A guard around decoders that may panic on hostile input: the panic becomes an error.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

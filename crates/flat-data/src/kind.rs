@@ -20,7 +20,7 @@ named! {
     }
 }
 
-/// What there is to know of a data set before it is read.
+/// The facts of a data set that are known before its files are read.
 #[derive(Debug)]
 pub struct DatasetSpec {
     /// What text calls it.

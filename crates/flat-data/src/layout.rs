@@ -1,4 +1,4 @@
-//! The names that a data set's files go by in one folder.
+//! The file names of a data set within one folder, format by format.
 
 use std::fs;
 use std::path::{Path, PathBuf};

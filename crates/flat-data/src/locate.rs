@@ -1,4 +1,4 @@
-//! Where a data set lies and in which format.
+//! The search for a data set on disk: which folders are tried, which format is found.
 
 use std::fs;
 use std::path::{Path, PathBuf};

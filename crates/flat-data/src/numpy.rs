@@ -1,4 +1,4 @@
-//! The types of elements of NumPy arrays of integers.
+//! The integer element types of NumPy arrays.
 
 use crate::Fault;
 

@@ -1,4 +1,4 @@
-//! A look at a parquet file's page headers before the parquet library acts on them.
+//! A check of a parquet file's page headers before the parquet library acts on them.
 //!
 //! The library allocates what a page header announces: the inflated size of the page (up to 2 GiB) and the entries of a
 //! dictionary; and some encodings hold counts of their own. So every header of a column is read here first, in Thrift's compact protocol, and refused where it

@@ -1,4 +1,4 @@
-//! Bytes to normalised numbers: on the CPU in one pass, on other devices there.
+//! Conversion of bytes to normalised numbers: one pass on the CPU, tensor operations on other devices.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))] // a step waits for no device: clippy.toml
 
 use std::sync::Arc;

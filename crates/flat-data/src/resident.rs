@@ -1,4 +1,4 @@
-//! A split that lies on a device, and batches made there.
+//! A split stored on a device, and batches gathered from it there.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))] // a step waits for no device: clippy.toml
 
 use std::sync::OnceLock;

@@ -1,4 +1,4 @@
-//! What a search for data found in the folders it went through.
+//! A record of what a search for data found in each folder.
 
 use std::fmt;
 use std::fs;
@@ -18,7 +18,7 @@ pub struct Looked {
     pub seen: Seen,
 }
 
-/// What there is in a folder without the data.
+/// The contents of a folder that lacks the data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Seen {

@@ -1,4 +1,4 @@
-//! A file read under a limit, inflated where it is gzipped.
+//! Reads a file up to a size limit and inflates it where it is gzipped.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};

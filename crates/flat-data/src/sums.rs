@@ -1,4 +1,4 @@
-//! sha256 sums: of files, recorded in manifests, and the ones known beforehand.
+//! The sha256 sums of files: recorded in manifests, or known for the original files.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -9,7 +9,7 @@ use crate::idx::{raw, read_images, read_labels, read_pairs};
 use crate::sums::{known, recorded, sha256};
 use crate::{Dataset, DatasetKind, Error, Format, Result, archive, locate, parquet_file, sha256_file};
 
-/// What was found out about a data set on disk.
+/// The result of checking a data set on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VerifyReport {
     /// The data set.
@@ -35,7 +35,7 @@ impl VerifyReport {
     }
 }
 
-/// What was found out about one file.
+/// The result of checking one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FileReport {
     /// The file.
@@ -50,7 +50,7 @@ pub struct FileReport {
     pub problem: Option<String>,
 }
 
-/// How a file fared.
+/// The state of a checked file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

@@ -1,5 +1,4 @@
-//! Kernels of CUDA devices: their sources, what a launch of them looks like, and, with the feature `cuda`, how they are
-//! compiled and launched.
+//! CUDA kernels as sources and descriptions of launches. The feature `cuda` adds their compilation and launching.
 //!
 //! - [`launch`]: the sources, complete texts in CUDA C++ without includes, and a launch as plain data.
 //! - [`norm`], [`max_pool`], [`softmax`], [`vector`]: the launches of an operation, made from addresses and sizes.

@@ -1,4 +1,4 @@
-//! The elements of candle's tensors on the host.
+//! Access to the elements of candle tensors on the host.
 
 use crate::Float;
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Storage, Tensor, bail};

@@ -1,4 +1,4 @@
-//! What an element-wise recurrence is written in: one element of a host buffer, or a whole tensor on another device.
+//! The number type of an element-wise recurrence: one element of a host buffer, or a whole tensor on another device.
 
 use std::ops::{Add, Div, Mul, Sub};
 

@@ -1,4 +1,5 @@
-//! Symbolic execution of a recurrence: the very expression that the CPU's loop is compiled from writes the CUDA kernel down.
+//! Symbolic execution of a recurrence. The expression that the CPU's loop is compiled from also writes the CUDA
+//! kernel.
 
 use crate::cuda::vector::Recurrence;
 use crate::{Number, Update};

@@ -1,4 +1,4 @@
-//! What can go wrong while measuring flatness.
+//! The errors of objectives, operators and estimators.
 
 /// Result with this crate's [`enum@Error`].
 pub type Result<T> = std::result::Result<T, Error>;

@@ -1,4 +1,4 @@
-//! Measures of hidden states.
+//! Measures of a network's hidden states.
 
 mod two_nn;
 

@@ -1,4 +1,4 @@
-//! A result with what it was computed on, what it cost and why it ended.
+//! A result with its provenance, its cost and the reason why the computation ended.
 
 use serde::Serialize;
 use std::ops::{Deref, DerefMut};
@@ -50,7 +50,7 @@ impl<T, P> Measured<T, P> {
     }
 }
 
-/// What a result was computed on.
+/// The operator, data and precision that a result was computed with.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Provenance {
     /// Kind of operator and how its products are computed; `None` where none was used.
@@ -67,7 +67,7 @@ pub struct Provenance {
     pub dtype: String,
 }
 
-/// What a result cost, beside the check that the objective is deterministic.
+/// The cost of a result, without the check that the objective is deterministic.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Effort {
     /// Operator products over all examples.
@@ -82,7 +82,7 @@ pub struct Effort {
     pub wall_s: f64,
 }
 
-/// Why a computation ended.
+/// The reason why a computation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -28,7 +28,7 @@ impl Observer for Silent {
     }
 }
 
-/// How far a computation has come.
+/// The progress of a computation.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Progress {

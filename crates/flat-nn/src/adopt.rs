@@ -1,4 +1,5 @@
-//! State dicts from elsewhere: the wrapper around their names, other names of the same layers, entries of no layer.
+//! State dicts from elsewhere: strips a prefix, maps other layer names, and sets aside entries that belong to no
+//! layer.
 
 use crate::{Difference, Error, Model, Result};
 use candle_core::{Device, Tensor};

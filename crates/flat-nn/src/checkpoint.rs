@@ -74,7 +74,7 @@ pub fn read_metadata(path: &Path) -> Result<BTreeMap<String, String>> {
     Ok(header.metadata().clone().unwrap_or_default().into_iter().collect())
 }
 
-/// The configuration of the model that a checkpoint written by [`Model::save`] belongs to.
+/// The configuration of the model in a checkpoint that [`Model::save`] wrote.
 ///
 /// # Errors
 /// As [`read_metadata`], and [`Error::Checkpoint`] where the header lacks a field.

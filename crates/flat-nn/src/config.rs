@@ -1,4 +1,4 @@
-//! What a built-in model is: architecture, sizes, activation and norm.
+//! The description of a built-in model: architecture, sizes, activation and norm.
 
 use crate::kinds::{Activation, Norm};
 use crate::network::AnyNetwork;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// Which network: an entry of [`crate::networks::NETWORKS`], found by its name.
 pub type Arch = Choice<NetworkSpec>;
 
-/// What there is to know of a network before it is built.
+/// The facts of a network that are known before it is built.
 #[derive(Debug)]
 pub struct NetworkSpec {
     /// What the command line, `config.toml` and checkpoints call it.

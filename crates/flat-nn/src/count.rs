@@ -1,4 +1,4 @@
-//! Work and kinks of a network, from its own forward pass over shapes.
+//! Multiply-adds and kinks of a network, counted by its forward pass over shapes.
 
 use crate::kinds::Activation;
 use crate::ops::moments::{BatchMoments, Moments};

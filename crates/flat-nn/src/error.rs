@@ -1,4 +1,4 @@
-//! What can go wrong in layers, models and checkpoints.
+//! The errors of layers, models and checkpoints.
 
 use std::path::PathBuf;
 

@@ -36,7 +36,7 @@ impl Precision {
         }
     }
 
-    /// Computes all further products of this process so.
+    /// Sets the arithmetic of all further products of this process.
     ///
     /// # Errors
     /// [`Error::Precision`] for tf32 where the device is not CUDA; nothing has changed then.

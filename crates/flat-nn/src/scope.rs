@@ -1,4 +1,4 @@
-//! Layers by name: what a network's forward pass computes with.
+//! The layers of a network by name, which its forward pass calls.
 
 use crate::kinds::Mode;
 use crate::ops::Conv2d;

@@ -1,4 +1,4 @@
-//! The parameters and normalisation layers that a network asks for.
+//! The parameters and normalisation layers that a network declares.
 
 use std::collections::BTreeMap;
 

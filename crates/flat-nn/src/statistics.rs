@@ -16,7 +16,7 @@ pub struct RunningStatistics<'a> {
 }
 
 impl<'a> RunningStatistics<'a> {
-    /// Of no batch yet.
+    /// Statistics of no batch yet.
     pub fn new(model: &'a Model) -> Self {
         Self { model, sums: BTreeMap::new(), examples: 0.0 }
     }

@@ -5,7 +5,7 @@ use crate::{Error, Result, StateVisitor, Stateful};
 use flat_core::setting::Range;
 use flat_core::{Number, ParamVec, Params, Restore, Space, Update};
 
-/// Which weights are averaged.
+/// The kind of average that a run keeps of its weights.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Averaging {
     /// Exponential moving average (EMA): `average <- decay average + (1 - decay) theta` after every step, starting from the first

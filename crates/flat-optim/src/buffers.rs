@@ -1,4 +1,4 @@
-//! Models whose layers cannot be told to leave their running statistics alone.
+//! Adapter for models whose layers always move their running statistics in training mode.
 
 use crate::{Batch, Need, Objective, Params, Query, Result, Rows, Sample};
 use candle_core::{Tensor, Var};

@@ -1,4 +1,4 @@
-//! From options to an optimizer.
+//! The builder of an optimizer.
 
 use crate::error::within;
 use crate::optimizer::Progress;

@@ -1,4 +1,4 @@
-//! What can go wrong in an optimizer.
+//! The errors of an optimizer.
 
 use crate::Need;
 use flat_core::setting::{BadSetting, Range, Value};

@@ -1,4 +1,4 @@
-//! What is minimised: a mean loss over the rows of a batch.
+//! The objective of an optimizer: a mean loss over the rows of a batch.
 
 use crate::{Error, Result, Scalar};
 use candle_core::Tensor;
@@ -67,7 +67,7 @@ pub enum Batch {
     Source(&'static str),
 }
 
-/// What a rule may need beside gradients of the step's batch.
+/// Something that a rule needs beside gradients of the step's batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// The momentum of the base optimizer.

@@ -1,4 +1,4 @@
-//! Parameters that are treated differently: learning rate, weight decay, perturbation.
+//! Parameter groups with their own learning rate, weight decay and perturbation.
 
 use crate::error::within;
 use crate::{Error, Result};

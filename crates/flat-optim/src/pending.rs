@@ -5,7 +5,7 @@ use crate::{BaseOptimizer, Error, GradientRule, Result, Scalar, StateVisitor, St
 use candle_core::{Device, Tensor};
 use flat_core::{ParamVec, Params};
 
-/// What one step did.
+/// The numbers of one step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepReport {
     /// Index of the step, from 0.

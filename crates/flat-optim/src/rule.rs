@@ -48,7 +48,7 @@ rules![
     gerne::Gerne,
 ];
 
-/// How one step turns gradient evaluations into a surrogate gradient.
+/// A rule that turns gradient evaluations near theta into the surrogate gradient of one step.
 ///
 /// A rule sees parameter space only through the [`Oracle`] and [`ParamVec`]s. A rule with state of its own must change
 /// it only after its last evaluation has succeeded: a step that fails or is skipped leaves the state alone. Where the
@@ -132,7 +132,7 @@ impl<R: GradientRule + 'static> From<R> for Box<dyn GradientRule> {
     }
 }
 
-/// What a rule returns.
+/// The result of a rule: a surrogate gradient, and how it is used.
 #[derive(Debug)]
 pub struct Estimate {
     /// The surrogate gradient, to be given to the base optimizer.

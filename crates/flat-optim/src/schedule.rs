@@ -17,7 +17,7 @@ pub trait Schedule: Send {
     fn at(&self, step: u64) -> f64;
 }
 
-/// The same at every step.
+/// The same value at every step.
 #[derive(Debug, Clone, Copy)]
 pub struct Constant(pub f64);
 
@@ -133,7 +133,7 @@ impl Schedule for Warmup {
     }
 }
 
-/// How a value changes from its start.
+/// The shape of a change from a start value.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub enum ScheduleShape {

@@ -30,7 +30,7 @@ impl<T: ?Sized> Spec<T> {
         (self.settings)()
     }
 
-    /// It with these options, and defaults for the others; names of other options are left alone.
+    /// Builds the rule or base with these options, and defaults for the others; names of other options are ignored.
     ///
     /// # Errors
     /// [`crate::Error::BadSetting`] naming the option.

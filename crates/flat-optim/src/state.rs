@@ -1,4 +1,4 @@
-//! Saving and loading what an optimizer remembers, by one traversal.
+//! Saving and loading an optimizer's state, by one traversal.
 
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};

@@ -28,7 +28,7 @@ pub trait Subspace: Stateful + Send {
     }
 }
 
-/// What a [`Subspace`] cost so far, and what is known of the one that was found last.
+/// The cost of a [`Subspace`] so far, and the numbers of the one found last.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Account {
     /// Hessian-vector products over the whole training set.

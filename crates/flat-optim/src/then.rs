@@ -1,11 +1,11 @@
-//! What becomes of a rule's estimate: how it moves theta.
+//! The use of a rule's estimate: who moves theta, and how.
 
 use crate::base::along;
 use crate::{BaseOptimizer, Masks, Result, Scalar};
 use flat_core::{ParamVec, Params};
 use std::sync::Arc;
 
-/// What becomes of an estimate.
+/// The use of an estimate.
 #[derive(Debug, Default)]
 pub enum Then {
     /// The base optimizer takes the gradient.

@@ -36,7 +36,7 @@ pub struct Series<'a> {
     pub dashed: bool,
 }
 
-/// What [`curves`] draws.
+/// The input of [`curves`].
 #[derive(Debug, Clone)]
 pub struct Chart<'a> {
     /// Headline.

@@ -40,7 +40,7 @@ const SERIES: [RGBColor; 8] = [
 
 type Canvas<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
-/// What stands above a plot: where the numbers come from, and notes on how to read them.
+/// The lines above a plot: where the numbers come from, and notes on how to read them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heading {
     /// One line under the title.

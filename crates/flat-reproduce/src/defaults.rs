@@ -1,5 +1,5 @@
-//! The defaults of the rules: sizes of the perturbation chosen on validation images over several networks, then shown
-//! beside SGD on test images.
+//! The rules at their defaults beside SGD. Sizes of the perturbation are chosen on validation images of several
+//! networks, results are on test images.
 
 mod holes;
 mod tried;

@@ -1,4 +1,4 @@
-//! SAM for the last epochs alone.
+//! SAM in the last epochs alone.
 //!
 //! Z. Zhou, M. Wang, Y. Mao, B. Li, J. Yan, "Sharpness-Aware Minimization Efficiently Selects Flatter Minima Late in
 //! Training", arXiv 2410.10373.

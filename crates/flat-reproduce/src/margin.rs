@@ -1,4 +1,4 @@
-//! The Hessian trace of the cross entropy at unit mean margin: the size of the logits has no part in it.
+//! The Hessian trace of the cross entropy at unit mean margin, which the size of the logits does not change.
 
 use crate::flags::Flags;
 use crate::images::Images;

@@ -1,4 +1,4 @@
-//! The networks of the studies in words.
+//! The networks of the studies, described in words.
 
 use crate::flags::Flags;
 

@@ -1,4 +1,4 @@
-//! A study's page as its prose file has it: Markdown with holes for what is computed.
+//! The prose of a study's page: Markdown with holes for computed values.
 //!
 //! A paragraph is what stands between empty lines; one that begins with `# ` is the title, with `## ` a heading. `{{name}}` is
 //! a hole; a paragraph that is one hole takes tables and plots. `{{only cpu}}` before a paragraph leaves it to that scale.

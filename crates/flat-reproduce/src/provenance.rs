@@ -1,10 +1,10 @@
-//! What a study is of: the words of the command line, and the version.
+//! The provenance of a study: the words of the command line, and the version.
 
 use crate::scale::Scale;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// What a study is of: it must be the same when a study is continued.
+/// The identity of a study, which must be the same when it is continued.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
     /// The reproduction's name, as the command line has it.

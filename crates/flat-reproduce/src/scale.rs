@@ -1,4 +1,4 @@
-//! `--scale smoke|mlp|cpu|paper`.
+//! The size of a reproduction: `--scale smoke|mlp|cpu|paper`.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};

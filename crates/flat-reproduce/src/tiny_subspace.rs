@@ -1,4 +1,4 @@
-//! SGD in the dominant subspace of the Hessian, and without it.
+//! SGD restricted to the dominant subspace of the Hessian, and to its complement.
 //!
 //! M. Song, K. Ahn, C. Yun, "Does SGD really happen in tiny subspaces?", ICLR 2025, arXiv 2405.16002.
 

@@ -1,10 +1,10 @@
-//! `--device cpu|cuda[:N]|auto`.
+//! The device of a run: `--device cpu|cuda[:N]|auto`.
 
 use candle_core::{Device, DeviceLocation};
 use std::fmt;
 use std::str::FromStr;
 
-/// Where to compute.
+/// A device by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
     /// CUDA where a device can be opened, otherwise the CPU.

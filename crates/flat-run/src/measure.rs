@@ -1,4 +1,4 @@
-//! What is measured of a model: one file a measure, and one line in [`MEASURES`].
+//! The measures of a model: one file each, and one line in [`MEASURES`].
 
 pub mod all;
 pub(crate) mod along;
@@ -34,7 +34,8 @@ use crate::settings::choice::Flatness;
 use interface::Of;
 use std::sync::LazyLock;
 
-/// The measures: each is a subcommand of `metrics`, a part of `metrics all` and, where it can be, of `--flatness`.
+/// The table of measures. Each is a subcommand of `metrics`, a part of `metrics all` and, where it can be, of
+/// `--flatness`.
 pub static MEASURES: &[&dyn Entry] = &[
     &Of::<trace::TraceArgs>::NEW,
     &Of::<layers::LayersArgs>::NEW,
@@ -46,7 +47,7 @@ pub static MEASURES: &[&dyn Entry] = &[
     &Of::<certify::CertifyArgs>::NEW,
 ];
 
-/// Those of them that a run can take on its way.
+/// The measures that a run can take while it trains.
 pub fn along() -> impl Iterator<Item = Along> {
     MEASURES.iter().filter_map(|measure| measure.along())
 }

@@ -1,4 +1,4 @@
-//! A run: the door for programs, the training loop, what is measured along it, and its result.
+//! A training run: its interface for programs, the training loop, measurements on the way, and the summary.
 
 pub(crate) mod along;
 mod door;

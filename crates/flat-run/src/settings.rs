@@ -1,4 +1,4 @@
-//! What decides a run: flags and files, their defaults and ranges, and which of them have an effect together.
+//! The settings of runs and measures: flags and files, defaults and ranges, and which have an effect together.
 
 pub(crate) mod args;
 pub(crate) mod choice;

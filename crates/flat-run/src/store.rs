@@ -1,4 +1,4 @@
-//! What lies on disk: the directory of a run, its checkpoints and its journal.
+//! The files of a run: its directory, checkpoints and journal.
 
 pub(crate) mod checkpoint;
 pub(crate) mod file;

@@ -1,6 +1,6 @@
 //! Messages and progress of runs and measures, through a trait that the program implements.
 
-/// Shows news and progress; a terminal, a log or nothing.
+/// Shows messages and progress: a terminal, a log or nothing.
 pub trait Screen: Sync {
     /// A line of news.
     fn say(&self, line: &str);
@@ -24,7 +24,7 @@ pub trait Gauge: Send {
     fn say(&self, line: &str);
 }
 
-/// A screen, or none, and what is shown there.
+/// A screen for messages and progress, or none.
 #[derive(Clone, Copy)]
 pub struct Ui<'a> {
     screen: Option<&'a dyn Screen>,

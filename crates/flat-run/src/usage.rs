@@ -1,4 +1,4 @@
-//! Wrong usage: an error that names the flag and the remedy.
+//! Usage errors: each names the flag and the remedy.
 
 use flat_core::setting::BadSetting;
 

@@ -1,4 +1,4 @@
-//! How numbers, names and intervals are written and read.
+//! Numbers, names and intervals as text.
 
 pub(crate) mod every;
 pub(crate) mod exact;

@@ -1,4 +1,4 @@
-//! What every run of a sweep may spend.
+//! The budget of every run of a sweep.
 
 use anyhow::Result;
 use flat_core::setting::{Value, Values};

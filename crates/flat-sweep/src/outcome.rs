@@ -1,4 +1,4 @@
-//! What the process of a run came to.
+//! The outcome of a run's process.
 
 use crate::jobs::Exit;
 use crate::record::{Record, State};

@@ -1,11 +1,11 @@
-//! What became of a run.
+//! The record of a run, as the leaderboard sees it.
 
 use anyhow::{Context, Result};
 use flat_run::store::{Line, Part, read_journal, write_whole};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// What became of a run.
+/// The end of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {

@@ -1,4 +1,4 @@
-//! What the runs of a sweep have come to so far, and the leaderboard made of it.
+//! The results of a sweep so far, and the leaderboard made of them.
 
 use crate::board::{BOARD, Board, Failure, notes};
 use crate::cell::Cell;

@@ -1,4 +1,4 @@
-//! One setting of a random search and what it is drawn from.
+//! One setting of a random search and the distribution that it is drawn from.
 
 use crate::axis::{checked, split};
 use crate::known;

@@ -1,4 +1,4 @@
-//! What a sweep tries: settings that vary, settings that stay, seeds, budget.
+//! The study of a sweep: settings that vary, settings that stay, seeds, budget.
 
 use crate::halving::Halving;
 use crate::{Axis, Budget, Sampler, Select, seeds};

@@ -1,4 +1,4 @@
-//! How a run ends: the exit status.
+//! The exit status of the tool.
 
 use flat_run::{BadFlag, Usage};
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! Settings of the process: what the allocator does with free pages, and how long candle's helper thread spins.
+//! Settings of the process: free pages stay with the allocator, and candle's helper thread does not spin.
 
 use std::ffi::{c_int, c_long};
 

@@ -1,4 +1,4 @@
-//! What a person sees while it runs: bars on a terminal, plain lines elsewhere, nothing when quiet. Always on stderr, so
+//! Messages and progress on the terminal: bars there, plain lines elsewhere, nothing when quiet. Always on stderr, so
 //! that stdout holds the result alone.
 
 use flat_run::{Gauge, Screen, Ui};

@@ -1,4 +1,4 @@
-//! When a setting has an effect.
+//! Conditions on other settings under which a setting has an effect.
 
 use super::Values;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Which values a setting takes.
+//! The values that a setting accepts.
 
 use super::Value;
 

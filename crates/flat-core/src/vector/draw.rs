@@ -1,4 +1,4 @@
-//! Vectors of given and of random numbers, computed on the host.
+//! Vectors from given numbers and from random numbers, computed on the host.
 
 use super::ParamVec;
 use crate::{Error, Result, Space, Stream, rng};

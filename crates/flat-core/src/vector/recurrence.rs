@@ -1,4 +1,4 @@
-//! New vectors from recurrences of the caller's, with a product found on the way.
+//! New vectors from the caller's element-wise recurrences, with an inner product computed in the same pass.
 
 use super::{ParamVec, read};
 use crate::{Result, Scalar, Update};

@@ -1,4 +1,4 @@
-//! What a pickle's program computes with: plain values, objects that hold others, NumPy arrays.
+//! The values of a pickle program: plain values, objects that hold others, NumPy arrays.
 
 use crate::Fault;
 use crate::numpy::Dtype;

@@ -1,4 +1,4 @@
-//! Matrix products: [`multiply`] on all threads, `product` of one thread for kernels that split their work themselves.
+//! Matrix products: [`multiply`] runs on all threads, `product` on one for kernels that split their work themselves.
 
 use super::block::{Block, PANEL, ROWS};
 use super::buffer::Dst;

@@ -1,4 +1,4 @@
-//! Element by element.
+//! Element-wise kernels.
 
 use crate::Float;
 use rayon::prelude::*;

@@ -1,4 +1,4 @@
-//! The largest loss in a ball.
+//! The largest loss in a ball, by projected gradient ascent.
 
 use super::ball::Ball;
 use super::surface::Surface;

@@ -1,4 +1,4 @@
-//! Whether a point is a flat local minimum.
+//! A certificate that a point is, or is not, a flat local minimum.
 
 mod config;
 mod judge;

@@ -11,7 +11,7 @@ use flat_core::{ParamVec, Purpose, Streams};
 use serde::Serialize;
 use std::ops::ControlFlow;
 
-/// What is known of a number.
+/// How exactly a number is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -1,4 +1,4 @@
-//! The limit of gradient flow.
+//! The limit of the gradient flow from a point, by exponential steps.
 
 use super::linear::{Linear, norm};
 use super::surface::Surface;
@@ -40,7 +40,7 @@ impl FlowConfig {
     }
 }
 
-/// How the flow went.
+/// The result of following the gradient flow.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct FlowReport {

@@ -1,4 +1,4 @@
-//! The loss around a point, with the evaluations counted.
+//! The loss at points around the parameters, with its evaluations counted.
 
 use crate::Result;
 use crate::objective::{Objective, batch_gradient, scalar};

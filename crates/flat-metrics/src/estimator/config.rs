@@ -1,4 +1,4 @@
-//! How many probes, and when to stop.
+//! Settings of a trace estimator: how many probes, and when to stop.
 
 use crate::statistics::ProbeDistribution;
 use crate::{Error, Result};
@@ -72,7 +72,7 @@ impl TraceConfig {
         Self { per_layer: false, ..self }
     }
 
-    /// The same settings, if they make sense.
+    /// The same settings, once their ranges are checked.
     ///
     /// # Errors
     /// [`Error::BadConfig`] naming the field.

@@ -47,7 +47,7 @@ pub struct LayerDiagonal {
     pub entry_std_error: Option<f64>,
 }
 
-/// Ends that a number lies between, with 95 % for both together.
+/// Ends that a number lies between, both together with 95 %.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Bounds {
     /// It is at least this.

@@ -31,7 +31,7 @@ impl DominantConfig {
         Self { k, extra: 2, max_matvecs: 500, rel_tol: 1e-3 }
     }
 
-    /// The same settings, if they make sense.
+    /// The same settings, once their ranges are checked.
     ///
     /// # Errors
     /// [`Error::BadConfig`] naming the field.

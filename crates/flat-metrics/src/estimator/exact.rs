@@ -1,4 +1,4 @@
-//! The trace as the sum of the diagonal.
+//! The exact trace, as the sum of all diagonal elements.
 
 use crate::measured::{Measured, Stop};
 use crate::observer::{Observer, Progress};

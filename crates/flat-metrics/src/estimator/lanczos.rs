@@ -29,7 +29,7 @@ impl Default for LanczosConfig {
 }
 
 impl LanczosConfig {
-    /// The same settings, if they make sense.
+    /// The same settings, once their ranges are checked.
     ///
     /// # Errors
     /// [`Error::BadConfig`] naming the field.

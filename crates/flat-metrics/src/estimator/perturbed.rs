@@ -1,4 +1,4 @@
-//! The trace from gradients or losses at perturbed parameters, as random perturbation sees it.
+//! The trace from gradients or losses at randomly perturbed parameters.
 
 use super::config::TraceConfig;
 use super::sampling::{Draw, Sample};

@@ -1,4 +1,4 @@
-//! How many eigenvalues carry an operator.
+//! Effective ranks: how many eigenvalues carry most of an operator.
 
 use crate::Result;
 use crate::linalg::Quadrature;

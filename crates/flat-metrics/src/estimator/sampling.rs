@@ -1,4 +1,4 @@
-//! The mean of independent samples, with the looks at which it may stop.
+//! The mean of independent samples, with a stopping rule that keeps its confidence level.
 
 use super::config::TraceConfig;
 use crate::measured::Stop;

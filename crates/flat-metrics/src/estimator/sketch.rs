@@ -1,4 +1,4 @@
-//! What [`crate::HutchPlusPlus`] and [`crate::XTrace`] share.
+//! The products and orthonormal bases that [`crate::HutchPlusPlus`] and [`crate::XTrace`] share.
 
 use super::config::TraceConfig;
 use super::sampling::Draw;

@@ -1,4 +1,4 @@
-//! What a trace estimator found.
+//! The result of a trace estimator.
 
 use super::config::TraceConfig;
 use crate::statistics::{Clusters, Estimate, ProbeDistribution, t_quantile};

@@ -1,4 +1,4 @@
-//! The dimension of the manifold that points lie on.
+//! The TwoNN estimator: the dimension of the manifold that points lie on.
 
 use crate::measured::{Effort, Measured, Provenance, Stop};
 use crate::observer::{Observer, Progress, ask};

@@ -1,5 +1,4 @@
-//! The Krylov space of an operator and the Ritz pairs in it: the arithmetic of [`crate::Lanczos`] and
-//! [`crate::Quadrature`].
+//! The Krylov space of an operator and its Ritz pairs, for [`crate::Lanczos`] and [`crate::Quadrature`].
 
 use super::tridiagonal::tridiagonal;
 use crate::{Error, Result};

@@ -1,4 +1,4 @@
-//! The check that there is a function to measure: two evaluations of a batch give the same.
+//! The check that an objective is deterministic: two evaluations of a batch must agree.
 
 use super::gradient::batch_gradient;
 use super::loss::Objective;

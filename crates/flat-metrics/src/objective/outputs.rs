@@ -1,4 +1,4 @@
-//! The logits of a batch and what the loss makes of them: slopes and curvature in the space of the outputs.
+//! The logits of a batch, and the slopes and curvature of the loss in them.
 
 use super::tensor::{finite, gradient_or_zero};
 use crate::{Error, Result};

@@ -1,4 +1,4 @@
-//! Checks of what a batch gives: one finite number, a finite gradient.
+//! Checks that a batch gives one finite number and a finite gradient.
 
 use crate::{Error, Result};
 use candle_core::backprop::GradStore;

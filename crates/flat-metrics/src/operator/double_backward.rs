@@ -1,4 +1,4 @@
-//! Hessian-vector products by differentiating the gradient.
+//! Hessian-vector products by double backward: differentiating the gradient.
 
 mod thread;
 

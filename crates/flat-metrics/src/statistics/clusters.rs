@@ -1,4 +1,4 @@
-//! The error that comes from which examples were taken.
+//! The error that comes from the choice of examples.
 
 use super::estimate::Moments;
 use crate::operator::BatchForm;

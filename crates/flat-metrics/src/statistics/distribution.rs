@@ -1,4 +1,4 @@
-//! Where probe vectors come from.
+//! The distributions of probe vectors.
 
 use crate::Result;
 use flat_core::{ParamVec, Space, Stream, named};

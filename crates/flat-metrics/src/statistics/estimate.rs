@@ -1,4 +1,4 @@
-//! A number with its error.
+//! A number with its standard error and confidence interval.
 
 use crate::{Error, Result};
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! Whether candle keeps the graph of a backward pass, for a second one.
+//! The switch that makes candle keep the graph of a backward pass, for a second one.
 
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, Var};
 use std::cell::Cell;

@@ -1,4 +1,4 @@
-//! Operands and results of products, rounded where [`Precision`] asks for it.
+//! Rounding of operands and results of products, as [`Precision`] asks.
 
 use crate::precision::Precision;
 use candle_core::backend::BackendStorage;

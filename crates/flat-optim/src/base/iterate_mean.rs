@@ -1,4 +1,4 @@
-//! What schedule-free bases share: the mean of their iterates, carried as an offset from theta.
+//! The mean of the iterates, which schedule-free bases carry as an offset from theta.
 
 use crate::{Masks, Result, StateVisitor, Stateful};
 use flat_core::{Number, ParamVec, Params, Space, Update};

@@ -1,4 +1,4 @@
-//! Evaluations: in which parts, how they are counted, and their means.
+//! Evaluations in parts of a batch, their counting, and their means.
 
 use super::Oracle;
 use crate::{Error, Estimate, Query, Result, Rows, Sample, Scalar};

@@ -1,9 +1,9 @@
-//! What a rule knows of the present step besides the oracle.
+//! The context of a step: what a rule knows of it besides the oracle.
 
 use crate::Result;
 use flat_core::{ParamVec, Purpose, Space, Stream, Streams};
 
-/// What a builder was told of a run.
+/// Sizes of the run that the builder was told.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Known {
     /// Training examples in all.
@@ -12,7 +12,7 @@ pub struct Known {
     pub steps: Option<u64>,
 }
 
-/// What a rule knows of the present step besides the oracle.
+/// The context of the present step: what a rule knows of it besides the oracle.
 #[derive(Debug, Clone, Copy)]
 pub struct Ctx<'a> {
     /// Index of the step, from 0; part of the key of every draw.

@@ -1,4 +1,4 @@
-//! What Algorithms 1 and 2 of Ahn, Jadbabaie and Sra share: where they perturb, and what they do elsewhere.
+//! The gradient gate and the rate behind it, shared by Algorithms 1 and 2 of Ahn, Jadbabaie and Sra.
 
 use crate::{Ctx, Estimate, Result, Sample};
 use flat_core::ParamVec;

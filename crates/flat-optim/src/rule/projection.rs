@@ -1,10 +1,10 @@
-//! What `dom-sgd` and `bulk-sgd` share: what they project, and from when on.
+//! The projection on the Hessian's dominant subspace, shared by `dom-sgd` and `bulk-sgd`.
 
 use crate::{Ctx, Estimate, Keep, Oracle, Result, Rows, StateVisitor, Stateful, Then};
 use flat_core::setting::Range;
 
 flat_core::named! {
-    /// What a rule projects.
+    /// The vector that a rule projects.
     pub enum Project, "project" {
         /// The change of theta that the base proposes; its buffers see the raw gradients.
         Update = "update",
@@ -14,7 +14,7 @@ flat_core::named! {
 }
 
 flat_core::settings! {
-    /// What a rule projects on a subspace of the Hessian, and from when on.
+    /// The projection of a rule on a subspace of the Hessian, and its start.
     #[derive(Debug)]
     pub struct Projection {
         /// What is projected: the update of the base, weight decay included (its buffers see the raw gradients), or the gradient.

@@ -30,7 +30,7 @@ impl Schedule for FollowLr {
     }
 }
 
-/// How the perturbation radius changes.
+/// The change of the perturbation radius over the run.
 pub enum RadiusSchedule {
     /// From the rule's radius on.
     Shaped(ScheduleConfig),

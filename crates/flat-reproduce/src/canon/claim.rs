@@ -1,4 +1,4 @@
-//! What the literature says of two methods, and whether it is seen here: decided by intervals.
+//! Claims of the literature about two methods, decided by intervals.
 
 use super::{File, Outcome};
 use crate::interval::{Mean, percent, short};

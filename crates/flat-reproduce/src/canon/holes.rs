@@ -1,4 +1,4 @@
-//! What goes into the holes of the prose.
+//! The values of the holes in the prose.
 
 use super::claim::{Seen, Verdict};
 use super::{Case, File, Outcome, Plan, tables};

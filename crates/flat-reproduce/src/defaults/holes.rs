@@ -1,4 +1,4 @@
-//! What goes into the holes of the prose: the rules at their defaults beside SGD, and the candidates that were tried.
+//! The values of the holes in the prose: rules at their defaults beside SGD, and the candidates tried.
 
 use super::{Case, File, Found, Plan, Rule};
 use crate::interval::{Mean, percent, short};

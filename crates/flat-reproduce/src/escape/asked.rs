@@ -1,4 +1,4 @@
-//! What was asked of the comparison, and what came out.
+//! The ratios that the study set out to show, beside those found.
 
 use super::FITTED;
 use super::compare::Row;

@@ -1,4 +1,4 @@
-//! What goes into the holes of the prose: tables, plots and what they come to.
+//! The values of the holes in the prose: tables, plots and computed sentences.
 
 use super::asked::asked;
 use super::compare::rows;

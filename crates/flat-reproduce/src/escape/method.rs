@@ -1,4 +1,4 @@
-//! The methods of the comparison, their settings and what is changed in them.
+//! The methods of the comparison, their settings and their ablations.
 
 use crate::flags::Flags;
 use crate::network::has_batch_norm;

@@ -1,4 +1,4 @@
-//! The study's file, and one part of the study: a data set, a network and a loss, and what is done with them.
+//! The study's file, and one part of it: a data set, a network, a loss and the runs on them.
 
 use super::method::{Ablation, Method, Setting};
 use crate::bad_minimum::Recipe;

@@ -1,4 +1,4 @@
-//! The closed forms of the sweeps against the certificate, which knows the loss alone.
+//! A check of the closed forms against the certificate, which sees only the loss.
 
 use super::landscape::{distance, norm};
 use super::sweep::{Along, Family, setting};

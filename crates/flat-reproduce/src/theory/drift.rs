@@ -1,4 +1,4 @@
-//! The mean step of RS and SA along the minima, against what the identities say.
+//! The mean step of RS and SA along the minima, against the identities of the paper.
 
 use super::bowl::Bowl;
 use super::fit::Interval;

@@ -1,4 +1,4 @@
-//! Where the algorithms end on the paper's two test functions.
+//! The points where the algorithms end on the paper's two test functions.
 
 use super::bowl::Bowl;
 use super::fit::Interval;

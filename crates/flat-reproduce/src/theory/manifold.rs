@@ -1,4 +1,4 @@
-//! The way to the sparse solution, in up to 10^5 dimensions.
+//! The walk to the sparse solution along a manifold of minima, in up to 10^5 dimensions.
 
 use super::landscape::{Analytic, Landscape};
 use super::sparse::Sparse;

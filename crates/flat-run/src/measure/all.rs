@@ -29,7 +29,7 @@ struct Part {
     asked: Box<dyn Asked>,
 }
 
-/// What all of them found.
+/// The results of `metrics all`.
 #[derive(Debug)]
 pub struct Summary {
     /// The JSON.

@@ -7,7 +7,7 @@ use anyhow::Result;
 use flat_data::Loader;
 use flat_nn::{Loss, Model};
 
-/// How a run takes a measure on its way: an entry of the journal's lines, a panel and a row of the report.
+/// A measure that runs take while they train: an entry of the journal's lines, a panel and a row of the report.
 #[derive(Clone, Copy)]
 pub struct Along {
     /// In `--flatness`.

@@ -1,4 +1,4 @@
-//! Whether a checkpoint is flat in the sense of Ahn et al. 2024.
+//! The certificate of Ahn et al. 2024 for a checkpoint: flat, not flat, no minimum, or undecided.
 
 use super::hessian_method::HessianMethod;
 use super::interface::{InAll, Measure, Shared};

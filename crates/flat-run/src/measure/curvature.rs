@@ -1,4 +1,4 @@
-//! The matrix that a measure is taken of: the Hessian or one of its relatives.
+//! The matrix of a measure: the Hessian or one of its relatives.
 
 use super::operator::{OperatorArgs, OperatorName};
 use crate::measure::hessian_method::HessianMethod;
@@ -8,7 +8,7 @@ use flat_data::Loader;
 use flat_metrics::{EmpiricalFisher, Fisher, GaussNewton, LinearOperator, ModelObjective, ModelingError};
 use flat_nn::{Loss, Model};
 
-/// Which matrix, and how it is evaluated.
+/// A matrix and the way in which it is evaluated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Curvature {
     /// BatchNorm statistics, and the Hessian's products.

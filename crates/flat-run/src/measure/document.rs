@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 /// Version of the shapes; 1 was that of the documents without this number.
 pub const SCHEMA: u32 = 2;
 
-/// A result under the name of its measure. Its own fields come first, then provenance and effort, which `card` holds once
-/// more as one object.
+/// A result as JSON, under the name of its measure. Its own fields come first, then provenance and effort, which
+/// `card` holds once more as one object.
 #[derive(Debug, Clone)]
 pub struct Document<T> {
     /// The measure.

@@ -1,4 +1,4 @@
-//! Which Hessian of a model's loss is meant, and its products.
+//! The Hessian of a model's loss: BatchNorm mode and the method of its products.
 
 use crate::settings::args::HessianArgs;
 use crate::settings::choice::{BnModeName, HvpName};
@@ -10,7 +10,7 @@ use flat_nn::{Loss, Mode, Model};
 /// Groups of images that the error from their choice is found from: 31 degrees of freedom.
 const GROUPS: usize = 32;
 
-/// Which Hessian.
+/// The BatchNorm mode of a Hessian and the method of its products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HessianMethod {
     /// BatchNorm statistics.

@@ -1,4 +1,4 @@
-//! What a measure is: its flags, how it is taken, how it is shown.
+//! The interface of a measure: its flags, its computation, its text and JSON.
 
 use super::along::Along;
 use super::document::Document;
@@ -59,7 +59,7 @@ pub trait Measure: Settings + 'static {
     }
 }
 
-/// How `metrics all` takes a measure.
+/// The place of a measure in `metrics all`.
 #[derive(Debug, Clone, Copy)]
 pub struct InAll {
     /// Its title in the text, where not [`Measure::ABOUT`].
@@ -95,7 +95,7 @@ impl Shared {
     }
 }
 
-/// What a measure found, as text and as JSON.
+/// The result of a measure, as text and as JSON.
 #[derive(Debug)]
 pub struct Report {
     /// The JSON.

@@ -1,4 +1,4 @@
-//! Which matrix is measured.
+//! The choice of matrix: `--operator`.
 
 use crate::settings::args::BY_PRODUCTS;
 use flat_core::named;

@@ -1,4 +1,4 @@
-//! Where a measured number comes from: checkpoint, data, model, evaluation.
+//! The provenance of a measured number: checkpoint, data, model, evaluation.
 
 use crate::device::DeviceChoice;
 use crate::measure::hessian_method::{HessianMethod, mode_in_words};
@@ -16,7 +16,7 @@ use serde::Serialize;
 /// A result with everything that is known of where it comes from.
 pub type Taken<T> = Measured<T, Provenance>;
 
-/// Checkpoint and data.
+/// The checkpoint and the data of a number.
 #[derive(Debug, Clone, Serialize)]
 pub struct Source {
     /// The checkpoint as named; `None` within a run.
@@ -104,7 +104,7 @@ impl Source {
     }
 }
 
-/// Where a number comes from.
+/// The provenance of a number: checkpoint, data, model, evaluation, library version.
 #[derive(Debug, Clone, Serialize)]
 pub struct Provenance {
     /// Checkpoint and data.

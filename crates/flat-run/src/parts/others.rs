@@ -1,4 +1,4 @@
-//! Batches that a rule may ask for beside the step's own.
+//! Further batches that a rule may ask for beside the step's own.
 
 use flat_data::{Batch, Loader};
 use flat_optim::{Batch as Which, Error, LESS_BIASED, Need, Result};

@@ -1,4 +1,4 @@
-//! The steps that a number of gradient evaluations pays for.
+//! The number of steps that a budget of gradient evaluations pays for.
 
 use crate::settings::config::RunConfig;
 use anyhow::Result;

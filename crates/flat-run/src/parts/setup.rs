@@ -1,4 +1,4 @@
-//! From the configuration to data, model, loss and optimizer.
+//! Builds data, model, loss and optimizer from a configuration.
 
 use super::paid;
 use crate::device::Opened;

@@ -1,4 +1,4 @@
-//! Flatness along a training run.
+//! The measurements of flatness along a training run.
 
 use crate::measure;
 use crate::measure::along::Moment;

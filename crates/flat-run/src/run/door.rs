@@ -1,4 +1,4 @@
-//! A run from its configuration to its summary, for programs that train.
+//! The interface of a run for programs, from configuration to summary.
 
 use super::finish::finish;
 use super::observer::Observer;

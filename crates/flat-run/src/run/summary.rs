@@ -1,4 +1,4 @@
-//! `summary.json`: what a run came to.
+//! The result of a run: `summary.json`.
 
 use crate::measure::document::Document;
 use crate::measure::trace::{self, TraceFound};

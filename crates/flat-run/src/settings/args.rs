@@ -1,4 +1,4 @@
-//! Settings of whatever looks at a checkpoint.
+//! Settings of commands that load a checkpoint.
 
 use super::choice::{BnModeName, Float, HvpName, LossName, NormalizeName, SplitName};
 use super::config::RunConfig;

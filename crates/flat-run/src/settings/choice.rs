@@ -1,4 +1,4 @@
-//! Choices by name that belong to no library crate.
+//! Choices by name that belong to runs rather than to one library crate.
 
 use candle_core::DType;
 use flat_core::setting::{BadSetting, Kind, SettingType, Value};

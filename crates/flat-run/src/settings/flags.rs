@@ -1,4 +1,4 @@
-//! Flags are settings: those of a command, and for `train` the options of every rule and base once each as well.
+//! The flags of a command, made of its settings. `train` also has the options of every rule and base, once each.
 
 use super::config::{HEADINGS, RunConfig};
 use crate::usage::{BadFlag, no_effect};

@@ -1,4 +1,4 @@
-//! How pixels become the numbers that a network sees.
+//! The normalisation of pixels, from flags, runs and files.
 
 use crate::settings::choice::NormalizeName;
 use crate::settings::config::RunConfig;

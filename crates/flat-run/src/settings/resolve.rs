@@ -1,4 +1,4 @@
-//! From flags and a file to the configuration of a run, and from there to `config.toml` and back, bit for bit.
+//! Resolves flags and a file to a run's configuration, and writes it to `config.toml` and reads it back, bit for bit.
 
 use super::choice::ScheduleName;
 use super::config::RunConfig;

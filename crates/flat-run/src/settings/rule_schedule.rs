@@ -1,4 +1,4 @@
-//! Which rule acts in which epochs: `plain:0-40,sam:40-50`.
+//! The schedule of rules over epochs: `plain:0-40,sam:40-50`.
 
 use flat_optim::RuleKind;
 use std::fmt;

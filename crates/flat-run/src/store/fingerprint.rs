@@ -1,4 +1,4 @@
-//! What a checkpoint is a checkpoint of: the settings and the data that decide a run's weights.
+//! The fingerprint of a checkpoint: the settings and the data that decide a run's weights.
 
 use crate::settings::config::RunConfig;
 use crate::usage::usage;

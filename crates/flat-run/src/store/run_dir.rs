@@ -1,4 +1,4 @@
-//! The directory of a run: who may write to it and where things are.
+//! The directory of a run: its lock and the paths of its files.
 
 use crate::store::file::lock;
 use crate::usage::usage;

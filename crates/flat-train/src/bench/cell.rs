@@ -1,4 +1,4 @@
-//! One cell of the table: a training step of one model by one optimizer.
+//! One cell of a benchmark: a training step of one model by one optimizer.
 
 use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};

@@ -1,4 +1,4 @@
-//! Two tables beside each other.
+//! The comparison of a benchmark with an earlier one.
 
 use super::{BenchReport, Place, Timing};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Energy, where the machine counts it.
+//! Energy of a step, where the machine counts it.
 
 use candle_core::Device;
 use flat_run::DeviceChoice;

@@ -1,4 +1,4 @@
-//! The machine and the program that a table was made by.
+//! The machine and the program of a benchmark.
 
 use candle_core::Device;
 use flat_run::DeviceChoice;

@@ -1,4 +1,4 @@
-//! What the device can do at most: a large product of matrices.
+//! The peak arithmetic rate of the device, from a large matrix product.
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};

@@ -1,4 +1,4 @@
-//! The table.
+//! The rows of a benchmark, as text, CSV and JSON.
 
 use super::{Comparison, Environment, Memory, Place, Timing, compare};
 use anyhow::Result;

@@ -1,4 +1,4 @@
-//! What the bursts of a cell come to.
+//! The time of a step with its interval, from the bursts of a cell.
 
 use flat_metrics::quantile;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! `flat-train optimizers`, `models` and `datasets`: what there is to choose from, read from the tables.
+//! `flat-train optimizers`, `models` and `datasets`: the choices, read from their tables.
 
 use super::print;
 use crate::exit::Outcome;

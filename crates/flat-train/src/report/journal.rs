@@ -1,4 +1,4 @@
-//! The journal of a run, by what is drawn of it.
+//! The journal of a run, sorted into the curves of the report.
 
 use anyhow::Result;
 use flat_run::store::{Flatness, Line, Part, Point, Progress, read_journal};

@@ -1,4 +1,4 @@
-//! Short names of folders that tell them apart.
+//! Short folder names that tell the runs apart.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! An axis: from numbers to places on the paper, and the numbers at its ticks.
+//! An axis: the map from numbers to places on the paper, and its ticks.
 
 /// An axis, linear or logarithmic.
 #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-//! `summary.json`, read back, and what stands in its place while a run is in progress.
+//! `summary.json` read back, or a substitute while a run is in progress.
 
 use super::journal::Journal;
 use flat_run::store::{Part, Point};

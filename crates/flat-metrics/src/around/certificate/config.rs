@@ -33,7 +33,7 @@ flat_core::settings! {
 }
 
 impl CertificateConfig {
-    /// The same settings, if they make sense.
+    /// The same settings, once their ranges are checked.
     ///
     /// # Errors
     /// [`Error::BadConfig`] naming the field.

@@ -1,4 +1,4 @@
-//! The verdict from the numbers.
+//! The verdict of a certificate, from its numbers.
 
 use super::judgement::{Reason, SpectrumReport, Verdict};
 use crate::around::drift::{Known, Slope};

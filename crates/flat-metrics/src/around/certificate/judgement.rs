@@ -1,4 +1,4 @@
-//! The certificate and what it rests on.
+//! The result of a certificate: the verdict and the numbers that it rests on.
 
 use super::config::CertificateConfig;
 use crate::around::drift::{Known, Slope};
@@ -6,7 +6,7 @@ use crate::around::flow::FlowReport;
 use flat_core::ParamVec;
 use serde::Serialize;
 
-/// What is said of the point.
+/// The verdict on a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -21,7 +21,7 @@ pub enum Verdict {
     Undecided,
 }
 
-/// Why a verdict is what it is; it may name a setting whose other value would say more. Serializes as its text.
+/// The reason of a verdict. It may name a setting whose other value would say more. Serializes as its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reason {
     pub(super) why: String,

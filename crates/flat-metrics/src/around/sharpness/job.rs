@@ -1,4 +1,4 @@
-//! The evaluations behind each measure of sharpness.
+//! The gradient and loss evaluations behind each measure of sharpness.
 
 use super::measure::Noise;
 use crate::around::ascent::ascend;

@@ -85,7 +85,7 @@ named! {
 }
 
 impl Sharpness {
-    /// The same, if it makes sense.
+    /// The same measure, once its settings are checked.
     ///
     /// # Errors
     /// [`Error::BadConfig`] naming the field.

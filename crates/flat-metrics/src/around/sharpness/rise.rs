@@ -1,4 +1,4 @@
-//! What a measure of sharpness found.
+//! The result of a measure of sharpness: how far the loss rises.
 
 use super::measure::Sharpness;
 use crate::statistics::Estimate;

@@ -1,4 +1,4 @@
-//! How many start vectors and steps, and how the density is smoothed.
+//! Settings of the spectral density: start vectors, Lanczos steps, smoothing.
 
 use crate::{Error, Result};
 use flat_core::setting::Range;
@@ -20,7 +20,7 @@ flat_core::settings! {
 }
 
 impl DensityConfig {
-    /// The same settings, if they make sense.
+    /// The same settings, once their ranges are checked.
     ///
     /// # Errors
     /// [`Error::BadConfig`] naming the field.

@@ -1,4 +1,4 @@
-//! A density on a grid.
+//! A smoothed density on a grid of points.
 
 use super::config::{DensityConfig, MARGIN};
 use crate::Result;

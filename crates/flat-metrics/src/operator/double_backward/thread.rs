@@ -1,4 +1,4 @@
-//! The thread on which gradients keep their graphs.
+//! The thread on which backward passes keep their graphs.
 //!
 //! candle detaches the gradients it computes, unless `CANDLE_GRAD_DO_NOT_DETACH` is set in the environment. Every thread
 //! reads the variable once, at its first backward pass. Training must not run with it (every graph would be kept), so

@@ -1,4 +1,4 @@
-//! How a trace is to be measured, from flags or from a run's configuration.
+//! Settings of a trace, from flags or from a run's configuration.
 
 use super::flags::{EstimatorName, TraceArgs};
 use crate::measure::curvature::Curvature;

@@ -1,4 +1,4 @@
-//! What a run tells: progress bar, lines for a person, journal and observer.
+//! The output of a run under way: progress bar, lines for a person, journal and observer.
 
 use super::{Trainer, steps};
 use crate::run::observer::Observer;

@@ -3,10 +3,12 @@
 use super::images::{Images, zeroed_copies};
 use super::training::{Fit, Point, measured, train};
 use crate::flags::Flags;
+use crate::scratch::keep;
 use crate::study::Study;
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use flat_run::store::write_whole;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// Training accuracy at which a network counts as fitted.
@@ -76,8 +78,8 @@ pub(super) fn make(
     let (runs, kept) = (study.folder("runs")?, weights(study, key)?);
     let settings = (flags.kept()?, recipe, images.train.len(), images.test.len());
     let cell = format!("minimum-{key}");
-    let found = study.cell(&cell, &settings, |ui| {
-        let folder = |part: &str| runs.join(format!("{key}-{part}"));
+    let folder = |part: &str| runs.join(format!("{key}-{part}"));
+    let found = study.cell_in(&["random", "true", "good"].map(folder), &cell, &settings, |ui| {
         let at = |lr: f64| flags.with("lr", lr);
         let copies = zeroed_copies(&images.train, recipe.copies, flags.needed("seed")? as u64)?;
         let fit = |flags: &Flags, split, folder: &Path| train(flags, images, split, &images.test, folder, ui);
@@ -94,11 +96,7 @@ pub(super) fn make(
         let Some(bad) = on_true(&last)? else { return Ok(None) };
         let good = measured(&at(recipe.lr), images, 0).count("epochs", recipe.good_epochs);
         let Some(good) = fit(&good, &images.train, &folder("good"))? else { return Ok(None) };
-        std::fs::copy(folder("true").join("model.safetensors"), &kept)
-            .with_context(|| format!("cannot write {}", kept.display()))?;
-        for part in ["random", "true", "good"] {
-            std::fs::remove_dir_all(folder(part)).with_context(|| format!("cannot clear {key}-{part}"))?;
-        }
+        keep(&folder("true").join("model.safetensors"), &kept)?;
         Ok(Some(Minima { random, bad: end(bad)?, good: end(good)? }))
     })?;
     if found.is_some() && !kept.is_file() {
@@ -118,8 +116,7 @@ fn train_until_fitted(
 ) -> Result<Option<(u64, Point)>> {
     // where an interrupted sitting was headed, so that the next one looks at the accuracy after the same epochs
     let file = folder.join("epochs");
-    let headed = std::fs::read_to_string(&file).ok().and_then(|text| text.parse().ok());
-    let mut epochs = headed.unwrap_or(step).min(most);
+    let mut epochs = noted(&file, flags)?.unwrap_or(step).min(most);
     loop {
         let Some(fit) = train(&flags.count("epochs", epochs))? else { return Ok(None) };
         let point = end(fit)?;
@@ -127,7 +124,7 @@ fn train_until_fitted(
             return Ok(Some((epochs, point)));
         }
         epochs = (epochs + step).min(most);
-        write_whole(&file, epochs.to_string().as_bytes())?;
+        note(&file, flags, epochs)?;
     }
 }
 
@@ -141,12 +138,23 @@ fn epochs_to_fit(
     train: impl FnMut(&Flags) -> Result<Option<Fit>>,
 ) -> Result<Option<u64>> {
     let file = folder.join("fitted");
-    if let Some(epochs) = std::fs::read_to_string(&file).ok().and_then(|text| text.parse().ok()) {
+    if let Some(epochs) = noted(&file, flags)? {
         return Ok(Some(epochs));
     }
     let Some((epochs, _)) = train_until_fitted(flags, most, step, folder, train)? else { return Ok(None) };
-    write_whole(&file, epochs.to_string().as_bytes())?;
+    note(&file, flags, epochs)?;
     Ok(Some(epochs))
+}
+
+/// A number of epochs, if it was noted of a run with these flags: the folder may be one of a study with other settings.
+fn noted(file: &Path, flags: &Flags) -> Result<Option<u64>> {
+    let found = std::fs::read(file).ok().and_then(|bytes| serde_json::from_slice::<(Value, u64)>(&bytes).ok());
+    let of: Value = serde_json::from_str(&flags.kept()?.to_string())?;
+    Ok(found.filter(|(with, _)| *with == of).map(|(_, epochs)| epochs))
+}
+
+fn note(file: &Path, flags: &Flags, epochs: u64) -> Result<()> {
+    write_whole(file, &serde_json::to_vec(&(flags.kept()?, epochs))?)
 }
 
 fn end(fit: Fit) -> Result<Point> {
@@ -189,6 +197,8 @@ mod tests {
         assert_eq!(epochs_to_fit(&flags, 100, 2, dir.path(), fits_after(5))?, Some(6));
         let untouched = |_: &Flags| bail!("it has gone on to its 9th epoch");
         assert_eq!(epochs_to_fit(&flags, 100, 2, dir.path(), untouched)?, Some(6));
+        // what an earlier study with other settings left is not taken for it
+        assert_eq!(epochs_to_fit(&flags.with("lr", 0.5), 100, 2, dir.path(), fits_after(3))?, Some(4));
         Ok(())
     }
 

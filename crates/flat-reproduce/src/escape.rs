@@ -151,13 +151,14 @@ impl Lab<'_> {
         let folder = study.folder("runs")?.join(key);
         let held_out = if validation { &self.images.validation } else { &self.images.test };
         let settings = (run.kept()?, self.part.recipe, self.part.images, self.part.settle);
-        study.cell(key, &settings, |ui| {
+        let settled = folder.with_extension("settled");
+        study.cell_in(&[folder.clone(), settled.clone()], key, &settings, |ui| {
             let go = |run: &Flags, init: &Path, folder: &Path| {
                 let run = run.with("init", init.display().to_string());
                 train(&run, self.images, &self.images.train, held_out, folder, ui)
             };
             let Some(mut fit) = go(run, &init, &folder)? else { return Ok(None) };
-            let (settled, mut weights) = (folder.with_extension("settled"), folder.join("model.safetensors"));
+            let mut weights = folder.join("model.safetensors");
             if let Some(end) = fit.end().cloned().filter(|_| self.part.settle > 0) {
                 let Some(rest) = go(&self.settling(run, seed)?, &weights, &settled)? else { return Ok(None) };
                 let after = |p: Point| Point { step: end.step + p.step, evals: end.evals + p.evals, ..p };
@@ -170,9 +171,6 @@ impl Lab<'_> {
                 if signal::stop_requested() {
                     return Ok(None);
                 }
-            }
-            for folder in [folder, settled].iter().filter(|f| f.exists()) {
-                std::fs::remove_dir_all(folder)?;
             }
             Ok(Some(fit))
         })

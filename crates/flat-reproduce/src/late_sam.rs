@@ -103,15 +103,16 @@ fn cell(
     held_out: HeldOut,
 ) -> Result<Option<Fit>> {
     let runs = study.folder("runs")?;
-    study.cell(key, &(flags.kept()?, setting, plan.epochs, plan.images), |ui| {
+    let folders = [runs.join(format!("{key}-sgd")), runs.join(format!("{key}-sam"))];
+    study.cell_in(&folders, key, &(flags.kept()?, setting, plan.epochs, plan.images), |ui| {
         let held_out = images.held_out(held_out);
-        let (first, second) = (runs.join(format!("{key}-sgd")), runs.join(format!("{key}-sam")));
+        let [first, second] = &folders;
         let (mut spent, mut fit, mut flags) = (0.0, None, flags.clone());
         if setting.late < plan.epochs {
             let sgd = flags.count("epochs", plan.epochs - setting.late);
             // only the end of the whole is measured
             let sgd = if setting.late > 0 { sgd.unmeasured() } else { sgd };
-            let Some(done) = train(&sgd, images, &images.train, held_out, &first, ui)? else { return Ok(None) };
+            let Some(done) = train(&sgd, images, &images.train, held_out, first, ui)? else { return Ok(None) };
             spent = done.end().map_or(0.0, |end| end.evals);
             flags = flags.with("init", first.join("model.safetensors").display().to_string());
             // batches of its own: the first part's order must not be repeated
@@ -121,12 +122,9 @@ fn cell(
         let fitted = fit.as_ref().is_none_or(|fit| fit.diverged.is_none());
         if setting.late > 0 && fitted {
             let sam = flags.with("optimizer", "sam").with("rho", setting.rho).count("epochs", setting.late);
-            let Some(mut done) = train(&sam, images, &images.train, held_out, &second, ui)? else { return Ok(None) };
+            let Some(mut done) = train(&sam, images, &images.train, held_out, second, ui)? else { return Ok(None) };
             done.points.iter_mut().for_each(|p| p.evals += spent);
             fit = Some(done);
-        }
-        for folder in [first, second].iter().filter(|f| f.exists()) {
-            std::fs::remove_dir_all(folder)?;
         }
         Ok(fit)
     })

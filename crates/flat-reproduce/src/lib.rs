@@ -26,6 +26,7 @@ mod provenance;
 mod recipe;
 mod sam_vs_sgd;
 mod scale;
+mod scratch;
 mod study;
 mod theory;
 mod tiny_subspace;

@@ -4,6 +4,7 @@ use crate::flags::normalised;
 use crate::markdown::Page;
 use crate::provenance::Provenance;
 use crate::recipe::parse;
+use crate::scratch::{self, clear};
 use anyhow::{Context, Result, bail};
 use flat_run::measure::SCHEMA;
 use flat_run::store::{lock, write_whole};
@@ -50,6 +51,7 @@ impl<'a> Study<'a> {
         std::fs::create_dir_all(root.join("cells"))
             .with_context(|| format!("cannot create --out {}", root.display()))?;
         let lock = lock(root, "cells")?;
+        scratch::tidy(root)?;
         if file.exists() {
             let found: Provenance =
                 read(&file).with_context(|| format!("{} is damaged: choose another --out", file.display()))?;
@@ -103,6 +105,24 @@ impl<'a> Study<'a> {
         S: Serialize,
         T: Serialize + DeserializeOwned,
     {
+        self.cell_in(&[], key, settings, compute)
+    }
+
+    /// As [`Self::cell`], of a cell that computes in `folders`: they go once its result is on the disk, and not before.
+    ///
+    /// # Errors
+    /// As there; a folder that cannot be cleared.
+    pub fn cell_in<S, T>(
+        &mut self,
+        folders: &[PathBuf],
+        key: &str,
+        settings: &S,
+        compute: impl FnOnce(Ui) -> Result<Option<T>>,
+    ) -> Result<Option<T>>
+    where
+        S: Serialize,
+        T: Serialize + DeserializeOwned,
+    {
         if key.is_empty()
             || key.starts_with('.')
             || !key.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
@@ -116,6 +136,7 @@ impl<'a> Study<'a> {
         // through text, so that numbers compare as they are read back
         let settings: Value = serde_json::from_str(&serde_json::to_string(settings)?)?;
         if let Some((wall_s, result)) = self.kept(&file, &settings)? {
+            folders.iter().try_for_each(|folder| clear(folder))?;
             self.advance(key, wall_s);
             return Ok(Some(result));
         }
@@ -127,6 +148,7 @@ impl<'a> Study<'a> {
         let wall_s = started.elapsed().as_secs_f64();
         let kept = Kept { settings, wall_s, result: serde_json::to_value(&result)? };
         write_whole(&file, &serde_json::to_vec_pretty(&kept)?)?;
+        folders.iter().try_for_each(|folder| clear(folder))?;
         self.advance(key, wall_s);
         Ok(Some(result))
     }
@@ -261,6 +283,31 @@ mod tests {
         std::fs::write(dir.path().join("cells/a.json"), b"{")?;
         assert_eq!(study.cell("a", &1, |_| Ok(Some(3.0)))?, Some(3.0));
         assert!(study.cell("../a", &1, |_| Ok(Some(3.0))).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn the_folders_of_a_cell_go_after_its_result_is_kept_even_where_the_sitting_before_was_killed_between() -> Result<()>
+    {
+        let dir = tempfile::tempdir()?;
+        let mut study = open(dir.path(), Scale::Smoke)?;
+        let (run, kept) = (study.folder("runs")?.join("a"), dir.path().join("cells/a.json"));
+        let make = || std::fs::create_dir_all(run.join("checkpoints"));
+        make()?;
+        // a cell that fails or is stopped keeps its folder to go on from
+        assert!(study.cell_in::<_, f64>(&[run.clone()], "a", &1, |_| bail!("no")).is_err());
+        assert_eq!(study.cell_in::<_, f64>(&[run.clone()], "a", &1, |_| Ok(None))?, None);
+        assert!(run.exists() && !kept.exists());
+        assert_eq!(study.cell_in(&[run.clone()], "a", &1, |_| Ok(Some(2.0)))?, Some(2.0));
+        assert!(!run.exists() && kept.exists());
+        // killed after the result was written and before all was deleted, under either name
+        make()?;
+        std::fs::create_dir_all(scratch::going(&run).join("checkpoints"))?;
+        assert_eq!(study.cell_in(&[run.clone()], "a", &1, |_| bail!("computed twice"))?, Some(2.0));
+        assert!(!run.exists());
+        drop(study);
+        open(dir.path(), Scale::Smoke)?;
+        assert_eq!(std::fs::read_dir(dir.path().join("runs"))?.count(), 0);
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use crate::markdown::Page;
 use crate::network::network;
 use crate::prose::{Holes, Prose};
 use crate::recipe::{Scales, Sizes};
+use crate::scratch::keep;
 use crate::study::Study;
 use crate::training::{of_seed, train};
 use anyhow::{Context, Result, bail};
@@ -169,21 +170,18 @@ fn begin(study: &mut Study<'_>, seed: u64, flags: &Flags, plan: &Plan, images: &
     let (folder, kept) = (study.folder("runs")?.join(format!("start-s{seed}")), weights(study, seed)?);
     let flags = flags.with("optimizer", "sgd").count("steps", plan.start);
     let cell = format!("start-s{seed}");
-    let found = study.cell(&cell, &(flags.kept()?, plan.images), |ui| {
+    let found = study.cell_in(&[folder.clone()], &cell, &(flags.kept()?, plan.images), |ui| {
         let Some(fit) = train(&flags, images, &images.train, &images.test, &folder, ui)? else { return Ok(None) };
         let end = fit.end().context("plain SGD diverged before the start: lower lr")?;
-        std::fs::copy(folder.join("model.safetensors"), &kept)
-            .with_context(|| format!("cannot write {}", kept.display()))?;
-        let start = Start {
+        keep(&folder.join("model.safetensors"), &kept)?;
+        Ok(Some(Start {
             steps: plan.start,
             evals: end.evals,
             train_loss: end.train_loss,
             train_accuracy: end.train_accuracy,
             test_accuracy: end.held_out_accuracy,
             aligned: aligned(&flags, images, &kept)?,
-        };
-        std::fs::remove_dir_all(&folder)?;
-        Ok(Some(start))
+        }))
     })?;
     if found.is_some() && !kept.is_file() {
         bail!("{} is gone; delete cells/{cell}.json beside it to have it made again", kept.display());
@@ -204,7 +202,7 @@ fn go_on(
     let (folder, start) = (study.folder("runs")?.join(key), weights(study, seed)?);
     // batches of its own: the first part's order must not be repeated
     let flags = flags.count("steps", steps).count("seed", flags.needed("seed")? as u64 + (1 << 32));
-    study.cell(key, &(flags.kept()?, plan.start, plan.images), |ui| {
+    study.cell_in(&[folder.clone()], key, &(flags.kept()?, plan.start, plan.images), |ui| {
         let flags = flags.with("init", start.display().to_string());
         let Some(fit) = train(&flags, images, &images.train, &images.test, &folder, ui)? else { return Ok(None) };
         let (curve, products) = journalled(&folder)?;
@@ -225,7 +223,6 @@ fn go_on(
             let weights = folder.join("model.safetensors");
             branch.aligned = measured.then(|| aligned(&flags, images, &weights)).transpose()?;
         }
-        std::fs::remove_dir_all(&folder)?;
         Ok(Some(branch))
     })
 }

@@ -4,10 +4,12 @@ use crate::args::ReproduceArgs;
 use crate::flags::Flags;
 use crate::images::{HeldOut, Images};
 use crate::margin::{PROBES, UnitMargin};
+use crate::scratch::clear;
 use crate::study::Study;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use flat_data::Split;
 use flat_nn::Mode;
+use flat_run::RunConfig;
 use flat_run::measure::TraceRecord;
 use flat_run::parts::{self, GroupScore, RunParts, evaluate};
 use flat_run::store::{Line, Part, RunDir, checkpoints, read_journal, write_whole};
@@ -101,7 +103,7 @@ pub(super) fn train(
 }
 
 /// Trains in `folder`, going on where an earlier sitting left it, on `train`, and scores on `held_out`; leaves
-/// `model.safetensors` there. `None` where a signal asked to stop.
+/// `model.safetensors` there. A folder that does not resume is cleared and made anew. `None` where a signal asked to stop.
 ///
 /// # Errors
 /// A full disk, a damaged checkpoint; candle's. A run that diverges is a result, not an error.
@@ -114,32 +116,54 @@ pub(super) fn timed(
     ui: Ui,
 ) -> Result<Option<Fit>> {
     let config = &flags.config()?;
-    let opened = parts::open(config)?;
-    let data = parts::data_of(config, train.clone(), held_out.clone(), images.dir.clone(), &opened.device)?;
+    let parts = |start_from_init| {
+        let opened = parts::open(config)?;
+        let data = parts::data_of(config, train.clone(), held_out.clone(), images.dir.clone(), &opened.device)?;
+        RunParts::on(config, data, opened, start_from_init)
+    };
     // a run may be made longer and be measured later: neither is among what must be the same
     let settings = flags.without(&["steps", "epochs"]).unmeasured().config()?.to_toml()?;
     let same = std::fs::read_to_string(folder.join("config.toml")).is_ok_and(|found| found == settings);
-    if !same && folder.exists() {
-        std::fs::remove_dir_all(folder).with_context(|| format!("cannot clear {}", folder.display()))?;
-    }
-    let dir = if same { RunDir::open(folder)? } else { RunDir::create(folder)? };
-    if !same {
+    let begin = || -> Result<RunDir> {
+        clear(folder)?;
+        let dir = RunDir::create(folder)?;
         write_whole(&dir.config(), settings.as_bytes())?;
-    }
-    let begun = !checkpoints(&dir.checkpoints())?.is_empty();
-    let parts = RunParts::on(config, data, opened, !begun)?;
-    let quiet = ui.of_part();
-    let mut trainer = if begun {
-        Trainer::resume(config, parts, &dir, true, quiet)?
-    } else {
-        Trainer::new(config, parts, &dir, quiet)?
+        Ok(dir)
     };
+    let mut dir = if same { RunDir::open(folder)? } else { begin()? };
+    let quiet = ui.of_part();
+    if !checkpoints(&dir.checkpoints())?.is_empty() {
+        let resumed = Trainer::resume(config, parts(false)?, &dir, true, quiet)
+            .map(|trainer| finish(trainer, flags, config, &dir, quiet));
+        match resumed {
+            Ok(fit) => return fit,
+            Err(e) if is_of_the_system(&e) => return Err(e),
+            Err(e) => {
+                ui.warn(format!("{} cannot be resumed, so it is cleared and made anew: {e:#}", folder.display()));
+                drop(dir);
+                dir = begin()?;
+            }
+        }
+    }
+    finish(Trainer::new(config, parts(true)?, &dir, quiet)?, flags, config, &dir, quiet)
+}
+
+/// Whether the system refused a call: a folder whose files cannot be read now is not one that is damaged.
+fn is_of_the_system(e: &anyhow::Error) -> bool {
+    use std::io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
+    let of_system =
+        |e: &std::io::Error| e.raw_os_error().is_some() && !matches!(e.kind(), NotFound | NotADirectory | IsADirectory);
+    e.chain().filter_map(|cause| cause.downcast_ref()).any(of_system)
+}
+
+/// Trains to the end and looks at what came out.
+fn finish(mut trainer: Trainer<'_>, flags: &Flags, config: &RunConfig, dir: &RunDir, quiet: Ui) -> Result<Option<Fit>> {
     match trainer.run() {
         Ok(Ended::Complete) => {}
         Ok(Ended::Interrupted) => return Ok(None),
         Err(e) => match e.downcast_ref::<flat_optim::Error>() {
             Some(flat_optim::Error::TooManySkips { .. }) => {
-                return Ok(Some(Fit { points: points(&dir)?, diverged: Some(format!("{e:#}")), unit_margin: None }));
+                return Ok(Some(Fit { points: points(dir)?, diverged: Some(format!("{e:#}")), unit_margin: None }));
             }
             _ => return Err(e),
         },
@@ -153,7 +177,7 @@ pub(super) fn timed(
     else {
         return Ok(None);
     };
-    let mut points = points(&dir)?;
+    let mut points = points(dir)?;
     if !score.loss.is_finite() {
         return Ok(Some(Fit { points, diverged: Some("the loss is not finite".into()), unit_margin: None }));
     }
@@ -184,12 +208,8 @@ pub(super) fn cell(
     let folder = study.folder("runs")?.join(key);
     let sizes = (images.train.len(), images.validation.len(), images.test.len());
     let held_out = images.held_out(held_out);
-    study.cell(key, &(flags.kept()?, sizes), |ui| {
-        let fit = train(flags, images, &images.train, held_out, &folder, ui)?;
-        if fit.is_some() {
-            std::fs::remove_dir_all(&folder)?;
-        }
-        Ok(fit)
+    study.cell_in(&[folder.clone()], key, &(flags.kept()?, sizes), |ui| {
+        train(flags, images, &images.train, held_out, &folder, ui)
     })
 }
 

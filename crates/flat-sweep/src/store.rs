@@ -2,8 +2,8 @@
 
 use crate::cell::Cell;
 use crate::record::{Record, State};
-use anyhow::{Context, Result};
-use flat_run::store::{lock, write_whole};
+use anyhow::{Context, Result, bail};
+use flat_run::store::{checkpoint_step, checkpoints, lock, write_whole};
 use flat_run::{RunConfig, usage};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -44,6 +44,8 @@ pub(crate) enum Found {
     Nothing,
     /// A run that can go on.
     Begun,
+    /// What could not go on, and why; it is gone.
+    Cleared(String),
     /// Its result.
     Ended(Record),
 }
@@ -102,20 +104,73 @@ impl Store {
         let file = place.dir.join("config.toml");
         if !file.exists() {
             // ended before it had begun
-            std::fs::remove_dir_all(&place.dir).with_context(|| format!("cannot clear {}", place.dir.display()))?;
+            clear(&place.dir)?;
             return Ok(Found::Nothing);
         }
         same(&RunConfig::read(&file)?, config, &place.dir)?;
-        Ok(match Record::read(&place.record)? {
-            Some(record) if record.state != State::Failed => Found::Ended(record),
-            _ if place.dir.join("summary.json").exists() => {
-                let record = Record::of_summary(&place.dir)?;
-                record.write(&place.record)?;
-                Found::Ended(record)
+        // of a record or a summary that is damaged the run is still there, which ends anew
+        if let Ok(Some(record)) = Record::read(&place.record)
+            && record.state != State::Failed
+        {
+            return Ok(Found::Ended(record));
+        }
+        if place.dir.join("summary.json").exists()
+            && let Ok(record) = Record::of_summary(&place.dir)
+        {
+            record.write(&place.record)?;
+            return Ok(Found::Ended(record));
+        }
+        match goes_on(&place.dir.join("checkpoints")) {
+            Ok(true) => Ok(Found::Begun),
+            Ok(false) => {
+                clear(&place.dir)?;
+                Ok(Found::Nothing)
             }
-            _ => Found::Begun,
-        })
+            Err(e) => damaged(&place.dir, &e),
+        }
     }
+}
+
+/// Whether a run can go on from one of its checkpoints; false where it has written none.
+///
+/// # Errors
+/// It has some, and none can be read: why the newest cannot.
+fn goes_on(folder: &Path) -> Result<bool> {
+    let mut fault = None;
+    for file in checkpoints(folder)?.iter().rev() {
+        match checkpoint_step(file) {
+            Ok(_) => return Ok(true),
+            Err(e) => drop(fault.get_or_insert(e)),
+        }
+    }
+    fault.map_or(Ok(false), Err)
+}
+
+/// Clears a run that is damaged, unless the system refused to read it: another time it may not.
+fn damaged(dir: &Path, e: &anyhow::Error) -> Result<Found> {
+    let refused = |e: &std::io::Error| e.raw_os_error().is_some() && e.kind() != std::io::ErrorKind::NotFound;
+    let why = format!("{} cannot be resumed, so it is cleared and made anew: {e:#}", dir.display());
+    if e.chain().filter_map(|cause| cause.downcast_ref()).any(refused) {
+        bail!("{e:#}");
+    }
+    clear(dir)?;
+    Ok(Found::Cleared(why))
+}
+
+/// Deletes a run's folder; of what a kill leaves of it, the configuration goes last, and so the rest is cleared another time.
+fn clear(dir: &Path) -> Result<()> {
+    let clear = || -> std::io::Result<()> {
+        for entry in std::fs::read_dir(dir)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                std::fs::remove_dir_all(entry.path())?;
+            } else if entry.file_name() != "config.toml" {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        std::fs::remove_dir_all(dir)
+    };
+    clear().with_context(|| format!("cannot clear {}", dir.display()))
 }
 
 /// Waits until no process writes there.
@@ -174,6 +229,41 @@ mod tests {
         let (a, b) = (folder_name("init=/a/b"), folder_name("init=_a_b"));
         assert!(a != b && !a.contains('/'), "{a} {b}");
         assert!(folder_name(&"x".repeat(1000)).len() < 130);
+    }
+
+    #[test]
+    fn a_run_that_does_not_resume_is_cleared_whatever_is_left_of_it() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let store = Store::open(dir.path())?;
+        let place = Place {
+            dir: dir.path().join("runs/a/seed-0"),
+            config: dir.path().join("runs/a/seed-0.toml"),
+            log: dir.path().join("runs/a/seed-0.log"),
+            record: dir.path().join("runs/a/seed-0/record.json"),
+            test: dir.path().join("runs/a/seed-0.test.json"),
+        };
+        let config = RunConfig::default().filled()?;
+        // what a kill may leave of a folder that was being deleted, and files that are damaged
+        for (files, said) in [
+            (&["checkpoints/step-0000000001.safetensors"][..], false),
+            (&["config.toml"], false),
+            (&["config.toml", "metrics.jsonl"], false),
+            (&["config.toml", "metrics.jsonl", "checkpoints/step-0000000001.safetensors"], true),
+            (&["config.toml", "summary.json", "record.json"], false),
+        ] {
+            std::fs::create_dir_all(place.dir.join("checkpoints"))?;
+            for file in files {
+                let text = if *file == "config.toml" { config.to_toml()? } else { "junk".into() };
+                std::fs::write(place.dir.join(file), text)?;
+            }
+            match store.find(&place, &config)? {
+                Found::Nothing => assert!(!said, "{files:?}"),
+                Found::Cleared(why) => assert!(said && why.contains("made anew"), "{files:?}: {why}"),
+                Found::Begun | Found::Ended(_) => panic!("{files:?} goes on"),
+            }
+            assert!(!place.dir.exists(), "{files:?}");
+        }
+        Ok(())
     }
 
     #[test]

@@ -156,8 +156,11 @@ impl<'a> Sweep<'a> {
             }
         }
         let mut args: Vec<OsString> = vec!["train".into()];
+        if let Found::Cleared(why) = &found {
+            self.ui.warn(why);
+        }
         match found {
-            Found::Nothing => {
+            Found::Nothing | Found::Cleared(_) => {
                 if let Some(folder) = place.config.parent() {
                     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
                 }
@@ -165,7 +168,7 @@ impl<'a> Sweep<'a> {
                 args.extend(["--config".into(), place.config.clone().into()]);
                 args.extend(["--out".into(), place.dir.clone().into()]);
             }
-            _ => args.extend(["--resume".into(), place.dir.clone().into()]),
+            Found::Begun | Found::Ended(_) => args.extend(["--resume".into(), place.dir.clone().into()]),
         }
         if let Some(steps) = pause {
             args.extend(["--pause-after".into(), steps.to_string().into()]);

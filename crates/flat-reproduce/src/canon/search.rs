@@ -4,6 +4,7 @@ use super::{Case, Method, Plan};
 use crate::args::ReproduceArgs;
 use crate::flags::Flags;
 use crate::interval::Mean;
+use crate::scratch::clear;
 use crate::study::Study;
 use crate::training::of_seed;
 use anyhow::{Context, Result, bail};
@@ -81,11 +82,9 @@ impl Search<'_> {
         }
         let runs = settings.iter().map(|s| flags.under(s).kept()).collect::<Result<Vec<_>>>()?;
         let folder = study.folder("searches")?.join(&self.key);
-        study.cell(&self.key, &(runs, sweep.seeds.clone()), |ui| {
+        study.cell_in(&[folder.clone()], &self.key, &(runs, sweep.seeds.clone()), |ui| {
             let Some(rows) = ranked(sweep, &folder, ui)? else { return Ok(None) };
-            let trials = rows.iter().map(|row| Trial::of(row, &settings)).collect::<Result<Vec<_>>>()?;
-            std::fs::remove_dir_all(&folder).with_context(|| format!("cannot clear {}", folder.display()))?;
-            Ok(Some(trials))
+            Ok(Some(rows.iter().map(|row| Trial::of(row, &settings)).collect::<Result<Vec<_>>>()?))
         })
     }
 }
@@ -111,7 +110,7 @@ fn ranked(sweep: flat_sweep::Study, folder: &Path, ui: Ui) -> Result<Option<Vec<
     let asked = sweep.to_toml()?;
     let file = folder.join("asked.toml");
     if folder.exists() && !std::fs::read_to_string(&file).is_ok_and(|found| found == asked) {
-        std::fs::remove_dir_all(folder).with_context(|| format!("cannot clear {}", folder.display()))?;
+        clear(folder)?;
     }
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     write_whole(&file, asked.as_bytes())?;

@@ -209,6 +209,14 @@ pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// The step of a checkpoint, which is read whole: one that is damaged has none.
+///
+/// # Errors
+/// As [`Checkpoint::read`].
+pub fn step_of(path: &Path) -> Result<u64> {
+    Ok(Checkpoint::read(path, &Device::Cpu)?.progress.step)
+}
+
 /// File of the checkpoint after `step` steps.
 pub fn file(folder: &Path, step: u64) -> PathBuf {
     folder.join(format!("step-{step:010}.safetensors"))

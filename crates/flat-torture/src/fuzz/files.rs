@@ -1,0 +1,79 @@
+//! Readers of a run's files.
+
+use super::scratch::file;
+use candle_core::{DType, Device};
+use flat_core::Streams;
+use flat_nn::{Activation, Model, ModelConfig, Norm, networks};
+use flat_run::RunConfig;
+use flat_run::store::{checkpoint_step, read_journal};
+
+thread_local! {
+    /// The network that the corpus has weights of.
+    static MODEL: Model = network();
+}
+
+fn network() -> Model {
+    let config = ModelConfig {
+        arch: networks::MLP,
+        in_channels: 1,
+        height: 28,
+        width: 28,
+        classes: 10,
+        hidden: vec![1],
+        channels: None,
+        groups: None,
+        activation: Activation::Relu,
+        norm: Norm::Batch,
+    };
+    Model::new(&config, DType::F32, &Device::Cpu, &Streams::new(0)).expect("a network")
+}
+
+/// Weights: their header, and loading them into a network.
+pub(super) fn safetensors(bytes: &[u8]) {
+    let input = file("weights", bytes);
+    let _ = flat_nn::read_config(&input);
+    MODEL.with(|model| {
+        if model.load(&input).is_ok() {
+            assert!(model.state().is_ok_and(|state| !state.is_empty()));
+        }
+    });
+}
+
+/// Checkpoints of a run.
+pub(super) fn checkpoint(bytes: &[u8]) {
+    let _ = checkpoint_step(&file("checkpoint", bytes));
+}
+
+/// `config.toml`, which read and written again is the same.
+pub(super) fn config(bytes: &[u8]) {
+    if let Ok(config) = RunConfig::read(&file("config.toml", bytes)) {
+        let text = config.to_toml().expect("what was read can be written");
+        let again = RunConfig::read(&file("again.toml", text.as_bytes())).expect("what was written can be read");
+        assert_eq!(again.to_toml().ok(), Some(text));
+    }
+}
+
+/// `metrics.jsonl`, of a run that has ended and of one in progress.
+pub(super) fn journal(bytes: &[u8]) {
+    let input = file("metrics.jsonl", bytes);
+    let (ended, going) = (read_journal(&input, false), read_journal(&input, true));
+    if let Ok(lines) = ended {
+        assert!(going.is_ok_and(|more| more.len() == lines.len()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Result;
+
+    #[test]
+    fn the_corpus_is_of_files_that_are_read() -> Result<()> {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
+        network().load(&folder.join("safetensors/model.safetensors"))?;
+        assert_eq!(checkpoint_step(&folder.join("checkpoint/step-0000000003.safetensors"))?, 3);
+        RunConfig::read(&folder.join("config/config.toml"))?;
+        assert!(read_journal(&folder.join("journal/metrics.jsonl"), false)?.len() > 5);
+        Ok(())
+    }
+}

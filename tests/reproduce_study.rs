@@ -1,7 +1,8 @@
 //! `flat-train reproduce` with a study file of the user's own.
 
-use crate::tool::{Room, fails, json, top};
-use std::path::Path;
+use crate::tool::{Room, bytes, command, fails, json, run, top};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 const STUDIES: &str = "crates/flat-reproduce/studies";
 
@@ -50,6 +51,42 @@ fn the_smallest_scale_fills_every_hole_and_uses_all_that_was_computed() {
         let file = std::fs::read_to_string(out.join("study.toml")).expect("the study's file");
         assert_eq!(file, study(&format!("{name}.toml")), "to begin another study with");
     }
+}
+
+/// The checkpoints of the runs that a study has in the making.
+fn checkpoints(out: &Path) -> Vec<PathBuf> {
+    let within = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let files = within(out.join("runs")).flat_map(|run| within(run.join("checkpoints")));
+    files.filter(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("step-"))).collect()
+}
+
+#[test]
+fn a_cell_whose_run_does_not_resume_is_made_anew_and_says_so() {
+    let room = Room::new();
+    let file = room.path("my.toml");
+    let text = study("late-sam.toml").replace("late = [0, 1, 2]", "late = [0]").replace("seeds = 2", "seeds = 1");
+    let text = text.replace("epochs = 2\n", "epochs = 40\n").replace("[flags]", "[flags]\ncheckpoint-every = \"1\"");
+    std::fs::write(&file, text).expect("written");
+    let words =
+        |out: &Path| format!("reproduce late-sam --scale smoke --study {} --out {}", file.display(), out.display());
+    let (whole, cut) = (room.path("whole"), room.path("cut"));
+    let first = json(&words(&whole));
+    let mut child = command(&words(&cut)).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    while checkpoints(&cut).is_empty() {
+        assert!(child.try_wait().expect("a status").is_none(), "it ended before it could be killed");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    child.kill().expect("SIGKILL");
+    child.wait().expect("it ended");
+    let left = checkpoints(&cut);
+    assert!(!left.is_empty(), "killed between two runs");
+    left.iter().for_each(|file| std::fs::write(file, b"junk").expect("damaged"));
+    let out = run(&words(&cut));
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success() && said.contains("cannot be resumed") && said.contains("made anew"), "{said}");
+    let again: serde_json::Value = serde_json::from_slice(&bytes(&cut.join("results.json"))).expect("JSON");
+    assert_eq!(again["results"], first["results"]);
+    assert_eq!(std::fs::read_dir(cut.join("runs")).expect("a folder").count(), 0, "no run is left");
 }
 
 #[test]

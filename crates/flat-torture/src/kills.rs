@@ -62,7 +62,7 @@ pub(crate) fn run(room: &Room, given: &Given, report: &mut Report) -> Result<()>
             return Ok(());
         }
         let Undisturbed { case, outcome, took } = &cases[i % cases.len()];
-        let out = room.fresh("killed")?;
+        let out = room.fresh(&format!("killed-{i}"))?;
         let mut history = String::new();
         match killed(room, case, *took, &out, &mut random, report, &mut history)? {
             false => report.fail(case.name, "stuck", history),
@@ -71,6 +71,8 @@ pub(crate) fn run(room: &Room, given: &Given, report: &mut Report) -> Result<()>
                 Some(difference) => report.fail(case.name, "differs", format!("{history} {difference}")),
             },
         }
+        // of a case that is stuck a process may still write there; it goes with the room
+        let _ = std::fs::remove_dir_all(&out);
     }
     Ok(())
 }
@@ -96,7 +98,8 @@ fn killed(
         let name = *random.of(&SIGNALS);
         let checkpoints = has_checkpoint(out);
         signal(&child, name)?;
-        if random.below(8) == 0 {
+        let twice = random.below(8) == 0;
+        if twice {
             signal(&child, name)?;
         }
         let ended = wait(&mut child, PATIENCE)?;
@@ -107,6 +110,8 @@ fn killed(
             // it was just done
             Ended::Code(0) => return Ok(true),
             Ended::Code(130) | Ended::Signal(_) => {}
+            // a second Ctrl-C aborts
+            Ended::Code(137) if twice => {}
             Ended::Code(_) | Ended::Hung => return Ok(false),
         }
         if case.kind == Kind::Run && checkpoints && !has_checkpoint(out) {

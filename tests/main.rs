@@ -7,6 +7,7 @@ mod canon;
 mod choices;
 mod cli;
 mod coverage;
+mod damage;
 mod dependencies;
 mod device;
 mod flatness;

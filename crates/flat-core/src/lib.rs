@@ -30,7 +30,9 @@
 mod algebra;
 mod choice;
 mod error;
+pub mod file;
 mod layout;
+pub mod memory;
 mod params;
 mod restore;
 mod rng;

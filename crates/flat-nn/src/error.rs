@@ -68,6 +68,22 @@ pub enum Error {
         /// What is wrong with it, and what to do.
         reason: String,
     },
+    /// Bytes that are no safetensors file, or not the contents that their checksum is of.
+    #[error("{0}")]
+    Damaged(String),
+    /// A model that does not fit into memory.
+    #[error("a model of {numbers} numbers takes {} of memory, {} are free: make it smaller ({setting})",
+        flat_core::memory::in_words(*needed), flat_core::memory::in_words(*available))]
+    TooLarge {
+        /// Numbers in weights and buffers.
+        numbers: u128,
+        /// Bytes that they take.
+        needed: u64,
+        /// Bytes that are free.
+        available: u64,
+        /// What makes it large: a field of [`ModelConfig`](crate::ModelConfig) and its value.
+        setting: String,
+    },
     /// A file that cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {

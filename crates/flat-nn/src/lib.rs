@@ -62,6 +62,7 @@ mod scope;
 mod specs;
 mod statistics;
 mod tape;
+mod tensor_file;
 mod value;
 
 pub use adopt::Adopted;
@@ -79,4 +80,5 @@ pub use scope::Scope;
 pub use specs::{Init, Specs};
 pub use statistics::RunningStatistics;
 pub use tape::pullback::{Pullback, TangentPullback};
+pub use tensor_file::TensorFile;
 pub use value::Value;

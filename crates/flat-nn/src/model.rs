@@ -4,6 +4,7 @@ use crate::count::{Count, Shaped};
 use crate::network::{AnyNetwork, Instance};
 use crate::scope::Scope;
 use crate::specs::{Init, Spec, Specs};
+use crate::tensor_file::finite;
 use crate::{Dual, Error, Mode, ModelConfig, Network, Result, networks};
 use candle_core::{DType, Device, Tensor, Var};
 use flat_core::{ParamVec, Params, Purpose, Streams};
@@ -312,13 +313,6 @@ impl Model {
         let params = self.params.layout().entries().iter().map(|e| e.name.as_str()).zip(self.params.vars());
         params.chain(self.buffers.iter().map(|(n, v)| (n.as_str(), v)))
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "weights that are loaded have to be finite")]
-fn finite(t: &Tensor) -> Result<bool> {
-    // |x| times 0 is 0 for finite x alone, and sums of zeros do not overflow
-    let zeros: f64 = t.flatten_all()?.affine(0.0, 0.0)?.sum_all()?.to_dtype(DType::F64)?.to_scalar()?;
-    Ok(zeros == 0.0)
 }
 
 fn variables(specs: &Specs, dtype: DType, device: &Device, streams: &Streams) -> Result<Vec<(String, Var)>> {

@@ -3,7 +3,7 @@
 use crate::models::{build, config};
 use candle_core::{DType, Device, Tensor};
 use flat_core::Streams;
-use flat_nn::{Mode, Model, ModelConfig, Norm, Result, networks, read_config, read_metadata};
+use flat_nn::{Mode, Model, ModelConfig, Norm, Result, TensorFile, networks, read_config, read_metadata};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -94,10 +94,13 @@ fn damaged_and_foreign_files_are_refused_and_leave_the_model_alone() -> Result<(
     refused(&saved_as("linear", &linear), "`fc2.bias` is missing");
     assert_eq!(state(&model)?, before);
 
-    let mut nan = whole;
-    let end = nan.len();
-    nan[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
-    refused(&write("nan", &nan), "not finite");
+    let mut changed = whole;
+    let end = changed.len();
+    changed[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    refused(&write("changed", &changed), "checksum");
+    let mut nan = model.state()?;
+    nan.insert("fc2.bias".into(), Tensor::new(f32::NAN, &Device::Cpu)?.broadcast_as(10)?);
+    refused(&write("nan", &TensorFile::new(nan, metadata()).to_bytes()?), "not finite");
     assert_eq!(state(&model)?, before);
     Ok(())
 }
@@ -127,4 +130,59 @@ fn state_is_a_copy_and_set_state_is_all_or_nothing() -> Result<()> {
     assert!(model.set_state(&changed).is_err());
     assert_eq!(state(&model)?, before);
     Ok(())
+}
+
+#[test]
+fn a_file_of_another_program_has_no_checksum_and_is_read_as_it_is() -> Result<()> {
+    let dir = tempfile::tempdir().expect("folder");
+    let path = dir.path().join("theirs");
+    let tensors = build(&config(networks::MLP, 1, 4), DType::F32)?.state()?;
+    let said = std::collections::HashMap::from([("format".to_string(), "pt".to_string())]);
+    let bytes = safetensors::serialize(&tensors, Some(said)).expect("bytes");
+    std::fs::write(&path, &bytes).expect("written");
+    let theirs = TensorFile::read(&path, &Device::Cpu)?;
+    assert!(!theirs.checked && theirs.metadata["format"] == "pt");
+    assert_eq!(theirs.tensors.len(), tensors.len());
+    // written again with a checksum it has the same tensors
+    let again = TensorFile::parse(&theirs.to_bytes()?, &Device::Cpu)?;
+    assert!(again.checked && again.metadata == theirs.metadata);
+    for (name, tensor) in &tensors {
+        assert_eq!(again.tensors[name].dims(), tensor.dims());
+        assert_eq!(again.tensors[name].dtype(), tensor.dtype());
+    }
+    Ok(())
+}
+
+#[test]
+fn no_bit_of_a_file_can_flip_unnoticed() -> Result<()> {
+    let hidden = ModelConfig { hidden: vec![2], ..config(networks::MLP, 1, 2) };
+    let file = TensorFile::new(build(&hidden, DType::F32)?.state()?, metadata());
+    let whole = file.to_bytes()?;
+    assert_eq!(whole, file.to_bytes()?, "the same contents give the same bytes");
+    for i in 0..whole.len() * 8 {
+        let mut bytes = whole.clone();
+        bytes[i / 8] ^= 1 << (i % 8);
+        assert!(TensorFile::parse(&bytes, &Device::Cpu).is_err(), "bit {} of byte {}", i % 8, i / 8);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_header_that_announces_more_than_the_file_has_is_refused_before_it_is_read() {
+    let dir = tempfile::tempdir().expect("folder");
+    for (n, header) in [0, 1, 1 << 20, 99_999_999, 1 << 40, u64::MAX].into_iter().enumerate() {
+        let path = dir.path().join(n.to_string());
+        std::fs::write(&path, [&header.to_le_bytes()[..], b"{}"].concat()).expect("written");
+        let error = TensorFile::read(&path, &Device::Cpu).expect_err("no header").to_string();
+        assert!(error.contains("not a safetensors file") || error.contains("cut short"), "{header}: {error}");
+    }
+    // a file without end, and one of a petabyte that takes no room on the disk
+    assert!(TensorFile::read(Path::new("/dev/zero"), &Device::Cpu).is_err());
+    let sparse = dir.path().join("sparse");
+    let file = std::fs::File::create(&sparse).expect("made");
+    std::io::Write::write_all(&mut &file, &2u64.to_le_bytes()).expect("written");
+    if file.set_len(1 << 43).is_ok() {
+        let error = TensorFile::read(&sparse, &Device::Cpu).expect_err("too large").to_string();
+        assert!(error.contains("of memory"), "{error}");
+    }
 }

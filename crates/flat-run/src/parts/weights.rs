@@ -5,11 +5,11 @@ use crate::parts::statistics;
 use crate::settings::config::RunConfig;
 use crate::settings::pixels;
 use crate::store::checkpoint::{self, Checkpoint};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use candle_core::{DType, Device, Tensor};
 use flat_core::Streams;
 use flat_data::Normalisation;
-use flat_nn::{Error, Model, ModelConfig};
+use flat_nn::{Error, Model, ModelConfig, TensorFile};
 use flat_optim::Averaging;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,12 @@ pub struct Weights {
     pub run: Option<RunConfig>,
     /// Why the `config.toml` beside them is not used, where there is one.
     pub passed_over: Option<String>,
+    /// Whether this program wrote them before it wrote checksums.
+    unchecked: bool,
 }
+
+/// What to know of a file without a checksum.
+const UNCHECKED: &str = "an earlier version wrote the file without a checksum: damage to it would go unnoticed";
 
 /// The configuration beside a file, or why it cannot be read.
 type Beside = Option<Result<RunConfig, String>>;
@@ -46,31 +51,38 @@ impl Weights {
             return Self::of_run(path, device);
         }
         let beside = beside(path);
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let file = path.to_path_buf();
-        if let Ok(found) = Checkpoint::parse(&bytes, device) {
-            // a run keeps its checkpoints in a folder; elsewhere the configuration may be a neighbour's
-            let in_place = path.parent().is_some_and(|parent| parent.ends_with("checkpoints"));
-            let (run, passed_over) = owned(beside, |run| in_place || fits(run, &found.model));
-            let model = run.as_ref().map(setup::model_config_of);
-            let pixels = run.as_ref().map(pixels::of_run).transpose()?;
-            let (tensors, averaged) = evaluated(found)?;
-            let lags = |run: &RunConfig| run.rules().iter().any(|rule| rule.lags_statistics());
-            let averaged = averaged || run.as_ref().is_some_and(lags);
-            let averaged = averaged && tensors.keys().any(|name| name.ends_with("running_var"));
-            return Ok(Self { file, tensors, model, averaged, pixels, run, passed_over });
-        }
-        let tensors = candle_core::safetensors::load_buffer(&bytes, device)
-            .with_context(|| format!("{} is no readable safetensors file", path.display()))?;
+        let found = TensorFile::read(path, device).map_err(|e| match e {
+            Error::Checkpoint { reason, .. } => anyhow!(reason).context(format!("cannot read {}", path.display())),
+            e => anyhow::Error::from(e).context("cannot read weights"),
+        })?;
+        // this program says of its files which model they hold; others write no checksum
+        let own = flat_nn::ModelConfig::from_metadata(|key| found.metadata.get(key).map(String::as_str)).ok();
+        let (said, checked) = (found.metadata.clone(), found.checked);
+        let tensors = match Checkpoint::of(found.clone()) {
+            Ok(None) => found.tensors,
+            Ok(Some(found)) => {
+                // a run keeps its checkpoints in a folder; elsewhere the configuration may be a neighbour's
+                let in_place = path.parent().is_some_and(|parent| parent.ends_with("checkpoints"));
+                let (run, passed_over) = owned(beside, |run| in_place || fits(run, &found.model));
+                let model = run.as_ref().map(setup::model_config_of);
+                let pixels = run.as_ref().map(pixels::of_run).transpose()?;
+                let (tensors, averaged) = evaluated(found)?;
+                let lags = |run: &RunConfig| run.rules().iter().any(|rule| rule.lags_statistics());
+                let averaged = averaged || run.as_ref().is_some_and(lags);
+                let averaged = averaged && tensors.keys().any(|name| name.ends_with("running_var"));
+                return Ok(Self { file, tensors, model, averaged, pixels, run, passed_over, unchecked: !checked });
+            }
+            Err(e) => return Err(e.context(format!("cannot read {}", path.display()))),
+        };
         // a file from elsewhere says nothing of its model, and the run that it was put beside is not its own
-        let model = flat_nn::read_config(path).ok();
-        let (run, passed_over) = owned(beside, |run| model.as_ref() == Some(&setup::model_config_of(run)));
-        let pixels = match flat_nn::read_metadata(path).ok().and_then(|said| pixels::from_metadata(&said)) {
+        let (run, passed_over) = owned(beside, |run| own.as_ref() == Some(&setup::model_config_of(run)));
+        let pixels = match pixels::from_metadata(&said) {
             Some(said) => Some(said),
             None => run.as_ref().map(pixels::of_run).transpose()?,
         };
-        let tensors = tensors.into_iter().collect();
-        Ok(Self { file, tensors, model, averaged: false, pixels, run, passed_over })
+        let unchecked = own.is_some() && !checked;
+        Ok(Self { file, tensors, model: own, averaged: false, pixels, run, passed_over, unchecked })
     }
 
     fn of_run(root: &Path, device: &Device) -> Result<Self> {
@@ -85,8 +97,8 @@ impl Weights {
         Self::read(&file, device)
     }
 
-    /// Puts the weights into a model, converted to its element type. Gives the line that names the entries of the
-    /// file that are no weights of the model, where there are any.
+    /// Puts the weights into a model, converted to its element type. Gives a line on what is to be known of the file, such
+    /// as entries that are no weights of the model.
     ///
     /// # Errors
     /// Weights of another model, more than one set of them, weights that are not finite.
@@ -113,7 +125,9 @@ impl Weights {
                 return Err(flat_metrics::Error::Interrupted.into());
             }
         }
-        Ok(ignored(&adopted.ignored))
+        let unchecked = self.unchecked.then(|| UNCHECKED.to_string());
+        let notes: Vec<String> = ignored(&adopted.ignored).into_iter().chain(unchecked).collect();
+        Ok((!notes.is_empty()).then(|| notes.join("; ")))
     }
 
     /// Element type of the weights.

@@ -144,6 +144,9 @@ impl<'a> Trainer<'a> {
             return Self::begin(now, config, parts, dir, ui);
         };
         ui.say(format!("resuming after step {} of {total}", found.progress.step));
+        if !found.checked {
+            ui.say("the checkpoint is of an earlier version and has no checksum: damage to it would go unnoticed");
+        }
         let mut progress = found.progress;
         let from = found.fingerprint.map_or(total, |then| then.steps);
         if from != total {
@@ -270,6 +273,7 @@ impl<'a> Trainer<'a> {
             optimizer: self.optimizer.state()?,
             progress: self.progress.clone(),
             fingerprint: Some(self.fingerprint.clone()),
+            checked: false,
         };
         let folder = self.dir.checkpoints();
         checkpoint.write(&checkpoint::file(&folder, self.progress.step))?;

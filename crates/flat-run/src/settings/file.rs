@@ -10,7 +10,7 @@ use std::path::Path;
 /// # Errors
 /// An unreadable file, a value that is no setting's.
 pub fn table(path: &Path) -> Result<Values> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = flat_core::file::read_text(path).with_context(|| format!("cannot read {}", path.display()))?;
     let table: toml::Table = text.parse().map_err(|e: toml::de::Error| usage(format!("{}: {e}", path.display())))?;
     values(&table).with_context(|| path.display().to_string())
 }

@@ -1,15 +1,14 @@
 //! Checkpoints: weights, optimizer state and the place in the run, in one safetensors file.
 
 use crate::parts::group_score::GroupScore;
-use crate::store::file::write_whole;
 use crate::store::fingerprint::Fingerprint;
 use crate::usage::Usage;
 use crate::value::exact;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use candle_core::{Device, Tensor};
-use safetensors::SafeTensors;
+use flat_nn::TensorFile;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Where a run stands, besides weights and optimizer state.
@@ -131,6 +130,8 @@ pub struct Checkpoint {
     pub progress: Progress,
     /// What it is a checkpoint of; `None` where an earlier version did not say.
     pub fingerprint: Option<Fingerprint>,
+    /// Whether it was read by its checksum; an earlier version wrote none.
+    pub checked: bool,
 }
 
 const MODEL: &str = "model.";
@@ -144,48 +145,59 @@ impl Checkpoint {
     /// # Errors
     /// The disk is full; the earlier checkpoints are untouched.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let tensors = self
-            .model
-            .iter()
-            .map(|(n, t)| (format!("{MODEL}{n}"), t))
-            .chain(self.optimizer.iter().map(|(n, t)| (format!("{OPTIMIZER}{n}"), t)));
-        let mut metadata = HashMap::from([(PROGRESS.to_string(), serde_json::to_string(&self.progress)?)]);
+        let named = |prefix: &'static str, tensors: &BTreeMap<String, Tensor>| {
+            tensors.iter().map(move |(name, tensor)| (format!("{prefix}{name}"), tensor.clone())).collect::<Vec<_>>()
+        };
+        let tensors = named(MODEL, &self.model).into_iter().chain(named(OPTIMIZER, &self.optimizer)).collect();
+        let mut metadata = BTreeMap::from([(PROGRESS.to_string(), serde_json::to_string(&self.progress)?)]);
         if let Some(fingerprint) = &self.fingerprint {
             metadata.insert(FINGERPRINT.into(), serde_json::to_string(fingerprint)?);
         }
-        write_whole(path, &safetensors::serialize(tensors, Some(metadata))?)
+        TensorFile::new(tensors, metadata).write(path).context("cannot write a checkpoint")
     }
 
     /// Reads a checkpoint.
     ///
     /// # Errors
-    /// The file is missing, truncated or no checkpoint of this program.
+    /// The file is missing, damaged or no checkpoint of this program.
     pub fn read(path: &Path, device: &Device) -> Result<Self> {
-        let read = || Self::parse(&std::fs::read(path)?, device);
+        let read = || {
+            let checkpoint = Self::of(TensorFile::read(path, device)?)?;
+            checkpoint.ok_or_else(|| anyhow!("it holds weights but no place in a run"))
+        };
         read().with_context(|| format!("cannot read the checkpoint {}", path.display()))
     }
 
-    /// A checkpoint from the bytes of its file.
+    /// The checkpoint in a file; `None` where the file is none, but for example weights alone.
     ///
     /// # Errors
-    /// As [`Self::read`].
-    pub fn parse(bytes: &[u8], device: &Device) -> Result<Self> {
-        let (_, header) = SafeTensors::read_metadata(bytes)?;
-        let said = |key: &str| header.metadata().as_ref().and_then(|m| m.get(key));
-        let Some(progress) = said(PROGRESS) else {
-            bail!("it holds weights but no place in a run");
-        };
-        let progress = serde_json::from_str(progress)?;
-        let fingerprint = said(FINGERPRINT).map(|text| serde_json::from_str(text)).transpose()?;
+    /// A place in a run that does not parse; weights or state that are not finite.
+    pub fn of(file: TensorFile) -> Result<Option<Self>> {
+        let Some(progress) = file.metadata.get(PROGRESS) else { return Ok(None) };
+        let progress = serde_json::from_str(progress).context("its place in the run is damaged")?;
+        let fingerprint = file.metadata.get(FINGERPRINT).map(|text| serde_json::from_str(text)).transpose()?;
         let (mut model, mut optimizer) = (BTreeMap::new(), BTreeMap::new());
-        for (name, tensor) in candle_core::safetensors::load_buffer(bytes, device)? {
+        for (name, tensor) in file.tensors {
             if let Some(name) = name.strip_prefix(MODEL) {
                 model.insert(name.to_string(), tensor);
             } else if let Some(name) = name.strip_prefix(OPTIMIZER) {
                 optimizer.insert(name.to_string(), tensor);
             }
         }
-        Ok(Self { model, optimizer, progress, fingerprint })
+        let checkpoint = Self { model, optimizer, progress, fingerprint, checked: file.checked };
+        match checkpoint.flaw()? {
+            Some(flaw) => bail!(flaw),
+            None => Ok(Some(checkpoint)),
+        }
+    }
+
+    /// Why reading would refuse this checkpoint: the first of its tensors that is not finite.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn flaw(&self) -> Result<Option<String>> {
+        let name = TensorFile::not_finite(self.model.iter().chain(&self.optimizer))?;
+        Ok(name.map(|name| format!("its `{name}` holds values that are not finite (NaN or infinity)")))
     }
 }
 
@@ -284,6 +296,7 @@ mod tests {
             optimizer: BTreeMap::from([("momentum".to_string(), t)]),
             progress,
             fingerprint: None,
+            checked: false,
         })
     }
 

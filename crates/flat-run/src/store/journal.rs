@@ -1,10 +1,11 @@
 //! `metrics.jsonl`: one JSON object a line, flushed, in step with the checkpoints.
 
 use crate::store::line::Line;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
+use flat_core::file;
 use std::cmp::Ordering;
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// The open journal.
@@ -22,7 +23,7 @@ impl Journal {
     /// The file cannot be written, or is shorter than the checkpoint says: lines that it once had are gone.
     pub fn open(path: &Path, length: u64) -> Result<Self> {
         let open = || -> std::io::Result<File> {
-            let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+            let mut file = file::open_own(path)?;
             match file.metadata()?.len().cmp(&length) {
                 Ordering::Greater => file.set_len(length)?,
                 Ordering::Equal => {}
@@ -62,22 +63,30 @@ impl Journal {
     }
 }
 
+/// Longest line that is read. A step's line has a few hundred bytes, one with a spectrum some thousands.
+const LONGEST: u64 = 16 << 20;
+
 /// Reads a journal. Of a run in progress the last line may be half written; it is left out then.
 ///
 /// # Errors
-/// A missing file, or a line that is no journal's, by its number.
+/// A missing file or one that is not regular, or a line that is no journal's, by its number.
 pub fn read(path: &Path, in_progress: bool) -> Result<Vec<Line>> {
     let name = path.display();
-    let mut file = BufReader::new(File::open(path).with_context(|| format!("cannot read {name}"))?);
+    let mut file = BufReader::new(file::open(path).with_context(|| format!("cannot read {name}"))?);
     let (mut lines, mut text) = (Vec::new(), Vec::new());
     for number in 1.. {
         text.clear();
-        if file.read_until(b'\n', &mut text).with_context(|| format!("cannot read {name}"))? == 0 {
+        let mut line = file.by_ref().take(LONGEST);
+        if line.read_until(b'\n', &mut text).with_context(|| format!("cannot read {name}"))? == 0 {
             break;
+        }
+        let whole = text.last() == Some(&b'\n');
+        if !whole && text.len() as u64 == LONGEST {
+            bail!("{name} is damaged in line {number}: it has more than the {LONGEST} bytes that are read of a line");
         }
         match serde_json::from_slice(&text) {
             Ok(line) => lines.push(line),
-            Err(_) if in_progress && text.last() != Some(&b'\n') => break,
+            Err(_) if in_progress && !whole => break,
             Err(e) => return Err(anyhow!("{name} is damaged in line {number}: {e}")),
         }
     }

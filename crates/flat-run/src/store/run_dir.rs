@@ -3,6 +3,7 @@
 use crate::store::file::lock;
 use crate::usage::usage;
 use anyhow::{Context, Result, bail};
+use flat_core::file;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -63,7 +64,10 @@ impl RunDir {
         if !root.join("config.toml").is_file() {
             return Err(usage(format!("--resume {}: no run there (config.toml is missing)", root.display())));
         }
-        std::fs::create_dir_all(root.join("checkpoints"))?;
+        let checkpoints = root.join("checkpoints");
+        file::no_link(&checkpoints)
+            .and_then(|()| std::fs::create_dir_all(&checkpoints))
+            .with_context(|| format!("cannot write to {}", checkpoints.display()))?;
         Self::lock(root)
     }
 

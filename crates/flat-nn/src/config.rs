@@ -2,7 +2,7 @@
 
 use crate::kinds::{Activation, Norm};
 use crate::network::AnyNetwork;
-use crate::{Error, Result};
+use crate::{Error, Result, networks};
 use flat_core::Choice;
 use std::sync::Arc;
 
@@ -79,6 +79,26 @@ impl ModelConfig {
     /// Channels of the first convolution.
     pub(crate) fn stem(&self) -> usize {
         self.channels.unwrap_or(self.arch.width)
+    }
+
+    /// Numbers in the weights and buffers of such a model, found without making it.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`] for sizes that the network cannot take.
+    pub fn numbers(&self) -> Result<u128> {
+        Ok(networks::build(self)?.specs()?.numbers())
+    }
+
+    /// The field that makes the model as large as it is, and its value.
+    pub(crate) fn size(&self) -> String {
+        match self.channels {
+            Some(channels) => format!("channels {channels}"),
+            None if !self.hidden.is_empty() => {
+                let hidden: Vec<String> = self.hidden.iter().map(usize::to_string).collect();
+                format!("hidden {}", hidden.join(","))
+            }
+            None => format!("arch {}", self.arch),
+        }
     }
 
     /// The fields as text, as a checkpoint's metadata records them; [`Self::from_metadata`] reads them back.

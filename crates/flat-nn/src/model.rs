@@ -7,7 +7,7 @@ use crate::specs::{Init, Spec, Specs};
 use crate::tensor_file::finite;
 use crate::{Dual, Error, Mode, ModelConfig, Network, Result, networks};
 use candle_core::{DType, Device, Tensor, Var};
-use flat_core::{ParamVec, Params, Purpose, Streams};
+use flat_core::{ParamVec, Params, Purpose, Streams, memory};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -114,6 +114,7 @@ impl Model {
                 )));
             }
         }
+        check_size(&specs, config.as_ref(), dtype)?;
         let params = Params::new(variables(&specs, dtype, device, streams)?)?;
         let buffers = running(&specs, dtype, device)?;
         let (count, classes, last_layer) = (Count::default(), 0, String::new());
@@ -312,6 +313,24 @@ impl Model {
     pub(crate) fn named(&self) -> impl Iterator<Item = (&str, &Var)> {
         let params = self.params.layout().entries().iter().map(|e| e.name.as_str()).zip(self.params.vars());
         params.chain(self.buffers.iter().map(|(n, v)| (n.as_str(), v)))
+    }
+}
+
+/// Refuses a model whose weights do not fit into memory before one of them is made.
+fn check_size(specs: &Specs, config: Option<&ModelConfig>, dtype: DType) -> Result<()> {
+    /// Models that take less are made without a look at the free memory.
+    const SMALL: u64 = 64 << 20;
+    let numbers = specs.numbers();
+    // initial weights are drawn a layer at a time, as f64
+    let drawn = specs.largest().saturating_mul(size_of::<f64>() as u128);
+    let needed = numbers.saturating_mul(dtype.size_in_bytes() as u128).saturating_add(drawn);
+    let needed = u64::try_from(needed).unwrap_or(u64::MAX);
+    match memory::available().filter(|free| needed > SMALL && needed > *free) {
+        None => Ok(()),
+        Some(available) => {
+            let setting = config.map_or_else(|| "its layers".into(), ModelConfig::size);
+            Err(Error::TooLarge { numbers, needed, available, setting })
+        }
     }
 }
 

@@ -40,6 +40,9 @@ networks! {
     residual::WRN_16_4,
 }
 
+/// Largest number of channels, classes, inputs or units of a layer: with it no count of weights overflows.
+const LARGEST: usize = 1 << 24;
+
 /// The network of a configuration.
 ///
 /// # Errors
@@ -61,9 +64,16 @@ pub(crate) fn build(config: &ModelConfig) -> Result<Arc<dyn AnyNetwork>> {
         if n == 0 {
             return bad(format!("{field} is 0: give at least 1"));
         }
+        if n > LARGEST {
+            return bad(format!("{field} is {n}: give at most {LARGEST}"));
+        }
     }
-    if config.hidden.contains(&0) {
-        return bad(format!("hidden widths {:?}: every width must be at least 1", config.hidden));
+    if let Some(n) = config.hidden.iter().find(|n| !(1..=LARGEST).contains(n)) {
+        return bad(format!("a hidden width is {n}: every width must be at least 1, and at most {LARGEST}"));
+    }
+    let pixels = config.input().iter().fold(1u128, |n, &side| n * side as u128);
+    if pixels > LARGEST as u128 {
+        return bad(format!("in_channels, height and width make {pixels} inputs: give at most {LARGEST}"));
     }
     if !arch.takes("hidden") && !config.hidden.is_empty() {
         let of = takers("hidden");

@@ -19,6 +19,12 @@ pub(crate) struct Spec {
     pub init: Init,
 }
 
+impl Spec {
+    fn numbers(&self) -> u128 {
+        self.shape.iter().fold(1, |n, &side| n.saturating_mul(side as u128))
+    }
+}
+
 /// A normalisation layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NormSpec {
@@ -35,6 +41,18 @@ pub struct Specs {
 }
 
 impl Specs {
+    /// Numbers in the largest parameter.
+    pub(crate) fn largest(&self) -> u128 {
+        self.params.iter().map(Spec::numbers).max().unwrap_or(0)
+    }
+
+    /// Numbers in all parameters and in the running statistics of batch normalisation.
+    pub(crate) fn numbers(&self) -> u128 {
+        let params = self.params.iter().map(Spec::numbers);
+        let running = self.norms.values().filter(|norm| norm.groups.is_none()).map(|norm| 2 * norm.channels as u128);
+        params.chain(running).fold(0, u128::saturating_add)
+    }
+
     /// A parameter of your own, which [`Scope::param`](crate::Scope::param) finds.
     pub fn param(&mut self, name: impl Into<String>, shape: &[usize], init: Init) {
         self.params.push(Spec { name: name.into(), shape: shape.to_vec(), init });

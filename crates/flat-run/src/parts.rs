@@ -3,6 +3,7 @@
 
 pub(crate) mod evaluate;
 pub(crate) mod group_score;
+mod memory;
 pub(crate) mod objective;
 pub(crate) mod optimizer;
 pub(crate) mod others;
@@ -66,13 +67,16 @@ impl RunParts {
     /// As [`Self::new`].
     pub fn on(config: &RunConfig, data: Data, opened: Opened, start_from_init: bool) -> Result<Self> {
         let Opened { device, note: device_note } = opened;
+        // before the weights are made, and with the optimizer's vectors before one of them is written to
+        memory::check(config, None)?;
         let model = setup::model(config, &device)?;
         let mut init_note = None;
         if let Some(init) = config.init.as_ref().filter(|_| start_from_init) {
             let read = || Weights::read(init, &device)?.load_into(&model);
             init_note = read().with_context(|| format!("--init {}", init.display()))?;
         }
-        let optimizer = optimizer::optimizer(config, &model, &data)?;
+        let mut optimizer = optimizer::optimizer(config, &model, &data)?;
+        memory::check(config, Some(&mut optimizer))?;
         Ok(Self { device, device_note, data, model, loss: setup::loss(config), optimizer, init_note })
     }
 

@@ -58,7 +58,7 @@ pub fn make_colored(coloring: Coloring, mnist_dir: Option<&Path>, out: Option<&P
             let sum = sha256(&bytes[..]).map_err(Error::io(&path))?;
             files.push(MadeFile { path: path.clone(), bytes: bytes.len() as u64, sha256: sum.clone() });
             if path.exists() && there.sums.get(&name) != Some(&sum) {
-                let made = fs::read_to_string(dir.join(MADE_BY)).map(|by| format!(" ({})", by.trim()));
+                let made = flat_core::file::read_text(&dir.join(MADE_BY)).map(|by| format!(" ({})", by.trim()));
                 return Err(Error::Exists { kind, dir, made: made.unwrap_or_default() });
             }
             manifest.sums.insert(name, sum);
@@ -69,7 +69,7 @@ pub fn make_colored(coloring: Coloring, mnist_dir: Option<&Path>, out: Option<&P
     let made_by = format!("flat-train data color --correlation {correlation} --seed {seed}\n");
     manifest.write(&dir)?;
     for (path, bytes) in new.into_iter().chain([(dir.join(MADE_BY), made_by.into_bytes())]) {
-        write_whole(&path, &bytes)?;
+        flat_core::file::write_whole(&path, &bytes).map_err(Error::io(&path))?;
     }
     Ok(Made { dir, files, dataset })
 }
@@ -93,14 +93,4 @@ fn zipped(bytes: &[u8]) -> Result<Vec<u8>> {
         encoder.finish()
     };
     zip().map_err(Error::io(Path::new("memory")))
-}
-
-/// Writes a file beside its final name, which it then takes.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let temporary = PathBuf::from(temporary);
-    let mut file = fs::File::create(&temporary).map_err(Error::io(&temporary))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::io(&temporary))?;
-    fs::rename(&temporary, path).map_err(Error::io(path))
 }

@@ -22,13 +22,26 @@ const ENCODINGS: [u64; 4] = [0, 2, 3, 8];
 /// Deepest nesting accepted; a page header needs three.
 const MAX_DEPTH: usize = 8;
 
+/// Most bytes that the pages of a column chunk may inflate to together: over three times all of CIFAR in one group.
+const MAX_CHUNK: u64 = 512 << 20;
+/// Most bytes that a chunk inflates to for each that is stored, above [`FREE`]: compressed pictures hardly shrink once more,
+/// and the smallest ones, which are mostly headers, do so tenfold.
+const RATIO: u64 = 64;
+/// Bytes that a chunk may inflate to however few are stored.
+const FREE: u64 = 4 << 20;
+
 /// Checks the pages of a column chunk of `len` bytes from `start`.
 pub(crate) fn check_pages(file: &mut File, start: u64, len: u64) -> Result<(), (u64, Fault)> {
     let end = start.checked_add(len).ok_or((start, Fault::Truncated { expected: len }))?;
-    let mut at = start;
+    let limit = len.saturating_mul(RATIO).saturating_add(FREE).min(MAX_CHUNK);
+    let (mut at, mut inflated) = (start, 0u64);
     while at < end {
         let (header_len, header) = read_header(file, at, end)?;
         check(&header).map_err(|fault| (at, fault))?;
+        inflated = inflated.saturating_add(header.inflated);
+        if inflated > limit {
+            return Err((at, Fault::TooLarge { what: "the size of a column, inflated,", found: inflated, limit }));
+        }
         let page = header_len.saturating_add(header.stored);
         if page > end - at {
             return Err((at, Fault::Truncated { expected: page }));

@@ -22,6 +22,10 @@ use crate::{DatasetKind, Error, Fault, Place, Result};
 const IMAGE_COLUMNS: [&str; 2] = ["img.bytes", "image.bytes"];
 /// Rows read from a column at a time.
 const ROWS: usize = 1024;
+/// Most bytes of an encoded image; the largest of the data sets has some 4,000.
+const MAX_IMAGE: usize = 1 << 20;
+/// Fewest bytes of the file for each of its rows: a picture takes more by far, and only copies of one take less.
+const ROW_BYTES: u64 = 4;
 /// Most bytes of file metadata that are read. Fifty thousand rows in groups of a hundred take a tenth of it.
 const MAX_METADATA: u64 = 4 << 20;
 
@@ -33,7 +37,7 @@ impl From<ParquetError> for Wrong {
 
 /// Images and labels of one parquet file.
 pub(crate) fn read(path: &Path, kind: DatasetKind) -> Result<(Vec<u8>, Vec<u8>)> {
-    let file = File::open(path).map_err(Error::io(path))?;
+    let file = flat_core::file::open(path).map_err(Error::io(path))?;
     check_footer(&file, path)?;
     // the library indexes and asserts its way through some damaged files
     guarded("parquet", || read_groups(file, kind)).map_err(|wrong| wrong.of(path))
@@ -64,13 +68,17 @@ fn check_footer(file: &File, path: &Path) -> Result<()> {
 }
 
 fn read_groups(file: File, kind: DatasetKind) -> Result<(Vec<u8>, Vec<u8>), Wrong> {
-    let mut pages = file.try_clone().map_err(|e| Fault::Decode(format!("parquet: {e}")))?;
+    let failed = |e: std::io::Error| Fault::Decode(format!("parquet: {e}"));
+    let mut pages = file.try_clone().map_err(failed)?;
+    let limit = MAX_EXAMPLES.min(file.metadata().map_err(failed)?.len() / ROW_BYTES);
+    let few = |rows: u64| match rows > limit {
+        true => Err(Wrong::from(Fault::TooLarge { what: "the number of rows", found: rows, limit })),
+        false => Ok(()),
+    };
     let reader = SerializedFileReader::new(file)?;
     let metadata = reader.metadata();
     let rows = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(u64::MAX);
-    if rows > MAX_EXAMPLES {
-        return Err(Fault::TooLarge { what: "the number of rows", found: rows, limit: MAX_EXAMPLES }.into());
-    }
+    few(rows)?;
     let label_columns = [kind.label_column];
     let (mut images, mut labels) = (Vec::new(), Vec::new());
     for index in 0..reader.num_row_groups() {
@@ -81,36 +89,28 @@ fn read_groups(file: File, kind: DatasetKind) -> Result<(Vec<u8>, Vec<u8>), Wron
         for column in [image_column, label_column] {
             check_chunk(&mut pages, group.metadata(), column)?;
         }
-        let encoded: Vec<ByteArray> =
-            values::<ByteArrayType>(group.get_column_reader(image_column)?, group.metadata(), image_column, first_row)?;
         let column = group.get_column_reader(label_column)?;
-        let found: Vec<i64> = match group.metadata().column(label_column).column_type() {
-            Physical::INT32 => values::<Int32Type>(column, group.metadata(), label_column, first_row)?
-                .into_iter()
-                .map(i64::from)
-                .collect(),
-            _ => values::<Int64Type>(column, group.metadata(), label_column, first_row)?,
-        };
-        if encoded.len() != found.len() {
-            return Err(Wrong(
-                Place::Row(first_row + encoded.len().min(found.len())),
-                Fault::Count { images: encoded.len(), labels: found.len() },
-            ));
+        match group.metadata().column(label_column).column_type() {
+            Physical::INT32 => values::<Int32Type>(column, group.metadata(), label_column, first_row, |_, found| {
+                few((labels.len() + found.len()) as u64)?;
+                found.iter().try_for_each(|&label| take_label(label.into(), kind, &mut labels))
+            })?,
+            _ => values::<Int64Type>(column, group.metadata(), label_column, first_row, |_, found| {
+                few((labels.len() + found.len()) as u64)?;
+                found.iter().try_for_each(|&label| take_label(label, kind, &mut labels))
+            })?,
         }
-        if (first_row + found.len()) as u64 > MAX_EXAMPLES {
-            let found = (first_row + found.len()) as u64;
-            return Err(Fault::TooLarge { what: "the number of rows", found, limit: MAX_EXAMPLES }.into());
+        let (column, mut read) = (group.get_column_reader(image_column)?, first_row);
+        values::<ByteArrayType>(column, group.metadata(), image_column, first_row, |row, encoded| {
+            read = row + encoded.len();
+            // no room is taken for images that have no label
+            let labelled = encoded.len().min(labels.len().saturating_sub(row));
+            decode_all(&encoded[..labelled], kind.shape(), row, &mut images)
+        })?;
+        if read != labels.len() {
+            let fault = Fault::Count { images: read - first_row, labels: labels.len() - first_row };
+            return Err(Wrong(Place::Row(read.min(labels.len())), fault));
         }
-        for (i, label) in found.into_iter().enumerate() {
-            match u8::try_from(label) {
-                Ok(label) if usize::from(label) < kind.classes => labels.push(label),
-                _ => {
-                    let fault = Fault::Label { found: label, classes: kind.classes };
-                    return Err(Wrong(Place::Row(first_row + i), fault));
-                }
-            }
-        }
-        decode_all(&encoded, kind.shape(), first_row, &mut images)?;
     }
     match labels.len() {
         0 => Err(Fault::Empty.into()),
@@ -119,6 +119,18 @@ fn read_groups(file: File, kind: DatasetKind) -> Result<(Vec<u8>, Vec<u8>), Wron
         }
         _ => Ok((images, labels)),
     }
+}
+
+/// Appends a label that is one of the data set's.
+fn take_label(label: i64, kind: DatasetKind, labels: &mut Vec<u8>) -> Result<(), Wrong> {
+    match u8::try_from(label) {
+        Ok(label) if usize::from(label) < kind.classes => labels.push(label),
+        _ => {
+            let fault = Fault::Label { found: label, classes: kind.classes };
+            return Err(Wrong(Place::Row(labels.len()), fault));
+        }
+    }
+    Ok(())
 }
 
 /// The column with one of these paths and one of these types; one value a row at most.
@@ -150,32 +162,31 @@ fn check_chunk(file: &mut File, group: &RowGroupMetaData, column: usize) -> Resu
     }
 }
 
-/// All values of a column, none of them null.
+/// Hands all values of a column on, none of them null: some rows at a time, with the number of the first.
 fn values<T: DataType>(
     reader: ColumnReader,
     group: &RowGroupMetaData,
     column: usize,
     first_row: usize,
-) -> Result<Vec<T::T>, Wrong> {
+    mut take: impl FnMut(usize, &[T::T]) -> Result<(), Wrong>,
+) -> Result<(), Wrong> {
     let descr = group.column(column).column_descr();
     let present = descr.max_def_level();
     let mut reader = get_typed_column_reader::<T>(reader);
-    let (mut values, mut levels) = (Vec::new(), Vec::new());
+    let (mut values, mut levels, mut row) = (Vec::new(), Vec::new(), first_row);
     loop {
         levels.clear();
-        let before = values.len();
+        values.clear();
         let (rows, _, _) = reader.read_records(ROWS, Some(&mut levels), None, &mut values)?;
         if let Some(i) = levels.iter().position(|&level| level < present) {
             let column = descr.path().string();
-            return Err(Wrong(Place::Row(first_row + before + i), Fault::Null { column }));
+            return Err(Wrong(Place::Row(row + i), Fault::Null { column }));
         }
         if rows == 0 {
-            return Ok(values);
+            return Ok(());
         }
-        if values.len() as u64 > MAX_EXAMPLES {
-            let found = values.len() as u64;
-            return Err(Fault::TooLarge { what: "the number of rows", found, limit: MAX_EXAMPLES }.into());
-        }
+        take(row, &values)?;
+        row += values.len();
     }
 }
 
@@ -201,6 +212,11 @@ fn decode_all(encoded: &[ByteArray], shape: [usize; 3], first_row: usize, out: &
 fn decode_part(encoded: &[ByteArray], shape: [usize; 3], first_row: usize) -> Result<Vec<u8>, Wrong> {
     let mut out = Vec::new();
     for (i, bytes) in encoded.iter().enumerate() {
+        if bytes.len() > MAX_IMAGE {
+            let fault =
+                Fault::TooLarge { what: "the size of an image", found: bytes.len() as u64, limit: MAX_IMAGE as u64 };
+            return Err(Wrong(Place::Row(first_row + i), fault));
+        }
         decode(bytes.data(), shape, &mut out).map_err(|fault| Wrong(Place::Row(first_row + i), fault))?;
     }
     Ok(out)

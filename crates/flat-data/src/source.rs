@@ -1,9 +1,9 @@
 //! Reads a file up to a size limit and inflates it where it is gzipped.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
 
+use flat_core::file;
 use flate2::bufread::GzDecoder;
 
 use crate::{Error, Fault, Place, Result};
@@ -23,7 +23,7 @@ pub(crate) struct Source<'a> {
 
 impl<'a> Source<'a> {
     pub(crate) fn open(path: &'a Path) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io(path))?;
+        let file = file::open(path).map_err(Error::io(path))?;
         let bytes = file.metadata().map_err(Error::io(path))?.len();
         let mut file = BufReader::with_capacity(1 << 16, file);
         let gzip = file.fill_buf().map_err(Error::io(path))?.starts_with(&[0x1f, 0x8b]);
@@ -105,7 +105,7 @@ impl<'a> Source<'a> {
 
 /// All bytes of a file as they are.
 pub(crate) fn whole(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(Error::io(path))?;
+    let file = file::open(path).map_err(Error::io(path))?;
     let found = file.metadata().map_err(Error::io(path))?.len();
     let mut bytes = Vec::new();
     if found <= limit {

@@ -20,7 +20,7 @@ const MAX_MANIFEST: u64 = 1 << 20;
 /// # Errors
 /// [`Error::Io`] if it cannot be read.
 pub fn sha256_file(path: &Path) -> Result<String> {
-    sha256(File::open(path).map_err(Error::io(path))?).map_err(Error::io(path))
+    sha256(flat_core::file::open(path).map_err(Error::io(path))?).map_err(Error::io(path))
 }
 
 /// The sha256 of all that a reader yields, in lower-case hex.
@@ -54,7 +54,7 @@ impl Manifest {
     /// [`Error::Corrupt`] if a line is not a sum and a relative path, [`Error::Io`] if it cannot be read.
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(MANIFEST);
-        let file = match File::open(&path) {
+        let file = match flat_core::file::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(Error::io(&path)(error)),

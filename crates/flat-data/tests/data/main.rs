@@ -1,5 +1,6 @@
 //! Whole data sets: real ones, hostile ones, downloaded ones, and candle's readers beside ours.
 
+mod bombs;
 #[cfg(feature = "hub")]
 mod candle_faults;
 mod colored;

@@ -98,6 +98,14 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
+/// Copies a regular file, so that the copy is there whole or not at all; a link of that name is replaced.
+///
+/// # Errors
+/// As [`open`] and [`write_whole`].
+pub fn copy_whole(from: &Path, to: &Path) -> io::Result<()> {
+    write_whole(to, &read(from, u64::MAX - 1)?)
+}
+
 /// What becomes of a link.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Link {

@@ -245,7 +245,7 @@ impl<'a> Study<'a> {
 }
 
 fn read<T: DeserializeOwned>(file: &Path) -> Result<T> {
-    Ok(serde_json::from_slice(&std::fs::read(file)?)?)
+    Ok(serde_json::from_slice(&flat_core::file::read(file, flat_core::file::TEXT)?)?)
 }
 
 #[cfg(test)]

@@ -128,7 +128,14 @@ impl Jobs {
     }
 
     fn start(&self, task: &Task) -> Result<Child> {
-        let open = |file: &PathBuf| File::create(file).with_context(|| format!("cannot write {}", file.display()));
+        let open = |file: &PathBuf| -> Result<File> {
+            let new = || -> std::io::Result<File> {
+                let new = flat_core::file::open_own(file)?;
+                new.set_len(0)?;
+                Ok(new)
+            };
+            new().with_context(|| format!("cannot write {}", file.display()))
+        };
         let mut command = Command::new(&self.program);
         command.args(&task.args).arg("--stop-at-eof").arg("--quiet").arg("--threads").arg(self.threads.to_string());
         command.stdin(Stdio::piped()).stderr(open(&task.log)?);
@@ -142,7 +149,7 @@ impl Jobs {
 
 /// The last line of a log that holds anything.
 fn last_line(log: &Path) -> String {
-    let text = std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let text = flat_core::file::read(log, flat_core::file::TEXT).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_string()
 }
 

@@ -46,7 +46,7 @@ impl Study {
     /// An unreadable file; a usage error that names file and key.
     pub fn read(path: &Path) -> Result<Self> {
         let name = path.display();
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read --study {name}"))?;
+        let text = flat_core::file::read_text(path).with_context(|| format!("cannot read --study {name}"))?;
         let file: File = toml::from_str(&text).map_err(|e| usage(format!("--study {name}: {e}")))?;
         file.study().map_err(|e| usage(format!("--study {name}: {e:#}")))
     }

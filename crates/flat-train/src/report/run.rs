@@ -31,7 +31,7 @@ impl Run {
     /// A missing or damaged file, which is named.
     pub fn read(folder: &Path, name: String) -> Result<Self> {
         let file = folder.join("config.toml");
-        let config = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let config = flat_core::file::read_text(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let table: toml::Table =
             config.parse().map_err(|e: toml::de::Error| anyhow!("{} is damaged: {}", file.display(), e.message()))?;
         let text = |value: &toml::Value| match value {
@@ -43,7 +43,7 @@ impl Run {
         let settings = table.iter().map(|(key, value)| (key.clone(), text(value))).collect();
 
         let file = folder.join("summary.json");
-        let summary: Option<Summary> = match std::fs::read(&file) {
+        let summary: Option<Summary> = match flat_core::file::read(&file, flat_core::file::TEXT) {
             Ok(bytes) => {
                 Some(serde_json::from_slice(&bytes).map_err(|e| anyhow!("{} is damaged: {e}", file.display()))?)
             }

@@ -83,7 +83,7 @@ fn plot(folder: &Path, results: &Path, Figure { file, caption }: Figure) -> Resu
         bail!("{} is damaged: the figure `{file}` is no file beside it", results.display());
     }
     let path = folder.join(&file);
-    let svg = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let svg = flat_core::file::read_text(&path).with_context(|| format!("cannot read {}", path.display()))?;
     if !(svg.contains("<svg") && svg.trim_end().ends_with("</svg>")) {
         bail!("{} is damaged: it is no whole SVG file", path.display());
     }
@@ -96,6 +96,6 @@ pub(super) fn svg_address(svg: &str) -> String {
 }
 
 fn parse<T: DeserializeOwned>(file: &Path) -> Result<T> {
-    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let bytes = flat_core::file::read(file, flat_core::file::TEXT).with_context(|| format!("cannot read {}", file.display()))?;
     serde_json::from_slice(&bytes).map_err(|e| anyhow!("{} is damaged: {e}", file.display()))
 }

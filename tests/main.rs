@@ -27,4 +27,5 @@ mod resume;
 mod spectrum;
 mod sweep;
 mod tool;
+mod untrusted;
 mod words;

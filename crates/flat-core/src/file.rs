@@ -80,8 +80,12 @@ pub fn no_link(path: &Path) -> io::Result<()> {
 /// name is replaced; what it points to is left alone.
 ///
 /// # Errors
-/// The disk is full or the folder cannot be written; the old file is untouched then.
+/// The disk is full or the folder cannot be written; the old file is untouched then. A device, a pipe or a folder of that name.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // whoever may write to /dev must not put a file in the place of a device
+    if let Ok(there) = std::fs::metadata(path) {
+        regular(&there)?;
+    }
     let dir = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
@@ -205,6 +209,7 @@ mod tests {
             let error = read(path, 10).expect_err("not regular").to_string();
             assert!(error.contains("no regular file"), "{}: {error}", path.display());
             assert!(open_own(path).is_err(), "{}", path.display());
+            assert!(write_whole(path, b"x").is_err(), "{}", path.display());
         }
         Ok(())
     }

@@ -47,7 +47,9 @@ use serde_json::Value;
 /// The user's cannot be read.
 pub fn file(args: &ReproduceArgs) -> Result<String> {
     match &args.study {
-        Some(file) => flat_core::file::read_text(file).with_context(|| format!("cannot read --study {}", file.display())),
+        Some(file) => {
+            flat_core::file::read_text(file).with_context(|| format!("cannot read --study {}", file.display()))
+        }
         None => Ok(match args.name {
             ReproductionName::Defaults => defaults::FILE,
             ReproductionName::Theory => theory::FILE,

@@ -1,7 +1,6 @@
 //! Folders that a cell computes in: deleted whole or not at all, as far as their names tell.
 
 use anyhow::{Context, Result};
-use flat_run::store::write_whole;
 use std::path::{Path, PathBuf};
 
 /// How the names of folders being deleted begin.
@@ -37,8 +36,7 @@ pub(super) fn clear(folder: &Path) -> Result<()> {
 /// # Errors
 /// The file cannot be read, a full disk.
 pub(super) fn keep(file: &Path, to: &Path) -> Result<()> {
-    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    write_whole(to, &bytes)
+    flat_core::file::copy_whole(file, to).with_context(|| format!("cannot copy {} to {}", file.display(), to.display()))
 }
 
 /// Deletes what a killed process was deleting in the folders of a study.

@@ -111,7 +111,8 @@ impl Board {
     /// A missing or damaged file.
     pub fn read(root: &Path) -> Result<Self> {
         let file = root.join(BOARD);
-        let bytes = flat_core::file::read(&file, flat_core::file::TEXT).with_context(|| format!("cannot read {}", file.display()))?;
+        let bytes = flat_core::file::read(&file, flat_core::file::TEXT)
+            .with_context(|| format!("cannot read {}", file.display()))?;
         serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", file.display()))
     }
 

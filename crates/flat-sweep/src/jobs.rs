@@ -149,7 +149,9 @@ impl Jobs {
 
 /// The last line of a log that holds anything.
 fn last_line(log: &Path) -> String {
-    let text = flat_core::file::read(log, flat_core::file::TEXT).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let text = flat_core::file::read(log, flat_core::file::TEXT)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default();
     text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_string()
 }
 

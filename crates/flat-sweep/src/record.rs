@@ -100,7 +100,8 @@ impl Record {
     /// An unreadable or damaged summary or journal.
     pub(crate) fn of_summary(folder: &Path) -> Result<Self> {
         let file = folder.join("summary.json");
-        let bytes = flat_core::file::read(&file, flat_core::file::TEXT).with_context(|| format!("cannot read {}", file.display()))?;
+        let bytes = flat_core::file::read(&file, flat_core::file::TEXT)
+            .with_context(|| format!("cannot read {}", file.display()))?;
         let ended: Ended = serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", file.display()))?;
         Ok(Self {
             val_accuracy: ended.val_accuracy,

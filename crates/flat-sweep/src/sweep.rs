@@ -211,7 +211,8 @@ impl<'a> Sweep<'a> {
                 ui.warn(format!("{}: the test set could not be looked at: {}", tasks[i].name, exit.said));
                 return Ok(());
             }
-            let bytes = flat_core::file::read(&place.test, flat_core::file::TEXT).with_context(|| format!("cannot read {}", place.test.display()))?;
+            let bytes = flat_core::file::read(&place.test, flat_core::file::TEXT)
+                .with_context(|| format!("cannot read {}", place.test.display()))?;
             let score: Score = serde_json::from_slice(&bytes)?;
             if let Some(record) = results.records.get_mut(&(run.cell, run.seed)) {
                 (record.test_accuracy, record.test_loss) = (score.accuracy, score.loss);

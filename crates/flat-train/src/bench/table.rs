@@ -105,7 +105,12 @@ impl BenchReport {
     /// # Errors
     /// A file that is missing or something else: a usage error that names `--baseline`.
     pub fn baseline(file: &Path) -> Result<Self> {
-        let read = || Ok::<_, anyhow::Error>(serde_json::from_slice::<Self>(&flat_core::file::read(file, flat_core::file::TEXT)?)?);
+        let read = || {
+            Ok::<_, anyhow::Error>(serde_json::from_slice::<Self>(&flat_core::file::read(
+                file,
+                flat_core::file::TEXT,
+            )?)?)
+        };
         let report = read().map_err(|e| {
             usage(format!("--baseline {}: not what `flat-train bench --json` prints: {e:#}", file.display()))
         })?;

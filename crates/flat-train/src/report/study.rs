@@ -96,6 +96,7 @@ pub(super) fn svg_address(svg: &str) -> String {
 }
 
 fn parse<T: DeserializeOwned>(file: &Path) -> Result<T> {
-    let bytes = flat_core::file::read(file, flat_core::file::TEXT).with_context(|| format!("cannot read {}", file.display()))?;
+    let bytes = flat_core::file::read(file, flat_core::file::TEXT)
+        .with_context(|| format!("cannot read {}", file.display()))?;
     serde_json::from_slice(&bytes).map_err(|e| anyhow!("{} is damaged: {e}", file.display()))
 }

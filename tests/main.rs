@@ -17,6 +17,7 @@ mod honest;
 mod interrupted;
 mod json;
 mod library;
+mod other_data;
 mod parity;
 mod report;
 mod reproduce_escape;

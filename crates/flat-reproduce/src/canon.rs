@@ -147,6 +147,7 @@ fn compare<'a>(
     case: &'a Case,
 ) -> Result<Option<Outcome<'a>>> {
     let mut images = Images::load(&case.flags, args.data_dir.as_deref(), case.images)?;
+    study.on(&images)?;
     images.curvature = case.curvature;
     let mut compared = Vec::new();
     let mut lr = None;

@@ -102,6 +102,7 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
         .iter()
         .map(|case| Images::load(&case.flags, args.data_dir.as_deref(), case.images))
         .collect::<Result<_>>()?;
+    images.iter().try_for_each(|images| study.on(images))?;
     let mut group = |at: usize, key: &str, name: &str, over: &Flags, search: bool| {
         let case = &plan.cases[at];
         let (part, seeds, held_out) = match search {

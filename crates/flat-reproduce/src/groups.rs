@@ -16,6 +16,7 @@ use crate::study::Study;
 use crate::training::Point;
 use anyhow::Result;
 use flat_data::{Coloring, Dataset, DatasetKind};
+use flat_run::store::sums;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -59,6 +60,7 @@ fn colored(mnist: &Dataset, correlation: f64, seed: u64, [train, validation, tes
         validation: validated.test.into(),
         test: tested.test.into(),
         curvature: train,
+        sums: sums(DatasetKind::Mnist, &[("training", &mnist.train), ("test", &mnist.test)]),
     })
 }
 

@@ -5,6 +5,8 @@ use crate::recipe::Sizes;
 use anyhow::{Result, bail};
 use flat_core::{Purpose, Streams};
 use flat_data::{Dataset, DatasetKind, Split};
+use flat_run::store::sums;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,6 +23,8 @@ pub(super) struct Images {
     pub test: Arc<Split>,
     /// How many of the training images, the first ones, the Hessian is of.
     pub curvature: usize,
+    /// The sums of the whole data set.
+    pub sums: BTreeMap<String, String>,
 }
 
 impl Images {
@@ -42,6 +46,7 @@ impl Images {
             train: Arc::new(all.train.take(train)?),
             test: Arc::new(all.test.take(test)?),
             curvature: train,
+            sums: sums(kind, &[("training", &all.train), ("test", &all.test)]),
         })
     }
 

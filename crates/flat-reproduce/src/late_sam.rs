@@ -64,6 +64,7 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
     let plan = scales.at(args.scale)?;
     let flags = flags.under(&plan.flags);
     let images = Images::load(&flags, args.data_dir.as_deref(), plan.images)?;
+    study.on(&images)?;
     study.plan(plan.rhos.len() + plan.late.len() * plan.seeds as usize);
     let mut tried = Vec::new();
     for &rho in &plan.rhos {

@@ -1,13 +1,14 @@
 //! The folder of a reproduction: its cells, computed once and kept.
 
 use crate::flags::normalised;
+use crate::images::Images;
 use crate::markdown::Page;
 use crate::provenance::Provenance;
 use crate::recipe::parse;
 use crate::scratch::{self, clear};
 use anyhow::{Context, Result, bail};
 use flat_run::measure::SCHEMA;
-use flat_run::store::{lock, write_whole};
+use flat_run::store::{lock, same_data, write_whole};
 use flat_run::{Bar, Ui, signal, usage};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -198,6 +199,14 @@ impl<'a> Study<'a> {
     /// The study's folder, where the plots of its page belong.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Refuses other images than those of the cells that are there.
+    ///
+    /// # Errors
+    /// A usage error that names what changed; a full disk.
+    pub(super) fn on(&self, images: &Images) -> Result<()> {
+        same_data(&self.root, &images.sums)
     }
 
     /// What the study's file says.

@@ -9,6 +9,7 @@ use candle_core::Device;
 use flat_core::setting::{Value, Values};
 use flat_data::{DatasetKind, Split};
 use flat_run::parts::{self, optimizer};
+use flat_run::store::sums;
 use flat_run::{RunConfig, usage};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -44,6 +45,11 @@ impl Cell {
 /// # Errors
 /// A usage error that names the cell: a value out of range, one cell twice, a rule that needs what the run does not have.
 pub fn cells(study: &Study) -> Result<(Vec<Cell>, Vec<String>)> {
+    cells_on(study).map(|(cells, notes, _)| (cells, notes))
+}
+
+/// The same, with the sums of the training images.
+pub(crate) fn cells_on(study: &Study) -> Result<(Vec<Cell>, Vec<String>, BTreeMap<String, String>)> {
     let mut found =
         Found { study, splits: BTreeMap::new(), cells: Vec::new(), used: Vec::new(), needs: BTreeMap::new() };
     let mut left_out: Vec<(String, String)> = Vec::new();
@@ -70,7 +76,8 @@ pub fn cells(study: &Study) -> Result<(Vec<Cell>, Vec<String>)> {
     if found.cells.len() < tried {
         notes.push(format!("{tried} combinations are {} cells", found.cells.len()));
     }
-    Ok((found.cells, notes))
+    let sums = found.splits.iter().flat_map(|((kind, _), split)| sums(kind, &[("training", split)])).collect();
+    Ok((found.cells, notes, sums))
 }
 
 /// At most three of them by name.

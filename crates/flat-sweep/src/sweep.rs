@@ -1,7 +1,7 @@
 //! A sweep from its study to its leaderboard.
 
 use crate::board::Board;
-use crate::cell::{Cell, cells};
+use crate::cell::{Cell, cells_on};
 use crate::jobs::{Exit, Jobs, Task};
 use crate::outcome::{describe, result};
 use crate::ranking::{Tried, rank};
@@ -10,7 +10,7 @@ use crate::results::{Results, rung};
 use crate::store::{Found, Store};
 use crate::study::Study;
 use anyhow::{Context, Result};
-use flat_run::store::write_whole;
+use flat_run::store::{same_data, write_whole};
 use flat_run::{Ui, signal};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -45,10 +45,11 @@ impl<'a> Sweep<'a> {
     /// A study that makes no sense, which names the cell; a folder that another sweep has.
     pub fn open(study: Study, root: &Path, jobs: impl FnOnce(usize, bool) -> Jobs, ui: Ui<'a>) -> Result<Self> {
         let study = study.checked()?;
-        let (cells, notes) = cells(&study)?;
+        let (cells, notes, sums) = cells_on(&study)?;
         let first = cells.first().context("the study has no cell")?;
         let gpu = !flat_run::parts::open(&first.config)?.device.is_cpu();
         let store = Store::open(root)?;
+        same_data(root, &sums)?;
         store.write("sweep.toml", &study.to_toml()?)?;
         let jobs = jobs(cells.len() * study.seeds.len(), gpu);
         let (records, dropped) = (BTreeMap::new(), BTreeMap::new());

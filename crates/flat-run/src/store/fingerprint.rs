@@ -1,11 +1,14 @@
 //! The fingerprint of a checkpoint: the settings and the data that decide a run's weights.
 
 use crate::settings::config::RunConfig;
+use crate::store::file::write_whole;
 use crate::usage::usage;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use flat_data::Split;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::Path;
 
 /// Settings that decide where a run computes, and what it writes and measures on the way, but not its weights.
 const FREE: [&str; 20] = [
@@ -96,10 +99,69 @@ impl Fingerprint {
     }
 }
 
+/// The sha256 of the examples of a data set's parts, by names for messages: what a folder of several runs remembers.
+pub fn sums(dataset: impl std::fmt::Display, parts: &[(&str, &Split)]) -> BTreeMap<String, String> {
+    parts.iter().map(|(part, split)| (format!("{part} images of {dataset}"), split.sha256())).collect()
+}
+
+/// Refuses to go on in a folder of several runs, a sweep's or a study's, on other data than they had; remembers what is new in
+/// `data.json` there.
+///
+/// # Errors
+/// A usage error that names the data that are others; a file that cannot be read or written.
+pub fn same_data(root: &Path, now: &BTreeMap<String, String>) -> Result<()> {
+    let file = root.join("data.json");
+    let mut known: BTreeMap<String, String> = match flat_core::file::read(&file, flat_core::file::TEXT) {
+        Ok(bytes) => {
+            serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged: delete it", file.display()))?
+        }
+        Err(e) if e.kind() == ErrorKind::NotFound => BTreeMap::new(),
+        Err(e) => return Err(e).with_context(|| format!("cannot read {}", file.display())),
+    };
+    let others: Vec<&str> = now
+        .iter()
+        .filter(|(name, sum)| known.get(*name).is_some_and(|then| then != *sum))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if !others.is_empty() {
+        return Err(usage(format!(
+            "--out {}: the {} are others (sha256) than its runs had; put them back, or choose another --out",
+            root.display(),
+            others.join(" and the ")
+        )));
+    }
+    let before = known.len();
+    known.extend(now.clone());
+    match known.len() > before {
+        true => write_whole(&file, &serde_json::to_vec_pretty(&known)?),
+        false => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::settings::tests::parse;
+
+    #[test]
+    fn a_folder_of_several_runs_is_gone_on_with_on_the_same_data_alone_and_the_error_names_what_changed() -> Result<()>
+    {
+        let dir = tempfile::tempdir()?;
+        let split = |label| Split::new(vec![0; 2], vec![0, label], [1, 1, 1], 2);
+        let (a, b) = (split(0)?, split(1)?);
+        same_data(dir.path(), &sums("mnist", &[("training", &a), ("test", &b)]))?;
+        same_data(dir.path(), &sums("mnist", &[("training", &a)]))?;
+        same_data(dir.path(), &sums("cifar10", &[("training", &b)]))?;
+        for (now, named) in [
+            (sums("mnist", &[("training", &b), ("test", &b)]), "training images of mnist"),
+            (sums("mnist", &[("test", &a)]), "test images of mnist"),
+            (sums("cifar10", &[("training", &a)]), "training images of cifar10"),
+        ] {
+            let text = same_data(dir.path(), &now).expect_err(named).to_string();
+            assert!(text.contains(&format!("the {named} are others")), "{text}");
+        }
+        same_data(dir.path(), &sums("mnist", &[("training", &a), ("test", &b)]))
+    }
 
     fn of(flags: &str) -> Result<Fingerprint> {
         let split = Split::new(vec![0; 2], vec![0, 1], [1, 1, 1], 2)?;

@@ -192,7 +192,10 @@ impl<'a> Study<'a> {
     /// It cannot be created.
     pub fn folder(&self, name: &str) -> Result<PathBuf> {
         let folder = self.root.join(name);
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        // what is made and cleared there must be the study's own
+        flat_core::file::no_link(&folder)
+            .and_then(|()| std::fs::create_dir_all(&folder))
+            .with_context(|| format!("cannot create {}", folder.display()))?;
         Ok(folder)
     }
 

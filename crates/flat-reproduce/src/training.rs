@@ -6,7 +6,7 @@ use crate::images::{HeldOut, Images};
 use crate::margin::{PROBES, UnitMargin};
 use crate::scratch::clear;
 use crate::study::Study;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use flat_data::Split;
 use flat_nn::Mode;
 use flat_run::RunConfig;
@@ -121,6 +121,7 @@ pub(super) fn timed(
         let data = parts::data_of(config, train.clone(), held_out.clone(), images.dir.clone(), &opened.device)?;
         RunParts::on(config, data, opened, start_from_init)
     };
+    flat_core::file::no_link(folder).with_context(|| format!("cannot write to {}", folder.display()))?;
     // a run may be made longer and be measured later: neither is among what must be the same
     let settings = flags.without(&["steps", "epochs"]).unmeasured().config()?.to_toml()?;
     let same = std::fs::read_to_string(folder.join("config.toml")).is_ok_and(|found| found == settings);

@@ -97,6 +97,10 @@ impl Store {
     /// # Errors
     /// A run with other settings, each of which is named; one that another process does not let go.
     pub fn find(&self, place: &Place, config: &RunConfig) -> Result<Found> {
+        // a run of the sweep is in the sweep's folder, not where a link leads
+        for dir in place.dir.ancestors().take(2) {
+            flat_core::file::no_link(dir).with_context(|| format!("cannot write to {}", dir.display()))?;
+        }
         if !place.dir.exists() {
             return Ok(Found::Nothing);
         }

@@ -9,6 +9,7 @@
 //! `--serve` it stays and answers each line `WHAT STEPS` on its input with such a line, WHAT being `step`, `sam`,
 //! `gradient`, `hvp`, `forward` or `gemm` (one product of square matrices of side 2048 a step): `benches/peer` alternates
 //! with PyTorch that way. On a busy machine compare the processor time (of all threads), not the wall clock.
+#![allow(clippy::disallowed_macros)] // what it prints is for whoever runs it
 
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};

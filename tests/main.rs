@@ -1,5 +1,6 @@
 //! Black-box tests of the whole: the command line tool on the MNIST in `data/`, and the numbers of the papers and of
 //! PyTorch. What a single crate promises is tested in that crate.
+#![allow(clippy::disallowed_macros)] // what it prints is for whoever runs it
 
 mod accuracy;
 mod bench;

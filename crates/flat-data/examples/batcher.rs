@@ -4,6 +4,7 @@
 //!
 //! The batcher stacks examples one by one, in order and unnormalised; `flat_data::Loader` gives shuffled, augmented and
 //! normalised batches at random access, and faster. This is for code that is written against candle's batcher.
+#![allow(clippy::disallowed_macros)] // what it prints is for whoever runs it
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,5 +1,6 @@
 //! Every damaged byte of a small parquet file, Python batch, archive and IDX file: reading returns, without a panic and without an
 //! allocation that the bytes do not justify. A binary of its own, because it watches every allocation.
+#![allow(clippy::disallowed_macros)] // what it prints is for whoever runs it
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;

@@ -1,4 +1,5 @@
 //! In a process of one thread the tape thread starts without unsafe code, and double backward works.
+#![allow(clippy::disallowed_macros)] // what it prints is for whoever runs it
 
 use candle_core::{Device, Tensor, Var};
 use flat_core::{ParamVec, Params};

@@ -1,27 +1,54 @@
 //! The request to stop, as by SIGINT: a run saves a checkpoint and ends, a measure ends with what it has.
 
 use std::ops::ControlFlow;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 static REQUESTS: AtomicUsize = AtomicUsize::new(0);
-static PARENT: AtomicBool = AtomicBool::new(false);
+static OTHERWISE: AtomicBool = AtomicBool::new(false);
+static LEFT: Mutex<Option<String>> = Mutex::new(None);
 
 /// Asks the run to stop; false where it was asked before.
 pub fn request_stop() -> bool {
     REQUESTS.fetch_add(1, Ordering::SeqCst) == 0
 }
 
-/// Asks the run to stop in the name of the process that started it; the user's first request is still the first.
-pub fn request_stop_by_parent() {
-    PARENT.store(true, Ordering::SeqCst);
+/// Asks the run to stop for another than the person at the terminal, whose first request is still the first: the system, or the
+/// process that started it. Stores to an atomic alone, so that a signal's handler may call it.
+pub fn request_stop_otherwise() {
+    OTHERWISE.store(true, Ordering::SeqCst);
 }
 
 /// Whether the run was asked to stop.
 pub fn stop_requested() -> bool {
-    REQUESTS.load(Ordering::SeqCst) > 0 || PARENT.load(Ordering::SeqCst)
+    REQUESTS.load(Ordering::SeqCst) > 0 || OTHERWISE.load(Ordering::SeqCst)
 }
 
 /// What a library's callback answers: go on, unless the run was asked to stop.
 pub fn go_on() -> ControlFlow<()> {
     if stop_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
+
+/// Notes what is left where the process ends now, in words.
+pub fn leaves(what: impl Into<String>) {
+    if let Ok(mut left) = LEFT.lock() {
+        *left = Some(what.into());
+    }
+}
+
+/// What was noted last; `None` where nothing was written, and while a note is made.
+pub fn left() -> Option<String> {
+    LEFT.try_lock().ok()?.clone()
+}
+
+/// Work was given up because the run was asked to stop; nothing of it counts.
+#[derive(Debug)]
+pub struct GivenUp;
+
+impl std::fmt::Display for GivenUp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("given up: the run was asked to stop")
+    }
+}
+
+impl std::error::Error for GivenUp {}

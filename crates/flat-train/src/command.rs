@@ -14,9 +14,12 @@ mod train;
 use crate::args::{Cli, Command};
 use crate::exit::{self, Outcome};
 use crate::interrupt;
+use crate::news;
+use crate::runtime::Threads;
 use crate::ui::Terminal;
 use flat_core::setting::Needs;
 use flat_run::measure::SCHEMA;
+use flat_run::signal;
 use std::process::ExitCode;
 
 /// Hessian-vector products that need a thread of their own.
@@ -24,10 +27,8 @@ const DOUBLE: Needs = Needs::Is("hvp", "double");
 
 /// Runs a parsed command line to its exit status.
 pub fn run(cli: Cli) -> ExitCode {
-    if let Some(threads) = cli.threads {
-        // SAFETY: the only thread so far is this one; every thread pool of the process reads the variable later.
-        unsafe { std::env::set_var("RAYON_NUM_THREADS", threads.to_string()) };
-    }
+    // SAFETY: the only thread so far is this one.
+    let threads = unsafe { Threads::set(cli.threads) };
     let double = match &cli.command {
         Command::Landscape(given) => DOUBLE.met(&given.values),
         Command::Metrics(metrics) => DOUBLE.met(&metrics.given),
@@ -46,9 +47,10 @@ pub fn run(cli: Cli) -> ExitCode {
         interrupt::stop_at_eof();
     }
     let (ui, json) = (Terminal::detect(cli.quiet), cli.json);
+    threads.warning.iter().for_each(|warning| ui.warn(warning));
     exit::status(interrupt::install().and_then(|()| match cli.command {
         Command::Train(args) => train::run(&args, ui, json),
-        Command::Sweep(args) => sweep::run(&args, cli.threads, ui, json),
+        Command::Sweep(args) => sweep::run(&args, threads.number, ui, json),
         Command::Eval(given) => eval::run(&given.resolved()?, ui, json),
         Command::Metrics(metrics) => metrics::run(&metrics, ui, json),
         Command::Landscape(given) => landscape::run(&given.resolved()?, ui, json),
@@ -75,12 +77,20 @@ fn print_measured(
 /// Prints a result: one JSON object, or the text for a person.
 fn print(json: bool, value: &impl serde::Serialize, text: impl FnOnce() -> String) -> anyhow::Result<Outcome> {
     use std::io::Write;
-    let line = if json { versioned(value)?.to_string() } else { text() };
+    let line = match json {
+        true => news::printable_json(&versioned(value)?.to_string()).into_owned(),
+        false => news::printable(&text()).into_owned(),
+    };
     match writeln!(std::io::stdout(), "{line}") {
-        // the reader went away, as in `| head`
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(Outcome::Done),
+        Err(e) if is_unread(&e) => Ok(Outcome::Done),
         other => other.map(|()| Outcome::Done).map_err(|e| anyhow::anyhow!("cannot write the result: {e}")),
     }
+}
+
+/// Whether nobody is there to read: the reader went away, as in `| head`, or the terminal did, as SIGHUP told.
+fn is_unread(e: &std::io::Error) -> bool {
+    const EIO: i32 = 5;
+    e.kind() == std::io::ErrorKind::BrokenPipe || e.raw_os_error() == Some(EIO) && signal::stop_requested()
 }
 
 /// The JSON with the version of its shape.

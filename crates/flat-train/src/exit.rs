@@ -1,5 +1,6 @@
 //! The exit status of the tool.
 
+use crate::news;
 use flat_run::{BadFlag, Usage};
 use std::process::ExitCode;
 
@@ -7,6 +8,8 @@ use std::process::ExitCode;
 const DIVERGED: u8 = 3;
 /// Status of a command that a signal stopped.
 const INTERRUPTED: u8 = 130;
+/// Status of a command that a second Ctrl-C aborted: what SIGKILL would have left is there, and the shell's status for that.
+pub(crate) const ABORTED: u8 = 137;
 
 /// What a command came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +18,7 @@ pub enum Outcome {
     Done,
     /// A run whose loss is not finite, or far above that of a constant prediction: status 3.
     Diverged,
-    /// Stopped by SIGINT or SIGTERM, with a checkpoint written or what was measured by then printed: status 130.
+    /// Stopped by SIGINT, SIGTERM or SIGHUP, with a checkpoint written or what was measured by then printed: status 130.
     Interrupted,
 }
 
@@ -36,7 +39,7 @@ pub fn status(result: anyhow::Result<Outcome>) -> ExitCode {
             ExitCode::from(INTERRUPTED)
         }
         Err(e) => {
-            eprintln!("error: {}", text(&e));
+            news::tell(&format!("error: {}", text(&e)));
             let diverged = |c: &(dyn std::error::Error + 'static)| {
                 matches!(c.downcast_ref(), Some(flat_optim::Error::TooManySkips { .. }))
             };

@@ -1,19 +1,50 @@
-//! Requests to stop: the first SIGINT or SIGTERM asks the run to save and stop, the second aborts. A run of a sweep
-//! also stops when its end of standard input is closed.
+//! Requests to stop. SIGINT, SIGTERM and SIGHUP ask the run to save and stop; a second Ctrl-C aborts. A sweep's runs stop too
+//! when its end of their standard input is closed.
 
+use crate::exit::ABORTED;
+use crate::news;
 use anyhow::Context;
 use flat_run::signal;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// Two SIGINT within this time are one: `timeout -s INT` and wrappers that pass a Ctrl-C on send it to the process and to its
+/// group.
+const ONCE: Duration = Duration::from_millis(200);
+
+/// How long an abort waits for its message to be written.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Starts to listen; call once.
 pub fn install() -> anyhow::Result<()> {
-    ctrlc::set_handler(|| {
+    #[cfg(unix)]
+    termination::listen();
+    let mut last: Option<Instant> = None;
+    ctrlc::set_handler(move || {
+        let before = last.replace(Instant::now());
+        if before.is_some_and(|before| before.elapsed() < ONCE) {
+            return;
+        }
         if signal::request_stop() {
-            eprintln!("interrupted: stopping (once more aborts at once)");
+            aside("interrupted: stopping (once more aborts at once)".into());
         } else {
-            std::process::exit(130);
+            let left = signal::left().unwrap_or_else(|| "nothing was written".into());
+            let _ = aside(format!("aborted: {left}")).recv_timeout(PATIENCE);
+            std::process::exit(ABORTED.into());
         }
     })
-    .context("cannot listen for SIGINT and SIGTERM")
+    .context("cannot listen for SIGINT")
+}
+
+/// Tells from a thread of its own, which a reader that does not read may hold up; the receiver hears of the end.
+fn aside(line: String) -> mpsc::Receiver<()> {
+    let (told, end) = mpsc::channel();
+    std::thread::spawn(move || {
+        news::tell(&line);
+        // nobody may wait for it
+        let _ = told.send(());
+    });
+    end
 }
 
 /// Asks the run to stop when standard input ends.
@@ -21,6 +52,38 @@ pub fn stop_at_eof() {
     std::thread::spawn(|| {
         // what it says does not matter, and an error is an end too
         let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
-        signal::request_stop_by_parent();
+        signal::request_stop_otherwise();
     });
+}
+
+/// SIGTERM and SIGHUP, which programs send, some twice: however many come, they ask to stop and never abort.
+#[cfg(unix)]
+mod termination {
+    use flat_run::signal;
+    use std::ffi::c_int;
+
+    unsafe extern "C" {
+        /// Of the C library; the handler before, or -1.
+        fn signal(number: c_int, handler: usize) -> usize;
+    }
+
+    const SIGHUP: c_int = 1;
+    const SIGTERM: c_int = 15;
+    const SIG_IGN: usize = 1;
+
+    extern "C" fn ask(_: c_int) {
+        signal::request_stop_otherwise();
+    }
+
+    /// Takes SIGTERM, and SIGHUP unless it is ignored: a run under `nohup` outlives its terminal.
+    pub(super) fn listen() {
+        let ask = ask as extern "C" fn(c_int) as usize;
+        // SAFETY: the handler has the type that the C library calls, and stores to an atomic alone.
+        unsafe {
+            signal(SIGTERM, ask);
+            if signal(SIGHUP, SIG_IGN) != SIG_IGN {
+                signal(SIGHUP, ask);
+            }
+        }
+    }
 }

@@ -6,6 +6,7 @@ pub mod bench;
 pub mod command;
 mod exit;
 mod interrupt;
+mod news;
 pub mod report;
 pub mod runtime;
 mod ui;

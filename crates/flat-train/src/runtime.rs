@@ -1,4 +1,4 @@
-//! Settings of the process: free pages stay with the allocator, and candle's helper thread does not spin.
+//! Settings of the process: what the allocator does with free pages, how long candle's helper thread spins, and threads.
 
 use std::ffi::{c_int, c_long};
 
@@ -27,5 +27,44 @@ pub unsafe fn prepare() {
     if std::env::var_os("CANDLE_BARRIER_POOL_SPIN_LIMIT").is_none() {
         // SAFETY: the caller's.
         unsafe { std::env::set_var("CANDLE_BARRIER_POOL_SPIN_LIMIT", "1") };
+    }
+}
+
+/// Cores that this process may use.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Threads that the thread pools of the process will have.
+pub(crate) struct Threads {
+    /// How many, where they are not as many as there are cores.
+    pub number: Option<usize>,
+    /// That fewer are started than were asked for.
+    pub warning: Option<String>,
+}
+
+/// Variables that say the number of threads to the pools, the first of which counts.
+const VARIABLES: [&str; 2] = ["RAYON_NUM_THREADS", "RAYON_RS_NUM_CPUS"];
+
+impl Threads {
+    /// As many as the flag `--threads` says, or else the environment, but not so many that their start takes longer than
+    /// what they do: 4 a core, or 64. Results do not depend on it.
+    ///
+    /// # Safety
+    /// No other thread may have been started: one could read the environment while it is written.
+    pub(crate) unsafe fn set(flag: Option<u16>) -> Self {
+        let of = |name: &str| std::env::var(name).ok()?.parse::<usize>().ok().filter(|n| *n > 0);
+        let variable = VARIABLES.iter().find_map(|name| of(name).map(|n| (format!("{name}={n}"), n)));
+        let asked = flag.map(|n| (format!("--threads {n}"), usize::from(n))).or(variable);
+        let (cores, most) = (cores(), 64.max(4 * cores()));
+        let warning = asked.as_ref().filter(|(_, n)| *n > most).map(|(name, _)| {
+            format!("{name}: this machine has {cores} cores; {most} threads are started, as more would only cost time")
+        });
+        let number = asked.map(|(_, n)| n.min(most));
+        if let Some(number) = number {
+            // SAFETY: the caller's.
+            unsafe { std::env::set_var(VARIABLES[0], number.to_string()) };
+        }
+        Self { number, warning }
     }
 }

@@ -1,6 +1,7 @@
 //! Messages and progress on the terminal: bars there, plain lines elsewhere, nothing when quiet. Always on stderr, so
 //! that stdout holds the result alone.
 
+use crate::news;
 use flat_run::{Gauge, Screen, Ui};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
@@ -33,11 +34,11 @@ impl Terminal {
 
 impl Screen for Terminal {
     fn say(&self, line: &str) {
-        eprintln!("{line}");
+        news::tell(line);
     }
 
     fn warn(&self, line: &str) {
-        eprintln!("warning: {line}");
+        news::tell(&format!("warning: {line}"));
     }
 
     fn transient(&self) -> bool {
@@ -52,7 +53,7 @@ impl Screen for Terminal {
             if let Ok(style) = ProgressStyle::with_template(&template) {
                 bar.set_style(style.progress_chars("=> "));
             }
-            bar.set_prefix(what.to_string());
+            bar.set_prefix(news::printable(what).into_owned());
             bar.set_position(done);
             bar.reset_eta();
             bar
@@ -88,14 +89,15 @@ impl Gauge for Bar {
         match &self.inner {
             Some(bar) => {
                 bar.set_position(done);
-                bar.set_message(message());
+                bar.set_message(news::printable(&message()).into_owned());
             }
             None if self.terminal == Terminal::Lines && self.last_line.elapsed() >= LINE_INTERVAL => {
                 self.last_line = Instant::now();
                 let pace = self.started.elapsed().as_secs_f64() / done.saturating_sub(self.begun).max(1) as f64;
                 let left = pace * self.length.saturating_sub(done) as f64;
                 let (what, length, unit) = (&self.what, self.length, &self.unit);
-                eprintln!("{what} {done}/{length} {unit}, about {left:.0} s left  {}", message());
+                let message = message();
+                news::tell(&format!("{what} {done}/{length} {unit}, about {left:.0} s left  {message}"));
             }
             None => {}
         }
@@ -103,7 +105,7 @@ impl Gauge for Bar {
 
     fn say(&self, line: &str) {
         match &self.inner {
-            Some(bar) => bar.println(line),
+            Some(bar) => bar.println(news::printable(line)),
             None => self.terminal.say(line),
         }
     }

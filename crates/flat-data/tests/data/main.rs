@@ -1,4 +1,5 @@
 //! Whole data sets: real ones, hostile ones, downloaded ones, and candle's readers beside ours.
+#![allow(clippy::disallowed_macros)] // what it prints is for whoever runs it
 
 mod bombs;
 #[cfg(feature = "hub")]

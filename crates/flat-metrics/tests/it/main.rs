@@ -1,4 +1,5 @@
 //! Operators against exact Hessians, estimators against known matrices.
+#![allow(clippy::disallowed_macros)] // what it prints is for whoever runs it
 
 mod explicit;
 mod hyperdual;

@@ -1,5 +1,6 @@
 //! CUDA kernels without a GPU: their sources, compiled for the host and carried out with the launches that a device gets, give
 //! the values of the CPU's operations; and nvrtc, where its library is there, accepts every one of them.
+#![allow(clippy::disallowed_macros)] // what it prints is for whoever runs it
 
 #[allow(unsafe_code)]
 mod host;

@@ -1,5 +1,6 @@
 //! The machine and the program of a benchmark.
 
+use crate::runtime::cores;
 use candle_core::Device;
 use flat_run::DeviceChoice;
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,7 @@ pub struct Environment {
 impl Environment {
     /// Of this process.
     pub fn here(devices: &[Device]) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = cores();
         let asked = std::env::var("RAYON_NUM_THREADS").ok().and_then(|n| n.parse().ok()).filter(|n| *n > 0);
         Self {
             cpu: processor().unwrap_or_else(|| "unknown".into()),

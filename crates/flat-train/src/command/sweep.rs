@@ -3,18 +3,16 @@
 use super::print;
 use crate::args::SweepArgs;
 use crate::exit::Outcome;
+use crate::runtime::cores;
 use anyhow::{Result, bail};
 use flat_run::Ui;
 use flat_run::store::write_with_folders;
 use flat_sweep::{Jobs, Sweep, this_program};
 
 /// Runs what the sweep still lacks, and prints its leaderboard.
-pub(super) fn run(args: &SweepArgs, threads: Option<u16>, ui: Ui, json: bool) -> Result<Outcome> {
+pub(super) fn run(args: &SweepArgs, threads: Option<usize>, ui: Ui, json: bool) -> Result<Outcome> {
     let program = this_program()?;
-    let cores = match threads {
-        Some(n) => usize::from(n),
-        None => std::thread::available_parallelism().map_or(1, usize::from),
-    };
+    let cores = threads.unwrap_or_else(cores);
     let jobs = |runs, gpu| Jobs::choose(program, args.jobs.map(usize::from), cores, runs, gpu);
     let mut sweep = Sweep::open(args.study()?, &args.out, jobs, ui)?;
     let board = sweep.run()?;

@@ -85,7 +85,9 @@ pub use estimator::{
 pub use hidden::{IntrinsicDimension, TwoNn};
 pub use linalg::{Eigenpair, Quadrature};
 pub use measured::{Effort, Measured, Provenance, Stop};
-pub use objective::{ClosureObjective, ModelObjective, Objective, Outputs, check_determinism, gradient};
+pub use objective::{
+    ClosureObjective, ModelObjective, Objective, Outputs, check_determinism, gradient, gradient_watched,
+};
 pub use observer::{Observer, Progress, Silent, Stage};
 pub use operator::{
     BatchForm, BatchProduct, Block, Curvature, DataLabels, Dense, DifferenceHessian, Differences,

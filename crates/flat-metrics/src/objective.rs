@@ -11,7 +11,7 @@ mod tensor;
 
 pub use closure::ClosureObjective;
 pub use determinism::check_determinism;
-pub use gradient::gradient;
+pub use gradient::{gradient, gradient_watched};
 pub use loss::Objective;
 pub use model::ModelObjective;
 pub use outputs::Outputs;

@@ -2,6 +2,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))] // a step waits for no device: clippy.toml
 
 use super::others::{OtherBatches, unmet};
+use crate::signal::GivenUp;
 use candle_core::{DType, Tensor};
 use flat_data::{Batch, Loader};
 use flat_nn::{Loss, Mode, Model, Pullback};
@@ -76,6 +77,15 @@ pub struct BatchLoss<'a> {
     /// Rows that the first pass over the present batch has covered; `None` where they are not counted.
     covered: Option<usize>,
     keep_on_device: bool,
+    given_up: GivesUp,
+}
+
+/// Whether the work on a step is to be given up.
+pub type GivesUp = fn() -> bool;
+
+/// An error where it is.
+fn ask(given_up: GivesUp) -> Result<()> {
+    if given_up() { Err(Error::objective(GivenUp)) } else { Ok(()) }
 }
 
 impl<'a> BatchLoss<'a> {
@@ -83,7 +93,24 @@ impl<'a> BatchLoss<'a> {
     /// for every rule that evaluates there.
     pub fn new(model: &'a Model, loss: Loss, batch: &'a Batch, tally: &'a mut Tally) -> Self {
         let (seen, covered) = (batch.len(), Some(0));
-        Self { model, loss, batch, others: None, other: None, tally, seen, covered, keep_on_device: false }
+        Self {
+            model,
+            loss,
+            batch,
+            others: None,
+            other: None,
+            tally,
+            seen,
+            covered,
+            keep_on_device: false,
+            given_up: || false,
+        }
+    }
+
+    /// Asks before every evaluation whether the step is to be given up, with [`GivenUp`] as its error.
+    #[must_use]
+    pub fn given_up_where(self, given_up: GivesUp) -> Self {
+        Self { given_up, ..self }
     }
 
     /// Where rules find other batches than the step's.
@@ -155,6 +182,7 @@ impl Objective for BatchLoss<'_> {
     }
 
     fn chosen_loss_and_grad(&mut self, _: &Params, rows: &[u32], update_stats: bool) -> Result<Sample> {
+        ask(self.given_up)?;
         let batch = self.now();
         if let Some(row) = rows.iter().find(|&&row| row as usize >= batch.len()) {
             return Err(Error::NoSuchRows { asked: format!("row {row}"), available: batch.len() });
@@ -237,7 +265,9 @@ impl BatchLoss<'_> {
         matches!(rows, Rows::One(_)) && self.model.has_batch_norm()
     }
 
+    /// What an evaluation looks at, unless the step is given up.
     fn part(&self, query: Query) -> Result<Part> {
+        ask(self.given_up)?;
         let batch = self.now();
         let rows = query.rows.range(batch.len())?;
         let with_its_batch = self.with_its_batch(query.rows);
@@ -273,6 +303,8 @@ pub struct FullLoss<'a> {
     pub tally: &'a mut Tally,
     /// As [`BatchLoss::keep_on_device`].
     pub keep_on_device: bool,
+    /// As [`BatchLoss::given_up_where`], before every batch.
+    pub given_up: GivesUp,
 }
 
 impl FullLoss<'_> {
@@ -283,6 +315,7 @@ impl FullLoss<'_> {
     }
 
     fn batch(&self, index: usize) -> Result<Batch> {
+        ask(self.given_up)?;
         self.loader.batch(self.epoch, index).map_err(Error::objective)
     }
 }

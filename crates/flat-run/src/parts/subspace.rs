@@ -4,12 +4,13 @@ use crate::measure::hessian_method::HessianMethod;
 use crate::parts::setup::{Data, EVAL_BATCH};
 use crate::settings::choice::{BnModeName, HvpName};
 use crate::settings::config::RunConfig;
+use crate::signal::{self, GivenUp};
 use crate::usage::usage;
 use anyhow::Result;
 use flat_core::Streams;
 use flat_data::{Augment, Loader, LoaderOptions};
 use flat_metrics::{
-    DominantConfig, DominantSubspace, ModelObjective, Silent, TangentHessian, check_determinism, gradient,
+    DominantConfig, DominantSubspace, ModelObjective, Progress, TangentHessian, check_determinism, gradient_watched,
 };
 use flat_nn::{Loss, Model, Precision};
 use flat_optim::{Account, Error, ParamVec, Params, StateVisitor, Stateful, Subspace};
@@ -104,6 +105,7 @@ impl HessianSubspace {
             flat_metrics::Error::NonFinite { value, .. } => {
                 Error::NonFinite { what: "Hessian of the training loss", value, place: "at theta" }
             }
+            flat_metrics::Error::Interrupted => Error::objective(GivenUp),
             e => Error::objective(e),
         })
     }
@@ -117,7 +119,7 @@ impl HessianSubspace {
             if this.found > 0 {
                 this.method.begin_with(std::mem::take(&mut this.block));
             }
-            let found = this.method.run(&mut hessian, &this.streams, step, &mut Silent);
+            let found = this.method.run(&mut hessian, &this.streams, step, &mut |_: &Progress| signal::go_on());
             if found.is_ok() || this.found > 0 {
                 this.block = this.method.take();
             }
@@ -169,7 +171,8 @@ impl Subspace for HessianSubspace {
 
     fn share(&mut self, params: &Params, step: u64) -> flat_optim::Result<f64> {
         let basis = self.basis(params, step)?;
-        let (_, full) = self.with_objective(|_, objective| gradient(objective))?;
+        let (_, full) =
+            self.with_objective(|_, objective| gradient_watched(objective, &mut |_: &Progress| signal::go_on()))?;
         self.gradients += 1;
         self.share = share_of(&full, &basis)?;
         Ok(self.share)

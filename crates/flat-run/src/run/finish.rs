@@ -19,8 +19,10 @@ use flat_nn::{Mode, Precision};
 /// Saves the final weights, scores them, writes the summary, and measures their flatness; `None` where a signal
 /// interrupted it.
 pub(super) fn finish(trainer: &mut Trainer<'_>, config: &RunConfig, dir: &RunDir, ui: Ui) -> Result<Option<Summary>> {
+    if trainer.save_model(&dir.model())? == Some(false) {
+        ui.warn("the last weights are not finite: no model.safetensors is written");
+    }
     let scored = trainer.with_final_weights(|t| {
-        t.model().save(&dir.model(), &t.metadata()?)?;
         evaluate(t.model(), t.loss(), &t.data().train_plain, Mode::Eval, "scoring the training set", ui)
     })?;
     let Some(train) = scored else { return Ok(None) };

@@ -2,17 +2,19 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))] // a step waits for no device: clippy.toml
 
 mod looks;
+mod save;
 mod steps;
 mod tell;
 
+use self::save::Fault;
 use crate::parts::RunParts;
 use crate::parts::evaluate::constant_loss;
-use crate::parts::objective::Tally;
+use crate::parts::objective::{GivesUp, Tally};
 use crate::parts::setup::{self, Data};
 use crate::run::observer::Observer;
 use crate::settings::config::RunConfig;
 use crate::settings::pixels;
-use crate::signal;
+use crate::signal::{self, GivenUp};
 use crate::store::checkpoint::{self, Checkpoint, Extension, Progress};
 use crate::store::fingerprint::Fingerprint;
 use crate::store::journal::Journal;
@@ -60,6 +62,8 @@ pub struct Trainer<'a> {
     log_every: usize,
     /// Whether losses stay on the device even where that is the CPU, so that tests see an asynchronous run.
     keep_on_device: bool,
+    /// Whether the run is to stop, within a step too.
+    given_up: GivesUp,
 }
 
 /// How the loop ended.
@@ -88,10 +92,12 @@ impl<'a> Trainer<'a> {
         dir: &'a RunDir,
         ui: Ui<'a>,
     ) -> Result<Self> {
-        let trainer = Self::at(Progress::begin(), fingerprint, config, parts, dir, ui)?;
+        let mut trainer = Self::at(Progress::begin(), fingerprint, config, parts, dir, ui)?;
         if config.save_init {
             trainer.model.save(&dir.init(), &trainer.metadata()?)?;
         }
+        // from the first line of its journal on a run has a checkpoint: one without has lost them
+        trainer.save()?;
         Ok(trainer)
     }
 
@@ -129,7 +135,10 @@ impl<'a> Trainer<'a> {
                     found.progress.step
                 )));
             }
-            model.set_state(&found.model).context("other weights than config.toml says")?;
+            model.set_state(&found.model).map_err(|e| match e {
+                e @ flat_nn::Error::NotFinite { .. } => anyhow::Error::from(e),
+                e => anyhow::Error::from(e).context("other weights than config.toml says"),
+            })?;
             optimizer.load_state(&found.optimizer).context("another optimizer than config.toml says")?;
             if optimizer.steps() != found.progress.step {
                 bail!("its optimizer is at step {}, its run at {}", optimizer.steps(), found.progress.step);
@@ -152,8 +161,17 @@ impl<'a> Trainer<'a> {
         if from != total {
             progress.extended.push(Extension { step: progress.step, from, to: total });
         }
+        let step = progress.step;
         let mut trainer = Self::at(progress, now, config, parts, dir, ui)?;
-        if from != total {
+        trainer.saved(step);
+        if let Some(missing) = trainer.journal.missing() {
+            ui.warn(format!(
+                "{} is {missing} bytes shorter than the checkpoint says: lines of the steps before are gone; going on without them",
+                dir.metrics().display()
+            ));
+        }
+        // what a later sitting has to know
+        if from != total || trainer.journal.missing().is_some() {
             trainer.save()?;
         }
         Ok(trainer)
@@ -175,7 +193,7 @@ impl<'a> Trainer<'a> {
             observer: None,
             stop: false,
             pause: None,
-            last_checkpoint_step: (progress.step > 0).then_some(progress.step),
+            last_checkpoint_step: None,
             averaged: None,
             config,
             dir,
@@ -194,6 +212,7 @@ impl<'a> Trainer<'a> {
             last: None,
             launched: Vec::new(),
             keep_on_device: false,
+            given_up: signal::stop_requested,
         })
     }
 
@@ -217,40 +236,41 @@ impl<'a> Trainer<'a> {
             if (last || pause || self.config.eval_every.due(step, per_epoch)) && !evaluated {
                 self.bar = None;
                 if !self.evaluate_held_out()? {
-                    self.save()?;
-                    return Ok(Ended::Interrupted);
+                    return self.stop();
                 }
             }
             if self.config.flatness_every.due(step, per_epoch) && self.progress.measured != Some(step) {
                 self.bar = None;
                 if !self.measure_flatness()? {
-                    self.save()?;
-                    return Ok(Ended::Interrupted);
+                    return self.stop();
                 }
             }
             let due = self.config.checkpoint_every.due(step, per_epoch);
-            if last || due {
-                self.read_steps()?;
-            }
-            // a diverging run must not push its last good checkpoint out
-            let diverging = self.last.as_ref().is_some_and(|r| r.skipped.is_some());
-            if (last || due && !diverging) && self.last_checkpoint_step != Some(step) {
-                self.save()?;
+            if (last || due) && self.last_checkpoint_step != Some(step) {
+                // steps that are skipped are told one by one
+                if let Some(why @ Fault::NotFinite(_)) = self.save()? {
+                    self.say(format!("warning: step {step} gives no checkpoint: {why}"));
+                }
             }
             if last {
                 return Ok(Ended::Complete);
             }
-            if pause || self.stop || signal::stop_requested() {
-                self.save()?;
-                return Ok(Ended::Interrupted);
+            if pause || self.stop || (self.given_up)() {
+                return self.stop();
             }
-            self.step()?;
+            if !self.step()? {
+                return self.stop();
+            }
         }
     }
 
-    fn step(&mut self) -> Result<()> {
+    /// Takes a step; false where it was given up because the run is to stop.
+    fn step(&mut self) -> Result<bool> {
         let per_epoch = self.steps_per_epoch();
-        let launched = self.launch(self.progress.step / per_epoch)?;
+        let launched = match self.launch(self.progress.step / per_epoch) {
+            Err(e) if e.is::<GivenUp>() => return Ok(false),
+            launched => launched?,
+        };
         self.launched.push(launched);
         let epoch_ends = self.progress.step.is_multiple_of(per_epoch) || self.progress.step == self.total_steps();
         if self.launched.len() >= self.log_every || epoch_ends {
@@ -260,26 +280,7 @@ impl<'a> Trainer<'a> {
         if epoch_ends {
             self.end_epoch((self.progress.step - 1) / per_epoch)?;
         }
-        Ok(())
-    }
-
-    fn save(&mut self) -> Result<()> {
-        self.read_steps()?;
-        self.progress.journal_bytes = self.journal.synced_length()?;
-        self.progress.wall_s = self.wall();
-        self.session_start = Instant::now();
-        let checkpoint = Checkpoint {
-            model: self.model.state()?,
-            optimizer: self.optimizer.state()?,
-            progress: self.progress.clone(),
-            fingerprint: Some(self.fingerprint.clone()),
-            checked: false,
-        };
-        let folder = self.dir.checkpoints();
-        checkpoint.write(&checkpoint::file(&folder, self.progress.step))?;
-        checkpoint::prune(&folder, self.config.keep_checkpoints)?;
-        self.last_checkpoint_step = Some(self.progress.step);
-        Ok(())
+        Ok(true)
     }
 
     /// Seconds spent on the run so far, over all its sittings.

@@ -246,6 +246,20 @@ pub fn prune(folder: &Path, keep: usize) -> Result<()> {
     Ok(())
 }
 
+/// Deletes the checkpoint of a run's beginning, once there is another one: after a damaged one nobody wants to start over unasked.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn remove_first(folder: &Path) -> Result<()> {
+    let first = file(folder, 0);
+    match std::fs::remove_file(&first) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("cannot delete {}", first.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The newest checkpoint that `accept` takes; `None` where the run has none. Those passed over go to `warn`.
 ///
 /// # Errors

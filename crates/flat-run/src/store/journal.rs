@@ -13,31 +13,41 @@ use std::path::{Path, PathBuf};
 pub struct Journal {
     file: File,
     path: PathBuf,
+    missing: Option<u64>,
 }
 
 impl Journal {
     /// Opens the journal and cuts it to `length` bytes, its length when the checkpoint was written. The lines cut off
-    /// are of steps that will be done again.
+    /// are of steps that will be done again. A shorter one keeps its whole lines and says what is
+    /// [`missing`](Self::missing).
     ///
     /// # Errors
-    /// The file cannot be written, or is shorter than the checkpoint says: lines that it once had are gone.
+    /// The file cannot be written.
     pub fn open(path: &Path, length: u64) -> Result<Self> {
-        let open = || -> std::io::Result<File> {
+        let mut missing = None;
+        let mut open = || -> std::io::Result<File> {
             let mut file = file::open_own(path)?;
             match file.metadata()?.len().cmp(&length) {
                 Ordering::Greater => file.set_len(length)?,
                 Ordering::Equal => {}
+                // lines that it once had are gone, and of the last one that is left a part may be
                 Ordering::Less => {
-                    let text =
-                        format!("it is shorter than the {length} bytes that the checkpoint knows; put the file back");
-                    return Err(std::io::Error::other(text));
+                    let text = std::fs::read(path)?;
+                    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1) as u64;
+                    file.set_len(whole)?;
+                    missing = Some(length - whole);
                 }
             }
             file.seek(SeekFrom::End(0))?;
             Ok(file)
         };
         let file = open().with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self { file, path: path.to_path_buf() })
+        Ok(Self { file, path: path.to_path_buf(), missing })
+    }
+
+    /// Bytes that it lacked when it was opened; `None` where it was as long as it should.
+    pub fn missing(&self) -> Option<u64> {
+        self.missing
     }
 
     /// Appends a line.
@@ -97,6 +107,21 @@ pub fn read(path: &Path, in_progress: bool) -> Result<Vec<Line>> {
 mod tests {
     use super::*;
     use crate::store::line::Progress;
+
+    #[test]
+    fn a_journal_that_lost_lines_keeps_its_whole_ones_and_says_how_much_is_missing() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("metrics.jsonl");
+        assert_eq!(Journal::open(&path, 0)?.missing(), None);
+        std::fs::write(&path, "{}\n{}\n{\"ki")?;
+        let mut journal = Journal::open(&path, 20)?;
+        assert_eq!(journal.missing(), Some(14));
+        journal.write(&step(3))?;
+        assert_eq!(std::fs::read_to_string(&path)?.lines().count(), 3);
+        std::fs::remove_file(&path)?;
+        assert_eq!(Journal::open(&path, 20)?.missing(), Some(20));
+        Ok(())
+    }
 
     fn step(step: u64) -> Line {
         Line::Step(Progress { step, ..Progress::default() })

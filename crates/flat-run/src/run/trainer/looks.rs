@@ -57,9 +57,8 @@ impl Trainer<'_> {
         if best {
             self.progress.best_accuracy = score.accuracy;
             let file = self.dir.checkpoints().join("best.safetensors");
-            // weights that are not finite cannot be loaded again: not worth a file
             if score.loss.is_finite() {
-                self.with_final_weights(|t| Ok(Some(t.model.save(&file, &t.metadata()?)?)))?;
+                self.save_model(&file)?;
             }
         }
         Ok(true)

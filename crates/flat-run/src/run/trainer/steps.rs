@@ -2,9 +2,10 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))] // a step waits for no device: clippy.toml
 
 use super::Trainer;
-use crate::parts::objective::{BatchLoss, FullLoss};
+use crate::parts::objective::{BatchLoss, FullLoss, Tally};
 use crate::parts::others::{OtherBatches, place};
 use crate::run::perturbed::Perturbed;
+use crate::signal::GivenUp;
 use crate::store::checkpoint::Epoch;
 use crate::store::line::{Line, Part, Progress};
 use crate::value::number::short;
@@ -30,10 +31,13 @@ pub(super) struct Launched {
 impl Trainer<'_> {
     /// Queues a step. On another device than the CPU nothing in here waits for it, but for what a finite `--eps0` and
     /// `--optimizer sap` have to know.
+    ///
+    /// # Errors
+    /// [`GivenUp`] where the run was asked to stop within the step. The run is where it was before it, as after any error.
     pub(super) fn launch(&mut self, epoch: u64) -> Result<Launched> {
         let begun = Instant::now();
         let statistics = self.statistics()?;
-        let (pending, examples) = if self.config.full_batch {
+        let launched = if self.config.full_batch {
             let mut full = FullLoss {
                 model: &self.model,
                 loss: self.loss,
@@ -41,8 +45,9 @@ impl Trainer<'_> {
                 epoch,
                 tally: &mut self.tally,
                 keep_on_device: self.keep_on_device,
+                given_up: self.given_up,
             };
-            (self.optimizer.launch(&mut full)?, self.data.train.split().len())
+            self.optimizer.launch(&mut full).map(|pending| (pending, self.data.train.split().len()))
         } else {
             let (train, less_biased) = (&self.data.train, self.data.less_biased.as_ref());
             let position = self.progress.step * self.data.batches_per_step;
@@ -50,9 +55,20 @@ impl Trainer<'_> {
             let batch = train.batch(pass, index)?;
             let mut objective = BatchLoss::new(&self.model, self.loss, &batch, &mut self.tally)
                 .keep_on_device(self.keep_on_device)
-                .with_others(OtherBatches { train, less_biased, position });
-            let pending = self.optimizer.launch(&mut objective)?;
-            (pending, objective.seen())
+                .with_others(OtherBatches { train, less_biased, position })
+                .given_up_where(self.given_up);
+            self.optimizer.launch(&mut objective).map(|pending| (pending, objective.seen()))
+        };
+        let (pending, examples) = match launched {
+            Ok(launched) => launched,
+            Err(e) => {
+                self.set_statistics(&statistics)?;
+                self.tally = Tally::default();
+                return Err(match e {
+                    flat_optim::Error::Objective(e) if e.is::<GivenUp>() => GivenUp.into(),
+                    e => e.into(),
+                });
+            }
         };
         match (pending.report(), pending.taken()) {
             (Some(report), _) if report.skipped.is_some() => {

@@ -1,0 +1,97 @@
+//! What a run saves: checkpoints to go on from, and the weights that it hands out. Neither takes the place of a good one where
+//! loading would refuse it.
+
+use super::{Ended, Trainer};
+use crate::signal;
+use crate::store::checkpoint::{self, Checkpoint};
+use crate::store::finite::not_finite;
+use anyhow::Result;
+use std::path::Path;
+use std::time::Instant;
+
+/// Why a state is no checkpoint to go on from.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The step before it was skipped.
+    Skipped,
+    /// This tensor has a NaN or an infinity.
+    NotFinite(String),
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Skipped => f.write_str("its loss or gradient was not finite"),
+            Self::NotFinite(name) => write!(f, "`{name}` holds values that are not finite"),
+        }
+    }
+}
+
+impl Trainer<'_> {
+    /// Stops here, with a checkpoint or with the one that is left.
+    pub(super) fn stop(&mut self) -> Result<Ended> {
+        if let Some(why) = self.save()? {
+            let left = self.last_checkpoint_step.map_or("none".into(), |step| format!("that after step {step}"));
+            self.bar = None;
+            self.ui.warn(format!(
+                "step {} gives no checkpoint: {why}; the last good one stays: {left}",
+                self.progress.step
+            ));
+        }
+        Ok(Ended::Interrupted)
+    }
+
+    /// Writes a checkpoint and deletes the oldest, unless nothing good could be gone on from here: where the last step was
+    /// skipped and where the state is not finite, the checkpoints before stay as they are.
+    pub(super) fn save(&mut self) -> Result<Option<Fault>> {
+        self.read_steps()?;
+        if self.last.as_ref().is_some_and(|report| report.skipped.is_some()) {
+            return Ok(Some(Fault::Skipped));
+        }
+        self.progress.journal_bytes = self.journal.synced_length()?;
+        self.progress.wall_s = self.wall();
+        self.session_start = Instant::now();
+        let checkpoint = Checkpoint {
+            model: self.model.state()?,
+            optimizer: self.optimizer.state()?,
+            progress: self.progress.clone(),
+            fingerprint: Some(self.fingerprint.clone()),
+            checked: false,
+        };
+        for tensors in [&checkpoint.model, &checkpoint.optimizer] {
+            if let Some(name) = not_finite(tensors)? {
+                return Ok(Some(Fault::NotFinite(name.into())));
+            }
+        }
+        let (folder, step) = (self.dir.checkpoints(), self.progress.step);
+        checkpoint.write(&checkpoint::file(&folder, step))?;
+        checkpoint::prune(&folder, self.config.keep_checkpoints)?;
+        if step > 0 {
+            checkpoint::remove_first(&folder)?;
+        }
+        self.saved(step);
+        Ok(None)
+    }
+
+    /// Notes that the checkpoint after this step is the newest.
+    pub(super) fn saved(&mut self, step: u64) {
+        self.last_checkpoint_step = Some(step);
+        let dir = self.dir.root().display();
+        signal::leaves(format!("the checkpoint after step {step} is in {dir}, later steps are lost"));
+    }
+
+    /// Writes the weights that the run hands out; false, with no file, where they are not finite and so could not be read again.
+    /// `None` where a signal asked to stop.
+    ///
+    /// # Errors
+    /// The disk is full; candle's.
+    pub fn save_model(&mut self, file: &Path) -> Result<Option<bool>> {
+        self.with_final_weights(|t| {
+            let good = not_finite(&t.model.state()?)?.is_none();
+            if good {
+                t.model.save(file, &t.metadata()?)?;
+            }
+            Ok(Some(good))
+        })
+    }
+}

@@ -72,7 +72,7 @@ impl RunParts {
         let model = setup::model(config, &device)?;
         let mut init_note = None;
         if let Some(init) = config.init.as_ref().filter(|_| start_from_init) {
-            let read = || Weights::read(init, &device)?.load_into(&model);
+            let read = || Weights::read(init, &device)?.load_into(&model, None);
             init_note = read().with_context(|| format!("--init {}", init.display()))?;
         }
         let mut optimizer = optimizer::optimizer(config, &model, &data)?;

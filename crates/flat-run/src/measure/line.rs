@@ -38,7 +38,8 @@ impl Line {
         let read = || -> Result<Model> {
             let space = theta.space();
             let there = model.again(&Streams::new(0))?;
-            Weights::read(other, &space.device)?.load_into(&there)?;
+            let images = subject.data_dir.as_deref().map(|dir| (subject.dataset, dir));
+            Weights::read(other, &space.device)?.load_into(&there, images)?;
             Ok(there)
         };
         let there = read().with_context(flag)?;

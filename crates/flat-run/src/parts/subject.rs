@@ -111,7 +111,7 @@ impl LoadedCheckpoint {
         let dtype =
             args.dtype.map(|f| f.dtype()).or(run.map(|r| r.dtype.dtype())).or(weights.dtype().filter(is_supported));
         let model = Model::new(&config, dtype.unwrap_or(DType::F32), &device, &Streams::new(0))?;
-        let weights_note = weights.load_into(&model)?;
+        let weights_note = weights.load_into(&model, args.data_dir.as_deref().map(|dir| (dataset, dir)))?;
         let data_dir = args.data_dir.clone().or(run.filter(|r| r.dataset == dataset).and_then(|r| r.data_dir.clone()));
         let given = pixels::of_flags(dataset, args.normalize, args.mean.as_deref(), args.std.as_deref())?;
         let known = given.or(weights.pixels.clone());

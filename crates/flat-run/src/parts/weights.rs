@@ -8,7 +8,7 @@ use crate::store::checkpoint::{self, Checkpoint};
 use anyhow::{Context, Result, anyhow, bail};
 use candle_core::{DType, Device, Tensor};
 use flat_core::Streams;
-use flat_data::Normalisation;
+use flat_data::{DatasetKind, Normalisation};
 use flat_nn::{Error, Model, ModelConfig, TensorFile};
 use flat_optim::Averaging;
 use std::collections::BTreeMap;
@@ -89,20 +89,31 @@ impl Weights {
         if !root.join("config.toml").is_file() {
             bail!("{} is no run directory (config.toml is missing)", root.display());
         }
-        let (model, best) = (root.join("model.safetensors"), root.join("checkpoints/best.safetensors"));
-        let steps = checkpoint::list(&root.join("checkpoints"))?;
-        let Some(file) = [model].into_iter().chain(steps.into_iter().rev()).chain([best]).find(|f| f.is_file()) else {
-            bail!("{}: the run has written no weights yet", root.display());
-        };
-        Self::read(&file, device)
+        let (model, folder) = (root.join("model.safetensors"), root.join("checkpoints"));
+        let (first, best) = (checkpoint::file(&folder, 0), folder.join("best.safetensors"));
+        let mut seen: Option<PathBuf> = None;
+        loop {
+            // before its first step a run has nothing to show
+            let newest = checkpoint::list(&folder)?.pop().filter(|file| *file != first);
+            let there = |file: &PathBuf| Some(file.clone()).filter(|file| file.is_file());
+            let Some(file) = there(&model).or(newest).or_else(|| there(&best)) else {
+                bail!("{}: the run has written no weights yet", root.display());
+            };
+            match Self::read(&file, device) {
+                // a run in progress deletes its old checkpoints as it writes new ones: take the next
+                Err(_) if !file.exists() && seen.as_ref() != Some(&file) => seen = Some(file),
+                read => return read,
+            }
+        }
     }
 
     /// Puts the weights into a model, converted to its element type. Gives a line on what is to be known of the file, such
-    /// as entries that are no weights of the model.
+    /// as entries that are no weights of the model. `images` says where the images of a data set are, which may be the
+    /// run's, if not where it read them.
     ///
     /// # Errors
     /// Weights of another model, more than one set of them, weights that are not finite.
-    pub fn load_into(&self, model: &Model) -> Result<Option<String>> {
+    pub fn load_into(&self, model: &Model, images: Option<(DatasetKind, &Path)>) -> Result<Option<String>> {
         let of_file = |e: Error| match e {
             e @ (Error::OtherModel { .. } | Error::BadState(_)) => {
                 anyhow::Error::from(e).context(format!("{} is of another model", self.file.display()))
@@ -118,7 +129,8 @@ impl Weights {
                 Some(why) => format!("{}: {why}", self.file.display()),
             })?;
             let dtype = model.params().space().dtype;
-            let train = setup::training(run, run.data_dir.as_deref())?;
+            let told = images.filter(|(dataset, _)| *dataset == run.dataset).map(|(_, dir)| dir);
+            let train = setup::training(run, told.or(run.data_dir.as_deref()))?;
             let device = &model.params().space().device;
             let train = setup::plain_loader(train, pixels::of_run(run)?, setup::EVAL_BATCH, dtype, device)?;
             if !statistics::refresh(model, &train)? {

@@ -40,6 +40,9 @@ pub struct Run<'a> {
 /// The settings that say how long a run is.
 const LENGTHS: [&str; 3] = ["epochs", "steps", "evals"];
 
+/// The setting that says where the data are, which a run that was moved is told anew.
+const DATA_DIR: &str = "data-dir";
+
 /// Where a run is.
 enum Place {
     /// In a directory to be made; `None` for one named after the run.
@@ -49,6 +52,8 @@ enum Place {
         dir: RunDir,
         /// Whether its length may have changed since.
         extend: bool,
+        /// Whether its data are elsewhere now.
+        moved: bool,
     },
 }
 
@@ -78,6 +83,8 @@ impl<'a> Run<'a> {
     pub fn new(config: RunConfig) -> Result<Self> {
         let mut config = config.filled()?;
         config.check()?;
+        // what cannot be written down cannot be resumed
+        config.to_toml()?;
         let parts = RunParts::new(&config, true)?;
         // where the run computes and reads is part of it: it must not change when it is resumed elsewhere
         config.device = Text(DeviceChoice::of(&parts.device));
@@ -85,32 +92,41 @@ impl<'a> Run<'a> {
         Ok(Self { config, parts, place: Place::New(None), pause: None, ui: Ui::NONE })
     }
 
-    /// The run in this directory, to go on after its last checkpoint. `longer` may hold `epochs`, `steps` or `evals`: the
-    /// length of the whole run, where it is to be longer than it was.
+    /// The run in this directory, to go on after its last checkpoint. `changed` may hold `epochs`, `steps` or `evals`: the
+    /// length of the whole run, where it is to be longer than it was; and `data-dir`, where its data are now.
     ///
     /// # Errors
-    /// No run there, another process at it, a setting that is not its length; as [`Self::new`].
-    pub fn resume(root: &Path, longer: &Values) -> Result<Self> {
-        if let Some((name, _)) = longer.iter().find(|(name, _)| !LENGTHS.contains(name)) {
+    /// No run there, one that lost its checkpoints, another process at it, another setting; as [`Self::new`].
+    pub fn resume(root: &Path, changed: &Values) -> Result<Self> {
+        if let Some((name, _)) = changed.iter().find(|(name, _)| !LENGTHS.contains(name) && *name != DATA_DIR) {
             return Err(usage(format!(
                 "--resume continues the run as it was configured and takes no --{name}, only --epochs, --steps or --evals to make \
-                 it longer; for another run start from \
+                 it longer and --data-dir where its data were moved; for another run start from \
                  `--config {}/config.toml` with the flag",
                 root.display()
             )));
         }
         let dir = RunDir::open(root)?;
+        let begun = !checkpoint::list(&dir.checkpoints())?.is_empty();
+        if !begun {
+            refuse_lost(&dir)?;
+        }
         let mut config = RunConfig::read(&dir.config())?;
-        let extend = longer.iter().next().is_some();
+        let extend = changed.iter().any(|(name, _)| LENGTHS.contains(&name));
         if extend {
             (config.epochs, config.steps, config.evals) = (None, None, None);
-            for (name, value) in longer.iter() {
-                config.set(name, value).map_err(BadFlag::from)?;
-            }
-            config.check()?;
         }
-        let parts = RunParts::new(&config, checkpoint::list(&dir.checkpoints())?.is_empty())?;
-        Ok(Self { config, parts, place: Place::Begun { dir, extend }, pause: None, ui: Ui::NONE })
+        for (name, value) in changed.iter() {
+            config.set(name, value).map_err(BadFlag::from)?;
+        }
+        config.check()?;
+        config.to_toml()?;
+        let moved = changed.get(DATA_DIR).is_some();
+        let parts = RunParts::new(&config, !begun)?;
+        if moved {
+            config.data_dir = Some(std::path::absolute(&parts.data.dir)?);
+        }
+        Ok(Self { config, parts, place: Place::Begun { dir, extend, moved }, pause: None, ui: Ui::NONE })
     }
 
     /// Where a new run leaves its files, which must not hold a run yet; `runs/DATASET-MODEL-OPTIMIZER-sSEED`, numbered,
@@ -151,13 +167,13 @@ impl<'a> Run<'a> {
     /// last good checkpoint stays.
     pub fn train(self, observer: &mut dyn Observer) -> Result<End> {
         let Self { config, parts, place, pause, ui } = self;
-        let (dir, extend) = match place {
+        let (dir, begun) = match place {
             Place::New(out) => (start(out.as_deref(), &config)?, None),
-            Place::Begun { dir, extend } => (dir, Some(extend)),
+            Place::Begun { dir, extend, moved } => (dir, Some((extend, moved))),
         };
         introduce(&config, &parts, &dir, ui);
-        let mut trainer = match extend {
-            Some(extend) => resumed(extend, &config, parts, &dir, ui)?,
+        let mut trainer = match begun {
+            Some((extend, moved)) => resumed((extend, moved), &config, parts, &dir, ui)?,
             None => Trainer::new(&config, parts, &dir, ui)?,
         };
         if let (None, Some(sigma), "rsp") = (config.option("rho"), config.number("sigma"), config.optimizer.name) {
@@ -223,9 +239,22 @@ fn start(out: Option<&Path>, config: &RunConfig) -> Result<RunDir> {
     Ok(dir)
 }
 
-/// The trainer of a run that goes on; where flags make it longer, says what becomes of the schedule and writes it down.
+/// Refuses a run that has written something and has no checkpoint: to start over would take its journal away.
+fn refuse_lost(dir: &RunDir) -> Result<()> {
+    let left = [dir.summary(), dir.model(), dir.metrics()];
+    let Some(file) = left.iter().find(|file| file.metadata().is_ok_and(|file| file.len() > 0)) else { return Ok(()) };
+    let root = dir.root().display();
+    Err(usage(format!(
+        "--resume {root}: its checkpoints are gone, and {} is there: put `checkpoints/` back, or train it again with \
+         `train --config {root}/config.toml --out NEW`",
+        file.file_name().unwrap_or_default().display()
+    )))
+}
+
+/// The trainer of a run that goes on. Where flags make it longer, says what becomes of the schedule; writes down what they
+/// changed once the checkpoint was found to be of these data.
 fn resumed<'a>(
-    extend: bool,
+    (extend, moved): (bool, bool),
     config: &'a RunConfig,
     parts: RunParts,
     dir: &'a RunDir,
@@ -234,6 +263,9 @@ fn resumed<'a>(
     let per_epoch = setup::steps_per_epoch(config, &parts.data);
     let trainer = Trainer::resume(config, parts, dir, extend, ui)?;
     if !extend {
+        if moved {
+            write_whole(&dir.config(), config.to_toml()?.as_bytes())?;
+        }
         return Ok(trainer);
     }
     let before = RunConfig::read(&dir.config())?;
@@ -253,6 +285,8 @@ fn resumed<'a>(
         if dir.summary().exists() {
             std::fs::rename(dir.summary(), dir.shorter_summary(from))?;
         }
+    }
+    if from != to || moved {
         write_whole(&dir.config(), config.to_toml()?.as_bytes())?;
     }
     Ok(trainer)

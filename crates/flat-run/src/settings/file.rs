@@ -1,6 +1,6 @@
 //! Values of settings in TOML.
 
-use crate::usage::usage;
+use crate::usage::{BadFlag, usage};
 use anyhow::{Context, Result};
 use flat_core::setting::{Value, Values};
 use std::path::Path;
@@ -42,17 +42,21 @@ fn of(value: &toml::Value) -> Option<Value> {
 /// The table of some settings.
 ///
 /// # Errors
-/// A number too large for TOML.
+/// A number too large for TOML, by its flag.
 pub fn to_toml(values: &Values) -> Result<toml::Table> {
-    values.iter().map(|(key, value)| Ok((key.to_string(), written(value)?))).collect()
+    let most = || format!("give at most {}, which is the most that TOML can hold", i64::MAX);
+    let bad = |key: &str, value: &Value| BadFlag { flag: key.into(), value: value.to_string(), remedy: most() };
+    let one = |(key, value): (&str, &Value)| Ok((key.to_string(), written(value).ok_or_else(|| bad(key, value))?));
+    values.iter().map(one).collect()
 }
 
-fn written(value: &Value) -> Result<toml::Value> {
-    Ok(match value {
+/// The value in TOML; `None` where that has no such number.
+fn written(value: &Value) -> Option<toml::Value> {
+    Some(match value {
         Value::Number(x) => toml::Value::Float(*x),
-        Value::Count(n) => toml::Value::Integer(i64::try_from(*n).context("a number too large for TOML")?),
+        Value::Count(n) => toml::Value::Integer(i64::try_from(*n).ok()?),
         Value::Switch(on) => toml::Value::Boolean(*on),
         Value::Text(text) => toml::Value::String(text.clone()),
-        Value::List(all) => toml::Value::Array(all.iter().map(written).collect::<Result<_>>()?),
+        Value::List(all) => toml::Value::Array(all.iter().map(written).collect::<Option<_>>()?),
     })
 }

@@ -11,6 +11,9 @@ use flat_data::DatasetKind;
 use flat_optim::{Every, GradientRule, Need, PerPart, RuleKind};
 use std::path::Path;
 
+/// Where values come from that were typed.
+const FLAGS: &str = "the flags";
+
 impl RunConfig {
     /// The configuration that the flags, over the file, over the defaults, come to.
     ///
@@ -24,7 +27,7 @@ impl RunConfig {
         if let Some((key, needs)) = ignored.first() {
             return Err(no_effect(key, needs));
         }
-        let config = Self::with(&merged, "the flags")?.filled()?;
+        let config = Self::with(&merged, FLAGS)?.filled()?;
         config.check().map_err(|e| if name.is_empty() { e } else { usage(format!("{e} (with {name})")) })?;
         Ok(config)
     }
@@ -61,13 +64,13 @@ impl RunConfig {
             }
         }
         // a schedule-free base has another default, and refuses what an earlier base ran with
-        let averages = |values: &Values| Ok::<_, anyhow::Error>(Self::with(values, "the flags")?.base.averages());
+        let averages = |values: &Values| Ok::<_, anyhow::Error>(Self::with(values, FLAGS)?.base.averages());
         if changed("base") == Some(true) && averages(&file)? != averages(&flags)? {
             stale.push("schedule");
         }
         stale.iter().for_each(|key| drop(file.remove(key)));
         let mut merged = file.clone().under(&flags);
-        let (before, now) = (before.effects(), Self::with(&merged, "the flags")?.effects());
+        let (before, now) = (before.effects(), Self::with(&merged, FLAGS)?.effects());
         for (key, _) in file.iter().filter(|(key, _)| flags.get(key).is_none()) {
             if let Some(needs) = now.lacks(key) {
                 if before.lacks(key).is_some() {
@@ -105,7 +108,10 @@ impl RunConfig {
     /// The defaults with these values in place of theirs.
     fn with(values: &Values, source: &str) -> Result<Self> {
         let (mut config, known) = (Self::default(), Self::settings());
-        let bad = |e: BadSetting| usage(format!("{source}: {} = {}: {}", e.name, e.value, e.expected));
+        let bad = |e: BadSetting| match source {
+            FLAGS => BadFlag::from(e).into(),
+            _ => usage(format!("{source}: {} = {}: {}", e.name, e.value, e.expected)),
+        };
         for (key, value) in values.iter() {
             if known.iter().any(|s| s.name == key) {
                 config.set(key, value).map_err(bad)?;

@@ -20,16 +20,13 @@ impl RunDir {
     /// # Errors
     /// The directory holds a run already, or cannot be written.
     pub fn create(root: &Path) -> Result<Self> {
-        let left = ["config.toml", "metrics.jsonl", "model.safetensors", "checkpoints"];
-        if let Some(file) = left.into_iter().find(|file| root.join(file).exists()) {
-            return Err(usage(format!(
-                "--out {dir} holds a run already ({file} is there): continue it with `--resume {dir}`, or choose another folder",
-                dir = root.display()
-            )));
-        }
+        refuse_run(root)?;
         std::fs::create_dir_all(root.join("checkpoints"))
             .with_context(|| format!("cannot create the run directory {}", root.display()))?;
-        Self::lock(root)
+        let dir = Self::lock(root)?;
+        // another process may have come and gone in between
+        refuse_run(root)?;
+        Ok(dir)
     }
 
     /// Creates `base`, or `base-2`, `base-3`, ... where that holds a run already.
@@ -62,7 +59,11 @@ impl RunDir {
     /// No run there, or another process is at it.
     pub fn open(root: &Path) -> Result<Self> {
         if !root.join("config.toml").is_file() {
-            return Err(usage(format!("--resume {}: no run there (config.toml is missing)", root.display())));
+            let remedy = match root.is_dir() {
+                true => format!("start one there with `train --out {}`", root.display()),
+                false => "name the folder of a run".into(),
+            };
+            return Err(usage(format!("--resume {}: no run there (config.toml is missing); {remedy}", root.display())));
         }
         let checkpoints = root.join("checkpoints");
         file::no_link(&checkpoints)
@@ -117,6 +118,23 @@ impl RunDir {
     }
 }
 
+/// Refuses a folder that holds a run. What a process leaves that was killed before it wrote `config.toml` is none: an empty folder
+/// for checkpoints, a lock and a half-written file.
+fn refuse_run(root: &Path) -> Result<()> {
+    let files = ["config.toml", "metrics.jsonl", "model.safetensors", "summary.json"].map(|file| root.join(file));
+    let inside =
+        std::fs::read_dir(root.join("checkpoints")).into_iter().flatten().filter_map(|file| Some(file.ok()?.path()));
+    let checkpoints = inside.filter(|file| file.extension().is_some_and(|kind| kind == "safetensors"));
+    match files.into_iter().filter(|file| file.exists()).chain(checkpoints).next() {
+        None => Ok(()),
+        Some(file) => Err(usage(format!(
+            "--out {dir} holds a run already ({} is there): continue it with `--resume {dir}`, or choose another folder",
+            file.strip_prefix(root).unwrap_or(&file).display(),
+            dir = root.display()
+        ))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,7 +166,14 @@ mod tests {
         assert_eq!(std::fs::read_dir(run.checkpoints())?.count(), 0);
         drop(run);
         std::fs::remove_file(root.join("config.toml"))?;
+        std::fs::write(root.join("checkpoints/step-0000000001.safetensors"), b"")?;
         assert!(RunDir::create(&root).is_err(), "its checkpoints folder is another run's");
+        assert!(RunDir::open(&root).is_err(), "its configuration is gone");
+        // what a process leaves that is killed before it writes config.toml
+        std::fs::remove_file(root.join("checkpoints/step-0000000001.safetensors"))?;
+        std::fs::write(root.join(".partial-config"), b"half")?;
+        assert!(RunDir::open(&root).expect_err("no configuration").to_string().contains("--out"));
+        assert!(RunDir::create(&root).is_ok() && !root.join(".partial-config").exists());
         Ok(())
     }
 

@@ -11,8 +11,8 @@ pub struct TrainArgs {
     /// TOML file with any of these flags (the names without the dashes); flags override it.
     #[arg(long, value_name = "FILE", help_heading = "Run")]
     pub config: Option<PathBuf>,
-    /// Continue the run in this directory where its last checkpoint left it. The only other flags are --epochs or
-    /// --steps, which make it longer: from there on the schedules are those of a run of the new length.
+    /// Continue the run in this directory where its last checkpoint left it. Other flags are --data-dir, where the data
+    /// were moved, and --epochs or --steps, which make it longer. Schedules are then those of a run of the new length.
     #[arg(long, value_name = "RUN", help_heading = "Run")]
     pub resume: Option<PathBuf>,
     /// Run directory, which must not hold a run yet [default: runs/DATASET-MODEL-OPTIMIZER-sSEED, numbered].

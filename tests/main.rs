@@ -18,6 +18,7 @@ mod honest;
 mod interrupted;
 mod json;
 mod library;
+mod lost;
 mod other_data;
 mod parity;
 mod report;

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::settings::tests::parse;
+use flat_optim::RuleKind;
 use serde_json::Value;
+use std::cell::Cell;
 
 const RUN: &str = "--model resnet20 --norm batch --train-limit 40 --test-limit 8 --batch-size 8 \
                    --eval-every 0 --log-steps --trace-probes 0 --schedule constant --device cpu";
@@ -87,5 +89,86 @@ fn a_skipped_step_leaves_running_statistics_alone_wherever_it_is_found_out() -> 
         assert!(a.iter().all(|x| x.is_finite()) || !name.contains("running"), "{name}");
         assert!(a == b, "{name}");
     }
+    Ok(())
+}
+
+thread_local! {
+    static EVALUATIONS: Cell<u64> = const { Cell::new(u64::MAX) };
+}
+
+/// Whether as many evaluations were asked about as were allowed.
+fn used_up() -> bool {
+    EVALUATIONS.with(|left| left.replace(left.get().saturating_sub(1)) == 0)
+}
+
+/// Everything that a checkpoint of the trainer would hold, bit for bit.
+fn everything(trainer: &mut Trainer<'_>) -> Result<Vec<(String, Vec<u64>)>> {
+    let tensors = trainer.model.state()?.into_iter().chain(trainer.optimizer.state()?);
+    let bits = |t: Tensor| t.to_dtype(candle_core::DType::F64)?.flatten_all()?.to_vec1::<f64>();
+    tensors.map(|(name, t)| Ok((name, bits(t)?.iter().map(|x| x.to_bits()).collect()))).collect()
+}
+
+#[test]
+fn a_step_that_is_given_up_before_any_evaluation_leaves_the_run_as_it_was() -> Result<()> {
+    // gerne draws from two samplers, of a data set with groups
+    let rules = RuleKind::all()
+        .filter(|rule| *rule != "gerne")
+        .map(|rule| format!("--optimizer {rule} --model mlp --hidden 4"));
+    let more = [
+        "--optimizer sam --base adamw --ema 0.9 --model mlp --hidden 4 --micro-batch 2",
+        "--optimizer sam --model resnet20 --channels 4 --norm batch --full-batch",
+        "--optimizer vasso --model resnet20 --channels 4 --norm batch --m 4",
+    ];
+    for flags in rules.chain(more.map(String::from)) {
+        let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data");
+        let small = "--train-limit 16 --test-limit 4 --batch-size 8 --steps 9 --eval-every 0 --lr 0.01 --device cpu";
+        let config = parse(&format!("{small} --data-dir {data} {flags}"))?;
+        let (room, parts) = (tempfile::tempdir()?, RunParts::new(&config, true)?);
+        let dir = RunDir::create(&room.path().join("run"))?;
+        let mut trainer = Trainer::new(&config, parts, &dir, Ui::NONE)?;
+        trainer.given_up = used_up;
+        for _ in 0..2 {
+            EVALUATIONS.set(u64::MAX);
+            assert!(trainer.step()?);
+        }
+        let (before, progress) = (everything(&mut trainer)?, trainer.progress.clone());
+        let mut evaluations = 0;
+        loop {
+            EVALUATIONS.set(evaluations);
+            if trainer.step()? {
+                break;
+            }
+            assert!(everything(&mut trainer)? == before, "{flags}, given up after {evaluations} evaluations");
+            assert_eq!(trainer.progress, progress, "{flags}");
+            evaluations += 1;
+        }
+        assert!(
+            evaluations > 0 && everything(&mut trainer)? != before,
+            "{flags}: a step that is not given up is taken"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_state_that_loading_would_refuse_and_one_after_a_skipped_step_push_no_checkpoint_out() -> Result<()> {
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data");
+    // from step 3 on the learning rate is beyond all numbers: weights that are not finite, then steps that are skipped
+    let flags = "--optimizer sgd --model mlp --hidden 4 --train-limit 16 --test-limit 4 --batch-size 8 --steps 9 --device cpu \
+                 --schedule step --step-size 3 --gamma 1e45 --checkpoint-every 1 --keep-checkpoints 1 --eval-every 1";
+    let config = parse(&format!("{flags} --data-dir {data}"))?;
+    let (room, parts) = (tempfile::tempdir()?, RunParts::new(&config, true)?);
+    let dir = RunDir::create(&room.path().join("run"))?;
+    let mut trainer = Trainer::new(&config, parts, &dir, Ui::NONE)?;
+    assert_eq!(trainer.run()?, Ended::Complete);
+    assert!(trainer.progress.skipped > 0, "the test is about skipped steps");
+    assert_eq!(trainer.save_model(&dir.model())?, Some(false));
+    assert!(!dir.model().exists());
+    let kept = checkpoint::list(&dir.checkpoints())?;
+    assert_eq!(kept, [checkpoint::file(&dir.checkpoints(), 3)]);
+    let read = Checkpoint::read(&kept[0], &Device::Cpu)?;
+    trainer.model.set_state(&read.model)?;
+    let best = candle_core::safetensors::load(dir.checkpoints().join("best.safetensors"), &Device::Cpu)?;
+    trainer.model.set_state(&best.into_iter().collect())?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use crate::settings::choice::BnModeName;
 use crate::settings::config::RunConfig;
 use crate::settings::pixels;
 use anyhow::Result;
-use flat_data::{Loader, Normalisation, sha256_file};
+use flat_data::{Loader, Normalisation};
 use flat_metrics::{Effort, Measured};
 use flat_nn::{Loss, Model};
 use serde::Serialize;
@@ -46,7 +46,7 @@ impl Source {
     pub fn of_subject(subject: &LoadedCheckpoint, on: &EvalArgs) -> Result<Self> {
         Ok(Self {
             checkpoint: Some(on.checkpoint.display().to_string()),
-            checkpoint_sha256: Some(sha256_file(&subject.file)?),
+            checkpoint_sha256: Some(subject.sha256.clone()),
             dataset: subject.dataset.to_string(),
             split: subject.split.to_string(),
             data: subject.data_in_words(),

@@ -10,9 +10,9 @@ use crate::settings::pixels;
 use crate::ui::Ui;
 use crate::usage::usage;
 use anyhow::Result;
-use candle_core::DType;
+use candle_core::{DType, Device};
 use flat_core::Streams;
-use flat_data::{DatasetKind, Loader, Normalisation, Split};
+use flat_data::{DatasetKind, Loader, Normalisation, Split, sha256_file};
 use flat_nn::{Loss, Model, ModelConfig, Norm};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +23,8 @@ pub struct LoadedCheckpoint {
     pub model: Model,
     /// The file that the weights were read from.
     pub file: PathBuf,
+    /// Its sha256 then.
+    pub sha256: String,
     /// The data.
     pub data: Loader,
     /// The loss.
@@ -65,7 +67,7 @@ impl LoadedCheckpoint {
 
     fn load(args: &EvalArgs, usual: Usual) -> Result<Self> {
         let Opened { device, note: device_note } = Opened::new(*args.device)?;
-        let weights = Weights::read(&args.checkpoint, &device)?;
+        let (weights, sha256) = read(&args.checkpoint, &device)?;
         let run = weights.run.as_ref();
         let Some(dataset) = args.dataset.or(run.map(|r| r.dataset)) else {
             let why = weights.passed_over.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
@@ -137,6 +139,7 @@ impl LoadedCheckpoint {
         Ok(Self {
             model,
             file: weights.file.clone(),
+            sha256,
             data,
             loss,
             dataset,
@@ -197,6 +200,17 @@ fn trained_on(run: Option<&RunConfig>, dataset: DatasetKind, dir: Option<&Path>)
     match run {
         Some(run) => setup::training(run, dir),
         None => setup::split(dataset, dir, true, None),
+    }
+}
+
+/// Weights with the sha256 of their file, which a run in progress may delete after either.
+fn read(path: &Path, device: &Device) -> Result<(Weights, String)> {
+    loop {
+        let weights = Weights::read(path, device)?;
+        match sha256_file(&weights.file) {
+            Err(_) if path.is_dir() && !weights.file.exists() => {}
+            sum => return Ok((weights, sum?)),
+        }
     }
 }
 

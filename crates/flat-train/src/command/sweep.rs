@@ -5,12 +5,13 @@ use crate::args::SweepArgs;
 use crate::exit::Outcome;
 use crate::runtime::cores;
 use anyhow::{Result, bail};
-use flat_run::Ui;
 use flat_run::store::write_with_folders;
+use flat_run::{Ui, signal};
 use flat_sweep::{Jobs, Sweep, this_program};
 
 /// Runs what the sweep still lacks, and prints its leaderboard.
 pub(super) fn run(args: &SweepArgs, threads: Option<usize>, ui: Ui, json: bool) -> Result<Outcome> {
+    signal::leaves("what was finished is kept, and the same command goes on");
     let program = this_program()?;
     let cores = threads.unwrap_or_else(cores);
     let jobs = |runs, gpu| Jobs::choose(program, args.jobs.map(usize::from), cores, runs, gpu);

@@ -26,7 +26,7 @@ pub fn install() -> anyhow::Result<()> {
             return;
         }
         if signal::request_stop() {
-            aside("interrupted: stopping (once more aborts at once)".into());
+            drop(aside("interrupted: stopping (once more aborts at once)".into()));
         } else {
             let left = signal::left().unwrap_or_else(|| "nothing was written".into());
             let _ = aside(format!("aborted: {left}")).recv_timeout(PATIENCE);
@@ -39,11 +39,13 @@ pub fn install() -> anyhow::Result<()> {
 /// Tells from a thread of its own, which a reader that does not read may hold up; the receiver hears of the end.
 fn aside(line: String) -> mpsc::Receiver<()> {
     let (told, end) = mpsc::channel();
-    std::thread::spawn(move || {
+    let tell = move || {
         news::tell(&line);
         // nobody may wait for it
         let _ = told.send(());
-    });
+    };
+    // where no thread can be had, nothing is told
+    let _ = std::thread::Builder::new().spawn(tell);
     end
 }
 

@@ -49,7 +49,7 @@ pub use flat_kernels::{Number, Update, recurrence};
 pub use layout::{Entry, Layout, Space};
 pub use params::{Params, is_buffer};
 pub use restore::Restore;
-pub use rng::{Purpose, Stream, Streams};
+pub use rng::{Place, Purpose, Stream, Streams, Table};
 pub use role::Role;
 pub use scalar::{Scalar, or_zero};
 pub use vector::ParamVec;

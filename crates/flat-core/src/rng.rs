@@ -4,10 +4,13 @@
 //! uninterrupted one would have drawn, and adding a draw in one place shifts nothing elsewhere. All draws happen on the
 //! host, so that CPU and CUDA runs see the same numbers.
 
+use flat_kernels::Float;
+use flat_kernels::cpu::normal;
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 use rayon::prelude::*;
+use std::fmt;
 
 /// What a stream is for. The number is part of the key: never renumber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,16 +44,58 @@ pub enum Purpose {
     Groups = 21,
 }
 
-/// All streams of one seed.
+/// Which stream of a seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Step, epoch or probe; the hash of a name.
+    pub major: u64,
+    /// The second index of a pair, plus 1; 0 where there is none.
+    pub minor: u64,
+}
+
+/// Numbers in place of random ones: a random rule is compared with another program's by handing both the same draws.
+pub trait Table: fmt::Debug + Sync {
+    /// The normal number of this index, from 0, of a stream.
+    fn normal(&self, of: Place, index: usize) -> f64;
+
+    /// The same, uniform in [0, 1). Signs, choices and masks follow from it.
+    fn uniform(&self, of: Place, index: usize) -> f64;
+}
+
+/// All streams of one seed.
+#[derive(Debug, Clone, Copy)]
 pub struct Streams {
     seed: u64,
+    table: Option<&'static dyn Table>,
 }
 
 impl Streams {
     /// The streams of `seed`.
     pub fn new(seed: u64) -> Self {
-        Self { seed }
+        Self { seed, table: None }
+    }
+
+    /// Streams whose numbers a table gives.
+    ///
+    /// ```
+    /// use flat_core::{Place, Purpose, Streams, Table};
+    /// /// Every normal number is its index.
+    /// #[derive(Debug)]
+    /// struct Counted;
+    /// impl Table for Counted {
+    ///     fn normal(&self, _: Place, index: usize) -> f64 {
+    ///         index as f64
+    ///     }
+    ///     fn uniform(&self, _: Place, _: usize) -> f64 {
+    ///         0.5
+    ///     }
+    /// }
+    /// assert_eq!(Streams::from_table(&Counted).at(Purpose::Perturb, 0).normals(3), [0.0, 1.0, 2.0]);
+    /// ```
+    pub fn from_table(table: &'static dyn Table) -> Self {
+        Self { seed: 0, table: Some(table) }
     }
 
     /// The seed.
@@ -81,7 +126,8 @@ impl Streams {
         for (slot, word) in key.chunks_exact_mut(8).zip([self.seed, purpose as u64, a, b]) {
             slot.copy_from_slice(&word.to_le_bytes());
         }
-        Stream { key, rng: ChaCha8Rng::from_seed(key) }
+        let place = Place { purpose, major: a, minor: b };
+        Stream { key, rng: ChaCha8Rng::from_seed(key), given: self.table.map(|table| Given { table, place, next: 0 }) }
     }
 }
 
@@ -90,25 +136,51 @@ impl Streams {
 pub struct Stream {
     key: [u8; 32],
     rng: ChaCha8Rng,
+    given: Option<Given>,
+}
+
+/// A stream of a table.
+#[derive(Debug, Clone, Copy)]
+struct Given {
+    table: &'static dyn Table,
+    place: Place,
+    next: usize,
+}
+
+impl Given {
+    fn next(&mut self, draw: impl Fn(&dyn Table, Place, usize) -> f64) -> f64 {
+        self.next += 1;
+        draw(self.table, self.place, self.next - 1)
+    }
 }
 
 /// Numbers a sub-stream provides in the parallel draws; part of the definition of the draws: never change.
 pub(crate) const CHUNK: usize = 1 << 14;
 
+/// The sub-streams of noise are numbered from here; part of the definition of the draws: never change.
+const NOISE: u64 = 1 << 63;
+
 impl Stream {
     /// A standard normal number.
     pub fn normal(&mut self) -> f64 {
-        self.rng.sample(StandardNormal)
+        match &mut self.given {
+            None => self.rng.sample(StandardNormal),
+            Some(given) => given.next(|table, of, index| table.normal(of, index)),
+        }
     }
 
     /// Uniform in [0, 1).
     pub fn uniform(&mut self) -> f64 {
-        self.rng.random()
+        match &mut self.given {
+            None => self.rng.random(),
+            Some(given) => given.next(|table, of, index| table.uniform(of, index)),
+        }
     }
 
     /// -1 or +1 with equal probability.
     pub fn sign(&mut self) -> f64 {
-        if self.rng.random::<bool>() { 1.0 } else { -1.0 }
+        let plus = if self.given.is_some() { self.uniform() < 0.5 } else { self.rng.random() };
+        if plus { 1.0 } else { -1.0 }
     }
 
     /// Uniform in 0..n.
@@ -116,6 +188,9 @@ impl Stream {
     /// # Panics
     /// If `n` is 0.
     pub fn below(&mut self, n: usize) -> usize {
+        if self.given.is_some() {
+            return (self.uniform() * n as f64) as usize;
+        }
         // u64, so that 32-bit and 64-bit machines agree
         self.rng.random_range(0..n as u64) as usize
     }
@@ -133,24 +208,24 @@ impl Stream {
     ///
     /// They depend on the stream's key alone, not on what was drawn from it before.
     pub fn normals(&self, n: usize) -> Vec<f64> {
-        self.fill(n, |rng| rng.sample(StandardNormal))
+        self.fill(n, Self::normal)
     }
 
     /// `n` signs, -1 or +1 with equal probability; in parallel, as [`Self::normals`].
     pub fn signs(&self, n: usize) -> Vec<f64> {
-        self.fill(n, |rng| if rng.random::<bool>() { 1.0 } else { -1.0 })
+        self.fill(n, Self::sign)
     }
 
     /// `n` numbers uniform in [0, 1); in parallel, as [`Self::normals`].
     pub fn uniforms(&self, n: usize) -> Vec<f64> {
-        self.fill(n, |rng| rng.random())
+        self.fill(n, Self::uniform)
     }
 
-    fn fill(&self, n: usize, draw: impl Fn(&mut ChaCha8Rng) -> f64 + Sync) -> Vec<f64> {
+    fn fill(&self, n: usize, draw: impl Fn(&mut Self) -> f64 + Sync) -> Vec<f64> {
         let mut out = vec![0.0; n];
         out.par_chunks_mut(CHUNK).enumerate().for_each(|(i, chunk)| {
             let mut part = self.part(i);
-            chunk.iter_mut().for_each(|x| *x = draw(&mut part.rng));
+            chunk.iter_mut().for_each(|x| *x = draw(&mut part));
         });
         out
     }
@@ -159,7 +234,23 @@ impl Stream {
     pub(crate) fn part(&self, i: usize) -> Self {
         let mut rng = ChaCha8Rng::from_seed(self.key);
         rng.set_stream(i as u64 + 1);
-        Self { key: self.key, rng }
+        Self { key: self.key, rng, given: self.given.map(|given| Given { next: i * CHUNK, ..given }) }
+    }
+
+    /// Standard normal numbers of the `i`-th chunk, many at a time: other ones than those of
+    /// [`Self::normals`], in a third of the time.
+    pub(crate) fn noise<T: Float>(&self, i: usize, out: &mut [T]) {
+        match self.given {
+            None => {
+                let mut rng = ChaCha8Rng::from_seed(self.key);
+                rng.set_stream(NOISE | i as u64);
+                normal::fill(std::array::from_fn(|_| std::array::from_fn(|_| rng.next_u64())), out);
+            }
+            Some(_) => {
+                let mut part = self.part(i);
+                out.iter_mut().for_each(|x| *x = T::from_f64(part.normal()));
+            }
+        }
     }
 }
 

@@ -201,7 +201,7 @@ pub trait Settings: Default {
 #[macro_export]
 macro_rules! settings {
     (
-        $(#[doc = $about:literal])* $(#[derive($($derive:ident),*)])?
+        $(#[doc = $about:expr])* $(#[derive($($derive:ident),*)])?
         $vis:vis struct $name:ident {
             $($(#[doc = $help:literal])* $field:ident as $flag:literal $(of $like:ty)?: $ty:ty = $default:expr
                 $(, $key:ident: $of:expr)*;)*

@@ -10,6 +10,7 @@ mod lanes;
 pub mod matrix;
 pub mod max_pool;
 pub mod norm;
+pub mod normal;
 pub mod pointwise;
 mod reduce;
 pub mod softmax;

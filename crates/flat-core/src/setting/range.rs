@@ -9,6 +9,8 @@ pub enum Range {
     Any,
     /// Finite.
     Finite,
+    /// Finite and at least this.
+    From(f64),
     /// Finite and above 0.
     Positive,
     /// Above 0 and at most this.
@@ -21,6 +23,8 @@ pub enum Range {
     BelowOne,
     /// In [0, 1].
     Fraction,
+    /// In (0, 1].
+    Share,
     /// A whole number that is at least this.
     AtLeast(u64),
     /// A whole number between these, which belong to it.
@@ -41,6 +45,9 @@ impl Range {
     fn of_number(self, x: f64) -> Option<String> {
         let (within, expected) = match self {
             Self::Finite => (x.is_finite(), "give a finite number"),
+            Self::From(least) => {
+                return (!(x >= least && x.is_finite())).then(|| format!("give {least} or a number above it"));
+            }
             Self::PositiveUpTo(most) => {
                 return (!(x > 0.0 && x <= most)).then(|| format!("give a number above 0, at most {most}"));
             }
@@ -49,6 +56,7 @@ impl Range {
             Self::NonNegative => (x >= 0.0 && x.is_finite(), "give 0 or a number above it"),
             Self::BelowOne => ((0.0..1.0).contains(&x), "give a number in [0, 1)"),
             Self::Fraction => ((0.0..=1.0).contains(&x), "give a number in [0, 1]"),
+            Self::Share => (x > 0.0 && x <= 1.0, "give a number in (0, 1]"),
             Self::Any | Self::AtLeast(_) | Self::Between(..) => (true, ""),
         };
         (!within).then(|| expected.to_string())

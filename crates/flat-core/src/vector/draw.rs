@@ -68,6 +68,13 @@ impl ParamVec {
         Self::drawn(space, stream, |part| part.normal() * sigma)
     }
 
+    /// The noise of [`Self::recur_noise`].
+    pub(super) fn noise(space: &Space, stream: &Stream) -> Result<Self> {
+        dispatch!("a vector", space.dtype, T => Self::filled(space, |begin, out: &mut [T]| {
+            stream.noise(begin / rng::CHUNK, out);
+        }))
+    }
+
     /// Independent entries: 1 with probability `p`, otherwise 0.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! New vectors from the caller's element-wise recurrences, with an inner product computed in the same pass.
 
 use super::{ParamVec, read};
-use crate::{Result, Scalar, Update};
+use crate::{Result, Scalar, Stream, Update};
 use candle_core::Tensor;
 use flat_kernels::cpu::vector as kernel;
 use flat_kernels::{Float, dispatch, host};
@@ -41,6 +41,55 @@ impl ParamVec {
     /// Vectors of different spaces; candle's.
     pub fn recur<const M: usize, const N: usize, U: Update<M, N>>(
         inputs: [&Self; M],
+        state: [&mut Self; N],
+        of: impl Fn(usize) -> U + Sync,
+        with: Option<usize>,
+        on_device: bool,
+    ) -> Result<(Self, Scalar)> {
+        Self::recur_from(None, inputs, state, of, with, on_device)
+    }
+
+    /// A new vector from an element-wise recurrence whose `w` is noise: independent numbers from N(0, 1), which are never stored.
+    /// One pass over memory on the host.
+    ///
+    /// Many numbers are drawn at a time, in a third of the time of [`Self::gaussian`], whose numbers are others.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Shape};
+    /// use flat_core::{Layout, Number, ParamVec, Purpose, Space, Streams, Update};
+    ///
+    /// /// Noise in proportion.
+    /// struct Relative;
+    /// impl Update<1, 0> for Relative {
+    ///     fn update<E: Number>(&self, z: E, [x]: [E; 1], _: [E; 0]) -> (E, [E; 0]) {
+    ///         (x.clone() + x * z * 0.01, [])
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> flat_core::Result<()> {
+    /// let layout = Layout::new([("w".into(), Shape::from(2))])?;
+    /// let space = Space { layout: layout.into(), dtype: DType::F64, device: Device::Cpu };
+    /// let x = ParamVec::from_f64(&space, vec![0.0, 100.0])?;
+    /// let noisy = ParamVec::recur_noise(&Streams::new(0).at(Purpose::Test, 0), [&x], [], |_| Relative)?.to_f64()?;
+    /// assert!(noisy[0] == 0.0 && noisy[1] != 100.0 && (noisy[1] - 100.0).abs() < 10.0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Vectors of different spaces; candle's.
+    pub fn recur_noise<const M: usize, const N: usize, U: Update<M, N>>(
+        stream: &Stream,
+        inputs: [&Self; M],
+        state: [&mut Self; N],
+        of: impl Fn(usize) -> U + Sync,
+    ) -> Result<Self> {
+        Ok(Self::recur_from(Some(stream), inputs, state, of, None, false)?.0)
+    }
+
+    fn recur_from<const M: usize, const N: usize, U: Update<M, N>>(
+        noise: Option<&Stream>,
+        inputs: [&Self; M],
         mut state: [&mut Self; N],
         of: impl Fn(usize) -> U + Sync,
         with: Option<usize>,
@@ -55,12 +104,13 @@ impl ParamVec {
             s.forget_square();
             inputs.iter().try_for_each(|x| s.check_unaliased(x))?;
         }
-        let mut new = Self::scratch(&space)?;
-        if !new.on_cpu() {
+        if !space.device.is_cpu() {
+            let mut new = noise.map_or_else(|| Self::scratch(&space), |stream| Self::noise(&space, stream))?;
             new.recur_elsewhere(inputs, state, of)?;
             let product = Scalar::on_device(&new.dot_tensor(with.map_or(&new, |k| inputs[k]))?)?;
             return Ok((new, product));
         }
+        let mut new = Self::scratch(&space)?;
         let ends: Vec<usize> = space.layout.entries().iter().map(|e| e.offset + e.len).collect();
         let state = state.map(|s| &*s);
         let mut product = 0.0;
@@ -68,7 +118,8 @@ impl ParamVec {
             let empty = std::array::from_fn(|_| &mut [][..]);
             host::with_slices_mut(state.map(Self::flat), 0, empty, &mut |state: [&mut [T]; N]| {
                 host::with_slice_mut(&new.flat, |out: &mut [T]| {
-                    product = kernel::recur(out, inputs, state, &ends, &of, with);
+                    let start = |i: usize, out: &mut [T]| noise.into_iter().for_each(|stream| stream.noise(i, out));
+                    product = kernel::recur(out, start, inputs, state, &ends, &of, with);
                     Ok(())
                 })
             })

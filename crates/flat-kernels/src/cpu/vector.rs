@@ -101,10 +101,11 @@ pub fn update<T: Float, const M: usize, const N: usize>(
     if w.len() <= SERIAL { leaf(arch, w, inputs, state, op) } else { halves(arch, w, inputs, state, op) }
 }
 
-/// Fills `out` by an update that does not look at what was there, and returns `<out, inputs[with]>` (`None`: with itself) as
-/// [`dot`] would: one pass. `ends` are the ends of the parameters, each of which `of` gives its update.
+/// Fills `out` by an update of what `start` writes into the chunk of each index, and returns `<out, inputs[with]>` (`None`: with
+/// itself) as [`dot`] would: one pass. `ends` are the ends of the parameters, each of which `of` gives its update.
 pub fn recur<T: Float, const M: usize, const N: usize, U: Update<M, N>>(
     out: &mut [T],
+    start: impl Fn(usize, &mut [T]) + Sync,
     inputs: [&[T]; M],
     state: [&mut [T]; N],
     ends: &[usize],
@@ -117,6 +118,7 @@ pub fn recur<T: Float, const M: usize, const N: usize, U: Update<M, N>>(
     let chunks = chunks.map(|(i, out)| (i * CHUNK, out, state.each_mut().map(|s| s.next().unwrap_or_default())));
     let part = |(begin, out, mut state): (usize, &mut [T], [&mut [T]; N])| {
         let (mut at, mut which) = (0, ends.partition_point(|end| *end <= begin));
+        start(begin / CHUNK, out);
         while at < out.len() {
             let to = out.len().min(ends[which] - begin);
             let (inputs, state) =

@@ -1,11 +1,15 @@
 //! Gradient rules: from a few gradients near theta to one surrogate gradient.
 
+#[macro_use]
+mod define;
+#[macro_use]
+mod projection;
 mod context;
 mod gate;
-mod projection;
 mod spec;
 
 pub use context::{Ctx, Known};
+use define::{Piece, Spare};
 pub use gate::Gate;
 pub use projection::{Project, Projection};
 pub use spec::{RuleKind, RuleSpec, parse_optimizer};
@@ -48,21 +52,26 @@ rules![
     gerne::Gerne,
 ];
 
+/// What errors say of a rule. For a rule of the table it follows from its settings.
+pub trait Described {
+    /// The name that a user types.
+    fn name(&self) -> &'static str;
+
+    /// Refuses options that make no sense; called once, before the first step.
+    ///
+    /// # Errors
+    /// [`crate::Error::BadSetting`] naming the option.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
 /// A rule that turns gradient evaluations near theta into the surrogate gradient of one step.
 ///
 /// A rule sees parameter space only through the [`Oracle`] and [`ParamVec`]s. A rule with state of its own must change
 /// it only after its last evaluation has succeeded: a step that fails or is skipped leaves the state alone. Where the
 /// numbers of a step are left on the device, its vectors are put back there if the step turns out to be skipped.
-pub trait GradientRule: Stateful + Send {
-    /// Refuses options that make no sense; called once, before the first step.
-    ///
-    /// # Errors
-    /// [`crate::Error::BadSetting`] naming the option.
-    fn check(&self) -> Result<()>;
-
-    /// The name that a user types, for errors.
-    fn name(&self) -> &'static str;
-
+pub trait GradientRule: Described + Stateful + Send {
     /// Gradient evaluations of the next perturbed step on a batch of `rows` examples, in units of the whole batch.
     fn evals_per_step(&self, rows: usize) -> f64;
 

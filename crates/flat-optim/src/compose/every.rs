@@ -2,7 +2,7 @@
 
 use super::over_a_base;
 use crate::state::visit_part;
-use crate::{Ctx, Error, Estimate, GradientRule, Need, Oracle, Plain, Result, StateVisitor, Stateful};
+use crate::{Ctx, Described, Error, Estimate, GradientRule, Need, Oracle, Plain, Result, StateVisitor, Stateful};
 use flat_core::Space;
 
 /// A rule at every k-th step, beginning with the first, and another one between.
@@ -54,7 +54,7 @@ impl Stateful for Every {
     }
 }
 
-impl GradientRule for Every {
+impl Described for Every {
     fn check(&self) -> Result<()> {
         if self.k == 0 {
             return Err(Error::option("rule-every", 0, "give at least 1"));
@@ -68,6 +68,9 @@ impl GradientRule for Every {
     fn name(&self) -> &'static str {
         self.rule.name()
     }
+}
+
+impl GradientRule for Every {
     fn evals_per_step(&self, rows: usize) -> f64 {
         self.now().evals_per_step(rows)
     }

@@ -1,7 +1,7 @@
 //! A rule on each part of the batch.
 
 use super::over_a_base;
-use crate::{Ctx, Error, Estimate, GradientRule, Need, Oracle, Result, Stateful};
+use crate::{Ctx, Described, Error, Estimate, GradientRule, Need, Oracle, Result, Stateful};
 use flat_core::Space;
 
 /// m-sharpness: the rule runs on each part of at most m examples as if that were the batch. The estimates are
@@ -41,7 +41,7 @@ impl PerPart {
 
 impl Stateful for PerPart {}
 
-impl GradientRule for PerPart {
+impl Described for PerPart {
     fn check(&self) -> Result<()> {
         if self.m == 0 {
             return Err(Error::option("m", 0, "give at least 1"));
@@ -57,6 +57,9 @@ impl GradientRule for PerPart {
     fn name(&self) -> &'static str {
         self.rule.name()
     }
+}
+
+impl GradientRule for PerPart {
     fn evals_per_step(&self, rows: usize) -> f64 {
         self.rule.evals_per_step(rows.div_ceil(self.parts(rows).max(1)))
     }

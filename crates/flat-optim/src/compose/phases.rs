@@ -2,7 +2,7 @@
 
 use super::over_a_base;
 use crate::state::visit_part;
-use crate::{Ctx, Error, Estimate, GradientRule, Need, Oracle, Result, StateVisitor, Stateful};
+use crate::{Ctx, Described, Error, Estimate, GradientRule, Need, Oracle, Result, StateVisitor, Stateful};
 use flat_core::Space;
 
 /// One rule after another, from given steps on, as in late SAM (Zhou et al. 2024, arXiv 2410.10373): plain at first, SAM at
@@ -59,7 +59,7 @@ impl Stateful for Phases {
     }
 }
 
-impl GradientRule for Phases {
+impl Described for Phases {
     fn check(&self) -> Result<()> {
         let starts: Vec<u64> = self.phases.iter().map(|(start, _)| *start).collect();
         if starts.first() != Some(&0) || starts.windows(2).any(|pair| pair[0] >= pair[1]) {
@@ -75,6 +75,9 @@ impl GradientRule for Phases {
     fn name(&self) -> &'static str {
         self.phases.get(self.at(self.next)).map_or("phases", |(_, rule)| rule.name())
     }
+}
+
+impl GradientRule for Phases {
     fn evals_per_step(&self, rows: usize) -> f64 {
         self.phases[self.at(self.next)].1.evals_per_step(rows)
     }

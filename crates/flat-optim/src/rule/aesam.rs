@@ -1,13 +1,13 @@
 //! Sharpness-aware minimization where the gradient is unusually long.
 
-use super::RuleSpec;
-use crate::{Ctx, Estimate, GradientRule, Need, Oracle, Result, Rows, StateVisitor, Stateful};
-use flat_core::setting::{Range, Settings};
+use super::Sam;
+use crate::{Ctx, Estimate, GradientRule, Need, Oracle, Result, Rows};
+use flat_core::setting::Range;
 
 /// The variance before the first step.
 const START: f64 = 4.539_992_976_248_485_4e-5;
 
-flat_core::settings! {
+rule! {
     /// `aesam`: a SAM step where the gradient is long for its time, a plain one elsewhere,
     ///
     /// ```text
@@ -35,9 +35,7 @@ flat_core::settings! {
     /// ```
     #[derive(Debug)]
     pub struct AeSam {
-        /// Radius of the perturbation: a length over all weights; usam: factor of the gradient; asam: relative to the weights; lpf:
-        /// of the noise, relative to the norm of each filter.
-        rho as "rho": f64 = 0.05, range: Range::Positive;
+        rho as "rho" of Sam: f64 = 0.05;
         /// Decay of the running mean and variance of the gradient's square.
         delta as "aesam-delta": f64 = 0.9, range: Range::BelowOne;
         /// Standard deviations above the mean at which steps perturb, at the start of the run.
@@ -51,36 +49,21 @@ flat_core::settings! {
         /// v.
         variance: f64 = START;
     }
-}
-
-impl AeSam {
-    /// The entry of the table of rules.
-    pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
+    spec {
         "aesam",
         "grad f(x + rho g/||g||) where ||g||^2 is long for its time, else g",
         "Jiang et al. 2023, arXiv 2304.14647",
-    );
+    }
+}
 
+impl AeSam {
     /// AE-SAM with radius `rho`.
     pub fn new(rho: f64) -> Self {
         Self::default().rho(rho)
     }
 }
 
-impl Stateful for AeSam {
-    fn visit(&mut self, visitor: &mut dyn StateVisitor) -> Result<()> {
-        visitor.number("mean", &mut self.mean)?;
-        visitor.number("variance", &mut self.variance)
-    }
-}
-
 impl GradientRule for AeSam {
-    fn check(&self) -> Result<()> {
-        Ok(Settings::check(self)?)
-    }
-    fn name(&self) -> &'static str {
-        Self::SPEC.name
-    }
     fn evals_per_step(&self, _: usize) -> f64 {
         2.0
     }

@@ -1,11 +1,11 @@
 //! Adaptive sharpness-aware minimization.
 
-use super::RuleSpec;
-use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows, Stateful};
-use flat_core::setting::{Range, Settings};
+use super::Sam;
+use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows};
+use flat_core::setting::Range;
 use flat_core::{Number, ParamVec, Role, Update};
 
-flat_core::settings! {
+rule! {
     /// `asam`: SAM in a norm that scales with the weights,
     ///
     /// ```text
@@ -37,39 +37,27 @@ flat_core::settings! {
     /// ```
     #[derive(Debug, Clone)]
     pub struct Asam {
-        /// Radius of the perturbation: a length over all weights; usam: factor of the gradient; asam: relative to the weights; lpf:
-        /// of the noise, relative to the norm of each filter.
-        rho as "rho": f64 = 0.5, range: Range::Positive;
+        rho as "rho" of Sam: f64 = 0.5;
         /// Added to the size of each weight, so that a weight of 0 moves too.
         eta as "asam-eta": f64 = 0.01, range: Range::NonNegative;
         /// Scale biases and shifts by their size as well (not the paper's).
         all as "asam-all": bool = false;
     }
-}
-
-impl Asam {
-    /// The entry of the table of rules.
-    pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
+    spec {
         "asam",
         "grad f(x + rho T^2 g/||T g||), T = |x| + eta",
         "Kwon, Kim, Park, Choi 2021, arXiv 2102.11600, Algorithm 1",
-    );
+    }
+}
 
+impl Asam {
     /// ASAM with radius `rho`; the paper uses 0.5 for CIFAR-10 and 1.0 for CIFAR-100.
     pub fn new(rho: f64) -> Self {
         Self::default().rho(rho)
     }
 }
 
-impl Stateful for Asam {}
-
 impl GradientRule for Asam {
-    fn check(&self) -> Result<()> {
-        Ok(Settings::check(self)?)
-    }
-    fn name(&self) -> &'static str {
-        Self::SPEC.name
-    }
     fn evals_per_step(&self, _: usize) -> f64 {
         2.0
     }

@@ -1,11 +1,11 @@
 //! Sharpness-aware minimization as an optimal relaxation of Bayes.
 
-use super::RuleSpec;
-use crate::{Ctx, Estimate, GradientRule, Need, Oracle, Result, Rows, StateVisitor, Stateful, Then};
-use flat_core::setting::{Range, Settings};
-use flat_core::{Number, ParamVec, Space, Update};
+use super::Sam;
+use crate::{Ctx, Estimate, GradientRule, Need, Oracle, Result, Rows, Then};
+use flat_core::setting::Range;
+use flat_core::{Number, ParamVec, Purpose, Space, Update};
 
-flat_core::settings! {
+rule! {
     /// `bsam`: a whole optimizer that keeps a Gaussian posterior of precision N s around the weights,
     ///
     /// ```text
@@ -37,9 +37,7 @@ flat_core::settings! {
     /// ```
     #[derive(Debug)]
     pub struct Bsam {
-        /// Radius of the perturbation: a length over all weights; usam: factor of the gradient; asam: relative to the weights; lpf:
-        /// of the noise, relative to the norm of each filter.
-        rho as "rho": f64 = 0.01, range: Range::Positive;
+        rho as "rho" of Sam: f64 = 0.01;
         /// Decay of the mean gradient.
         beta1 as "bsam-beta1": f64 = 0.9, range: Range::BelowOne;
         /// Decay of the precision.
@@ -62,39 +60,21 @@ flat_core::settings! {
         /// s.
         precision: Option<ParamVec> = None;
     }
-}
-
-impl Bsam {
-    /// The entry of the table of rules.
-    pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
+    spec {
         "bsam",
         "x - lr m/s: m the mean of grad f(x + rho q/s), q the gradient at noise of precision N s",
         "Moellenhoff, Khan 2023, arXiv 2210.01620, Algorithm 1",
-    );
+    }
+}
 
+impl Bsam {
     /// bSAM with radius `rho`.
     pub fn new(rho: f64) -> Self {
         Self::default().rho(rho)
     }
 }
 
-impl Stateful for Bsam {
-    fn visit(&mut self, visitor: &mut dyn StateVisitor) -> Result<()> {
-        if let (Some(mean), Some(precision)) = (&mut self.mean, &mut self.precision) {
-            visitor.vector("mean", mean)?;
-            visitor.vector("precision", precision)?;
-        }
-        Ok(())
-    }
-}
-
 impl GradientRule for Bsam {
-    fn check(&self) -> Result<()> {
-        Ok(Settings::check(self)?)
-    }
-    fn name(&self) -> &'static str {
-        Self::SPEC.name
-    }
     fn evals_per_step(&self, _: usize) -> f64 {
         2.0
     }
@@ -126,8 +106,7 @@ impl GradientRule for Bsam {
         let rows = f.rows();
         let mut sizes = ParamVec::zeros(f.space())?;
         let average = f.average_within(self.parts, |f, j| {
-            let noise = cx.gaussian(j)?;
-            let (noise, _) = ParamVec::recur([&noise, s], [], |_| Noise { n }, Some(1), false)?;
+            let noise = ParamVec::recur_noise(&cx.stream_at(Purpose::Perturb, j), [s], [], |_| Noise { n })?;
             let q = f.gradient_at(1.0, &noise, Rows::All)?.grad;
             let share = f.rows() as f64 / rows as f64;
             let (ascent, _) = ParamVec::recur([&q, s], [&mut sizes], |_| Ascent { share }, Some(1), false)?;
@@ -149,9 +128,9 @@ struct Noise {
     n: f64,
 }
 
-impl Update<2, 0> for Noise {
+impl Update<1, 0> for Noise {
     #[inline(always)]
-    fn update<E: Number>(&self, _: E, [z, s]: [E; 2], _: [E; 0]) -> (E, [E; 0]) {
+    fn update<E: Number>(&self, z: E, [s]: [E; 1], _: [E; 0]) -> (E, [E; 0]) {
         (z / (s * self.n).sqrt(), [])
     }
 }

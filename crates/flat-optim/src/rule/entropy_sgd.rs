@@ -1,11 +1,10 @@
 //! Entropy-SGD: towards the mean of a Langevin chain.
 
-use super::RuleSpec;
-use crate::{Batch, Ctx, Estimate, GradientRule, Need, Oracle, Result, Rows, Scalar, StateVisitor, Stateful};
-use flat_core::{ParamVec, Purpose};
-use flat_core::setting::{Range, Settings};
+use crate::{Batch, Ctx, Estimate, GradientRule, Need, Oracle, Result, Rows, Scalar};
+use flat_core::setting::Range;
+use flat_core::{Number, ParamVec, Purpose, Update};
 
-flat_core::settings! {
+rule! {
     /// `entropy-sgd`: the way from the mean of a Langevin chain around theta, on a fresh batch each of its L steps,
     ///
     /// ```text
@@ -81,16 +80,14 @@ flat_core::settings! {
         /// Steps taken, t.
         taken: u64 = 0;
     }
-}
-
-impl EntropySgd {
-    /// The entry of the table of rules.
-    pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
+    spec {
         "entropy-sgd",
         "x less the mean of a Langevin chain around x; use --lr 1 --momentum 0",
         "Chaudhari et al. 2017, arXiv 1611.01838, Algorithm 1",
-    );
+    }
+}
 
+impl EntropySgd {
     /// Entropy-SGD with `steps` steps of its chain.
     pub fn new(steps: usize) -> Self {
         Self::default().steps(steps)
@@ -102,19 +99,7 @@ impl EntropySgd {
     }
 }
 
-impl Stateful for EntropySgd {
-    fn visit(&mut self, visitor: &mut dyn StateVisitor) -> Result<()> {
-        visitor.count("taken", &mut self.taken)
-    }
-}
-
 impl GradientRule for EntropySgd {
-    fn check(&self) -> Result<()> {
-        Ok(Settings::check(self)?)
-    }
-    fn name(&self) -> &'static str {
-        Self::SPEC.name
-    }
     fn evals_per_step(&self, _: usize) -> f64 {
         self.steps as f64
     }
@@ -145,19 +130,36 @@ impl GradientRule for EntropySgd {
                 norm = sample.norm.clone();
             }
             loss = loss.plus(&sample.loss.times(weight)?)?;
-            v.scale(self.momentum)?;
-            v.add_scaled(1.0, &sample.grad)?;
-            x.scale(1.0 - lr * gamma)?;
-            x.add_scaled(-lr, &sample.grad)?;
-            x.add_scaled(-lr * self.momentum, &v)?;
-            if self.noise > 0.0 {
-                x.add_scaled(self.noise * (2.0 * lr).sqrt(), &ParamVec::gaussian(f.space(), 1.0, &cx.stream_at(Purpose::Chain, j.into()))?)?;
-            }
-            mean.scale(self.average)?;
-            mean.add_scaled(1.0 - self.average, &x)?;
+            let of = Chain { lr, gamma, momentum: self.momentum, average: self.average, noise: self.noise };
+            let stream = cx.stream_at(Purpose::Chain, j.into());
+            let (inputs, state) = ([&sample.grad, &x], [&mut v, &mut mean]);
+            x = match self.noise {
+                0.0 => ParamVec::recur(inputs, state, |_| &of, None, false)?.0,
+                _ => ParamVec::recur_noise(&stream, inputs, state, |_| &of)?,
+            };
         }
         self.taken += 1;
         mean.scale(-1.0)?;
         Ok(Estimate::of(loss, norm, mean))
+    }
+}
+
+/// A step of the chain: x, v and the mean, with z for the noise where there is some.
+struct Chain {
+    lr: f64,
+    gamma: f64,
+    momentum: f64,
+    average: f64,
+    noise: f64,
+}
+
+impl Update<2, 2> for Chain {
+    #[inline(always)]
+    fn update<E: Number>(&self, z: E, [g, x]: [E; 2], [v, mean]: [E; 2]) -> (E, [E; 2]) {
+        let Self { lr, gamma, momentum, average, noise } = *self;
+        let v = v * momentum + g.clone();
+        let x = x * (1.0 - lr * gamma) + g * -lr + v.clone() * (-lr * momentum);
+        let x = if noise == 0.0 { x } else { x + z * (noise * (2.0 * lr).sqrt()) };
+        (x.clone(), [v, mean * average + x * (1.0 - average)])
     }
 }

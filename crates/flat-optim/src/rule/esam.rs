@@ -1,11 +1,11 @@
 //! Efficient sharpness-aware minimization.
 
-use super::RuleSpec;
-use crate::{Ctx, Estimate, GradientRule, Need, Oracle, Result, Rows, Stateful};
-use flat_core::setting::{Range, Settings};
+use super::Sam;
+use crate::{Ctx, Estimate, GradientRule, Need, Oracle, Result, Rows};
+use flat_core::setting::Range;
 use flat_core::{ParamVec, Purpose};
 
-flat_core::settings! {
+rule! {
     /// `esam`: SAM whose perturbation leaves weights out, and whose gradient is that of the examples whose loss rises most,
     ///
     /// ```text
@@ -39,24 +39,20 @@ flat_core::settings! {
     /// ```
     #[derive(Debug, Clone)]
     pub struct Esam {
-        /// Radius of the perturbation: a length over all weights; usam: factor of the gradient; asam: relative to the weights; lpf:
-        /// of the noise, relative to the norm of each filter.
-        rho as "rho": f64 = 0.05, range: Range::Positive;
+        rho as "rho" of Sam: f64 = 0.05;
         /// Probability with which a weight is perturbed.
-        beta as "esam-beta": f64 = 0.6, range: Range::Fraction;
+        beta as "esam-beta": f64 = 0.6, range: Range::Share;
         /// Share of the examples, those whose loss rises most, that the gradient is of.
-        gamma as "esam-gamma": f64 = 0.5, range: Range::Fraction;
+        gamma as "esam-gamma": f64 = 0.5, range: Range::Share;
+    }
+    spec {
+        "esam",
+        "grad of the examples whose loss rises most at x + rho m g/||g||, m a random mask",
+        "Du et al. 2022, arXiv 2110.03141, Algorithm 1",
     }
 }
 
 impl Esam {
-    /// The entry of the table of rules.
-    pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
-        "esam",
-        "grad of the examples whose loss rises most at x + rho m g/||g||, m a random mask",
-        "Du et al. 2022, arXiv 2110.03141, Algorithm 1",
-    );
-
     /// ESAM with radius `rho`.
     pub fn new(rho: f64) -> Self {
         Self::default().rho(rho)
@@ -68,21 +64,7 @@ impl Esam {
     }
 }
 
-impl Stateful for Esam {}
-
 impl GradientRule for Esam {
-    fn check(&self) -> Result<()> {
-        Settings::check(self)?;
-        for (name, value) in [("esam-beta", self.beta), ("esam-gamma", self.gamma)] {
-            if value <= 0.0 {
-                return Err(crate::Error::option(name, value, "give a number in (0, 1]"));
-            }
-        }
-        Ok(())
-    }
-    fn name(&self) -> &'static str {
-        Self::SPEC.name
-    }
     fn evals_per_step(&self, rows: usize) -> f64 {
         match self.chosen(rows) {
             all if all == rows => 2.0,

@@ -1,10 +1,9 @@
 //! Friendly sharpness-aware minimization.
 
-use super::RuleSpec;
-use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows, StateVisitor, Stateful};
-use flat_core::setting::{Range, Settings};
+use super::{Sam, Spare};
+use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows};
+use flat_core::setting::Range;
 use flat_core::{Number, ParamVec, Space, Update};
-
 
 flat_core::named! {
     /// When [`Fsam`] takes the gradient into its mean.
@@ -16,7 +15,7 @@ flat_core::named! {
     }
 }
 
-flat_core::settings! {
+rule! {
     /// `fsam`: SAM along what the gradient has beyond its running mean,
     ///
     /// ```text
@@ -47,9 +46,7 @@ flat_core::settings! {
     /// ```
     #[derive(Debug)]
     pub struct Fsam {
-        /// Radius of the perturbation: a length over all weights; usam: factor of the gradient; asam: relative to the weights; lpf:
-        /// of the noise, relative to the norm of each filter.
-        rho as "rho": f64 = 0.1, range: Range::Positive;
+        rho as "rho" of Sam: f64 = 0.1;
         /// How much of the mean gradient is taken from the direction.
         sigma as "fsam-sigma": f64 = 1.0, range: Range::NonNegative;
         /// Decay of the mean gradient.
@@ -61,40 +58,25 @@ flat_core::settings! {
         /// The mean gradient.
         mean: Option<ParamVec> = None;
         /// Where the next mean is written, so that a step that fails leaves the mean alone.
-        spare: Option<ParamVec> = None;
+        spare: Spare = Spare::default();
         /// Steps taken.
         taken: u64 = 0;
+    }
+    spec {
+        "fsam",
+        "grad f(x + rho d/||d||), d = g - sigma (mean of the gradients)",
+        "Li et al. 2024, arXiv 2403.12350, Algorithm 1",
     }
 }
 
 impl Fsam {
-    /// The entry of the table of rules.
-    pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
-        "fsam",
-        "grad f(x + rho d/||d||), d = g - sigma (mean of the gradients)",
-        "Li et al. 2024, arXiv 2403.12350, Algorithm 1",
-    );
-
     /// F-SAM with radius `rho`.
     pub fn new(rho: f64) -> Self {
         Self::default().rho(rho)
     }
 }
 
-impl Stateful for Fsam {
-    fn visit(&mut self, visitor: &mut dyn StateVisitor) -> Result<()> {
-        visitor.count("taken", &mut self.taken)?;
-        self.mean.as_mut().map_or(Ok(()), |mean| visitor.vector("mean", mean))
-    }
-}
-
 impl GradientRule for Fsam {
-    fn check(&self) -> Result<()> {
-        Ok(Settings::check(self)?)
-    }
-    fn name(&self) -> &'static str {
-        Self::SPEC.name
-    }
     fn evals_per_step(&self, _: usize) -> f64 {
         2.0
     }
@@ -102,12 +84,12 @@ impl GradientRule for Fsam {
         self.rho
     }
     fn begin(&mut self, space: &Space) -> Result<()> {
-        (self.mean, self.spare) = (Some(ParamVec::zeros(space)?), Some(ParamVec::zeros(space)?));
+        (self.mean, self.spare) = (Some(ParamVec::zeros(space)?), Spare(Some(ParamVec::zeros(space)?)));
         Ok(())
     }
     fn estimate(&mut self, f: &mut Oracle<'_>, cx: &Ctx<'_>) -> Result<Estimate> {
         let g = f.gradient(Rows::All)?;
-        let (Some(mean), Some(next)) = (&self.mean, &mut self.spare) else { return Ok(Estimate::plain(g)) };
+        let (Some(mean), Some(next)) = (&self.mean, &mut self.spare.0) else { return Ok(Estimate::plain(g)) };
         let (first, on_device) = (self.taken == 0, g.norm.is_on_device());
         let Self { sigma, lambda, .. } = *self;
         let (direction, _) = match self.order {
@@ -117,7 +99,7 @@ impl GradientRule for Fsam {
         }?;
         let ascended = f.ascend_along(cx.rho, &direction, on_device)?;
         // nothing can fail from here on
-        std::mem::swap(&mut self.mean, &mut self.spare);
+        std::mem::swap(&mut self.mean, &mut self.spare.0);
         self.taken += 1;
         Ok(Estimate::ascended(g, ascended))
     }

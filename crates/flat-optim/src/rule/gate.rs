@@ -4,7 +4,7 @@ use crate::{Ctx, Estimate, Result, Sample};
 use flat_core::ParamVec;
 use flat_core::setting::Range;
 
-flat_core::settings! {
+stateful! {
     /// Where a rule perturbs, which rate it has elsewhere, and whether it projects.
     #[derive(Debug, Clone, Copy, PartialEq)]
     pub struct Gate {

@@ -1,13 +1,12 @@
 //! Gradient extrapolation between a biased and a less biased batch.
 
-use super::RuleSpec;
-use crate::{Batch, Ctx, Error, Estimate, GradientRule, Need, Oracle, Result, Rows, Stateful};
-use flat_core::setting::{Range, Settings};
+use crate::{Batch, Ctx, Estimate, GradientRule, Need, Oracle, Result, Rows};
+use flat_core::setting::Range;
 
 /// The name of the less biased batch among the sources of an objective.
 pub const LESS_BIASED: &str = "lb";
 
-flat_core::settings! {
+rule! {
     /// `gerne`: the gradient extrapolated from a batch `b` that is as biased as the data, past a batch `lb` that is less so,
     ///
     /// ```text
@@ -60,42 +59,25 @@ flat_core::settings! {
     #[derive(Debug, Clone)]
     pub struct Gerne {
         /// How far beyond the less biased batch its gradient is extrapolated; -1 or more.
-        beta as "gerne-beta": f64 = 1.0, range: Range::Finite;
+        beta as "gerne-beta": f64 = 1.0, range: Range::From(-1.0);
         /// How far the attributes of the less biased batch are moved from their shares in the data (0) to equal shares (1).
-        c as "gerne-c": f64 = 0.5, range: Range::Fraction;
+        c as "gerne-c": f64 = 0.5, range: Range::Share;
+    }
+    spec {
+        "gerne",
+        "g_lb + beta (g_lb - g_b) of a biased and a less biased batch",
+        "Asaad, Shadaydeh, Denzler 2025, arXiv 2503.13236, Algorithm 1",
     }
 }
 
 impl Gerne {
-    /// The entry of the table of rules.
-    pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
-        "gerne",
-        "g_lb + beta (g_lb - g_b) of a biased and a less biased batch",
-        "Asaad, Shadaydeh, Denzler 2025, arXiv 2503.13236, Algorithm 1",
-    );
-
     /// GERNE that extrapolates by `beta`.
     pub fn new(beta: f64) -> Self {
         Self::default().beta(beta)
     }
 }
 
-impl Stateful for Gerne {}
-
 impl GradientRule for Gerne {
-    fn check(&self) -> Result<()> {
-        Settings::check(self)?;
-        if self.beta < -1.0 {
-            return Err(Error::option("gerne-beta", self.beta, "give -1 or a number above it"));
-        }
-        if self.c <= 0.0 {
-            return Err(Error::option("gerne-c", self.c, "give a number in (0, 1]"));
-        }
-        Ok(())
-    }
-    fn name(&self) -> &'static str {
-        Self::SPEC.name
-    }
     fn evals_per_step(&self, _: usize) -> f64 {
         2.0
     }

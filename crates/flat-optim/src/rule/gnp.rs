@@ -1,10 +1,10 @@
 //! Gradient norm penalty.
 
-use super::RuleSpec;
-use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows, Sample, Stateful};
-use flat_core::setting::{Range, Settings};
+use super::Sam;
+use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows, Sample};
+use flat_core::setting::Range;
 
-flat_core::settings! {
+rule! {
     /// `gnp`: penalises the norm of the gradient, lambda = alpha rho,
     ///
     /// ```text
@@ -32,39 +32,27 @@ flat_core::settings! {
     /// ```
     #[derive(Debug, Clone)]
     pub struct Gnp {
-        /// Radius of the perturbation: a length over all weights; usam: factor of the gradient; asam: relative to the weights; lpf:
-        /// of the noise, relative to the norm of each filter.
-        rho as "rho": f64 = 0.1, range: Range::Positive;
+        rho as "rho" of Sam: f64 = 0.1;
         /// Weight of the perturbed gradient, lambda / r of the paper.
         alpha as "gnp-alpha": f64 = 0.8, range: Range::Positive;
         /// Take the gradient's direction in place of the gradient in the first term, as the authors' code of today.
         unit as "gnp-unit": bool = false;
     }
-}
-
-impl Gnp {
-    /// The entry of the table of rules.
-    pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
+    spec {
         "gnp",
         "(1 - alpha) g + alpha grad f(x + rho g/||g||)",
         "Zhao, Zhang, Hu 2022, arXiv 2202.03599, Algorithm 1",
-    );
+    }
+}
 
+impl Gnp {
     /// GNP with radius `rho`, the paper's r.
     pub fn new(rho: f64) -> Self {
         Self::default().rho(rho)
     }
 }
 
-impl Stateful for Gnp {}
-
 impl GradientRule for Gnp {
-    fn check(&self) -> Result<()> {
-        Ok(Settings::check(self)?)
-    }
-    fn name(&self) -> &'static str {
-        Self::SPEC.name
-    }
     fn evals_per_step(&self, _: usize) -> f64 {
         2.0
     }

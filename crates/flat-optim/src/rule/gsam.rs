@@ -1,10 +1,10 @@
 //! Surrogate gap guided sharpness-aware minimization.
 
-use super::RuleSpec;
-use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows, Sample, Stateful};
-use flat_core::setting::{Range, Settings};
+use super::Sam;
+use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows, Sample};
+use flat_core::setting::Range;
 
-flat_core::settings! {
+rule! {
     /// `gsam`: descends the perturbed loss, and ascends the loss where that leaves the perturbed one alone,
     ///
     /// ```text
@@ -34,37 +34,25 @@ flat_core::settings! {
     /// ```
     #[derive(Debug, Clone)]
     pub struct Gsam {
-        /// Radius of the perturbation: a length over all weights; usam: factor of the gradient; asam: relative to the weights; lpf:
-        /// of the noise, relative to the norm of each filter.
-        rho as "rho": f64 = 0.05, range: Range::Positive;
+        rho as "rho" of Sam: f64 = 0.05;
         /// How much of the gradient's part orthogonal to the perturbed gradient is ascended.
         alpha as "gsam-alpha": f64 = 0.4, range: Range::NonNegative;
+    }
+    spec {
+        "gsam",
+        "g_p - alpha (the part of g orthogonal to g_p), g_p = grad f(x + rho g/||g||)",
+        "Zhuang et al. 2022, arXiv 2203.08065, Algorithm 1",
     }
 }
 
 impl Gsam {
-    /// The entry of the table of rules.
-    pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
-        "gsam",
-        "g_p - alpha (the part of g orthogonal to g_p), g_p = grad f(x + rho g/||g||)",
-        "Zhuang et al. 2022, arXiv 2203.08065, Algorithm 1",
-    );
-
     /// GSAM with radius `rho`.
     pub fn new(rho: f64) -> Self {
         Self::default().rho(rho)
     }
 }
 
-impl Stateful for Gsam {}
-
 impl GradientRule for Gsam {
-    fn check(&self) -> Result<()> {
-        Ok(Settings::check(self)?)
-    }
-    fn name(&self) -> &'static str {
-        Self::SPEC.name
-    }
     fn evals_per_step(&self, _: usize) -> f64 {
         2.0
     }

@@ -1,11 +1,11 @@
 //! Sharpness-aware minimization that looks every k steps.
 
-use super::RuleSpec;
-use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows, StateVisitor, Stateful};
-use flat_core::setting::{Range, Settings};
+use super::Sam;
+use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows};
+use flat_core::setting::Range;
 use flat_core::{ParamVec, Space};
 
-flat_core::settings! {
+rule! {
     /// `looksam`: a SAM step every k steps, whose part orthogonal to the gradient serves the steps between,
     ///
     /// ```text
@@ -37,9 +37,7 @@ flat_core::settings! {
     /// ```
     #[derive(Debug)]
     pub struct LookSam {
-        /// Radius of the perturbation: a length over all weights; usam: factor of the gradient; asam: relative to the weights; lpf:
-        /// of the noise, relative to the norm of each filter.
-        rho as "rho": f64 = 0.05, range: Range::Positive;
+        rho as "rho" of Sam: f64 = 0.05;
         /// Steps from one SAM step to the next.
         k as "looksam-k": u64 = 10, range: Range::AtLeast(1);
         /// Share of the kept direction in the steps between.
@@ -51,16 +49,14 @@ flat_core::settings! {
         /// Steps taken.
         taken: u64 = 0;
     }
-}
-
-impl LookSam {
-    /// The entry of the table of rules.
-    pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
+    spec {
         "looksam",
         "every k steps grad f(x + rho g/||g||), between them g + alpha ||g||/||g_v|| g_v",
         "Liu et al. 2022, arXiv 2203.02714, Algorithm 1",
-    );
+    }
+}
 
+impl LookSam {
     /// LookSAM with radius `rho`.
     pub fn new(rho: f64) -> Self {
         Self::default().rho(rho)
@@ -72,20 +68,7 @@ impl LookSam {
     }
 }
 
-impl Stateful for LookSam {
-    fn visit(&mut self, visitor: &mut dyn StateVisitor) -> Result<()> {
-        visitor.count("taken", &mut self.taken)?;
-        self.kept.as_mut().map_or(Ok(()), |kept| visitor.vector("kept", kept))
-    }
-}
-
 impl GradientRule for LookSam {
-    fn check(&self) -> Result<()> {
-        Ok(Settings::check(self)?)
-    }
-    fn name(&self) -> &'static str {
-        Self::SPEC.name
-    }
     fn evals_per_step(&self, _: usize) -> f64 {
         if self.looks() { 2.0 } else { 1.0 }
     }

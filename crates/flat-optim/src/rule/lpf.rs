@@ -1,10 +1,11 @@
 //! Low-pass filter SGD.
 
-use super::RuleSpec;
-use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows, Stateful};
-use flat_core::setting::{Range, Settings};
+use super::Sam;
+use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows};
+use flat_core::setting::Range;
+use flat_core::{Number, ParamVec, Purpose, Update};
 
-flat_core::settings! {
+rule! {
     /// `lpf`: the gradient of the loss filtered by Gaussian noise that scales with each filter's norm,
     ///
     /// ```text
@@ -36,37 +37,25 @@ flat_core::settings! {
     /// ```
     #[derive(Debug, Clone)]
     pub struct Lpf {
-        /// Radius of the perturbation: a length over all weights; usam: factor of the gradient; asam: relative to the weights; lpf:
-        /// of the noise, relative to the norm of each filter.
-        rho as "rho": f64 = 5e-4, range: Range::Positive;
+        rho as "rho" of Sam: f64 = 5e-4;
         /// Parts of the batch, M, each with noise of its own.
         parts as "lpf-parts": usize = 8, range: Range::AtLeast(1), metavar: "M";
+    }
+    spec {
+        "lpf",
+        "mean of grad f_j(x + rho F z_j) over parts j of the batch, z_j Gaussian, F the norms of the filters",
+        "Bisla, Wang, Choromanska 2022, arXiv 2201.08025, Algorithm 1",
     }
 }
 
 impl Lpf {
-    /// The entry of the table of rules.
-    pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
-        "lpf",
-        "mean of grad f_j(x + rho F z_j) over parts j of the batch, z_j Gaussian, F the norms of the filters",
-        "Bisla, Wang, Choromanska 2022, arXiv 2201.08025, Algorithm 1",
-    );
-
     /// LPF-SGD with noise of `rho` times each filter's norm.
     pub fn new(rho: f64) -> Self {
         Self::default().rho(rho)
     }
 }
 
-impl Stateful for Lpf {}
-
 impl GradientRule for Lpf {
-    fn check(&self) -> Result<()> {
-        Ok(Settings::check(self)?)
-    }
-    fn name(&self) -> &'static str {
-        Self::SPEC.name
-    }
     fn evals_per_step(&self, _: usize) -> f64 {
         1.0
     }
@@ -79,10 +68,20 @@ impl GradientRule for Lpf {
     fn estimate(&mut self, f: &mut Oracle<'_>, cx: &Ctx<'_>) -> Result<Estimate> {
         let norms = f.theta()?.filter_norms()?;
         let mean = f.average_within(self.parts, |f, j| {
-            let noise = cx.gaussian(j)?.hadamard(&norms)?;
+            let noise = ParamVec::recur_noise(&cx.stream_at(Purpose::Perturb, j), [&norms], [], |_| Filtered)?;
             Ok(Estimate::plain(f.gradient_at(cx.rho, &noise, Rows::All)?))
         })?;
         let surrogate = crate::Sample::new(mean.loss, mean.grad)?;
         Ok(Estimate { perturbed: true, ..Estimate::plain(surrogate) })
+    }
+}
+
+/// `F z`.
+struct Filtered;
+
+impl Update<1, 0> for Filtered {
+    #[inline(always)]
+    fn update<E: Number>(&self, z: E, [norm]: [E; 1], _: [E; 0]) -> (E, [E; 0]) {
+        (z * norm, [])
     }
 }

@@ -1,10 +1,9 @@
 //! Momentum sharpness-aware minimization.
 
-use super::RuleSpec;
-use crate::{Ctx, Estimate, GradientRule, Need, Oracle, Result, Rows, Stateful};
-use flat_core::setting::{Range, Settings};
+use super::Sam;
+use crate::{Ctx, Estimate, GradientRule, Need, Oracle, Result, Rows};
 
-flat_core::settings! {
+rule! {
     /// `msam`: SAM whose perturbation is the base optimizer's momentum, which costs no gradient,
     ///
     /// ```text
@@ -35,35 +34,23 @@ flat_core::settings! {
     /// ```
     #[derive(Debug, Clone)]
     pub struct Msam {
-        /// Radius of the perturbation: a length over all weights; usam: factor of the gradient; asam: relative to the weights; lpf:
-        /// of the noise, relative to the norm of each filter.
-        rho as "rho": f64 = 0.3, range: Range::Positive;
+        rho as "rho" of Sam: f64 = 0.3;
+    }
+    spec {
+        "msam",
+        "grad f(x - rho v/||v||), v the momentum of the base",
+        "Becker, Altrock, Risse 2024, arXiv 2401.12033, Algorithm 1",
     }
 }
 
 impl Msam {
-    /// The entry of the table of rules.
-    pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
-        "msam",
-        "grad f(x - rho v/||v||), v the momentum of the base",
-        "Becker, Altrock, Risse 2024, arXiv 2401.12033, Algorithm 1",
-    );
-
     /// MSAM with radius `rho`; the authors use 0.3 to 10.
     pub fn new(rho: f64) -> Self {
         Self::default().rho(rho)
     }
 }
 
-impl Stateful for Msam {}
-
 impl GradientRule for Msam {
-    fn check(&self) -> Result<()> {
-        Ok(Settings::check(self)?)
-    }
-    fn name(&self) -> &'static str {
-        Self::SPEC.name
-    }
     fn evals_per_step(&self, _: usize) -> f64 {
         1.0
     }

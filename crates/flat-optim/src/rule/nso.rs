@@ -1,10 +1,9 @@
 //! Noise stability optimization.
 
-use super::RuleSpec;
-use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows, Sample, Scalar, Stateful};
-use flat_core::setting::{Range, Settings};
+use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows, Sample, Scalar};
+use flat_core::setting::Range;
 
-flat_core::settings! {
+rule! {
     /// `nso`: the gradient of the loss smoothed by Gaussian noise, from antithetic pairs on the same batch,
     ///
     /// ```text
@@ -37,31 +36,21 @@ flat_core::settings! {
         /// Antithetic pairs a step, k.
         pairs as "pairs": usize = 1, range: Range::AtLeast(1), metavar: "K";
     }
-}
-
-impl Nso {
-    /// The entry of the table of rules.
-    pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
+    spec {
         "nso",
         "mean of grad f(x + u) and grad f(x - u), u Gaussian",
         "Ju, Li, Zhang 2023, arXiv 2306.08553, Algorithm 1",
-    );
+    }
+}
 
+impl Nso {
     /// NSO with noise of standard deviation `sigma` on every weight; the paper uses 0.008 to 0.014.
     pub fn new(sigma: f64) -> Self {
         Self::default().sigma(sigma)
     }
 }
 
-impl Stateful for Nso {}
-
 impl GradientRule for Nso {
-    fn check(&self) -> Result<()> {
-        Ok(Settings::check(self)?)
-    }
-    fn name(&self) -> &'static str {
-        Self::SPEC.name
-    }
     fn evals_per_step(&self, _: usize) -> f64 {
         2.0 * self.pairs as f64
     }

@@ -1,7 +1,7 @@
 //! The plain gradient.
 
 use super::RuleSpec;
-use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows, Stateful};
+use crate::{Ctx, Described, Estimate, GradientRule, Oracle, Result, Rows, Stateful};
 use flat_core::setting::{BadSetting, Setting, Settings, Value, Values};
 
 /// `plain`: the gradient of the batch, at 1 evaluation a step.
@@ -39,13 +39,13 @@ impl Settings for Plain {
 
 impl Stateful for Plain {}
 
-impl GradientRule for Plain {
-    fn check(&self) -> Result<()> {
-        Ok(())
-    }
+impl Described for Plain {
     fn name(&self) -> &'static str {
         Self::SPEC.name
     }
+}
+
+impl GradientRule for Plain {
     fn evals_per_step(&self, _: usize) -> f64 {
         1.0
     }

@@ -1,10 +1,10 @@
 //! Randomly smoothed perturbation.
 
-use super::{Gate, RuleSpec};
-use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows, Stateful};
-use flat_core::setting::{Needs, Range, Settings};
+use super::{Gate, Nso, Sam};
+use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows};
+use flat_core::setting::Needs;
 
-flat_core::settings! {
+rule! {
     /// `rsp`: Algorithm 1 of the paper,
     ///
     /// ```text
@@ -38,41 +38,28 @@ flat_core::settings! {
     /// ```
     #[derive(Debug, Clone)]
     pub struct Rsp {
-        /// Radius of the perturbation: a length over all weights; usam: factor of the gradient; asam: relative to the weights; lpf:
-        /// of the noise, relative to the norm of each filter.
-        rho as "rho": Option<f64> = None, range: Range::Positive, default_in_words: "by --sigma";
-        /// Standard deviation of a weight's perturbation; the length rho is sigma sqrt(weights).
-        sigma as "sigma": f64 = 0.01, range: Range::Positive, needs: Needs::Unset("rho");
+        rho as "rho" of Sam: Option<f64> = None, default_in_words: "by --sigma";
+        sigma as "sigma" of Nso: f64 = 0.01, needs: Needs::Unset("rho");
     }
     with {
         /// Where it perturbs, and what it does elsewhere.
         gate: Gate;
     }
-}
-
-impl Rsp {
-    /// The entry of the table of rules.
-    pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
+    spec {
         "rsp",
         "g + the part of grad f(x + rho u) orthogonal to g, u uniform on the sphere, rho = sigma sqrt(d)",
         "Ahn, Jadbabaie, Sra 2024, arXiv 2305.15659, Algorithm 1",
-    );
+    }
+}
 
+impl Rsp {
     /// RSP with radius `rho`.
     pub fn new(rho: f64) -> Self {
         Self::default().rho(Some(rho))
     }
 }
 
-impl Stateful for Rsp {}
-
 impl GradientRule for Rsp {
-    fn check(&self) -> Result<()> {
-        Ok(Settings::check(self)?)
-    }
-    fn name(&self) -> &'static str {
-        Self::SPEC.name
-    }
     fn evals_per_step(&self, _: usize) -> f64 {
         2.0
     }

@@ -1,10 +1,9 @@
 //! Sharpness-aware minimization.
 
-use super::RuleSpec;
-use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows, Stateful};
-use flat_core::setting::{Range, Settings};
+use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows};
+use flat_core::setting::Range;
 
-flat_core::settings! {
+rule! {
     /// `sam`: the gradient at the first-order worst point within radius rho,
     ///
     /// ```text
@@ -39,31 +38,21 @@ flat_core::settings! {
         /// Ascents a step, each of rho / steps.
         steps as "sam-steps": usize = 1, range: Range::AtLeast(1), metavar: "N";
     }
-}
-
-impl Sam {
-    /// The entry of the table of rules.
-    pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
+    spec {
         "sam",
         "grad f(x + rho g/||g||)",
         "Foret et al. 2021, arXiv 2010.01412, Algorithm 1",
-    );
+    }
+}
 
+impl Sam {
     /// SAM with radius `rho`; the paper uses 0.05 for CIFAR-10 and 0.1 for CIFAR-100.
     pub fn new(rho: f64) -> Self {
         Self::default().rho(rho)
     }
 }
 
-impl Stateful for Sam {}
-
 impl GradientRule for Sam {
-    fn check(&self) -> Result<()> {
-        Ok(Settings::check(self)?)
-    }
-    fn name(&self) -> &'static str {
-        Self::SPEC.name
-    }
     fn evals_per_step(&self, _: usize) -> f64 {
         1.0 + self.steps as f64
     }

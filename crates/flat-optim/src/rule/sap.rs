@@ -1,9 +1,9 @@
 //! Sharpness-aware perturbation.
 
-use super::{Gate, RuleSpec};
-use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows, Stateful};
+use super::{Gate, Sam};
+use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows};
 use flat_core::Purpose;
-use flat_core::setting::{Needs, Range, Settings};
+use flat_core::setting::{Needs, Range};
 
 /// Length of the offset xi, as a part of rho, where a sample's own gradient is zero.
 const OFFSET: f64 = 1e-3;
@@ -28,7 +28,7 @@ flat_core::named! {
     }
 }
 
-flat_core::settings! {
+rule! {
     /// `sap`: Algorithm 2 of the paper, for f = (1/n) sum f_i,
     ///
     /// ```text
@@ -67,9 +67,7 @@ flat_core::settings! {
     /// ```
     #[derive(Debug, Clone)]
     pub struct Sap {
-        /// Radius of the perturbation: a length over all weights; usam: factor of the gradient; asam: relative to the weights; lpf:
-        /// of the noise, relative to the norm of each filter.
-        rho as "rho": f64 = 0.1, range: Range::Positive;
+        rho as "rho" of Sam: f64 = 0.1;
         /// Examples in the sample that perturbs; 1 is Algorithm 2, whose noise wants a small --lr, a gate or --init.
         examples as "sap-examples": usize = 128, range: Range::AtLeast(1), needs: Needs::Is("sap-direction", "sample");
         /// Ascend along the gradient of one sample or of the batch (ablation).
@@ -81,16 +79,14 @@ flat_core::settings! {
         /// Where it perturbs, and what it does elsewhere.
         gate: Gate;
     }
-}
-
-impl Sap {
-    /// The entry of the table of rules.
-    pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
+    spec {
         "sap",
         "g + the part of grad f_i(x ± rho g_i/||g_i||) orthogonal to g, i a random sample of --sap-examples",
         "Ahn, Jadbabaie, Sra 2024, arXiv 2305.15659, Algorithm 2",
-    );
+    }
+}
 
+impl Sap {
     /// SAP with radius `rho`.
     pub fn new(rho: f64) -> Self {
         Self::default().rho(rho)
@@ -114,15 +110,7 @@ impl Sap {
     }
 }
 
-impl Stateful for Sap {}
-
 impl GradientRule for Sap {
-    fn check(&self) -> Result<()> {
-        Ok(Settings::check(self)?)
-    }
-    fn name(&self) -> &'static str {
-        Self::SPEC.name
-    }
     fn evals_per_step(&self, rows: usize) -> f64 {
         match self.samples(rows) {
             1 => 2.0,

@@ -39,9 +39,7 @@ impl RuleSpec {
 }
 
 fn build<R: GradientRule + Settings + 'static>(options: &Values) -> Result<Box<dyn GradientRule>> {
-    let rule = R::of(options)?;
-    GradientRule::check(&rule)?;
-    Ok(Box::new(rule))
+    Ok(Box::new(R::of(options)?))
 }
 
 impl Item for RuleSpec {

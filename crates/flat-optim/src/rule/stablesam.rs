@@ -1,10 +1,9 @@
 //! Sharpness-aware minimization with the gradient's length.
 
-use super::RuleSpec;
-use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows, Stateful};
-use flat_core::setting::{Range, Settings};
+use super::Sam;
+use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows};
 
-flat_core::settings! {
+rule! {
     /// `stablesam`: SAM's direction with the length of the gradient at x,
     ///
     /// ```text
@@ -32,35 +31,23 @@ flat_core::settings! {
     /// ```
     #[derive(Debug, Clone)]
     pub struct StableSam {
-        /// Radius of the perturbation: a length over all weights; usam: factor of the gradient; asam: relative to the weights; lpf:
-        /// of the noise, relative to the norm of each filter.
-        rho as "rho": f64 = 0.05, range: Range::Positive;
+        rho as "rho" of Sam: f64 = 0.05;
+    }
+    spec {
+        "stablesam",
+        "||g|| g'/||g'||, g' = grad f(x + rho g/||g||)",
+        "Tan et al. 2024, arXiv 2401.07250",
     }
 }
 
 impl StableSam {
-    /// The entry of the table of rules.
-    pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
-        "stablesam",
-        "||g|| g'/||g'||, g' = grad f(x + rho g/||g||)",
-        "Tan et al. 2024, arXiv 2401.07250",
-    );
-
     /// StableSAM with radius `rho`.
     pub fn new(rho: f64) -> Self {
         Self::default().rho(rho)
     }
 }
 
-impl Stateful for StableSam {}
-
 impl GradientRule for StableSam {
-    fn check(&self) -> Result<()> {
-        Ok(Settings::check(self)?)
-    }
-    fn name(&self) -> &'static str {
-        Self::SPEC.name
-    }
     fn evals_per_step(&self, _: usize) -> f64 {
         2.0
     }

@@ -1,10 +1,9 @@
 //! Sharpness-aware minimization without normalisation.
 
-use super::RuleSpec;
-use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows, Stateful};
-use flat_core::setting::{Range, Settings};
+use super::Sam;
+use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows};
 
-flat_core::settings! {
+rule! {
     /// `usam`: SAM whose perturbation is the gradient itself, not its direction,
     ///
     /// ```text
@@ -32,35 +31,23 @@ flat_core::settings! {
     /// ```
     #[derive(Debug, Clone)]
     pub struct Usam {
-        /// Radius of the perturbation: a length over all weights; usam: factor of the gradient; asam: relative to the weights; lpf:
-        /// of the noise, relative to the norm of each filter.
-        rho as "rho": f64 = 0.05, range: Range::Positive;
+        rho as "rho" of Sam: f64 = 0.05;
+    }
+    spec {
+        "usam",
+        "grad f(x + rho g)",
+        "Andriushchenko, Flammarion 2022, arXiv 2206.06232; Dai, Ahn, Sra 2023, arXiv 2305.15287",
     }
 }
 
 impl Usam {
-    /// The entry of the table of rules.
-    pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
-        "usam",
-        "grad f(x + rho g)",
-        "Andriushchenko, Flammarion 2022, arXiv 2206.06232; Dai, Ahn, Sra 2023, arXiv 2305.15287",
-    );
-
     /// USAM with the factor `rho` of the gradient.
     pub fn new(rho: f64) -> Self {
         Self::default().rho(rho)
     }
 }
 
-impl Stateful for Usam {}
-
 impl GradientRule for Usam {
-    fn check(&self) -> Result<()> {
-        Ok(Settings::check(self)?)
-    }
-    fn name(&self) -> &'static str {
-        Self::SPEC.name
-    }
     fn evals_per_step(&self, _: usize) -> f64 {
         2.0
     }

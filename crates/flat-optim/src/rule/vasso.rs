@@ -1,11 +1,11 @@
 //! Variance suppression for sharpness-aware minimization.
 
-use super::RuleSpec;
-use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows, StateVisitor, Stateful};
-use flat_core::setting::{Range, Settings};
+use super::Sam;
+use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows};
+use flat_core::setting::Range;
 use flat_core::{Number, ParamVec, Space, Update};
 
-flat_core::settings! {
+rule! {
     /// `vasso`: SAM along a running mean of the gradients, which varies less from batch to batch,
     ///
     /// ```text
@@ -32,9 +32,7 @@ flat_core::settings! {
     /// ```
     #[derive(Debug)]
     pub struct Vasso {
-        /// Radius of the perturbation: a length over all weights; usam: factor of the gradient; asam: relative to the weights; lpf:
-        /// of the noise, relative to the norm of each filter.
-        rho as "rho": f64 = 0.05, range: Range::Positive;
+        rho as "rho" of Sam: f64 = 0.05;
         /// Share of the step's gradient in the running mean.
         theta as "vasso-theta": f64 = 0.9, range: Range::Fraction;
     }
@@ -44,36 +42,21 @@ flat_core::settings! {
         /// Steps taken.
         taken: u64 = 0;
     }
-}
-
-impl Vasso {
-    /// The entry of the table of rules.
-    pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
+    spec {
         "vasso",
         "grad f(x + rho d/||d||), d a running mean of the gradients",
         "Li, Giannakis 2023, arXiv 2309.15639, Algorithm 2",
-    );
+    }
+}
 
+impl Vasso {
     /// VaSSO with radius `rho`.
     pub fn new(rho: f64) -> Self {
         Self::default().rho(rho)
     }
 }
 
-impl Stateful for Vasso {
-    fn visit(&mut self, visitor: &mut dyn StateVisitor) -> Result<()> {
-        visitor.count("taken", &mut self.taken)?;
-        self.mean.as_mut().map_or(Ok(()), |mean| visitor.vector("mean", mean))
-    }
-}
-
 impl GradientRule for Vasso {
-    fn check(&self) -> Result<()> {
-        Ok(Settings::check(self)?)
-    }
-    fn name(&self) -> &'static str {
-        Self::SPEC.name
-    }
     fn evals_per_step(&self, _: usize) -> f64 {
         2.0
     }

@@ -1,10 +1,10 @@
 //! Sharpness as a weighted regularisation term.
 
-use super::RuleSpec;
-use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows, Stateful, Then};
-use flat_core::setting::{Range, Settings};
+use super::Sam;
+use crate::{Ctx, Estimate, GradientRule, Oracle, Result, Rows, Then};
+use flat_core::setting::Range;
 
-flat_core::settings! {
+rule! {
     /// `wsam`: the loss plus a multiple of its sharpness, alpha = gamma / (1 - gamma),
     ///
     /// ```text
@@ -35,39 +35,27 @@ flat_core::settings! {
     /// ```
     #[derive(Debug, Clone)]
     pub struct Wsam {
-        /// Radius of the perturbation: a length over all weights; usam: factor of the gradient; asam: relative to the weights; lpf:
-        /// of the noise, relative to the norm of each filter.
-        rho as "rho": f64 = 0.05, range: Range::Positive;
+        rho as "rho" of Sam: f64 = 0.05;
         /// Weight of the sharpness; the loss has 1 - gamma.
         gamma as "wsam-gamma": f64 = 0.9, range: Range::BelowOne;
         /// Give the base the weighted sum of both gradients, so that the sharpness enters its moments.
         coupled as "wsam-coupled": bool = false;
     }
-}
-
-impl Wsam {
-    /// The entry of the table of rules.
-    pub const SPEC: RuleSpec = RuleSpec::of::<Self>(
+    spec {
         "wsam",
         "g, and beside the base alpha (grad f(x + rho g/||g||) - g), alpha = gamma/(1 - gamma)",
         "Yue et al. 2023, arXiv 2305.15817, Algorithms 1 and 2",
-    );
+    }
+}
 
+impl Wsam {
     /// WSAM with radius `rho`.
     pub fn new(rho: f64) -> Self {
         Self::default().rho(rho)
     }
 }
 
-impl Stateful for Wsam {}
-
 impl GradientRule for Wsam {
-    fn check(&self) -> Result<()> {
-        Ok(Settings::check(self)?)
-    }
-    fn name(&self) -> &'static str {
-        Self::SPEC.name
-    }
     fn evals_per_step(&self, _: usize) -> f64 {
         2.0
     }

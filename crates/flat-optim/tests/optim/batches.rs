@@ -3,8 +3,8 @@
 use crate::functions::{Everything, bits, logistic, vars};
 use candle_core::{Device, Tensor, Var};
 use flat_optim::{
-    Batch, Ctx, EntropySgd, Esam, Gerne, GradientRule, Need, Objective, Optimizer, Oracle, ParamVec, Plain, Purpose,
-    Query, Result, Sam, Sgd, Streams, WithLosses, WithRows,
+    Batch, Ctx, Described, EntropySgd, Esam, Gerne, GradientRule, Need, Objective, Optimizer, Oracle, ParamVec, Plain,
+    Purpose, Query, Result, Sam, Sgd, Streams, WithLosses, WithRows,
 };
 
 /// `(scale_k w^2 / 2) . 1` on batch k: the step's, then the further ones; `shift` instead on the second source.

@@ -235,7 +235,8 @@ fn every_file_of_a_rule_is_in_the_table() -> std::io::Result<()> {
     let mut files = Vec::new();
     for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/rule"))? {
         let path = file?.path();
-        if std::fs::read_to_string(&path)?.contains("impl GradientRule for") {
+        let text = std::fs::read_to_string(&path)?;
+        if text.contains("impl GradientRule for") || text.contains("\nprojected! {") {
             files.push(path.file_stem().unwrap_or_default().to_string_lossy().replace('_', "-"));
         }
     }

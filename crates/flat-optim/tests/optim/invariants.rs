@@ -210,13 +210,13 @@ struct Ascent;
 
 impl flat_optim::Stateful for Ascent {}
 
-impl GradientRule for Ascent {
-    fn check(&self) -> Result<()> {
-        Ok(())
-    }
+impl flat_optim::Described for Ascent {
     fn name(&self) -> &'static str {
         "ascent"
     }
+}
+
+impl GradientRule for Ascent {
     fn evals_per_step(&self, _: usize) -> f64 {
         1.0
     }

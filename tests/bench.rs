@@ -52,6 +52,38 @@ fn every_cell_has_times_rates_and_memory_that_agree_with_each_other() {
 }
 
 #[test]
+fn every_rule_is_timed_or_says_why_not() {
+    // one burst of ten steps: what looksam costs on average
+    let rules: Vec<&str> = flat_optim::RULES.iter().map(|rule| rule.name).collect();
+    let flags = format!("bench --models mlp --batch-sizes 16 --steps 10 --rounds 1 --optimizers {}", rules.join(","));
+    let report = json(&flags);
+    let rows = report["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), rules.len());
+    for (row, rule) in rows.iter().zip(rules) {
+        assert_eq!(row["optimizer"], rule);
+        if ["dom-sgd", "bulk-sgd"].contains(&rule) {
+            let why = row["absent"].as_str().expect("a reason");
+            assert!(why.starts_with(&format!("{rule} is not timed: ")) && why.contains("Hessian"), "{why}");
+            continue;
+        }
+        assert!(number(&row["step"]["median_ms"]) > 0.0 && row["absent"].is_null(), "{row}");
+        let evals = number(&row["evals_per_step"]);
+        let expected = match rule {
+            "plain" | "msam" | "lpf" => 1.0,
+            "looksam" => 1.1,
+            "esam" => 4.0 / 3.0 + 0.5,
+            "entropy-sgd" => 20.0,
+            // at the start of a run about every second step is long
+            "aesam" => evals.clamp(1.0, 2.0),
+            _ => 2.0,
+        };
+        assert!(close(evals, expected), "{rule}: {evals}");
+    }
+    let error = fails("bench --models mlp --optimizers dom-sgd", 2);
+    assert!(error.contains("--optimizers dom-sgd: ") && error.contains("Hessian"), "{error}");
+}
+
+#[test]
 fn peak_memory_is_that_of_the_cell_and_not_of_the_run() {
     let report = json("bench --models resnet20,mlp --optimizers sgd --batch-sizes 64 --steps 1 --rounds 1");
     let [large, small] = [0, 1].map(|i| number(&report["rows"][i]["memory"]["host_mib"]));

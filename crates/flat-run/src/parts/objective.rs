@@ -69,6 +69,8 @@ pub struct BatchLoss<'a> {
     /// The step's mini-batch.
     pub batch: &'a Batch,
     others: Option<OtherBatches<'a>>,
+    /// Whether the step's batch stands for every other one.
+    repeats: bool,
     /// Another batch that takes the place of the step's now, and which.
     other: Option<(Which, Batch)>,
     tally: &'a mut Tally,
@@ -98,6 +100,7 @@ impl<'a> BatchLoss<'a> {
             loss,
             batch,
             others: None,
+            repeats: false,
             other: None,
             tally,
             seen,
@@ -117,6 +120,12 @@ impl<'a> BatchLoss<'a> {
     #[must_use]
     pub fn with_others(self, others: OtherBatches<'a>) -> Self {
         Self { others: Some(others), ..self }
+    }
+
+    /// The step's batch stands for every other one that a rule asks for: a step then takes the time that it takes on data.
+    #[must_use]
+    pub fn repeating(self) -> Self {
+        Self { repeats: true, ..self }
     }
 
     /// Images of the step's batch and of the further ones that were taken.
@@ -161,6 +170,7 @@ impl Objective for BatchLoss<'_> {
     fn offers(&self, need: Need) -> bool {
         match need {
             Need::Losses => true,
+            Need::FreshBatches | Need::Source(_) if self.repeats => true,
             Need::FreshBatches => self.others.is_some(),
             Need::Source(name) => self.others.is_some_and(|others| name == LESS_BIASED && others.less_biased.is_some()),
             _ => false,
@@ -202,6 +212,7 @@ impl Objective for BatchLoss<'_> {
         if self.other.as_ref().is_none_or(|(which, _)| *which != to) {
             let batch = match self.others {
                 Some(others) => others.batch(to)?,
+                None if self.repeats => self.batch.clone(),
                 None => return Err(unmet(to)),
             };
             // the chain of entropy-sgd runs over further batches, whose answers count as those of the step's batch do

@@ -6,12 +6,16 @@ use flat_core::setting::{Value, Values};
 use flat_core::{Purpose, Streams};
 use flat_data::{Batch, DatasetKind};
 use flat_nn::{Arch, Loss, Model};
-use flat_optim::{Optimizer, PendingStep, parse_optimizer};
+use flat_optim::{Need, Optimizer, PendingStep, parse_optimizer};
 use flat_run::parts::{BatchLoss, Tally, model_config};
 use flat_run::signal;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
+/// Steps of the run that rules are told of.
+const STEPS: u64 = 1000;
+/// The longest cycle of steps that is looked for.
+const MOST_CYCLE: u64 = 100;
 const LOSS: Loss = Loss::CrossEntropy { label_smoothing: 0.0 };
 
 /// Where in the table a cell is.
@@ -36,9 +40,17 @@ pub struct Cell {
     batch: Batch,
     device: Device,
     tally: Tally,
-    /// Gradient evaluations, in units of the batch, and the steps that took them.
+    /// Gradient evaluations of the last bursts, in units of the batch, and the steps that took them.
     evals: f64,
     steps: u64,
+    /// Steps after which those of the rule are alike again.
+    cycle: u64,
+}
+
+/// Why no cell times this optimizer, in words; `None` where one does.
+pub fn untimed(optimizer: &str) -> Option<&'static str> {
+    let subspace = parse_optimizer(optimizer).is_ok_and(|(rule, _)| rule.asks_for(Need::Subspace));
+    subspace.then_some("its time is that of Hessian products over a training set, which a bench does not have")
 }
 
 impl Cell {
@@ -54,15 +66,27 @@ impl Cell {
         let (rule, base) = parse_optimizer(optimizer)?;
         // a small rate, so that thousands of steps on noise stay finite
         let options = Values::of([("lr", Value::Number(1e-4))]);
-        let optimizer =
-            Optimizer::new(model.params(), rule.build(&options)?, base.unwrap_or_default().build(&options)?)?;
+        let rule = rule.build(&options)?;
+        let cycle = match rule.mean_evals(batch_size) {
+            mean if mean == rule.evals_per_step(batch_size) => 1,
+            mean => {
+                let whole = |x: f64| (x - x.round()).abs() < 1e-9;
+                (1..=MOST_CYCLE).find(|steps| whole(mean * *steps as f64)).unwrap_or(1)
+            }
+        };
+        let optimizer = Optimizer::builder(model.params())
+            .rule(rule)
+            .base(base.unwrap_or_default().build(&options)?)
+            .examples(data.examples[0] as u64)
+            .steps(STEPS)
+            .build()?;
         let shape = (batch_size, config.in_channels, config.height, config.width);
         let pixels = streams.at(Purpose::Test, 0).normals(shape.0 * shape.1 * shape.2 * shape.3);
         let images = Tensor::from_vec(pixels, shape, &Device::Cpu)?.to_dtype(DType::F32)?.to_device(device)?;
         let labels = (0..batch_size).map(|i| (i % config.classes) as u32).collect::<Vec<_>>();
         let labels = Tensor::from_vec(labels, batch_size, device)?;
         let batch = Batch { images, labels, indices: (0..batch_size).collect() };
-        Ok(Self { model, optimizer, batch, device: device.clone(), tally: Tally::default(), evals: 0.0, steps: 0 })
+        Ok(Self { model, optimizer, batch, device: device.clone(), tally: Tally::default(), evals: 0.0, steps: 0, cycle })
     }
 
     /// Steps so many times and waits for the device; seconds a step. Ends early where a signal asked to stop.
@@ -77,7 +101,7 @@ impl Cell {
             if signal::stop_requested() {
                 break;
             }
-            let mut loss = BatchLoss::new(&self.model, LOSS, &self.batch, &mut self.tally);
+            let mut loss = BatchLoss::new(&self.model, LOSS, &self.batch, &mut self.tally).repeating();
             taken.push(self.optimizer.launch(&mut loss)?);
             self.tally.unread();
         }
@@ -92,7 +116,17 @@ impl Cell {
         }
     }
 
-    /// Gradient evaluations a step, in units of the batch, over the steps so far.
+    /// The least number of steps, `steps` or more, over which the rule costs what it costs on average.
+    pub fn whole_cycles(&self, steps: u64) -> u64 {
+        steps.next_multiple_of(self.cycle)
+    }
+
+    /// Counts evaluations and steps from here on.
+    pub fn count_anew(&mut self) {
+        (self.evals, self.steps) = (0.0, 0);
+    }
+
+    /// Gradient evaluations a step, in units of the batch, over the steps that were counted.
     pub fn evals_per_step(&self) -> f64 {
         self.evals / self.steps.max(1) as f64
     }

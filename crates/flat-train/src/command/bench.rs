@@ -2,7 +2,7 @@
 
 use super::print;
 use crate::args::BenchSettings;
-use crate::bench::{BenchReport, Cell, Environment, Memory, Meter, Peak, Place, Row, Timing, of_cell};
+use crate::bench::{BenchReport, Cell, Environment, Memory, Meter, Peak, Place, Row, Timing, of_cell, untimed};
 use crate::exit::Outcome;
 use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Device;
@@ -53,7 +53,9 @@ pub(super) fn run(args: &BenchSettings, of_memory: bool, ui: Ui, json: bool) -> 
     if !measure(args, &mut timed, &mut report, ui)? {
         return Ok(Outcome::Interrupted);
     }
-    for Timed { row, ms, joules, steps, .. } in timed {
+    for Timed { row, cell, ms, joules, steps, .. } in timed {
+        (report.rows[row].evals_per_step, report.rows[row].flops_per_step) =
+            (cell.evals_per_step(), cell.flops_per_step());
         let bursts = ms.len() as f64;
         report.rows[row].step = Timing::of(ms, steps);
         report.rows[row].joules_per_step = (joules > 0.0).then(|| joules / (bursts * steps as f64));
@@ -74,6 +76,12 @@ fn check(args: &BenchSettings) -> Result<()> {
         if whole.is_dir() || whole.parent().is_some_and(|folder| !folder.is_dir()) {
             return Err(usage(format!("--csv {}: name a file in a folder that is there", file.display())));
         }
+    }
+    // among others it is a row that says so
+    if let [optimizer] = &args.optimizers[..]
+        && let Some(why) = untimed(optimizer.0)
+    {
+        return Err(usage(format!("--optimizers {optimizer}: {why}; time another one")));
     }
     args.plot.as_ref().map_or(Ok(()), |file| check_svg("--plot", file))
 }
@@ -113,13 +121,17 @@ fn prepare(
                     memory: Memory::default(),
                     joules_per_step: None,
                 };
+                if let Some(why) = untimed(optimizer.0) {
+                    row.absent = Some(format!("{optimizer} is not timed: {why}"));
+                    report.rows.push(row);
+                    continue;
+                }
                 match devices.get(&choice.to_string()) {
                     Some(Ok(device)) => {
                         row.memory = of_cell(&row.place).context("measuring memory")?;
                         let mut cell = Cell::new(arch, optimizer.0, batch_size, device)?;
                         row.dim = cell.dim();
                         cell.burst(2)?;
-                        (row.evals_per_step, row.flops_per_step) = (cell.evals_per_step(), cell.flops_per_step());
                         let steps = match args.steps {
                             Some(steps) => steps,
                             None => {
@@ -127,6 +139,8 @@ fn prepare(
                                 (args.seconds / f64::from(args.rounds) / step).round().max(1.0) as u64
                             }
                         };
+                        let steps = if args.steps.is_some() { steps } else { cell.whole_cycles(steps) };
+                        cell.count_anew();
                         let (row, device) = (report.rows.len(), device.clone());
                         timed.push(Timed { row, device, cell, steps, ms: Vec::new(), joules: 0.0 });
                     }

@@ -12,6 +12,8 @@ pub struct Spec<T: ?Sized> {
     pub about: &'static str,
     /// Authors, year, arXiv id, algorithm; empty for what has none.
     pub paper: &'static str,
+    /// Defaults of options of [`crate::Sgd`] beneath it, where they are others than those of `Sgd` alone.
+    pub over_sgd: &'static [(&'static str, f64)],
     settings: fn() -> Vec<Setting>,
     build: fn(&Values) -> Result<Box<T>>,
 }
@@ -22,7 +24,13 @@ impl<T: ?Sized> Spec<T> {
         [name, about, paper]: [&'static str; 3],
         build: fn(&Values) -> Result<Box<T>>,
     ) -> Self {
-        Self { name, about, paper, settings: S::settings, build }
+        Self { name, about, paper, over_sgd: &[], settings: S::settings, build }
+    }
+
+    /// The same over SGD with other defaults than SGD's own.
+    pub(crate) const fn over_sgd(mut self, defaults: &'static [(&'static str, f64)]) -> Self {
+        self.over_sgd = defaults;
+        self
     }
 
     /// Its options.

@@ -65,6 +65,7 @@ rule! {
         "x - lr m/s: m the mean of grad f(x + rho q/s), q the gradient at noise of precision N s",
         "Moellenhoff, Khan 2023, arXiv 2210.01620, Algorithm 1",
     }
+    over sgd { "lr" = 0.5; }
 }
 
 impl Bsam {

@@ -65,11 +65,12 @@ macro_rules! stateful {
 }
 
 /// A rule of the table: [`stateful!`], then `spec { name, the surrogate in one line, the paper }`, from which follow `SPEC` and
-/// [`crate::Described`].
+/// [`crate::Described`], and `over sgd { "option" = default; }` for a rule that works well with other defaults of the base.
 macro_rules! rule {
     (
         $(#[doc = $about:expr])* $(#[derive($($derive:ident),*)])? pub struct $name:ident { $($settings:tt)* }
         $(with { $($with:tt)* })? $(state { $($state:tt)* })? spec { $($spec:expr),* $(,)? }
+        $(over sgd { $($option:literal = $default:expr;)* })?
     ) => {
         stateful! {
             $(#[doc = $about])* $(#[derive($($derive),*)])? pub struct $name { $($settings)* }
@@ -78,7 +79,7 @@ macro_rules! rule {
 
         impl $name {
             /// The entry of the table of rules.
-            pub const SPEC: $crate::RuleSpec = $crate::RuleSpec::of::<Self>($($spec),*);
+            pub const SPEC: $crate::RuleSpec = $crate::RuleSpec::of::<Self>($($spec),*)$(.over_sgd(&[$(($option, $default)),*]))?;
         }
 
         impl $crate::Described for $name {

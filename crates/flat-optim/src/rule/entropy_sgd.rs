@@ -16,8 +16,9 @@ rule! {
     /// surrogate = theta - mean;   gamma_t = gamma_0 (1 + gamma_1)^t
     /// ```
     ///
-    /// so that a base with learning rate 1 and no momentum sets theta to the mean. The first batch is the step's own. Loss and
-    /// accuracy are means over the chain; the gradient norm is that at theta. Weight decay is the base's alone.
+    /// so that a base with learning rate 1 and no momentum, the tool's defaults over SGD, sets theta to the mean. The first batch is
+    /// the step's own. Loss and accuracy are means over the chain; the gradient norm is that at theta. Weight decay is the base's
+    /// alone.
     ///
     /// Cost: L evaluations a step, of L batches: an epoch is counted in images. State: a count. `t` counts the steps that this rule
     /// took, from 0.
@@ -85,6 +86,7 @@ rule! {
         "x less the mean of a Langevin chain around x; use --lr 1 --momentum 0",
         "Chaudhari et al. 2017, arXiv 1611.01838, Algorithm 1",
     }
+    over sgd { "lr" = 1.0; "momentum" = 0.0; }
 }
 
 impl EntropySgd {

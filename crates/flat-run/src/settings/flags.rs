@@ -117,5 +117,10 @@ fn option_flags(heading: &'static str) -> Vec<Flag> {
             None => all.push(Flag { setting, heading, owners: vec![(owner, default)] }),
         }
     }
+    for (rule, (name, default)) in RULES.iter().flat_map(|rule| rule.over_sgd.iter().map(move |over| (rule, over))) {
+        if let Some(flag) = all.iter_mut().find(|flag| flag.setting.name == *name) {
+            flag.owners.push((rule.name, Some(default.to_string())));
+        }
+    }
     all
 }

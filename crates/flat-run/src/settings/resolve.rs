@@ -50,7 +50,12 @@ impl RunConfig {
         let changed = |key: &str| Some(file.get(key)?.to_string() != flags.get(key)?.to_string());
         let other = |key: &str| changed(key) == Some(true);
         let scheduled = flags.get("rule-schedule").is_some() && changed("rule-schedule") != Some(false);
-        let mut stale = before.own_options(other("optimizer") || scheduled, other("base"));
+        let other_rules = other("optimizer") || scheduled;
+        let mut stale = before.own_options(other_rules, other("base"));
+        if other_rules {
+            let now = Self::with(&flags, "the flags")?.rules();
+            stale.extend(now.iter().flat_map(|rule| rule.over_sgd).map(|(name, _)| *name));
+        }
         let exclusive: [(&[&str], &[&str]); 5] = [
             (&["epochs"], &["steps", "evals"]),
             (&["steps"], &["epochs", "evals"]),
@@ -183,8 +188,14 @@ impl RunConfig {
     fn own_settings(&self) -> Vec<Setting> {
         let run = Self::settings();
         let rules = self.rules().into_iter().flat_map(|rule| rule.settings());
+        let of_base = self.base.settings().into_iter().map(|mut setting| {
+            if let Some(default) = self.default_over_sgd(setting.name).filter(|_| self.base == "sgd") {
+                setting.default = Some(Value::Number(default));
+            }
+            setting
+        });
         let mut own: Vec<Setting> = Vec::new();
-        for setting in rules.chain(self.base.settings()).filter(|s| !run.iter().any(|of_run| of_run.name == s.name)) {
+        for setting in rules.chain(of_base).filter(|s| !run.iter().any(|of_run| of_run.name == s.name)) {
             match own.iter_mut().find(|known| known.name == setting.name) {
                 None => own.push(setting),
                 Some(known) if known.default == setting.default => {}
@@ -194,10 +205,19 @@ impl RunConfig {
         own
     }
 
+    /// The default that its rules agree on of an option of SGD beneath them; `None` where SGD's own holds.
+    fn default_over_sgd(&self, option: &str) -> Option<f64> {
+        let of = |rule: &RuleKind| rule.over_sgd.iter().find(|(name, _)| *name == option).map(|(_, default)| *default);
+        let defaults: Vec<Option<f64>> = self.rules().iter().map(of).collect();
+        defaults.first().copied().flatten().filter(|_| defaults.windows(2).all(|pair| pair[0] == pair[1]))
+    }
+
     /// The names of the options of the rules and of the base, which other ones start without.
     fn own_options(&self, rules: bool, base: bool) -> Vec<&'static str> {
-        let of_rules = self.rules().into_iter().filter(|_| rules).flat_map(|rule| rule.settings());
-        of_rules.chain(self.base.settings().into_iter().filter(|_| base)).map(|s| s.name).collect()
+        let of_rules = self.rules().into_iter().filter(|_| rules);
+        let over_sgd = of_rules.clone().flat_map(|rule| rule.over_sgd.iter().map(|(name, _)| *name));
+        let of_rules = of_rules.flat_map(|rule| rule.settings());
+        of_rules.chain(self.base.settings().into_iter().filter(|_| base)).map(|s| s.name).chain(over_sgd).collect()
     }
 
     /// The configuration as TOML, without what has no effect.

@@ -28,11 +28,19 @@ pub(crate) fn parse(flags: &str) -> Result<RunConfig> {
 }
 
 #[test]
-fn every_rule_has_the_same_learning_rate_and_its_own_radius_by_default() -> Result<()> {
+fn every_rule_has_its_own_radius_by_default_and_the_rate_of_sgd_unless_it_is_another_kind_of_step() -> Result<()> {
     for kind in RuleKind::all() {
         // a data set that every rule takes
         let config = parse(&format!("--dataset colored-mnist --optimizer {kind}"))?;
-        assert_eq!((config.number("lr"), config.option("plain-lr")), (Some(0.05), None), "{kind}");
+        // bsam divides by a precision that begins with 1, entropy-sgd takes a way rather than a gradient
+        let (lr, momentum) = match kind.name() {
+            "bsam" => (0.5, None),
+            "entropy-sgd" => (1.0, Some(0.0)),
+            _ => (0.05, Some(0.9)),
+        };
+        assert_eq!((config.number("lr"), config.option("plain-lr")), (Some(lr), None), "{kind}");
+        let with_effect = config.with_effect()?;
+        assert_eq!(with_effect.get("momentum").and_then(toml::Value::as_float), momentum, "{kind}");
         for setting in kind.settings() {
             if let (Some(default), Some(value)) = (&setting.default, config.option(setting.name)) {
                 assert_eq!(value, default, "{kind}: the library's default is another one");
@@ -96,6 +104,11 @@ fn flags_that_change_the_optimizer_base_or_model_drop_what_belonged_to_the_old_o
         ("--base schedule-free --lr 3", "--base sgd", "schedule = \"cosine\""),
         ("--base schedule-free --lr 3", "--base schedule-free-adamw", "lr = 0.0025"),
         ("--schedule step", "--base adamw", "schedule = \"step\""),
+        ("--optimizer sgd", "--optimizer entropy-sgd", "momentum = 0.0"),
+        ("--optimizer entropy-sgd", "--optimizer sam", "lr = 0.05"),
+        ("--optimizer entropy-sgd --base adamw", "--seed 1", "lr = 0.001"),
+        ("--optimizer entropy-sgd --lr 0.7", "--seed 1", "lr = 0.7"),
+        ("--rule-schedule plain:0-1,entropy-sgd:1-2 --dataset mnist", "--seed 1", "lr = 0.05"),
     ] {
         std::fs::write(&path, parse(old)?.to_toml()?)?;
         let text = parse(&format!("--config {} {new}", path.display()))?.to_toml()?;

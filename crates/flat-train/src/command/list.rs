@@ -26,6 +26,9 @@ pub(super) fn optimizers(as_json: bool) -> Result<Outcome> {
             let gradients = of["gradients_per_step"].as_f64().map(|n| n.to_string());
             let options = of["options"].as_array().into_iter().flatten().filter_map(Value::as_object);
             let options = options.map(|o| format!("{}={}", text(&o["name"]), text(&o["default"])));
+            let over_sgd = of["over_sgd"].as_array().into_iter().flatten();
+            let over_sgd = over_sgd.map(|o| format!("{}={} over sgd", text(&o["name"]), o["default"]));
+            let options = options.chain(over_sgd);
             let about = [text(&of["about"]), text(&of["paper"])].into_iter().filter(|t| !t.is_empty());
             [
                 text(&of["name"]),
@@ -48,8 +51,10 @@ pub(super) fn optimizers(as_json: bool) -> Result<Outcome> {
 fn rule(kind: RuleKind) -> Result<Value> {
     let built = kind.build(&Values::default())?;
     let gradients = built.mean_evals(ROWS);
+    let over_sgd = kind.over_sgd.iter().map(|(name, default)| json!({ "name": name, "default": default }));
     Ok(json!({
         "name": kind.name, "about": kind.about, "paper": kind.paper, "gradients_per_step": gradients,
+        "over_sgd": over_sgd.collect::<Vec<_>>(),
         "state": state(|space| {
             let mut rule = kind.build(&Values::default())?;
             rule.begin(space)?;

@@ -6,7 +6,7 @@
 //! another order differ by some 1e-16, which twenty steps of these small networks amplify to 1e-11 at most.
 
 use crate::device::devices;
-use crate::tool::{Room, json, step_losses};
+use crate::tool::{Room, SMALL, bytes, fails, journal, json, step_losses};
 use candle_core::{Device, Tensor, safetensors};
 use flat_run::DeviceChoice;
 use serde_json::Value;
@@ -95,4 +95,51 @@ fn every_rule_is_the_one_of_its_paper_to_ten_digits() {
         differ.extend(cases.iter().filter_map(|case| differences(case, &device).into_iter().next()));
     }
     assert!(differ.is_empty(), "{} of {} cases differ first at:\n{}", differ.len(), cases.len(), differ.join("\n"));
+}
+
+#[test]
+fn a_run_of_so_many_evaluations_ends_when_they_are_spent_whatever_its_rule() {
+    const EVALS: f64 = 60.0;
+    for (rule, most, varies) in [
+        ("sgd", 1.0, false),
+        ("sam", 2.0, false),
+        ("looksam --looksam-k 3", 2.0, false),
+        ("aesam", 2.0, true),
+        ("rsp --eps0 1.5", 2.0, true),
+        ("sap --eps0 1.5 --rule-every 2", 2.0, true),
+    ] {
+        let room = Room::new();
+        let out = room.path("run");
+        let flags = format!("{SMALL} --optimizer {rule} --evals {EVALS} --log-steps --seed 3");
+        json(&format!("{flags} --out {}", out.display()));
+        let lines = journal(&out);
+        let steps: Vec<&Value> = lines.iter().filter(|line| line["kind"] == "step").collect();
+        let number = |line: &Value, key: &str| line[key].as_f64().expect("a number");
+        let spent = number(steps.last().expect("steps"), "evals");
+        assert!(spent <= EVALS + 1e-6 && spent > EVALS - most, "{rule}: {spent}");
+        let costs: Vec<f64> = (0..steps.len())
+            .map(|i| number(steps[i], "evals") - if i > 0 { number(steps[i - 1], "evals") } else { 0.0 })
+            .collect();
+        assert_eq!(
+            costs.iter().any(|cost| *cost != costs[0]),
+            varies || rule.starts_with("looksam"),
+            "{rule}: {costs:?}"
+        );
+        if rule == "aesam" {
+            // the cosine is where the evaluations are
+            let mut spent = 0.0;
+            for (step, cost) in steps.iter().zip(&costs) {
+                let lr = 0.025 * (1.0 + (std::f64::consts::PI * spent / EVALS).cos());
+                assert!((number(step, "lr") - lr).abs() < 1e-12, "after {spent} evaluations"); // rounding of a cosine
+                spent += cost;
+            }
+            // a run that pauses and goes on is the same
+            let paused = room.path("paused");
+            json(&format!("{flags} --pause-after 17 --out {}", paused.display()));
+            json(&format!("train --resume {}", paused.display()));
+            assert_eq!(bytes(&paused.join("model.safetensors")), bytes(&out.join("model.safetensors")));
+        }
+    }
+    let error = fails(&format!("{SMALL} --optimizer aesam --evals 1"), 2);
+    assert!(error.contains("--evals 1: a step costs 2 gradient evaluations"), "{error}");
 }

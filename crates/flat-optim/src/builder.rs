@@ -1,7 +1,7 @@
 //! The builder of an optimizer.
 
 use crate::error::within;
-use crate::optimizer::Progress;
+use crate::optimizer::{Pace, Progress};
 use crate::rule::Known;
 use crate::{
     Average, Averaging, Base, Error, GradientRule, Groups, Need, Optimizer, Plain, RadiusSchedule, Result,
@@ -28,6 +28,7 @@ pub struct Builder<'a> {
     examples: Option<u64>,
     steps: Option<u64>,
     subspace: Option<Box<dyn Subspace>>,
+    pace: Option<Pace>,
 }
 
 impl<'a> Builder<'a> {
@@ -48,6 +49,7 @@ impl<'a> Builder<'a> {
             examples: None,
             steps: None,
             subspace: None,
+            pace: None,
         }
     }
 
@@ -131,6 +133,14 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// Schedules go by gradient evaluations: a step moves them on by what it costs over what the rule's cheapest step does
+    /// ([`GradientRule::least_evals`]). For runs whose length is a number of evaluations that the data divide into steps; off by
+    /// default.
+    pub fn paced_by_evals(mut self, paced: bool) -> Self {
+        self.pace = paced.then(Pace::default);
+        self
+    }
+
     /// The subspace that rules may ask for; none by default.
     pub fn subspace(mut self, subspace: Box<dyn Subspace>) -> Self {
         self.subspace = Some(subspace);
@@ -178,6 +188,7 @@ impl<'a> Builder<'a> {
             base,
             known: Known { examples: self.examples, steps: self.steps },
             subspace: self.subspace,
+            pace: self.pace,
             lr,
             lr_start,
             rho,

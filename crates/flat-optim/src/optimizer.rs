@@ -32,6 +32,20 @@ pub struct Optimizer {
     pub(crate) known: Known,
     pub(crate) subspace: Option<Box<dyn Subspace>>,
     pub(crate) progress: Progress,
+    pub(crate) pace: Option<Pace>,
+}
+
+/// How far the schedules of an optimizer are that go by evaluations.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Pace {
+    /// In cheapest steps.
+    place: f64,
+}
+
+impl Stateful for Pace {
+    fn visit(&mut self, visitor: &mut dyn StateVisitor) -> Result<()> {
+        visitor.number("place", &mut self.place)
+    }
 }
 
 /// How far the optimizer has come.
@@ -127,8 +141,9 @@ impl Optimizer {
     /// As [`Self::step`], but for the errors that [`Self::read`] finds out about.
     pub fn launch(&mut self, objective: &mut dyn Objective) -> Result<PendingStep> {
         let theta = OnceCell::new();
-        let step = self.progress.step;
-        let (lr, rho) = (self.lr.at(step), self.rho.at(step));
+        let (step, place) = (self.progress.step, self.place());
+        let (lr, rho) = (self.lr.at(place), self.rho.at(place));
+        let least = self.rule.least_evals(objective.rows());
         let mask = self.masks.perturb.as_ref();
         for need in self.rule.needs() {
             if matches!(need, Need::Losses | Need::FreshBatches | Need::Source(_)) && !objective.offers(need) {
@@ -137,6 +152,7 @@ impl Optimizer {
         }
         let cx = Ctx::new(step, rho, lr, self.streams, self.params.space(), mask)
             .started_from(self.lr_start)
+            .at(place)
             .knowing(self.base.momentum(), self.known);
         let parts = self.micro_batch.map_or(1, |examples| objective.rows().div_ceil(examples));
         let elsewhere = !self.params.space().device.is_cpu() || objective.leaves_numbers();
@@ -148,7 +164,10 @@ impl Optimizer {
         let (evals, unread, moved) = (oracle.evals(), oracle.unread().to_vec(), oracle.moved()?);
         let (estimate, norm) = match estimate.and_then(finite) {
             Ok(found) => found,
-            Err(e) if e.is_non_finite() => return self.skip(e.to_string(), evals, lr, rho).map(PendingStep::known),
+            Err(e) if e.is_non_finite() => {
+                self.count(evals, least);
+                return self.skip(step, e.to_string(), evals, lr, rho).map(PendingStep::known);
+            }
             Err(e) => return Err(e),
         };
         let Estimate { grad, loss, grad_norm, perturbed, lr: own_lr, then } = estimate;
@@ -166,8 +185,7 @@ impl Optimizer {
         }
         let taken = undo.map(|undo| undo.state(self.base.as_mut(), self.rule.as_mut())).transpose()?;
         self.take_into_average(taken.as_ref())?;
-        self.progress.step += 1;
-        self.progress.evals += evals;
+        self.count(evals, least);
         let report = StepReport { lr, perturbed, ..StepReport::without_numbers(step, evals, lr, rho) };
         let numbers = [&loss, &grad_norm, &norm, &clipped];
         match taken {
@@ -226,17 +244,31 @@ impl Optimizer {
                 None => self.progress.consecutive_skips = 0,
                 Some(reason) => {
                     report.skipped = Some(self.count_skip(report.step, reason)?);
-                    report.lr = self.lr.at(report.step);
+                    if self.pace.is_none() {
+                        report.lr = self.lr.at(report.step);
+                    }
                 }
             }
         }
         Ok(reports)
     }
 
-    fn skip(&mut self, reason: String, evals: f64, lr: f64, rho: f64) -> Result<StepReport> {
-        let step = self.progress.step;
+    /// Counts a step, in a rule whose cheapest one costs `least`.
+    fn count(&mut self, evals: f64, least: f64) {
         self.progress.step += 1;
         self.progress.evals += evals;
+        if let Some(pace) = &mut self.pace {
+            pace.place += evals / least;
+        }
+    }
+
+    /// Where the schedules are.
+    fn place(&self) -> u64 {
+        // room for the rounding of sums of costs such as 4/3
+        self.pace.map_or(self.progress.step, |pace| (pace.place + 1e-6) as u64)
+    }
+
+    fn skip(&mut self, step: u64, reason: String, evals: f64, lr: f64, rho: f64) -> Result<StepReport> {
         let reason = self.count_skip(step, reason)?;
         Ok(StepReport { skipped: Some(reason), ..StepReport::without_numbers(step, evals, lr, rho) })
     }
@@ -275,6 +307,16 @@ impl Optimizer {
     /// Gradient evaluations of a perturbed step on a batch of `rows` examples, in the mean over many.
     pub fn evals_per_step(&self, rows: usize) -> f64 {
         self.rule.mean_evals(rows)
+    }
+
+    /// Whether schedules go by evaluations ([`Builder::paced_by_evals`]).
+    pub fn is_paced_by_evals(&self) -> bool {
+        self.pace.is_some()
+    }
+
+    /// Gradient evaluations that the next step takes on a batch of `rows` examples, at most.
+    pub fn next_evals(&self, rows: usize) -> f64 {
+        self.rule.evals_per_step(rows)
     }
 
     /// The parameters.
@@ -351,6 +393,9 @@ impl Stateful for Optimizer {
         visit_part("progress", &mut self.progress, visitor)?;
         visit_part("rule", self.rule.as_mut(), visitor)?;
         visit_part("base", self.base.as_mut(), visitor)?;
+        if let Some(pace) = &mut self.pace {
+            visit_part("pace", pace, visitor)?;
+        }
         if let Some(subspace) = &mut self.subspace {
             visit_part("subspace", subspace.as_mut(), visitor)?;
         }

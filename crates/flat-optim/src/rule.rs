@@ -80,6 +80,11 @@ pub trait GradientRule: Described + Stateful + Send {
         self.evals_per_step(rows)
     }
 
+    /// Gradient evaluations of its cheapest step, where the data decide what a step costs; otherwise those in the mean.
+    fn least_evals(&self, rows: usize) -> f64 {
+        self.mean_evals(rows)
+    }
+
     /// What it needs beside gradients of the step's batch; an optimizer without is refused, or its first step.
     fn needs(&self) -> Vec<Need> {
         Vec::new()

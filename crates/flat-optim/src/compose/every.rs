@@ -41,6 +41,11 @@ impl Every {
         Self { between: between.into(), ..self }
     }
 
+    /// The mean over k steps of what the rule costs and what the other one does.
+    fn mixed(&self, rule: f64, between: f64) -> f64 {
+        between + (rule - between) / self.k as f64
+    }
+
     fn now(&self) -> &dyn GradientRule {
         if self.taken.is_multiple_of(self.k) { self.rule.as_ref() } else { self.between.as_ref() }
     }
@@ -75,8 +80,10 @@ impl GradientRule for Every {
         self.now().evals_per_step(rows)
     }
     fn mean_evals(&self, rows: usize) -> f64 {
-        let between = self.between.mean_evals(rows);
-        between + (self.rule.mean_evals(rows) - between) / self.k as f64
+        self.mixed(self.rule.mean_evals(rows), self.between.mean_evals(rows))
+    }
+    fn least_evals(&self, rows: usize) -> f64 {
+        self.mixed(self.rule.least_evals(rows), self.between.least_evals(rows))
     }
     fn needs(&self) -> Vec<Need> {
         [self.rule.needs(), self.between.needs()].concat()

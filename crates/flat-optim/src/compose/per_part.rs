@@ -63,6 +63,9 @@ impl GradientRule for PerPart {
     fn evals_per_step(&self, rows: usize) -> f64 {
         self.rule.evals_per_step(rows.div_ceil(self.parts(rows).max(1)))
     }
+    fn least_evals(&self, rows: usize) -> f64 {
+        self.rule.least_evals(rows.div_ceil(self.parts(rows).max(1)))
+    }
     fn needs(&self) -> Vec<Need> {
         self.rule.needs()
     }

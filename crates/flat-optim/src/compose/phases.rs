@@ -84,6 +84,9 @@ impl GradientRule for Phases {
     fn mean_evals(&self, rows: usize) -> f64 {
         self.phases[self.at(self.next)].1.mean_evals(rows)
     }
+    fn least_evals(&self, rows: usize) -> f64 {
+        self.phases[self.at(self.next)].1.least_evals(rows)
+    }
     fn needs(&self) -> Vec<Need> {
         self.phases.iter().flat_map(|(_, rule)| rule.needs()).collect()
     }

@@ -67,6 +67,9 @@ impl GradientRule for AeSam {
     fn evals_per_step(&self, _: usize) -> f64 {
         2.0
     }
+    fn least_evals(&self, _: usize) -> f64 {
+        1.0
+    }
     fn radius(&self, _: usize) -> f64 {
         self.rho
     }
@@ -79,7 +82,7 @@ impl GradientRule for AeSam {
         let square = g.norm.value()?.powi(2);
         let mean = self.delta * self.mean + (1.0 - self.delta) * square;
         let variance = self.delta * self.variance + (1.0 - self.delta) * (square - mean).powi(2);
-        let way = cx.known.steps.map_or(0.5, |steps| (cx.step as f64 / steps.max(1) as f64).min(1.0));
+        let way = cx.known.steps.map_or(0.5, |steps| (cx.place as f64 / steps.max(1) as f64).min(1.0));
         let c = self.start + (self.end - self.start) * way;
         let ascended = if square >= mean + c * variance.sqrt() { f.ascend(cx.rho, &g)? } else { None };
         // on a device nobody has looked at it yet, and a step that is skipped leaves the state alone

@@ -17,6 +17,9 @@ pub struct Known {
 pub struct Ctx<'a> {
     /// Index of the step, from 0; part of the key of every draw.
     pub step: u64,
+    /// How far the schedules are: the step, or where they go by evaluations the number of cheapest steps that those would have paid
+    /// for.
+    pub place: u64,
     /// Scheduled perturbation radius: rho, or sigma for a Gaussian. Above 0 for every rule that has a radius.
     pub rho: f64,
     /// Scheduled learning rate.
@@ -37,13 +40,30 @@ pub struct Ctx<'a> {
 impl<'a> Ctx<'a> {
     /// The context of step `step` at a constant learning rate. `mask` as in [`crate::Oracle::new`].
     pub fn new(step: u64, rho: f64, lr: f64, streams: Streams, space: &'a Space, mask: Option<&'a ParamVec>) -> Self {
-        Self { step, rho, lr, lr_start: lr, momentum: None, known: Known::default(), part: 0, streams, space, mask }
+        Self {
+            step,
+            place: step,
+            rho,
+            lr,
+            lr_start: lr,
+            momentum: None,
+            known: Known::default(),
+            part: 0,
+            streams,
+            space,
+            mask,
+        }
     }
 
     /// The same for a schedule of the learning rate that starts from `lr_start`.
     #[must_use]
     pub fn started_from(self, lr_start: f64) -> Self {
         Self { lr_start, ..self }
+    }
+
+    /// The same where the schedules are elsewhere.
+    pub(crate) fn at(self, place: u64) -> Self {
+        Self { place, ..self }
     }
 
     /// The same with what the base and the builder know.

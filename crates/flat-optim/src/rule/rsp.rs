@@ -63,6 +63,9 @@ impl GradientRule for Rsp {
     fn evals_per_step(&self, _: usize) -> f64 {
         2.0
     }
+    fn least_evals(&self, rows: usize) -> f64 {
+        if self.gate.eps0.is_finite() { 1.0 } else { self.evals_per_step(rows) }
+    }
     fn memoryless(&self) -> bool {
         true
     }

@@ -117,6 +117,9 @@ impl GradientRule for Sap {
             n => 1.0 + 2.0 / n as f64,
         }
     }
+    fn least_evals(&self, rows: usize) -> f64 {
+        if self.gate.eps0.is_finite() { 1.0 } else { self.evals_per_step(rows) }
+    }
     fn memoryless(&self) -> bool {
         true
     }

@@ -8,6 +8,7 @@ mod closed_form;
 mod conformance;
 mod functions;
 mod invariants;
+mod pace;
 mod pending;
 mod projection;
 mod pytorch;

@@ -53,8 +53,10 @@ fn perturbed(config: &RunConfig, model: &Model) -> Result<Groups> {
 /// Options out of range.
 pub fn optimizer(config: &RunConfig, model: &Model, data: &Data) -> Result<Optimizer> {
     let epoch = steps_per_epoch(config, data);
-    if let (Some(evals), 0) = (config.evals, total_steps(config, epoch)) {
-        let cost = paid::cost(config, config.rules()[0])?;
+    let (paced, cost) = (paid::by_evals(config)?, paid::first(config)?);
+    if let Some(evals) = config.evals
+        && (total_steps(config, epoch) == 0 || paced && (evals as f64) < cost)
+    {
         return Err(usage(format!("--evals {evals}: a step costs {cost} gradient evaluations, give at least that")));
     }
     let (lr, rho) = schedules(config, epoch)?;
@@ -64,6 +66,7 @@ pub fn optimizer(config: &RunConfig, model: &Model, data: &Data) -> Result<Optim
         .groups(perturbed(config, model)?)
         .examples(data.train.split().len() as u64)
         .steps(total_steps(config, epoch))
+        .paced_by_evals(paced)
         .base(config.base.build(&options).map_err(option)?)
         .lr_schedule(lr)
         .rho_schedule(rho)

@@ -4,20 +4,40 @@ use crate::settings::config::RunConfig;
 use anyhow::Result;
 use flat_optim::RuleKind;
 
-/// Gradient evaluations of a batch that a step costs on average while this rule is on.
+/// Gradient evaluations of a batch that a step costs while this rule is on: its cheapest one, and one on average. They are one
+/// number unless the data decide.
 ///
 /// # Errors
 /// Options of the rule out of range.
-pub fn cost(config: &RunConfig, rule: RuleKind) -> Result<f64> {
+fn costs(config: &RunConfig, rule: RuleKind) -> Result<[f64; 2]> {
     // of the whole training set, a few examples are nothing
     let rows = if config.full_batch { usize::MAX } else { config.batch_size };
-    Ok(config.rule_of(rule, &config.all_values())?.mean_evals(rows))
+    let rule = config.rule_of(rule, &config.all_values())?;
+    Ok([rule.least_evals(rows), rule.mean_evals(rows)])
 }
 
-/// The steps that `evals` evaluations pay for, rule after rule where rules are scheduled.
+/// Gradient evaluations that the first step may take.
 ///
 /// # Errors
-/// As [`cost`].
+/// As [`steps`].
+pub(super) fn first(config: &RunConfig) -> Result<f64> {
+    Ok(costs(config, config.rules()[0])?[1])
+}
+
+/// Whether the length of the run is a number of evaluations that the data divide into steps.
+///
+/// # Errors
+/// As [`steps`].
+pub(super) fn by_evals(config: &RunConfig) -> Result<bool> {
+    let varies = |rule: &RuleKind| costs(config, *rule).map(|[least, mean]| least < mean);
+    Ok(config.evals.is_some() && config.rules().iter().map(varies).collect::<Result<Vec<_>>>()?.contains(&true))
+}
+
+/// The steps that `evals` evaluations pay for, rule after rule where rules are scheduled; at most, where the data decide what a
+/// step costs.
+///
+/// # Errors
+/// Options of the rule out of range.
 pub(super) fn steps(config: &RunConfig, evals: u64, steps_per_epoch: u64) -> Result<u64> {
     let phases: Vec<(u64, RuleKind)> = match &config.rule_schedule {
         None => vec![(0, config.optimizer)],
@@ -27,7 +47,7 @@ pub(super) fn steps(config: &RunConfig, evals: u64, steps_per_epoch: u64) -> Res
     };
     let mut left = evals as f64;
     for (i, (start, rule)) in phases.iter().enumerate() {
-        let cost = cost(config, *rule)?;
+        let [cost, _] = costs(config, *rule)?;
         // room for the rounding of a cost such as 4/3
         let paid = (left / cost + 1e-9).floor() as u64;
         match phases.get(i + 1) {
@@ -53,6 +73,10 @@ mod tests {
             ("--rule-schedule plain:0-4,sam:4-", 100, 70),
             ("--rule-schedule plain:0-4,sam:4-", 33, 33),
             ("--rule-schedule sam:0-2,plain:2-", 60, 40),
+            // at most: every step may turn out a plain one
+            ("--optimizer aesam", 100, 100),
+            ("--optimizer rsp --eps0 0.1", 100, 100),
+            ("--optimizer rsp", 100, 50),
         ] {
             let config = parse(&format!("{flags} --evals {evals}"))?;
             assert_eq!(steps(&config, evals, 10)?, expected, "{flags} {evals}");

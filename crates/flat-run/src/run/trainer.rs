@@ -227,10 +227,10 @@ impl<'a> Trainer<'a> {
     }
 
     fn run_steps(&mut self) -> Result<Ended> {
-        let (per_epoch, total) = (self.steps_per_epoch(), self.total_steps());
+        let per_epoch = self.steps_per_epoch();
         loop {
             let step = self.progress.step;
-            let last = step >= total;
+            let last = self.is_over();
             let pause = !last && self.pause.is_some_and(|after| step >= after);
             let evaluated = self.progress.evaluated.is_some_and(|e| e.step == step);
             if (last || pause || self.config.eval_every.due(step, per_epoch)) && !evaluated {
@@ -272,7 +272,7 @@ impl<'a> Trainer<'a> {
             launched => launched?,
         };
         self.launched.push(launched);
-        let epoch_ends = self.progress.step.is_multiple_of(per_epoch) || self.progress.step == self.total_steps();
+        let epoch_ends = self.progress.step.is_multiple_of(per_epoch) || self.is_over();
         if self.launched.len() >= self.log_every || epoch_ends {
             self.read_steps()?;
         }
@@ -291,6 +291,16 @@ impl<'a> Trainer<'a> {
     /// Steps an epoch.
     pub fn steps_per_epoch(&self) -> u64 {
         setup::steps_per_epoch(self.config, &self.data)
+    }
+
+    /// Whether all steps are taken, or the evaluations left pay for no further one.
+    fn is_over(&self) -> bool {
+        let spent = self.config.evals.filter(|_| self.optimizer.is_paced_by_evals()).is_some_and(|evals| {
+            let rows = if self.config.full_batch { usize::MAX } else { self.config.batch_size };
+            // room for the rounding of sums of costs such as 4/3
+            self.progress.evals + self.optimizer.next_evals(rows) > evals as f64 + 1e-6
+        });
+        spent || self.progress.step >= self.total_steps()
     }
 
     fn total_steps(&self) -> u64 {

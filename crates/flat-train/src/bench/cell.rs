@@ -86,7 +86,16 @@ impl Cell {
         let labels = (0..batch_size).map(|i| (i % config.classes) as u32).collect::<Vec<_>>();
         let labels = Tensor::from_vec(labels, batch_size, device)?;
         let batch = Batch { images, labels, indices: (0..batch_size).collect() };
-        Ok(Self { model, optimizer, batch, device: device.clone(), tally: Tally::default(), evals: 0.0, steps: 0, cycle })
+        Ok(Self {
+            model,
+            optimizer,
+            batch,
+            device: device.clone(),
+            tally: Tally::default(),
+            evals: 0.0,
+            steps: 0,
+            cycle,
+        })
     }
 
     /// Steps so many times and waits for the device; seconds a step. Ends early where a signal asked to stop.

@@ -5,6 +5,7 @@
 mod accuracy;
 mod bench;
 mod canon;
+mod canon_small;
 mod choices;
 mod cli;
 mod coverage;

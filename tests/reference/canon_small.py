@@ -7,7 +7,7 @@
 Six unknowns x: a weight of 2 x 2 (its rows are filters) and a bias of 2. Row i of the batch has the loss 1/2 sum_j h_ij x_j^2
 with h_ij = 1 + ((3 i + 5 j) mod 7) / 4, i from 0 to 7; a batch's loss is the mean over its rows. x starts at
 (1, -1/2, 1/4, 2, -1, 1/2). The k-th normal draw of a run is ((37 k mod 101) - 50) / 25, the k-th uniform one (5 k mod 8) / 8,
-k from 0, in the order of use, element by element. Five steps; the base is SGD with lr 0.1, momentum 0.9 and decay 0.01
+k from 0, in the order of use, element by element. Twenty steps; the base is SGD with lr 0.1, momentum 0.9 and decay 0.01
 unless the rule brings its own. The JSON has x after each step and the losses.
 """
 
@@ -19,7 +19,7 @@ import torch
 from canon_bases import Sgd
 from canon_rules import AeSam, Esam
 
-STEPS, ROWS, DIM = 5, 8, 6
+STEPS, ROWS, DIM = 20, 8, 6
 START = [1.0, -0.5, 0.25, 2.0, -1.0, 0.5]
 H = torch.tensor([[1 + (3 * i + 5 * j) % 7 / 4 for j in range(DIM)] for i in range(ROWS)], dtype=torch.float64)
 
@@ -195,7 +195,8 @@ def main():
         "bulk-sgd, gradient": subspace("bulk", what="gradient"),
         "aesam": aesam(),
     }
-    print(json.dumps(out, indent=1))
+    # a rule a line
+    print("{\n" + ",\n".join(f"{json.dumps(name)}: {json.dumps(steps)}" for name, steps in out.items()) + "\n}")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ pub struct Builder<'a> {
     swa: Option<Averaging>,
     groups: Groups,
     micro_batch: Option<usize>,
-    seed: u64,
+    streams: Streams,
     max_consecutive_skips: u64,
     examples: Option<u64>,
     steps: Option<u64>,
@@ -44,7 +44,7 @@ impl<'a> Builder<'a> {
             swa: None,
             groups: Groups::default(),
             micro_batch: None,
-            seed: 0,
+            streams: Streams::new(0),
             max_consecutive_skips: 10,
             examples: None,
             steps: None,
@@ -111,7 +111,13 @@ impl<'a> Builder<'a> {
 
     /// The seed of every draw; 0 by default.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
+        self.streams = Streams::new(seed);
+        self
+    }
+
+    /// The streams of every draw, in place of a seed's: those of a table ([`Streams::from_table`]) replay another program's draws.
+    pub fn streams(mut self, streams: Streams) -> Self {
+        self.streams = streams;
         self
     }
 
@@ -195,7 +201,7 @@ impl<'a> Builder<'a> {
             clip: self.clip.map(|norm| within("clip", norm, Range::Positive)).transpose()?,
             average: self.ema.or(self.swa).map(|averaging| Average::new(averaging, space)).transpose()?,
             micro_batch: self.micro_batch,
-            streams: Streams::new(self.seed),
+            streams: self.streams,
             max_consecutive_skips: self.max_consecutive_skips,
             progress: Progress::default(),
         })

@@ -1,8 +1,10 @@
 //! Schedules that go by gradient evaluations.
 
+use crate::conformance::{builder, rule};
 use crate::functions::{bits, logistic};
 use flat_optim::{
-    AeSam, Gate, GradientRule, LookSam, Optimizer, Params, Result, Rsp, Sam, ScheduleConfig, ScheduleShape, Sgd,
+    AeSam, Gate, GradientRule, LookSam, Optimizer, Params, Result, Rsp, RuleKind, Sam, ScheduleConfig, ScheduleShape,
+    Sgd,
 };
 
 const STEPS: u64 = 60;
@@ -82,5 +84,27 @@ fn a_resumed_run_keeps_its_pace_bit_for_bit() -> Result<()> {
         assert_eq!(a, b);
     }
     assert_eq!(bits(&whole.params)?, bits(&resumed.params)?);
+    Ok(())
+}
+
+#[test]
+fn no_step_of_a_rule_whose_cost_varies_costs_less_than_its_cheapest_or_more_than_announced() -> Result<()> {
+    let mut varying = Vec::new();
+    for kind in RuleKind::all() {
+        let built = rule(kind);
+        let [least, mean, most] = [built.least_evals(20), built.mean_evals(20), built.evals_per_step(20)];
+        assert!(least <= mean, "{kind}");
+        if least < mean {
+            let mut p = logistic(20)?;
+            let mut o = builder(&p.params).rule(built).build()?;
+            for _ in 0..30 {
+                let evals = o.step(p.objective.as_mut())?.evals;
+                assert!((least - 1e-12..=most + 1e-12).contains(&evals), "{kind}: {evals}"); // a sum of fractions
+            }
+            varying.push(kind.name());
+        }
+    }
+    // a gate that is sometimes shut, and a switch
+    assert_eq!(varying, ["rsp", "sap", "aesam"]);
     Ok(())
 }

@@ -22,8 +22,8 @@ flat_core::settings! {
         epochs as "epochs": Option<u64> = None, default_in_words: "2";
         /// Optimizer steps, instead of --epochs.
         steps as "steps": Option<u64> = None;
-        /// Gradient evaluations of a batch to spend, instead of --epochs. They pay for so many steps on average, half
-        /// as many for a rule with two gradients a step; the schedules are those of so many steps.
+        /// Gradient evaluations of a batch to spend, instead of --epochs. They pay for so many steps, half as many for a rule with
+        /// two gradients a step. Where the data decide what a step costs, the schedules go by evaluations too.
         evals as "evals": Option<u64> = None, range: Range::AtLeast(1);
         /// Seed of every random draw.
         seed as "seed": u64 = 0, range: Range::Between(0, i64::MAX as u64);

@@ -3,7 +3,6 @@
 pub(crate) mod checkpoint;
 pub(crate) mod file;
 pub(crate) mod fingerprint;
-pub(crate) mod finite;
 pub(crate) mod journal;
 pub(crate) mod line;
 pub(crate) mod run_dir;

@@ -248,7 +248,7 @@ impl<'a> Trainer<'a> {
             let due = self.config.checkpoint_every.due(step, per_epoch);
             if (last || due) && self.last_checkpoint_step != Some(step) {
                 // steps that are skipped are told one by one
-                if let Some(why @ Fault::NotFinite(_)) = self.save()? {
+                if let Some(why @ Fault::Flaw(_)) = self.save()? {
                     self.say(format!("warning: step {step} gives no checkpoint: {why}"));
                 }
             }

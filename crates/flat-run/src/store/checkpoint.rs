@@ -196,7 +196,9 @@ impl Checkpoint {
     /// # Errors
     /// candle's.
     pub fn flaw(&self) -> Result<Option<String>> {
-        let name = TensorFile::not_finite(self.model.iter().chain(&self.optimizer))?;
+        // a number by itself is NaN where nothing is known yet, such as the gap of a subspace
+        let vectors = self.optimizer.iter().filter(|(_, tensor)| tensor.rank() > 0);
+        let name = TensorFile::not_finite(self.model.iter().chain(vectors))?;
         Ok(name.map(|name| format!("its `{name}` holds values that are not finite (NaN or infinity)")))
     }
 }
@@ -323,6 +325,22 @@ mod tests {
         assert_eq!(back.progress, checkpoint(5)?.progress);
         assert_eq!(back.model["fc.weight"].to_vec1::<f64>()?, [5.0]);
         assert_eq!(back.optimizer["momentum"].to_vec1::<f64>()?, [5.0]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_state_that_is_not_finite_is_a_flaw_but_a_number_that_is_not_known_is_none() -> Result<()> {
+        let with = |name: &str, tensor: Tensor| -> Result<Option<String>> {
+            let mut made = checkpoint(5)?;
+            made.optimizer.insert(name.into(), tensor);
+            made.flaw()
+        };
+        assert_eq!(with("subspace.gap", Tensor::new(f64::NAN, &Device::Cpu)?)?, None);
+        for x in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let flaw = with("base.momentum", Tensor::new(&[[0.0, x]], &Device::Cpu)?)?;
+            assert!(flaw.is_some_and(|flaw| flaw.contains("`base.momentum`")), "{x}");
+        }
+        assert_eq!(with("base.momentum", Tensor::new(&[f32::MAX, f32::MAX, f32::MIN], &Device::Cpu)?)?, None);
         Ok(())
     }
 

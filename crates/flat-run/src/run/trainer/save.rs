@@ -4,8 +4,8 @@
 use super::{Ended, Trainer};
 use crate::signal;
 use crate::store::checkpoint::{self, Checkpoint};
-use crate::store::finite::not_finite;
 use anyhow::Result;
+use flat_nn::TensorFile;
 use std::path::Path;
 use std::time::Instant;
 
@@ -14,15 +14,15 @@ use std::time::Instant;
 pub(super) enum Fault {
     /// The step before it was skipped.
     Skipped,
-    /// This tensor has a NaN or an infinity.
-    NotFinite(String),
+    /// Reading would refuse it for this reason.
+    Flaw(String),
 }
 
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Skipped => f.write_str("its loss or gradient was not finite"),
-            Self::NotFinite(name) => write!(f, "`{name}` holds values that are not finite"),
+            Self::Flaw(flaw) => f.write_str(flaw),
         }
     }
 }
@@ -58,10 +58,8 @@ impl Trainer<'_> {
             fingerprint: Some(self.fingerprint.clone()),
             checked: false,
         };
-        for tensors in [&checkpoint.model, &checkpoint.optimizer] {
-            if let Some(name) = not_finite(tensors)? {
-                return Ok(Some(Fault::NotFinite(name.into())));
-            }
+        if let Some(flaw) = checkpoint.flaw()? {
+            return Ok(Some(Fault::Flaw(flaw)));
         }
         let (folder, step) = (self.dir.checkpoints(), self.progress.step);
         checkpoint.write(&checkpoint::file(&folder, step))?;
@@ -87,7 +85,7 @@ impl Trainer<'_> {
     /// The disk is full; candle's.
     pub fn save_model(&mut self, file: &Path) -> Result<Option<bool>> {
         self.with_final_weights(|t| {
-            let good = not_finite(&t.model.state()?)?.is_none();
+            let good = TensorFile::not_finite(&t.model.state()?)?.is_none();
             if good {
                 t.model.save(file, &t.metadata()?)?;
             }

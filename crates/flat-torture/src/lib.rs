@@ -5,6 +5,7 @@
 //! here and for cargo-fuzz in `fuzz/`.
 
 #![forbid(unsafe_code)]
+#![allow(clippy::disallowed_macros)] // what it prints is for whoever runs it
 
 mod args;
 mod case;

@@ -169,8 +169,7 @@ fn finish(mut trainer: Trainer<'_>, flags: &Flags, config: &RunConfig, dir: &Run
             _ => return Err(e),
         },
     }
-    let saved = trainer.with_final_weights(|t| Ok(Some(t.model().save(&dir.model(), &t.metadata()?)?)))?;
-    if saved.is_none() {
+    if trainer.save_model(&dir.model())?.is_none() {
         return Ok(None);
     }
     let Some(score) =

@@ -39,7 +39,7 @@ pub struct Cli {
     /// Stop as by SIGINT when standard input ends: how a sweep stops its runs, and they stop where it dies.
     #[arg(long, global = true, hide = true)]
     pub stop_at_eof: bool,
-    /// CPU threads [default: all cores].
+    /// CPU threads, at most 4 a core or 64 [default: all cores].
     #[arg(long, global = true, display_order = 900, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }

@@ -6,7 +6,7 @@ use crate::case::{CASES, Case, Kind};
 use crate::kills::undisturbed;
 use crate::outcome::Outcome;
 use crate::report::Report;
-use crate::room::Room;
+use crate::room::{Room, copy_folder};
 use crate::sitting::{Ended, Sitting};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
@@ -91,7 +91,7 @@ pub(crate) fn run(room: &Room, given: &Given, report: &mut Report) -> Result<()>
             Some(turn) => (&specimen.whole, WHOLE[turn]),
         };
         let out = room.fresh("damaged")?;
-        copy(from, &out)?;
+        copy_folder(from, &out)?;
         let path = if file == "newest" { newest(&out)? } else { out.join(file) };
         let mut bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
         let before = bytes.clone();
@@ -204,18 +204,4 @@ fn newest(run: &Path) -> Result<PathBuf> {
     let files = std::fs::read_dir(&folder)?.filter_map(|entry| Some(entry.ok()?.path()));
     let steps = files.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("step-")));
     steps.max().with_context(|| format!("{} holds no checkpoint", folder.display()))
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let to = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &to)?
-        } else {
-            std::fs::copy(entry.path(), to).map(drop)?
-        }
-    }
-    Ok(())
 }

@@ -8,10 +8,10 @@ use crate::case::{CASES, Case, Kind};
 use crate::kills::{Undisturbed, undisturbed};
 use crate::outcome::Outcome;
 use crate::report::Report;
-use crate::room::Room;
+use crate::room::{Room, copy_folder};
 use crate::sitting::{Ended, Sitting};
-use anyhow::Result;
-use std::path::Path;
+use anyhow::{Result, bail};
+use std::path::{Path, PathBuf};
 use tracer::{Call, Tracer};
 
 /// The cases that are tried: between them every file that the tool writes.
@@ -20,10 +20,19 @@ const TRIED: [&str; 5] = ["sgd", "fsam-validation", "f64-flatness", "study", "sw
 /// The faults.
 const FAULTS: [&str; 5] = ["kill", "eio", "eintr", "enospc", "full"];
 
+/// A case under the tracer: from nothing, or from what a kill left of it.
+struct Start {
+    name: String,
+    whole: Undisturbed,
+    begun: Option<PathBuf>,
+    /// The calls that it makes without a fault.
+    calls: Vec<Call>,
+}
+
 /// A fault to try.
 struct Trial {
-    /// Of the cases.
-    case: usize,
+    /// Of the starts.
+    start: usize,
     fault: &'static str,
     /// The number of the call, from 1 on.
     at: usize,
@@ -44,20 +53,20 @@ pub(crate) fn run(room: &Room, given: &Given, report: &mut Report) -> Result<()>
         }
     };
     let wanted = CASES.iter().filter(|case| TRIED.contains(&case.name) && given.wants(case.name));
-    let (mut cases, mut trials): (Vec<Undisturbed>, Vec<Trial>) = (Vec::new(), Vec::new());
+    let (mut starts, mut trials): (Vec<Start>, Vec<Trial>) = (Vec::new(), Vec::new());
     for case in wanted {
-        let out = room.fresh("faulty")?;
-        let (sitting, calls) = tracer.sitting(room, case, &out, 0, "none")?;
-        if !sitting.is_well() {
-            report.fail(case.name, "does not run under the tracer", sitting.why());
-            continue;
-        }
+        let fresh = Start::new(room, &tracer, case, None)?;
+        // killed where two thirds of its calls were made, it goes on with a journal that is longer than its checkpoint says
+        let begun = room.fresh(&format!("{}-begun", case.name))?;
+        tracer.sitting(room, case, &begun, fresh.calls.len() * 2 / 3, "kill")?;
+        starts.extend([fresh, Start::new(room, &tracer, case, Some(begun))?]);
+    }
+    for (start, Start { calls, .. }) in starts.iter().enumerate() {
         for fault in FAULTS {
             let fits = |call: &Call| call.needs_room || !matches!(fault, "enospc" | "full");
             let calls = calls.iter().enumerate().filter(|(_, call)| fits(call));
-            trials.extend(calls.map(|(i, call)| Trial { case: cases.len(), fault, at: i + 1, call: call.clone() }));
+            trials.extend(calls.map(|(i, call)| Trial { start, fault, at: i + 1, call: call.clone() }));
         }
-        cases.push(undisturbed(room, *case)?);
     }
     report.of = Some(trials.len() as u64);
     Random::new(given.seed).shuffle(&mut trials);
@@ -65,24 +74,46 @@ pub(crate) fn run(room: &Room, given: &Given, report: &mut Report) -> Result<()>
         if !report.goes_on() {
             break;
         }
-        let case = &cases[trial.case];
+        let start = &starts[trial.start];
         report.tried += 1;
-        match trial.of(room, &tracer, case)? {
-            Ok(what) => report.count(case.case.name, &format!("{} {what}", trial.fault)),
+        match trial.of(room, &tracer, start)? {
+            Ok(what) => report.count(&start.name, &format!("{} {what}", trial.fault)),
             Err((kind, what)) => {
                 let Trial { fault, at, call: Call { name, file, .. }, .. } = &trial;
                 let file = file.file_name().unwrap_or_default().to_string_lossy();
-                report.fail(case.case.name, kind, format!("{fault} at call {at}, {name} of {file}: {what}"));
+                report.fail(&start.name, kind, format!("{fault} at call {at}, {name} of {file}: {what}"));
             }
         }
     }
     Ok(())
 }
 
+impl Start {
+    fn new(room: &Room, tracer: &Tracer, case: &Case, begun: Option<PathBuf>) -> Result<Self> {
+        let name = if begun.is_some() { format!("{}, gone on with", case.name) } else { case.name.into() };
+        let mut start = Self { name, whole: undisturbed(room, *case)?, begun, calls: Vec::new() };
+        let (sitting, calls) = tracer.sitting(room, case, &start.folder(room)?, 0, "none")?;
+        if !sitting.is_well() {
+            bail!("{}: it does not run under the tracer: {}", start.name, sitting.why());
+        }
+        start.calls = calls;
+        Ok(start)
+    }
+
+    /// A folder to start in.
+    fn folder(&self, room: &Room) -> Result<PathBuf> {
+        let out = room.fresh("faulty")?;
+        if let Some(begun) = &self.begun {
+            copy_folder(begun, &out)?;
+        }
+        Ok(out)
+    }
+}
+
 impl Trial {
     /// What became of it in the end, or what failed.
-    fn of(&self, room: &Room, tracer: &Tracer, whole: &Undisturbed) -> Result<Result<&str, (&'static str, String)>> {
-        let (case, out) = (&whole.case, room.fresh("faulty")?);
+    fn of(&self, room: &Room, tracer: &Tracer, start: &Start) -> Result<Result<&str, (&'static str, String)>> {
+        let (whole, case, out) = (&start.whole, &start.whole.case, start.folder(room)?);
         let (sitting, calls) = tracer.sitting(room, case, &out, self.at, self.fault)?;
         let finished = sitting.is_well();
         match sitting.ended {

@@ -126,6 +126,8 @@ fn fuzz(target: &'static Target, seed: u64, time: Duration) -> Result<Found> {
 
 fn loop_over(target: &Target, corpus: Vec<Vec<u8>>, seed: u64, time: Duration) -> Found {
     let mut found = Found { inputs: 0, memory: 0, failures: Vec::new() };
+    // the peak begins anew, where the system lets it
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
     let (begun, before) = (Instant::now(), peak());
     let mut mutator = Mutator::new(corpus.clone(), target.words, seed);
     let mut kept = corpus.into_iter();
@@ -162,8 +164,12 @@ fn peak() -> u64 {
 mod tests {
     use super::*;
 
+    /// Memory is the whole process's: one test at a time.
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
     #[test]
     fn every_reader_bears_its_corpus_and_mutations_of_it() -> Result<()> {
+        let _alone = ALONE.lock();
         for target in TARGETS {
             let found = fuzz(target, 0, Duration::from_millis(500))?;
             let what: Vec<(&str, &String)> = found.failures.iter().map(|(kind, what, _)| (*kind, what)).collect();
@@ -190,14 +196,15 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_panics_or_takes_long_or_much_is_found() -> Result<()> {
+    fn a_reader_that_panics_or_takes_much_memory_is_found() -> Result<()> {
+        let _alone = ALONE.lock();
         let of = |body: fn(&[u8])| -> Result<Vec<&'static str>> {
             let target = Box::leak(Box::new(Target { name: "idx", words: &[], body }));
             Ok(fuzz(target, 0, Duration::from_secs(20))?.failures.into_iter().map(|(kind, ..)| kind).collect())
         };
         assert_eq!(of(|bytes| assert!(bytes.len() < 10, "long"))?.first(), Some(&"panics"));
         // touched, so that it counts
-        assert_eq!(of(|_| drop(std::hint::black_box(vec![1u8; (MEMORY as usize + 9000) << 10])))?, ["takes memory"]);
+        assert_eq!(of(|_| drop(std::hint::black_box(vec![1u8; 2 * (MEMORY as usize) << 10])))?, ["takes memory"]);
         Ok(())
     }
 }

@@ -77,3 +77,21 @@ impl Room {
         command.env("FLAT_DATA_DIR", self.path("data")).env_remove("HF_ENDPOINT");
     }
 }
+
+/// Copies a folder with all that it holds.
+///
+/// # Errors
+/// A full disk.
+pub(crate) fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &to)?;
+        } else {
+            std::fs::copy(entry.path(), to)?;
+        }
+    }
+    Ok(())
+}

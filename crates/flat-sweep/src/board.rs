@@ -104,6 +104,17 @@ pub struct Failure {
     pub why: String,
 }
 
+impl Row {
+    /// The number that cells are ranked by, over the seeds.
+    pub fn by(&self, select: Select) -> Option<Spread> {
+        match select {
+            Select::Accuracy => self.val_accuracy,
+            Select::WorstGroup => self.val_worst_group,
+            Select::Loss => self.val_loss,
+        }
+    }
+}
+
 impl Board {
     /// The leaderboard that a sweep left in its folder.
     ///

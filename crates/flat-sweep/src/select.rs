@@ -1,8 +1,6 @@
 //! The number that cells are ranked by.
 
-use crate::board::Row;
 use crate::record::Record;
-use crate::spread::Spread;
 use serde::{Deserialize, Serialize};
 
 flat_core::named! {
@@ -26,15 +24,6 @@ impl Select {
             Self::Accuracy => run.val_accuracy,
             Self::WorstGroup => run.val_worst_group,
             Self::Loss => run.val_loss,
-        }
-    }
-
-    /// The same over the seeds of a cell.
-    pub fn of_row(self, row: &Row) -> Option<Spread> {
-        match self {
-            Self::Accuracy => row.val_accuracy,
-            Self::WorstGroup => row.val_worst_group,
-            Self::Loss => row.val_loss,
         }
     }
 

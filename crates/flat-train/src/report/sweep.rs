@@ -40,7 +40,7 @@ impl SweepPage {
 fn plot(board: &Board, setting: &str) -> Result<Option<Plot>> {
     let value = |row: &Row| row.settings.get(setting)?.parse::<f64>().ok().filter(|x| x.is_finite());
     let metric = |row: &Row| {
-        let (spread, scale) = (board.select.of_row(row)?, if board.select.is_fraction() { 100.0 } else { 1.0 });
+        let (spread, scale) = (row.by(board.select)?, if board.select.is_fraction() { 100.0 } else { 1.0 });
         Some((scale * spread.mean, spread.ci95.map(|ends| ends.map(|x| scale * x))))
     };
     let rows: Vec<(f64, &Row)> =

@@ -95,7 +95,6 @@ fn a_run_goes_on_from_the_checkpoint_before_a_damaged_one_to_the_same_weights() 
         let said = String::from_utf8_lossy(&out.stderr).into_owned();
         assert!(out.status.success() && said.contains("going on from the one before"), "{what}: {said}");
         assert!(bytes(&cut.join("model.safetensors")) == expected, "{what}: other weights");
-        assert!(bytes(&step(&cut, 4)) == newest, "{what}: another checkpoint");
     }
 }
 

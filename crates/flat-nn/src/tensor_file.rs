@@ -109,9 +109,9 @@ impl TensorFile {
         let checksum = metadata.remove(CHECKSUM);
         if announced || checksum.is_some() {
             parts.sort_by(|a, b| order((&a.0, View::dtype(&a.1))).cmp(&order((&b.0, View::dtype(&b.1)))));
-            let found =
-                parts.iter().map(|(name, view)| (name.as_str(), View::dtype(view), View::shape(view), view.data()));
-            let found = format!("{ALGORITHM}{:016x}", sum(&metadata, found));
+            let mut found = Sum::of(&metadata);
+            parts.iter().for_each(|(name, view)| found.tensor(name, View::dtype(view), View::shape(view), view.data()));
+            let found = found.text();
             if checksum.as_ref() != Some(&found) {
                 let said = checksum.map_or_else(|| "none".into(), |said| said.escape_debug().to_string());
                 return Err(Error::Damaged(format!(
@@ -143,23 +143,25 @@ impl TensorFile {
             parts.push((name.as_str(), View::dtype(tensor), tensor.dims(), tensor));
         }
         parts.sort_by(|a, b| order((a.0, a.1)).cmp(&order((b.0, b.1))));
-        let data: Vec<_> = parts.iter().map(|(.., tensor)| tensor.data()).collect();
-        let summed = parts.iter().zip(&data).map(|((name, dtype, shape, _), data)| (*name, *dtype, *shape, &data[..]));
         let mut metadata = self.metadata.clone();
         metadata.remove(CHECKSUM);
-        let checksum = format!("{ALGORITHM}{:016x}", sum(&metadata, summed));
-        metadata.insert(CHECKSUM.into(), checksum);
-
-        let mut header = String::from("{\"__metadata__\":{");
+        let mut sum = Sum::of(&metadata);
+        // its place is kept until the tensors are written
+        metadata.insert(CHECKSUM.into(), sum.text());
+        let (mut header, mut place) = (String::from("{\"__metadata__\":{"), 0);
         for (i, (k, v)) in metadata.iter().enumerate() {
             let comma = if i > 0 { "," } else { "" };
             let _ = write!(header, "{comma}{}:{}", quoted(k), quoted(v));
+            if k == CHECKSUM {
+                // before the closing quote
+                place = 8 + header.len() - 1 - v.len();
+            }
         }
         header.push('}');
         let mut end = 0;
-        for ((name, dtype, shape, _), data) in parts.iter().zip(&data) {
+        for (name, dtype, shape, tensor) in &parts {
             let (start, name) = (end, quoted(name));
-            end += data.len();
+            end += tensor.data_len();
             let _ = write!(
                 header,
                 ",{name}:{{\"dtype\":\"{dtype}\",\"shape\":{shape:?},\"data_offsets\":[{start},{end}]}}"
@@ -172,7 +174,13 @@ impl TensorFile {
         let mut bytes = Vec::with_capacity(8 + header.len() + end);
         bytes.extend_from_slice(&(header.len() as u64).to_le_bytes());
         bytes.extend_from_slice(header.as_bytes());
-        data.iter().for_each(|data| bytes.extend_from_slice(data));
+        for (name, dtype, shape, tensor) in parts {
+            let data = tensor.data();
+            sum.tensor(name, dtype, shape, &data);
+            bytes.extend_from_slice(&data);
+        }
+        let checksum = sum.text();
+        bytes[place..place + checksum.len()].copy_from_slice(checksum.as_bytes());
         Ok(bytes)
     }
 
@@ -216,28 +224,37 @@ fn order((name, dtype): (&str, safetensors::Dtype)) -> (std::cmp::Reverse<usize>
 }
 
 /// The checksum of contents: every part behind its length, so that none runs into the next.
-fn sum<'a>(
-    metadata: &BTreeMap<String, String>,
-    tensors: impl Iterator<Item = (&'a str, safetensors::Dtype, &'a [usize], &'a [u8])>,
-) -> u64 {
-    let mut hasher = XxHash64::with_seed(0);
-    let mut part = |bytes: &[u8]| {
-        hasher.write(&(bytes.len() as u64).to_le_bytes());
-        hasher.write(bytes);
-    };
-    part(&(metadata.len() as u64).to_le_bytes());
-    for (key, value) in metadata {
-        part(key.as_bytes());
-        part(value.as_bytes());
+struct Sum(XxHash64);
+
+impl Sum {
+    /// Of this metadata, before any tensor.
+    fn of(metadata: &BTreeMap<String, String>) -> Self {
+        let mut sum = Self(XxHash64::with_seed(0));
+        sum.part(&(metadata.len() as u64).to_le_bytes());
+        for (key, value) in metadata {
+            sum.part(key.as_bytes());
+            sum.part(value.as_bytes());
+        }
+        sum
     }
-    for (name, dtype, shape, data) in tensors {
-        part(name.as_bytes());
-        part(dtype.to_string().as_bytes());
+
+    fn tensor(&mut self, name: &str, dtype: safetensors::Dtype, shape: &[usize], data: &[u8]) {
+        self.part(name.as_bytes());
+        self.part(dtype.to_string().as_bytes());
         let shape: Vec<u8> = shape.iter().flat_map(|&size| (size as u64).to_le_bytes()).collect();
-        part(&shape);
-        part(data);
+        self.part(&shape);
+        self.part(data);
     }
-    hasher.finish()
+
+    fn part(&mut self, bytes: &[u8]) {
+        self.0.write(&(bytes.len() as u64).to_le_bytes());
+        self.0.write(bytes);
+    }
+
+    /// As it stands in the header: always as long.
+    fn text(&self) -> String {
+        format!("{ALGORITHM}{:016x}", self.0.finish())
+    }
 }
 
 /// A JSON string.

@@ -67,16 +67,14 @@ impl RunParts {
     /// As [`Self::new`].
     pub fn on(config: &RunConfig, data: Data, opened: Opened, start_from_init: bool) -> Result<Self> {
         let Opened { device, note: device_note } = opened;
-        // before the weights are made, and with the optimizer's vectors before one of them is written to
-        memory::check(config, None)?;
+        memory::check(config, &data)?;
         let model = setup::model(config, &device)?;
         let mut init_note = None;
         if let Some(init) = config.init.as_ref().filter(|_| start_from_init) {
             let read = || Weights::read(init, &device)?.load_into(&model, None);
             init_note = read().with_context(|| format!("--init {}", init.display()))?;
         }
-        let mut optimizer = optimizer::optimizer(config, &model, &data)?;
-        memory::check(config, Some(&mut optimizer))?;
+        let optimizer = optimizer::optimizer(config, &model, &data)?;
         Ok(Self { device, device_note, data, model, loss: setup::loss(config), optimizer, init_note })
     }
 

@@ -1,37 +1,31 @@
 //! Whether a run fits into memory, asked before anything large is made.
 
-use super::setup;
+use super::optimizer::optimizer;
+use super::setup::{self, Data};
 use crate::settings::config::RunConfig;
 use crate::usage::usage;
 use anyhow::Result;
-use flat_core::{ParamVec, memory};
-use flat_optim::{Optimizer, StateVisitor, Stateful as _};
+use candle_core::Device;
+use flat_core::{ParamVec, Streams, memory};
+use flat_nn::{Model, ModelConfig};
+use flat_optim::{StateVisitor, Stateful as _};
 
 /// Vectors as long as all weights that every step has: the weights, the gradients of the layers, the gradient as a vector.
 const OF_EVERY_STEP: u64 = 3;
 /// Runs that take less are begun without a look at the free memory.
 const SMALL: u64 = 256 << 20;
 
-/// Refuses a run whose weights and vectors alone take more memory than is free. `optimizer` is its optimizer, where that has been
-/// built: its vectors are there then, but no page of them was touched.
+/// Refuses a run whose weights and vectors alone take more memory than is free. Nothing large is made to find that out.
 ///
 /// # Errors
 /// A usage error that names the flag, what is needed and what is free.
-pub(super) fn check(config: &RunConfig, optimizer: Option<&mut Optimizer>) -> Result<()> {
+pub(super) fn check(config: &RunConfig, data: &Data) -> Result<()> {
     let numbers = setup::model_config_of(config).numbers()?;
-    let mut kept = Kept(0);
-    if let Some(optimizer) = optimizer {
-        optimizer.visit(&mut kept)?;
-        // the weights that a rule comes back to
-        kept.0 += if config.optimizer_name() == config.base.name { 0 } else { numbers };
-    }
-    let all = numbers.saturating_mul(OF_EVERY_STEP.into()).saturating_add(kept.0);
-    let needed = all.saturating_mul(config.dtype.dtype().size_in_bytes() as u128);
-    let needed = u64::try_from(needed).unwrap_or(u64::MAX);
-    // what the weights take by now is no longer free
-    let made = if kept.0 > 0 { u64::try_from(numbers).unwrap_or(u64::MAX) } else { 0 };
-    let made = made.saturating_mul(config.dtype.dtype().size_in_bytes() as u64);
-    match memory::available().map(|free| free.saturating_add(made)) {
+    // a configuration that cannot be built is refused where it is built
+    let kept = kept(config, data).unwrap_or(0);
+    let bytes = u128::from(OF_EVERY_STEP + kept) * config.dtype.dtype().size_in_bytes() as u128;
+    let needed = u64::try_from(numbers.saturating_mul(bytes)).unwrap_or(u64::MAX);
+    match memory::available() {
         Some(free) if needed > SMALL && needed > free => Err(usage(format!(
             "{}: {numbers} weights with their gradients and the vectors of {} take {} of memory at least, {} are free: make the \
              network smaller",
@@ -42,6 +36,22 @@ pub(super) fn check(config: &RunConfig, optimizer: Option<&mut Optimizer>) -> Re
         ))),
         _ => Ok(()),
     }
+}
+
+/// Vectors as long as all weights that the optimizer keeps, and one more where a rule leaves the weights and comes back; counted
+/// on the narrowest network of the kind.
+fn kept(config: &RunConfig, data: &Data) -> Result<u64> {
+    let usual = setup::model_config_of(config);
+    let narrow = ModelConfig {
+        hidden: vec![1; usual.hidden.len()],
+        channels: usual.arch.takes("channels").then(|| usual.groups.unwrap_or(4)),
+        ..usual
+    };
+    let model = Model::new(&narrow, config.dtype.dtype(), &Device::Cpu, &Streams::new(0))?;
+    let mut kept = Kept(0);
+    optimizer(config, &model, data)?.visit(&mut kept)?;
+    let copies = u64::from(config.optimizer_name() != config.base.name);
+    Ok(kept.0.div_ceil(model.params().layout().len() as u64) + copies)
 }
 
 /// The flag that makes the network as large as it is, with its value.
@@ -57,11 +67,11 @@ fn flag(config: &RunConfig) -> String {
 }
 
 /// Numbers in the vectors of a state.
-struct Kept(u128);
+struct Kept(u64);
 
 impl StateVisitor for Kept {
     fn vector(&mut self, _: &str, value: &mut ParamVec) -> flat_optim::Result<()> {
-        self.0 += value.layout().len() as u128;
+        self.0 += value.layout().len() as u64;
         Ok(())
     }
 

@@ -191,7 +191,8 @@ impl Checkpoint {
         }
     }
 
-    /// Why reading would refuse this checkpoint: the first of its tensors that is not finite.
+    /// Why reading would refuse this checkpoint: the first of its weights or vectors of state that is not finite. A single
+    /// number may be unknown, as the gap of a subspace that was not found yet.
     ///
     /// # Errors
     /// candle's.

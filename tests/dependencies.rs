@@ -75,28 +75,33 @@ fn a_licence_is_accepted_where_one_way_to_read_it_is() {
     }
 }
 
+/// Everything that a package needs at run time, a line each: `cargo tree` with these words besides.
+fn tree(package: &str, more: &[&str]) -> String {
+    let words = ["tree", "-p", package, "--edges", "normal", "--prefix", "none", "--offline"];
+    let out = Command::new(env!("CARGO")).args(words).args(more).current_dir(top()).output().expect("cargo runs");
+    let tree = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(tree.contains("candle-core"), "{package}: {tree} {}", String::from_utf8_lossy(&out.stderr));
+    tree
+}
+
 #[test]
 fn an_optimizer_and_a_metric_alone_bring_no_network_and_no_terminal() {
     for package in ["flat-optim", "flat-metrics", "flat-run", "flat-sweep"] {
-        let out = Command::new(env!("CARGO"))
-            .args([
-                "tree",
-                "-p",
-                package,
-                "--no-default-features",
-                "--edges",
-                "normal",
-                "--prefix",
-                "none",
-                "--offline",
-            ])
-            .current_dir(top())
-            .output()
-            .expect("cargo runs");
-        let tree = String::from_utf8_lossy(&out.stdout).into_owned();
-        assert!(tree.contains("candle-core"), "{package}: {tree}");
-        for web in ["hf-hub ", "tokio ", "reqwest ", "indicatif ", "ctrlc "] {
+        let tree = tree(package, &["--no-default-features"]);
+        for web in ["hf-hub ", "tokio ", "reqwest ", "ureq ", "rustls ", "indicatif ", "ctrlc "] {
             assert!(!tree.contains(web), "{package} depends on {web}");
         }
     }
+}
+
+#[test]
+fn the_tool_brings_one_small_client_and_neither_a_hub_client_nor_a_runtime() {
+    let tool = tree("flat-train", &[]);
+    assert!(tool.contains("ureq "));
+    for heavy in ["candle-datasets ", "hf-hub ", "tokio ", "reqwest ", "hyper ", "aws-lc-sys ", "arrow-array "] {
+        assert!(!tool.contains(heavy), "flat-train depends on {heavy}");
+    }
+    // candle-datasets brings its hub client along, and is there for who asks for it
+    let asked = tree("flat-data", &["--features", "candle-datasets"]);
+    assert!(asked.contains("candle-datasets ") && asked.contains("hf-hub "));
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::{DatasetKind, Looked};
+use crate::{DatasetKind, HubFault, Looked};
 
 /// Result with this crate's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -79,14 +79,23 @@ pub enum Error {
         origin: String,
     },
     /// The hub could not be reached or did not hand out a file.
-    #[error("cannot fetch {file} from the dataset {repo}: {reason}; check the network, or HF_ENDPOINT for a mirror")]
+    #[error("cannot fetch {file} of the dataset {repo}: {fault}")]
     Hub {
         /// The hub's id of the data set.
         repo: String,
         /// The file within it.
         file: String,
-        /// What the hub client says.
-        reason: String,
+        /// What the hub did, and the remedy.
+        fault: HubFault,
+    },
+    /// Whoever watched did not want to go on.
+    #[error("interrupted; nothing unfinished is left, the next call fetches what is missing")]
+    Interrupted,
+    /// A file would have to be written through a symbolic link, or into what is no plain file.
+    #[error("{} is a link or no plain file, and nothing is written through it: delete it, or name another folder with --data-dir", path.display())]
+    Link {
+        /// The link.
+        path: PathBuf,
     },
     /// A data set that no hub has.
     #[error("{0} is not fetched but made: use `flat-train data color`")]

@@ -1,22 +1,34 @@
-//! Downloads from the Hugging Face hub, checked against the sha256 that the hub announces.
+//! Downloads of known files from the Hugging Face hub: repository, commit, sha256 and the names on the disk are this crate's.
+//!
+//! A server decides only whether the known bytes come. The status and the headers `Location`, `Content-Length`,
+//! `Content-Encoding` and `Retry-After` are read; `ETag`, `X-Repo-Commit`, `Content-Disposition` and the like are not.
+
+mod address;
+mod download;
+mod exchange;
+mod lock;
+mod patience;
+mod staged;
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::time::Duration;
 
-use hf_hub::progress::{DownloadEvent, Progress, ProgressEvent, ProgressHandler};
-use hf_hub::{HFClient, HFError};
 use serde::Serialize;
 
-use crate::sums::is_sha256;
-use crate::{DatasetKind, Error, Manifest, Result, sha256_file};
+use crate::contents::{self, Differs};
+use crate::{DatasetKind, Error, HubFault, Manifest, Pinned, PinnedFile, Result, sha256_file};
+use download::{Download, Stop};
+use lock::Lock;
+use staged::{Staged, clear, no_links};
 
-/// The hub's conversion of every data set to parquet.
-const REVISION: &str = "refs/convert/parquet";
-/// Where unfinished downloads lie, beside the finished ones.
-const STAGING: &str = ".staging";
-/// Held while a data set is fetched.
-const LOCK: &str = ".lock";
+pub use patience::Patience;
+
+/// The variable with the address of the hub or of a mirror.
+const ENDPOINT: &str = "HF_ENDPOINT";
+/// The variable with a token for the hub.
+const TOKEN: &str = "HF_TOKEN";
 
 /// The progress of a download.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,11 +41,52 @@ pub struct Transfer {
     pub total: u64,
 }
 
-/// The files of a [`fetch()`].
+/// What happens during a [`fetch()`].
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum FetchEvent<'a> {
+    /// Another process fetches the same set into the same folder.
+    Waiting {
+        /// The lock that it holds.
+        lock: &'a Path,
+        /// Its number, where the lock says it.
+        process: Option<u32>,
+    },
+    /// Bytes came, or did not.
+    Transfer(&'a Transfer),
+    /// The hub is asked once more.
+    Again {
+        /// What went wrong.
+        fault: &'a HubFault,
+        /// The pause before.
+        after: Duration,
+    },
+}
+
+/// Whoever watches: told what happens twenty times a second, and asked whether to go on.
+pub(crate) type Watch<'a> = &'a mut dyn FnMut(FetchEvent) -> ControlFlow<()>;
+
+/// Where a [`fetch()`] fetches from, and how long it waits.
+#[derive(Debug, Clone, Default)]
+pub struct FetchOptions {
+    /// The address of a mirror; that of `HF_ENDPOINT` or else the hub's where none is given. https, or http for this
+    /// machine.
+    pub endpoint: Option<String>,
+    /// Other files than those that [`crate::DatasetSpec::hub`] knows, for a mirror with files of its own.
+    pub pinned: Option<Pinned>,
+    /// The time-outs.
+    pub patience: Patience,
+}
+
+/// What a [`fetch()`] left on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fetched {
     /// The folder of the data set: `<cache>/<kind>`.
     pub dir: PathBuf,
+    /// The repository on the hub that the files are from, `owner/name`.
+    pub repository: String,
+    /// Its commit.
+    pub revision: String,
     /// Its files.
     pub files: Vec<FetchedFile>,
 }
@@ -45,167 +98,129 @@ pub struct FetchedFile {
     pub path: PathBuf,
     /// Its length.
     pub bytes: u64,
-    /// Its sha256, as the hub announced it.
+    /// Its sha256.
     pub sha256: String,
-    /// Whether this call downloaded it; `false` where it was there with the recorded sum.
+    /// What it was compared with.
+    pub checked: Checked,
+    /// Whether this call downloaded it; `false` where it was there.
     pub downloaded: bool,
 }
 
-/// Downloads a data set's parquet files into `<cache_dir>/<kind>` ([`crate::cache_dir`] where none is given), from the hub or
-/// the mirror that `HF_ENDPOINT` names.
+/// What a file was compared with, and is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Checked {
+    /// The sha256 of the file, known beforehand.
+    File,
+    /// The sha256 of the original's images and labels, known beforehand.
+    Contents,
+    /// Nothing: none is known.
+    Nothing,
+}
+
+/// Downloads a data set's parquet files into `<cache_dir>/<kind>` ([`crate::cache_dir`] where none is given).
 ///
-/// A file takes its name only when its sha256 is the one the hub announced for it, and the sum is recorded in
-/// [`crate::MANIFEST`]: an interrupted call leaves nothing that looks whole, and the next one downloads what is
-/// missing (whole files; one that broke off starts anew). A file that is there with its recorded sum is not asked for
-/// again. `progress` is called as bytes come, from the downloading thread.
+/// A file takes its name only when its sha256, or that of its images and labels, is the one known beforehand; the sum is
+/// recorded in [`crate::MANIFEST`]. Until then the file has a temporary name beside, which is removed when the call
+/// fails, and by the next call where the process died. A file that is there and right is not asked for again. `watch` is
+/// called twenty times a second; where it breaks, nothing unfinished is left. `HF_TOKEN` is sent to the hub itself alone.
 ///
 /// # Errors
-/// [`Error::MadeHere`] for a set that no hub has, [`Error::Hub`] if the hub cannot be reached or has no such file or sum, [`Error::Checksum`] if what came twice is
-/// not what was announced, [`Error::Io`], [`Error::NoCacheDir`].
+/// [`Error::MadeHere`] for a set that no hub has, [`Error::Hub`] with what the hub did, [`Error::Interrupted`],
+/// [`Error::Link`] where it would have to write through a symbolic link, [`Error::Io`], [`Error::NoCacheDir`].
+///
+/// ```no_run
+/// use std::ops::ControlFlow;
+///
+/// use flat_data::{DatasetKind, FetchEvent, FetchOptions, fetch};
+///
+/// # fn main() -> flat_data::Result<()> {
+/// let fetched = fetch(DatasetKind::Cifar10, None, &FetchOptions::default(), &mut |event| {
+///     if let FetchEvent::Transfer(transfer) = event {
+///         println!("{} {} of {} bytes", transfer.file, transfer.done, transfer.total);
+///     }
+///     ControlFlow::Continue(())
+/// })?;
+/// println!("{}", fetched.dir.display());
+/// # Ok(())
+/// # }
+/// ```
 pub fn fetch(
     kind: DatasetKind,
     cache_dir: Option<&Path>,
-    progress: impl Fn(&Transfer) + Send + Sync + 'static,
+    options: &FetchOptions,
+    watch: &mut dyn FnMut(FetchEvent) -> ControlFlow<()>,
 ) -> Result<Fetched> {
-    fetch_from(None, kind, cache_dir, progress)
-}
-
-/// As [`fetch()`], from the hub at this address rather than the one that the environment names.
-///
-/// # Errors
-/// As [`fetch()`].
-pub fn fetch_from(
-    endpoint: Option<&str>,
-    kind: DatasetKind,
-    cache_dir: Option<&Path>,
-    progress: impl Fn(&Transfer) + Send + Sync + 'static,
-) -> Result<Fetched> {
-    let repository = kind.hub.ok_or(Error::MadeHere(kind))?;
+    let pinned = options.pinned.or(kind.hub).ok_or(Error::MadeHere(kind))?;
     let root = match cache_dir {
         Some(dir) => dir.to_path_buf(),
         None => crate::cache_dir()?,
     };
     let dir = root.join(kind.name());
+    no_links(&root, &dir)?;
     fs::create_dir_all(&dir).map_err(Error::io(&dir))?;
-    // another process that fetches the same set is waited for; the lock goes with the file's handle
-    let lock = dir.join(LOCK);
-    let lock_file = fs::File::create(&lock).map_err(Error::io(&lock))?;
-    lock_file.lock().map_err(Error::io(&lock))?;
-    let hub = Hub { endpoint, repository, staging: dir.join(STAGING), progress: Arc::new(Report(progress)) };
+    let _lock = Lock::take(&dir, watch)?;
+    let names = pinned.local();
+    for name in &names {
+        no_links(&dir, dir.join(name).parent().unwrap_or(&dir))?;
+    }
+    clear(&dir, &names);
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let (endpoint, token) = (options.endpoint.clone().or_else(|| variable(ENDPOINT)), variable(TOKEN));
     let mut manifest = Manifest::read(&dir)?;
     let mut files = Vec::new();
-    for split in ["train", "test"] {
-        let name = format!("{}/{split}/0000.parquet", repository[2]);
-        let path = dir.join(&name);
-        let recorded = manifest.sums.get(&name).filter(|_| path.is_file());
-        let sha256 = match recorded {
-            Some(sum) if sha256_file(&path)? == *sum => Some(sum.clone()),
-            _ => None,
-        };
-        let downloaded = sha256.is_none();
-        let sha256 = match sha256 {
-            Some(sum) => sum,
+    for ((name, file), split) in names.iter().zip(&pinned.files).zip(["train", "test"]) {
+        let path = dir.join(name);
+        // a file that is too long is not read to its end
+        let may_be = fs::metadata(&path).is_ok_and(|there| there.is_file() && there.len() <= file.limit);
+        let there = if may_be { check(kind, split, file, &path)?.ok() } else { None };
+        let downloaded = there.is_none();
+        let (sha256, checked) = match there {
+            Some(right) => right,
             None => {
-                let (blob, sum) = hub.download(&name)?;
-                fs::File::open(&blob).and_then(|file| file.sync_all()).map_err(Error::io(&blob))?;
+                let (endpoint, token, patience) = (endpoint.as_deref(), token.as_deref(), options.patience.bounded());
+                let download = Download { endpoint, token, pinned: &pinned, file, name, patience };
+                let mut staged = Staged::begin(&dir, name)?;
+                let hub = |fault| Error::Hub { repo: pinned.repository(), file: name.clone(), fault };
+                download.run(&mut staged, watch).map_err(|stop| match stop {
+                    Stop::Fault(fault) => hub(fault),
+                    Stop::Error(error) => error,
+                })?;
+                staged.sync()?;
+                let right = check(kind, split, file, staged.path())?.map_err(hub)?;
                 // the sum first: a file without one would be fetched again, a sum without a file is
-                manifest.sums.insert(name, sum.clone());
+                manifest.sums.insert(name.clone(), right.0.clone());
                 manifest.write(&dir)?;
-                let parent = path.parent().unwrap_or(&dir);
-                fs::create_dir_all(parent).map_err(Error::io(parent))?;
-                fs::rename(&blob, &path).map_err(Error::io(&path))?;
-                sum
+                staged.keep()?;
+                right
             }
         };
         let bytes = fs::metadata(&path).map_err(Error::io(&path))?.len();
-        files.push(FetchedFile { path, bytes, sha256, downloaded });
+        files.push(FetchedFile { path, bytes, sha256, checked, downloaded });
     }
-    if hub.staging.exists() {
-        fs::remove_dir_all(&hub.staging).map_err(Error::io(&hub.staging))?;
-    }
-    Ok(Fetched { dir, files })
+    Ok(Fetched { dir, repository: pinned.repository(), revision: pinned.revision.into(), files })
 }
 
-struct Hub<'a, F> {
-    endpoint: Option<&'a str>,
-    /// Owner, name and folder.
-    repository: [&'static str; 3],
-    staging: PathBuf,
-    progress: Arc<Report<F>>,
-}
-
-impl<F: Fn(&Transfer) + Send + Sync + 'static> Hub<'_, F> {
-    /// Downloads a file into the staging folder and checks it: its path there and its sum.
-    fn download(&self, name: &str) -> Result<(PathBuf, String)> {
-        // A broken-off transfer can leave a file under the announced name; so it is tried once more from nothing.
-        match self.attempt(name) {
-            Err(Error::Checksum { .. }) => self.attempt(name),
-            result => result,
-        }
+/// The sum of a file that is the pinned one, as far as anything is known of that; else how it differs.
+fn check(
+    kind: DatasetKind,
+    split: &str,
+    file: &PinnedFile,
+    path: &Path,
+) -> Result<Result<(String, Checked), HubFault>> {
+    let found = sha256_file(path)?;
+    if let Some(expected) = file.sha256 {
+        let other = || HubFault::Other { what: "its sha256 is", found: found.clone(), expected: expected.into() };
+        return Ok(if found == expected { Ok((found, Checked::File)) } else { Err(other()) });
     }
-
-    fn attempt(&self, name: &str) -> Result<(PathBuf, String)> {
-        let blob = self.request(name).map_err(|error| self.failed(name, reason(&error)))?;
-        // The hub client files a download under its announced ETag, which for large files is their sha256.
-        let announced = blob.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if !is_sha256(&announced) {
-            return Err(self.failed(name, format!("the hub announces no sha256 for it, but the tag `{announced}`")));
+    match contents::compare(kind, split, path) {
+        Ok(None) => Ok(Ok((found, Checked::Nothing))),
+        Ok(Some(Ok(()))) => Ok(Ok((found, Checked::Contents))),
+        Ok(Some(Err(Differs { what, found, expected }))) => {
+            Ok(Err(HubFault::Other { what, found, expected: expected.into() }))
         }
-        let found = sha256_file(&blob)?;
-        if found != announced {
-            // both the file and what points to it, so that the next attempt starts from nothing
-            fs::remove_dir_all(&self.staging).map_err(Error::io(&self.staging))?;
-            return Err(Error::Checksum { path: blob, expected: announced, found, origin: "the hub".into() });
-        }
-        Ok((blob, found))
-    }
-
-    fn request(&self, name: &str) -> Result<PathBuf, HFError> {
-        let mut builder = HFClient::builder().cache_dir(&self.staging);
-        if let Some(endpoint) = self.endpoint {
-            builder = builder.endpoint(endpoint);
-        }
-        let [owner, dataset, _] = self.repository;
-        let repository = builder.build_sync()?.dataset(owner, dataset);
-        let pointer = repository
-            .download_file()
-            .filename(name)
-            .revision(REVISION)
-            .progress(Progress::from(self.progress.clone()))
-            .send()?;
-        Ok(fs::canonicalize(pointer)?)
-    }
-
-    fn failed(&self, name: &str, reason: String) -> Error {
-        let [owner, dataset, _] = self.repository;
-        Error::Hub { repo: format!("{owner}/{dataset}"), file: name.to_string(), reason }
-    }
-}
-
-/// An error and what is behind it, in one line.
-fn reason(error: &HFError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text += &format!(": {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
-/// Passes the hub client's events on.
-struct Report<F>(F);
-
-impl<F: Fn(&Transfer) + Send + Sync> ProgressHandler for Report<F> {
-    fn on_progress(&self, event: &ProgressEvent) {
-        if let ProgressEvent::Download(DownloadEvent::Progress { files }) = event {
-            for file in files {
-                let (done, total) = (file.bytes_completed, file.total_bytes);
-                (self.0)(&Transfer { file: file.filename.clone(), done, total });
-            }
-        }
+        Err(error @ Error::Io { .. }) => Err(error),
+        Err(error) => Ok(Err(HubFault::Unreadable { reason: error.to_string() })),
     }
 }

@@ -1,7 +1,7 @@
 //! The data sets: one item each, with everything that differs between them.
 
-use crate::Normalisation;
 use crate::colored::COLORS;
+use crate::{Normalisation, Pinned, pin};
 use flat_core::named;
 
 named! {
@@ -45,9 +45,8 @@ pub struct DatasetSpec {
     pub std: &'static [f64],
     /// What its own folder is called: here, by torchvision, and on the hub.
     pub(crate) folders: &'static [&'static str],
-    /// Owner and name on the Hugging Face hub, and the folder of its parquet revision that holds `train/` and `test/`; `None`
-    /// for a set that is made here.
-    pub(crate) hub: Option<[&'static str; 3]>,
+    /// Its files on the Hugging Face hub; `None` for a set that is made here.
+    pub hub: Option<Pinned>,
     /// CIFAR's batches; none for a set of IDX files.
     pub(crate) batches: Batches,
     /// The column of labels in a parquet file.
@@ -88,7 +87,7 @@ const MNIST: DatasetSpec = DatasetSpec {
     mean: &[0.1307],
     std: &[0.3081],
     folders: &["mnist", "MNIST"],
-    hub: Some(["ylecun", "mnist", "mnist"]),
+    hub: Some(pin::MNIST),
     batches: Batches { archive: "", train: &[], test: "", labels: &[], entry: "" },
     label_column: "label",
     looked_for: IDX,
@@ -102,7 +101,7 @@ const FASHION_MNIST: DatasetSpec = DatasetSpec {
     mean: &[0.2860],
     std: &[0.3530],
     folders: &["fashion-mnist", "FashionMNIST", "fashion_mnist"],
-    hub: Some(["zalando-datasets", "fashion_mnist", "fashion_mnist"]),
+    hub: Some(pin::FASHION_MNIST),
     elsewhere: "install Debian's dataset-fashion-mnist, which puts it in /usr/share/datasets/fashion-mnist",
     ..MNIST
 };
@@ -119,7 +118,7 @@ const CIFAR10: DatasetSpec = DatasetSpec {
     mean: &[0.4914, 0.4822, 0.4465],
     std: &[0.2470, 0.2435, 0.2616],
     folders: &["cifar10", "cifar-10-batches-py", "cifar-10-batches-bin"],
-    hub: Some(["uoft-cs", "cifar10", "plain_text"]),
+    hub: Some(pin::CIFAR10),
     batches: Batches {
         archive: "cifar-10",
         train: &["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5"],
@@ -140,7 +139,7 @@ const CIFAR100: DatasetSpec = DatasetSpec {
     mean: &[0.5071, 0.4865, 0.4409],
     std: &[0.2673, 0.2564, 0.2762],
     folders: &["cifar100", "cifar-100-python", "cifar-100-binary"],
-    hub: Some(["uoft-cs", "cifar100", "cifar100"]),
+    hub: Some(pin::CIFAR100),
     batches: Batches {
         archive: "cifar-100",
         train: &["train"],

@@ -36,11 +36,13 @@ mod augment;
 mod batch;
 mod batches;
 mod cache;
-#[cfg(feature = "hub")]
+#[cfg(feature = "candle-datasets")]
 mod candle_vision;
 mod cifar;
 mod colored;
 mod colored_files;
+#[cfg(feature = "hub")]
+mod contents;
 mod dataset;
 mod error;
 #[cfg(feature = "hub")]
@@ -48,6 +50,7 @@ mod fetch;
 mod groups;
 mod guard;
 mod hold_out;
+mod hub_fault;
 mod idx;
 mod kind;
 mod layout;
@@ -60,6 +63,7 @@ mod parquet_file;
 mod pass;
 mod pickle;
 mod picture;
+mod pin;
 mod python_batch;
 mod resident;
 mod sampler;
@@ -78,13 +82,15 @@ pub use colored_files::{Made, MadeFile, make_colored};
 pub use dataset::Dataset;
 pub use error::{Error, Fault, Place, Result};
 #[cfg(feature = "hub")]
-pub use fetch::{Fetched, FetchedFile, Transfer, fetch, fetch_from};
+pub use fetch::{Checked, FetchEvent, FetchOptions, Fetched, FetchedFile, Patience, Transfer, fetch};
 pub use groups::{Group, Groups};
 pub use hold_out::hold_out;
+pub use hub_fault::HubFault;
 pub use kind::{DatasetKind, DatasetSpec};
 pub use loader::{Loader, LoaderOptions};
 pub use locate::{Files, Format, locate, locate_in};
 pub use normalisation::Normalisation;
+pub use pin::{Pinned, PinnedFile};
 pub use seen::{Looked, Seen};
 pub use split::Split;
 pub use sums::{MANIFEST, Manifest, sha256_file};

@@ -150,9 +150,9 @@ fn find(kind: DatasetKind, dir: &Path, own: bool) -> Result<Option<Files>> {
             }
         }
     }
-    if let Some([owner, name, folder]) = kind.hub {
-        for base in bases.iter().cloned().chain(snapshots([owner, name], dir, own)?) {
-            for folder in ["", folder, "plain_text", "data", "default"] {
+    if let Some(hub) = kind.hub {
+        for base in bases.iter().cloned().chain(snapshots([hub.owner, hub.name], dir, own)?) {
+            for folder in ["", hub.folder, "plain_text", "data", "default"] {
                 let dir = if folder.is_empty() { base.clone() } else { base.join(folder) };
                 if let Some(files) = whole(&dir, layout::parquet(kind, &dir)?) {
                     return Ok(Some(files));

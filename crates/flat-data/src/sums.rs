@@ -1,8 +1,7 @@
 //! The sha256 sums of files: recorded in manifests, or known for the original files.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -72,17 +71,14 @@ impl Manifest {
         Ok(Self { sums: lines.map(parse).collect::<Result<_>>()? })
     }
 
-    /// Writes the manifest of a folder: to a temporary file that then takes its name.
+    /// Writes the manifest of a folder, so that it is there whole or not at all.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn write(&self, dir: &Path) -> Result<()> {
         let path = dir.join(MANIFEST);
-        let temporary = dir.join(format!("{MANIFEST}.tmp"));
         let text: String = self.sums.iter().map(|(name, sum)| format!("{sum}  {name}\n")).collect();
-        let mut file = File::create(&temporary).map_err(Error::io(&temporary))?;
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(Error::io(&temporary))?;
-        fs::rename(&temporary, &path).map_err(Error::io(&path))
+        flat_core::file::write_whole(&path, text.as_bytes()).map_err(Error::io(&path))
     }
 }
 
@@ -177,7 +173,7 @@ mod tests {
             format!("{}  file", &sum[1..]),
             format!("{sum}  "),
         ] {
-            fs::write(dir.path().join(MANIFEST), format!("{sum}  good\n{line}\n")).expect("write");
+            std::fs::write(dir.path().join(MANIFEST), format!("{sum}  good\n{line}\n")).expect("write");
             match Manifest::read(dir.path()) {
                 Err(Error::Corrupt { at: Place::Row(1), .. }) => {}
                 other => panic!("{line}: {other:?}"),

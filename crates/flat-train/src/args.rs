@@ -78,18 +78,28 @@ pub enum Command {
     },
 }
 
+/// What to fetch, where to, and how long to wait.
+#[derive(Debug, clap::Args)]
+pub struct FetchArgs {
+    /// Data set.
+    #[arg(value_parser = among::<DatasetKind>())]
+    pub dataset: DatasetKind,
+    /// Folder to put it in [default: the download cache].
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Longest wait for a connection (10 at most), for an answer, and without bytes.
+    #[arg(long, value_name = "SECONDS", default_value_t = 20.0)]
+    pub timeout: f64,
+    /// Longest time a file may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = 7200.0)]
+    pub max_time: f64,
+}
+
 /// What to do with data sets.
 #[derive(Debug, Subcommand)]
 pub enum DataAction {
-    /// Download a data set into the cache, checked by sha256; what is there already is kept.
-    Fetch {
-        /// Data set.
-        #[arg(value_parser = among::<DatasetKind>())]
-        dataset: DatasetKind,
-        /// Folder to put it in [default: the download cache].
-        #[arg(long, value_name = "DIR")]
-        data_dir: Option<PathBuf>,
-    },
+    /// Download a data set into the cache, checked against sums known beforehand; what is there and right is kept.
+    Fetch(FetchArgs),
     /// Make colored-mnist: MNIST in ten colours, which in training mostly go along with the digit and in the test set do not.
     #[command(allow_negative_numbers = true)]
     Color {

@@ -2,14 +2,17 @@
 //! the boundary's documentation and the test go. Beside each stands what this crate makes of the same file.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use candle_core::{DType, IndexOp};
 use candle_datasets::vision::{cifar, mnist};
-use flat_data::{Dataset, DatasetKind, Error, Fault};
+use flat_data::{Dataset, DatasetKind, Error, Fault, FetchOptions, Pinned, fetch};
 use parquet::basic::Compression;
 
-use crate::support::{Hub, Image, Row, Server, is_child, pixels, row, run_child, write_cifar10, write_parquet};
+use crate::support::{
+    COMMIT, Hub, Image, Row, Server, is_child, pinned, pixels, row, run_child, write_cifar10, write_parquet,
+};
 
 const KIND: DatasetKind = DatasetKind::Cifar10;
 
@@ -70,10 +73,18 @@ fn a_label_of_the_hub_is_wrapped_into_a_byte_and_not_checked() {
 #[test]
 fn no_checksum_is_compared() {
     let name = "candle_faults::no_checksum_is_compared";
-    with_rows(name, &[row(1), row(2)], Hub::Lying, |_| {
+    with_rows(name, &[row(1), row(2)], Hub::Lying, |root| {
         assert_eq!(cifar::load().expect("candle takes it").train_images.dims(), [2, 3, 32, 32]);
         let cache = tempfile::tempdir().expect("dir");
-        assert!(matches!(flat_data::fetch(KIND, Some(cache.path()), |_| ()), Err(Error::Checksum { .. })));
+        let files = FetchOptions { pinned: Some(pinned(root)), ..Default::default() };
+        let fetched = |options| fetch(KIND, Some(cache.path()), options, &mut |_| ControlFlow::Continue(()));
+        // these are not the files of CIFAR-10 that are known, whatever the hub announces
+        let other = fetched(&FetchOptions {
+            pinned: Some(Pinned { revision: COMMIT, ..KIND.hub.expect("a hub") }),
+            ..files.clone()
+        });
+        assert!(matches!(other, Err(Error::Hub { .. })));
+        assert!(fetched(&files).is_ok());
     });
 }
 

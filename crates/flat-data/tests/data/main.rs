@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_macros)] // what it prints is for whoever runs it
 
 mod bombs;
-#[cfg(feature = "hub")]
+#[cfg(feature = "candle-datasets")]
 mod candle_faults;
 mod colored;
 #[cfg(feature = "hub")]

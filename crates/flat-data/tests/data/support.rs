@@ -1,5 +1,5 @@
 //! What the tests share: parquet files made to order, a hub on the loopback interface, tests in a process of their own.
-#![cfg_attr(not(feature = "hub"), allow(dead_code))] // the servers are for downloads
+#![cfg_attr(not(feature = "candle-datasets"), allow(dead_code))] // some of it is for candle's hub client
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Cursor, Read, Write};
@@ -121,6 +121,20 @@ pub fn run_child(name: &str, variables: &[(&str, &Path)]) {
     assert!(output.status.success() && out.contains("1 passed"), "{name} failed in its process:\n{out}\n{err}");
 }
 
+/// The commit that the hub of the tests has.
+pub const COMMIT: &str = "1234567890123456789012345678901234567890";
+
+/// The files of [`write_cifar10`] as pinned ones.
+#[cfg(feature = "hub")]
+pub fn pinned(root: &Path) -> flat_data::Pinned {
+    let file = |path: &'static str| {
+        let sum = flat_data::sha256_file(&root.join(path)).expect("sum");
+        flat_data::PinnedFile { path, limit: 1 << 20, sha256: Some(sum.leak()) }
+    };
+    let files = ["plain_text/train/0000.parquet", "plain_text/test/0000.parquet"].map(file);
+    flat_data::Pinned { owner: "uoft-cs", name: "cifar10", folder: "plain_text", revision: COMMIT, files }
+}
+
 /// How the hub misbehaves.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Hub {
@@ -134,10 +148,12 @@ pub enum Hub {
     Breaking,
     /// It sends half a file and says that this is all.
     Short,
-    /// It announces a sum that is no sha256.
-    Untagged,
     /// It answers the request for a file's contents with an error page.
     Failing,
+    /// It takes a request and says nothing.
+    Silent,
+    /// It sends half a file and then nothing, with the connection open.
+    Stalling,
 }
 
 /// A hub on the loopback interface that serves the files of a folder as every data set.
@@ -156,9 +172,13 @@ impl Server {
         let root = root.to_path_buf();
         // ends with the test process
         std::thread::spawn(move || {
+            let mut open = Vec::new();
             for stream in listener.incoming() {
-                let mode = *mode.lock().expect("mode");
-                let _ = answer(stream.expect("connection"), &root, &endpoint, mode, &log);
+                let (mode, stream) = (*mode.lock().expect("mode"), stream.expect("connection"));
+                if matches!(mode, Hub::Silent | Hub::Stalling) {
+                    open.extend(stream.try_clone());
+                }
+                let _ = answer(stream, &root, &endpoint, mode, &log);
             }
         });
         server
@@ -168,7 +188,7 @@ impl Server {
         *self.mode.lock().expect("mode") = mode;
     }
 
-    /// The requests since the last call, `METHOD path`.
+    /// The requests since the last call, `METHOD path`, and whether a token came along.
     pub fn requests(&self) -> Vec<String> {
         std::mem::take(&mut self.log.lock().expect("log"))
     }
@@ -184,14 +204,19 @@ fn answer(
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut request = String::new();
     reader.read_line(&mut request)?;
-    let mut line = String::new();
+    let (mut line, mut token) = (String::new(), "");
     while reader.read_line(&mut line)? > 2 {
+        if line.to_lowercase().starts_with("authorization") {
+            token = " with a token";
+        }
         line.clear();
     }
     let (method, path) = request.split_once(' ').unwrap_or_default();
     let path = path.split(' ').next().unwrap_or_default();
-    log.lock().expect("log").push(format!("{method} {path}"));
-    let name = path.split_once("/refs%2Fconvert%2Fparquet/").or(path.split_once("/cdn/")).unwrap_or_default().1;
+    log.lock().expect("log").push(format!("{method} {path}{token}"));
+    let commit = format!("/{COMMIT}/");
+    let begins = ["/refs%2Fconvert%2Fparquet/", "/cdn/", &commit];
+    let name = begins.iter().find_map(|begin| Some(path.split_once(begin)?.1)).unwrap_or_default();
     let Ok(body) = File::open(root.join(name)).and_then(|mut file| {
         let mut body = Vec::new();
         file.read_to_end(&mut body).map(|_| body)
@@ -201,26 +226,24 @@ fn answer(
     let sum = flat_data::sha256_file(&root.join(name)).expect("sum");
     let tag = match mode {
         Hub::Lying => "0".repeat(64),
-        Hub::Untagged => sum[..32].to_string(),
         _ => sum,
     };
-    let linked = format!(
-        "X-Linked-Etag: \"{tag}\"\r\nX-Linked-Size: {}\r\nX-Repo-Commit: {}\r\n",
-        body.len(),
-        "1234567890".repeat(4)
-    );
+    let linked = format!("X-Linked-Etag: \"{tag}\"\r\nX-Linked-Size: {}\r\nX-Repo-Commit: {COMMIT}\r\n", body.len(),);
     if mode == Hub::Redirecting && !path.starts_with("/cdn/") {
         let head = format!(
             "HTTP/1.1 302 Found\r\nLocation: {endpoint}/cdn/{name}\r\n{linked}Content-Length: 0\r\nConnection: close\r\n\r\n"
         );
         return stream.write_all(head.as_bytes());
     }
+    if mode == Hub::Silent {
+        return Ok(());
+    }
     let (status, sent) = match mode {
         Hub::Failing if method == "GET" => ("403 Forbidden", &b"no"[..]),
-        Hub::Short | Hub::Breaking => ("200 OK", &body[..body.len() / 2]),
+        Hub::Short | Hub::Breaking | Hub::Stalling => ("200 OK", &body[..body.len() / 2]),
         _ => ("200 OK", &body[..]),
     };
-    let length = if mode == Hub::Breaking { body.len() } else { sent.len() };
+    let length = if matches!(mode, Hub::Breaking | Hub::Stalling) { body.len() } else { sent.len() };
     let head = format!("HTTP/1.1 {status}\r\n{linked}Content-Length: {length}\r\nConnection: close\r\n\r\n");
     stream.write_all(head.as_bytes())?;
     if method == "GET" {

@@ -1,19 +1,22 @@
 //! `flat-train data`.
 
 use super::print;
-use crate::args::DataAction;
+use crate::args::{DataAction, FetchArgs};
 use crate::exit::Outcome;
 use anyhow::{Result, bail};
-use flat_data::{Coloring, DatasetKind, Split, VerifyReport};
-use flat_run::{Ui, signal, usage};
+use flat_data::{
+    Checked, Coloring, DatasetKind, FetchEvent, FetchOptions, FetchedFile, Patience, Split, Transfer, VerifyReport,
+};
+use flat_run::{Bar, Ui, signal, usage};
 use serde_json::json;
+use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 /// Fetches, makes or verifies.
 pub(super) fn run(action: DataAction, ui: Ui<'static>, as_json: bool) -> Result<Outcome> {
     match action {
-        DataAction::Fetch { dataset, data_dir } => fetch(dataset, data_dir.as_deref(), ui, as_json),
+        DataAction::Fetch(args) => fetch(&args, ui, as_json),
         DataAction::Color { correlation, seed, out, data_dir } => {
             color(Coloring { correlation, seed }, data_dir.as_deref(), out.as_deref(), as_json)
         }
@@ -21,36 +24,81 @@ pub(super) fn run(action: DataAction, ui: Ui<'static>, as_json: bool) -> Result<
     }
 }
 
-fn fetch(kind: DatasetKind, dir: Option<&Path>, ui: Ui<'static>, as_json: bool) -> Result<Outcome> {
-    let bar = Mutex::new(None);
-    let fetched = flat_data::fetch(kind, dir, move |transfer| {
-        if signal::stop_requested() {
-            // nothing that looks whole is left behind; the next fetch takes up what is missing
-            std::process::exit(130);
-        }
-        let Ok(mut bar) = bar.lock() else { return };
-        let (_, bar) = match &mut *bar {
-            Some((file, bar)) if *file == transfer.file => (&*file, bar),
-            slot => {
-                let (file, bar) =
-                    slot.insert((transfer.file.clone(), ui.bar(&transfer.file, 0, transfer.total, "bytes")));
-                (&*file, bar)
-            }
-        };
-        bar.update(transfer.done, String::new);
-    })?;
-    let files: Vec<_> = fetched
-        .files
-        .iter()
-        .map(|f| json!({ "path": f.path, "bytes": f.bytes, "sha256": f.sha256, "downloaded": f.downloaded }))
-        .collect();
-    print(as_json, &json!({ "dataset": kind.name(), "dir": fetched.dir, "files": files }), || {
-        let line = |f: &flat_data::FetchedFile| {
+fn fetch(args: &FetchArgs, ui: Ui<'static>, as_json: bool) -> Result<Outcome> {
+    let wait = |flag: &str, seconds: f64| match seconds {
+        // the longest that a clock can be told to wait, and more than anyone does
+        s if (0.01..=1e6).contains(&s) => Ok(Duration::from_secs_f64(s)),
+        s => Err(usage(format!("--{flag} {s}: give seconds in [0.01, 1e6]"))),
+    };
+    let patience = Patience::within(wait("timeout", args.timeout)?, wait("max-time", args.max_time)?);
+    let options = FetchOptions { patience, ..Default::default() };
+    let mut shown = Shown { ui, kind: args.dataset, waits: false, bar: None };
+    let fetched = match flat_data::fetch(args.dataset, args.data_dir.as_deref(), &options, &mut |e| shown.event(e)) {
+        Err(flat_data::Error::Interrupted) => return Ok(Outcome::Interrupted),
+        result => result?,
+    };
+    drop(shown);
+    let file = |f: &FetchedFile| json!({ "path": f.path, "bytes": f.bytes, "sha256": f.sha256, "checked": f.checked, "downloaded": f.downloaded });
+    let value = json!({
+        "dataset": args.dataset.name(), "dir": fetched.dir, "repository": fetched.repository, "revision": fetched.revision,
+        "files": fetched.files.iter().map(file).collect::<Vec<_>>(),
+    });
+    print(as_json, &value, || {
+        let (dir, repository, revision) = (fetched.dir.display(), &fetched.repository, &fetched.revision);
+        let head = format!("{} in {dir}, from {repository} at commit {revision}", args.dataset);
+        let line = |f: &FetchedFile| {
             let what = if f.downloaded { "downloaded" } else { "was there" };
-            format!("{what}  {:>10} bytes  sha256 {}  {}", f.bytes, f.sha256, f.path.display())
+            let checked = match f.checked {
+                Checked::File => "checked: the known file",
+                Checked::Contents => "checked: the original's images and labels",
+                _ => "not checked: no sum is known",
+            };
+            format!("{what}  {:>10} bytes  sha256 {}  {checked}  {}", f.bytes, f.sha256, f.path.display())
         };
-        fetched.files.iter().map(line).collect::<Vec<_>>().join("\n")
+        [head].into_iter().chain(fetched.files.iter().map(line)).collect::<Vec<_>>().join("\n")
     })
+}
+
+/// What a person sees of a fetch.
+struct Shown {
+    ui: Ui<'static>,
+    kind: DatasetKind,
+    /// Whether it was said that another process is waited for.
+    waits: bool,
+    /// The file that is coming, since when, and its bar.
+    bar: Option<(String, Instant, Bar)>,
+}
+
+impl Shown {
+    fn event(&mut self, event: FetchEvent) -> ControlFlow<()> {
+        match event {
+            FetchEvent::Waiting { lock, process } if !self.waits => {
+                self.waits = true;
+                let process = process.map_or("another process".into(), |id: u32| format!("process {id}"));
+                let (kind, lock) = (self.kind, lock.display());
+                self.ui
+                    .warn(format!("waiting for {process}, which fetches {kind} too and holds {lock}; Ctrl-C gives up"));
+            }
+            FetchEvent::Again { fault, after } => {
+                self.bar = None;
+                self.ui.warn(format!("{fault}; trying again in {} s", after.as_secs_f64()));
+            }
+            FetchEvent::Transfer(transfer) if transfer.done > 0 => self.transfer(transfer),
+            _ => {}
+        }
+        signal::go_on()
+    }
+
+    fn transfer(&mut self, transfer: &Transfer) {
+        if self.bar.as_ref().is_none_or(|(file, ..)| *file != transfer.file) {
+            let bar = self.ui.bar(&transfer.file, 0, transfer.total, "bytes");
+            self.bar = Some((transfer.file.clone(), Instant::now(), bar));
+        }
+        if let Some((_, since, bar)) = &mut self.bar {
+            let rate = transfer.done as f64 / since.elapsed().as_secs_f64().max(0.1);
+            bar.update(transfer.done, || format!("{:.1} MB/s", rate / 1e6));
+        }
+    }
 }
 
 fn color(coloring: Coloring, mnist: Option<&Path>, out: Option<&Path>, as_json: bool) -> Result<Outcome> {

@@ -8,6 +8,8 @@ mod colored;
 #[cfg(feature = "hub")]
 mod download;
 mod found;
+#[cfg(feature = "hub")]
+mod hostile_hub;
 mod python_batches;
 mod real;
 mod support;

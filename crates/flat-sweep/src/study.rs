@@ -38,6 +38,9 @@ pub struct Study {
 /// What is measured and kept unless the user says it: a search needs neither curvature nor old checkpoints.
 const USUAL: [(&str, u64); 2] = [("trace-probes", 0), ("keep-checkpoints", 1)];
 
+/// Most cells of a sweep: all are resolved before one runs.
+const MOST_CELLS: usize = 100_000;
+
 impl Study {
     /// The study of a TOML file: keys as the flags of `sweep`, tables `grid` and `sample`, and `train` with settings of every
     /// run.
@@ -97,7 +100,19 @@ impl Study {
             }
             (Some(n), true) => return wrong(format!("--random {n} has no effect here: it needs --sample NAME=A..B")),
             (Some(0), false) => return wrong("--random 0: draw at least 1".into()),
+            (Some(n), _) if n > MOST_CELLS => {
+                return wrong(format!("--random {n}: draw at most {MOST_CELLS}, as many cells as a sweep may have"));
+            }
             _ => {}
+        }
+        let cells = self.grid.iter().map(|axis| axis.values.len()).chain(self.random).fold(1, usize::saturating_mul);
+        if cells > MOST_CELLS {
+            return wrong(format!(
+                "--grid and --random make {cells} cells: a sweep has at most {MOST_CELLS}; vary less"
+            ));
+        }
+        if i64::try_from(self.random_seed).is_err() {
+            return wrong(format!("--random-seed {}: give a number from 0 to {}", self.random_seed, i64::MAX));
         }
         if let Some(name) = self.names().into_iter().find(|name| self.train.get(name).is_some()) {
             return wrong(format!("--{name} is given and varies too: leave out one of the two"));
@@ -263,6 +278,17 @@ mod tests {
         let axis = Axis::parse("lr=0.1,0.2")?;
         assert!(with(&|_| {}).contains("--grid"));
         assert!(with(&|s| s.random = Some(3)).contains("nothing varies"));
+        let large = with(&|s| (s.random_seed, s.grid) = (u64::MAX, vec![axis.clone()]));
+        assert!(large.starts_with("--random-seed 18446744073709551615: give a number"), "{large}");
+        let drawn = Sampler { name: "lr".into(), how: crate::How::Uniform(0.1, 0.2) };
+        for (draws, values, part) in [(usize::MAX, 1, "--random"), (50_001, 2, "100002 cells")] {
+            let seeds = (0..values).map(Value::Count).collect();
+            let many = with(&|s| {
+                (s.random, s.sample) = (Some(draws), vec![drawn.clone()]);
+                s.grid = vec![Axis { name: "warmup".into(), values: Vec::clone(&seeds) }];
+            });
+            assert!(many.contains(part), "{many}");
+        }
         assert!(
             with(&|s| s.sample = vec![Sampler { name: "lr".into(), how: crate::How::Uniform(0.1, 0.2) }])
                 .contains("--random")

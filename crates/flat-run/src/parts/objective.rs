@@ -110,7 +110,7 @@ impl<'a> BatchLoss<'a> {
         }
     }
 
-    /// Asks before every evaluation whether the step is to be given up, with [`GivenUp`] as its error.
+    /// Asks before every pass, forward or backward, whether the step is to be given up, with [`GivenUp`] as its error.
     #[must_use]
     pub fn given_up_where(self, given_up: GivesUp) -> Self {
         Self { given_up, ..self }
@@ -259,6 +259,7 @@ impl BatchLoss<'_> {
 
     /// A loss with its gradient by the way back from the logits.
     fn sample(&self, loss: &Tensor, pass: Pullback<'_>) -> Result<Sample> {
+        ask(self.given_up)?;
         let value = if self.keep_on_device { Scalar::on_device(loss)? } else { Scalar::of(loss)? };
         Sample::new(value, pass.gradient(loss).map_err(Error::objective)?)
     }

@@ -41,6 +41,14 @@ pub fn left() -> Option<String> {
     LEFT.try_lock().ok()?.clone()
 }
 
+/// Whether an error says that work was given up because of the request, by this crate or by a measure.
+pub fn is_given_up(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let step = matches!(cause.downcast_ref(), Some(flat_optim::Error::Objective(e)) if e.is::<GivenUp>());
+        step || cause.is::<GivenUp>() || matches!(cause.downcast_ref(), Some(flat_metrics::Error::Interrupted))
+    })
+}
+
 /// Work was given up because the run was asked to stop; nothing of it counts.
 #[derive(Debug)]
 pub struct GivenUp;

@@ -1,7 +1,7 @@
 //! The exit status of the tool.
 
 use crate::news;
-use flat_run::{BadFlag, Usage};
+use flat_run::{BadFlag, Usage, signal};
 use std::process::ExitCode;
 
 /// Status of a run that diverged.
@@ -35,9 +35,7 @@ pub fn status(result: anyhow::Result<Outcome>) -> ExitCode {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Diverged) => ExitCode::from(DIVERGED),
         Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
-        Err(e) if e.chain().any(|c| matches!(c.downcast_ref(), Some(flat_metrics::Error::Interrupted))) => {
-            ExitCode::from(INTERRUPTED)
-        }
+        Err(e) if signal::is_given_up(&e) => ExitCode::from(INTERRUPTED),
         Err(e) => {
             news::tell(&format!("error: {}", text(&e)));
             let diverged = |c: &(dyn std::error::Error + 'static)| {
@@ -67,6 +65,13 @@ fn text(error: &anyhow::Error) -> String {
 mod tests {
     use super::*;
     use anyhow::Context;
+
+    #[test]
+    fn a_step_that_was_given_up_is_an_interruption_and_no_failure() {
+        let given_up = anyhow::Error::from(flat_optim::Error::objective(signal::GivenUp)).context("the subspace");
+        assert!(signal::is_given_up(&given_up));
+        assert!(!signal::is_given_up(&anyhow::Error::from(flat_optim::Error::objective("the disk is full"))));
+    }
 
     #[test]
     fn a_quoted_cause_is_said_once_and_others_are_said() {

@@ -14,7 +14,7 @@ use crate::parts::setup::{self, Data};
 use crate::run::observer::Observer;
 use crate::settings::config::RunConfig;
 use crate::settings::pixels;
-use crate::signal::{self, GivenUp};
+use crate::signal;
 use crate::store::checkpoint::{self, Checkpoint, Extension, Progress};
 use crate::store::fingerprint::Fingerprint;
 use crate::store::journal::Journal;
@@ -268,7 +268,7 @@ impl<'a> Trainer<'a> {
     fn step(&mut self) -> Result<bool> {
         let per_epoch = self.steps_per_epoch();
         let launched = match self.launch(self.progress.step / per_epoch) {
-            Err(e) if e.is::<GivenUp>() => return Ok(false),
+            Err(e) if signal::is_given_up(&e) => return Ok(false),
             launched => launched?,
         };
         self.launched.push(launched);

@@ -5,7 +5,6 @@ use super::Trainer;
 use crate::parts::objective::{BatchLoss, FullLoss, Tally};
 use crate::parts::others::{OtherBatches, place};
 use crate::run::perturbed::Perturbed;
-use crate::signal::GivenUp;
 use crate::store::checkpoint::Epoch;
 use crate::store::line::{Line, Part, Progress};
 use crate::value::number::short;
@@ -33,7 +32,7 @@ impl Trainer<'_> {
     /// `--optimizer sap` have to know.
     ///
     /// # Errors
-    /// [`GivenUp`] where the run was asked to stop within the step. The run is where it was before it, as after any error.
+    /// [`GivenUp`](crate::signal::GivenUp) where the run was asked to stop within the step. The run is where it was before it, as after any error.
     pub(super) fn launch(&mut self, epoch: u64) -> Result<Launched> {
         let begun = Instant::now();
         let statistics = self.statistics()?;
@@ -64,10 +63,7 @@ impl Trainer<'_> {
             Err(e) => {
                 self.set_statistics(&statistics)?;
                 self.tally = Tally::default();
-                return Err(match e {
-                    flat_optim::Error::Objective(e) if e.is::<GivenUp>() => GivenUp.into(),
-                    e => e.into(),
-                });
+                return Err(e.into());
             }
         };
         match (pending.report(), pending.taken()) {

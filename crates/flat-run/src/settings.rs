@@ -1,6 +1,7 @@
 //! The settings of runs and measures: flags and files, defaults and ranges, and which have an effect together.
 
 pub(crate) mod args;
+mod check;
 pub(crate) mod choice;
 pub(crate) mod config;
 pub(crate) mod file;

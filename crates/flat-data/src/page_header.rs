@@ -58,7 +58,8 @@ fn check(header: &Header) -> Result<(), Fault> {
     };
     limited("the size of a page", header.inflated, MAX_PAGE)?;
     limited("the number of values in a page", header.values, MAX_EXAMPLES)?;
-    limited("the number of entries of a dictionary", header.entries, header.inflated / DICTIONARY_ENTRY)?;
+    let entries = (header.inflated / DICTIONARY_ENTRY).min(MAX_EXAMPLES);
+    limited("the number of entries of a dictionary", header.entries, entries)?;
     if !ENCODINGS.contains(&header.encoding) {
         let encoding = header.encoding;
         return Err(Fault::Decode(format!("parquet: encoding {encoding} is not read, only plain and dictionary are")));
@@ -249,6 +250,22 @@ mod tests {
         let (_, fault) = checked(&[header(400, 10, 7, 101), vec![0; 10]].concat()).expect_err("dictionary");
         assert!(matches!(fault, Fault::TooLarge { found: 101, limit: 100, .. }), "{fault}");
         assert_eq!(checked(&[header(400, 10, 7, 100), vec![0; 10]].concat()), Ok(()));
+        // each takes several times its four bytes in memory, and no more of them than rows have a use
+        let many = MAX_EXAMPLES as i64 + 1;
+        let (_, fault) = checked(&[header(4 * many, 10, 7, many), vec![0; 10]].concat()).expect_err("dictionary");
+        assert!(matches!(fault, Fault::TooLarge { limit: MAX_EXAMPLES, .. }), "{fault}");
+    }
+
+    #[test]
+    fn pages_that_inflate_to_more_together_than_pictures_would_are_refused() {
+        let page = |inflated: i64| [header(inflated, 1000, 5, 1), vec![0; 1000]].concat();
+        // a page's length is a thousand and its header
+        let stored = page(0).len() as u64 * 10;
+        let limit = stored * RATIO + FREE;
+        let part = (limit / 10) as i64;
+        assert_eq!(checked(&page(part).repeat(10)[..]), Ok(()));
+        let (_, fault) = checked(&page(part + 4096).repeat(10)).expect_err("together");
+        assert!(matches!(fault, Fault::TooLarge { what: "the size of a column, inflated,", .. }), "{fault}");
     }
 
     #[test]

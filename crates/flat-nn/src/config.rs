@@ -2,7 +2,7 @@
 
 use crate::kinds::{Activation, Norm};
 use crate::network::AnyNetwork;
-use crate::{Error, Result, networks};
+use crate::{Error, Result};
 use flat_core::Choice;
 use std::sync::Arc;
 
@@ -79,14 +79,6 @@ impl ModelConfig {
     /// Channels of the first convolution.
     pub(crate) fn stem(&self) -> usize {
         self.channels.unwrap_or(self.arch.width)
-    }
-
-    /// Numbers in the weights and buffers of such a model, found without making it.
-    ///
-    /// # Errors
-    /// [`Error::BadConfig`] for sizes that the network cannot take.
-    pub fn numbers(&self) -> Result<u128> {
-        Ok(networks::build(self)?.specs()?.numbers())
     }
 
     /// The field that makes the model as large as it is, and its value.

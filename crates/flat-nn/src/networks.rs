@@ -40,6 +40,16 @@ networks! {
     residual::WRN_16_4,
 }
 
+impl ModelConfig {
+    /// Numbers in the weights and buffers of such a model, found without making it.
+    ///
+    /// # Errors
+    /// [`Error::BadConfig`] for sizes that the network cannot take.
+    pub fn numbers(&self) -> Result<u128> {
+        Ok(build(self)?.specs()?.numbers())
+    }
+}
+
 /// Largest number of channels, classes, inputs or units of a layer: with it no count of weights overflows.
 const LARGEST: usize = 1 << 24;
 

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-/// Bytes that can still be had: what the machine has free, or less where a control group or the limit of the address space
-/// leaves less. `None` where the system does not say.
+/// Bytes that this process can still have; `None` where the system does not say. The least counts of what the machine, the
+/// control group and the limit of the address space leave.
 ///
 /// ```
 /// // whatever the machine, no more than 2^50 bytes are free

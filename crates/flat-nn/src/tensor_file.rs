@@ -126,10 +126,10 @@ impl TensorFile {
         Ok(Self { tensors: parts.iter().map(load).collect::<Result<_>>()?, metadata, checked: announced })
     }
 
-    /// The bytes of the file: length of the header (u64, little endian), JSON header padded with spaces to a multiple of 8,
-    /// then the tensors.
+    /// The bytes of the file, the same for the same contents.
     ///
-    /// Tensors are ordered by element size, then name, and metadata by key: the same contents give the same bytes.
+    /// They are the length of the header (u64, little endian), the JSON header padded with spaces to a multiple of 8, and the
+    /// tensors. Tensors are ordered by element size, then name, and metadata by key.
     ///
     /// # Errors
     /// candle's; [`Error::BadState`] for an element type that is not written.

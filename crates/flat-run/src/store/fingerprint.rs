@@ -104,7 +104,7 @@ pub fn sums(dataset: impl std::fmt::Display, parts: &[(&str, &Split)]) -> BTreeM
     parts.iter().map(|(part, split)| (format!("{part} images of {dataset}"), split.sha256())).collect()
 }
 
-/// Refuses to go on in a folder of several runs, a sweep's or a study's, on other data than they had; remembers what is new in
+/// Refuses to go on in the folder of a sweep or a study on other data than its runs had. What is new is remembered in
 /// `data.json` there.
 ///
 /// # Errors

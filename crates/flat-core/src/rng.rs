@@ -4,65 +4,19 @@
 //! uninterrupted one would have drawn, and adding a draw in one place shifts nothing elsewhere. All draws happen on the
 //! host, so that CPU and CUDA runs see the same numbers.
 
+mod purpose;
+mod table;
+
+pub use purpose::Purpose;
+pub use table::{Place, Table};
+
 use flat_kernels::Float;
 use flat_kernels::cpu::normal;
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 use rayon::prelude::*;
-use std::fmt;
-
-/// What a stream is for. The number is part of the key: never renumber.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u64)]
-pub enum Purpose {
-    /// Initial weights, one stream a parameter name.
-    Init = 1,
-    /// Order of the examples, one stream an epoch.
-    Order = 2,
-    /// Augmentation, one stream an epoch and example.
-    Augment = 3,
-    /// Perturbation directions, one stream a step.
-    Perturb = 4,
-    /// Which example of the batch SAP uses, one stream a step; labels drawn from a model, one stream a batch and draw.
-    Sample = 5,
-    /// SAP's random sign, one stream a step.
-    Sign = 6,
-    /// Trace probes, one stream a probe.
-    Probe = 7,
-    /// Choice of a subset of a data set.
-    Subset = 8,
-    /// Anything in tests and examples.
-    Test = 9,
-    /// Which elements a perturbation leaves out, one stream a step and part of the batch.
-    Mask = 10,
-    /// Noise within a step's chain of updates, one stream a step and update.
-    Chain = 12,
-    /// A spurious attribute of an example, one stream an example; its balanced form, one a class and round.
-    Attribute = 20,
-    /// Examples drawn by their groups, one stream an epoch and batch.
-    Groups = 21,
-}
-
-/// Which stream of a seed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// What it is for.
-    pub purpose: Purpose,
-    /// Step, epoch or probe; the hash of a name.
-    pub major: u64,
-    /// The second index of a pair, plus 1; 0 where there is none.
-    pub minor: u64,
-}
-
-/// Numbers in place of random ones: a random rule is compared with another program's by handing both the same draws.
-pub trait Table: fmt::Debug + Sync {
-    /// The normal number of this index, from 0, of a stream.
-    fn normal(&self, of: Place, index: usize) -> f64;
-
-    /// The same, uniform in [0, 1). Signs, choices and masks follow from it.
-    fn uniform(&self, of: Place, index: usize) -> f64;
-}
+use table::Given;
 
 /// All streams of one seed.
 #[derive(Debug, Clone, Copy)]
@@ -137,21 +91,6 @@ pub struct Stream {
     key: [u8; 32],
     rng: ChaCha8Rng,
     given: Option<Given>,
-}
-
-/// A stream of a table.
-#[derive(Debug, Clone, Copy)]
-struct Given {
-    table: &'static dyn Table,
-    place: Place,
-    next: usize,
-}
-
-impl Given {
-    fn next(&mut self, draw: impl Fn(&dyn Table, Place, usize) -> f64) -> f64 {
-        self.next += 1;
-        draw(self.table, self.place, self.next - 1)
-    }
 }
 
 /// Numbers a sub-stream provides in the parallel draws; part of the definition of the draws: never change.
@@ -287,6 +226,34 @@ mod tests {
             pool.install(|| Streams::new(1).at(Purpose::Probe, 0).normals(3 * CHUNK + 5))
         };
         assert_eq!(draw(1), draw(3));
+    }
+
+    /// Normal numbers are their index and the use, uniform ones run through eighths.
+    #[derive(Debug)]
+    struct Counted;
+
+    impl Table for Counted {
+        fn normal(&self, of: Place, index: usize) -> f64 {
+            1e6 * of.major as f64 + index as f64
+        }
+        fn uniform(&self, of: Place, index: usize) -> f64 {
+            (index as u64 + of.minor) as f64 % 8.0 / 8.0
+        }
+    }
+
+    #[test]
+    fn a_table_gives_every_draw_of_a_stream_its_place_and_index() {
+        let stream = |major, minor| Streams::from_table(&Counted).at2(Purpose::Test, major, minor);
+        let n = 2 * CHUNK + 5;
+        assert_eq!(stream(3, 0).normals(n), (0..n).map(|i| 3e6 + i as f64).collect::<Vec<_>>());
+        let mut noise = [0f64; 4];
+        stream(0, 0).noise(1, &mut noise);
+        assert_eq!(noise, [0, 1, 2, 3].map(|i| (CHUNK + i) as f64));
+        // the second index of a pair is kept plus 1
+        assert_eq!(stream(0, 1).uniforms(4), [0.25, 0.375, 0.5, 0.625]);
+        assert_eq!(stream(0, 1).signs(4), [1.0, 1.0, -1.0, -1.0]);
+        let mut one = stream(0, 1);
+        assert_eq!([one.below(16), one.below(16), one.below(16)], [4, 6, 8]);
     }
 
     #[test]

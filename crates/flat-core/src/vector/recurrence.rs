@@ -249,6 +249,47 @@ mod tests {
         Ok(())
     }
 
+    /// `w <- c x + w`, and what w was.
+    struct Noisy(f64);
+
+    impl Update<1, 1> for Noisy {
+        fn update<E: Number>(&self, w: E, [x]: [E; 1], _: [E; 1]) -> (E, [E; 1]) {
+            (x * self.0 + w.clone(), [w])
+        }
+    }
+
+    #[test]
+    fn noise_is_that_of_its_stream_in_every_recurrence_and_for_any_number_of_threads() -> Result<()> {
+        for dtype in [DType::F32, DType::F64] {
+            let named = [3, 16_381, 40_000].iter().enumerate().map(|(i, n)| (format!("p{i}"), Shape::from(*n)));
+            let space = Space { layout: Layout::new(named)?.into(), dtype, device: Device::Cpu };
+            let streams = Streams::new(5);
+            let x = ParamVec::gaussian(&space, 1.0, &streams.at(Purpose::Test, 0))?;
+            let run = |threads, index| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+                pool.install(|| {
+                    let (mut z, stream) = (ParamVec::zeros(&space)?, streams.at(Purpose::Test, index));
+                    let sum = ParamVec::recur_noise(&stream, [&x], [&mut z], |i| Noisy(i as f64))?;
+                    Ok::<_, crate::Error>((sum.to_f64()?, z.to_f64()?))
+                })
+            };
+            let (sum, z) = run(1, 1)?;
+            assert_eq!(run(3, 1)?, (sum.clone(), z.clone()));
+            assert_eq!(z, ParamVec::noise(&space, &streams.at(Purpose::Test, 1))?.to_f64()?);
+            assert!(z.iter().zip(&run(1, 2)?.1).filter(|(a, b)| a == b).count() < 10, "another stream");
+            // the chunks are apart, and five standard errors of 56,384 numbers
+            assert_ne!(z[..1000], z[1 << 14..(1 << 14) + 1000]);
+            let n = z.len() as f64;
+            let (mean, square) = (z.iter().sum::<f64>() / n, z.iter().map(|z| z * z).sum::<f64>() / n);
+            assert!(mean.abs() < 5.0 / n.sqrt() && (square - 1.0).abs() < 5.0 * (2.0 / n).sqrt(), "{mean} {square}");
+            for (i, (sum, (z, x))) in sum.iter().zip(z.iter().zip(x.to_f64()?)).enumerate() {
+                let c = [0.0, 1.0, 2.0][usize::from(i >= 3) + usize::from(i >= 16_384)];
+                assert!((sum - (c * x + z)).abs() < 3e-6, "{i}"); // roundings in f32 of numbers up to about 10
+            }
+        }
+        Ok(())
+    }
+
     #[test]
     fn norms_of_filters_are_those_of_rows_and_of_whole_vectors() -> Result<()> {
         let shapes = [("a", vec![2, 1, 2]), ("b", vec![2]), ("c", vec![])];

@@ -2,6 +2,7 @@
 //!
 //! Only additions, multiplications, divisions and square roots of f64 take part, in one order, so that the numbers have the same
 //! bits on every processor.
+#![allow(clippy::needless_range_loop)] // lanes side by side
 
 use crate::Float;
 use pulp::Arch;

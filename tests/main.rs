@@ -12,6 +12,7 @@ mod coverage;
 mod damage;
 mod dependencies;
 mod device;
+mod emulated;
 mod fetch;
 mod flatness;
 mod foreign;

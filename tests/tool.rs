@@ -3,15 +3,27 @@
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 
-/// The project's top level.
+/// What the environment names, otherwise what the build knew: tests may be carried to another machine.
+fn place(variable: &str, built: &str) -> PathBuf {
+    std::env::var_os(variable).map_or_else(|| built.into(), Into::into)
+}
+
+/// The project's top level (`FLAT_TOP`).
 pub fn top() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+    static TOP: OnceLock<PathBuf> = OnceLock::new();
+    TOP.get_or_init(|| place("FLAT_TOP", concat!(env!("CARGO_MANIFEST_DIR"), "/../..")))
+}
+
+/// The tool (`FLAT_TRAIN_BIN`).
+pub fn tool() -> PathBuf {
+    place("FLAT_TRAIN_BIN", env!("CARGO_BIN_EXE_flat-train"))
 }
 
 /// `flat-train` with these words, reading the data of the repository alone.
 pub fn command(words: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flat-train"));
+    let mut command = Command::new(tool());
     command.args(words.split_whitespace()).current_dir(top()).stdin(Stdio::null());
     command.env("FLAT_DATA_DIR", top().join("data")).env_remove("HF_ENDPOINT");
     command

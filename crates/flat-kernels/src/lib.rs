@@ -1,12 +1,14 @@
 //! Kernels of the flat-minima crates: fast loops for CPUs ([`cpu`]), and sources and launches for CUDA ([`cuda`]).
 //!
 //! A kernel knows slices and sizes ([`shape`]), no tensor and no derivative. All `unsafe` code of the crates above is here.
+//! [`gpu`] finds and opens CUDA devices.
 //! [`host`] opens candle's tensors on the host, [`dispatch`] chooses the element type ([`Float`]). A recurrence ([`Update`])
 //! is written once over a [`Number`]: compiled into the loop of the CPU, and written down as a CUDA kernel ([`recurrence`]).
 
 pub mod cpu;
 pub mod cuda;
 mod element;
+pub mod gpu;
 pub mod host;
 mod number;
 pub mod shape;

@@ -83,7 +83,7 @@ impl Windows {
 }
 
 /// Which of the three bilinear operations of a convolution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Pass {
     /// `F(x, w)`.
     Forward,
@@ -94,7 +94,7 @@ pub enum Pass {
 }
 
 /// Sizes of one convolution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Geometry {
     /// Examples.
     pub n: usize,

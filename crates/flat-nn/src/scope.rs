@@ -122,6 +122,12 @@ impl<V: Value> Scope<'_, V> {
     fn update_running(&self, layer: &str, moments: &BatchMoments) -> Result<()> {
         let unbiased = moments.count as f64 / (moments.count - 1) as f64;
         let tracked = self.buffer(layer, "num_batches_tracked")?;
+        #[cfg(feature = "cuda")]
+        if let Some(stats) = moments.on_device() {
+            let mean_and_var = [self.buffer(layer, "running_mean")?, self.buffer(layer, "running_var")?];
+            let to = [mean_and_var[0].as_tensor(), mean_and_var[1].as_tensor(), tracked.as_tensor()];
+            return Ok(flat_kernels::cuda::layers::running(stats, to, unbiased, MOMENTUM)?);
+        }
         if !tracked.device().is_cpu() {
             let [mean, var] = moments.tensors(self.buffer(layer, "running_mean")?)?;
             for (part, batch, by) in [("running_mean", mean, 1.0), ("running_var", var, unbiased)] {

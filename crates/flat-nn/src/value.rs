@@ -4,9 +4,9 @@ use crate::ops::batch_norm::{Normed, norm};
 use crate::ops::moments::BatchMoments;
 use crate::ops::{self, Conv2d, Pool2d, add_relu, cross_entropy};
 use crate::{Activation, Result};
-use candle_core::{D, DType, Device, Tensor};
+use candle_core::{D, Device, Tensor};
 use flat_kernels::Split;
-use flat_kernels::cpu::norm::Source;
+use crate::ops::batch_norm::Source;
 
 /// What layers and networks compute with: a [`Tensor`], one on the tape, a [`crate::Dual`] of either with its directional
 /// derivative, or a shape alone.
@@ -211,11 +211,9 @@ pub(crate) fn group_split(x: &Tensor, groups: usize) -> Result<Split> {
     Ok(Split { outer: 1, channels: split.outer * groups, inner: split.channels / groups * split.inner })
 }
 
-/// Statistics that are constants, on the host.
-#[expect(clippy::disallowed_methods, reason = "running statistics as constants: evaluation, not training")]
-pub(crate) fn fixed((mean, inv_std): (&Tensor, &Tensor)) -> Result<Source> {
-    let host = |t: &Tensor| t.to_dtype(DType::F64)?.flatten_all()?.to_vec1();
-    Ok(Source::Fixed(host(mean)?, host(inv_std)?))
+/// Statistics that are constants.
+pub(crate) fn fixed((mean, inv_std): (&Tensor, &Tensor)) -> Source {
+    Source::Fixed(mean.detach(), inv_std.detach())
 }
 
 /// Normalisation, the sum with `skip`, the nonlinearity; relu in the same pass.
@@ -308,7 +306,7 @@ impl Value for Tensor {
         skip: Option<&Self>,
         then: Option<Activation>,
     ) -> Result<Self> {
-        Ok(norm_then(self, gain, bias, &fixed(statistics)?, skip, then)?.0)
+        Ok(norm_then(self, gain, bias, &fixed(statistics), skip, then)?.0)
     }
 
     fn cross_entropy(&self, targets: &Tensor) -> Result<Self> {

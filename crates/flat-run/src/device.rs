@@ -1,6 +1,7 @@
 //! The device of a run: `--device cpu|cuda[:N]|auto`.
 
 use candle_core::{Device, DeviceLocation};
+use flat_kernels::gpu;
 use std::fmt;
 use std::str::FromStr;
 
@@ -84,23 +85,17 @@ impl Opened {
         };
         match choice {
             DeviceChoice::Cpu => found(Device::Cpu, "asked for"),
-            DeviceChoice::Auto if !cfg!(feature = "cuda") => {
-                found(Device::Cpu, &format!("this build has no CUDA; build with `{BUILD}`"))
-            }
-            DeviceChoice::Auto => match Device::new_cuda(0) {
+            DeviceChoice::Auto => match gpu::open(0) {
                 Ok(device) => found(device, "the first CUDA device; --device cpu for the CPU"),
-                Err(e) => found(Device::Cpu, &format!("CUDA cannot be opened: {}", first_line(&e))),
+                Err(e) if cfg!(feature = "cuda") => {
+                    found(Device::Cpu, &format!("CUDA cannot be opened: {}; {}", e.cause, e.remedy))
+                }
+                Err(e) => found(Device::Cpu, &format!("{}; {}", e.cause, e.remedy)),
             },
-            DeviceChoice::Cuda(n) if cfg!(feature = "cuda") => match Device::new_cuda(n) {
+            DeviceChoice::Cuda(n) => match gpu::open(n) {
                 Ok(device) => found(device, "asked for"),
-                Err(e) => Err(anyhow::anyhow!(
-                    "--device cuda:{n} cannot be opened ({}); see `nvidia-smi`, or use --device cpu",
-                    first_line(&e)
-                )),
+                Err(e) => Err(anyhow::anyhow!("--device {e}, or use --device cpu")),
             },
-            DeviceChoice::Cuda(n) => Err(anyhow::anyhow!(
-                "--device cuda:{n}: this build has no CUDA; build with `{BUILD}`, or use --device cpu"
-            )),
         }
     }
 
@@ -108,14 +103,6 @@ impl Opened {
     pub fn line(&self) -> String {
         format!("device: {}", self.note)
     }
-}
-
-/// What makes a build with CUDA.
-const BUILD: &str = "cargo build --release --features cuda";
-
-/// candle's errors may carry a backtrace.
-fn first_line(e: &candle_core::Error) -> String {
-    e.to_string().lines().next().unwrap_or_default().to_string()
 }
 
 #[cfg(test)]

@@ -1,40 +1,56 @@
 //! The three passes of a convolution by cuDNN.
 
+mod plan;
+
 use crate::shape::{Geometry, Pass};
-use candle_core::cuda::cudarc::cudnn::sys::{
-    cudnnConvolutionBwdDataAlgo_t as DataAlgo, cudnnConvolutionBwdFilterAlgo_t as FilterAlgo,
-    cudnnConvolutionMode_t as Mode, cudnnMathType_t as Math, cudnnTensorFormat_t as Format,
-};
-use candle_core::cuda::cudarc::cudnn::{
-    ConvBackwardData, ConvBackwardFilter, ConvForward, Cudnn, CudnnDataType, CudnnError,
-};
-use candle_core::cuda::cudarc::driver::{CudaSlice, DeviceRepr, ValidAsZeroBits};
+use candle_core::cuda::cudarc::cudnn::{CudnnDataType, result, sys};
+use candle_core::cuda::cudarc::driver::{CudaSlice, DevicePtr, DevicePtrMut, DeviceRepr, ValidAsZeroBits};
 use candle_core::cuda::{CudaDType, CudaStorageSlice as Slice, DeviceId};
-use candle_core::{CudaDevice, CudaStorage, DType, Error, Layout, Result, WithDType, bail};
+use candle_core::{CudaDevice, CudaStorage, Error, Layout, Result, WithDType, bail};
+use plan::{Key, Plan};
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::c_int;
-use std::sync::Arc;
 
-/// The handle of this thread and device: handles go from thread to thread as little as streams do.
-fn handle(device: &CudaDevice) -> Result<Arc<Cudnn>> {
-    thread_local! {
-        static HANDLES: RefCell<HashMap<DeviceId, Arc<Cudnn>>> = RefCell::new(HashMap::new());
-    }
-    HANDLES.with(|handles| {
-        if let Some(handle) = handles.borrow().get(&device.id()) {
-            return Ok(handle.clone());
-        }
-        let handle = Cudnn::new(device.cuda_stream()).map_err(Error::wrap)?;
-        handles.borrow_mut().insert(device.id(), handle.clone());
-        Ok(handle)
-    })
+/// What a thread keeps of cuDNN for a device: a handle, which is the thread's as its stream is, the plans of all passes so
+/// far, and the workspace that they take turns in.
+struct Kept {
+    handle: sys::cudnnHandle_t,
+    plans: HashMap<Key, Plan>,
+    room: Option<CudaSlice<u8>>,
 }
 
-/// A pass over contiguous operands of f32, bf16 or f64; `tf32` allows products of f32 to be rounded to it.
+impl Kept {
+    fn new(device: &CudaDevice) -> Result<Self> {
+        device.cuda_stream().context().bind_to_thread().map_err(Error::wrap)?;
+        let handle = result::create_handle().map_err(Error::wrap)?;
+        // SAFETY: the handle was just made; the stream lives as long as the device, whose handle this is.
+        unsafe { result::set_stream(handle, device.cuda_stream().cu_stream().cast()) }.map_err(Error::wrap)?;
+        Ok(Self { handle, plans: HashMap::new(), room: None })
+    }
+
+    /// At least so many bytes of workspace.
+    fn room(&mut self, device: &CudaDevice, bytes: usize) -> Result<(u64, usize)> {
+        if self.room.as_ref().is_none_or(|room| room.len() < bytes) {
+            // the old one goes first: both may not fit
+            self.room = None;
+            // SAFETY: scratch, which cuDNN writes before it reads.
+            self.room = Some(unsafe { device.alloc::<u8>(bytes.max(1)) }?);
+        }
+        let Some(room) = &mut self.room else { bail!("conv2d: no workspace") };
+        let (stream, len) = (room.stream().clone(), room.len());
+        Ok((room.device_ptr_mut(&stream).0, len))
+    }
+}
+
+thread_local! {
+    static KEPT: RefCell<HashMap<DeviceId, Kept>> = RefCell::new(HashMap::new());
+}
+
+/// A pass over contiguous operands of f32, bf16 or f64; `tf32` allows products of f32 to be rounded to it. The algorithm is
+/// the first of cuDNN's proposals that adds in a fixed order and whose workspace can be had; it is asked for once a shape.
 ///
 /// # Errors
-/// Operands of other types or not contiguous; cuDNN's.
+/// Operands of other types or not contiguous; no such algorithm; cuDNN's.
 pub fn run(
     pass: Pass,
     g: &Geometry,
@@ -49,20 +65,6 @@ pub fn run(
         (Slice::BF16(x), Slice::BF16(y)) => run_of::<_, f32>(pass, g, tf32, &a.0.device, (x, a.1), (y, b.1)),
         _ => bail!("conv2d: the operands must both be f32, bf16 or f64"),
     }
-}
-
-fn int(x: usize) -> Result<c_int> {
-    c_int::try_from(x).map_err(|_| Error::Msg(format!("conv2d: a side of {x} is too long")))
-}
-
-fn ints(x: [usize; 4]) -> Result<[c_int; 4]> {
-    Ok([int(x[0])?, int(x[1])?, int(x[2])?, int(x[3])?])
-}
-
-/// Room that an algorithm asks for.
-fn room(device: &CudaDevice, bytes: usize) -> Result<CudaSlice<u8>> {
-    // SAFETY: scratch, which cuDNN writes before it reads.
-    unsafe { device.alloc::<u8>(bytes.max(1)) }
 }
 
 fn run_of<T, C>(
@@ -81,74 +83,50 @@ where
         bail!("conv2d: the operands must be contiguous");
     };
     let (x_len, w_len, y_len) = (g.x_shape().elem_count(), g.w_shape().elem_count(), g.y_shape().elem_count());
-    let len = match pass {
-        Pass::Forward => y_len,
-        Pass::GradInput => x_len,
-        Pass::GradWeight => w_len,
+    let (a_len, b_len, len) = match pass {
+        Pass::Forward => (x_len, w_len, y_len),
+        Pass::GradInput => (y_len, w_len, x_len),
+        Pass::GradWeight => (x_len, y_len, w_len),
     };
+    if e1 - b1 != a_len || e2 - b2 != b_len {
+        bail!("conv2d: {} and {} elements instead of {a_len} and {b_len}", e1 - b1, e2 - b2);
+    }
     if x_len.min(w_len).min(y_len) == 0 {
         return Ok(CudaStorage::wrap_cuda_slice(device.alloc_zeros::<T>(len)?, device.clone()));
     }
-    let (a, b) = (s1.slice(b1..e1), s2.slice(b2..e2));
     // SAFETY: the pass writes every element.
     let mut out = unsafe { device.alloc::<T>(len) }?;
-    let (stride, padding) = (int(g.stride)?, int(g.padding)?);
-    let (x, w, y) = (
-        ints([g.n, g.channels, g.h, g.w])?,
-        ints([g.out_channels, g.channels, g.kh, g.kw])?,
-        ints([g.n, g.out_channels, g.oh, g.ow])?,
-    );
-    let cudnn = handle(device)?;
-    let one_and_zero = (T::from_f64(1.0), T::from_f64(0.0));
-    let mut launch = || -> std::result::Result<std::result::Result<(), Error>, CudnnError> {
-        let mut conv = cudnn.create_conv2d::<C>([padding; 2], [stride; 2], [1; 2], Mode::CUDNN_CROSS_CORRELATION)?;
-        // the default would round f32 to tf32 unasked
-        let exact = T::DTYPE == DType::F32 && !tf32;
-        conv.set_math_type(if exact { Math::CUDNN_FMA_MATH } else { Math::CUDNN_DEFAULT_MATH })?;
-        let x = cudnn.create_4d_tensor::<T>(Format::CUDNN_TENSOR_NCHW, x)?;
-        let w = cudnn.create_4d_filter::<T>(Format::CUDNN_TENSOR_NCHW, w)?;
-        let y = cudnn.create_4d_tensor::<T>(Format::CUDNN_TENSOR_NCHW, y)?;
-        // of the gradients' algorithms, 0 and 3 add atomically, in an order of chance: 1 does not
-        match pass {
-            Pass::Forward => {
-                let op = ConvForward { conv: &conv, x: &x, w: &w, y: &y };
-                let algorithm = op.pick_algorithm()?;
-                let mut room = match room(device, op.get_workspace_size(algorithm)?) {
-                    Ok(room) => room,
-                    Err(e) => return Ok(Err(e)),
-                };
-                // SAFETY: operands of the descriptors' sizes and types.
-                unsafe { op.launch(algorithm, Some(&mut room), one_and_zero, &a, &b, &mut out) }?;
-            }
-            Pass::GradInput => {
-                let op = ConvBackwardData { conv: &conv, dx: &x, w: &w, dy: &y };
-                let picked = op.pick_algorithm()?;
-                let fixed = DataAlgo::CUDNN_CONVOLUTION_BWD_DATA_ALGO_1;
-                let picked = if picked == DataAlgo::CUDNN_CONVOLUTION_BWD_DATA_ALGO_0 { fixed } else { picked };
-                let mut room = match room(device, op.get_workspace_size(picked)?) {
-                    Ok(room) => room,
-                    Err(e) => return Ok(Err(e)),
-                };
-                // SAFETY: as above.
-                unsafe { op.launch(picked, Some(&mut room), one_and_zero, &mut out, &b, &a) }?;
-            }
-            Pass::GradWeight => {
-                let op = ConvBackwardFilter { conv: &conv, x: &x, dw: &w, dy: &y };
-                let picked = op.pick_algorithm()?;
-                let fixed = FilterAlgo::CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1;
-                let by_chance =
-                    [FilterAlgo::CUDNN_CONVOLUTION_BWD_FILTER_ALGO_0, FilterAlgo::CUDNN_CONVOLUTION_BWD_FILTER_ALGO_3];
-                let picked = if by_chance.contains(&picked) { fixed } else { picked };
-                let mut room = match room(device, op.get_workspace_size(picked)?) {
-                    Ok(room) => room,
-                    Err(e) => return Ok(Err(e)),
-                };
-                // SAFETY: as above.
-                unsafe { op.launch(picked, Some(&mut room), one_and_zero, &a, &mut out, &b) }?;
+    KEPT.with(|kept| {
+        let mut kept = kept.borrow_mut();
+        let kept = match kept.entry(device.id()) {
+            std::collections::hash_map::Entry::Occupied(there) => there.into_mut(),
+            std::collections::hash_map::Entry::Vacant(gap) => gap.insert(Kept::new(device)?),
+        };
+        let key = Key::of::<T, C>(pass, *g, tf32);
+        if !kept.plans.contains_key(&key) {
+            kept.plans.insert(key, Plan::new(kept.handle, &key)?);
+        }
+        let stream = device.cuda_stream();
+        let ((a, _read_a), (b, _read_b)) = (s1.device_ptr(&stream), s2.device_ptr(&stream));
+        let (a, b) = (a + (b1 * size_of::<T>()) as u64, b + (b2 * size_of::<T>()) as u64);
+        let (to, _written) = out.device_ptr_mut(&stream);
+        let mut refused = None;
+        for i in 0.. {
+            let Some(bytes) = kept.plans[&key].workspace(i) else { break };
+            // another algorithm may do with less
+            match kept.room(device, bytes) {
+                // SAFETY: operands of the plan's sizes and types, which live until the pass is queued; memory is freed in
+                // the stream's order.
+                Ok(room) => return unsafe { kept.plans[&key].run(kept.handle, i, [a, b, to], room) }.map_err(Error::wrap),
+                Err(e) => refused = Some(e),
             }
         }
-        Ok(Ok(()))
-    };
-    launch().map_err(Error::wrap)??;
+        match refused {
+            Some(e) => Err(e),
+            None => bail!(
+                "conv2d: cuDNN has no algorithm with a fixed order of sums for {g:?}; build without the feature `cudnn`"
+            ),
+        }
+    })?;
     Ok(CudaStorage::wrap_cuda_slice(out, device.clone()))
 }

@@ -11,7 +11,7 @@ use candle_core::cuda::cudarc::driver::{
 };
 use candle_core::cuda::cudarc::nvrtc::{CompileError, CompileOptions, compile_ptx_with_opts};
 use candle_core::cuda::{CudaDType, CudaStorage};
-use candle_core::{CudaDevice, Error, InplaceOp1, Layout, Result, Tensor, bail};
+use candle_core::{CudaDevice, DType, Error, InplaceOp1, Layout, Result, Tensor, bail};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -134,30 +134,63 @@ impl<T: CudaDType> New<T> {
     }
 }
 
+/// An address that is found within an operation on storage.
+struct Touch<F>(Cell<Option<u64>>, F);
+
+impl<F: Fn(&mut CudaStorage, usize) -> Result<u64>> InplaceOp1 for Touch<F> {
+    fn name(&self) -> &'static str {
+        "touch"
+    }
+    fn cpu_fwd(&self, _: &mut candle_core::CpuStorage, _: &Layout) -> Result<()> {
+        bail!("expected a tensor on a CUDA device")
+    }
+    fn cuda_fwd(&self, storage: &mut CudaStorage, layout: &Layout) -> Result<()> {
+        let Some((start, _)) = layout.contiguous_offsets() else { bail!("parameters and vectors are contiguous") };
+        self.0.set(Some((self.1)(storage, start)?));
+        Ok(())
+    }
+}
+
+fn found(tensor: &Tensor, address: impl Fn(&mut CudaStorage, usize) -> Result<u64>) -> Result<u64> {
+    let op = Touch(Cell::new(None), address);
+    tensor.inplace_op1(&op)?;
+    op.0.get().ok_or_else(|| Error::Msg("expected a tensor on a CUDA device".into()))
+}
+
+fn address_in<T: CudaDType + 'static>(storage: &mut CudaStorage, start: usize) -> Result<u64> {
+    let slice = storage.as_cuda_slice_mut::<T>()?;
+    let stream = slice.stream().clone();
+    let (address, _record) = slice.device_ptr_mut(&stream);
+    Ok(address + (start * size_of::<T>()) as u64)
+}
+
 /// The address of a contiguous tensor that launches on its device's stream write to. Call it before and after the
 /// launches, so that other streams wait for both.
 ///
 /// # Errors
 /// A tensor that is not of this element type, not contiguous, or not on a CUDA device.
 pub fn touch<T: Float>(tensor: &Tensor) -> Result<u64> {
-    struct Touch<T>(Cell<Option<u64>>, std::marker::PhantomData<fn(T)>);
-    impl<T: Float> InplaceOp1 for Touch<T> {
-        fn name(&self) -> &'static str {
-            "touch"
-        }
-        fn cpu_fwd(&self, _: &mut candle_core::CpuStorage, _: &Layout) -> Result<()> {
-            bail!("expected a tensor on a CUDA device")
-        }
-        fn cuda_fwd(&self, storage: &mut CudaStorage, layout: &Layout) -> Result<()> {
-            let Some((start, _)) = layout.contiguous_offsets() else { bail!("parameters and vectors are contiguous") };
-            let slice = storage.as_cuda_slice_mut::<T>()?;
-            let stream = slice.stream().clone();
-            let (address, _record) = slice.device_ptr_mut(&stream);
-            self.0.set(Some(address + (start * size_of::<T>()) as u64));
-            Ok(())
-        }
+    address_of::<T>(tensor)
+}
+
+/// As [`touch`], for any element type.
+///
+/// # Errors
+/// As there.
+pub fn address_of<T: CudaDType + 'static>(tensor: &Tensor) -> Result<u64> {
+    found(tensor, address_in::<T>)
+}
+
+/// As [`touch`], whatever the element type.
+///
+/// # Errors
+/// A tensor that is not contiguous or not on a CUDA device; a type that networks do not keep.
+pub fn touch_bytes(tensor: &Tensor) -> Result<u64> {
+    match tensor.dtype() {
+        DType::F32 => address_of::<f32>(tensor),
+        DType::F64 => address_of::<f64>(tensor),
+        DType::I64 => address_of::<i64>(tensor),
+        DType::U32 => address_of::<u32>(tensor),
+        other => bail!("a tensor of {other:?} among parameters and buffers"),
     }
-    let op = Touch::<T>(Cell::new(None), std::marker::PhantomData);
-    tensor.inplace_op1(&op)?;
-    op.0.get().ok_or_else(|| Error::Msg("expected a tensor on a CUDA device".into()))
 }

@@ -27,6 +27,8 @@ macro_rules! source {
 
 /// Normalisation by channel.
 pub const NORM: Source = source!("flat_norm", "norm.cu");
+/// Relu, and shifts and sums by channel.
+pub const POINTWISE: Source = source!("flat_pointwise", "pointwise.cu");
 /// Max pooling.
 pub const POOL: Source = source!("flat_pool", "pool.cu");
 /// Softmax and cross entropy.
@@ -37,7 +39,7 @@ pub const VECTOR: Source = source!("flat_vector", "table.cuh", "vector.cu");
 pub const PRELUDE: &str = concat!(include_str!("source/common.cuh"), include_str!("source/table.cuh"));
 
 /// Every source that is known before the program runs.
-pub const ALL: [Source; 4] = [NORM, POOL, SOFTMAX, VECTOR];
+pub const ALL: [Source; 5] = [NORM, POINTWISE, POOL, SOFTMAX, VECTOR];
 
 /// Element type of a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

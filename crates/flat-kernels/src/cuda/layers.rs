@@ -1,10 +1,9 @@
 //! The kernels of normalisation, pooling and the losses on CUDA: operands to addresses, launches, results to storage.
 
-use super::device::{New, Read, read, run, touch};
+use super::device::{New, Read, address_of, read, run, touch};
 use super::launch::{NORM, POOL, SOFTMAX};
 use super::norm::{self, Gradients, Layer, Mask};
 use super::{max_pool, softmax as rows};
-use crate::cpu::norm::Source;
 use crate::{Float, Split, Windows, dispatch};
 use candle_core::op::BackpropOp;
 use candle_core::{CudaDevice, CudaStorage, DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
@@ -39,12 +38,21 @@ fn plain(t: &Tensor) -> Result<Tensor> {
     t.detach().contiguous()
 }
 
+/// What a layer normalises by.
+#[derive(Debug, Clone)]
+pub enum Statistics {
+    /// The batch's, with this constant under the root.
+    Batch(f64),
+    /// Constants, as [`norm`] finds them: `(3, channels)` in f64.
+    Fixed(Tensor),
+}
+
 /// The layer of [`crate::cpu::norm::forward`]: the output, and `(3, c)` in f64 what it was normalised with: mean, variance, `r`.
 ///
 /// # Errors
 /// Shapes that do not fit; the driver's.
 pub fn norm(
-    source: &Source,
+    source: &Statistics,
     relu: bool,
     x: Operand<'_>,
     packed: Operand<'_>,
@@ -54,7 +62,7 @@ pub fn norm(
 }
 
 fn norm_of<T: Float>(
-    source: &Source,
+    source: &Statistics,
     relu: bool,
     (s1, l1): Operand<'_>,
     (s2, l2): Operand<'_>,
@@ -68,15 +76,10 @@ fn norm_of<T: Float>(
     if let Some((_, l)) = skip.filter(|(_, l)| l.shape() != l1.shape()) {
         bail!("norm: a residual {:?} for {:?}", l.shape(), l1.shape());
     }
-    let on = Device::Cuda(device.clone());
     let stats = match source {
-        Source::Batch(_) => Tensor::zeros((3, c), DType::F64, &on)?,
-        Source::Fixed(mean, r) => {
-            if mean.len() != c || r.len() != c {
-                bail!("norm: statistics of {} channels for {c}", mean.len());
-            }
-            Tensor::from_vec([mean.as_slice(), &vec![0.0; c], r].concat(), (3, c), &on)?
-        }
+        Statistics::Batch(_) => Tensor::zeros((3, c), DType::F64, &Device::Cuda(device.clone()))?,
+        Statistics::Fixed(stats) if stats.dims() == [3, c] => stats.clone(),
+        Statistics::Fixed(stats) => bail!("norm: statistics {:?} for {c} channels", stats.shape()),
     };
     let mut y = New::<T>::new(device, shape.elements())?;
     if shape.elements() > 0 {
@@ -86,7 +89,7 @@ fn norm_of<T: Float>(
         let layer = Layer { x: x.address, gain: packed.address, bias, stats: touch::<f64>(&stats)? };
         let mut partial = New::<f64>::new(device, norm::partial(shape))?;
         let mut launches = Vec::with_capacity(3);
-        if let Source::Batch(eps) = source {
+        if let Statistics::Batch(eps) = source {
             launches.extend(norm::statistics(T::REAL, shape, layer, partial.address(), *eps));
         }
         let skip = skip.as_ref().map_or(0, |s| s.address);
@@ -165,6 +168,27 @@ fn norm_gradients_of<T: Float>(
         Some(tensor(dbias, of[2].shape())),
         skip.map(|s| tensor(s, like)),
     ])
+}
+
+/// Moves running statistics by `momentum` towards the batch's, of which the variance is multiplied by `unbiased`, and counts
+/// the batch; `stats` are those of [`norm`].
+///
+/// # Errors
+/// Tensors that do not fit; the driver's.
+pub fn running(stats: &Tensor, [mean, var, seen]: [&Tensor; 3], unbiased: f64, momentum: f64) -> Result<()> {
+    let (device, c) = (device("norm", mean)?, mean.elem_count());
+    if var.elem_count() != c || seen.elem_count() != 1 || stats.elem_count() != 3 * c {
+        bail!("norm: running statistics of {c} and {} channels", var.elem_count());
+    }
+    dispatch!("norm", mean.dtype(), T => {
+        let addresses = || -> Result<norm::Running> {
+            Ok(norm::Running { mean: touch::<T>(mean)?, var: touch::<T>(var)?, seen: address_of::<i64>(seen)? })
+        };
+        let launch = norm::running(T::REAL, c, touch::<f64>(stats)?, addresses()?, unbiased, momentum);
+        // SAFETY: the sizes were just compared.
+        unsafe { run(&device, &NORM, &[launch]) }?;
+        addresses().map(|_| ())
+    })
 }
 
 /// Maxima and, as a tensor, their places.

@@ -106,7 +106,12 @@ pub fn backward(
             [s.channels as u32, runs(s) as u32],
             &[x, y, g, gain, bias, stats, partial, outer, channels, inner, parts, mask],
         ),
-        Launch::over("norm_backward_total", real, s.channels, &[partial, total, to.gain, to.bias, channels, parts]),
+        Launch::over(
+            "norm_backward_total",
+            real,
+            s.channels,
+            &[partial, total, to.gain, to.bias, s.count() as u64, channels, parts],
+        ),
         Launch::over(
             "norm_backward_apply",
             real,
@@ -114,4 +119,22 @@ pub fn backward(
             &[x, y, g, gain, bias, stats, total, to.x, to.skip, n as u64, channels, inner, mask, u64::from(batch)],
         ),
     ]
+}
+
+/// Running statistics of a layer, by their addresses.
+#[derive(Debug, Clone, Copy)]
+pub struct Running {
+    /// `(channels)`.
+    pub mean: u64,
+    /// `(channels)`.
+    pub var: u64,
+    /// One number of 64 bits: batches seen.
+    pub seen: u64,
+}
+
+/// Moves the running statistics by `momentum` towards the batch's, of which the variance is multiplied by `unbiased` first.
+pub fn running(real: Real, channels: usize, stats: u64, to: Running, unbiased: f64, momentum: f64) -> Launch {
+    let Running { mean, var, seen } = to;
+    let args = [stats, mean, var, seen, channels as u64, unbiased.to_bits(), momentum.to_bits()];
+    Launch::over("norm_running", real, channels, &args)
 }

@@ -53,6 +53,26 @@ impl Table {
             fold(partial, chunks(n), square),
         ]
     }
+
+    /// Copies the tensors of the table at `table`, whose lengths are in words of 32 bits, to `out`.
+    pub fn save_words(&self, table: u64, out: u64) -> Launch {
+        let n = self.elements;
+        Launch {
+            kernel: "save_words".into(),
+            grid: [chunks(n) as u32, 1],
+            args: vec![table, self.entries as u64, out, n as u64],
+        }
+    }
+
+    /// Copies them back where the byte at `keep` is zero.
+    pub fn restore_words(&self, table: u64, saved: u64, keep: u64) -> Launch {
+        let n = self.elements;
+        Launch {
+            kernel: "restore_words".into(),
+            grid: [chunks(n) as u32, 1],
+            args: vec![table, self.entries as u64, saved, keep, n as u64],
+        }
+    }
 }
 
 /// An element-wise recurrence as a kernel of its own, over all parameters of a table. It reads `inputs` flat vectors,

@@ -51,7 +51,14 @@ impl<O: Objective + Sync + ?Sized> BatchProduct<O> for ReverseOverReverse {
     }
 
     fn product(&self, objective: &O, i: usize, v: &ParamVec) -> Result<ParamVec> {
-        self.thread.run(|| gradient_of_slope(objective, i, v))?
+        // each thread has a stream of its own on a device: what it queued is done before the other goes on from it
+        let device = &objective.params().space().device;
+        device.synchronize()?;
+        self.thread.run(|| {
+            let product = gradient_of_slope(objective, i, v);
+            device.synchronize()?;
+            product
+        })?
     }
 }
 

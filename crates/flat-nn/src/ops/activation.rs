@@ -1,10 +1,12 @@
 //! Nonlinearities, element by element.
 
 use crate::kinds::Activation;
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use flat_kernels::cpu::pointwise::{clip, masked, zip};
 use flat_kernels::host::contiguous;
-use flat_kernels::{Float, dispatch};
+use flat_kernels::{Float, dispatch, has_kernels};
 
 struct Relu;
 
@@ -17,6 +19,10 @@ impl CustomOp1 for Relu {
             let x = contiguous::<T>("relu", s, l)?;
             Ok((T::storage(zip(x, x, |x, _| clip(x))), l.shape().clone()))
         })
+    }
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, s: &CudaStorage, l: &Layout) -> Result<(CudaStorage, Shape)> {
+        Ok((flat_kernels::cuda::elements::relu((s, l))?, l.shape().clone()))
     }
     fn bwd(&self, _: &Tensor, res: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
         Ok(Some(mask(g, res)?))
@@ -38,6 +44,10 @@ impl CustomOp2 for AddRelu {
             let (a, b) = (contiguous::<T>("add-relu", s1, l1)?, contiguous::<T>("add-relu", s2, l2)?);
             Ok((T::storage(zip(a, b, |a, b| clip(a + b))), l1.shape().clone()))
         })
+    }
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
+        Ok((flat_kernels::cuda::elements::add_relu((s1, l1), (s2, l2))?, l1.shape().clone()))
     }
     fn bwd(&self, a: &Tensor, b: &Tensor, res: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let g = mask(g, res)?;
@@ -90,6 +100,10 @@ impl CustomOp2 for Mask {
             Ok((T::storage(zip(g, y, masked)), l1.shape().clone()))
         })
     }
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
+        Ok((flat_kernels::cuda::elements::relu_mask((s1, l1), (s2, l2))?, l1.shape().clone()))
+    }
     fn bwd(&self, g: &Tensor, y: &Tensor, _: &Tensor, h: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         Ok((g.track_op().then(|| mask(h, y)).transpose()?, None))
     }
@@ -101,10 +115,11 @@ impl CustomOp2 for Mask {
 /// Different shapes.
 pub(crate) fn mask(g: &Tensor, y: &Tensor) -> Result<Tensor> {
     let y = y.detach();
-    if g.device().is_cpu() {
+    if has_kernels(g.device()) {
         return g.contiguous()?.apply_op2(&y.contiguous()?, Mask);
     }
-    g * y.gt(0.0)?.to_dtype(g.dtype())?
+    // chosen rather than multiplied: what is not finite stays out where relu gave zero, and a NaN of y keeps g
+    y.le(0.0)?.where_cond(&g.zeros_like()?, g)
 }
 
 /// `max(x, 0)`, with derivative 0 at 0.
@@ -112,7 +127,7 @@ pub(crate) fn mask(g: &Tensor, y: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// candle's.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() {
+    if has_kernels(x.device()) {
         return x.contiguous()?.apply_op1(Relu);
     }
     mask(x, x)
@@ -123,7 +138,7 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// Different shapes.
 pub(crate) fn add_relu(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    if a.device().is_cpu() {
+    if has_kernels(a.device()) {
         return a.contiguous()?.apply_op2(&b.contiguous()?, AddRelu);
     }
     relu(&(a + b)?)

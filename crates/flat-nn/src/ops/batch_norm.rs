@@ -11,8 +11,8 @@ use super::moments::{BatchMoments, Moments};
 use super::standardize::{Standardized, normal_and_inv_std, project};
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor, bail};
-use flat_kernels::cpu::norm::{self as kernel, Layer, Mask, Source, Stats};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
+use flat_kernels::cpu::norm::{self as kernel, Layer, Mask, Stats};
 use flat_kernels::host::{contiguous, elements};
 use flat_kernels::{Float, Split, dispatch, has_kernels};
 use std::sync::{Arc, OnceLock};
@@ -29,6 +29,40 @@ impl Found {
     #[cfg(feature = "cuda")]
     pub(crate) fn on_device(&self) -> Result<&Tensor> {
         self.0.1.get().ok_or_else(|| candle_core::Error::Msg("norm: no forward pass".into()))
+    }
+}
+
+/// What a layer normalises by.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// The batch's statistics, with this constant under the root.
+    Batch(f64),
+    /// Constants: a mean and an `r` a channel, on the layer's device.
+    Fixed(Tensor, Tensor),
+}
+
+impl Source {
+    /// For the kernels of the CPU, where tensors are at hand.
+    #[expect(clippy::disallowed_methods, reason = "tensors of the CPU")]
+    fn on_host(&self) -> Result<kernel::Source> {
+        let host = |t: &Tensor| t.to_dtype(DType::F64)?.flatten_all()?.to_vec1();
+        Ok(match self {
+            Self::Batch(eps) => kernel::Source::Batch(*eps),
+            Self::Fixed(mean, r) => kernel::Source::Fixed(host(mean)?, host(r)?),
+        })
+    }
+
+    /// For the kernels of CUDA: the constant, or statistics `(3, c)` in f64, made without waiting.
+    #[cfg(feature = "cuda")]
+    fn on_device(&self) -> Result<flat_kernels::cuda::layers::Statistics> {
+        use flat_kernels::cuda::layers::Statistics;
+        Ok(match self {
+            Self::Batch(eps) => Statistics::Batch(*eps),
+            Self::Fixed(mean, r) => {
+                let (mean, r) = (mean.to_dtype(DType::F64)?.flatten_all()?, r.to_dtype(DType::F64)?.flatten_all()?);
+                Statistics::Fixed(Tensor::stack(&[&mean, &mean.zeros_like()?, &r], 0)?)
+            }
+        })
     }
 }
 
@@ -86,7 +120,7 @@ impl Norm {
             let (gain, bias) = halves(contiguous::<T>("norm", s2, l2)?, split)?;
             let skip = skip.map(|(s, l)| contiguous::<T>("norm", s, l)).transpose()?;
             let layer = Layer { split, x, gain, bias, batch: matches!(self.source, Source::Batch(_)) };
-            let (y, stats) = kernel::forward(layer, &self.source, skip, self.relu);
+            let (y, stats) = kernel::forward(layer, &self.source.on_host()?, skip, self.relu);
             let _ = self.found.0.0.set(stats);
             Ok((T::storage(y), l1.shape().clone()))
         })
@@ -99,7 +133,7 @@ impl Norm {
         packed: (&CudaStorage, &Layout),
         skip: Option<(&CudaStorage, &Layout)>,
     ) -> Result<(CudaStorage, Shape)> {
-        let (y, stats) = flat_kernels::cuda::layers::norm(&self.source, self.relu, x, packed, skip)?;
+        let (y, stats) = flat_kernels::cuda::layers::norm(&self.source.on_device()?, self.relu, x, packed, skip)?;
         let _ = self.found.0.1.set(stats);
         Ok((y, x.1.shape().clone()))
     }
@@ -146,7 +180,7 @@ impl Norm {
                 (normal, dx)
             }
             Source::Fixed(mean, r) => {
-                let (mean, r) = (constant(mean, x)?, constant(r, x)?);
+                let (mean, r) = (mean.to_dtype(x.dtype())?, r.to_dtype(x.dtype())?);
                 let normal = channel_scale(&channel_shift(x, &mean.neg()?)?, &r)?;
                 (normal, x.track_op().then(|| channel_scale(&h, &(gain * r)?)).transpose()?)
             }
@@ -207,11 +241,6 @@ fn gradients_of<T: Float>(
         Some(T::tensor(found.bias, bias.shape())?),
         found.skip.map(|s| T::tensor(s, x.shape())).transpose()?,
     ])
-}
-
-/// Numbers as a tensor of the element type of `like`.
-fn constant(x: &[f64], like: &Tensor) -> Result<Tensor> {
-    Tensor::from_slice(x, x.len(), &Device::Cpu)?.to_dtype(like.dtype())?.to_device(like.device())
 }
 
 impl CustomOp2 for Norm {
@@ -342,8 +371,8 @@ fn elsewhere(
             (s.value.clone(), Some(s.moments()))
         }
         Source::Fixed(mean, r) => {
-            let centred = channel_shift(x, &constant(mean, x)?.neg()?)?;
-            (channel_scale(&centred, &constant(r, x)?)?, None)
+            let centred = channel_shift(x, &mean.to_dtype(x.dtype())?.neg()?)?;
+            (channel_scale(&centred, &r.to_dtype(x.dtype())?)?, None)
         }
     };
     let y = channel_affine(&normal, gain, bias)?;

@@ -2,10 +2,12 @@
 //!
 //! The derivatives of each of these are given by the others, so any order of derivative is exact.
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use flat_kernels::cpu::channel as kernel;
 use flat_kernels::host::contiguous;
-use flat_kernels::{Float, Split, dispatch};
+use flat_kernels::{Float, Split, dispatch, has_kernels};
 
 /// `(n, c, ...) -> (c)`.
 struct Sum;
@@ -20,6 +22,10 @@ impl CustomOp1 for Sum {
             let x = contiguous::<T>("channel-sum", s, l)?;
             Ok((T::storage(kernel::sums(split, x)), Shape::from(split.channels)))
         })
+    }
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, s: &CudaStorage, l: &Layout) -> Result<(CudaStorage, Shape)> {
+        flat_kernels::cuda::elements::channel_sum((s, l))
     }
     fn bwd(&self, x: &Tensor, _: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
         Ok(Some(as_channels(g, x.rank())?.broadcast_as(x.shape())?.contiguous()?))
@@ -38,7 +44,7 @@ pub(crate) fn as_channels(v: &Tensor, rank: usize) -> Result<Tensor> {
 /// # Errors
 /// Fewer than two dimensions.
 pub(crate) fn channel_sum(x: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() {
+    if has_kernels(x.device()) {
         return x.contiguous()?.apply_op1(Sum);
     }
     let split = Split::of(x.shape())?;
@@ -163,10 +169,33 @@ pub(crate) fn channel_affine(x: &Tensor, factor: &Tensor, shift: &Tensor) -> Res
     channel_scale(x, factor)?.broadcast_add(&as_channels(shift, x.rank())?)
 }
 
+/// `(n, c, ...), (c) -> (n, c, ...)`, by a kernel of devices.
+struct Shift;
+
+impl CustomOp2 for Shift {
+    fn name(&self) -> &'static str {
+        "channel-shift"
+    }
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        bail!("channel-shift: a CPU adds with broadcasting")
+    }
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
+        Ok((flat_kernels::cuda::elements::channel_shift((s1, l1), (s2, l2))?, l1.shape().clone()))
+    }
+    fn bwd(&self, x: &Tensor, shift: &Tensor, _: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let dshift = shift.track_op().then(|| channel_sum(g)).transpose()?;
+        Ok((x.track_op().then(|| g.clone()), dshift))
+    }
+}
+
 /// `x + shift`, a shift a channel.
 ///
 /// # Errors
 /// A wrong number of shifts.
 pub(crate) fn channel_shift(x: &Tensor, shift: &Tensor) -> Result<Tensor> {
+    if has_kernels(x.device()) && !x.device().is_cpu() {
+        return x.contiguous()?.apply_op2(&shift.contiguous()?, Shift);
+    }
     x.broadcast_add(&as_channels(shift, x.rank())?)
 }

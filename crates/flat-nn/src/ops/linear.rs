@@ -4,7 +4,7 @@
 //! others, so any order of derivative is exact.
 
 use super::backward_graph::released;
-use super::channel::channel_sum;
+use super::channel::{channel_shift, channel_sum};
 use super::rounded::{operand, result};
 use crate::precision::{Precision, in_precision};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
@@ -126,7 +126,7 @@ pub fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         Some(bias) if x.device().is_cpu() && !Precision::rounds(x.dtype()) => {
             x.contiguous()?.apply_op3(&w.contiguous()?, &bias.contiguous()?, Biased)
         }
-        Some(bias) => apply(Kind::NT, x, w)?.broadcast_add(bias),
+        Some(bias) => channel_shift(&apply(Kind::NT, x, w)?, bias),
     }
 }
 

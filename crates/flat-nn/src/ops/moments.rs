@@ -26,6 +26,15 @@ impl BatchMoments {
         Self { count, at }
     }
 
+    /// What a CUDA kernel found, `(3, channels)` in f64.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn on_device(&self) -> Option<&Tensor> {
+        match &self.at {
+            Moments::Device(stats) if stats.device().is_cuda() && stats.dtype() == DType::F64 => Some(stats),
+            _ => None,
+        }
+    }
+
     /// Mean and biased variance a channel, on the host.
     ///
     /// # Errors

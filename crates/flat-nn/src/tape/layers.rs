@@ -9,7 +9,7 @@ use crate::tape::TapeTensor;
 use crate::value::fixed;
 use crate::{Activation, BatchMoments, Result, Value};
 use candle_core::Tensor;
-use flat_kernels::cpu::norm::Source;
+use crate::ops::batch_norm::Source;
 
 /// `F(x, w) + bias` for a traced or constant input.
 fn conv(x: &TapeTensor, w: &TapeTensor, bias: Option<&TapeTensor>, conv: Conv2d) -> Result<TapeTensor> {
@@ -215,7 +215,7 @@ impl Value for TapeTensor {
         then: Option<Activation>,
     ) -> Result<Self> {
         let relu = then == Some(Activation::Relu);
-        let (y, _) = normalise(self, gain, bias, &fixed(statistics)?, skip, relu)?;
+        let (y, _) = normalise(self, gain, bias, &fixed(statistics), skip, relu)?;
         y.finish(None, then.filter(|_| !relu))
     }
 
@@ -376,7 +376,7 @@ impl Value for Dual<TapeTensor> {
         skip: Option<&Self>,
         then: Option<Activation>,
     ) -> Result<Self> {
-        Ok(self.normalise(gain, bias, &fixed(statistics)?, skip, then)?.0)
+        Ok(self.normalise(gain, bias, &fixed(statistics), skip, then)?.0)
     }
 
     fn cross_entropy(&self, targets: &Tensor) -> Result<Self> {

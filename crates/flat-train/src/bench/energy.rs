@@ -1,6 +1,7 @@
 //! Energy of a step, where the machine counts it.
 
 use candle_core::Device;
+use flat_kernels::gpu::Driver;
 use flat_run::DeviceChoice;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,8 +12,8 @@ use std::process::{Command, Stdio};
 pub enum Meter {
     /// The processor packages' counters (RAPL): file and the value at which it wraps, microjoules.
     Rapl(Vec<(PathBuf, f64)>),
-    /// The mean power of the GPU of this number times the time, by its driver.
-    Driver(usize),
+    /// The mean power of the GPU of this UUID times the time, by its driver.
+    Driver(String),
 }
 
 impl Meter {
@@ -22,8 +23,10 @@ impl Meter {
     /// The reason, for the report.
     pub fn of(device: &Device) -> Result<Self, String> {
         if let DeviceChoice::Cuda(n) = DeviceChoice::of(device) {
-            return match watts(n) {
-                Some(_) => Ok(Self::Driver(n)),
+            // nvidia-smi counts otherwise than CUDA does
+            let Some(gpu) = Driver::gpu(n) else { return Err("the driver does not name this GPU".into()) };
+            return match watts(&gpu.uuid) {
+                Some(_) => Ok(Self::Driver(gpu.uuid)),
                 None => Err("nvidia-smi reports no power".into()),
             };
         }
@@ -50,7 +53,7 @@ impl Meter {
     pub fn read(&self) -> Vec<f64> {
         match self {
             Self::Rapl(files) => files.iter().map(|(file, _)| number(file).unwrap_or(f64::NAN)).collect(),
-            Self::Driver(n) => vec![watts(*n).unwrap_or(f64::NAN)],
+            Self::Driver(uuid) => vec![watts(uuid).unwrap_or(f64::NAN)],
         }
     }
 
@@ -73,9 +76,9 @@ fn number(file: &std::path::Path) -> Option<f64> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
-fn watts(device: usize) -> Option<f64> {
+fn watts(uuid: &str) -> Option<f64> {
     let out = Command::new("nvidia-smi")
-        .args(["--query-gpu=power.draw", "--format=csv,noheader,nounits", &format!("--id={device}")])
+        .args(["--query-gpu=power.draw", "--format=csv,noheader,nounits", &format!("--id={uuid}")])
         .stderr(Stdio::null())
         .output()
         .ok()?;

@@ -2,6 +2,7 @@
 
 use crate::runtime::cores;
 use candle_core::Device;
+use flat_kernels::gpu::Driver;
 use flat_run::DeviceChoice;
 use serde::{Deserialize, Serialize};
 use std::process::{Command, Stdio};
@@ -69,10 +70,13 @@ fn processor() -> Option<String> {
 
 fn gpu(device: &Device) -> Option<String> {
     let DeviceChoice::Cuda(n) = DeviceChoice::of(device) else { return None };
+    // nvidia-smi counts otherwise than CUDA does
+    let gpu = Driver::gpu(n)?;
     let out = Command::new("nvidia-smi")
-        .args(["--query-gpu=name,driver_version", "--format=csv,noheader", &format!("--id={n}")])
+        .args(["--query-gpu=name,driver_version", "--format=csv,noheader", &format!("--id={}", gpu.uuid)])
         .stderr(Stdio::null())
-        .output()
-        .ok()?;
-    Some(String::from_utf8_lossy(&out.stdout).lines().next()?.trim().to_string()).filter(|s| !s.is_empty())
+        .output();
+    let said = out.map(|o| String::from_utf8_lossy(&o.stdout).lines().next().unwrap_or_default().trim().to_string());
+    // a container may lack nvidia-smi
+    said.ok().filter(|s| !s.is_empty()).or(Some(gpu.name))
 }

@@ -2,6 +2,9 @@
 
 use super::Place;
 use anyhow::{Context, Result, bail};
+use candle_core::Device;
+use flat_kernels::gpu;
+use flat_run::DeviceChoice;
 use serde::{Deserialize, Serialize};
 use std::process::{Command, Stdio};
 
@@ -10,14 +13,18 @@ use std::process::{Command, Stdio};
 pub struct Memory {
     /// Resident memory of the process; `None` where the system does not tell.
     pub host_mib: Option<f64>,
-    /// Memory of the GPU that the process holds after its steps; `None` on a CPU.
+    /// Memory of the GPU that the process held at most; `None` on a CPU, or where the driver does not tell.
     pub device_mib: Option<f64>,
 }
 
 impl Memory {
     /// Of this process so far.
-    pub fn here(on_gpu: bool) -> Self {
-        Self { host_mib: host_peak_mib(), device_mib: if on_gpu { held_on_gpu() } else { None } }
+    pub fn here(device: &Device) -> Self {
+        let held = match DeviceChoice::of(device) {
+            DeviceChoice::Cuda(n) => gpu::memory_peak(n),
+            _ => None,
+        };
+        Self { host_mib: host_peak_mib(), device_mib: held.map(|bytes| bytes as f64 / f64::from(1 << 20)) }
     }
 }
 
@@ -26,23 +33,6 @@ pub fn host_peak_mib() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
     Some(line.split_whitespace().next()?.parse::<f64>().ok()? / 1024.0)
-}
-
-/// What the driver says that this process holds. candle's allocator keeps what it once had, so that it is the peak.
-fn held_on_gpu() -> Option<f64> {
-    let list = Command::new("nvidia-smi")
-        .args(["--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"])
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
-    let me = std::process::id().to_string();
-    let held = String::from_utf8_lossy(&list.stdout)
-        .lines()
-        .filter_map(|line| line.split_once(','))
-        .filter(|(pid, _)| pid.trim() == me)
-        .filter_map(|(_, mib)| mib.trim().parse::<f64>().ok())
-        .sum::<f64>();
-    (held > 0.0).then_some(held)
 }
 
 /// Starts this program for two steps of one cell.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Device;
 use flat_plot as plot;
 use flat_run::store::{write_whole, write_with_folders};
-use flat_run::{DeviceChoice, Opened, Ui, check_svg, signal, usage};
+use flat_run::{Opened, Ui, check_svg, signal, usage};
 use std::collections::BTreeMap;
 
 /// A cell that is there.
@@ -207,7 +207,7 @@ fn memory_alone(args: &BenchSettings, devices: &[Device], json: bool) -> Result<
         return Err(usage("--memory-alone is for one cell"));
     };
     Cell::new(*arch, optimizer.0, *batch_size, device)?.burst(2)?;
-    let memory = Memory::here(DeviceChoice::of(device) != DeviceChoice::Cpu);
+    let memory = Memory::here(device);
     print(json, &memory, || format!("{memory:?}"))
 }
 

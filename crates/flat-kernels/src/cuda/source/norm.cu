@@ -96,16 +96,16 @@ static __device__ void backward_sums(const T *x, const T *y, const T *g, const T
   }
 }
 
-// Gradients of bias and gain, and the same sums in double (`total`: two rows).
-template <class T> static __device__ void backward_total(const double *partial, double *total, T *dgain, T *dbias, u64 channels, u64 parts) {
+// Gradients of bias and gain, and the means of the same sums in double (`total`: two rows).
+template <class T> static __device__ void backward_total(const double *partial, double *total, T *dgain, T *dbias, u64 count, u64 channels, u64 parts) {
   for (u32 c = first(); c < channels; c += stride()) {
     double sum = 0, along = 0;
     for (u64 p = 0; p < parts; p++) {
       sum += partial[2 * p * channels + c];
       along += partial[(2 * p + 1) * channels + c];
     }
-    total[c] = sum;
-    total[channels + c] = along;
+    total[c] = sum / double(count);
+    total[channels + c] = along / double(count);
     dbias[c] = T(sum);
     dgain[c] = T(along);
   }
@@ -114,7 +114,6 @@ template <class T> static __device__ void backward_total(const double *partial, 
 // batch: whether mean and r depend on x. dskip may be null.
 template <class T>
 static __device__ void backward_apply(const T *x, const T *y, const T *g, const T *gain, const T *bias, const double *stats, const double *total, T *dx, T *dskip, u64 n, u64 channels, u64 inner, u64 mask, u64 batch) {
-  double count = double(n / channels);
   for (u32 e = first(); e < n; e += stride()) {
     u32 c = e / (u32)inner % (u32)channels;
     T h = masked(g[e], e, c, x, y, gain, bias, stats, channels, mask), r = T(stats[2 * channels + c]);
@@ -122,9 +121,18 @@ static __device__ void backward_apply(const T *x, const T *y, const T *g, const 
     T d = h;
     if (batch) {
       T normal = (x[e] - T(stats[c])) * r;
-      d = h - T(total[c] / count) - normal * T(total[channels + c] / count);
+      d = h - T(total[c]) - normal * T(total[channels + c]);
     }
     dx[e] = d * (r * gain[c]);
+  }
+}
+
+// Running statistics move towards the batch's by `momentum`, and one more batch has been seen.
+template <class T> static __device__ void running(const double *stats, T *mean, T *var, u64 *seen, u64 channels, double unbiased, double momentum) {
+  if (first() == 0) seen[0] += 1;
+  for (u32 c = first(); c < channels; c += stride()) {
+    mean[c] = T((1 - momentum) * double(mean[c]) + momentum * stats[c]);
+    var[c] = T((1 - momentum) * double(var[c]) + momentum * (stats[channels + c] * unbiased));
   }
 }
 
@@ -142,8 +150,11 @@ static __device__ void backward_apply(const T *x, const T *y, const T *g, const 
                                                        u64 channels, u64 inner, u64 parts, u64 mask) {                                                                          \
     backward_sums(x, y, g, gain, bias, stats, partial, outer, channels, inner, parts, mask);                                                                                    \
   }                                                                                                                                                                             \
-  extern "C" __global__ void norm_backward_total_##NAME(const double *partial, double *total, T *dgain, T *dbias, u64 channels, u64 parts) {                                    \
-    backward_total(partial, total, dgain, dbias, channels, parts);                                                                                                              \
+  extern "C" __global__ void norm_backward_total_##NAME(const double *partial, double *total, T *dgain, T *dbias, u64 count, u64 channels, u64 parts) {                         \
+    backward_total(partial, total, dgain, dbias, count, channels, parts);                                                                                                       \
+  }                                                                                                                                                                             \
+  extern "C" __global__ void norm_running_##NAME(const double *stats, T *mean, T *var, u64 *seen, u64 channels, u64 unbiased, u64 momentum) {                                   \
+    running(stats, mean, var, seen, channels, number(unbiased), number(momentum));                                                                                              \
   }                                                                                                                                                                             \
   extern "C" __global__ void norm_backward_apply_##NAME(const T *x, const T *y, const T *g, const T *gain, const T *bias, const double *stats, const double *total, T *dx,      \
                                                         T *dskip, u64 n, u64 channels, u64 inner, u64 mask, u64 batch) {                                                        \

@@ -44,6 +44,27 @@ template <class T> static __device__ void collect(const u64 *table, u64 entries,
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
+// Copies tensors of any type, in words of 32 bits, into one vector.
+extern "C" __global__ void save_words(const u64 *table, u64 entries, u32 *out, u64 n) {
+  u64 begin = (u64)blockIdx.x * CHUNK, end = begin + CHUNK < n ? begin + CHUNK : n;
+  u64 p = entry_of(table, entries, begin);
+  for (u64 e = begin + threadIdx.x; e < end; e += BLOCK) {
+    while (e >= table[p + 1]) p++;
+    out[e] = ((const u32 *)table[entries + 1 + p])[e - table[p]];
+  }
+}
+
+// Puts them back where the flag is zero.
+extern "C" __global__ void restore_words(const u64 *table, u64 entries, const u32 *saved, const unsigned char *keep, u64 n) {
+  if (keep[0]) return;
+  u64 begin = (u64)blockIdx.x * CHUNK, end = begin + CHUNK < n ? begin + CHUNK : n;
+  u64 p = entry_of(table, entries, begin);
+  for (u64 e = begin + threadIdx.x; e < end; e += BLOCK) {
+    while (e >= table[p + 1]) p++;
+    ((u32 *)table[entries + 1 + p])[e - table[p]] = saved[e];
+  }
+}
+
 #define KERNELS(T, NAME)                                                                                                                                 \
   extern "C" __global__ void dot_##NAME(const T *x, const T *y, double *partial, u64 n) { dot(x, y, partial, n); }                                       \
   extern "C" __global__ void dot_entries_##NAME(const T *x, const T *y, const u64 *offsets, double *out) { dot_entries(x, y, offsets, out); }            \

@@ -2,6 +2,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))] // a step waits for no device: clippy.toml
 
 use super::Trainer;
+use super::kept::Kept;
 use crate::parts::objective::{BatchLoss, FullLoss, Tally};
 use crate::parts::others::{OtherBatches, place};
 use crate::run::perturbed::Perturbed;
@@ -35,7 +36,7 @@ impl Trainer<'_> {
     /// [`GivenUp`](crate::signal::GivenUp) where the run was asked to stop within the step. The run is where it was before it, as after any error.
     pub(super) fn launch(&mut self, epoch: u64) -> Result<Launched> {
         let begun = Instant::now();
-        let statistics = self.statistics()?;
+        let kept = Kept::of(&self.model)?;
         let launched = if self.config.full_batch {
             let mut full = FullLoss {
                 model: &self.model,
@@ -61,21 +62,16 @@ impl Trainer<'_> {
         let (pending, examples) = match launched {
             Ok(launched) => launched,
             Err(e) => {
-                self.set_statistics(&statistics)?;
+                kept.put_back()?;
                 self.tally = Tally::default();
                 return Err(e.into());
             }
         };
         match (pending.report(), pending.taken()) {
             (Some(report), _) if report.skipped.is_some() => {
-                self.set_statistics(&statistics)?;
+                kept.put_back()?;
             }
-            (None, Some(taken)) => {
-                for (var, before) in self.model.buffers().values().zip(&statistics) {
-                    let flag = taken.broadcast_as(before.shape())?;
-                    var.set(&flag.where_cond(&var.as_detached_tensor(), before)?)?;
-                }
-            }
+            (None, Some(taken)) => kept.put_back_unless(taken)?,
             _ => {}
         }
         self.progress.step += 1;
@@ -146,7 +142,7 @@ impl Trainer<'_> {
         Ok(())
     }
 
-    /// Copies of BatchNorm's running statistics, to put back where a step is skipped.
+    /// Copies of BatchNorm's running statistics.
     pub(super) fn statistics(&self) -> candle_core::Result<Vec<Tensor>> {
         self.model.buffers().values().map(|var| var.as_detached_tensor().copy()).collect()
     }

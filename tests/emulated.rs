@@ -1,0 +1,75 @@
+//! What a step asks of a CUDA device, counted by the emulated one (`scripts/check-cuda --emulate`): launches, copies, waits.
+//! Elsewhere nothing counts, and the tests say so.
+
+use crate::tool::{Room, command};
+use serde_json::Value;
+
+/// What a step adds to each count: the difference of two runs, divided by the steps between them.
+struct Step(Value, Value);
+
+/// Steps of the shorter run, and of the longer one beyond them.
+const STEPS: (u64, u64) = (2, 4);
+
+impl Step {
+    fn of(flags: &str) -> Option<Self> {
+        if std::env::var_os("FLAT_EMULATED").is_none() {
+            println!("skipped: no emulated device; scripts/check-cuda --emulate has one");
+            return None;
+        }
+        let room = Room::new();
+        let counts = |steps: u64| -> Value {
+            let (out, file) = (room.path(&format!("run{steps}")), room.path(&format!("counts{steps}.json")));
+            let words = format!(
+                "train {flags} --train-limit 64 --test-limit 8 --batch-size 8 --trace-probes 0 --log-every 1000 --steps {steps} \
+                 --device cuda --quiet --out {}",
+                out.display()
+            );
+            let run = command(&words).env("FLAT_EMULATED_COUNTS", &file).output().expect("flat-train starts");
+            assert!(run.status.success(), "{words}: {}", String::from_utf8_lossy(&run.stderr));
+            let text = std::fs::read(&file).expect("the device writes its counts");
+            serde_json::from_slice(&text).expect("counts in JSON")
+        };
+        let step = Self(counts(STEPS.0), counts(STEPS.0 + STEPS.1));
+        println!("{flags}: a step\n{}", step.table());
+        Some(step)
+    }
+
+    fn count(&self, name: &str) -> u64 {
+        let at = |v: &Value| v[name].as_u64().unwrap_or_else(|| panic!("no count of {name}"));
+        (at(&self.1) - at(&self.0)) / STEPS.1
+    }
+
+    /// Kernels of ours and candle's, and calls of cuBLAS and cuDNN, each at least a kernel.
+    fn launches(&self) -> u64 {
+        self.count("launches") + self.count("library_calls")
+    }
+
+    fn table(&self) -> String {
+        let of = |v: &Value, name: &str| v["kernels"][name].as_u64().unwrap_or(0);
+        let (Some(counts), Some(kernels)) = (self.1.as_object(), self.1["kernels"].as_object()) else { return String::new() };
+        let counts = counts.keys().filter(|k| *k != "kernels").map(|k| format!("  {k} {}\n", self.count(k)));
+        let kernels = kernels.keys().map(|k| (k, (of(&self.1, k) - of(&self.0, k)) as f64 / STEPS.1 as f64));
+        counts.chain(kernels.filter(|(_, n)| *n > 0.0).map(|(k, n)| format!("    {k} {n}\n"))).collect()
+    }
+}
+
+#[test]
+fn a_step_of_every_rule_but_sap_waits_for_nothing() {
+    for rule in ["sgd", "sam", "rsp", "nso"] {
+        let Some(step) = Step::of(&format!("--model lenet --optimizer {rule}")) else { return };
+        assert_eq!((step.count("host_syncs"), step.count("dtoh")), (0, 0), "{rule}\n{}", step.table());
+    }
+}
+
+#[test]
+fn a_sam_step_of_lenet_takes_few_launches() {
+    let Some(step) = Step::of("--model lenet --optimizer sam") else { return };
+    assert!(step.launches() <= 60, "{} launches\n{}", step.launches(), step.table());
+}
+
+#[test]
+fn a_sam_step_of_resnet18_takes_few_launches_and_asks_no_algorithm_twice() {
+    let Some(step) = Step::of("--model resnet18 --channels 4 --optimizer sam") else { return };
+    assert_eq!((step.count("host_syncs"), step.count("algorithm_queries"), step.count("events")), (0, 0, 0));
+    assert!(step.launches() <= 350, "{} launches\n{}", step.launches(), step.table());
+}

@@ -1,6 +1,8 @@
 //! `flat-train bench`: what it prints, what it counts, how it compares, what it refuses.
 
-use crate::tool::{Room, command, fails, json, run};
+#[cfg(not(feature = "cuda"))]
+use crate::tool::run;
+use crate::tool::{Room, command, fails, json};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;

@@ -184,6 +184,7 @@ fn the_document_describes_every_key_that_is_printed_and_no_other() {
         ),
     );
     print("optimizers", "optimizers");
+    print("devices", "devices");
     print("models", "models");
     print("datasets", "datasets");
     let failed =

@@ -64,6 +64,8 @@ pub enum Command {
     Reproduce(ReproduceArgs),
     /// Runs, sweeps and reproductions as one HTML page: what differs, results, curves; opens without a network.
     Report(ReportArgs),
+    /// What there is to compute on: processor, GPUs, driver and libraries, and how to get what is missing.
+    Devices,
     /// The gradient rules and base optimizers: cost, state, options with defaults, source.
     Optimizers,
     /// The networks: parameters, multiply-adds, options, source.

@@ -13,6 +13,7 @@ pub use cell::{Cell, Place, untimed};
 pub use compare::{Comparison, Verdict, compare};
 pub use energy::Meter;
 pub use environment::Environment;
+pub(crate) use environment::processor;
 pub use memory::{Memory, host_peak_mib, of_cell};
 pub use peak::Peak;
 pub use table::{BenchReport, Rates, Row};

@@ -2,6 +2,7 @@
 
 mod bench;
 mod data;
+mod devices;
 mod eval;
 mod landscape;
 mod list;
@@ -57,6 +58,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Bench(args) => bench::run(&args.given.resolved()?, args.memory_alone, ui, json),
         Command::Report(args) => report::run(&args, ui, json),
         Command::Reproduce(args) => reproduce::run(&args, ui, json),
+        Command::Devices => devices::run(json),
         Command::Optimizers => list::optimizers(json),
         Command::Models => list::models(json),
         Command::Datasets => list::datasets(json),

@@ -7,12 +7,12 @@
 use super::launch::{BLOCK, Launch, Source};
 use crate::Float;
 use candle_core::cuda::cudarc::driver::{
-    CudaSlice, DevicePtr, DevicePtrMut, DeviceRepr, LaunchConfig, PushKernelArg, SyncOnDrop,
+    CudaFunction, CudaSlice, DevicePtr, DevicePtrMut, DeviceRepr, LaunchConfig, PushKernelArg, SyncOnDrop,
 };
 use candle_core::cuda::cudarc::nvrtc::{CompileError, CompileOptions, compile_ptx_with_opts};
-use candle_core::cuda::{CudaDType, CudaStorage};
+use candle_core::cuda::{CudaDType, CudaStorage, DeviceId, WrapErr};
 use candle_core::{CudaDevice, DType, Error, InplaceOp1, Layout, Result, Tensor, bail};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -38,6 +38,30 @@ fn ptx(source: &Source) -> Result<Arc<str>> {
     Ok(ptx)
 }
 
+/// The kernels that a thread has launched, by device, source and name: the driver looks up each once.
+type Functions = HashMap<DeviceId, HashMap<String, HashMap<String, CudaFunction>>>;
+
+/// What `f` does with a kernel.
+fn with_kernel<R>(
+    device: &CudaDevice,
+    source: &Source,
+    kernel: &str,
+    f: impl FnOnce(&CudaFunction) -> Result<R>,
+) -> Result<R> {
+    thread_local! {
+        static FUNCTIONS: RefCell<Functions> = RefCell::default();
+    }
+    FUNCTIONS.with(|functions| {
+        let mut functions = functions.borrow_mut();
+        let of_device = functions.entry(device.id()).or_default();
+        if let Some(there) = of_device.get(&*source.name).and_then(|kernels| kernels.get(kernel)) {
+            return f(there);
+        }
+        let function = device.get_or_load_custom_func(kernel, &source.name, &ptx(source)?)?.into_cuda_function();
+        f(of_device.entry(source.name.to_string()).or_default().entry(kernel.to_string()).or_insert(function))
+    })
+}
+
 /// Launches kernels of one source in order, on the device's stream.
 ///
 /// # Safety
@@ -47,17 +71,18 @@ fn ptx(source: &Source) -> Result<Arc<str>> {
 /// # Errors
 /// nvrtc is missing; the driver's.
 pub unsafe fn run(device: &CudaDevice, source: &Source, launches: &[Launch]) -> Result<()> {
-    let ptx = ptx(source)?;
+    let stream = device.cuda_stream();
     for launch in launches.iter().filter(|l| l.grid.iter().all(|n| *n > 0)) {
-        let function = device.get_or_load_custom_func(&launch.kernel, &source.name, &ptx)?;
-        let mut builder = function.builder();
-        for arg in &launch.args {
-            builder.arg(arg);
-        }
-        let [x, y] = launch.grid;
-        let config = LaunchConfig { grid_dim: (x, y, 1), block_dim: (BLOCK, 1, 1), shared_mem_bytes: 0 };
-        // SAFETY: the caller answers for the addresses; the launch was made for this kernel's parameters.
-        unsafe { builder.launch(config) }.map_err(Error::wrap)?;
+        with_kernel(device, source, &launch.kernel, |function| {
+            let mut builder = stream.launch_builder(function);
+            for arg in &launch.args {
+                builder.arg(arg);
+            }
+            let [x, y] = launch.grid;
+            let config = LaunchConfig { grid_dim: (x, y, 1), block_dim: (BLOCK, 1, 1), shared_mem_bytes: 0 };
+            // SAFETY: the caller answers for the addresses; the launch was made for this kernel's parameters.
+            unsafe { builder.launch(config) }.w().map(|_| ())
+        })?;
     }
     Ok(())
 }

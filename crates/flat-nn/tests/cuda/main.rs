@@ -6,6 +6,7 @@
 mod host;
 mod norm;
 mod nvrtc;
+mod pointwise;
 mod pool;
 mod softmax;
 mod vector;

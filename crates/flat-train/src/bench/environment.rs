@@ -62,7 +62,8 @@ impl Environment {
     }
 }
 
-fn processor() -> Option<String> {
+/// The processor, as it calls itself.
+pub(crate) fn processor() -> Option<String> {
     let info = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = info.lines().find(|l| l.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim().to_string())

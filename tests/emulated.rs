@@ -1,7 +1,7 @@
 //! What a step asks of a CUDA device, counted by the emulated one (`scripts/check-cuda --emulate`): launches, copies, waits.
 //! Elsewhere nothing counts, and the tests say so.
 
-use crate::tool::{Room, command};
+use crate::tool::{Room, SMALL, command, json, step_losses};
 use serde_json::Value;
 
 /// What a step adds to each count: the difference of two runs, divided by the steps between them.
@@ -51,6 +51,60 @@ impl Step {
         let kernels = kernels.keys().map(|k| (k, (of(&self.1, k) - of(&self.0, k)) as f64 / STEPS.1 as f64));
         counts.chain(kernels.filter(|(_, n)| *n > 0.0).map(|(k, n)| format!("    {k} {n}\n"))).collect()
     }
+}
+
+#[test]
+fn an_error_of_the_driver_says_what_to_do() {
+    if std::env::var_os("FLAT_EMULATED").is_none() {
+        return;
+    }
+    let room = Room::new();
+    let fails = |variable: &str, value: &str, device: &str| {
+        let words = format!(
+            "train --model lenet --train-limit 64 --test-limit 8 --batch-size 8 --trace-probes 0 --steps 1 --quiet --device {device} \
+             --out {}",
+            room.path(value).display()
+        );
+        let out = command(&words).env(variable, value).output().expect("flat-train starts");
+        assert!(!out.status.success());
+        String::from_utf8_lossy(&out.stderr).into_owned()
+    };
+    let full = fails("FLAT_EMULATED_MEMORY_MIB", "8", "cuda");
+    assert!(full.contains("take a smaller --batch-size"), "{full}");
+    let none = fails("FLAT_EMULATED_DEVICES", "0", "cuda");
+    assert!(none.contains("--device cuda:0: CUDA_ERROR_NO_DEVICE") && none.contains("CUDA_VISIBLE_DEVICES"), "{none}");
+    let beyond = fails("FLAT_EMULATED_DEVICES", "2", "cuda:2");
+    assert!(beyond.contains("the 2 devices here are cuda:0 to cuda:1"), "{beyond}");
+    let torn = fails("FLAT_EMULATED_INIT", "803", "cuda");
+    assert!(torn.contains("restart the machine"), "{torn}");
+}
+
+#[test]
+fn a_second_device_trains_as_the_first_does() {
+    if std::env::var_os("FLAT_EMULATED").is_none() {
+        return;
+    }
+    let room = Room::new();
+    let losses = |device: &str| {
+        let out = room.path(device);
+        let words = format!("{SMALL} --optimizer rsp --steps 3 --log-steps --quiet --device {device} --out {}", out.display());
+        let run = command(&words).env("FLAT_EMULATED_DEVICES", "2").output().expect("flat-train starts");
+        assert!(run.status.success(), "{words}: {}", String::from_utf8_lossy(&run.stderr));
+        step_losses(&out)
+    };
+    assert_eq!(losses("cuda:1"), losses("cuda:0"));
+}
+
+#[test]
+fn double_backward_on_a_device_waits_between_its_two_streams() {
+    if std::env::var_os("FLAT_EMULATED").is_none() {
+        return;
+    }
+    let words = "metrics trace --checkpoint models/sharp.safetensors --dataset mnist --limit 16 --probes 2 --quiet --json";
+    let trace = |more: &str| json(&format!("{words} {more}"))["trace"]["value"].as_f64().expect("a trace");
+    let (double, exact) = (trace("--hvp double --device cuda"), trace("--device cpu"));
+    // the same matrix and probes, in f32
+    assert!((double - exact).abs() < 1e-3 * exact.abs(), "{double} by double backward, {exact} exact on the CPU");
 }
 
 #[test]

@@ -64,6 +64,17 @@ pub fn open(ordinal: usize) -> Result<Device, Refused> {
     Err(Refused { device: Some(ordinal), ..Refused::no_build() })
 }
 
+/// What to do about an error of a run, where CUDA's driver made it.
+pub fn remedy(error: &candle_core::Error) -> Option<String> {
+    #[cfg(feature = "cuda")]
+    return driver::remedy(error);
+    #[cfg(not(feature = "cuda"))]
+    {
+        let _ = error;
+        None
+    }
+}
+
 /// The most bytes that this process held of a GPU's memory at once; `None` where its driver does not tell.
 pub fn memory_peak(ordinal: usize) -> Option<u64> {
     #[cfg(feature = "cuda")]

@@ -155,8 +155,7 @@ pub trait Value: Clone + Sized {
         let one = self.constant(all(1.0, channels, x.device())?)?;
         let zero = self.constant(all(0.0, channels, x.device())?)?;
         let (normal, _) = self.reshape(&[outer, channels, inner])?.batch_norm_add(&one, &zero, eps, None, None)?;
-        // constants on the host, where the operation wants them
-        let of_channels = |value| all(value, gain.primal().elem_count(), &Device::Cpu);
+        let of_channels = |value| all(value, gain.primal().elem_count(), x.device());
         let (mean, inv_std) = (of_channels(0.0)?, of_channels(1.0)?);
         normal.reshape(x.dims())?.fixed_norm_add(gain, bias, (&mean, &inv_std), skip, then)
     }

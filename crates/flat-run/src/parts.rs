@@ -3,6 +3,7 @@
 
 pub(crate) mod evaluate;
 pub(crate) mod group_score;
+mod kept;
 mod memory;
 pub(crate) mod objective;
 pub(crate) mod optimizer;
@@ -17,6 +18,7 @@ pub(crate) mod weights;
 
 pub use evaluate::{Score, evaluate, score};
 pub use group_score::{AverageGroup, GroupScore, WorstGroup};
+pub use kept::Kept;
 pub use objective::{BatchLoss, Tally};
 pub use optimizer::optimizer;
 pub use others::OtherBatches;

@@ -37,7 +37,8 @@ pub fn status(result: anyhow::Result<Outcome>) -> ExitCode {
         Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(e) if signal::is_given_up(&e) => ExitCode::from(INTERRUPTED),
         Err(e) => {
-            news::tell(&format!("error: {}", text(&e)));
+            let remedy = crate::driver::remedy(&e).map(|remedy| format!("; {remedy}")).unwrap_or_default();
+            news::tell(&format!("error: {}{remedy}", text(&e)));
             let diverged = |c: &(dyn std::error::Error + 'static)| {
                 matches!(c.downcast_ref(), Some(flat_optim::Error::TooManySkips { .. }))
             };

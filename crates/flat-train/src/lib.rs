@@ -4,6 +4,7 @@
 pub mod args;
 pub mod bench;
 pub mod command;
+mod driver;
 mod exit;
 mod interrupt;
 mod news;

@@ -55,23 +55,45 @@ pub fn norm(
     source: &Statistics,
     relu: bool,
     x: Operand<'_>,
-    packed: Operand<'_>,
+    gain_and_bias: [Operand<'_>; 2],
     skip: Option<Operand<'_>>,
 ) -> Result<(CudaStorage, Tensor)> {
-    dispatch!("norm", x.0.dtype(), T => norm_of::<T>(source, relu, x, packed, skip))
+    dispatch!("norm", x.0.dtype(), T => norm_of::<T>(source, relu, x, gain_and_bias, skip))
+}
+
+/// [`norm`] of tensors, through which no gradient goes.
+///
+/// # Errors
+/// As there.
+pub fn norm_of_tensors(
+    source: &Statistics,
+    relu: bool,
+    [x, gain, bias]: [&Tensor; 3],
+    skip: Option<&Tensor>,
+) -> Result<(Tensor, Tensor)> {
+    let operands = [plain(x)?, plain(gain)?, plain(bias)?];
+    let skip = skip.map(plain).transpose()?;
+    let (y, stats) = {
+        let guards = operands.each_ref().map(Tensor::storage_and_layout);
+        let of = |i: usize| Ok::<_, candle_core::Error>((cuda("norm", &guards[i].0)?, guards[i].1));
+        let skip = skip.as_ref().map(Tensor::storage_and_layout);
+        let skip = skip.as_ref().map(|(s, l)| Ok::<_, candle_core::Error>((cuda("norm", s)?, *l))).transpose()?;
+        norm(source, relu, of(0)?, [of(1)?, of(2)?], skip)?
+    };
+    Ok((Tensor::from_storage(Storage::Cuda(y), x.shape(), BackpropOp::none(), false), stats))
 }
 
 fn norm_of<T: Float>(
     source: &Statistics,
     relu: bool,
     (s1, l1): Operand<'_>,
-    (s2, l2): Operand<'_>,
+    [(s2, l2), (s3, l3)]: [Operand<'_>; 2],
     skip: Option<Operand<'_>>,
 ) -> Result<(CudaStorage, Tensor)> {
     let (shape, device) = (Split::of(l1.shape())?, &s1.device);
     let c = shape.channels;
-    if l2.shape().elem_count() != 2 * c {
-        bail!("norm: {} gains for {c} channels", l2.shape().elem_count() / 2);
+    if l2.shape().elem_count() != c || l3.shape().elem_count() != c {
+        bail!("norm: {} gains and {} biases for {c} channels", l2.shape().elem_count(), l3.shape().elem_count());
     }
     if let Some((_, l)) = skip.filter(|(_, l)| l.shape() != l1.shape()) {
         bail!("norm: a residual {:?} for {:?}", l.shape(), l1.shape());
@@ -83,10 +105,11 @@ fn norm_of<T: Float>(
     };
     let mut y = New::<T>::new(device, shape.elements())?;
     if shape.elements() > 0 {
-        let (x, packed) = (read::<T>("norm", s1, l1)?, read::<T>("norm", s2, l2)?);
+        let x = read::<T>("norm", s1, l1)?;
+        let (gain, bias) = (read::<T>("norm", s2, l2)?, read::<T>("norm", s3, l3)?);
         let skip = skip.map(|(s, l)| read::<T>("norm", s, l)).transpose()?;
-        let bias = packed.address + (c * size_of::<T>()) as u64;
-        let layer = Layer { x: x.address, gain: packed.address, bias, stats: touch::<f64>(&stats)? };
+        let stats = touch::<f64>(&stats)?;
+        let layer = Layer { x: x.address, gain: gain.address, bias: bias.address, stats };
         let mut partial = New::<f64>::new(device, norm::partial(shape))?;
         let mut launches = Vec::with_capacity(3);
         if let Statistics::Batch(eps) = source {

@@ -2,6 +2,7 @@
 
 use super::{Driver, Gpu, Refused};
 use candle_core::Device;
+use candle_core::cuda::CudaError;
 use candle_core::cuda::cudarc::driver::{DriverError, result, sys};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -13,8 +14,23 @@ fn refused(device: Option<usize>, e: DriverError) -> Refused {
         found.map_or_else(|_| "an unknown error".into(), |s| s.to_string_lossy().into_owned())
     };
     let cause = format!("{} ({})", words(e.error_name()), words(e.error_string()));
-    let count = result::device::get_count().ok().and_then(|n| usize::try_from(n).ok());
-    Refused { device, cause, remedy: Refused::remedy(e.0 as u32, count) }
+    Refused { device, cause, remedy: Refused::remedy(e.0 as u32, count()) }
+}
+
+fn count() -> Option<usize> {
+    result::device::get_count().ok().and_then(|n| usize::try_from(n).ok())
+}
+
+pub(super) fn remedy(error: &candle_core::Error) -> Option<String> {
+    let code = match error {
+        candle_core::Error::WithBacktrace { inner, .. } => return remedy(inner),
+        candle_core::Error::Cuda(of) => match of.downcast_ref::<CudaError>()? {
+            CudaError::Cuda(e) | CudaError::Load { cuda: e, .. } => e.0,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some(Refused::remedy(code as u32, count()))
 }
 
 fn handle(ordinal: usize) -> Result<sys::CUdevice, DriverError> {

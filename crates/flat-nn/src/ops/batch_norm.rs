@@ -133,7 +133,10 @@ impl Norm {
         packed: (&CudaStorage, &Layout),
         skip: Option<(&CudaStorage, &Layout)>,
     ) -> Result<(CudaStorage, Shape)> {
-        let (y, stats) = flat_kernels::cuda::layers::norm(&self.source.on_device()?, self.relu, x, packed, skip)?;
+        let halves = [packed.1.narrow(0, 0, 1)?, packed.1.narrow(0, 1, 1)?];
+        let gain_and_bias = [(packed.0, &halves[0]), (packed.0, &halves[1])];
+        let (y, stats) =
+            flat_kernels::cuda::layers::norm(&self.source.on_device()?, self.relu, x, gain_and_bias, skip)?;
         let _ = self.found.0.1.set(stats);
         Ok((y, x.1.shape().clone()))
     }
@@ -344,6 +347,13 @@ pub(crate) fn norm(
         return elsewhere(x, gain, bias, source, skip, with_relu);
     }
     let found = Found::default();
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() && ![x, gain, bias].into_iter().chain(skip).any(Tensor::track_op) {
+        let (y, stats) =
+            flat_kernels::cuda::layers::norm_of_tensors(&source.on_device()?, with_relu, [x, gain, bias], skip)?;
+        let _ = found.0.1.set(stats);
+        return Ok(Normed { y, found, moments: None });
+    }
     let op = Norm { source: source.clone(), relu: with_relu, found: found.clone() };
     let packed = match x.device().is_cpu() {
         true => gain.contiguous()?.apply_op2(&bias.contiguous()?, Pack)?,

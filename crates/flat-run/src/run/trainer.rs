@@ -1,7 +1,6 @@
 //! The training loop: steps, evaluations, checkpoints and the journal, from any point of the run on.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))] // a step waits for no device: clippy.toml
 
-mod kept;
 mod looks;
 mod save;
 mod steps;

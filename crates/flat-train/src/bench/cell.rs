@@ -7,7 +7,7 @@ use flat_core::{Purpose, Streams};
 use flat_data::{Batch, DatasetKind};
 use flat_nn::{Arch, Loss, Model};
 use flat_optim::{Need, Optimizer, PendingStep, parse_optimizer};
-use flat_run::parts::{BatchLoss, Tally, model_config};
+use flat_run::parts::{BatchLoss, Kept, Tally, model_config};
 use flat_run::signal;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -110,8 +110,14 @@ impl Cell {
             if signal::stop_requested() {
                 break;
             }
+            // as a run does: a step that is skipped leaves BatchNorm's statistics alone
+            let kept = Kept::of(&self.model)?;
             let mut loss = BatchLoss::new(&self.model, LOSS, &self.batch, &mut self.tally).repeating();
-            taken.push(self.optimizer.launch(&mut loss)?);
+            let pending = self.optimizer.launch(&mut loss)?;
+            if let Some(flag) = pending.taken() {
+                kept.put_back_unless(flag)?;
+            }
+            taken.push(pending);
             self.tally.unread();
         }
         self.steps += taken.len() as u64;

@@ -2,7 +2,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))] // a step waits for no device: clippy.toml
 
 use super::Trainer;
-use super::kept::Kept;
+use crate::parts::Kept;
 use crate::parts::objective::{BatchLoss, FullLoss, Tally};
 use crate::parts::others::{OtherBatches, place};
 use crate::run::perturbed::Perturbed;

@@ -4,7 +4,7 @@ use candle_core::{DType, Result, Tensor, Var};
 use flat_nn::Model;
 
 /// Copies of the statistics, which a device puts back by itself where it decides.
-pub(super) enum Kept {
+pub enum Kept {
     /// A tensor each.
     Copies(Vec<(Var, Tensor)>),
     /// All in one vector, saved and restored by a launch each.
@@ -14,7 +14,10 @@ pub(super) enum Kept {
 
 impl Kept {
     /// Of a model, as it is.
-    pub(super) fn of(model: &Model) -> Result<Self> {
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn of(model: &Model) -> Result<Self> {
         let buffers = || model.buffers().values();
         #[cfg(feature = "cuda")]
         if buffers().next().is_some_and(|b| b.device().is_cuda()) {
@@ -27,7 +30,10 @@ impl Kept {
     }
 
     /// Puts them back.
-    pub(super) fn put_back(self) -> Result<()> {
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn put_back(self) -> Result<()> {
         match self {
             Self::Copies(copies) => copies.iter().try_for_each(|(var, before)| var.set(before)),
             #[cfg(feature = "cuda")]
@@ -39,7 +45,10 @@ impl Kept {
     }
 
     /// Puts them back unless `taken`, a u8 of no dimension, says that the step was taken.
-    pub(super) fn put_back_unless(self, taken: &Tensor) -> Result<()> {
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn put_back_unless(self, taken: &Tensor) -> Result<()> {
         debug_assert_eq!(taken.dtype(), DType::U8);
         match self {
             Self::Copies(copies) => copies.iter().try_for_each(|(var, before)| {

@@ -94,10 +94,11 @@ impl Record {
         }
     }
 
-    /// Of a run in `folder` with a summary; the journal has what the summary leaves out.
+    /// Of a run in `folder` with a summary. The journal has the worst group and lambda_max, which a journal that is damaged
+    /// leaves absent: the run has ended all the same.
     ///
     /// # Errors
-    /// An unreadable or damaged summary or journal.
+    /// An unreadable or damaged summary.
     pub(crate) fn of_summary(folder: &Path) -> Result<Self> {
         let file = folder.join("summary.json");
         let bytes = flat_core::file::read(&file, flat_core::file::TEXT)
@@ -111,7 +112,7 @@ impl Record {
             steps: Some(ended.steps),
             evals: ended.evals,
             wall_s: ended.wall_s,
-            ..Self::of_journal(folder, ended.state, None, u64::MAX)?
+            ..Self::of_journal(folder, ended.state, None, u64::MAX).unwrap_or_else(|_| Self::bare(ended.state, None))
         })
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Time between two looks at the processes.
 const POLL: Duration = Duration::from_millis(20);
 
-/// How many processes run at a time.
+/// The number of processes that run at a time, and the threads of each.
 #[derive(Debug, Clone)]
 pub struct Jobs {
     /// The program, which takes `train` and `eval`.

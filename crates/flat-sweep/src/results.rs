@@ -52,7 +52,7 @@ impl Results {
         all
     }
 
-    /// Writes the leaderboard as it is now to the sweep's folder.
+    /// Writes the leaderboard of the results so far to the sweep's folder.
     ///
     /// # Errors
     /// The disk is full.

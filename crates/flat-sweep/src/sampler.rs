@@ -24,7 +24,8 @@ pub struct Sampler {
     pub how: How,
 }
 
-/// What a setting is drawn from. Numbers have four significant digits, so that they can be typed.
+/// The distribution or list that a setting is drawn from. Numbers have four significant digits, so that they can be
+/// typed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum How {
     /// Uniform between two numbers.

@@ -4,7 +4,7 @@ use crate::record::Record;
 use serde::{Deserialize, Serialize};
 
 flat_core::named! {
-    /// What cells are ranked by, always on validation images.
+    /// The number that cells are ranked by, always on validation images.
     #[derive(Serialize, Deserialize)]
     #[serde(rename_all = "kebab-case")]
     pub enum Select, "select" {

@@ -17,7 +17,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of these numbers; `None` for none, or where one is not finite.
+    /// The mean and spread of these numbers; `None` for none, or where one is not finite.
     pub fn of(sample: &[f64]) -> Option<Self> {
         if sample.is_empty() || sample.iter().any(|x| !x.is_finite()) {
             return None;
@@ -33,7 +33,7 @@ impl Spread {
         Some(Self { mean, std: Some(std), ci95: Some([mean - half, mean + half]), n })
     }
 
-    /// As text, each number by `number`: mean ± standard deviation \[interval\].
+    /// Mean ± standard deviation \[interval\], each number written by `number`.
     pub fn text(&self, number: impl Fn(f64) -> String) -> String {
         match (self.std, self.ci95) {
             (Some(std), Some([low, high])) => {

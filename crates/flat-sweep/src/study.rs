@@ -8,7 +8,7 @@ use flat_run::{settings, usage};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// What a sweep tries.
+/// The settings of a sweep: what varies, what stays, seeds, budget.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Study {
     /// Settings whose every combination is tried.
@@ -85,7 +85,7 @@ impl Study {
         self.grid.iter().map(|a| a.name.as_str()).chain(self.sample.iter().map(|s| s.name.as_str())).collect()
     }
 
-    /// The same with defaults of a search, once it is known to make sense.
+    /// The same study with the defaults of a search, once its settings are checked.
     ///
     /// # Errors
     /// A usage error: nothing varies, a setting both varies and stays, draws without samplers.

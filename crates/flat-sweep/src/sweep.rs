@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// A sweep in its folder, every cell of which is known to make sense.
+/// A sweep in its folder, whose cells are all resolved and checked.
 pub struct Sweep<'a> {
     results: Results,
     jobs: Jobs,

@@ -86,7 +86,7 @@ impl Board {
         lines.join("\n")
     }
 
-    /// How it was made, in a line.
+    /// The settings of the sweep in one line.
     pub fn describe(&self) -> String {
         let halving = self.halving.as_ref().map(|h| format!(", halving {h}")).unwrap_or_default();
         let state = if self.complete { "" } else { ", not complete" };

@@ -11,7 +11,7 @@ const INTERRUPTED: u8 = 130;
 /// Status of a command that a second Ctrl-C aborted: what SIGKILL would have left is there, and the shell's status for that.
 pub(crate) const ABORTED: u8 = 137;
 
-/// What a command came to.
+/// The outcome of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Done: status 0.

@@ -15,7 +15,7 @@ const ONCE: Duration = Duration::from_millis(200);
 /// How long an abort waits for its message to be written.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// Starts to listen; call once.
+/// Installs the handlers of signals; call it once.
 pub fn install() -> anyhow::Result<()> {
     #[cfg(unix)]
     termination::listen();

@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use study::StudyPage;
 use sweep::SweepPage;
 
-/// What the folders hold.
+/// The contents of the folders of a report.
 #[derive(Debug)]
 pub struct Report {
     runs: Vec<Run>,
@@ -35,7 +35,7 @@ pub struct Report {
     studies: Vec<StudyPage>,
 }
 
-/// What a page holds, for `--json`.
+/// The contents of a page, for `--json`.
 #[derive(Debug, Serialize)]
 pub struct Contents {
     out: PathBuf,

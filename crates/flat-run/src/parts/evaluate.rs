@@ -83,7 +83,7 @@ pub fn gradient_norm(objective: &ModelObjective<'_>) -> Result<Option<f64>> {
     Ok(Some(sum.norm()?))
 }
 
-/// The loss of logits that are all 0: of a prediction that knows nothing of the image.
+/// The loss of logits that are all 0, a prediction that ignores the image.
 ///
 /// # Errors
 /// candle's.

@@ -40,7 +40,7 @@ pub struct WorstGroup {
 }
 
 impl GroupScore {
-    /// Of these groups, where `right` says of each example whether it was rightly classified.
+    /// The accuracies over these groups, where `right` says of each example whether it was rightly classified.
     pub fn of(groups: &Groups, right: &[bool]) -> Option<Self> {
         let score = |(group, members): (Group, &[usize])| {
             let n = members.len();
@@ -59,7 +59,7 @@ impl GroupScore {
         Some(Self { average_group, worst_group })
     }
 
-    /// For a person, in two lines.
+    /// The two accuracies as text, a line each.
     pub fn text(&self) -> [String; 2] {
         let Self { average_group: average, worst_group: worst } = self;
         let of = |accuracy: f64, [low, high]: [f64; 2]| {

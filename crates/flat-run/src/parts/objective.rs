@@ -27,7 +27,7 @@ impl Tally {
         Ok(())
     }
 
-    /// The number so far, and starts anew. Waits for the device.
+    /// Returns the number so far and starts from 0 again. Waits for the device.
     ///
     /// # Errors
     /// candle's.

@@ -17,7 +17,7 @@ pub struct OtherBatches<'a> {
     pub position: u64,
 }
 
-/// Epoch and index of the batch after so many.
+/// Epoch and index of the batch at a position in the run.
 pub fn place(train: &Loader, position: u64) -> (u64, usize) {
     let per_epoch = train.batches_per_epoch() as u64;
     (position / per_epoch, (position % per_epoch) as usize)

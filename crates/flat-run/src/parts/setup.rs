@@ -151,7 +151,7 @@ pub(super) fn limited(split: &Arc<Split>, limit: Option<usize>) -> Result<Arc<Sp
     })
 }
 
-/// One part of a data set, from its beginning.
+/// The training or test part of a data set, its first images where a limit is given.
 ///
 /// # Errors
 /// Missing or damaged files.
@@ -187,7 +187,7 @@ pub fn model_config_of(config: &RunConfig) -> ModelConfig {
     }
 }
 
-/// A model for a data set, as it is by default.
+/// The default model of an architecture for a data set.
 pub fn model_config(arch: Arch, dataset: DatasetKind) -> ModelConfig {
     let default = RunConfig::default();
     ModelConfig {

@@ -153,7 +153,7 @@ impl LoadedCheckpoint {
         })
     }
 
-    /// The training images that the network was trained on, as far as that is known, as they are.
+    /// The images that the network was trained on, as far as that is known, without augmentation.
     ///
     /// # Errors
     /// Missing or damaged files.

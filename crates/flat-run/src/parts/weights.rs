@@ -14,7 +14,7 @@ use flat_optim::Averaging;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Tensors by PyTorch name, and what is known of where they come from.
+/// Tensors by PyTorch name, with the model, run and normalisation that they belong to.
 pub struct Weights {
     /// The file they were read from.
     pub file: PathBuf,
@@ -42,7 +42,7 @@ const UNCHECKED: &str = "an earlier version wrote the file without a checksum: d
 type Beside = Option<Result<RunConfig, String>>;
 
 impl Weights {
-    /// Reads what `path` names.
+    /// Reads the weights of a run directory, one of its files, or a safetensors file from elsewhere.
     ///
     /// # Errors
     /// No such file, a damaged file, a run without weights.

@@ -57,7 +57,7 @@ enum Place {
     },
 }
 
-/// How a run ended.
+/// The end of a run: finished with a summary, or stopped.
 pub enum End {
     /// With all its steps.
     Finished(Box<Summary>),
@@ -129,8 +129,8 @@ impl<'a> Run<'a> {
         Ok(Self { config, parts, place: Place::Begun { dir, extend, moved }, pause: None, ui: Ui::NONE })
     }
 
-    /// Where a new run leaves its files, which must not hold a run yet; `runs/DATASET-MODEL-OPTIMIZER-sSEED`, numbered,
-    /// otherwise.
+    /// Sets the directory of a new run, which must not hold a run yet; `runs/DATASET-MODEL-OPTIMIZER-sSEED` by
+    /// default.
     #[must_use]
     pub fn out(mut self, root: impl Into<PathBuf>) -> Self {
         if let Place::New(out) = &mut self.place {
@@ -147,7 +147,7 @@ impl<'a> Run<'a> {
         self
     }
 
-    /// Shows news and progress there.
+    /// Shows messages and progress on this screen.
     #[must_use]
     pub fn shown_on(mut self, ui: Ui<'a>) -> Self {
         self.ui = ui;

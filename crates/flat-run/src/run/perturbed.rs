@@ -35,7 +35,7 @@ impl Perturbed {
         Self::of(config, progress).map(|p| format!("  {}", p.text())).unwrap_or_default()
     }
 
-    /// What to say of a run with fewer than 5 % perturbed steps; `None` for others, and for a run of no steps.
+    /// A warning for a run with fewer than 5 % perturbed steps; `None` for others, and for a run of no steps.
     pub fn warning(self) -> Option<String> {
         if self.of == 0 || self.steps as f64 >= FEW * self.of as f64 {
             return None;

@@ -8,7 +8,7 @@ use crate::value::number::short;
 use flat_optim::Account;
 use serde::Serialize;
 
-/// What became of a run.
+/// The state of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunState {
@@ -104,7 +104,7 @@ pub struct Summary {
     pub out: String,
 }
 
-/// What the dominant subspace of the Hessian cost, and what is known of the last one.
+/// The cost of the dominant subspace of the Hessian, and the numbers of the last one.
 #[derive(Debug, Clone, Serialize)]
 pub struct SubspaceSpent {
     /// Hessian-vector products over the training set; not among the gradient evaluations.

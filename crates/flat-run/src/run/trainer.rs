@@ -66,7 +66,7 @@ pub struct Trainer<'a> {
     given_up: GivesUp,
 }
 
-/// How the loop ended.
+/// The end of the training loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     /// All steps are done.
@@ -324,7 +324,7 @@ impl<'a> Trainer<'a> {
         Ok(self.progress.step > 0 && last && train_loss > 10.0 * constant)
     }
 
-    /// What a weights file of the run says beside its model: the normalisation of its pixels.
+    /// The metadata of a weights file of the run, beside its model: the normalisation of its pixels.
     ///
     /// # Errors
     /// None in practice.
@@ -347,7 +347,7 @@ impl<'a> Trainer<'a> {
         &self.data
     }
 
-    /// What the subspace of a rule that projects cost, over all sittings.
+    /// The cost of the subspace of a rule that projects, over all sittings.
     pub fn subspace(&self) -> Option<flat_optim::Account> {
         Some(self.optimizer.subspace()?.account())
     }

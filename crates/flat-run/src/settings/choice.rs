@@ -59,7 +59,7 @@ impl SamplerName {
 }
 
 named! {
-    /// Which parameters a rule perturbs.
+    /// The parameters that a rule perturbs, by name.
     pub enum PerturbName, "perturb" {
         /// All of them.
         All = "all",
@@ -100,7 +100,7 @@ named! {
     }
 }
 
-/// What `--optimizer` takes: a rule, or a base for the plain gradient over it.
+/// A value of `--optimizer`: a rule, or a base for the plain gradient over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OptimizerName(pub &'static str);
 
@@ -133,7 +133,7 @@ impl SettingType for OptimizerName {
 #[derive(Debug)]
 pub struct Flatness(pub(crate) &'static str);
 
-/// One of them.
+/// A value of `--flatness`.
 pub type FlatnessName = Choice<Flatness>;
 
 named! {
@@ -187,7 +187,7 @@ impl BnModeName {
 }
 
 named! {
-    /// How Hessian-vector products are computed.
+    /// Methods of Hessian-vector products by name.
     pub enum HvpName, "hvp" {
         /// Exact, reverse over forward.
         Exact = "exact",

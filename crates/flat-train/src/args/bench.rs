@@ -9,7 +9,7 @@ use flat_run::settings::{Flags, OptimizerName};
 use std::path::PathBuf;
 
 flat_core::settings! {
-    /// Which cells are timed, and how.
+    /// The cells that are timed, and the rounds and steps of the timing.
     #[derive(Debug, Clone)]
     pub struct BenchSettings {
         /// Devices, as in cpu,cuda; one that is absent is a row that says so.

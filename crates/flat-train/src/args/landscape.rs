@@ -8,7 +8,7 @@ use std::path::PathBuf;
 const AROUND: Needs = Needs::Unset("between");
 
 flat_core::settings! {
-    /// A slice through the checkpoint.
+    /// Settings of a slice through the loss around a checkpoint.
     #[derive(Debug, Clone)]
     pub struct LandscapeArgs {
         /// Walk on the straight line from the checkpoint (0) to this one (1) instead.

@@ -5,7 +5,7 @@ use clap::{ArgMatches, Command, Error, FromArgMatches, Subcommand, error::ErrorK
 use flat_core::setting::Values;
 use flat_run::measure::{Entry, MEASURES, all};
 
-/// What `metrics` is asked for.
+/// A subcommand of `metrics` with its flags.
 pub struct MetricsCommand {
     /// The measure; `None` for all of them.
     pub measure: Option<&'static dyn Entry>,

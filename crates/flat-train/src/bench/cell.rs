@@ -18,7 +18,7 @@ const STEPS: u64 = 1000;
 const MOST_CYCLE: u64 = 100;
 const LOSS: Loss = Loss::CrossEntropy { label_smoothing: 0.0 };
 
-/// Where in the table a cell is.
+/// The place of a cell in the table: device, model, optimizer, batch size, precision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// Device.

@@ -3,7 +3,7 @@
 use super::{BenchReport, Place, Timing};
 use serde::{Deserialize, Serialize};
 
-/// What became of a cell.
+/// The verdict on a cell: faster, slower, or no difference beyond noise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What a timing depends on.
+/// The conditions of a timing: machine, program, devices.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
     /// Processor, as it calls itself.

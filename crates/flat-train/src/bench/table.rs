@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// What a cell gets done in time.
+/// The rates of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Rates {
     /// Images a second.
@@ -65,7 +65,7 @@ impl Row {
     }
 }
 
-/// Timings with what they depend on.
+/// The timings of a benchmark with their environment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BenchReport {
     /// Machine and program.

@@ -30,12 +30,12 @@ impl Journal {
         epochs.filter(move |at| at.split == Some(part))
     }
 
-    /// What was measured along the run.
+    /// The measurements along the run.
     pub fn flatness(&self) -> impl Iterator<Item = &Flatness> {
         self.lines.iter().filter_map(|line| if let Line::Flatness(at) = line { Some(at) } else { None })
     }
 
-    /// What was measured last under a name.
+    /// The last measurement under a name.
     pub fn last(&self, measure: &str) -> Option<&Point> {
         self.flatness().filter_map(|at| at.measured.get(measure)).last()
     }

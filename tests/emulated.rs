@@ -46,7 +46,9 @@ impl Step {
 
     fn table(&self) -> String {
         let of = |v: &Value, name: &str| v["kernels"][name].as_u64().unwrap_or(0);
-        let (Some(counts), Some(kernels)) = (self.1.as_object(), self.1["kernels"].as_object()) else { return String::new() };
+        let (Some(counts), Some(kernels)) = (self.1.as_object(), self.1["kernels"].as_object()) else {
+            return String::new();
+        };
         let counts = counts.keys().filter(|k| *k != "kernels").map(|k| format!("  {k} {}\n", self.count(k)));
         let kernels = kernels.keys().map(|k| (k, (of(&self.1, k) - of(&self.0, k)) as f64 / STEPS.1 as f64));
         counts.chain(kernels.filter(|(_, n)| *n > 0.0).map(|(k, n)| format!("    {k} {n}\n"))).collect()
@@ -87,7 +89,8 @@ fn a_second_device_trains_as_the_first_does() {
     let room = Room::new();
     let losses = |device: &str| {
         let out = room.path(device);
-        let words = format!("{SMALL} --optimizer rsp --steps 3 --log-steps --quiet --device {device} --out {}", out.display());
+        let words =
+            format!("{SMALL} --optimizer rsp --steps 3 --log-steps --quiet --device {device} --out {}", out.display());
         let run = command(&words).env("FLAT_EMULATED_DEVICES", "2").output().expect("flat-train starts");
         assert!(run.status.success(), "{words}: {}", String::from_utf8_lossy(&run.stderr));
         step_losses(&out)
@@ -100,7 +103,8 @@ fn double_backward_on_a_device_waits_between_its_two_streams() {
     if std::env::var_os("FLAT_EMULATED").is_none() {
         return;
     }
-    let words = "metrics trace --checkpoint models/sharp.safetensors --dataset mnist --limit 16 --probes 2 --quiet --json";
+    let words =
+        "metrics trace --checkpoint models/sharp.safetensors --dataset mnist --limit 16 --probes 2 --quiet --json";
     let trace = |more: &str| json(&format!("{words} {more}"))["trace"]["value"].as_f64().expect("a trace");
     let (double, exact) = (trace("--hvp double --device cuda"), trace("--device cpu"));
     // the same matrix and probes, in f32

@@ -1,12 +1,12 @@
 //! Values that networks are written over: tensors, tensors on the tape, either with a tangent, or shapes alone.
 
+use crate::ops::batch_norm::Source;
 use crate::ops::batch_norm::{Normed, norm};
 use crate::ops::moments::BatchMoments;
 use crate::ops::{self, Conv2d, Pool2d, add_relu, cross_entropy};
 use crate::{Activation, Result};
 use candle_core::{D, Device, Tensor};
 use flat_kernels::Split;
-use crate::ops::batch_norm::Source;
 
 /// What layers and networks compute with: a [`Tensor`], one on the tape, a [`crate::Dual`] of either with its directional
 /// derivative, or a shape alone.

@@ -117,7 +117,9 @@ where
             match kept.room(device, bytes) {
                 // SAFETY: operands of the plan's sizes and types, which live until the pass is queued; memory is freed in
                 // the stream's order.
-                Ok(room) => return unsafe { kept.plans[&key].run(kept.handle, i, [a, b, to], room) }.map_err(Error::wrap),
+                Ok(room) => {
+                    return unsafe { kept.plans[&key].run(kept.handle, i, [a, b, to], room) }.map_err(Error::wrap);
+                }
                 Err(e) => refused = Some(e),
             }
         }

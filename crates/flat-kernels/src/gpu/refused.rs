@@ -60,7 +60,9 @@ impl Refused {
                 "a kernel failed and the GPU's context is lost: start again; report it with the command if it returns"
             }
             802 => "the GPUs' fabric is not up: start nvidia-fabricmanager, or wait for it",
-            803 => "the driver's library and its kernel module are of two versions: restart the machine after an update",
+            803 => {
+                "the driver's library and its kernel module are of two versions: restart the machine after an update"
+            }
             804 => "this driver serves no newer CUDA on this GPU: install R580 or newer",
             _ => "see `nvidia-smi`",
         };
@@ -76,10 +78,7 @@ mod tests {
     fn a_refusal_names_device_cause_and_remedy() {
         let remedy = Refused::remedy(101, Some(2));
         let refused = Refused { device: Some(7), cause: "CUDA_ERROR_INVALID_DEVICE".into(), remedy };
-        assert_eq!(
-            refused.to_string(),
-            "cuda:7: CUDA_ERROR_INVALID_DEVICE; the 2 devices here are cuda:0 to cuda:1"
-        );
+        assert_eq!(refused.to_string(), "cuda:7: CUDA_ERROR_INVALID_DEVICE; the 2 devices here are cuda:0 to cuda:1");
         assert!(Refused::remedy(222, None).contains("R580"));
         assert!(Refused::remedy(100, Some(0)).contains("CUDA_VISIBLE_DEVICES"));
     }

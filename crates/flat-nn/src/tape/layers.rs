@@ -2,6 +2,7 @@
 
 use crate::dual::Dual;
 use crate::ops::activation::{mask, plus};
+use crate::ops::batch_norm::Source;
 use crate::ops::batch_norm::{Normed, norm, norm_gradients};
 use crate::ops::norm_tangent::NormTangent;
 use crate::ops::{self, Conv2d, Pool2d, add_relu};
@@ -9,7 +10,6 @@ use crate::tape::TapeTensor;
 use crate::value::fixed;
 use crate::{Activation, BatchMoments, Result, Value};
 use candle_core::Tensor;
-use crate::ops::batch_norm::Source;
 
 /// `F(x, w) + bias` for a traced or constant input.
 fn conv(x: &TapeTensor, w: &TapeTensor, bias: Option<&TapeTensor>, conv: Conv2d) -> Result<TapeTensor> {

@@ -26,7 +26,9 @@ impl Kept {
                 return Ok(Self::Together(saved));
             }
         }
-        Ok(Self::Copies(buffers().map(|var| Ok((var.clone(), var.as_detached_tensor().copy()?))).collect::<Result<_>>()?))
+        Ok(Self::Copies(
+            buffers().map(|var| Ok((var.clone(), var.as_detached_tensor().copy()?))).collect::<Result<_>>()?,
+        ))
     }
 
     /// Puts them back.

@@ -75,8 +75,7 @@ impl Descriptors {
         let y = ints([g.n, g.out_channels, g.oh, g.ow])?;
         // the default would round f32 to tf32 unasked
         let exact = key.stored == sys::cudnnDataType_t::CUDNN_DATA_FLOAT && !key.tf32;
-        let math =
-            if exact { sys::cudnnMathType_t::CUDNN_FMA_MATH } else { sys::cudnnMathType_t::CUDNN_DEFAULT_MATH };
+        let math = if exact { sys::cudnnMathType_t::CUDNN_FMA_MATH } else { sys::cudnnMathType_t::CUDNN_DEFAULT_MATH };
         let format = sys::cudnnTensorFormat_t::CUDNN_TENSOR_NCHW;
         let mode = sys::cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION;
         // SAFETY: every descriptor was just made and is given its own data.
@@ -184,12 +183,12 @@ impl Plan {
                 Algorithm::Forward(algorithm) => {
                     result::convolution_forward(handle, one, x, a, w, b, conv, algorithm, room, bytes, zero, y, to)
                 }
-                Algorithm::GradInput(algorithm) => {
-                    result::convolution_backward_data(handle, one, w, b, y, a, conv, algorithm, room, bytes, zero, x, to)
-                }
-                Algorithm::GradWeight(algorithm) => {
-                    result::convolution_backward_filter(handle, one, x, a, y, b, conv, algorithm, room, bytes, zero, w, to)
-                }
+                Algorithm::GradInput(algorithm) => result::convolution_backward_data(
+                    handle, one, w, b, y, a, conv, algorithm, room, bytes, zero, x, to,
+                ),
+                Algorithm::GradWeight(algorithm) => result::convolution_backward_filter(
+                    handle, one, x, a, y, b, conv, algorithm, room, bytes, zero, w, to,
+                ),
             }
         }
     }

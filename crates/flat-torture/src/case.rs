@@ -5,8 +5,11 @@ use anyhow::Result;
 use std::path::Path;
 
 /// Flags of every run.
-const RUN: &str = "train --model mlp --hidden 8 --batch-size 32 --steps 12 --checkpoint-every 1 --keep-checkpoints 3 \
+const RUN: &str = "train --batch-size 32 --steps 12 --checkpoint-every 1 --keep-checkpoints 3 \
                    --eval-every 4 --log-steps --trace-probes 0 --device cpu";
+
+/// The network of a run that names none.
+const NETWORK: &str = "--model mlp --hidden 8";
 
 /// What a case is to the tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +110,8 @@ impl Case {
             return Ok(vec!["train".into(), "--resume".into(), out.display().to_string()]);
         }
         let begun = if self.kind == Kind::Run { RUN } else { "" };
-        let mut words: Vec<String> = begun.split_whitespace().map(String::from).collect();
+        let network = if self.kind == Kind::Run && !self.words.contains("--model") { NETWORK } else { "" };
+        let mut words: Vec<String> = [begun, network].join(" ").split_whitespace().map(String::from).collect();
         for word in self.words.split_whitespace() {
             // a flag of its own replaces the one of every run
             if let Some(at) = words.iter().position(|w| w == word).filter(|_| word.starts_with("--")) {

@@ -8,7 +8,7 @@ use crate::outcome::Outcome;
 use crate::report::Report;
 use crate::room::Room;
 use crate::sitting::{Ended, PATIENCE, Sitting, ends_within, signal, wait};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use std::path::Path;
 use std::time::Duration;
 
@@ -66,9 +66,10 @@ pub(crate) fn run(room: &Room, given: &Given, report: &mut Report) -> Result<()>
         let mut history = String::new();
         match killed(room, case, *took, &out, &mut random, report, &mut history)? {
             false => report.fail(case.name, "stuck", history),
-            true => match Outcome::of(case, &out).context("its files")?.differs_from(outcome) {
-                None => report.count(case.name, "same in the end"),
-                Some(difference) => report.fail(case.name, "differs", format!("{history} {difference}")),
+            true => match Outcome::of(case, &out).map(|found| found.differs_from(outcome)) {
+                Ok(None) => report.count(case.name, "same in the end"),
+                Ok(Some(difference)) => report.fail(case.name, "differs", format!("{history} {difference}")),
+                Err(e) => report.fail(case.name, "stuck", format!("{history} {e:#}")),
             },
         }
         // of a case that is stuck a process may still write there; it goes with the room

@@ -101,8 +101,8 @@ pub fn update<T: Float, const M: usize, const N: usize>(
     if w.len() <= SERIAL { leaf(arch, w, inputs, state, op) } else { halves(arch, w, inputs, state, op) }
 }
 
-/// Fills `out` by an update of what `start` writes into the chunk of each index, and returns `<out, inputs[with]>` (`None`: with
-/// itself) as [`dot`] would: one pass. `ends` are the ends of the parameters, each of which `of` gives its update.
+/// Fills `out` by an update of the values that `start` writes into each chunk, and returns `<out, inputs[with]>` as [`dot`]
+/// would, in one pass. `with: None` means `out` with itself. `ends` are the ends of the parameters, each of which `of` gives its update.
 pub fn recur<T: Float, const M: usize, const N: usize, U: Update<M, N>>(
     out: &mut [T],
     start: impl Fn(usize, &mut [T]) + Sync,

@@ -193,8 +193,8 @@ fn norm_gradients_of<T: Float>(
     ])
 }
 
-/// Moves running statistics by `momentum` towards the batch's, of which the variance is multiplied by `unbiased`, and counts
-/// the batch; `stats` are those of [`norm`].
+/// Moves running statistics by `momentum` towards the batch's and counts the batch. The batch's variance is multiplied by
+/// `unbiased`; `stats` are those of [`norm`].
 ///
 /// # Errors
 /// Tensors that do not fit; the driver's.

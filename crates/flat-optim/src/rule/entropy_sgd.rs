@@ -83,7 +83,7 @@ rule! {
     }
     spec {
         "entropy-sgd",
-        "x less the mean of a Langevin chain around x; use --lr 1 --momentum 0",
+        "x less the mean of a Langevin chain around x",
         "Chaudhari et al. 2017, arXiv 1611.01838, Algorithm 1",
     }
     over sgd { "lr" = 1.0; "momentum" = 0.0; }

@@ -78,10 +78,9 @@ template <unsigned N, bool WRITE, bool ATOMICALLY> inline void touch(void *p) {
     // smaller elements share their four bytes with their neighbours: their races are not looked for
     if (N >= 4) {
       const Touch self = touch_by(running.op, running.block, running.thread, running.epoch);
+      if (__builtin_expect(several_streams, 0)) check_touches(what, a, N, WRITE);
       for (unsigned i = 0; i < N; i += 4) {
         Cell *cell = cell_at(a + i);
-        if (cell->writer.op != self.op) check_order(cell->writer.op, what, a + i);
-        if (WRITE && cell->reader.op != self.op) check_order(cell->reader.op, what, a + i);
         touch_cell<WRITE, ATOMICALLY>(cell, self, a + i, what, "global");
       }
     }

@@ -57,6 +57,8 @@ int release(Address at);
 // Ends the process unless the bytes belong to one allocation of `device` and, to be read, have been written.
 void check_range(const char *what, Address at, size_t bytes, int device, bool write);
 void mark_written(Address at, size_t bytes);
+// Ends the process unless what was done with the bytes, by kernels and others, is ordered before the current operation.
+void check_touches(const char *what, Address at, size_t bytes, bool write);
 // The numbers of operations begin anew: nobody has touched anything.
 void forget_touches();
 // What is known of an address: "40 bytes past the end of an allocation of 400 bytes".

@@ -18,6 +18,8 @@ constexpr size_t QUARANTINE = 64 << 20;
 struct Allocation {
   size_t bytes;
   bool freed;
+  // the last copies, fills and library calls; what kernels do is in the cells
+  unsigned writer, reader;
 };
 struct Memory {
   Address next;
@@ -76,7 +78,6 @@ int allocate(Address *at, size_t bytes, int device) {
   if (!spare.empty()) {
     *at = spare.back();
     spare.pop_back();
-    memset(cell_at(*at), 0, room * 4);
   } else {
     if (m.next + room + REDZONE > ARENA + (device + 1) * SPAN) return 2;
     *at = m.next;
@@ -84,10 +85,9 @@ int allocate(Address *at, size_t bytes, int device) {
   }
   memset(state_at(*at), OUTSIDE, room);
   memset(state_at(*at), FRESH, bytes);
-  // a stream that has not waited for the allocation may not use it
-  if (several_streams)
-    for (Address a = *at; a < *at + bytes; a += 4) cell_at(a)->writer = touch_by(operation(), 0, 0, 0);
-  m.allocations[*at] = {bytes, false};
+  // what was done with the memory before is in order with its being allocated again
+  if (several_streams) memset(cell_at(*at), 0, room * 4);
+  m.allocations[*at] = {bytes, false, several_streams ? operation() : 0, 0};
   m.used += bytes;
   m.high = std::max(m.high, m.used);
   return 0;
@@ -101,10 +101,7 @@ int release(Address at) {
   if (it->second.freed) finding("double free", "%#lx: %s", (unsigned long)at, whereabouts(at).c_str());
   size_t bytes = it->second.bytes, room = rounded(bytes);
   // what other streams still do with it must be ordered before: the last touches of every four bytes
-  for (Address a = at; several_streams && a < at + bytes; a += 4) {
-    check_order(cell_at(a)->writer.op, "a free", a);
-    check_order(cell_at(a)->reader.op, "a free", a);
-  }
+  if (several_streams) check_touches("a free", at, bytes, true);
   memset(state_at(at), FREED, room);
   it->second.freed = true;
   m.used -= bytes;
@@ -141,20 +138,30 @@ void check_range(const char *what, Address at, size_t bytes, int device, bool wr
   if (!on_device(at)) finding("out of bounds", "%s of %zu bytes at %#lx, which is no device memory", what, bytes, shown);
   if (device_of(at) != device) finding("wrong context", "%s on device %d at %#lx, which is memory of device %d", what, device, shown, device_of(at));
   const uint8_t *s = state_at(at);
+  constexpr uint64_t all = 0x0101010101010101ull;
   for (size_t i = 0; i < bytes; i++) {
+    // eight at once: FRESH and WRITTEN are the states with one bit
+    for (uint64_t v; i + 8 <= bytes; i += 8) {
+      memcpy(&v, s + i, 8);
+      if (write ? ((v ^ (v >> 1)) & all) != all : v != all * WRITTEN) break;
+    }
+    if (i == bytes) break;
     if (s[i] == WRITTEN || (write && s[i] == FRESH)) continue;
     const char *kind = s[i] == FRESH ? "uninitialised read" : s[i] == FREED ? "use after free" : "out of bounds";
     finding(kind, "%s of %zu bytes at %#lx: byte %zu is %s", what, bytes, shown, i, whereabouts(at + i).c_str());
   }
-  const Touch self = touch_by(operation(), 0, 0, 0);
+  if (several_streams) check_touches(what, at, bytes, write);
+  Allocation &allocation = before(memory(device), at)->second;
+  (write ? allocation.writer : allocation.reader) = operation();
+}
+
+void check_touches(const char *what, Address at, size_t bytes, bool write) {
+  const Allocation &allocation = before(memory(device_of(at)), at)->second;
+  check_order(allocation.writer, what, at);
+  if (write) check_order(allocation.reader, what, at);
   for (Address a = at; a < at + bytes; a += 4) {
-    Cell *cell = cell_at(a);
-    if (cell->writer.op != self.op) check_order(cell->writer.op, what, a);
-    if (write) {
-      if (cell->reader.op != self.op) check_order(cell->reader.op, what, a);
-      cell->writer = self;
-    } else
-      cell->reader = self;
+    check_order(cell_at(a)->writer.op, what, a);
+    if (write) check_order(cell_at(a)->reader.op, what, a);
   }
 }
 
@@ -162,5 +169,8 @@ void mark_written(Address at, size_t bytes) { memset(state_at(at), WRITTEN, byte
 
 void forget_touches() {
   for (Memory &m : memories)
-    for (auto &one : m.allocations) memset(cell_at(one.first), 0, rounded(one.second.bytes) * 4);
+    for (auto &one : m.allocations) {
+      memset(cell_at(one.first), 0, rounded(one.second.bytes) * 4);
+      one.second.writer = one.second.reader = 0;
+    }
 }

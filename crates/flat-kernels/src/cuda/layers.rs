@@ -108,8 +108,8 @@ fn norm_of<T: Float>(
         let x = read::<T>("norm", s1, l1)?;
         let (gain, bias) = (read::<T>("norm", s2, l2)?, read::<T>("norm", s3, l3)?);
         let skip = skip.map(|(s, l)| read::<T>("norm", s, l)).transpose()?;
-        let stats = touch::<f64>(&stats)?;
-        let layer = Layer { x: x.address, gain: gain.address, bias: bias.address, stats };
+        let found = touch::<f64>(&stats)?;
+        let layer = Layer { x: x.address, gain: gain.address, bias: bias.address, stats: found };
         let mut partial = New::<f64>::new(device, norm::partial(shape))?;
         let mut launches = Vec::with_capacity(3);
         if let Statistics::Batch(eps) = source {

@@ -1,10 +1,10 @@
 //! Files of a run, damaged: what is damaged may be refused or made up for, but not believed.
 
-use crate::Random;
 use crate::args::Given;
 use crate::case::{CASES, Case, Kind};
 use crate::kills::undisturbed;
 use crate::outcome::Outcome;
+use crate::random::Random;
 use crate::report::Report;
 use crate::room::{Room, copy_folder};
 use crate::sitting::{Ended, Sitting};

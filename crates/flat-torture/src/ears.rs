@@ -1,6 +1,6 @@
 //! Where a run's news go: to somebody who listens, or to nobody.
 
-use crate::Random;
+use crate::random::Random;
 use anyhow::Result;
 use std::fs::{File, OpenOptions};
 use std::path::Path;

@@ -2,11 +2,11 @@
 
 mod tracer;
 
-use crate::Random;
 use crate::args::Given;
 use crate::case::{CASES, Case, Kind};
 use crate::kills::{Undisturbed, undisturbed};
 use crate::outcome::Outcome;
+use crate::random::Random;
 use crate::report::Report;
 use crate::room::{Room, copy_folder};
 use crate::sitting::{Ended, Sitting};

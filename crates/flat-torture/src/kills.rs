@@ -1,10 +1,10 @@
 //! Random signals at random times, over every case, until the end; then bit for bit with the uninterrupted run.
 
-use crate::Random;
 use crate::args::Given;
 use crate::case::{CASES, Case, Kind};
 use crate::ears::Ears;
 use crate::outcome::Outcome;
+use crate::random::Random;
 use crate::report::Report;
 use crate::room::Room;
 use crate::sitting::{Ended, PATIENCE, Sitting, ends_within, signal, wait};

@@ -30,7 +30,7 @@ struct Rule {
     name: String,
 }
 
-/// Runs every rule until the time is over; each for as many steps as are left of its share of the time, 20,000 at most.
+/// Runs every rule for its share of the time, and for 20,000 steps at most.
 ///
 /// # Errors
 /// A tool that does not run.

@@ -1,6 +1,6 @@
 //! A data set small enough that a run takes some hundredths of a second.
 
-use crate::Random;
+use crate::random::Random;
 use anyhow::Result;
 use std::path::Path;
 

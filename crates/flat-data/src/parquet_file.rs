@@ -24,7 +24,9 @@ const IMAGE_COLUMNS: [&str; 2] = ["img.bytes", "image.bytes"];
 const ROWS: usize = 1024;
 /// Most bytes of an encoded image; the largest of the data sets has some 4,000.
 const MAX_IMAGE: usize = 1 << 20;
-/// Fewest bytes of the file for each of its rows: a picture takes more by far, and only copies of one take less.
+/// Rows that a file of any size may have: more than the largest of the data sets has.
+const ROWS_OF_ANY: u64 = 100_000;
+/// Fewest bytes of the file for each of more rows: a picture takes more by far, and only copies of one take less.
 const ROW_BYTES: u64 = 4;
 /// Most bytes of file metadata that are read. Fifty thousand rows in groups of a hundred take a tenth of it.
 const MAX_METADATA: u64 = 4 << 20;
@@ -70,7 +72,7 @@ fn check_footer(file: &File, path: &Path) -> Result<()> {
 fn read_groups(file: File, kind: DatasetKind) -> Result<(Vec<u8>, Vec<u8>), Wrong> {
     let failed = |e: std::io::Error| Fault::Decode(format!("parquet: {e}"));
     let mut pages = file.try_clone().map_err(failed)?;
-    let limit = MAX_EXAMPLES.min(file.metadata().map_err(failed)?.len() / ROW_BYTES);
+    let limit = MAX_EXAMPLES.min(ROWS_OF_ANY.max(file.metadata().map_err(failed)?.len() / ROW_BYTES));
     let few = |rows: u64| match rows > limit {
         true => Err(Wrong::from(Fault::TooLarge { what: "the number of rows", found: rows, limit })),
         false => Ok(()),

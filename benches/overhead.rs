@@ -4,6 +4,7 @@
 //! is the rule's own passes, its draws and the base alone. The plain step is taken off; what is left stands beside the time of
 //! the gradients that the rule asks for, measured in the same process. Numbers are the least of several rounds in turns: other
 //! programs only ever add to them.
+#![allow(clippy::disallowed_macros)] // it prints for whoever runs it
 
 use flat::core::setting::Values;
 use flat::nn::{Loss, Mode, Model, networks};

@@ -136,7 +136,7 @@ fn a_trace_of_a_run_is_the_run_s_own_to_the_digit() {
     for (name, words) in [
         ("mlp", SMALL.replace("--trace-probes 0", "--trace-probes 5 --trace-examples 200 --seed 7 --epochs 1")),
         (
-            "held out",
+            "held-out",
             format!(
                 "{} --validation 57 --validation-seed 2",
                 SMALL.replace("--trace-probes 0", "--trace-probes 2 --epochs 1")

@@ -129,7 +129,8 @@ mod terminal {
 
     /// The two ends of a new terminal.
     fn open() -> (File, File) {
-        const READ_AND_WRITE_WITHOUT_CONTROL: c_int = 0o402;
+        // O_RDWR, O_NOCTTY and O_CLOEXEC: a program that inherits this end keeps the terminal open
+        const READ_AND_WRITE_WITHOUT_CONTROL: c_int = 0o2_000_402;
         // SAFETY: the C library's own way, on a descriptor that nobody else has
         let (master, slave) = unsafe {
             let fd = posix_openpt(READ_AND_WRITE_WITHOUT_CONTROL);

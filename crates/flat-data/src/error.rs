@@ -86,7 +86,7 @@ pub enum Error {
         /// The file within it.
         file: String,
         /// What the hub did, and the remedy.
-        fault: HubFault,
+        fault: Box<HubFault>,
     },
     /// Whoever watched did not want to go on.
     #[error("interrupted; nothing unfinished is left, the next call fetches what is missing")]

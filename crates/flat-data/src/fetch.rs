@@ -182,10 +182,10 @@ pub fn fetch(
                 let (endpoint, token, patience) = (endpoint.as_deref(), token.as_deref(), options.patience.bounded());
                 let download = Download { endpoint, token, pinned: &pinned, file, name, patience };
                 let mut staged = Staged::begin(&dir, name)?;
-                let hub = |fault| Error::Hub { repo: pinned.repository(), file: name.clone(), fault };
+                let hub = |fault| Error::Hub { repo: pinned.repository(), file: name.clone(), fault: Box::new(fault) };
                 download.run(&mut staged, watch).map_err(|stop| match stop {
                     Stop::Fault(fault) => hub(fault),
-                    Stop::Error(error) => error,
+                    Stop::Error(error) => *error,
                 })?;
                 staged.sync()?;
                 let right = check(kind, split, file, staged.path())?.map_err(hub)?;

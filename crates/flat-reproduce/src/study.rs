@@ -307,15 +307,15 @@ mod tests {
         let make = || std::fs::create_dir_all(run.join("checkpoints"));
         make()?;
         // a cell that fails or is stopped keeps its folder to go on from
-        assert!(study.cell_in::<_, f64>(&[run.clone()], "a", &1, |_| bail!("no")).is_err());
-        assert_eq!(study.cell_in::<_, f64>(&[run.clone()], "a", &1, |_| Ok(None))?, None);
+        assert!(study.cell_in::<_, f64>(std::slice::from_ref(&run), "a", &1, |_| bail!("no")).is_err());
+        assert_eq!(study.cell_in::<_, f64>(std::slice::from_ref(&run), "a", &1, |_| Ok(None))?, None);
         assert!(run.exists() && !kept.exists());
-        assert_eq!(study.cell_in(&[run.clone()], "a", &1, |_| Ok(Some(2.0)))?, Some(2.0));
+        assert_eq!(study.cell_in(std::slice::from_ref(&run), "a", &1, |_| Ok(Some(2.0)))?, Some(2.0));
         assert!(!run.exists() && kept.exists());
         // killed after the result was written and before all was deleted, under either name
         make()?;
         std::fs::create_dir_all(scratch::going(&run).join("checkpoints"))?;
-        assert_eq!(study.cell_in(&[run.clone()], "a", &1, |_| bail!("computed twice"))?, Some(2.0));
+        assert_eq!(study.cell_in(std::slice::from_ref(&run), "a", &1, |_| bail!("computed twice"))?, Some(2.0));
         assert!(!run.exists());
         drop(study);
         open(dir.path(), Scale::Smoke)?;

@@ -171,7 +171,7 @@ fn begin(study: &mut Study<'_>, seed: u64, flags: &Flags, plan: &Plan, images: &
     let (folder, kept) = (study.folder("runs")?.join(format!("start-s{seed}")), weights(study, seed)?);
     let flags = flags.with("optimizer", "sgd").count("steps", plan.start);
     let cell = format!("start-s{seed}");
-    let found = study.cell_in(&[folder.clone()], &cell, &(flags.kept()?, plan.images), |ui| {
+    let found = study.cell_in(std::slice::from_ref(&folder), &cell, &(flags.kept()?, plan.images), |ui| {
         let Some(fit) = train(&flags, images, &images.train, &images.test, &folder, ui)? else { return Ok(None) };
         let end = fit.end().context("plain SGD diverged before the start: lower lr")?;
         keep(&folder.join("model.safetensors"), &kept)?;
@@ -203,7 +203,7 @@ fn go_on(
     let (folder, start) = (study.folder("runs")?.join(key), weights(study, seed)?);
     // batches of its own: the first part's order must not be repeated
     let flags = flags.count("steps", steps).count("seed", flags.needed("seed")? as u64 + (1 << 32));
-    study.cell_in(&[folder.clone()], key, &(flags.kept()?, plan.start, plan.images), |ui| {
+    study.cell_in(std::slice::from_ref(&folder), key, &(flags.kept()?, plan.start, plan.images), |ui| {
         let flags = flags.with("init", start.display().to_string());
         let Some(fit) = train(&flags, images, &images.train, &images.test, &folder, ui)? else { return Ok(None) };
         let (curve, products) = journalled(&folder)?;

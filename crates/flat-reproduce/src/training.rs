@@ -208,7 +208,7 @@ pub(super) fn cell(
     let folder = study.folder("runs")?.join(key);
     let sizes = (images.train.len(), images.validation.len(), images.test.len());
     let held_out = images.held_out(held_out);
-    study.cell_in(&[folder.clone()], key, &(flags.kept()?, sizes), |ui| {
+    study.cell_in(std::slice::from_ref(&folder), key, &(flags.kept()?, sizes), |ui| {
         train(flags, images, &images.train, held_out, &folder, ui)
     })
 }

@@ -13,8 +13,8 @@ pub fn request_stop() -> bool {
     REQUESTS.fetch_add(1, Ordering::SeqCst) == 0
 }
 
-/// Asks the run to stop for another than the person at the terminal, whose first request is still the first: the system, or the
-/// process that started it. Stores to an atomic alone, so that a signal's handler may call it.
+/// Asks the run to stop for the system or for the process that started it. The first request of the person at the terminal is
+/// still the first. Stores to an atomic alone, so that a signal's handler may call it.
 pub fn request_stop_otherwise() {
     OTHERWISE.store(true, Ordering::SeqCst);
 }

@@ -48,8 +48,11 @@ pub fn cells(study: &Study) -> Result<(Vec<Cell>, Vec<String>)> {
     cells_on(study).map(|(cells, notes, _)| (cells, notes))
 }
 
+/// Sums of images, by what they are of.
+type Sums = BTreeMap<String, String>;
+
 /// The same, with the sums of the training images.
-pub(crate) fn cells_on(study: &Study) -> Result<(Vec<Cell>, Vec<String>, BTreeMap<String, String>)> {
+pub(crate) fn cells_on(study: &Study) -> Result<(Vec<Cell>, Vec<String>, Sums)> {
     let mut found =
         Found { study, splits: BTreeMap::new(), cells: Vec::new(), used: Vec::new(), needs: BTreeMap::new() };
     let mut left_out: Vec<(String, String)> = Vec::new();

@@ -40,12 +40,12 @@ const DAMAGES: [(&str, Damage); 7] = [
 ];
 
 /// A change of a file's bytes; `None` where there is nothing to change.
-type Damage = fn(&mut Vec<u8>, &mut Random) -> Option<Vec<u8>>;
+type Damage = fn(&mut [u8], &mut Random) -> Option<Vec<u8>>;
 
-fn one_bit(bytes: &mut Vec<u8>, random: &mut Random) -> Option<Vec<u8>> {
+fn one_bit(bytes: &mut [u8], random: &mut Random) -> Option<Vec<u8>> {
     let at = random.below(bytes.len());
     *bytes.get_mut(at)? ^= 1 << random.below(8);
-    Some(bytes.clone())
+    Some(bytes.to_vec())
 }
 
 /// A run half done and the same run at its end, each in a folder that is copied for every damage.

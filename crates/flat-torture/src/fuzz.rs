@@ -204,7 +204,7 @@ mod tests {
         };
         assert_eq!(of(|bytes| assert!(bytes.len() < 10, "long"))?.first(), Some(&"panics"));
         // touched, so that it counts
-        assert_eq!(of(|_| drop(std::hint::black_box(vec![1u8; 2 * (MEMORY as usize) << 10])))?, ["takes memory"]);
+        assert_eq!(of(|_| drop(std::hint::black_box(vec![1u8; (2 * (MEMORY as usize)) << 10])))?, ["takes memory"]);
         Ok(())
     }
 }

@@ -11,8 +11,8 @@ pub fn tell(line: &str) {
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
-/// The text with its control characters escaped, but for line ends and tabs: a name of a file or of a tensor may hold a sequence
-/// that a terminal obeys.
+/// The text with its control characters escaped, but for line ends and tabs. A name of a file or of a tensor may hold a
+/// sequence that a terminal obeys.
 pub fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c.is_control() && c != '\n' && c != '\t', |c| c.escape_unicode().to_string())
 }

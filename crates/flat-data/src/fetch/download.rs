@@ -38,7 +38,7 @@ pub(super) enum Stop {
     /// The hub's fault.
     Fault(HubFault),
     /// An error of this machine, or whoever watches does not want to go on.
-    Error(Error),
+    Error(Box<Error>),
 }
 
 impl From<HubFault> for Stop {
@@ -49,7 +49,7 @@ impl From<HubFault> for Stop {
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
-        Self::Error(error)
+        Self::Error(Box::new(error))
     }
 }
 
@@ -178,7 +178,7 @@ impl Download<'_> {
 
     fn tell(&self, done: u64, total: Option<u64>, watch: Watch) -> Result<(), Stop> {
         let transfer = Transfer { file: self.name.to_string(), done, total: total.unwrap_or(0) };
-        go_on(watch(FetchEvent::Transfer(&transfer))).map_err(Stop::Error)
+        go_on(watch(FetchEvent::Transfer(&transfer))).map_err(Stop::from)
     }
 }
 

@@ -1,5 +1,4 @@
 //! What the tests share: parquet files made to order, a hub on the loopback interface, tests in a process of their own.
-#![cfg_attr(not(feature = "candle-datasets"), allow(dead_code))] // some of it is for candle's hub client
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Cursor, Read, Write};

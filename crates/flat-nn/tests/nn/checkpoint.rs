@@ -162,7 +162,10 @@ fn no_bit_of_a_file_can_flip_unnoticed() -> Result<()> {
     for i in 0..whole.len() * 8 {
         let mut bytes = whole.clone();
         bytes[i / 8] ^= 1 << (i % 8);
-        assert!(TensorFile::parse(&bytes, &Device::Cpu).is_err(), "bit {} of byte {}", i % 8, i / 8);
+        // a flipped bit in an escape of a letter may be the same letter
+        if let Ok(found) = TensorFile::parse(&bytes, &Device::Cpu) {
+            assert_eq!(found.to_bytes()?, whole, "bit {} of byte {}", i % 8, i / 8);
+        }
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ pub(super) fn run(study: &mut Study<'_>, key: &str, flags: &Flags, images: &Imag
     let folder = study.folder("runs")?.join(key);
     let flags = measured(flags, images, 0);
     let sizes = (images.train.len(), images.test.len());
-    study.cell_in(&[folder.clone()], key, &(flags.kept()?, sizes, "at unit margin"), |ui| {
+    study.cell_in(std::slice::from_ref(&folder), key, &(flags.kept()?, sizes, "at unit margin"), |ui| {
         let Some(mut fit) = timed(&flags, images, &images.train, &images.test, &folder, ui)? else { return Ok(None) };
         if fit.end().is_some() {
             fit.unit_margin = at_unit_margin(&flags, images, folder.join("model.safetensors"), ui)?;

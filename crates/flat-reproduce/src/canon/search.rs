@@ -82,7 +82,7 @@ impl Search<'_> {
         }
         let runs = settings.iter().map(|s| flags.under(s).kept()).collect::<Result<Vec<_>>>()?;
         let folder = study.folder("searches")?.join(&self.key);
-        study.cell_in(&[folder.clone()], &self.key, &(runs, sweep.seeds.clone()), |ui| {
+        study.cell_in(std::slice::from_ref(&folder), &self.key, &(runs, sweep.seeds.clone()), |ui| {
             let Some(rows) = ranked(sweep, &folder, ui)? else { return Ok(None) };
             Ok(Some(rows.iter().map(|row| Trial::of(row, &settings)).collect::<Result<Vec<_>>>()?))
         })

@@ -227,7 +227,7 @@ pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
 /// The step of a checkpoint, which is read whole: one that is damaged has none.
 ///
 /// # Errors
-/// As [`Checkpoint::read`].
+/// No such file, a damaged file, another one than a checkpoint.
 pub fn step_of(path: &Path) -> Result<u64> {
     Ok(Checkpoint::read(path, &Device::Cpu)?.progress.step)
 }

@@ -93,7 +93,7 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("an endless header", Says(""), |s| s.send("HTTP/1.1 200 OK\r\nX: ").and_then(|()| s.endless(&[b'x'; 4096], BUSY))),
     ("another protocol", Says("cannot be used"), |s| s.send("SSH-2.0-OpenSSH_9.9\r\n\r\n")),
     ("random bytes", Says(""), |s| s.send([0x16, 0x03, 0x01, 0xff, 0x00, 0x0a, 0x0d, 0x0a, 0x0d, 0x0a])),
-    ("a body without a head", Says(""), |s| s.send(s.file.to_vec())),
+    ("a body without a head", Says(""), |s| s.send(s.file)),
     ("NUL bytes in the status line", Says("cannot be used"), |s| {
         s.send("HTTP/1.1 200\0 OK\0\r\nContent-Length: 0\r\n\r\n")
     }),
@@ -245,5 +245,5 @@ pub const BEHAVIOURS: &[Behaviour] = &[
         let (head, file) = (format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", s.file.len()), s.file.to_vec());
         s.send(head).and_then(|()| s.send(file)).and_then(|()| s.stall())
     }),
-    ("is as old as HTTP/1.0", Right, |s| s.send("HTTP/1.0 200 OK\r\n\r\n").and_then(|()| s.send(s.file.to_vec()))),
+    ("is as old as HTTP/1.0", Right, |s| s.send("HTTP/1.0 200 OK\r\n\r\n").and_then(|()| s.send(s.file))),
 ];

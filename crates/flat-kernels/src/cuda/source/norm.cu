@@ -128,7 +128,7 @@ static __device__ void backward_apply(const T *x, const T *y, const T *g, const 
 }
 
 // Running statistics move towards the batch's by `momentum`, and one more batch has been seen.
-template <class T> static __device__ void running(const double *stats, T *mean, T *var, u64 *seen, u64 channels, double unbiased, double momentum) {
+template <class T> static __device__ void moved(const double *stats, T *mean, T *var, u64 *seen, u64 channels, double unbiased, double momentum) {
   if (first() == 0) seen[0] += 1;
   for (u32 c = first(); c < channels; c += stride()) {
     mean[c] = T((1 - momentum) * double(mean[c]) + momentum * stats[c]);
@@ -154,7 +154,7 @@ template <class T> static __device__ void running(const double *stats, T *mean, 
     backward_total(partial, total, dgain, dbias, count, channels, parts);                                                                                                       \
   }                                                                                                                                                                             \
   extern "C" __global__ void norm_running_##NAME(const double *stats, T *mean, T *var, u64 *seen, u64 channels, u64 unbiased, u64 momentum) {                                   \
-    running(stats, mean, var, seen, channels, number(unbiased), number(momentum));                                                                                              \
+    moved(stats, mean, var, seen, channels, number(unbiased), number(momentum));                                                                                              \
   }                                                                                                                                                                             \
   extern "C" __global__ void norm_backward_apply_##NAME(const T *x, const T *y, const T *g, const T *gain, const T *bias, const double *stats, const double *total, T *dx,      \
                                                         T *dskip, u64 n, u64 channels, u64 inner, u64 mask, u64 batch) {                                                        \

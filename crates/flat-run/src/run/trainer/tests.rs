@@ -117,7 +117,7 @@ fn a_step_that_is_given_up_before_any_evaluation_leaves_the_run_as_it_was() -> R
     let more = [
         "--optimizer sam --base adamw --ema 0.9 --model mlp --hidden 4 --micro-batch 2",
         "--optimizer sam --model resnet20 --channels 4 --norm batch --full-batch",
-        "--optimizer vasso --model resnet20 --channels 4 --norm batch --m 4",
+        "--optimizer sam --model resnet20 --channels 4 --norm batch --m 4",
     ];
     for flags in rules.chain(more.map(String::from)) {
         let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data");

@@ -144,8 +144,9 @@ mod terminal {
     /// Runs in a session of its own, whose terminal closes once there is a checkpoint.
     fn hang_up(before: &[&str], out: &Path, news: impl Fn(&File) -> Stdio) -> Child {
         let (master, slave) = open();
-        let mut child = Command::new("setsid");
-        child.arg("--ctty").args(before).arg(env!("CARGO_BIN_EXE_flat-train"));
+        // these tests themselves may run under nohup, which their children inherit
+        let mut child = Command::new("env");
+        child.args(["--default-signal=HUP", "setsid", "--ctty"]).args(before).arg(env!("CARGO_BIN_EXE_flat-train"));
         child.args(format!("{SMALL} {ENDLESS} --out {}", out.display()).split_whitespace());
         child.current_dir(top()).env("FLAT_DATA_DIR", top().join("data"));
         child.stdin(slave.try_clone().expect("the other end")).stdout(news(&slave)).stderr(news(&slave));

@@ -134,8 +134,12 @@ impl Board {
 }
 
 /// What to know of the leaderboard of a study.
-pub(crate) fn notes(study: &Study) -> Vec<String> {
-    let looked = if study.test_all { "every cell, after ranking" } else { "the best cell alone" };
+pub(crate) fn notes(study: &Study, failed: bool) -> Vec<String> {
+    let looked = match (study.test_all, failed) {
+        (true, _) => "every cell, after ranking",
+        (false, true) => "no cell, for a run failed: start the sweep again, or leave its cell out",
+        (false, false) => "the best cell alone",
+    };
     let mut notes = vec![
         format!("ranked on validation images; the test set was looked at for {looked}"),
         "intervals are Student's 95 % over the seeds, not widened for the number of cells".into(),

@@ -72,6 +72,8 @@ impl Results {
                 why: run.why.clone().unwrap_or_default(),
             })
         });
+        let failures: Vec<Failure> = failures.collect();
+        let notes = notes(&self.study, !failures.is_empty());
         Board {
             schema: SCHEMA,
             out: self.store.root().display().to_string(),
@@ -85,8 +87,8 @@ impl Results {
             threads: jobs.threads,
             jobs_why: jobs.why.clone(),
             varied: self.study.names().into_iter().map(String::from).collect(),
-            failures: failures.collect(),
-            notes: self.notes.iter().cloned().chain(notes(&self.study)).collect(),
+            failures,
+            notes: self.notes.iter().cloned().chain(notes).collect(),
             rows,
         }
     }

@@ -177,8 +177,14 @@ impl<'a> Sweep<'a> {
         Ok(Some(Task { name: format!("{} seed {}", cell.name, run.seed), args, stdout: None, log: place.log }))
     }
 
-    /// Scores the weights of the best cell on the test set, or of all; false where a signal asked to stop.
+    /// Scores the weights of the best cell on the test set, or of all; false where a signal asked to stop. While a run has failed
+    /// nobody knows which is best, and none is looked at.
     fn look_at_tests(&mut self) -> Result<bool> {
+        // a run that failed may be the best once it is taken up again
+        let failed = self.results.records.values().any(|record| record.state == State::Failed);
+        if failed && !self.results.study.test_all {
+            return Ok(true);
+        }
         let ranked = self.results.ranked();
         let best = ranked.first().map(|t| t.cell.name.clone());
         let wanted =

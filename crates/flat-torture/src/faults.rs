@@ -63,7 +63,12 @@ pub(crate) fn run(room: &Room, given: &Given, report: &mut Report) -> Result<()>
     }
     for (start, Start { calls, .. }) in starts.iter().enumerate() {
         for fault in FAULTS {
-            let fits = |call: &Call| call.needs_room || !matches!(fault, "enospc" | "full");
+            // Rust's standard library takes a folder that does not close for a bug of the program and panics
+            let fits = |call: &Call| match fault {
+                "enospc" | "full" => call.needs_room,
+                "eio" => call.name != "close",
+                _ => true,
+            };
             let calls = calls.iter().enumerate().filter(|(_, call)| fits(call));
             trials.extend(calls.map(|(i, call)| Trial { start, fault, at: i + 1, call: call.clone() }));
         }

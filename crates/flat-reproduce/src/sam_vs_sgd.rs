@@ -48,7 +48,6 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
     let plan = scales.at(args.scale)?;
     let flags = flags.under(&plan.flags);
     let images = Images::load(&flags, args.data_dir.as_deref(), plan.images)?;
-    study.on(&images)?;
     study.plan(cells(&methods, &plan.grid, plan.seeds)?);
     let mut trials = Table::new(
         "The settings tried: accuracies in percent, one seed that is not among those compared.",

@@ -15,6 +15,15 @@ fn send(signal: &str, to: &Child) {
     assert!(sent.expect("kill runs").success(), "the run ended before {signal}");
 }
 
+/// Waits until the run has its first checkpoint, which may be that of its beginning.
+fn await_beginning(out: &Path) {
+    let begun = Instant::now();
+    while last_checkpoint(out).is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the run does not begin");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Waits until the run has a checkpoint beyond its beginning.
 fn await_checkpoint(out: &Path, child: &mut Child) {
     let begun = Instant::now();
@@ -186,11 +195,7 @@ fn sigterm_ends_a_run_within_seconds_in_the_middle_of_a_full_batch_however_often
     let out = room.path("run");
     let mut child = command(&format!("{SLOW_STEP} --steps 3 --out {}", out.display()));
     let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("flat-train starts");
-    let begun = Instant::now();
-    while last_checkpoint(&out).is_none() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "the run does not begin");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    await_beginning(&out);
     std::thread::sleep(Duration::from_millis(300));
     let asked = Instant::now();
     for _ in 0..3 {
@@ -251,11 +256,7 @@ fn a_second_interrupt_says_what_is_left_and_is_no_130() {
         "train --model mlp --hidden 2048,2048 --batch-size 8192 --threads 1 --test-limit 64 --trace-probes 0 --steps 3";
     let mut child = command(&format!("{words} --out {}", out.display()));
     let mut child = child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("flat-train starts");
-    let begun = Instant::now();
-    while last_checkpoint(&out).is_none() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "the run does not begin");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    await_beginning(&out);
     std::thread::sleep(Duration::from_millis(100));
     send("-INT", &child);
     let mut said = BufReader::new(child.stderr.take().expect("a pipe")).lines().map_while(Result::ok);

@@ -9,7 +9,6 @@ mod tables;
 
 use crate::args::ReproduceArgs;
 use crate::flags::Flags;
-use crate::images::Images;
 use crate::markdown::Page;
 use crate::paired::Group;
 use crate::recipe::{Scales, Sizes};
@@ -146,8 +145,7 @@ fn compare<'a>(
     plan: &Plan,
     case: &'a Case,
 ) -> Result<Option<Outcome<'a>>> {
-    let mut images = Images::load(&case.flags, args.data_dir.as_deref(), case.images)?;
-    study.on(&images)?;
+    let mut images = study.images(&case.flags, args, case.images)?;
     images.curvature = case.curvature;
     let mut compared = Vec::new();
     let mut lr = None;

@@ -101,7 +101,6 @@ impl Comparison<'_> {
         let run = |setting: &Flags, seed| of_seed(&flags.under(setting).count("epochs", epochs), seed, self.args);
         let seed = self.args.seed + self.seeds;
         let images = (self.images)(seed)?;
-        study.on(&images)?;
         let mut tried = Vec::new();
         for setting in method.settings(self.grid)? {
             let key = format!("{}search-{}", self.prefix, method.key(&setting)?);

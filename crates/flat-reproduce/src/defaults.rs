@@ -97,12 +97,8 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
     let candidates = file.candidates(plan.defaults_only)?;
     let runs = (1 + candidates.len()) * plan.search_seeds as usize + file.rules.len() * plan.seeds as usize;
     study.plan(plan.cases.len() * runs);
-    let images: Vec<Images> = plan
-        .cases
-        .iter()
-        .map(|case| Images::load(&case.flags, args.data_dir.as_deref(), case.images))
-        .collect::<Result<_>>()?;
-    images.iter().try_for_each(|images| study.on(images))?;
+    let images = plan.cases.iter().map(|case| study.images(&case.flags, args, case.images));
+    let images: Vec<Images> = images.collect::<Result<_>>()?;
     let mut group = |at: usize, key: &str, name: &str, over: &Flags, search: bool| {
         let case = &plan.cases[at];
         let (part, seeds, held_out) = match search {

@@ -75,8 +75,7 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
     }
     let mut outcomes = Vec::new();
     for part in &parts {
-        let images = Images::load(&part.flags, args.data_dir.as_deref(), part.images)?;
-        study.on(&images)?;
+        let images = study.images(&part.flags, args, part.images)?;
         let images = Images { curvature: part.curvature, ..images };
         let lab = Lab { file: &file, part, images: &images, args };
         let Some(outcome) = lab.outcome(study)? else { return Ok(None) };

@@ -6,7 +6,7 @@ use crate::args::ReproduceArgs;
 use crate::comparison::{Compared, Comparison, Grid, Method, cells};
 use crate::flags::Flags;
 use crate::images::Images;
-use crate::interval::percent;
+use flat_run::value::percentage;
 use crate::markdown::{Page, Table};
 use crate::network::network;
 use crate::paired::{DIVERGED, Group, text};
@@ -60,7 +60,6 @@ fn colored(mnist: &Dataset, correlation: f64, seed: u64, [train, validation, tes
         validation: validated.test.into(),
         test: tested.test.into(),
         curvature: train,
-        sums: sums(DatasetKind::Mnist, &[("training", &mnist.train), ("test", &mnist.test)]),
     })
 }
 
@@ -78,6 +77,7 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
     let plan = scales.at(args.scale)?;
     let flags = flags.under(&plan.flags);
     let mnist = Dataset::load(DatasetKind::Mnist, args.data_dir.as_deref())?;
+    study.is_of(&sums(DatasetKind::Mnist, &[("training", &mnist.train), ("test", &mnist.test)]))?;
     study.plan(plan.correlations.len() * cells(&methods, &plan.grid, plan.seeds)?);
     let mut trials = Table::new(
         "The settings tried: accuracies in percent, one seed that is not among those compared.",
@@ -117,9 +117,9 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
                 group.name.clone(),
                 group.lr.to_string(),
                 group.mean(&|p| Some(p.evals)).map_or(DIVERGED.into(), |m| format!("{:.0}", m.value)),
-                text(group.mean(&|p| Some(p.train_accuracy)), percent),
-                text(group.mean(&average), percent),
-                text(group.mean(&worst), percent),
+                text(group.mean(&|p| Some(p.train_accuracy)), percentage),
+                text(group.mean(&average), percentage),
+                text(group.mean(&worst), percentage),
             ]);
             groups.push(group);
         }
@@ -132,8 +132,8 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
             let cells = [
                 correlation.to_string(),
                 words.to_string(),
-                text(a.above(b, &average), percent),
-                text(a.above(b, &worst), percent),
+                text(a.above(b, &average), percentage),
+                text(a.above(b, &worst), percentage),
             ];
             differences.row(cells);
         }

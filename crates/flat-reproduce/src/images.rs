@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// The sums of the parts of a data set, by the names of the parts.
+pub(super) type Sums = BTreeMap<String, String>;
+
 /// The images of a study.
 #[derive(Clone)]
 pub(super) struct Images {
@@ -23,16 +26,14 @@ pub(super) struct Images {
     pub test: Arc<Split>,
     /// How many of the training images, the first ones, the Hessian is of.
     pub curvature: usize,
-    /// The sums of the whole data set.
-    pub sums: BTreeMap<String, String>,
 }
 
 impl Images {
-    /// Reads the data set of the flags and takes so many images of each kind.
+    /// Reads the data set of the flags and takes so many images of each kind. Beside them stand the sums of the whole data set.
     ///
     /// # Errors
     /// Missing or damaged files; a data set with fewer images.
-    pub fn load(flags: &Flags, dir: Option<&Path>, [train, validation, test]: Sizes) -> Result<Self> {
+    pub fn load(flags: &Flags, dir: Option<&Path>, [train, validation, test]: Sizes) -> Result<(Self, Sums)> {
         let kind: DatasetKind = flags.parsed("dataset")?;
         let files = flat_data::locate(kind, dir)?;
         let all = Dataset::read(kind, &files)?;
@@ -40,14 +41,15 @@ impl Images {
             bail!("{kind} has {} training images, {} are needed", all.train.len(), train + validation);
         }
         let held_out: Vec<usize> = (train..train + validation).collect();
-        Ok(Self {
+        let sums = sums(kind, &[("training", &all.train), ("test", &all.test)]);
+        let images = Self {
             dir: files.dir,
             validation: Arc::new(all.train.select(&held_out)?),
             train: Arc::new(all.train.take(train)?),
             test: Arc::new(all.test.take(test)?),
             curvature: train,
-            sums: sums(kind, &[("training", &all.train), ("test", &all.test)]),
-        })
+        };
+        Ok((images, sums))
     }
 
     /// The images on which a run is scored.

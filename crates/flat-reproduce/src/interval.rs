@@ -72,11 +72,6 @@ pub(super) fn short(x: f64) -> String {
     }
 }
 
-/// A fraction in percent.
-pub(super) fn percent(x: f64) -> String {
-    format!("{:.2}", 100.0 * x)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -63,8 +63,7 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
     let File { flags, mut scales } = study.settings()?;
     let plan = scales.at(args.scale)?;
     let flags = flags.under(&plan.flags);
-    let images = Images::load(&flags, args.data_dir.as_deref(), plan.images)?;
-    study.on(&images)?;
+    let images = study.images(&flags, args, plan.images)?;
     study.plan(plan.rhos.len() + plan.late.len() * plan.seeds as usize);
     let mut tried = Vec::new();
     for &rho in &plan.rhos {

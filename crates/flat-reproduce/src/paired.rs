@@ -1,6 +1,7 @@
 //! Groups of runs, one run a seed, and their differences seed by seed.
 
-use crate::interval::{Mean, percent, short};
+use crate::interval::{Mean, short};
+use flat_run::value::percentage;
 use crate::markdown::Table;
 use crate::training::{Fit, Point};
 use anyhow::{Result, bail};
@@ -71,7 +72,7 @@ pub(super) fn best<S: Clone>(tried: &[(S, Fit)]) -> Result<S> {
 /// A trial's training loss, accuracies, and whether it was chosen, as cells of a table.
 pub(super) fn trial(fit: &Fit, chosen: bool) -> [String; 4] {
     let [loss, train, held_out] = fit.end().map_or([DIVERGED.into(), String::new(), String::new()], |end| {
-        [short(end.train_loss), percent(end.train_accuracy), percent(end.held_out_accuracy)]
+        [short(end.train_loss), percentage(end.train_accuracy), percentage(end.held_out_accuracy)]
     });
     [loss, train, held_out, if chosen { "chosen" } else { "" }.into()]
 }
@@ -99,9 +100,9 @@ pub(super) fn ends(caption: &str, groups: &[Group]) -> Table {
             group.lr.to_string(),
             group.mean(&|p| Some(p.evals)).map_or(DIVERGED.into(), |m| format!("{:.0}", m.value)),
             text(group.mean(&|p| Some(p.train_loss)), short),
-            text(group.mean(&|p| Some(p.train_accuracy)), percent),
+            text(group.mean(&|p| Some(p.train_accuracy)), percentage),
             text(group.mean(&|p| Some(p.held_out_loss)), short),
-            text(group.mean(&|p| Some(p.held_out_accuracy)), percent),
+            text(group.mean(&|p| Some(p.held_out_accuracy)), percentage),
             text(log(&|p| p.trbar), short),
             text(log(&|p| p.lambda_max), short),
         ];
@@ -124,9 +125,9 @@ pub(super) fn differences(caption: &str, pairs: &[(&str, &Group, &Group)]) -> Ta
         };
         table.row([
             words.to_string(),
-            text(accuracy, percent),
+            text(accuracy, percentage),
             text(paired(&|p| Some(p.held_out_loss)), short),
-            text(paired(&|p| Some(p.train_accuracy)), percent),
+            text(paired(&|p| Some(p.train_accuracy)), percentage),
             text(first.log_ratio(second).map(|m| m.map(f64::exp)), short),
             shown.to_string(),
         ]);

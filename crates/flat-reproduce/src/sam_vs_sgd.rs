@@ -6,7 +6,6 @@
 use crate::args::ReproduceArgs;
 use crate::comparison::{Compared, Comparison, Grid, Method, cells};
 use crate::flags::Flags;
-use crate::images::Images;
 use crate::markdown::{Page, Table};
 use crate::network::network;
 use crate::paired::{Group, differences, ends};
@@ -47,7 +46,7 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
     let File { flags, mut methods, mut scales } = study.settings()?;
     let plan = scales.at(args.scale)?;
     let flags = flags.under(&plan.flags);
-    let images = Images::load(&flags, args.data_dir.as_deref(), plan.images)?;
+    let images = study.images(&flags, args, plan.images)?;
     study.plan(cells(&methods, &plan.grid, plan.seeds)?);
     let mut trials = Table::new(
         "The settings tried: accuracies in percent, one seed that is not among those compared.",

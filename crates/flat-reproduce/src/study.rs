@@ -1,10 +1,11 @@
 //! The folder of a reproduction: its cells, computed once and kept.
 
-use crate::flags::normalised;
-use crate::images::Images;
+use crate::args::ReproduceArgs;
+use crate::flags::{Flags, normalised};
+use crate::images::{Images, Sums};
 use crate::markdown::Page;
 use crate::provenance::Provenance;
-use crate::recipe::parse;
+use crate::recipe::{Sizes, parse};
 use crate::scratch::{self, clear};
 use anyhow::{Context, Result, bail};
 use flat_run::measure::SCHEMA;
@@ -204,12 +205,22 @@ impl<'a> Study<'a> {
         &self.root
     }
 
-    /// Refuses other images than those of the cells that are there.
+    /// So many images of the data set of the flags, which must be those of the cells that are there.
+    ///
+    /// # Errors
+    /// Those of [`Images::load`] and [`Self::is_of`].
+    pub(super) fn images(&self, flags: &Flags, args: &ReproduceArgs, sizes: Sizes) -> Result<Images> {
+        let (images, sums) = Images::load(flags, args.data_dir.as_deref(), sizes)?;
+        self.is_of(&sums)?;
+        Ok(images)
+    }
+
+    /// Refuses other images than those of the cells that are there: the sums are of the whole data set.
     ///
     /// # Errors
     /// A usage error that names what changed; a full disk.
-    pub(super) fn on(&self, images: &Images) -> Result<()> {
-        same_data(&self.root, &images.sums)
+    pub(super) fn is_of(&self, sums: &Sums) -> Result<()> {
+        same_data(&self.root, sums)
     }
 
     /// What the study's file says.

@@ -109,8 +109,7 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
     let File { flags, methods, mut scales } = study.settings()?;
     let plan = scales.at(args.scale)?;
     let flags = flags.under(&plan.flags);
-    let images = Images::load(&flags, args.data_dir.as_deref(), plan.images)?;
-    study.on(&images)?;
+    let images = study.images(&flags, args, plan.images)?;
     let compared: Vec<&Method> = methods.iter().filter(|m| m.projects()).collect();
     study.plan((1 + methods.len()) * plan.seeds as usize + compared.len() * plan.fresh.len());
     let mut starts = Vec::new();

@@ -5,4 +5,4 @@ pub(crate) mod exact;
 pub(crate) mod number;
 
 pub use every::Every;
-pub use number::{percent, short, wilson};
+pub use number::{percent, percentage, short, wilson};

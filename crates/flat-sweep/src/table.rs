@@ -3,34 +3,29 @@
 use crate::board::{Board, Row};
 use crate::select::Select;
 use crate::spread::Spread;
-use flat_run::value::short;
+use flat_run::value::{percentage, short};
 
 /// A column: its head with the unit, and a cell's text.
 type Column = (&'static str, fn(&Board, &Row) -> Option<String>);
-
-/// Percent without the sign, which the head has.
-fn percent(x: f64) -> String {
-    format!("{:.2}", 100.0 * x)
-}
 
 fn spread(spread: Option<Spread>, number: fn(f64) -> String) -> Option<String> {
     spread.map(|s| s.text(number))
 }
 
 fn difference(board: &Board) -> fn(f64) -> String {
-    if board.select.is_fraction() { percent } else { short }
+    if board.select.is_fraction() { percentage } else { short }
 }
 
 const COLUMNS: [Column; 14] = [
     ("cell", |_, row| Some(row.cell.clone())),
-    ("val. acc., %", |_, row| spread(row.val_accuracy, percent)),
+    ("val. acc., %", |_, row| spread(row.val_accuracy, percentage)),
     ("val. loss", |_, row| spread(row.val_loss, short)),
-    ("worst group, %", |_, row| spread(row.val_worst_group, percent)),
+    ("worst group, %", |_, row| spread(row.val_worst_group, percentage)),
     ("minus best", |board, row| spread(row.difference, difference(board))),
     ("shown", |_, row| Some(row.verdict.clone())),
-    ("test acc., %", |_, row| spread(row.test_accuracy, percent)),
+    ("test acc., %", |_, row| spread(row.test_accuracy, percentage)),
     ("test loss", |_, row| spread(row.test_loss, short)),
-    ("train acc., %", |_, row| spread(row.train_accuracy, percent)),
+    ("train acc., %", |_, row| spread(row.train_accuracy, percentage)),
     ("trace", |_, row| spread(row.trace, short)),
     ("lambda_max", |_, row| spread(row.lambda_max, short)),
     ("evals", |_, row| row.evals.map(short)),

@@ -1,7 +1,8 @@
 //! Claims of the literature about two methods, decided by intervals.
 
 use super::{File, Outcome};
-use crate::interval::{Mean, percent, short};
+use crate::interval::{Mean, short};
+use flat_run::value::percentage;
 use crate::paired::Group;
 use crate::training::Point;
 use anyhow::Result;
@@ -112,7 +113,7 @@ impl Number {
     pub fn text(self, difference: Mean) -> String {
         match self {
             Self::Trace | Self::LambdaMax | Self::UnitMargin => difference.text(short),
-            Self::Accuracy => difference.text(percent),
+            Self::Accuracy => difference.text(percentage),
         }
     }
 

@@ -2,7 +2,8 @@
 
 use super::claim::{Number, Says, Seen, Verdict};
 use super::{Compared, Outcome};
-use crate::interval::{Mean, percent, short};
+use crate::interval::{Mean, short};
+use flat_run::value::percentage;
 use crate::markdown::Table;
 use crate::paired::Group;
 use crate::training::Point;
@@ -45,7 +46,7 @@ pub(super) fn ends(outcome: &Outcome<'_>) -> Table {
             value(&|p| Some(p.evals)),
             value(&|p| Some(p.step as f64)),
             text(group.mean(&|p| Some(p.train_loss)), short),
-            text(group.mean(&|p| Some(p.held_out_accuracy)), percent),
+            text(group.mean(&|p| Some(p.held_out_accuracy)), percentage),
             text(log(&|p| p.trbar), short),
             text(log(&|p| p.lambda_max), short),
             text(group.fits_mean(&|fit| Some(fit.unit_margin?.trbar.ln())).map(|m| m.map(f64::exp)), short),
@@ -148,8 +149,8 @@ pub(super) fn trials(outcomes: &[Outcome<'_>]) -> Table {
                     method.name.clone(),
                     trial.setting.words(),
                     trial.evals.map(|n| format!("{n:.0}")).unwrap_or_default(),
-                    text(trial.train_accuracy, percent),
-                    text(trial.val_accuracy, percent),
+                    text(trial.train_accuracy, percentage),
+                    text(trial.val_accuracy, percentage),
                     chosen.to_string(),
                 ]);
             }

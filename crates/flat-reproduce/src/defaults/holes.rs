@@ -1,7 +1,8 @@
 //! The values of the holes in the prose: rules at their defaults beside SGD, and the candidates tried.
 
 use super::{Case, File, Found, Plan, Rule};
-use crate::interval::{Mean, percent, short};
+use crate::interval::{Mean, short};
+use flat_run::value::percentage;
 use crate::markdown::{Page, Table};
 use crate::network::network;
 use crate::paired::{Group, differences, ends};
@@ -64,7 +65,7 @@ fn verdicts(goal: f64, cases: &[Case], groups: &[Vec<Group>]) -> Table {
                 case.key.clone(),
                 group.name.clone(),
                 ratio.map_or("diverged".into(), |m| m.map(f64::exp).text(short)),
-                accuracy.map_or("diverged".into(), |m| m.text(percent)),
+                accuracy.map_or("diverged".into(), |m| m.text(percentage)),
                 met.to_string(),
             ]);
         }
@@ -89,7 +90,7 @@ fn candidates(rules: &[Rule], plan: &Plan, found: &Found) -> Result<Table> {
         for (i, tried) in of_rule.into_iter().enumerate() {
             let mut row = vec![tried.candidate.name()];
             for beside in &tried.beside {
-                row.extend([short(beside.train_loss), short(beside.log_ratio.exp()), percent(beside.accuracy)]);
+                row.extend([short(beside.train_loss), short(beside.log_ratio.exp()), percentage(beside.accuracy)]);
             }
             row.push(word(tried.score().is_some(), "yes"));
             row.push(word(best == Some(i), "chosen"));

@@ -3,7 +3,8 @@
 use super::FITTED;
 use super::compare::Row;
 use super::part::File;
-use crate::interval::{percent, short};
+use crate::interval::short;
+use flat_run::value::percentage;
 use crate::markdown::Table;
 use anyhow::Result;
 
@@ -42,7 +43,7 @@ pub(super) fn asked(file: &File, rows: &[Row]) -> Result<Table> {
     let low = |row: &Row| row.train_accuracy.unwrap_or_default();
     if let Some(worst) = rows.iter().min_by(|a, b| low(a).total_cmp(&low(b))) {
         let asked = format!("training accuracy stays at {} % or above", 100.0 * FITTED);
-        let found = format!("lowest {} % ({})", percent(low(worst)), worst.name);
+        let found = format!("lowest {} % ({})", percentage(low(worst)), worst.name);
         table.row([asked, found, word(Some(low(worst) >= FITTED)).into()]);
     }
     Ok(table)

@@ -3,7 +3,8 @@
 use super::compare::Row;
 use super::part::Part;
 use super::{Outcome, Trial};
-use crate::interval::{Mean, percent, short};
+use crate::interval::{Mean, short};
+use flat_run::value::percentage;
 use crate::markdown::Table;
 use crate::training::Point;
 
@@ -31,12 +32,12 @@ pub(super) fn minima(outcomes: &[Outcome]) -> Table {
             table.row([
                 outcome.part.clone(),
                 seed.to_string(),
-                percent(m.random.train_accuracy),
-                percent(m.bad.train_accuracy),
-                percent(m.bad.held_out_accuracy),
+                percentage(m.random.train_accuracy),
+                percentage(m.bad.train_accuracy),
+                percentage(m.bad.held_out_accuracy),
                 short(m.bad.train_loss),
                 trace(&m.bad),
-                percent(m.good.held_out_accuracy),
+                percentage(m.good.held_out_accuracy),
                 short(m.good.train_loss),
                 trace(&m.good),
                 if m.is_bad() { "yes" } else { "no" }.to_string(),
@@ -87,9 +88,9 @@ pub(super) fn headline(outcome: &Outcome, rows: &[Row]) -> Table {
             gate,
             text(&row.evals, |x| format!("{x:.0}")).split(' ').next().unwrap_or_default().to_string(),
             text(&row.train_loss, short),
-            row.train_accuracy.map_or("diverged".into(), percent),
-            text(&row.test_accuracy, percent),
-            text(&row.gain, percent),
+            row.train_accuracy.map_or("diverged".into(), percentage),
+            text(&row.test_accuracy, percentage),
+            text(&row.gain, percentage),
             text(&row.trbar, short),
             text(&row.lambda_max, short),
             ratio(&row.at_equal_loss),
@@ -137,8 +138,8 @@ pub(super) fn ablations(outcome: &Outcome, part: &Part) -> Table {
             variant.name.clone(),
             mean(&|p| p.evals).map_or(String::new(), |m| format!("{:.0}", m.value)),
             text(&mean(&|p| p.train_loss.ln()).map(|m| m.map(f64::exp)), short),
-            percent(lowest),
-            text(&mean(&|p| p.held_out_accuracy), percent),
+            percentage(lowest),
+            text(&mean(&|p| p.held_out_accuracy), percentage),
             text(&mean(&|p| p.trbar.unwrap_or(f64::NAN).ln()).map(|m| m.map(f64::exp)), short),
         ]);
     }
@@ -160,8 +161,8 @@ pub(super) fn search(outcome: &Outcome) -> Table {
             Some(end) => [
                 format!("{:.0}", end.evals),
                 short(end.train_loss),
-                percent(end.train_accuracy),
-                percent(end.held_out_accuracy),
+                percentage(end.train_accuracy),
+                percentage(end.held_out_accuracy),
             ],
             None => ["", "diverged", "", ""].map(String::from),
         };

@@ -1,7 +1,8 @@
 //! Tables and plot of the page.
 
 use super::{Branch, Group, Plan, Start};
-use crate::interval::{Mean, percent, short};
+use crate::interval::{Mean, short};
+use flat_run::value::percentage;
 use crate::markdown::{Block, Table};
 use crate::paired::{DIVERGED, text};
 use anyhow::Result;
@@ -59,8 +60,8 @@ pub(super) fn ends(starts: &[Start], groups: &[Group]) -> Table {
         text(of(|s| s.train_loss), short),
         String::new(),
         String::new(),
-        text(of(|s| s.train_accuracy), percent),
-        text(of(|s| s.test_accuracy), percent),
+        text(of(|s| s.train_accuracy), percentage),
+        text(of(|s| s.test_accuracy), percentage),
         text(of(|s| s.aligned.share), short),
         text(of(|s| s.aligned.gap), short),
     ]);
@@ -74,8 +75,8 @@ pub(super) fn ends(starts: &[Start], groups: &[Group]) -> Table {
             text(over(&group.branches, |b| b.train_loss), short),
             text(fallen, factor),
             verdict(fallen, "falls", "rises"),
-            text(over(&group.branches, |b| b.train_accuracy), percent),
-            text(over(&group.branches, |b| b.test_accuracy), percent),
+            text(over(&group.branches, |b| b.train_accuracy), percentage),
+            text(over(&group.branches, |b| b.test_accuracy), percentage),
             text(over(&group.branches, |b| b.aligned.map_or(f64::NAN, |a| a.share)), short),
             text(over(&group.branches, |b| b.aligned.map_or(f64::NAN, |a| a.gap)), short),
         ]);

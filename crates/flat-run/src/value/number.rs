@@ -26,7 +26,12 @@ pub fn digits(x: f64, digits: i32) -> String {
 
 /// A part of 1 in percent, which no line break takes from its sign.
 pub fn percent(x: f64) -> String {
-    format!("{:.2}\u{a0}%", 100.0 * x)
+    format!("{}\u{a0}%", percentage(x))
+}
+
+/// A part of 1 in percent without the sign, for a table whose head has it.
+pub fn percentage(x: f64) -> String {
+    format!("{:.2}", 100.0 * x)
 }
 
 fn trimmed(text: &str) -> String {

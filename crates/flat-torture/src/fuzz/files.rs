@@ -30,18 +30,35 @@ fn network() -> Model {
 
 /// Weights: their header, and loading them into a network.
 pub(super) fn safetensors(bytes: &[u8]) {
-    let input = file("weights", bytes);
-    let _ = flat_nn::read_config(&input);
-    MODEL.with(|model| {
-        if model.load(&input).is_ok() {
-            assert!(model.state().is_ok_and(|state| !state.is_empty()));
-        }
-    });
+    for bytes in [Some(bytes), unsealed(bytes).as_deref()].into_iter().flatten() {
+        let input = file("weights", bytes);
+        let _ = flat_nn::read_config(&input);
+        MODEL.with(|model| {
+            if model.load(&input).is_ok() {
+                assert!(model.state().is_ok_and(|state| !state.is_empty()));
+            }
+        });
+    }
 }
 
 /// Checkpoints of a run.
 pub(super) fn checkpoint(bytes: &[u8]) {
-    let _ = checkpoint_step(&file("checkpoint", bytes));
+    for bytes in [Some(bytes), unsealed(bytes).as_deref()].into_iter().flatten() {
+        let _ = checkpoint_step(&file("checkpoint", bytes));
+    }
+}
+
+/// The same bytes as of a program that writes no checksum, so that what is behind the checksum is reached; `None` where they
+/// have none.
+fn unsealed(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = bytes.to_vec();
+    let mut sealed = false;
+    for word in [&b"flat.checksum"[..], b"xxh64:"] {
+        let places: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at..].starts_with(word)).collect();
+        sealed |= !places.is_empty();
+        places.iter().for_each(|&at| bytes[at] = b'_');
+    }
+    sealed.then_some(bytes)
 }
 
 /// `config.toml`, which read and written again is the same.
@@ -70,8 +87,19 @@ mod tests {
     #[test]
     fn the_corpus_is_of_files_that_are_read() -> Result<()> {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
-        network().load(&folder.join("safetensors/model.safetensors"))?;
-        assert_eq!(checkpoint_step(&folder.join("checkpoint/step-0000000003.safetensors"))?, 3);
+        for name in ["model", "with-checksum"] {
+            network().load(&folder.join(format!("safetensors/{name}.safetensors")))?;
+        }
+        for name in ["step-0000000003", "with-checksum"] {
+            assert_eq!(checkpoint_step(&folder.join(format!("checkpoint/{name}.safetensors")))?, 3);
+        }
+        let sealed = std::fs::read(folder.join("checkpoint/with-checksum.safetensors"))?;
+        let mut changed = sealed.clone();
+        *changed.last_mut().expect("bytes") ^= 1;
+        assert!(checkpoint_step(&file("changed", &changed)).is_err(), "its checksum is another");
+        let changed = unsealed(&changed).expect("a checksum");
+        assert_eq!(checkpoint_step(&file("unsealed", &changed))?, 3, "what is behind the checksum is reached");
+        assert!(unsealed(&changed).is_none());
         RunConfig::read(&folder.join("config/config.toml"))?;
         assert!(read_journal(&folder.join("journal/metrics.jsonl"), false)?.len() > 5);
         Ok(())

@@ -107,7 +107,8 @@ pub(crate) fn write<T: Float, const N: usize>(out: &mut [MaybeUninit<T>], from: 
 
 /// Calls a kernel compiled for the best instructions that this processor has. Its loops are plain Rust that the compiler
 /// vectorises: the same operations in the same order whatever the instructions, so the results have the same bits.
-/// Everything the kernel calls should be `#[inline(always)]`.
+/// Everything the kernel calls should be `#[inline(always)]`. A kernel is a type of its own ([`kernel!`]), not a closure: one
+/// that borrows is called by way of a function of the standard library's, which is compiled for the oldest processor.
 pub(crate) fn vectorized<K: pulp::NullaryFnOnce>(kernel: K) -> K::Output {
     pulp::Arch::new().dispatch(kernel)
 }

@@ -4,8 +4,8 @@
 //! bits on every processor.
 #![allow(clippy::needless_range_loop)] // lanes side by side
 
+use super::buffer::{kernel, vectorized};
 use crate::Float;
-use pulp::Arch;
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_PI_2, LN_2};
 
 /// Generators side by side.
@@ -19,17 +19,19 @@ pub type Seed = [[u64; LANES]; 4];
 /// G. E. P. Box & M. E. Muller, "A Note on the Generation of Random Normal Deviates", Ann. Math. Statist. 29, 1958, with 52 random
 /// bits for the radius and 53 for the angle, from xoshiro256++ (D. Blackman & S. Vigna, "Scrambled Linear Pseudorandom Number
 /// Generators", 2018, arXiv 1805.01407).
-pub fn fill<T: Float>(mut seed: Seed, out: &mut [T]) {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            let (groups, rest) = out.as_chunks_mut::<{ 2 * LANES }>();
-            for group in groups {
-                *group = pairs(&mut seed);
-            }
-            rest.copy_from_slice(&pairs(&mut seed)[..rest.len()]);
-        },
-    );
+pub fn fill<T: Float>(seed: Seed, out: &mut [T]) {
+    vectorized(Fill { seed, out });
+}
+
+kernel! {
+    Fill<'a, T> { seed: Seed, out: &'a mut [T] } -> (), |this| {
+        let Self { mut seed, out } = this;
+        let (groups, rest) = out.as_chunks_mut::<{ 2 * LANES }>();
+        for group in groups {
+            *group = pairs(&mut seed);
+        }
+        rest.copy_from_slice(&pairs(&mut seed)[..rest.len()]);
+    }
 }
 
 /// A pair of numbers from each generator: first the first ones, then the second ones.

@@ -3,8 +3,8 @@
 //! Sums are accumulated in f64, in chunks of a fixed size and lanes of a fixed number, and combined in order: the result
 //! depends neither on the number of threads nor on the width of the processor's vectors.
 
+use super::buffer::{kernel, vectorized};
 use crate::{Float, Update};
-use pulp::Arch;
 use rayon::prelude::*;
 
 /// Elements that one thread works through at a time; part of the definition of the sums.
@@ -16,13 +16,7 @@ const SERIAL: usize = 1 << 15;
 
 /// `<x, y>`, accumulated in f64.
 pub fn dot<T: Float>(x: &[T], y: &[T]) -> f64 {
-    let arch = Arch::new();
-    let part = |(x, y): (&[T], &[T])| {
-        arch.dispatch(
-            #[inline(always)]
-            || dot_chunk(x, y),
-        )
-    };
+    let part = |(x, y): (&[T], &[T])| vectorized(Dot { x, y });
     if x.len() <= SERIAL {
         return x.chunks(CHUNK).zip(y.chunks(CHUNK)).map(part).sum();
     }
@@ -30,26 +24,28 @@ pub fn dot<T: Float>(x: &[T], y: &[T]) -> f64 {
     parts.iter().sum()
 }
 
-#[inline(always)]
-fn dot_chunk<T: Float>(x: &[T], y: &[T]) -> f64 {
-    let mut lanes = [0.0f64; LANES];
-    let ((xs, x_rest), (ys, y_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
-    for (x, y) in xs.iter().zip(ys) {
-        for i in 0..LANES {
-            lanes[i] += x[i].to_f64() * y[i].to_f64();
+kernel! {
+    /// The product of a chunk.
+    Dot<'a, T> { x: &'a [T], y: &'a [T] } -> f64, |this| {
+        let mut lanes = [0.0f64; LANES];
+        let ((xs, x_rest), (ys, y_rest)) = (this.x.as_chunks::<LANES>(), this.y.as_chunks::<LANES>());
+        for (x, y) in xs.iter().zip(ys) {
+            for i in 0..LANES {
+                lanes[i] += x[i].to_f64() * y[i].to_f64();
+            }
         }
-    }
-    for (lane, (x, y)) in lanes.iter_mut().zip(x_rest.iter().zip(y_rest)) {
-        *lane += x.to_f64() * y.to_f64();
-    }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for i in 0..width {
-            lanes[i] += lanes[i + width];
+        for (lane, (x, y)) in lanes.iter_mut().zip(x_rest.iter().zip(y_rest)) {
+            *lane += x.to_f64() * y.to_f64();
         }
-        width /= 2;
+        let mut width = LANES / 2;
+        while width > 0 {
+            for i in 0..width {
+                lanes[i] += lanes[i + width];
+            }
+            width /= 2;
+        }
+        lanes[0]
     }
-    lanes[0]
 }
 
 /// Fills `out` chunk by chunk and returns what `f` returns for each, in order. `f` is given the place of the chunk.
@@ -64,7 +60,6 @@ pub fn fill<T: Float, R: Send>(out: &mut [T], f: impl Fn(usize, &mut [T]) -> R +
 
 /// Puts `parts` one after the other and returns the sum of the squares, as [`dot`] of the result with itself would.
 pub fn gather<T: Float>(out: &mut [T], parts: &[&[T]]) -> f64 {
-    let arch = Arch::new();
     let mut ends = Vec::with_capacity(parts.len());
     let mut end = 0;
     ends.extend(parts.iter().map(|part| {
@@ -82,10 +77,7 @@ pub fn gather<T: Float>(out: &mut [T], parts: &[&[T]]) -> f64 {
             now.copy_from_slice(&part[from..from + n]);
             (rest, at, which) = (later, at + n, which + 1);
         }
-        arch.dispatch(
-            #[inline(always)]
-            || dot_chunk(out, out),
-        )
+        vectorized(Dot { x: out, y: out })
     });
     squares.iter().sum()
 }
@@ -97,8 +89,7 @@ pub fn update<T: Float, const M: usize, const N: usize>(
     state: [&mut [T]; N],
     op: &impl Update<M, N>,
 ) {
-    let arch = Arch::new();
-    if w.len() <= SERIAL { leaf(arch, w, inputs, state, op) } else { halves(arch, w, inputs, state, op) }
+    if w.len() <= SERIAL { vectorized(Leaf { w, inputs, state, op }) } else { halves(w, inputs, state, op) }
 }
 
 /// Fills `out` by an update of the values that `start` writes into each chunk, and returns `<out, inputs[with]>` as [`dot`]
@@ -112,7 +103,6 @@ pub fn recur<T: Float, const M: usize, const N: usize, U: Update<M, N>>(
     of: impl Fn(usize) -> U + Sync,
     with: Option<usize>,
 ) -> f64 {
-    let arch = Arch::new();
     let mut state = state.map(|s| s.chunks_mut(CHUNK));
     let chunks = out.chunks_mut(CHUNK).enumerate();
     let chunks = chunks.map(|(i, out)| (i * CHUNK, out, state.each_mut().map(|s| s.next().unwrap_or_default())));
@@ -123,13 +113,10 @@ pub fn recur<T: Float, const M: usize, const N: usize, U: Update<M, N>>(
             let to = out.len().min(ends[which] - begin);
             let (inputs, state) =
                 (inputs.map(|x| &x[begin + at..begin + to]), state.each_mut().map(|s| &mut s[at..to]));
-            leaf(arch, &mut out[at..to], inputs, state, &of(which));
+            vectorized(Leaf { w: &mut out[at..to], inputs, state, op: &of(which) });
             (at, which) = (to, which + 1);
         }
-        arch.dispatch(
-            #[inline(always)]
-            || dot_chunk(out, with.map_or(out, |k| &inputs[k][begin..begin + out.len()])),
-        )
+        vectorized(Dot { x: out, y: with.map_or(out, |k| &inputs[k][begin..begin + out.len()]) })
     };
     let chunks: Vec<_> = chunks.collect();
     if ends.last().is_none_or(|n| *n <= SERIAL) {
@@ -140,14 +127,13 @@ pub fn recur<T: Float, const M: usize, const N: usize, U: Update<M, N>>(
 }
 
 fn halves<T: Float, const M: usize, const N: usize>(
-    arch: Arch,
     w: &mut [T],
     inputs: [&[T]; M],
     state: [&mut [T]; N],
     op: &impl Update<M, N>,
 ) {
     if w.len() <= CHUNK {
-        return leaf(arch, w, inputs, state, op);
+        return vectorized(Leaf { w, inputs, state, op });
     }
     let middle = (w.len() / 2).next_multiple_of(CHUNK);
     let (w_left, w_right) = w.split_at_mut(middle);
@@ -155,32 +141,34 @@ fn halves<T: Float, const M: usize, const N: usize>(
     let mut parts = state.map(|s| s.split_at_mut(middle));
     let s_left = parts.each_mut().map(|(left, _)| std::mem::take(left));
     let s_right = parts.map(|(_, right)| right);
-    rayon::join(|| halves(arch, w_left, left, s_left, op), || halves(arch, w_right, right, s_right, op));
+    rayon::join(|| halves(w_left, left, s_left, op), || halves(w_right, right, s_right, op));
 }
 
-fn leaf<T: Float, const M: usize, const N: usize>(
-    arch: Arch,
-    w: &mut [T],
-    inputs: [&[T]; M],
-    mut state: [&mut [T]; N],
-    op: &impl Update<M, N>,
-) {
-    arch.dispatch(
-        #[inline(always)]
-        || {
-            let n = w.len();
-            let inputs = inputs.map(|x| &x[..n]);
-            let mut state = state.each_mut().map(|s| &mut s[..n]);
-            for i in 0..n {
-                let s: [T::Number; N] = std::array::from_fn(|k| state[k][i].number());
-                let (new, s) = op.update(w[i].number(), inputs.map(|x| x[i].number()), s);
-                w[i] = T::value(new);
-                for (slot, s) in state.iter_mut().zip(s) {
-                    slot[i] = T::value(s);
-                }
+/// An update of a chunk.
+struct Leaf<'a, T, U, const M: usize, const N: usize> {
+    w: &'a mut [T],
+    inputs: [&'a [T]; M],
+    state: [&'a mut [T]; N],
+    op: &'a U,
+}
+
+impl<T: Float, U: Update<M, N>, const M: usize, const N: usize> pulp::NullaryFnOnce for Leaf<'_, T, U, M, N> {
+    type Output = ();
+    #[inline(always)]
+    fn call(self) {
+        let Self { w, inputs, mut state, op } = self;
+        let n = w.len();
+        let inputs = inputs.map(|x| &x[..n]);
+        let mut state = state.each_mut().map(|s| &mut s[..n]);
+        for i in 0..n {
+            let s: [T::Number; N] = std::array::from_fn(|k| state[k][i].number());
+            let (new, s) = op.update(w[i].number(), inputs.map(|x| x[i].number()), s);
+            w[i] = T::value(new);
+            for (slot, s) in state.iter_mut().zip(s) {
+                slot[i] = T::value(s);
             }
-        },
-    );
+        }
+    }
 }
 
 #[cfg(test)]

@@ -183,6 +183,7 @@ fn the_document_describes_every_key_that_is_printed_and_no_other() {
             path("dom")
         ),
     );
+    print("train --dry-run", "train --dry-run --optimizer sam --validation 10 --train-limit 64 --device cpu");
     print("optimizers", "optimizers");
     print("devices", "devices");
     print("models", "models");

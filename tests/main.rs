@@ -22,6 +22,7 @@ mod interrupted;
 mod json;
 mod library;
 mod lost;
+mod names;
 mod other_data;
 mod parity;
 mod report;

@@ -1,6 +1,6 @@
 //! Choices by name from a table: rules, bases and whatever else a user picks.
 
-use crate::setting::{BadSetting, Kind, SettingType, Value};
+use crate::setting::{BadSetting, Kind, SettingType, Value, choose};
 use std::fmt;
 use std::ops::Deref;
 use std::str::FromStr;
@@ -15,6 +15,11 @@ pub trait Item: 'static + Sized {
 
     /// The entry's name.
     fn name(&self) -> &'static str;
+
+    /// Other names that find it.
+    fn others(&self) -> &'static [&'static str] {
+        &[]
+    }
 }
 
 /// One entry of a table, which its name finds.
@@ -99,8 +104,8 @@ impl<T: Item> fmt::Display for Choice<T> {
 impl<T: Item> FromStr for Choice<T> {
     type Err = BadSetting;
     fn from_str(name: &str) -> Result<Self, BadSetting> {
-        let found = Self::all().find(|entry| *entry == name);
-        found.ok_or_else(|| BadSetting::new(T::WHAT, name, format!("give one of {}", Self::names())))
+        let name = choose::<Self>(T::WHAT, name)?;
+        Ok(Self::all().find(|entry| *entry == name).unwrap_or_default())
     }
 }
 
@@ -108,6 +113,9 @@ impl<T: Item> SettingType for Choice<T> {
     const KIND: Kind = Kind::Text;
     fn names() -> Vec<&'static str> {
         T::table().iter().map(T::name).collect()
+    }
+    fn others() -> Vec<(&'static str, &'static str)> {
+        T::table().iter().flat_map(|entry| entry.others().iter().map(|other| (*other, entry.name()))).collect()
     }
     fn read(name: &str, value: &Value) -> Result<Self, BadSetting> {
         let text = value.to_string();
@@ -119,7 +127,7 @@ impl<T: Item> SettingType for Choice<T> {
 }
 
 /// Writes an enum whose variants have names, with `ALL`, `name`, `Default` (the first), `Display`, `FromStr` and
-/// [`SettingType`](crate::setting::SettingType).
+/// [`SettingType`](crate::setting::SettingType). Other names that find a variant stand behind its name.
 ///
 /// ```
 /// flat_core::named! {
@@ -128,17 +136,18 @@ impl<T: Item> SettingType for Choice<T> {
 ///         /// Up.
 ///         Plus = "plus",
 ///         /// Down.
-///         Minus = "minus",
+///         Minus = "minus" | "negative",
 ///     }
 /// }
 /// assert_eq!("minus".parse::<Sign>().unwrap(), Sign::Minus);
+/// assert_eq!("Negative".parse::<Sign>().unwrap(), Sign::Minus);
 /// assert_eq!("up".parse::<Sign>().unwrap_err().to_string(), "sign = up: give one of plus, minus");
 /// ```
 #[macro_export]
 macro_rules! named {
     (
         $(#[$meta:meta])*
-        $vis:vis enum $kind:ident, $what:literal { $($(#[$of:meta])+ $variant:ident = $name:literal),+ $(,)? }
+        $vis:vis enum $kind:ident, $what:literal { $($(#[$of:meta])+ $variant:ident = $name:literal $(| $other:literal)*),+ $(,)? }
     ) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -174,11 +183,8 @@ macro_rules! named {
         impl ::std::str::FromStr for $kind {
             type Err = $crate::setting::BadSetting;
             fn from_str(name: &str) -> ::std::result::Result<Self, Self::Err> {
-                let found = Self::ALL.iter().find(|choice| choice.name() == name);
-                found.copied().ok_or_else(|| {
-                    let names = [$($name),+].join(", ");
-                    $crate::setting::BadSetting::new($what, name, format!("give one of {names}"))
-                })
+                let name = $crate::setting::choose::<Self>($what, name)?;
+                Ok(Self::ALL.iter().copied().find(|choice| choice.name() == name).unwrap_or_default())
             }
         }
 
@@ -186,6 +192,9 @@ macro_rules! named {
             const KIND: $crate::setting::Kind = $crate::setting::Kind::Text;
             fn names() -> ::std::vec::Vec<&'static str> {
                 vec![$($name),+]
+            }
+            fn others() -> ::std::vec::Vec<(&'static str, &'static str)> {
+                vec![$($(($other, $name),)*)+]
             }
             fn read(
                 name: &str,

@@ -33,6 +33,7 @@ mod error;
 pub mod file;
 mod layout;
 pub mod memory;
+pub mod name;
 mod params;
 mod restore;
 mod rng;

@@ -11,6 +11,7 @@ pub use needs::{Needs, in_words};
 pub use range::Range;
 pub use value::{Kind, SettingType, Text, Value, Values};
 
+use crate::name::{instead, meant};
 use std::fmt;
 
 /// One option of a rule, a base optimizer, a measure or a run.
@@ -24,6 +25,8 @@ pub struct Setting {
     pub kind: Kind,
     /// The names to choose from; none where anything goes.
     pub names: Vec<&'static str>,
+    /// Other names to choose by, each with the one that it stands for.
+    pub others: Vec<(&'static str, &'static str)>,
     /// The value where the user gives none; `None` where there is none, or where it depends on other settings.
     pub default: Option<Value>,
     /// In words, where the default depends on other settings.
@@ -40,6 +43,8 @@ pub struct Setting {
     pub required: bool,
     /// Other names of the flag.
     pub aliases: &'static [&'static str],
+    /// The flag in one letter.
+    pub short: Option<char>,
 }
 
 impl Setting {
@@ -50,6 +55,7 @@ impl Setting {
             help: help.trim(),
             kind: T::KIND,
             names: T::names(),
+            others: T::others(),
             default: default.value(),
             default_in_words: "",
             range: Range::Any,
@@ -58,6 +64,7 @@ impl Setting {
             metavar: T::KIND.metavar(),
             required: false,
             aliases: &[],
+            short: None,
         }
     }
 
@@ -83,8 +90,8 @@ impl Setting {
             Kind::List => None,
         };
         let read = read.unwrap_or_else(|| value.clone());
-        if self.kind == Kind::Text && !self.names.is_empty() && !self.names.contains(&read.to_string().as_str()) {
-            return Err(BadSetting::new(self.name, read, format!("give one of {}", self.names.join(", "))));
+        if self.kind == Kind::Text && !self.names.is_empty() {
+            return Ok(chosen(self.name, &read.to_string(), &self.names, &self.others)?.into());
         }
         Ok(read)
     }
@@ -129,6 +136,23 @@ impl BadSetting {
     pub fn new(name: impl Into<String>, value: impl fmt::Display, expected: impl Into<String>) -> Self {
         Self { name: name.into(), value: value.to_string(), expected: expected.into() }
     }
+}
+
+/// The name of a choice that is meant by `typed`.
+///
+/// # Errors
+/// None is; `what` is chosen.
+pub fn choose<T: SettingType>(what: &str, typed: &str) -> Result<&'static str, BadSetting> {
+    chosen(what, typed, &T::names(), &T::others())
+}
+
+fn chosen(
+    what: &str,
+    typed: &str,
+    names: &[&'static str],
+    others: &[(&'static str, &'static str)],
+) -> Result<&'static str, BadSetting> {
+    meant(typed, names, others).ok_or_else(|| BadSetting::new(what, typed, instead(typed, names)))
 }
 
 /// A struct whose fields are [`Setting`]s.

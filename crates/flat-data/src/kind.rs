@@ -10,13 +10,13 @@ named! {
         /// Handwritten digits.
         Mnist = "mnist",
         /// Articles of clothing.
-        FashionMnist = "fashion-mnist",
+        FashionMnist = "fashion-mnist" | "fmnist" | "fashion",
         /// Ten classes of objects.
         Cifar10 = "cifar10",
         /// A hundred classes of objects; the fine labels.
         Cifar100 = "cifar100",
         /// MNIST in colours that go along with the class; made from MNIST.
-        ColoredMnist = "colored-mnist",
+        ColoredMnist = "colored-mnist" | "coloured-mnist" | "cmnist",
     }
 }
 

@@ -14,6 +14,8 @@ pub type Arch = Choice<NetworkSpec>;
 pub struct NetworkSpec {
     /// What the command line, `config.toml` and checkpoints call it.
     pub name: &'static str,
+    /// Other names that find it.
+    pub others: &'static [&'static str],
     /// What text calls it.
     pub title: &'static str,
     /// In a line.

@@ -18,9 +18,9 @@ named! {
     /// The normalisation of the residual networks; `mlp` and `lenet` have none.
     pub enum Norm, "norm" {
         /// Batch normalisation (Ioffe & Szegedy 2015, arXiv 1502.03167).
-        Batch = "batch",
+        Batch = "batch" | "batch-norm" | "bn",
         /// Group normalisation (Wu & He 2018, arXiv 1803.08494) with [`Norm::groups`] groups.
-        Group = "group",
+        Group = "group" | "group-norm" | "gn",
     }
 }
 

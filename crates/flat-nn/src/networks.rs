@@ -20,6 +20,10 @@ impl Item for NetworkSpec {
     fn name(&self) -> &'static str {
         self.name
     }
+
+    fn others(&self) -> &'static [&'static str] {
+        self.others
+    }
 }
 
 macro_rules! networks {

@@ -8,6 +8,8 @@ use std::fmt;
 pub struct Spec<T: ?Sized> {
     /// The name that a user types.
     pub name: &'static str,
+    /// Other names that find it.
+    pub others: &'static [&'static str],
     /// What it does, in one line.
     pub about: &'static str,
     /// Authors, year, arXiv id, algorithm; empty for what has none.
@@ -24,7 +26,13 @@ impl<T: ?Sized> Spec<T> {
         [name, about, paper]: [&'static str; 3],
         build: fn(&Values) -> Result<Box<T>>,
     ) -> Self {
-        Self { name, about, paper, over_sgd: &[], settings: S::settings, build }
+        Self { name, others: &[], about, paper, over_sgd: &[], settings: S::settings, build }
+    }
+
+    /// The same with other names.
+    pub(crate) const fn or(mut self, others: &'static [&'static str]) -> Self {
+        self.others = others;
+        self
     }
 
     /// The same over SGD with other defaults than SGD's own.

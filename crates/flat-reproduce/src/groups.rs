@@ -6,7 +6,6 @@ use crate::args::ReproduceArgs;
 use crate::comparison::{Compared, Comparison, Grid, Method, cells};
 use crate::flags::Flags;
 use crate::images::Images;
-use flat_run::value::percentage;
 use crate::markdown::{Page, Table};
 use crate::network::network;
 use crate::paired::{DIVERGED, Group, text};
@@ -17,6 +16,7 @@ use crate::training::Point;
 use anyhow::Result;
 use flat_data::{Coloring, Dataset, DatasetKind};
 use flat_run::store::sums;
+use flat_run::value::percentage;
 use serde::Deserialize;
 use serde_json::{Value, json};
 

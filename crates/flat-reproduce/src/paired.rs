@@ -1,10 +1,10 @@
 //! Groups of runs, one run a seed, and their differences seed by seed.
 
 use crate::interval::{Mean, short};
-use flat_run::value::percentage;
 use crate::markdown::Table;
 use crate::training::{Fit, Point};
 use anyhow::{Result, bail};
+use flat_run::value::percentage;
 
 /// The runs of one method, in the order of the seeds.
 pub(super) struct Group {

@@ -30,12 +30,13 @@ impl fmt::Display for DeviceChoice {
 impl FromStr for DeviceChoice {
     type Err = String;
     fn from_str(s: &str) -> Result<Self, String> {
-        match s {
+        match s.to_lowercase().as_str() {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
-            "cuda" => Ok(Self::Cuda(0)),
-            _ => s
+            "cuda" | "gpu" => Ok(Self::Cuda(0)),
+            name => name
                 .strip_prefix("cuda:")
+                .or_else(|| name.strip_prefix("gpu:"))
                 .and_then(|n| n.parse().ok())
                 .map(Self::Cuda)
                 .ok_or_else(|| format!("`{s}` is no device: write {}", Self::FORMS)),

@@ -19,7 +19,9 @@ mod usage;
 pub mod value;
 
 pub use device::{DeviceChoice, Opened};
-pub use run::{End, Ended, Measured, Observer, Run, RunState, Silent, SubspaceSpent, Summary, Trainer, measure_along};
+pub use run::{
+    End, Ended, Measured, Observer, Plan, Run, RunState, Silent, SubspaceSpent, Summary, Trainer, measure_along,
+};
 pub use settings::config::RunConfig;
 pub use ui::{Bar, Gauge, Screen, Ui};
 pub use usage::{BadFlag, Usage, check_svg, flags_of, usage};

@@ -108,6 +108,11 @@ pub trait SettingType: Sized {
         Vec::new()
     }
 
+    /// Other names, each with the one that it stands for.
+    fn others() -> Vec<(&'static str, &'static str)> {
+        Vec::new()
+    }
+
     /// Reads a value.
     ///
     /// # Errors
@@ -184,6 +189,9 @@ impl<T: SettingType> SettingType for Option<T> {
     fn names() -> Vec<&'static str> {
         T::names()
     }
+    fn others() -> Vec<(&'static str, &'static str)> {
+        T::others()
+    }
     fn read(name: &str, value: &Value) -> Result<Self, BadSetting> {
         T::read(name, value).map(Some)
     }
@@ -196,6 +204,9 @@ impl<T: SettingType> SettingType for Vec<T> {
     const KIND: Kind = Kind::List;
     fn names() -> Vec<&'static str> {
         T::names()
+    }
+    fn others() -> Vec<(&'static str, &'static str)> {
+        T::others()
     }
     fn read(name: &str, value: &Value) -> Result<Self, BadSetting> {
         let all: Vec<Value> = match value {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 pub(super) const LENET: NetworkSpec = NetworkSpec {
     name: "lenet",
+    others: &["lenet5"],
     title: "LeNet",
     about: "two 5x5 convolutions with 2x2 max pooling, 32 and 64 channels, then 1024 hidden units",
     paper: "LeCun, Bottou, Bengio & Haffner 1998",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 pub(super) const MLP: NetworkSpec = NetworkSpec {
     name: "mlp",
+    others: &[],
     title: "multilayer perceptron",
     about: "fully connected; no hidden layer makes a linear classifier",
     paper: "Rumelhart, Hinton & Williams 1986",

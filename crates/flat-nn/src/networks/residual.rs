@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 pub(super) const RESNET20: NetworkSpec = NetworkSpec {
     name: "resnet20",
+    others: &[],
     title: "ResNet-20",
     about: "CIFAR ResNet-20 (section 4.2), channels 16-32-64, shortcuts by 1x1 convolutions",
     paper: "He, Zhang, Ren & Sun 2016, arXiv 1512.03385",
@@ -19,6 +20,7 @@ pub(super) const RESNET20: NetworkSpec = NetworkSpec {
 
 pub(super) const RESNET18: NetworkSpec = NetworkSpec {
     name: "resnet18",
+    others: &[],
     title: "ResNet-18",
     about: "channels 64-512, with a 3x3 stem and no stem pooling, as used for CIFAR",
     width: 64,
@@ -28,6 +30,7 @@ pub(super) const RESNET18: NetworkSpec = NetworkSpec {
 
 pub(super) const WRN_16_4: NetworkSpec = NetworkSpec {
     name: "wrn-16-4",
+    others: &["wide-resnet-16-4", "wideresnet16-4"],
     title: "wide ResNet 16-4",
     about: "wide ResNet 16-4, pre-activation, channels 16-64-128-256",
     paper: "Zagoruyko & Komodakis 2016, arXiv 1605.07146",

@@ -50,7 +50,8 @@ impl AdamW {
         "adamw",
         "Adam with decoupled weight decay",
         "Loshchilov, Hutter 2019, arXiv 1711.05101, Algorithm 2",
-    );
+    )
+    .or(&["adam"]);
 
     /// AdamW at learning rate `lr`.
     pub fn new(lr: f64) -> Self {

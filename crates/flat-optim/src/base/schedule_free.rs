@@ -61,7 +61,8 @@ impl ScheduleFree {
         "schedule-free",
         "SGD whose model is the mean of its iterates, without a schedule",
         "Defazio et al. 2024, arXiv 2405.15682, eqs. 4 to 6",
-    );
+    )
+    .or(&["schedule-free-sgd"]);
 
     /// Schedule-free SGD at learning rate `lr`.
     pub fn new(lr: f64) -> Self {

@@ -58,7 +58,8 @@ impl ScheduleFreeAdamW {
         "schedule-free-adamw",
         "AdamW whose model is the mean of its iterates, without a schedule",
         "Defazio et al. 2024, arXiv 2405.15682, Algorithm 1",
-    );
+    )
+    .or(&["schedule-free-adam"]);
 
     /// Schedule-free AdamW at learning rate `lr`.
     pub fn new(lr: f64) -> Self {

@@ -32,7 +32,7 @@ flat_core::settings! {
     #[derive(Debug, Clone, Copy)]
     pub struct Sgd {
         /// Learning rate, the papers' eta.
-        lr as "lr": f64 = 0.05, range: Range::Positive;
+        lr as "lr": f64 = 0.05, range: Range::Positive, aliases: &["learning-rate"];
         /// Momentum; 0 keeps no buffer.
         momentum as "momentum": f64 = 0.9, range: Range::BelowOne;
         /// Dampening of the momentum.
@@ -40,7 +40,7 @@ flat_core::settings! {
         /// Nesterov momentum; needs momentum and no dampening.
         nesterov as "nesterov": bool = false;
         /// Weight decay: added to the gradient over sgd, decoupled over adamw.
-        weight_decay as "weight-decay": f64 = 0.0, range: Range::NonNegative;
+        weight_decay as "weight-decay": f64 = 0.0, range: Range::NonNegative, aliases: &["wd"];
         /// Decouple the weight decay from the gradient (SGDW, Loshchilov and Hutter 2019, arXiv 1711.05101).
         decoupled as "decoupled": bool = false;
     }

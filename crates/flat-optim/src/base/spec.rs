@@ -37,6 +37,9 @@ impl Item for BaseSpec {
     fn name(&self) -> &'static str {
         self.name
     }
+    fn others(&self) -> &'static [&'static str] {
+        self.others
+    }
 }
 
 /// A base optimizer by name.

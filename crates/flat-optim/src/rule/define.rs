@@ -65,11 +65,12 @@ macro_rules! stateful {
 }
 
 /// A rule of the table: [`stateful!`], then `spec { name, the surrogate in one line, the paper }`, from which follow `SPEC` and
-/// [`crate::Described`], and `over sgd { "option" = default; }` for a rule that works well with other defaults of the base.
+/// [`crate::Described`], `or ["another name"]`, and `over sgd { "option" = default; }` for a rule that works well with other defaults of the base.
 macro_rules! rule {
     (
         $(#[doc = $about:expr])* $(#[derive($($derive:ident),*)])? pub struct $name:ident { $($settings:tt)* }
         $(with { $($with:tt)* })? $(state { $($state:tt)* })? spec { $($spec:expr),* $(,)? }
+        $(or $others:expr;)?
         $(over sgd { $($option:literal = $default:expr;)* })?
     ) => {
         stateful! {
@@ -79,7 +80,7 @@ macro_rules! rule {
 
         impl $name {
             /// The entry of the table of rules.
-            pub const SPEC: $crate::RuleSpec = $crate::RuleSpec::of::<Self>($($spec),*)$(.over_sgd(&[$(($option, $default)),*]))?;
+            pub const SPEC: $crate::RuleSpec = $crate::RuleSpec::of::<Self>($($spec),*)$(.over_sgd(&[$(($option, $default)),*]))?$(.or($others))?;
         }
 
         impl $crate::Described for $name {

@@ -46,6 +46,7 @@ rule! {
         "mean of grad f_j(x + rho F z_j) over parts j of the batch, z_j Gaussian, F the norms of the filters",
         "Bisla, Wang, Choromanska 2022, arXiv 2201.08025, Algorithm 1",
     }
+    or &["lpf-sgd"];
 }
 
 impl Lpf {

@@ -50,6 +50,7 @@ rule! {
         "g + the part of grad f(x + rho u) orthogonal to g, u uniform on the sphere, rho = sigma sqrt(d)",
         "Ahn, Jadbabaie, Sra 2024, arXiv 2305.15659, Algorithm 1",
     }
+    or &["rs"];
 }
 
 impl Rsp {

@@ -84,6 +84,7 @@ rule! {
         "g + the part of grad f_i(x ± rho g_i/||g_i||) orthogonal to g, i a random sample of --sap-examples",
         "Ahn, Jadbabaie, Sra 2024, arXiv 2305.15659, Algorithm 2",
     }
+    or &["sa"];
 }
 
 impl Sap {

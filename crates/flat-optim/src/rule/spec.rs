@@ -1,6 +1,7 @@
 //! Rules as data.
 
-use crate::{BaseKind, GradientRule, Need, RULES, Result, Spec};
+use crate::{BASES, BaseKind, GradientRule, Need, RULES, Result, Spec};
+use flat_core::name::instead;
 use flat_core::setting::{BadSetting, Settings, Values};
 use flat_core::{Choice, Item};
 
@@ -50,6 +51,9 @@ impl Item for RuleSpec {
     fn name(&self) -> &'static str {
         self.name
     }
+    fn others(&self) -> &'static [&'static str] {
+        self.others
+    }
 }
 
 /// A rule by name.
@@ -73,8 +77,9 @@ pub fn parse_optimizer(name: &str) -> Result<(RuleKind, Option<BaseKind>)> {
         (Ok(rule), _) => Ok((rule, None)),
         (_, Ok(base)) => Ok(("plain".parse()?, Some(base))),
         _ => {
-            let known = format!("give one of {}, {}", RuleKind::names(), BaseKind::names());
-            Err(BadSetting::new("optimizer", name, known).into())
+            let names: Vec<&str> =
+                RULES.iter().map(|rule| rule.name).chain(BASES.iter().map(|base| base.name)).collect();
+            Err(BadSetting::new("optimizer", name, instead(name, &names)).into())
         }
     }
 }

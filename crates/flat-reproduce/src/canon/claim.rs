@@ -2,11 +2,11 @@
 
 use super::{File, Outcome};
 use crate::interval::{Mean, short};
-use flat_run::value::percentage;
 use crate::paired::Group;
 use crate::training::Point;
 use anyhow::Result;
 use flat_run::usage;
+use flat_run::value::percentage;
 use serde::{Deserialize, Serialize};
 
 /// How close two groups are that are about the same.

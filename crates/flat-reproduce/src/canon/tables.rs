@@ -3,10 +3,10 @@
 use super::claim::{Number, Says, Seen, Verdict};
 use super::{Compared, Outcome};
 use crate::interval::{Mean, short};
-use flat_run::value::percentage;
 use crate::markdown::Table;
 use crate::paired::Group;
 use crate::training::Point;
+use flat_run::value::percentage;
 
 /// Of runs that diverged, or have no such number.
 const NONE: &str = "none";

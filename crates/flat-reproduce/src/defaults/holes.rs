@@ -2,13 +2,13 @@
 
 use super::{Case, File, Found, Plan, Rule};
 use crate::interval::{Mean, short};
-use flat_run::value::percentage;
 use crate::markdown::{Page, Table};
 use crate::network::network;
 use crate::paired::{Group, differences, ends};
 use crate::prose::{Holes, Prose};
 use crate::scale::Scale;
 use anyhow::{Context, Result};
+use flat_run::value::percentage;
 
 pub(super) fn page(scale: Scale, file: &File, plan: &Plan, found: &Found) -> Result<Page> {
     let prose = Prose::new(include_str!("../../studies/defaults.md"), scale);

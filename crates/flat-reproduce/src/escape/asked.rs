@@ -4,9 +4,9 @@ use super::FITTED;
 use super::compare::Row;
 use super::part::File;
 use crate::interval::short;
-use flat_run::value::percentage;
 use crate::markdown::Table;
 use anyhow::Result;
+use flat_run::value::percentage;
 
 /// The methods against what was asked of them, at equal training loss.
 pub(super) fn asked(file: &File, rows: &[Row]) -> Result<Table> {

@@ -4,9 +4,9 @@ use super::compare::Row;
 use super::part::Part;
 use super::{Outcome, Trial};
 use crate::interval::{Mean, short};
-use flat_run::value::percentage;
 use crate::markdown::Table;
 use crate::training::Point;
+use flat_run::value::percentage;
 
 pub(super) fn minima(outcomes: &[Outcome]) -> Table {
     let mut table = Table::new(

@@ -2,12 +2,12 @@
 
 use super::{Branch, Group, Plan, Start};
 use crate::interval::{Mean, short};
-use flat_run::value::percentage;
 use crate::markdown::{Block, Table};
 use crate::paired::{DIVERGED, text};
 use anyhow::Result;
 use flat_plot::{Axis, Chart, Point, Series, curves};
 use flat_run::store::write_whole;
+use flat_run::value::percentage;
 use std::path::Path;
 
 /// A ratio near 1.

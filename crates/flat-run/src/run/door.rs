@@ -159,6 +159,11 @@ impl<'a> Run<'a> {
         &self.config
     }
 
+    /// What it computes with.
+    pub(super) fn parts(&self) -> &RunParts {
+        &self.parts
+    }
+
     /// Trains to the end, or until a signal or `observer` asks to stop; leaves weights, checkpoints, `metrics.jsonl` and
     /// `summary.json` in the run's directory.
     ///

@@ -1,19 +1,19 @@
 //! Choices by name that belong to runs rather than to one library crate.
 
 use candle_core::DType;
-use flat_core::setting::{BadSetting, Kind, SettingType, Value};
+use flat_core::setting::{BadSetting, Kind, SettingType, Value, choose};
 use flat_core::{Choice, named};
 use flat_nn::Mode;
-use flat_optim::{BASES, RULES};
+use flat_optim::{BASES, BaseKind, RULES, RuleKind};
 use std::fmt;
 
 named! {
     /// Losses by name.
     pub enum LossName, "loss" {
         /// Softmax cross entropy.
-        CrossEntropy = "cross-entropy",
+        CrossEntropy = "cross-entropy" | "ce" | "xent",
         /// Squared error against the one-hot label.
-        Mse = "mse",
+        Mse = "mse" | "l2" | "squared",
     }
 }
 
@@ -74,11 +74,11 @@ named! {
     /// Schedules by name.
     pub enum ScheduleName, "schedule" {
         /// The same value throughout.
-        Constant = "constant",
+        Constant = "constant" | "const",
         /// Multiplied by gamma after every step-size steps.
         Step = "step",
         /// Half a cosine down to the last value.
-        Cosine = "cosine",
+        Cosine = "cosine" | "cos",
     }
 }
 
@@ -86,11 +86,11 @@ named! {
     /// Schedules of the perturbation radius by name.
     pub enum RadiusScheduleName, "rho-schedule" {
         /// The same value throughout.
-        Constant = "constant",
+        Constant = "constant" | "const",
         /// Multiplied by gamma after every step-size steps.
         Step = "step",
         /// Half a cosine down to the last value.
-        Cosine = "cosine",
+        Cosine = "cosine" | "cos",
         /// With the learning rate, down to the last value.
         FollowLr = "follow-lr",
         /// Half a cosine up to a multiple of the first value.
@@ -117,10 +117,12 @@ impl SettingType for OptimizerName {
         BASES.iter().map(|base| base.name).chain(RULES.iter().map(|rule| rule.name)).collect()
     }
 
+    fn others() -> Vec<(&'static str, &'static str)> {
+        [<BaseKind as SettingType>::others(), <RuleKind as SettingType>::others()].concat()
+    }
+
     fn read(name: &str, value: &Value) -> Result<Self, BadSetting> {
-        let (text, names) = (value.to_string(), Self::names());
-        let found = names.iter().find(|known| **known == text).copied().map(Self);
-        found.ok_or_else(|| BadSetting::new(name, text, format!("give one of {}", names.join(", "))))
+        choose::<Self>(name, &value.to_string()).map(Self)
     }
 
     fn value(&self) -> Option<Value> {
@@ -140,9 +142,9 @@ named! {
     /// Element type of weights and activations.
     pub enum Float, "dtype" {
         /// 32 bits.
-        F32 = "f32",
+        F32 = "f32" | "fp32" | "float32" | "float",
         /// 64 bits.
-        F64 = "f64",
+        F64 = "f64" | "fp64" | "float64" | "double",
     }
 }
 
@@ -160,7 +162,7 @@ named! {
     /// The parts of a data set.
     pub enum SplitName, "split" {
         /// Training images.
-        Train = "train",
+        Train = "train" | "training",
         /// Test images.
         Test = "test",
     }

@@ -66,7 +66,7 @@ flat_core::settings! {
         /// Leave the test set alone.
         no_test as "no-test": bool = false, needs: VALIDATES;
         /// Images a step.
-        batch_size as "batch-size": usize = 128, range: Range::AtLeast(1);
+        batch_size as "batch-size": usize = 128, range: Range::AtLeast(1), aliases: &["bs"];
         /// Normalisation of the pixels.
         normalize as "normalize": Option<NormalizeName> = None, default_in_words: "dataset, or --mean and --std";
         /// Subtracted from pixels in [0, 1], one number a channel, as in 0.49,0.48,0.45; with --std.
@@ -115,7 +115,7 @@ flat_core::settings! {
         /// Gradient rule; a base optimizer's name means the plain gradient over that base. At their defaults sam and sap end
         /// flatter than sgd in the mean, rsp on one of two networks and nso on neither, and none is shown to have 0.8 of sgd's
         /// Hessian trace on both (docs/results/defaults); a larger --rho or --sigma is flatter and may cost accuracy.
-        optimizer as "optimizer": RuleKind = RuleKind::default(), needs: Needs::Unset("rule-schedule"), default_in_words: "sgd";
+        optimizer as "optimizer": RuleKind = RuleKind::default(), needs: Needs::Unset("rule-schedule"), default_in_words: "sgd", short: Some('o');
         /// Rules one after another, each with its epochs up to and without the last, as in plain:0-40,sam:40-50; in place of
         /// --optimizer. Options belong to every phase whose rule has them.
         rule_schedule as "rule-schedule": Option<Text<RuleSchedule>> = None, metavar: "PHASES";

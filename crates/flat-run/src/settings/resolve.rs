@@ -6,6 +6,7 @@ use super::file::{table as read_table, to_toml};
 use super::flags;
 use crate::usage::{BadFlag, no_effect, usage};
 use anyhow::{Context, Result};
+use flat_core::name::near;
 use flat_core::setting::{BadSetting, Needs, Setting, Settings, Value, Values};
 use flat_optim::{Every, GradientRule, PerPart, RuleKind};
 use std::path::Path;
@@ -122,7 +123,12 @@ impl RunConfig {
             } else if let Some(option) = flags::option(key) {
                 config.options.insert(key, option.read(value).map_err(bad)?);
             } else {
-                return Err(usage(format!("{source}: `{key}` is no setting; see flat-train train --help")));
+                let all = flags::flags();
+                let near = match near(key, all.iter().map(|flag| flag.setting.name)).first() {
+                    Some(near) => format!("did you mean `{near}`? See"),
+                    None => "see".into(),
+                };
+                return Err(usage(format!("{source}: `{key}` is no setting; {near} flat-train train --help")));
             }
         }
         if values.get("schedule").is_none() && config.base.averages() {

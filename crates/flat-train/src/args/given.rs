@@ -1,11 +1,13 @@
 //! Settings as flags of the command line: one way for every command.
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, TypedValueParser};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use flat_core::name::{meant, near};
 use flat_core::setting::{BadSetting, Kind, SettingType, Value, Values};
-use flat_optim::BASES;
-use flat_run::settings::{Flag, Flags, given};
+use flat_run::settings::{Flag, Flags, OptimizerName, given};
+use std::ffi::OsStr;
 use std::marker::PhantomData;
 use std::str::FromStr;
 
@@ -70,7 +72,38 @@ pub(super) fn among<T>() -> impl TypedValueParser<Value = T>
 where
     T: SettingType + FromStr<Err = BadSetting> + Clone + Send + Sync + 'static,
 {
-    PossibleValuesParser::new(T::names()).try_map(|name| name.parse::<T>())
+    Names { names: T::names(), others: T::others() }.try_map(|name| name.parse::<T>())
+}
+
+/// The parser of names: in any case and by other names too. What it gives is the name itself.
+#[derive(Debug, Clone)]
+struct Names {
+    names: Vec<&'static str>,
+    others: Vec<(&'static str, &'static str)>,
+}
+
+impl TypedValueParser for Names {
+    type Value = String;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
+        let typed = value.to_string_lossy();
+        if let Some(name) = meant(&typed, &self.names, &self.others) {
+            return Ok(name.into());
+        }
+        let mut error = clap::Error::new(ErrorKind::InvalidValue).with_cmd(command);
+        let texts = |names: &[&str]| ContextValue::Strings(names.iter().map(ToString::to_string).collect());
+        error.insert(ContextKind::InvalidArg, ContextValue::String(arg.map(ToString::to_string).unwrap_or_default()));
+        error.insert(ContextKind::InvalidValue, ContextValue::String(typed.to_string()));
+        error.insert(ContextKind::ValidValue, texts(&self.names));
+        if let Some(nearest) = near(&typed, self.names.iter().copied()).first() {
+            error.insert(ContextKind::SuggestedValue, ContextValue::String(nearest.to_string()));
+        }
+        Err(error)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.names.iter().copied().map(PossibleValue::new)))
+    }
 }
 
 /// The flag of a setting.
@@ -84,11 +117,15 @@ fn arg(flag: &Flag) -> Arg {
         .required(setting.required)
         .action(ArgAction::Set);
     let arg = if flag.heading.is_empty() { arg } else { arg.help_heading(flag.heading) };
-    // a base's name stands for the plain rule over it
-    let bases = BASES.iter().map(|base| base.name).filter(|_| setting.name == "optimizer");
-    let arg = match &setting.names[..] {
-        [] => arg,
-        names => arg.value_parser(PossibleValuesParser::new(bases.chain(names.iter().copied()))),
+    let arg = match setting.short {
+        Some(letter) => arg.short(letter),
+        None => arg,
+    };
+    let arg = match (setting.name, setting.names.is_empty()) {
+        // a base's name stands for the plain rule over it
+        ("optimizer", _) => arg.value_parser(Names { names: OptimizerName::names(), others: OptimizerName::others() }),
+        (_, true) => arg,
+        (_, false) => arg.value_parser(Names { names: setting.names.clone(), others: setting.others.clone() }),
     };
     match setting.kind {
         Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),

@@ -22,6 +22,12 @@ pub struct TrainArgs {
     /// and --resume goes on.
     #[arg(long, value_name = "N", help_heading = "Run", value_parser = clap::value_parser!(u64).range(1..))]
     pub pause_after: Option<u64>,
+    /// Print the configuration that the run would have, as a TOML file for --config, and do nothing else.
+    #[arg(long, help_heading = "Run", conflicts_with_all = ["resume", "out", "dry_run", "pause_after"])]
+    pub print_config: bool,
+    /// Load the data, build model and optimizer, say what the run would do, and write nothing.
+    #[arg(long, help_heading = "Run", conflicts_with = "pause_after")]
+    pub dry_run: bool,
     /// The settings that were given.
     #[command(flatten)]
     pub given: Given<RunConfig>,

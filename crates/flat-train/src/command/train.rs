@@ -17,6 +17,12 @@ struct Paused {
 /// Trains, or continues a run, to its summary.
 pub(super) fn run(args: &TrainArgs, ui: Ui, json: bool) -> Result<Outcome> {
     let given = &args.given.values;
+    if args.print_config {
+        let config = RunConfig::resolve(given, args.config.as_deref())?.filled()?;
+        config.check()?;
+        let text = config.to_toml()?;
+        return print(json, &config, || text.trim_end().into());
+    }
     let run = match &args.resume {
         Some(_) if args.config.is_some() || args.out.is_some() => {
             let message = "--resume takes its configuration and folder from the run: leave out --config and --out";
@@ -31,6 +37,10 @@ pub(super) fn run(args: &TrainArgs, ui: Ui, json: bool) -> Result<Outcome> {
             }
         }
     };
+    if args.dry_run {
+        let plan = run.plan();
+        return print(json, &plan, || plan.text());
+    }
     match run.shown_on(ui).pause_after(args.pause_after).train(&mut Silent)? {
         End::Stopped(out) if args.pause_after.is_some() && !signal::stop_requested() => {
             print(json, &Paused { state: "paused", out: out.display().to_string() }, String::new)

@@ -165,7 +165,7 @@ fn wrong_usage_exits_2_and_names_the_flag() {
         ("train --rho 0.1", "--rho"),
         ("train --epochs 1 --steps 1", "--steps"),
         ("train --augment rotate", "rotate"),
-        ("train --device gpu", "gpu"),
+        ("train --device tpu", "tpu"),
         ("metrics trace --checkpoint x --rel-tol -1", "--rel-tol"),
         ("metrics trace --checkpoint x --estimator xtrace --rel-tol 0.1", "--rel-tol"),
         ("metrics trace --checkpoint x --estimator xtrace --probes 3", "--probes"),

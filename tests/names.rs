@@ -1,7 +1,6 @@
 //! What a person types and means: names in any case and by other names are understood, wrong ones are answered with the right.
 
 use crate::tool::{Room, bytes, fails, json, run};
-use clap::Parser;
 use flat_core::name::meant;
 use flat_core::setting::{SettingType, Value};
 use flat_run::settings::flags;
@@ -11,7 +10,7 @@ use flat_train::args::{Cli, Command};
 fn taken(flag: &str, typed: &str) -> Result<String, String> {
     let name = flag.trim_start_matches('-');
     let words = ["flat-train", "train", flag, typed];
-    let cli = Cli::try_parse_from(words).map_err(|e| e.to_string())?;
+    let cli = Cli::read(words.map(Into::into)).map_err(|e| e.to_string())?;
     let Command::Train(train) = cli.command else { return Err("no train".into()) };
     let name = match name {
         "o" => "optimizer",
@@ -95,7 +94,7 @@ fn what_is_mistyped_is_answered_with_the_right_word() {
         ("--weight_decay", "0", "--weight-decay"),
         ("--learning_rate", "0.1", "--learning-rate"),
         ("--epoch", "3", "--epochs"),
-        ("--num-steps", "3", "--steps"),
+        ("--step", "3", "--steps"),
         ("--momentm", "0.9", "--momentum"),
         ("--data", "mnist", "--dataset"),
         ("--label_smoothing", "0.1", "--label-smoothing"),

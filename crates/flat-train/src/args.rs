@@ -7,6 +7,7 @@ mod metrics;
 mod report;
 mod sweep;
 mod train;
+mod unknown;
 
 pub use bench::{BenchArgs, BenchSettings};
 pub use given::Given;

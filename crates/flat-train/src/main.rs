@@ -1,6 +1,5 @@
 //! The `flat-train` command line tool.
 
-use clap::Parser;
 use flat_train::args::Cli;
 use std::process::ExitCode;
 
@@ -11,5 +10,5 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     // SAFETY: no thread was started yet.
     unsafe { flat_train::runtime::prepare() };
-    flat_train::command::run(Cli::parse())
+    flat_train::command::run(Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit()))
 }

@@ -1,5 +1,6 @@
 //! Processes of this program, some at a time, each with its share of the cores.
 
+use crate::held;
 use anyhow::{Context, Result};
 use flat_run::signal;
 use std::ffi::OsString;
@@ -49,8 +50,8 @@ pub(crate) struct Task {
     pub name: String,
     /// Its words.
     pub args: Vec<OsString>,
-    /// Where its stdout goes, if anywhere.
-    pub stdout: Option<PathBuf>,
+    /// Where its stdout goes, which it holds as long as it lives.
+    pub out: PathBuf,
     /// Where its stderr goes.
     pub log: PathBuf,
 }
@@ -128,21 +129,14 @@ impl Jobs {
     }
 
     fn start(&self, task: &Task) -> Result<Child> {
-        let open = |file: &PathBuf| -> Result<File> {
-            let new = || -> std::io::Result<File> {
-                let new = flat_core::file::open_own(file)?;
-                new.set_len(0)?;
-                Ok(new)
-            };
-            new().with_context(|| format!("cannot write {}", file.display()))
+        let open = |path: &Path| -> Result<File> {
+            let file = held::take(path)?;
+            file.set_len(0).with_context(|| format!("cannot write {}", path.display()))?;
+            Ok(file)
         };
         let mut command = Command::new(&self.program);
         command.args(&task.args).arg("--stop-at-eof").arg("--quiet").arg("--threads").arg(self.threads.to_string());
-        command.stdin(Stdio::piped()).stderr(open(&task.log)?);
-        command.stdout(match &task.stdout {
-            Some(file) => Stdio::from(open(file)?),
-            None => Stdio::null(),
-        });
+        command.stdin(Stdio::piped()).stdout(open(&task.out)?).stderr(open(&task.log)?);
         command.spawn().with_context(|| format!("cannot start {}", self.program.display()))
     }
 }

@@ -28,6 +28,7 @@ mod board;
 mod budget;
 mod cell;
 mod halving;
+mod held;
 mod jobs;
 mod known;
 mod outcome;

@@ -1,6 +1,7 @@
 //! The folder of a sweep: `runs/CELL/seed-K` for each run, `sweep.toml` and `sweep.json`.
 
 use crate::cell::Cell;
+use crate::held::{self, PATIENCE};
 use crate::record::{Record, State};
 use anyhow::{Context, Result, bail};
 use flat_run::store::{checkpoint_step, checkpoints, lock, write_whole};
@@ -12,9 +13,6 @@ use std::time::{Duration, Instant};
 
 /// Settings that say where a run computes and what it keeps on the way, but not what it comes to.
 const FREE: [&str; 6] = ["checkpoint-every", "data-dir", "device", "keep-checkpoints", "log-every", "log-steps"];
-
-/// How long to wait for a run of a sweep that was killed: it stops after its step, with a checkpoint.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A sweep's folder, locked for this process as long as the value lives.
 #[derive(Debug)]
@@ -32,6 +30,8 @@ pub(crate) struct Place {
     pub config: PathBuf,
     /// What its process writes to stderr.
     pub log: PathBuf,
+    /// What it writes to stdout, which it holds as long as it lives.
+    pub out: PathBuf,
     /// Its result.
     pub record: PathBuf,
     /// Its score on the test set.
@@ -87,6 +87,7 @@ impl Store {
             dir: file(""),
             config: file(".toml"),
             log: file(".log"),
+            out: file(".out"),
             record: file("").join("record.json"),
             test: file(".test.json"),
         }
@@ -100,6 +101,10 @@ impl Store {
         // a run of the sweep is in the sweep's folder, not where a link leads
         for dir in place.dir.ancestors().take(2) {
             flat_core::file::no_link(dir).with_context(|| format!("cannot write to {}", dir.display()))?;
+        }
+        // of a sweep that was killed it may be about to begin
+        if place.out.exists() {
+            held::take(&place.out)?;
         }
         if !place.dir.exists() {
             return Ok(Found::Nothing);
@@ -243,6 +248,7 @@ mod tests {
             dir: dir.path().join("runs/a/seed-0"),
             config: dir.path().join("runs/a/seed-0.toml"),
             log: dir.path().join("runs/a/seed-0.log"),
+            out: dir.path().join("runs/a/seed-0.out"),
             record: dir.path().join("runs/a/seed-0/record.json"),
             test: dir.path().join("runs/a/seed-0.test.json"),
         };

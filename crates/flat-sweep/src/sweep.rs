@@ -174,7 +174,7 @@ impl<'a> Sweep<'a> {
         if let Some(steps) = pause {
             args.extend(["--pause-after".into(), steps.to_string().into()]);
         }
-        Ok(Some(Task { name: format!("{} seed {}", cell.name, run.seed), args, stdout: None, log: place.log }))
+        Ok(Some(Task { name: format!("{} seed {}", cell.name, run.seed), args, out: place.out, log: place.log }))
     }
 
     /// Scores the weights of the best cell on the test set, or of all; false where a signal asked to stop. While a run has failed
@@ -205,7 +205,7 @@ impl<'a> Sweep<'a> {
                 args.extend(["--limit".into(), limit.to_string().into()]);
             }
             let log = place.test.with_extension("log");
-            Task { name: format!("{} seed {}", cell.name, run.seed), args, stdout: Some(place.test), log }
+            Task { name: format!("{} seed {}", cell.name, run.seed), args, out: place.test, log }
         };
         let tasks: Vec<Task> = runs.iter().map(task).collect();
         let mut bar = self.ui.bar("test set", 0, tasks.len() as u64, "runs");

@@ -1,0 +1,50 @@
+//! Files that a process holds as long as it lives, by being its standard output: whoever starts it anew can wait for its end,
+//! also where the sweep that started it was killed.
+
+use anyhow::{Context, Result, bail};
+use flat_run::signal;
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long to wait for a run of a sweep that was killed: it stops after its step, with a checkpoint.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The file, made where there is none, once no other process holds it. Whoever inherits it holds it too.
+///
+/// # Errors
+/// It cannot be written; a process does not let it go; a signal asked to stop.
+pub(crate) fn take(path: &Path) -> Result<File> {
+    let file = flat_core::file::open_own(path).with_context(|| format!("cannot write {}", path.display()))?;
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(e)) => return Err(e).with_context(|| format!("cannot lock {}", path.display())),
+            Err(TryLockError::WouldBlock) if begun.elapsed() > PATIENCE || signal::stop_requested() => {
+                bail!("{}: a run of an earlier sitting still writes there; stop it first", path.display())
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_file_is_free_once_the_process_that_has_it_for_its_output_has_ended() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("out");
+        let mut child = Command::new("sleep").arg("0.4").stdout(Stdio::from(take(&path)?)).spawn()?;
+        let begun = Instant::now();
+        take(&path)?;
+        assert!(child.try_wait()?.is_some() || begun.elapsed() > Duration::from_millis(300));
+        assert!(begun.elapsed() > Duration::from_millis(100), "nobody held it");
+        child.wait()?;
+        take(&path)?;
+        Ok(())
+    }
+}

@@ -122,9 +122,9 @@ fn arg(flag: &Flag) -> Arg {
         None => arg,
     };
     let arg = match (setting.name, setting.names.is_empty()) {
+        (_, true) => arg,
         // a base's name stands for the plain rule over it
         ("optimizer", _) => arg.value_parser(Names { names: OptimizerName::names(), others: OptimizerName::others() }),
-        (_, true) => arg,
         (_, false) => arg.value_parser(Names { names: setting.names.clone(), others: setting.others.clone() }),
     };
     match setting.kind {

@@ -14,7 +14,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};
 use flat::core::{ParamVec, Params, Purpose, Streams};
-use flat::nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm, networks, ops};
+use flat::nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm, Precision, networks, ops};
 use flat::optim::{GradientRule, Objective, Optimizer, Plain, Query, Sam, Sample, Sgd};
 use flat_train::bench::host_peak_mib;
 use std::collections::BTreeMap;
@@ -30,13 +30,14 @@ const LOSS: Loss = Loss::CrossEntropy { label_smoothing: 0.0 };
 const SIDE: usize = 2048;
 
 const USAGE: &str = "step_time [--model mlp|lenet|resnet20|resnet18|wrn-16-4] [--batch N] [--rule sgd|sam] \
-                     [--what step|gradient|hvp|forward|gemm] [--warm-up N] [--steps N] [--serve]";
+                     [--what step|gradient|hvp|forward|gemm] [--precision f32|bf16] [--warm-up N] [--steps N] [--serve]";
 
 /// The flags.
 struct Args {
     arch: Arch,
     batch: usize,
     what: String,
+    precision: Precision,
     warm_up: usize,
     steps: usize,
     serve: bool,
@@ -44,8 +45,15 @@ struct Args {
 
 impl Args {
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Self> {
-        let mut args =
-            Self { arch: networks::LENET, batch: 128, what: "step".into(), warm_up: 2, steps: 10, serve: false };
+        let mut args = Self {
+            arch: networks::LENET,
+            batch: 128,
+            what: "step".into(),
+            precision: Precision::F32,
+            warm_up: 2,
+            steps: 10,
+            serve: false,
+        };
         while let Some(flag) = words.next() {
             if flag == "--serve" {
                 args.serve = true;
@@ -59,6 +67,7 @@ impl Args {
                 "--warm-up" => args.warm_up = number()?,
                 "--steps" => args.steps = number()?,
                 "--what" => args.what = value,
+                "--precision" => args.precision = value.parse()?,
                 "--rule" => match value.as_str() {
                     "sgd" => args.what = "step".into(),
                     "sam" => args.what = "sam".into(),
@@ -196,6 +205,7 @@ fn main() -> Result<()> {
     // SAFETY: no thread was started yet.
     unsafe { flat_train::runtime::prepare() };
     let args = Args::parse(std::env::args().skip(1))?;
+    args.precision.set(&Device::Cpu)?;
     let mut bench = Bench::new(args.arch, args.batch)?;
     if !args.serve {
         bench.burst(&args.what, args.warm_up)?;

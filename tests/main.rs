@@ -4,6 +4,7 @@
 
 mod accuracy;
 mod bench;
+mod bf16;
 mod canon;
 mod canon_small;
 mod choices;

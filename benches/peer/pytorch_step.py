@@ -3,13 +3,16 @@
 
     cargo build --release -p flat-minima --example step_time
     python benches/peer/pytorch_step.py --case mlp:128 --case lenet:128 --case resnet18:32 [--what step sam gradient hvp]
+    python benches/peer/pytorch_step.py --torch best --precision bf16
 
 Two processes live side by side, each with its model warm: examples/step_time.rs and this script as `--worker`. They run
 bursts of steps in turn, A B A B ..., so that both meet the same state of the machine; a pair gives one ratio, and the
-median of the ratios is reported with its range. All in f32 on random images; a step is forward, backward and SGD with
+median of the ratios is reported with its range. All in f32 on random images (with `--precision bf16` products in bf16 on both
+sides, in PyTorch by autocast); a step is forward, backward and SGD with
 momentum 0.9; `sam` is a SAM step over it, `gradient` is loss and gradient alone, `hvp` a Hessian-vector product (here
 exact, by reverse over forward; in PyTorch by double backward). `gemm` is one product of square matrices of side 2048:
-the peak that the fractions refer to. If torch cannot be imported, it is installed into a virtual environment under the
+the peak that the fractions refer to. `--torch best` gives PyTorch an allocator that keeps its pages and takes the fastest of its
+layouts (contiguous, channels_last), found for each case; it is as it comes out of the box without. If torch cannot be imported, it is installed into a virtual environment under the
 build directory.
 """
 
@@ -26,6 +29,9 @@ ROOT = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 SIDE = 2048
 WHATS = ["step", "sam", "gradient", "hvp", "forward"]
+LAYOUTS = ["contiguous", "channels_last"]
+# glibc's allocator keeps what was freed
+KEEP = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "-1", "MALLOC_TOP_PAD_": str(64 << 20)}
 
 
 def with_torch():
@@ -112,7 +118,7 @@ def build(name):
 class Torch:
     """The same steps in PyTorch."""
 
-    def __init__(self, name, batch, threads):
+    def __init__(self, name, batch, threads, layout, precision):
         import torch
         from torch.nn import functional as F
 
@@ -123,13 +129,19 @@ class Torch:
         self.model.train()
         self.params = list(self.model.parameters())
         self.x = torch.randn(batch, *shape)
+        if layout == "channels_last":
+            self.model = self.model.to(memory_format=torch.channels_last)
+            self.x = self.x.to(memory_format=torch.channels_last)
+        self.autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16")
         self.y = torch.arange(batch) % 10
         self.v = [torch.randn_like(p) for p in self.params]
         self.sgd = torch.optim.SGD(self.params, lr=1e-3, momentum=0.9)
         self.a, self.b = torch.randn(SIDE, SIDE), torch.randn(SIDE, SIDE)
 
     def loss(self):
-        return self.loss_of(self.model(self.x), self.y)
+        with self.autocast:
+            z = self.model(self.x)
+        return self.loss_of(z.float(), self.y)
 
     def flops(self):
         """Floating-point operations of a forward and backward pass, products alone."""
@@ -165,20 +177,21 @@ class Torch:
             torch.autograd.grad(grads, self.params, self.v)
         elif what == "forward":
             self.model.eval()
-            with torch.no_grad():
+            with torch.no_grad(), self.autocast:
                 self.model(self.x)
             self.model.train()
         elif what == "gemm":
-            torch.mm(self.a, self.b)
+            with torch.no_grad(), self.autocast:
+                torch.mm(self.a, self.b)
         else:
             sys.exit(f"{what}: no such thing to time")
 
 
-def worker(name, batch, threads):
+def worker(name, batch, threads, layout, precision):
     """Answers each line `WHAT STEPS` with a line of JSON, as examples/step_time.rs does."""
     import resource
 
-    bench = Torch(name, batch, threads)
+    bench = Torch(name, batch, threads, layout, precision)
     for line in sys.stdin:
         what, steps = line.split()
         if what == "flops":
@@ -200,8 +213,8 @@ def worker(name, batch, threads):
 class Side:
     """A process that runs bursts of steps on demand."""
 
-    def __init__(self, command, threads):
-        env = {**os.environ, "RAYON_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
+    def __init__(self, command, threads, more=None):
+        env = {**os.environ, "RAYON_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads), **(more or {})}
         pipe = subprocess.PIPE
         self.process = subprocess.Popen([str(c) for c in command], stdin=pipe, stdout=pipe, text=True, env=env)
 
@@ -242,10 +255,33 @@ def compare(ours, torch, what, pairs, seconds):
     return row
 
 
-def case(args, name, batch):
+def torch_side(args, name, batch, layout):
     command = [sys.executable, __file__, "--worker", f"{name}:{batch}", "--threads", args.threads]
-    torch = Side(command, args.threads)
-    ours = Side([args.ours, "--serve", "--model", name, "--batch", batch], args.threads)
+    command += ["--layout", layout, "--precision", args.precision]
+    return Side(command, args.threads, KEEP if args.torch == "best" else None)
+
+
+def fastest(args, name, batch):
+    """PyTorch in the layout whose steps take the least time here, and that layout."""
+    if args.torch == "plain":
+        return torch_side(args, name, batch, LAYOUTS[0]), LAYOUTS[0]
+    sides = {layout: torch_side(args, name, batch, layout) for layout in LAYOUTS}
+    for side in sides.values():
+        side.ask(args.what[0], 2)
+    times = {layout: [] for layout in LAYOUTS}
+    for _ in range(3):
+        for layout, side in sides.items():
+            times[layout].append(statistics.median(side.ask(args.what[0], 2)["ms"]))
+    best = min(LAYOUTS, key=lambda layout: statistics.median(times[layout]))
+    for layout, side in sides.items():
+        if layout != best:
+            side.close()
+    return sides[best], best
+
+
+def case(args, name, batch):
+    torch, layout = fastest(args, name, batch)
+    ours = Side([args.ours, "--serve", "--model", name, "--batch", batch, "--precision", args.precision], args.threads)
     flops = torch.ask("flops", 0)["flops"]
     rows = [compare(ours, torch, what, args.pairs, args.seconds) for what in args.what]
     peak = compare(ours, torch, "gemm", 5, 2)
@@ -254,6 +290,7 @@ def case(args, name, batch):
     passes = {"step": 1, "gradient": 1, "sam": 2, "forward": 1 / 3}  # of forward and backward; of hvp it is not known
     for row in rows:
         row |= {"model": name, "batch": batch, "gemm_gflops": gflops}
+        row |= {"precision": args.precision, "torch_layout": layout, "torch_allocator": "keeps" if args.torch == "best" else "plain"}
         for side in ("ours", "torch"):
             if row["what"] in passes:
                 achieved = flops * passes[row["what"]] / 1e6 / row[side]["ms"]["median"]
@@ -283,6 +320,10 @@ def table(rows):
             if what == over and base:
                 own = [r[s]["ms"]["median"] / base[s]["ms"]["median"] for s in ("ours", "torch")]
                 lines.append(f"{model} {batch}: {over} / {under} is {own[0]:.2f} here, {own[1]:.2f} in torch")
+    for r in rows[:1]:
+        lines.append(f"precision {r['precision']}; torch's allocator {r['torch_allocator']}")
+    for r in rows:
+        lines.append(f"{r['model']} {r['batch']} {r['what']}: torch in layout {r['torch_layout']}")
     for gemm in [r["gemm_gflops"] for r in rows[:1]]:
         lines.append(f"peak: products of {SIDE}x{SIDE} at {gemm['ours']:.0f} GFLOP/s here, {gemm['torch']:.0f} in torch")
     return "\n".join(lines)
@@ -295,6 +336,9 @@ def main():
     parser.add_argument("--pairs", type=int, default=7, help="alternations, at least 5 (default 7)")
     parser.add_argument("--seconds", type=float, default=12, help="about so long for each case and what (default 12)")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="of the products, on both sides")
+    parser.add_argument("--torch", choices=["plain", "best"], default="plain", help="PyTorch's settings")
+    parser.add_argument("--layout", choices=LAYOUTS, default=LAYOUTS[0], help=argparse.SUPPRESS)
     parser.add_argument("--ours", type=Path, default=TARGET / "release" / "examples" / "step_time")
     parser.add_argument("--json", action="store_true", help="print JSON alone on the standard output")
     parser.add_argument("--worker", metavar="MODEL:BATCH", help=argparse.SUPPRESS)
@@ -304,7 +348,7 @@ def main():
     with_torch()
     if args.worker:
         name, batch = args.worker.split(":")
-        return worker(name, int(batch), args.threads)
+        return worker(name, int(batch), args.threads, args.layout, args.precision)
     if not args.ours.exists():
         sys.exit(f"{args.ours} is missing: cargo build --release -p flat-minima --example step_time")
     rows = []

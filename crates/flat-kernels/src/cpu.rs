@@ -1,6 +1,7 @@
 //! Kernels of the CPU, over slices. Work is cut by sizes alone and partial sums are added in order, so that results have the
 //! same bits for any number of threads.
 
+pub mod bf16;
 mod block;
 mod buffer;
 pub mod channel;

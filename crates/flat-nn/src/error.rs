@@ -28,6 +28,14 @@ pub enum Error {
         /// What to use instead.
         remedy: &'static str,
     },
+    /// Instructions for bf16 that this processor does not have, or that nobody has.
+    #[error("FLAT_BF16={given}: this processor multiplies bf16 by {}; leave the variable out for the fastest", available.join(", "))]
+    Bf16 {
+        /// What was asked for.
+        given: String,
+        /// What there is.
+        available: Vec<&'static str>,
+    },
     /// A model that cannot be built as described.
     #[error("unusable model: {0}")]
     BadConfig(String),

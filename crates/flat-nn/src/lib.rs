@@ -75,6 +75,7 @@ pub use loss::Loss;
 pub use model::Model;
 pub use network::Network;
 pub use ops::moments::BatchMoments;
+pub use flat_kernels::cpu::bf16::Bf16;
 pub use precision::Precision;
 pub use scope::Scope;
 pub use specs::{Init, Specs};

@@ -12,7 +12,6 @@ mod linear;
 mod max_pool;
 pub(crate) mod moments;
 pub(crate) mod norm_tangent;
-mod rounded;
 pub(crate) mod standardize;
 
 pub(crate) use activation::{add_relu, mask};

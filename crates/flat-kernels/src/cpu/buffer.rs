@@ -42,6 +42,11 @@ impl<T: Copy> Buffer<T> {
 }
 
 impl<'a, T> Runs<'a, T> {
+    /// The address of the first element.
+    pub(crate) fn start(self) -> *mut T {
+        self.start
+    }
+
     /// `len` elements from `at` on.
     ///
     /// # Safety

@@ -19,6 +19,13 @@ pub struct View<P> {
     pub col_stride: usize,
 }
 
+impl<P> View<P> {
+    /// The same places of other data.
+    pub(crate) fn of<Q>(self, data: Q) -> View<Q> {
+        View { data, row_stride: self.row_stride, col_stride: self.col_stride }
+    }
+}
+
 /// A matrix stored row by row.
 pub fn rows<T>(data: &[T], row_len: usize) -> View<&[T]> {
     View { data, row_stride: row_len, col_stride: 1 }

@@ -5,10 +5,10 @@
 
 use super::backward_graph::released;
 use super::channel::{channel_shift, channel_sum};
-use super::rounded::{operand, result};
 use crate::precision::{Precision, in_precision};
+use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
-use flat_kernels::cpu::matrix::{multiply, rows, transposed};
+use flat_kernels::cpu::matrix::{View, multiply, rows, transposed};
 use flat_kernels::host::contiguous;
 use flat_kernels::{Float, dispatch};
 
@@ -25,14 +25,15 @@ enum Kind {
 
 struct Product(Kind);
 
-fn run<T: Float>(
+/// Sizes `(n, m, k)` and operands of `(n, k)` times `(k, m)`.
+type Operands<'a, T> = ((usize, usize, usize), View<&'a [T]>, View<&'a [T]>);
+
+fn operands<'a, T: Float>(
     kind: Kind,
-    (s1, l1): (&CpuStorage, &Layout),
-    (s2, l2): (&CpuStorage, &Layout),
-    bias: Option<(&CpuStorage, &Layout)>,
-) -> Result<(CpuStorage, Shape)> {
-    let (a, b) = (operand::<T>("linear", s1, l1)?, operand::<T>("linear", s2, l2)?);
-    let (a, b) = (&*a, &*b);
+    (s1, l1): (&'a CpuStorage, &Layout),
+    (s2, l2): (&'a CpuStorage, &Layout),
+) -> Result<Operands<'a, T>> {
+    let (a, b) = (contiguous::<T>("linear", s1, l1)?, contiguous::<T>("linear", s2, l2)?);
     let ((a0, a1), (b0, b1)) = (l1.shape().dims2()?, l2.shape().dims2()?);
     let (n, m, k, other, a, b) = match kind {
         Kind::NT => (a0, b0, a1, b1, rows(a, a1), transposed(b, b1)),
@@ -42,6 +43,16 @@ fn run<T: Float>(
     if k != other {
         bail!("linear: shapes {:?} and {:?} do not fit", l1.shape(), l2.shape());
     }
+    Ok(((n, m, k), a, b))
+}
+
+fn run<T: Float>(
+    kind: Kind,
+    (s1, l1): (&CpuStorage, &Layout),
+    (s2, l2): (&CpuStorage, &Layout),
+    bias: Option<(&CpuStorage, &Layout)>,
+) -> Result<(CpuStorage, Shape)> {
+    let ((n, m, k), a, b) = operands::<T>(kind, (s1, l1), (s2, l2))?;
     let bias = match bias {
         Some((s, l)) => Some(contiguous::<T>("linear", s, l)?),
         None => None,
@@ -49,7 +60,7 @@ fn run<T: Float>(
     if bias.is_some_and(|b| b.len() != m) {
         bail!("linear: the bias must have {m} elements");
     }
-    Ok((T::storage(result(multiply((n, m, k), a, b, bias))), Shape::from((n, m))))
+    Ok((T::storage(multiply((n, m, k), a, b, bias)), Shape::from((n, m))))
 }
 
 fn apply(kind: Kind, a: &Tensor, b: &Tensor) -> Result<Tensor> {
@@ -68,6 +79,10 @@ impl CustomOp2 for Product {
         "linear"
     }
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+        if let Some(by) = Precision::rounds_by(s1.dtype()) {
+            let ((n, m, k), a, b) = operands::<f32>(self.0, (s1, l1), (s2, l2))?;
+            return Ok((CpuStorage::F32(by.multiply((n, m, k), a, b)), Shape::from((n, m))));
+        }
         dispatch!("linear", s1.dtype(), T => run::<T>(self.0, (s1, l1), (s2, l2), None))
     }
     fn bwd(&self, a: &Tensor, b: &Tensor, _: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {

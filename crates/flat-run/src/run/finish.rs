@@ -14,7 +14,7 @@ use crate::store::line::{Flatness, Line, Point};
 use crate::store::run_dir::RunDir;
 use crate::ui::Ui;
 use anyhow::{Context, Result};
-use flat_nn::{Mode, Precision};
+use flat_nn::{Bf16, Mode, Precision};
 
 /// Saves the final weights, scores them, writes the summary, and measures their flatness; `None` where a signal
 /// interrupted it.
@@ -113,6 +113,7 @@ fn summarise(
         seed: config.seed,
         dtype: config.dtype.to_string(),
         precision: config.precision.to_string(),
+        bf16: config.precision.bf16().filter(|_| trainer.device().is_cpu()).map(Bf16::name),
         device: DeviceChoice::of(trainer.device()).to_string(),
         device_note: trainer.device_note().to_string(),
         version: env!("CARGO_PKG_VERSION").to_string(),

@@ -94,6 +94,9 @@ pub struct Summary {
     pub dtype: String,
     /// Arithmetic of the products in training.
     pub precision: String,
+    /// By which instructions the CPU multiplied in bf16: `amx`, `avx512` or `rounding`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bf16: Option<&'static str>,
     /// Device.
     pub device: String,
     /// The same, and why it was that one.
@@ -171,6 +174,7 @@ impl Summary {
         if let Some(subspace) = &self.subspace {
             rows.push(("subspace", subspace.text()));
         }
+        rows.extend(self.bf16.map(|by| ("bf16", by.to_string())));
         if self.skipped_steps > 0 {
             rows.push(("skipped", format!("{} steps for a non-finite loss or gradient", self.skipped_steps)));
         }

@@ -4,6 +4,8 @@ use super::print;
 use crate::bench::processor;
 use crate::exit::Outcome;
 use anyhow::Result;
+#[cfg(target_arch = "x86_64")]
+use flat_kernels::cpu::bf16::Bf16;
 use flat_kernels::gpu::{Driver, Refused};
 use serde::Serialize;
 
@@ -79,6 +81,7 @@ fn instructions() -> Vec<&'static str> {
             ($($name:tt),+) => { $( if std::is_x86_feature_detected!($name) { found.push($name); } )+ };
         }
         detect!("sse4.2", "avx2", "fma", "avx512f", "avx512dq", "avx512vl", "avx512bf16");
+        found.extend(Bf16::Amx.available().then_some("amx-bf16"));
     }
     if cfg!(target_arch = "aarch64") {
         found.push("neon");

@@ -3,7 +3,7 @@
 use super::Bf16;
 use super::avx512::round;
 use super::block::{Block, DEPTH, SIDE, Step, TILE, TILE_BYTES, prepared};
-use super::grid::{Grid, Planes, Tap};
+use super::grid::{Grid, Line, Planes, Tap};
 use super::operand::{CacheLine, Strides, channel_pairs, left};
 use crate::cpu::buffer::{Buffer, Dst};
 use crate::{Float, Geometry};
@@ -11,8 +11,10 @@ use rayon::prelude::*;
 
 /// Bytes that the images of a task may take in bf16, so that they stay in the second level of the cache.
 const BYTES: usize = 512 << 10;
-/// Places that a task may have on the grid, for the same reason: their sums lie in memory 32 channels at a time.
-const PLACES: usize = 4096;
+/// Places whose sums lie in the first level of the cache before they are written.
+const RANGE: usize = 128;
+/// Numbers from channel to channel of these sums: no power of two, so that channels fall into different sets of the cache.
+const ROW: usize = RANGE + TILE;
 
 /// A sum over channels and elements of windows: the weights, and the steps from block to block.
 struct Sums<'g> {
@@ -31,7 +33,7 @@ pub(super) fn forward(by: Bf16, g: &Geometry, x: &[f32], w: &[f32]) -> Vec<f32> 
     let grid = Grid::new(g, true);
     let depth = grid.phases[0].x.lines.len();
     let pairs = depth.next_multiple_of(DEPTH) / 2;
-    let chunk = grid.chunk(g.n, depth * grid.phases.len(), BYTES).min((PLACES / grid.places).max(1));
+    let chunk = grid.chunk(g.n, depth * grid.phases.len(), BYTES);
     let len = grid.row(chunk, TILE);
     let (mut weights, mut steps) = (Vec::new(), Vec::new());
     for (i, phase) in grid.phases.iter().enumerate() {
@@ -52,7 +54,7 @@ pub(super) fn forward(by: Bf16, g: &Geometry, x: &[f32], w: &[f32]) -> Vec<f32> 
 pub(super) fn grad_input(by: Bf16, g: &Geometry, gy: &[f32], w: &[f32]) -> Vec<f32> {
     let grid = Grid::new(g, false);
     let depth = g.out_channels;
-    let chunk = grid.chunk(g.n, depth, BYTES).min((PLACES / grid.places).max(1));
+    let chunk = grid.chunk(g.n, depth, BYTES);
     let len = grid.row(chunk, TILE);
     let at = Strides { rows: grid.elements, cols: g.channels * grid.elements };
     let sums: Vec<Sums<'_>> = grid.phases.iter().map(|phase| {
@@ -81,15 +83,12 @@ fn run(
 ) -> Vec<f32> {
     let (image, out) = (operand[0].image(), sums[0].out.image());
     let pairs: usize = operand.iter().map(|planes| planes.lines.len().next_multiple_of(DEPTH) / 2).sum();
-    let places = (chunk * grid.places).next_multiple_of(SIDE);
-    let c_row = places + TILE;
     let mut y = Buffer::new(n * out);
     let runs = y.runs();
     images.par_chunks(chunk * image).enumerate().for_each(|(i, images)| {
-        f32::with_scratch(pairs * len + SIDE * c_row + TILE, |scratch| {
+        f32::with_scratch(pairs * len + TILE, |scratch| {
             let aligned = scratch.as_ptr().align_offset(64).min(TILE);
-            let (packed, c) = scratch[aligned..].split_at_mut(pairs * len);
-            let packed = packed.as_mut_ptr().cast::<u32>();
+            let packed = scratch[aligned..].as_mut_ptr().cast::<u32>();
             let mut row = 0;
             for planes in operand {
                 // SAFETY: the scratch has `len` words for each pair; AVX-512 is there, as whoever chose `by` knows.
@@ -103,7 +102,7 @@ fn run(
                 y.fill(std::mem::MaybeUninit::new(0.0));
             }
             let y = Dst(y.as_mut_ptr().cast::<f32>());
-            let task = Task { by, grid, len, c: Dst(c.as_mut_ptr()), c_row, count };
+            let task = Task { by, grid, len, count };
             // SAFETY: packed and zeroed up to the guards' ends; the instructions are there.
             unsafe { prepared(by, || sums.iter().for_each(|sums| task.sum(sums, packed, y))) };
         });
@@ -117,13 +116,43 @@ struct Task<'g> {
     by: Bf16,
     grid: &'g Grid,
     len: usize,
-    /// Sums of 32 channels.
-    c: Dst<f32>,
-    c_row: usize,
     count: usize,
 }
 
+/// Places of a range that follow each other in an image, too.
+struct Segment {
+    from: usize,
+    len: usize,
+    /// In the chunk of images, for plane 0.
+    to: usize,
+}
+
+/// Sums of 32 channels at the places of a range.
+#[repr(align(64))]
+struct Sums32([f32; SIDE * ROW]);
+
 impl Task<'_> {
+    /// The segments of every range.
+    fn segments(&self, out: &Planes) -> Vec<Vec<Segment>> {
+        let places = self.count * self.grid.places;
+        let mut ranges: Vec<Vec<Segment>> = (0..places.div_ceil(RANGE)).map(|_| Vec::new()).collect();
+        // all lines of a phase have the same pixels of their planes
+        let line = Line { plane: 0, ..out.lines[0] };
+        for (image, row) in (0..self.count).flat_map(|image| (0..out.rows).map(move |row| (image, row))) {
+            let Some((y, start, end)) = out.inside(line, row) else { continue };
+            let first = image * self.grid.places + row * self.grid.cols;
+            let mut col = start;
+            while col < end {
+                let place = first + col;
+                let len = (end - col).min(RANGE - place % RANGE);
+                let to = image * out.image() + out.at(line, y, col);
+                ranges[place / RANGE].push(Segment { from: place % RANGE, len, to });
+                col += len;
+            }
+        }
+        ranges
+    }
+
     /// All channels of a sum, rounded to bf16, to their pixels.
     ///
     /// # Safety
@@ -131,52 +160,53 @@ impl Task<'_> {
     unsafe fn sum(&self, sums: &Sums<'_>, packed: *const u32, y: Dst<f32>) {
         let channels = sums.out.lines.len();
         let places = self.count * self.grid.places;
+        let ranges = self.segments(sums.out);
+        let mut c = Sums32([0.0; SIDE * ROW]);
         for first in (0..channels).step_by(SIDE) {
             let panel = first / SIDE * sums.steps.len() * 2 * TILE_BYTES;
-            for place in (0..places).step_by(SIDE) {
-                let block = Block {
-                    a: sums.weights.as_ptr().cast::<u8>().wrapping_add(panel),
-                    a_row: 64,
-                    a_tile: TILE_BYTES,
-                    b: packed.wrapping_add(self.grid.guard() + place).cast(),
-                    b_row: 4 * self.len,
-                    b_tile: 64,
-                    c: self.c.at(place),
-                    c_row: self.c_row,
-                    rows: (channels - first).div_ceil(TILE).min(2),
-                    cols: (places - place).div_ceil(TILE).min(2),
-                    accumulate: false,
-                };
-                // SAFETY: the caller's promise.
-                unsafe { block.run(self.by, &sums.steps) };
-            }
-            for (i, line) in sums.out.lines[first..].iter().take(SIDE).enumerate() {
-                for image in 0..self.count {
-                    let from = self.c.at(i * self.c_row + image * self.grid.places);
-                    // SAFETY: the sums' rows, and an image of this task.
-                    unsafe { self.place(sums.out, *line, from, y.at(image * sums.out.image())) };
+            let lines = &sums.out.lines[first..channels.min(first + SIDE)];
+            for (i, segments) in ranges.iter().enumerate() {
+                for place in (i * RANGE..places.min((i + 1) * RANGE)).step_by(SIDE) {
+                    let block = Block {
+                        a: sums.weights.as_ptr().cast::<u8>().wrapping_add(panel),
+                        a_row: 64,
+                        a_tile: TILE_BYTES,
+                        b: packed.wrapping_add(self.grid.guard() + place).cast(),
+                        b_row: 4 * self.len,
+                        b_tile: 64,
+                        c: c.0.as_mut_ptr().wrapping_add(place - i * RANGE),
+                        c_row: ROW,
+                        rows: lines.len().div_ceil(TILE),
+                        cols: (places - place).div_ceil(TILE).min(2),
+                        accumulate: false,
+                    };
+                    // SAFETY: the caller's promise.
+                    unsafe { block.run(self.by, &sums.steps) };
+                }
+                for (line, sums32) in lines.iter().zip(c.0.chunks_exact(ROW)) {
+                    let y = y.at(line.plane * sums.out.h * sums.out.w);
+                    for s in segments {
+                        // SAFETY: pixels of an image of this task.
+                        unsafe { write(&sums32[s.from..s.from + s.len], y.wrapping_add(s.to), sums.out.step) };
+                    }
                 }
             }
         }
     }
+}
 
-    /// One channel of one image.
-    ///
-    /// # Safety
-    /// `from` must hold the image's places, `to` be the image.
-    unsafe fn place(&self, out: &Planes, line: super::grid::Line, from: *const f32, to: *mut f32) {
-        for row in 0..out.rows {
-            let Some((y, start, end)) = out.inside(line, row) else { continue };
-            let to = to.wrapping_add(out.at(line, y, start));
-            // SAFETY: the caller's promise; `inside` keeps within row and plane.
-            unsafe {
-                let from = std::slice::from_raw_parts(from.add(row * self.grid.cols + start), end - start);
-                if out.step == 1 {
-                    round(from, to);
-                } else {
-                    from.iter().enumerate().for_each(|(j, x)| *to.add(j * out.step) = x.to_bf16());
-                }
-            }
+/// Rounds numbers to bf16, on their way to every `step`-th number from `to` on.
+///
+/// # Safety
+/// These must be in memory; AVX-512 must be there.
+#[inline]
+unsafe fn write(from: &[f32], to: *mut f32, step: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if step == 1 {
+            round(from, to);
+        } else {
+            from.iter().enumerate().for_each(|(j, x)| *to.add(j * step) = x.to_bf16());
         }
     }
 }

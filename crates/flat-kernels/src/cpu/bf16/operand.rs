@@ -82,21 +82,20 @@ pub(super) unsafe fn channel_pairs(grid: &Grid, planes: &Planes, images: &[f32],
     let mut buffer = vec![0.0; 2 * planes.cols];
     let (first, second) = buffer.split_at_mut(planes.cols);
     let zeros = vec![0.0; planes.cols];
-    for pair in 0..planes.lines.len().next_multiple_of(DEPTH) / 2 {
-        let to = to.wrapping_add(pair * len);
-        // SAFETY: the caller's promise; rows of the grid lie between the guards.
-        unsafe {
-            to.write_bytes(0, len);
-            let to = to.add(grid.guard());
+    // SAFETY: the caller's promise.
+    unsafe { to.write_bytes(0, planes.lines.len().next_multiple_of(DEPTH) / 2 * len) };
+    // image by image, as they lie in memory
+    for (i, image) in images.chunks_exact(planes.image()).enumerate() {
+        for pair in 0..planes.lines.len().div_ceil(2) {
             let (a, b) = (planes.lines.get(2 * pair), planes.lines.get(2 * pair + 1));
-            for (i, image) in images.chunks_exact(planes.image()).enumerate() {
-                for y in 0..planes.rows {
-                    let a = row(planes, a, image, y, first);
-                    let b = row(planes, b, image, y, second);
-                    if a.is_some() || b.is_some() {
-                        let (a, b) = (a.unwrap_or(&zeros), b.unwrap_or(&zeros));
-                        pairs(a, b, to.add(i * grid.places + y * grid.cols));
-                    }
+            let to = to.wrapping_add(pair * len + grid.guard() + i * grid.places);
+            for y in 0..planes.rows {
+                let a = row(planes, a, image, y, first);
+                let b = row(planes, b, image, y, second);
+                if a.is_some() || b.is_some() {
+                    let (a, b) = (a.unwrap_or(&zeros), b.unwrap_or(&zeros));
+                    // SAFETY: rows of the grid lie between the guards.
+                    unsafe { pairs(a, b, to.add(y * grid.cols)) };
                 }
             }
         }
@@ -117,18 +116,15 @@ pub(super) unsafe fn channel_rows(
     to: *mut u16,
 ) {
     let mut buffer = vec![0.0; planes.cols];
-    for channel in 0..TILE {
-        let to = to.wrapping_add(channel * len);
-        let line = planes.lines.get(first + channel);
-        // SAFETY: as in `channel_pairs`.
-        unsafe {
-            to.write_bytes(0, len);
-            let to = to.add(guard);
-            for (i, image) in images.chunks_exact(planes.image()).enumerate() {
-                for y in 0..planes.rows {
-                    if let Some(from) = row(planes, line, image, y, &mut buffer) {
-                        narrow(from, to.add(i * grid.places + y * grid.cols));
-                    }
+    // SAFETY: the caller's promise.
+    unsafe { to.write_bytes(0, TILE * len) };
+    for (i, image) in images.chunks_exact(planes.image()).enumerate() {
+        for (channel, line) in planes.lines[first.min(planes.lines.len())..].iter().take(TILE).enumerate() {
+            let to = to.wrapping_add(channel * len + guard + i * grid.places);
+            for y in 0..planes.rows {
+                if let Some(from) = row(planes, Some(line), image, y, &mut buffer) {
+                    // SAFETY: as in `channel_pairs`.
+                    unsafe { narrow(from, to.add(y * grid.cols)) };
                 }
             }
         }

@@ -88,10 +88,8 @@ fn main() {
             continue;
         }
         let (a, b) = (numbers(n * k, 0), numbers(m * k, 1));
-        let mut ways: Vec<(&'static str, Box<dyn FnMut() + '_>)> = vec![(
-            "f32",
-            Box::new(|| drop(multiply((n, m, k), rows(&a[..], k), transposed(&b[..], k), None))),
-        )];
+        let mut ways: Vec<(&'static str, Box<dyn FnMut() + '_>)> =
+            vec![("f32", Box::new(|| drop(multiply((n, m, k), rows(&a[..], k), transposed(&b[..], k), None))))];
         for by in available() {
             let (a, b) = (&a, &b);
             let run = move || drop(by.multiply((n, m, k), rows(&a[..], k), transposed(&b[..], k)));
@@ -108,7 +106,8 @@ fn main() {
         let weight = numbers(weight.elem_count(), 1);
         let gy = numbers(g.y_shape().elem_count(), 2);
         let flops = 2.0 * (g.y_shape().elem_count() * c * kernel * kernel) as f64;
-        for (pass, a, b) in [(Pass::Forward, &x, &weight), (Pass::GradInput, &gy, &weight), (Pass::GradWeight, &x, &gy)] {
+        for (pass, a, b) in [(Pass::Forward, &x, &weight), (Pass::GradInput, &gy, &weight), (Pass::GradWeight, &x, &gy)]
+        {
             let name = format!("{name} {pass:?}");
             if !is_wanted(&name) {
                 continue;

@@ -167,7 +167,12 @@ impl Conv {
         let (g, name) = (&self.geometry, self.name());
         if let Some(by) = Precision::rounds_by(s1.dtype()) {
             // the bias is no part of a rounded product: `forward` adds it
-            return Ok(CpuStorage::F32(by.convolve(self.pass, g, contiguous(name, s1, l1)?, contiguous(name, s2, l2)?)));
+            return Ok(CpuStorage::F32(by.convolve(
+                self.pass,
+                g,
+                contiguous(name, s1, l1)?,
+                contiguous(name, s2, l2)?,
+            )));
         }
         if let (CpuStorage::F32(_), Some(winograd)) = (s1, Winograd::of(g)) {
             let (a, b) = (contiguous(name, s1, l1)?, contiguous(name, s2, l2)?);

@@ -25,9 +25,7 @@ pub(super) unsafe fn run(block: &Block, steps: &[Step]) {
         let at = row / TILE * block.a_tile + row % TILE * block.a_row;
         let part = Block { a: block.a.wrapping_add(at), c: block.c.wrapping_add(row * block.c_row), ..*block };
         // SAFETY: the caller's promise.
-        unsafe {
-            if block.cols == 2 { rows::<2>(&part, steps) } else { rows::<1>(&part, steps) }
-        }
+        unsafe { if block.cols == 2 { rows::<2>(&part, steps) } else { rows::<1>(&part, steps) } }
     }
 }
 
@@ -112,7 +110,8 @@ pub(super) unsafe fn pairs(a: &[f32], b: &[f32], to: *mut u32) {
             let mask = first(len - j);
             ahead(a.as_ptr().wrapping_add(j));
             ahead(b.as_ptr().wrapping_add(j));
-            let (x, y) = (_mm512_maskz_loadu_ps(mask, a.as_ptr().add(j)), _mm512_maskz_loadu_ps(mask, b.as_ptr().add(j)));
+            let (x, y) =
+                (_mm512_maskz_loadu_ps(mask, a.as_ptr().add(j)), _mm512_maskz_loadu_ps(mask, b.as_ptr().add(j)));
             let both = as_bits(_mm512_cvtne2ps_pbh(y, x));
             _mm512_mask_storeu_epi32(to.add(j).cast(), mask, _mm512_permutexvar_epi16(order, both));
         }
@@ -169,10 +168,7 @@ pub(super) unsafe fn gather(from: *const f32, stride: usize, count: usize, to: *
             let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
             let at = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(stride as i32));
             let zero = _mm512_setzero_ps();
-            (
-                _mm512_mask_i32gather_ps::<4>(zero, low, at, from),
-                _mm512_mask_i32gather_ps::<4>(zero, high, at, second),
-            )
+            (_mm512_mask_i32gather_ps::<4>(zero, low, at, from), _mm512_mask_i32gather_ps::<4>(zero, high, at, second))
         };
         _mm512_storeu_si512(to.cast(), as_bits(_mm512_cvtne2ps_pbh(y, x)));
     }

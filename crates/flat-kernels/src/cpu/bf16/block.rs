@@ -55,9 +55,7 @@ impl Block {
     pub(super) unsafe fn run(&self, by: Bf16, steps: &[Step]) {
         debug_assert!(!steps.is_empty() && (1..=2).contains(&self.rows) && (1..=2).contains(&self.cols));
         // SAFETY: the caller's promise.
-        unsafe {
-            if by == Bf16::Amx { amx::run(self, steps) } else { avx512::run(self, steps) }
-        }
+        unsafe { if by == Bf16::Amx { amx::run(self, steps) } else { avx512::run(self, steps) } }
     }
 }
 

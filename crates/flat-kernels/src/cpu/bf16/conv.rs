@@ -57,15 +57,19 @@ pub(super) fn grad_input(by: Bf16, g: &Geometry, gy: &[f32], w: &[f32]) -> Vec<f
     let chunk = grid.chunk(g.n, depth, BYTES);
     let len = grid.row(chunk, TILE);
     let at = Strides { rows: grid.elements, cols: g.channels * grid.elements };
-    let sums: Vec<Sums<'_>> = grid.phases.iter().map(|phase| {
-        let (mut weights, mut steps) = (Vec::new(), Vec::new());
-        for (block, tap) in order(depth, &phase.taps) {
-            let row = block * DEPTH / 2 * len;
-            steps.push(Step { a: (steps.len() * 2 * TILE_BYTES) as isize, b: 4 * (row as isize - tap.shift) });
-            weights.push((block, tap.element));
-        }
-        Sums { weights: left(w, (g.channels, depth), at, &weights), steps, out: &phase.x }
-    }).collect();
+    let sums: Vec<Sums<'_>> = grid
+        .phases
+        .iter()
+        .map(|phase| {
+            let (mut weights, mut steps) = (Vec::new(), Vec::new());
+            for (block, tap) in order(depth, &phase.taps) {
+                let row = block * DEPTH / 2 * len;
+                steps.push(Step { a: (steps.len() * 2 * TILE_BYTES) as isize, b: 4 * (row as isize - tap.shift) });
+                weights.push((block, tap.element));
+            }
+            Sums { weights: left(w, (g.channels, depth), at, &weights), steps, out: &phase.x }
+        })
+        .collect();
     // a stride beyond the window leaves out pixels
     let whole = sums.len() == g.stride * g.stride;
     run(by, &grid, (chunk, len), (&[&grid.y], gy), &sums, g.n, whole)
@@ -138,8 +142,9 @@ impl Task<'_> {
         let mut ranges: Vec<Vec<Segment>> = (0..places.div_ceil(RANGE)).map(|_| Vec::new()).collect();
         // all lines of a phase have the same pixels of their planes
         let line = Line { plane: 0, ..out.lines[0] };
+        let (start, end) = out.span(line);
         for (image, row) in (0..self.count).flat_map(|image| (0..out.rows).map(move |row| (image, row))) {
-            let Some((y, start, end)) = out.inside(line, row) else { continue };
+            let Some(y) = out.inside(line, row) else { continue };
             let first = image * self.grid.places + row * self.grid.cols;
             let mut col = start;
             while col < end {

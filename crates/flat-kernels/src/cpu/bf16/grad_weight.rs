@@ -44,12 +44,14 @@ pub(super) fn grad_weight(by: Bf16, g: &Geometry, x: &[f32], gy: &[f32]) -> Vec<
     let mut dw = vec![0.0; g.out_channels * depth * grid.elements];
     let least = (1usize << 14).div_ceil(depth * grid.elements);
     dw.par_chunks_mut(depth * grid.elements).with_min_len(least).enumerate().for_each(|(o, row)| {
+        let mut total = vec![0.0; depth];
         for element in 0..grid.elements {
-            for c in 0..depth {
-                let at = (element * rows + o) * cols + c;
-                let sum: f32 = sums[at..].iter().step_by(len).sum();
-                row[c * grid.elements + element] = sum.to_bf16();
+            let at = (element * rows + o) * cols;
+            total.copy_from_slice(&sums[at..at + depth]);
+            for part in 1..parts {
+                total.iter_mut().zip(&sums[part * len + at..]).for_each(|(total, sum)| *total += sum);
             }
+            row[element..].iter_mut().step_by(grid.elements).zip(&total).for_each(|(to, sum)| *to = sum.to_bf16());
         }
     });
     dw
@@ -87,7 +89,14 @@ impl Work<'_> {
                     None => channel_rows(grid, &grid.y, i * TILE, gy, (guard, len), a.at(i * TILE * len)),
                     Some(i) => {
                         let planes = &grid.phases[i / tiles].x;
-                        self.turned(planes, i % tiles * TILE, x, blocks * DEPTH, b.at(i * TILE_BYTES), all * TILE_BYTES);
+                        self.turned(
+                            planes,
+                            i % tiles * TILE,
+                            x,
+                            blocks * DEPTH,
+                            b.at(i * TILE_BYTES),
+                            all * TILE_BYTES,
+                        );
                     }
                 }
             }

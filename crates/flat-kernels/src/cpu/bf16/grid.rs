@@ -40,13 +40,18 @@ impl Planes {
         self.count * self.h * self.w
     }
 
-    /// A line's elements within its plane in a row of the grid: row of the plane, columns of the grid from .. to.
+    /// The columns of the grid, from .. to, where a line lies within its plane.
     #[inline(always)]
-    pub(super) fn inside(&self, line: Line, row: usize) -> Option<(usize, usize, usize)> {
-        let y = usize::try_from((row * self.step) as isize + line.y).ok().filter(|y| *y < self.h)?;
+    pub(super) fn span(&self, line: Line) -> (usize, usize) {
         let from = usize::try_from(-line.x).unwrap_or(0).div_ceil(self.step).min(self.cols);
         let end = usize::try_from(self.w as isize - line.x).unwrap_or(0).div_ceil(self.step).min(self.cols);
-        (from < end).then_some((y, from, end))
+        (from, end.max(from))
+    }
+
+    /// The row of its plane that a line has in a row of the grid; `None` beyond the plane.
+    #[inline(always)]
+    pub(super) fn inside(&self, line: Line, row: usize) -> Option<usize> {
+        usize::try_from((row * self.step) as isize + line.y).ok().filter(|y| *y < self.h)
     }
 
     /// Where in an image the element of a line is, at a row of its plane and a column of the grid.
@@ -116,11 +121,8 @@ impl Grid {
 
     fn unfolded(g: &Geometry) -> Self {
         let p = g.padding as isize;
-        let line = |k: usize| Line {
-            plane: k / (g.kh * g.kw),
-            y: (k / g.kw % g.kh) as isize - p,
-            x: (k % g.kw) as isize - p,
-        };
+        let line =
+            |k: usize| Line { plane: k / (g.kh * g.kw), y: (k / g.kw % g.kh) as isize - p, x: (k % g.kw) as isize - p };
         let lines = (0..g.channels * g.kh * g.kw).map(line).collect();
         let x = Planes { lines, step: g.stride, count: g.channels, h: g.h, w: g.w, rows: g.oh, cols: g.ow };
         let phases = vec![Phase { x, taps: vec![Tap { element: 0, shift: 0 }] }];

@@ -21,10 +21,8 @@ pub(super) fn multiply(by: Bf16, (n, m, k): (usize, usize, usize), a: View<&[f32
     let order: Vec<(usize, usize)> = (0..blocks).map(|block| (block, 0)).collect();
     let lhs = left(a.data, (n, k), strides(&a), &order);
     let rhs = right(b.data, (k, m), strides(&b));
-    let steps: Vec<Step> = (0..blocks * TILE_BYTES)
-        .step_by(TILE_BYTES)
-        .map(|at| Step { a: 2 * at as isize, b: at as isize })
-        .collect();
+    let steps: Vec<Step> =
+        (0..blocks * TILE_BYTES).step_by(TILE_BYTES).map(|at| Step { a: 2 * at as isize, b: at as isize }).collect();
     let mut out = Buffer::new(n * m);
     let to = Dst(out.runs().start());
     let panels = (n.div_ceil(SIDE), m.div_ceil(SIDE));

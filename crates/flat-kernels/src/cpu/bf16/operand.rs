@@ -51,26 +51,36 @@ pub(super) fn left(data: &[f32], (m, k): (usize, usize), at: Strides, order: &[(
     unsafe { out.finish() }
 }
 
-/// A row of the grid as the plane has it; `None` where all of it is zero.
-#[inline]
-fn row<'a>(
-    planes: &Planes,
-    line: Option<&Line>,
-    image: &'a [f32],
-    row: usize,
-    buffer: &'a mut [f32],
-) -> Option<&'a [f32]> {
-    let line = *line?;
-    let (y, from, end) = planes.inside(line, row)?;
-    let at = planes.at(line, y, from);
-    if planes.step == 1 && (from, end) == (0, planes.cols) {
-        return Some(&image[at..at + planes.cols]);
+/// A line and its columns within the plane.
+#[derive(Clone, Copy)]
+struct Part {
+    line: Line,
+    from: usize,
+    end: usize,
+}
+
+impl Part {
+    fn of(planes: &Planes, line: Option<&Line>) -> Option<Self> {
+        let line = *line?;
+        let (from, end) = planes.span(line);
+        (from < end).then_some(Self { line, from, end })
     }
-    let buffer = &mut buffer[..planes.cols];
-    buffer[..from].fill(0.0);
-    buffer[end..].fill(0.0);
-    buffer[from..end].iter_mut().zip(image[at..].iter().step_by(planes.step)).for_each(|(to, x)| *to = *x);
-    Some(buffer)
+
+    /// A row of the grid as the plane has it; `None` where all of it is zero.
+    #[inline(always)]
+    fn row<'a>(self, planes: &Planes, image: &'a [f32], row: usize, buffer: &'a mut [f32]) -> Option<&'a [f32]> {
+        let y = planes.inside(self.line, row)?;
+        let (from, end, step) = (self.from, self.end, planes.step);
+        let at = planes.at(self.line, y, from);
+        if step == 1 && (from, end) == (0, planes.cols) {
+            return Some(&image[at..at + planes.cols]);
+        }
+        let buffer = &mut buffer[..planes.cols];
+        buffer[..from].fill(0.0);
+        buffer[end..].fill(0.0);
+        buffer[from..end].iter_mut().zip(image[at..].iter().step_by(step)).for_each(|(to, x)| *to = *x);
+        Some(buffer)
+    }
 }
 
 /// Images on the grid as a right operand, pairs of channels: word `(pair, place)` is at `pair * len + guard + place`.
@@ -87,11 +97,11 @@ pub(super) unsafe fn channel_pairs(grid: &Grid, planes: &Planes, images: &[f32],
     // image by image, as they lie in memory
     for (i, image) in images.chunks_exact(planes.image()).enumerate() {
         for pair in 0..planes.lines.len().div_ceil(2) {
-            let (a, b) = (planes.lines.get(2 * pair), planes.lines.get(2 * pair + 1));
+            let [a, b] = [2 * pair, 2 * pair + 1].map(|line| Part::of(planes, planes.lines.get(line)));
             let to = to.wrapping_add(pair * len + grid.guard() + i * grid.places);
             for y in 0..planes.rows {
-                let a = row(planes, a, image, y, first);
-                let b = row(planes, b, image, y, second);
+                let a = a.and_then(|a| a.row(planes, image, y, first));
+                let b = b.and_then(|b| b.row(planes, image, y, second));
                 if a.is_some() || b.is_some() {
                     let (a, b) = (a.unwrap_or(&zeros), b.unwrap_or(&zeros));
                     // SAFETY: rows of the grid lie between the guards.
@@ -121,8 +131,9 @@ pub(super) unsafe fn channel_rows(
     for (i, image) in images.chunks_exact(planes.image()).enumerate() {
         for (channel, line) in planes.lines[first.min(planes.lines.len())..].iter().take(TILE).enumerate() {
             let to = to.wrapping_add(channel * len + guard + i * grid.places);
+            let Some(part) = Part::of(planes, Some(line)) else { continue };
             for y in 0..planes.rows {
-                if let Some(from) = row(planes, Some(line), image, y, &mut buffer) {
+                if let Some(from) = part.row(planes, image, y, &mut buffer) {
                     // SAFETY: as in `channel_pairs`.
                     unsafe { narrow(from, to.add(y * grid.cols)) };
                 }
@@ -167,7 +178,12 @@ pub(super) fn right(data: &[f32], (k, m): (usize, usize), at: Strides) -> Vec<Ca
             // columns as rows, and these turned
             let mut tile = [0u32; TILE * TILE];
             for col in 0..cols {
-                gather(data.as_ptr().add(first + col * at.cols), at.rows, rows, tile.as_mut_ptr().add(col * TILE).cast());
+                gather(
+                    data.as_ptr().add(first + col * at.cols),
+                    at.rows,
+                    rows,
+                    tile.as_mut_ptr().add(col * TILE).cast(),
+                );
             }
             turn(tile.as_ptr(), TILE, to);
         }

@@ -115,7 +115,8 @@ fn every_pass_of_a_convolution_is_the_sum_over_rounded_operands_to_the_error_of_
         let gy = numbers(g.y_shape().elem_count(), 3);
         let [y, gx, gw] = exact(&g, &x, &w, &gy);
         for by in sets() {
-            let passes = [(Pass::Forward, &x, &w, &y), (Pass::GradInput, &gy, &w, &gx), (Pass::GradWeight, &x, &gy, &gw)];
+            let passes =
+                [(Pass::Forward, &x, &w, &y), (Pass::GradInput, &gy, &w, &gx), (Pass::GradWeight, &x, &gy, &gw)];
             for (pass, a, b, exact) in passes {
                 let found = by.convolve(pass, &g, a, b);
                 assert_eq!(found.len(), exact.len());
@@ -189,7 +190,10 @@ fn what_is_not_finite_reaches_the_windows_that_hold_it_and_no_others() {
                 for (found, exact) in found.iter().zip(&y) {
                     let exact = exact.value as f32;
                     assert!(found.is_nan() == exact.is_nan(), "{by:?} {case:?} {bad}");
-                    assert!(found.is_finite() == exact.is_finite() && (exact.is_finite() || exact.is_nan() || *found == exact));
+                    assert!(
+                        found.is_finite() == exact.is_finite()
+                            && (exact.is_finite() || exact.is_nan() || *found == exact)
+                    );
                 }
             }
         }

@@ -52,8 +52,11 @@ fn processor_seconds() -> f64 {
     now.tv_sec as f64 + now.tv_nsec as f64 * 1e-9
 }
 
+/// A name, and what to time.
+type Way<'a> = (&'static str, Box<dyn FnMut() + 'a>);
+
 /// A row: the rate of every way, visited in turns.
-fn row(name: &str, flops: f64, mut ways: Vec<(&'static str, Box<dyn FnMut() + '_>)>) {
+fn row(name: &str, flops: f64, mut ways: Vec<Way<'_>>) {
     let mut times = vec![Vec::new(); ways.len()];
     for round in 0..=ROUNDS {
         for ((_, way), times) in ways.iter_mut().zip(&mut times) {
@@ -88,7 +91,7 @@ fn main() {
             continue;
         }
         let (a, b) = (numbers(n * k, 0), numbers(m * k, 1));
-        let mut ways: Vec<(&'static str, Box<dyn FnMut() + '_>)> =
+        let mut ways: Vec<Way<'_>> =
             vec![("f32", Box::new(|| drop(multiply((n, m, k), rows(&a[..], k), transposed(&b[..], k), None))))];
         for by in available() {
             let (a, b) = (&a, &b);
@@ -122,7 +125,7 @@ fn main() {
                     (Pass::GradWeight, None) => conv::grad_weight(&g, a, b),
                 });
             };
-            let mut ways: Vec<(&'static str, Box<dyn FnMut() + '_>)> = vec![("f32", Box::new(plain))];
+            let mut ways: Vec<Way<'_>> = vec![("f32", Box::new(plain))];
             for by in available() {
                 let g = &g;
                 ways.push((by.name(), Box::new(move || drop(by.convolve(pass, g, a, b)))));

@@ -32,7 +32,8 @@ use crate::{Float, Geometry, Pass};
 pub enum Bf16 {
     /// Operands are rounded, then multiplied in f32: on every CPU, and no faster than f32.
     Rounding,
-    /// AVX-512's `vdpbf16ps`: pairs of products.
+    /// AVX-512's `vdpbf16ps`: pairs of products. On a Xeon with AMX they are slower than f32; there they serve where the
+    /// system refuses tiles.
     Avx512,
     /// AMX's `tdpbf16ps`: tiles of 16 x 16 sums, each of 32 products.
     Amx,

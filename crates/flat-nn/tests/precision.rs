@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor, Var};
 use flat_core::{Purpose, Streams};
 use flat_nn::ops::{Conv2d, linear};
-use flat_nn::{Error, Precision, Result};
+use flat_nn::{Bf16, Error, Precision, Result};
 use std::sync::{Mutex, PoisonError};
 
 static TURN: Mutex<()> = Mutex::new(());
@@ -15,6 +15,19 @@ fn within<R>(precision: Precision, f: impl FnOnce() -> Result<R>) -> Result<R> {
     let result = f();
     Precision::F32.set(&Device::Cpu)?;
     result
+}
+
+/// The same in bf16, once by each instruction set that this processor has; rounding is always among them.
+fn by_each<R>(f: impl Fn() -> Result<R>) -> Result<Vec<(Bf16, R)>> {
+    let run = |by: Bf16| {
+        within(Precision::Bf16, || {
+            Precision::multiply_bf16_by(by)?;
+            let result = f();
+            Precision::multiply_bf16_by(Bf16::best())?;
+            Ok((by, result?))
+        })
+    };
+    Bf16::ALL.into_iter().filter(|by| by.available()).map(run).collect()
 }
 
 fn normals(shape: &[usize], i: u64) -> Result<Tensor> {
@@ -41,21 +54,24 @@ fn a_linear_layer_in_bf16_multiplies_rounded_operands_both_ways() -> Result<()> 
     let (x, w, bias) = (normals(&[7, 33], 0)?, normals(&[5, 33], 1)?, normals(&[5], 2)?);
     let (xv, wv) = (Var::from_tensor(&x)?, Var::from_tensor(&w)?);
     let g = normals(&[7, 5], 3)?;
-    let (y, grads) = within(Precision::Bf16, || {
+    let found = by_each(|| {
         let y = linear(&xv, &wv, Some(&bias))?;
         let grads = (&y * &g)?.sum_all()?.backward()?;
         Ok((y, grads))
     })?;
     let (xr, wr, gr) = (rounded(&x)?, rounded(&w)?, rounded(&g)?);
     let exact = rounded(&xr.matmul(&wr.t()?)?)?.broadcast_add(&bias.to_dtype(DType::F64)?)?;
-    assert!(apart(&y, &exact)? <= ULP);
-    // the rounding is there: f32's own product is a hundred times as close to that of the numbers as given
     let plain =
         x.to_dtype(DType::F64)?.matmul(&w.to_dtype(DType::F64)?.t()?)?.broadcast_add(&bias.to_dtype(DType::F64)?)?;
-    assert!(apart(&y, &plain)? > 1e-3);
-    for (var, exact) in [(&xv, gr.matmul(&wr)?), (&wv, gr.t()?.matmul(&xr)?)] {
-        let Some(found) = grads.get(var.as_tensor()) else { panic!("no gradient") };
-        assert!(apart(found, &rounded(&exact)?)? <= ULP);
+    let gradients = [(&xv, gr.matmul(&wr)?), (&wv, gr.t()?.matmul(&xr)?)];
+    for (by, (y, grads)) in found {
+        assert!(apart(&y, &exact)? <= ULP, "{by:?}");
+        // the rounding is there: f32's own product is a hundred times as close to that of the numbers as given
+        assert!(apart(&y, &plain)? > 1e-3, "{by:?}");
+        for (var, exact) in &gradients {
+            let Some(found) = grads.get(var.as_tensor()) else { panic!("no gradient") };
+            assert!(apart(found, &rounded(exact)?)? <= ULP, "{by:?}");
+        }
     }
     Ok(())
 }
@@ -66,10 +82,21 @@ fn a_convolution_in_bf16_is_that_of_rounded_operands() -> Result<()> {
     for (stride, kernel) in [(1, 3), (2, 3)] {
         let (x, w, bias) = (normals(&[2, 16, 9, 9], 4)?, normals(&[16, 16, kernel, kernel], 5)?, normals(&[16], 6)?);
         let conv = Conv2d { stride, padding: 1 };
-        let y = within(Precision::Bf16, || Ok(conv.forward(&x, &w, Some(&bias))?))?;
+        let found = by_each(|| Ok(conv.forward(&x, &w, Some(&bias))?))?;
         let exact = rounded(&conv.forward(&rounded(&x)?, &rounded(&w)?, None)?)?;
         let exact = exact.broadcast_add(&bias.to_dtype(DType::F64)?.reshape((1, 16, 1, 1))?)?;
-        assert!(apart(&y, &exact)? <= ULP, "stride {stride}");
+        for (by, y) in found {
+            assert!(apart(&y, &exact)? <= ULP, "{by:?}, stride {stride}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_a_cpu_multiplies_bf16_by_is_said_for_bf16_alone() -> Result<()> {
+    assert_eq!(Precision::F32.bf16(), None);
+    for (by, said) in by_each(|| Ok(Precision::Bf16.bf16()))? {
+        assert_eq!(said, Some(by));
     }
     Ok(())
 }

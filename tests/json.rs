@@ -112,7 +112,7 @@ fn the_document_describes_every_key_that_is_printed_and_no_other() {
     );
     let conv = format!(
         "train --model resnet20 --channels 4 --train-limit 64 --test-limit 64 --batch-size 32 --steps 2 --trace-probes 2 \
-         --trace-examples 32 --device cpu --out {}",
+         --trace-examples 32 --device cpu --precision bf16 --out {}",
         path("conv")
     );
     let small = "--checkpoint models/sharp.safetensors --dataset mnist --limit 64";

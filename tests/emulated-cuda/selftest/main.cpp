@@ -101,6 +101,26 @@ const std::vector<Case> CASES = {
     {"blocks that write one place", "race", [] { launch("blocks_race", numbers(1), room(1), 1, 3); }},
     {"a block that reads what another writes", "race", [] { launch("blocks_read", numbers(1), numbers(64), 1, 3); }},
     {"a read of memory that nobody wrote", "uninitialised read: load", [] { launch("twice", room(64), room(64), 64); }},
+    {"one unwritten element of memory that was used before", "uninitialised read: load", [] {
+       // the quarantine of freed memory is passed, so that an allocation gets memory that was written
+       Address first = 0, x = 0;
+       for (int i = 0; i < 600; i++) {
+         x = numbers(1 << 16);
+         if (i == 0) first = x;
+         if (i > 0 && x == first) break;
+         cuMemFreeAsync(x, own);
+       }
+       if (x != first) exit(5);
+       cuMemFreeAsync(x, own);
+       do {
+         x = room(1 << 16);
+         if (x != first) cuMemFreeAsync(x, own);
+       } while (x != first);
+       std::vector<float> ones(1 << 16, 1.0f);
+       cuMemcpyHtoDAsync_v2(x, ones.data(), 4 * 999, own);
+       cuMemcpyHtoDAsync_v2(x + 4 * 1000, ones.data(), 4 * (ones.size() - 1000), own);
+       launch("twice", x, room(1 << 16), 1 << 16, 1 << 10);
+     }},
     {"a copy to the host of memory that nobody wrote", "uninitialised read: a copy", [] { expect(room(4), 3, 0); }},
     {"a use after free", "use after free", [] { Address x = numbers(64); cuMemFreeAsync(x, own); launch("twice", x, room(64), 64); }},
     {"a second free", "double free", [] { Address x = numbers(64); cuMemFreeAsync(x, own); cuMemFreeAsync(x, own); }},

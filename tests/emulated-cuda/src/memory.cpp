@@ -85,6 +85,8 @@ int allocate(Address *at, size_t bytes, int device) {
   }
   memset(state_at(*at), OUTSIDE, room);
   memset(state_at(*at), FRESH, bytes);
+  // NaNs, should a read not be checked: what the memory held before would pass for numbers
+  memset((void *)*at, 0xff, bytes);
   // what was done with the memory before is in order with its being allocated again
   if (several_streams) memset(cell_at(*at), 0, room * 4);
   m.allocations[*at] = {bytes, false, several_streams ? operation() : 0, 0};

@@ -5,7 +5,7 @@ mod varmap;
 use crate::algebra::{Copied, Displace, Sum, SumOfProduct};
 use crate::vector::read;
 use crate::whole::Whole;
-use crate::{Error, Layout, ParamVec, Result, Space, Update};
+use crate::{Error, Layout, ParamVec, Result, Scalar, Space, Update};
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, Var};
 use flat_kernels::cpu::vector as kernel;
@@ -20,6 +20,8 @@ pub use varmap::is_buffer;
 pub struct Params {
     space: Space,
     vars: Vec<Var>,
+    /// A flag on the device: where it is 0, updates leave everything as it is.
+    keep: Option<Tensor>,
 }
 
 impl Params {
@@ -55,7 +57,7 @@ impl Params {
             return Err(Error::BadParams(format!("element type {dtype:?}: f32 and f64 are supported")));
         }
         let vars = named.into_iter().map(|(_, v)| v).collect();
-        Ok(Self { space: Space { layout: Arc::new(layout), dtype, device }, vars })
+        Ok(Self { space: Space { layout: Arc::new(layout), dtype, device }, vars, keep: None })
     }
 
     /// The space these parameters span.
@@ -66,6 +68,13 @@ impl Params {
     /// Names, shapes and offsets.
     pub fn layout(&self) -> &Arc<Layout> {
         &self.space.layout
+    }
+
+    /// The same variables, whose updates, with those of the states beside them, take place only where a flag of their device,
+    /// a u8 of one element, is not 0. Nothing is copied for that, and the host does not wait.
+    #[must_use]
+    pub fn kept_where(&self, flag: Tensor) -> Self {
+        Self { keep: Some(flag), ..self.clone() }
     }
 
     /// The variables, in order of their names.
@@ -94,11 +103,17 @@ impl Params {
     ///
     /// # Errors
     /// Vectors of another space; candle's.
-    pub fn write_sum(&self, theta: &ParamVec, by: f64, dir: &ParamVec, mask: Option<&ParamVec>) -> Result<()> {
-        match mask {
-            None => self.update([theta, dir], [], |_| Sum { a: by }),
-            Some(mask) => self.update([theta, dir, mask], [], |_| SumOfProduct { a: by }),
-        }
+    pub fn write_sum(
+        &self,
+        theta: &ParamVec,
+        by: impl Into<Scalar>,
+        dir: &ParamVec,
+        mask: Option<&ParamVec>,
+    ) -> Result<()> {
+        by.into().times_vector(dir, |a, dir, factor| match mask {
+            None => self.update_scaled([theta, dir], [], |_| Sum { a }, factor.map(|by| (1, by))),
+            Some(mask) => self.update_scaled([theta, dir, mask], [], |_| SumOfProduct { a }, factor.map(|by| (1, by))),
+        })
     }
 
     /// Adds `by dir`, or `by (dir mask)`, to the variables and returns a copy of what they held: [`Self::read`] and
@@ -106,12 +121,15 @@ impl Params {
     ///
     /// # Errors
     /// Vectors of another space; candle's.
-    pub fn displace(&self, by: f64, dir: &ParamVec, mask: Option<&ParamVec>) -> Result<ParamVec> {
+    pub fn displace(&self, by: impl Into<Scalar>, dir: &ParamVec, mask: Option<&ParamVec>) -> Result<ParamVec> {
         let mut theta = ParamVec::scratch(&self.space)?;
-        match mask {
-            None => self.update([dir], [&mut theta], |_| Displace { a: by })?,
-            Some(mask) => self.update([dir, mask], [&mut theta], |_| Displace { a: by })?,
-        }
+        by.into().times_vector(dir, |a, dir, factor| {
+            let scaled = factor.map(|by| (0, by));
+            match mask {
+                None => self.update_scaled([dir], [&mut theta], |_| Displace { a }, scaled),
+                Some(mask) => self.update_scaled([dir, mask], [&mut theta], |_| Displace { a }, scaled),
+            }
+        })?;
         Ok(theta)
     }
 
@@ -125,8 +143,19 @@ impl Params {
     pub fn update<const M: usize, const N: usize, U: Update<M, N>>(
         &self,
         inputs: [&ParamVec; M],
+        state: [&mut ParamVec; N],
+        of: impl Fn(usize) -> U,
+    ) -> Result<()> {
+        self.update_scaled(inputs, state, of, None)
+    }
+
+    /// [`Self::update`] with one of the inputs multiplied by a number that lies on the CUDA device.
+    fn update_scaled<const M: usize, const N: usize, U: Update<M, N>>(
+        &self,
+        inputs: [&ParamVec; M],
         mut state: [&mut ParamVec; N],
         of: impl Fn(usize) -> U,
+        scaled: Option<(usize, &Tensor)>,
     ) -> Result<()> {
         for x in inputs.iter().copied().chain(state.iter().map(|s| &**s)) {
             x.check_space(&self.space)?;
@@ -139,12 +168,17 @@ impl Params {
         if self.space.device.is_cuda() {
             let vars: Vec<&Tensor> = self.vars.iter().map(|v| v.as_tensor()).collect();
             let (inputs, state) = (inputs.map(ParamVec::flat), state.map(|s| &*s).map(ParamVec::flat));
+            let decided = flat_kernels::cuda::parameters::Decided { keep: self.keep.as_ref(), scaled };
             return Ok(
-                dispatch!("a vector", self.space.dtype, T => flat_kernels::cuda::parameters::update::<T, M, N, U>(&vars, inputs, state, of))?,
+                dispatch!("a vector", self.space.dtype, T => flat_kernels::cuda::parameters::update::<T, M, N, U>(&vars, inputs, state, of, decided))?,
             );
         }
+        debug_assert!(scaled.is_none(), "a number left on CUDA alone");
         if !self.space.device.is_cpu() {
             return self.update_whole(inputs, state, of);
+        }
+        if !self.keeps()? {
+            return Ok(());
         }
         let state = state.map(|s| &*s);
         dispatch!("a vector", self.space.dtype, T => read(inputs, |inputs: [&[T]; M]| {
@@ -165,6 +199,15 @@ impl Params {
         Ok(())
     }
 
+    /// Whether updates take place, on the CPU.
+    #[expect(clippy::disallowed_methods, reason = "on the CPU, where a read is free")]
+    fn keeps(&self) -> Result<bool> {
+        Ok(match &self.keep {
+            None => true,
+            Some(flag) => flag.flatten_all()?.get(0)?.to_scalar::<u8>()? != 0,
+        })
+    }
+
     /// [`Self::update`] with the operations of the tensors, for devices whose memory the host does not see.
     fn update_whole<const M: usize, const N: usize, U: Update<M, N>>(
         &self,
@@ -172,15 +215,20 @@ impl Params {
         state: [&mut ParamVec; N],
         of: impl Fn(usize) -> U,
     ) -> Result<()> {
+        let chosen = |new: Tensor, old: &Tensor| match &self.keep {
+            None => Ok(new),
+            Some(flag) => flag.reshape(())?.broadcast_as(new.shape())?.where_cond(&new, old),
+        };
         let mut parts: [Vec<Tensor>; N] = std::array::from_fn(|_| Vec::with_capacity(self.vars.len()));
         for (i, var) in self.vars.iter().enumerate() {
             let whole = |x: &ParamVec| Whole::new(x.part(i).map_err(candle_core::Error::wrap));
-            let old = Whole::new(var.as_detached_tensor().copy());
-            let (new, kept) = of(i).update(old, inputs.map(whole), std::array::from_fn(|k| whole(state[k])));
-            for (parts, kept) in parts.iter_mut().zip(kept) {
-                parts.push(kept.tensor()?.flatten_all()?);
+            let old = var.as_detached_tensor().copy()?;
+            let states: [Whole; N] = std::array::from_fn(|k| whole(state[k]));
+            let (new, kept) = of(i).update(Whole::new(Ok(old.clone())), inputs.map(whole), states.clone());
+            for ((parts, kept), was) in parts.iter_mut().zip(kept).zip(states) {
+                parts.push(chosen(kept.tensor()?, &was.tensor()?)?.flatten_all()?);
             }
-            var.set(&new.tensor()?)?;
+            var.set(&chosen(new.tensor()?, &old)?)?;
         }
         for (state, parts) in state.into_iter().zip(&parts) {
             state.set_flat(Tensor::cat(parts, 0)?.copy()?);

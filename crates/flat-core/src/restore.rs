@@ -1,6 +1,6 @@
 //! Restoring the variables bit for bit at the end of a scope, also after an error or a panic.
 
-use crate::{ParamVec, Params, Result};
+use crate::{ParamVec, Params, Result, Scalar};
 
 /// Lets the variables hold other values within a scope and restores the original ones bit for bit at its end. The end
 /// may be a return, an error or a panic.
@@ -31,7 +31,7 @@ impl<'a> Restore<'a> {
     pub fn displace(
         params: &'a Params,
         original: &'a ParamVec,
-        by: f64,
+        by: impl Into<Scalar>,
         dir: &ParamVec,
         mask: Option<&ParamVec>,
     ) -> Result<Self> {

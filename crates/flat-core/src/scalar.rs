@@ -1,13 +1,21 @@
 //! A number of a step, on the host or still on the device.
 
-use crate::algebra::Sum;
+#[cfg(feature = "cuda")]
+mod later;
+mod vectors;
+
 use crate::{Error, ParamVec, Result};
 use candle_core::{DType, Device, Tensor};
+#[cfg(feature = "cuda")]
+use flat_kernels::cuda::scalar::Op;
+#[cfg(feature = "cuda")]
+use later::Later;
 
 /// A number of a step: a loss, a norm, a factor.
 ///
 /// On the CPU it is an f64. On another device it is an f64 tensor of no dimension, computed with there; the host, which
-/// runs ahead of the device, does not wait for it until [`Self::value`] asks.
+/// runs ahead of the device, does not wait for it until [`Self::value`] asks. On CUDA it is a formula until a kernel or the
+/// host needs it: all that a step computes with its numbers takes a launch or two.
 #[derive(Debug, Clone)]
 pub struct Scalar(Repr);
 
@@ -15,12 +23,32 @@ pub struct Scalar(Repr);
 enum Repr {
     Host(f64),
     Device(Tensor),
+    #[cfg(feature = "cuda")]
+    Later(Later),
 }
 
 impl From<f64> for Scalar {
     fn from(x: f64) -> Self {
         Self(Repr::Host(x))
     }
+}
+
+/// What a number of either kind is computed by: on the host, as tensors, as a formula.
+macro_rules! by_kind {
+    (|$($x:ident),+| host $host:expr, device $device:expr, later $later:expr $(,)?) => {
+        match ($(&$x.0),+,) {
+            ($(Repr::Host($x)),+,) => Ok(Self(Repr::Host($host))),
+            #[cfg(feature = "cuda")]
+            ($($x),+,) if [$($x),+].into_iter().any(|x| matches!(x, Repr::Later(_))) => {
+                $(let $x = later::of($x);)+
+                Ok(Self(Repr::Later(Later::new($later))))
+            }
+            ($($x),+,) => {
+                let [$($x),+] = as_tensors([$($x),+])?;
+                Ok(Self(Repr::Device($device)))
+            }
+        }
+    };
 }
 
 impl Scalar {
@@ -46,27 +74,23 @@ impl Scalar {
         if x.elem_count() != 1 {
             return Err(Error::NotScalar { shape: x.dims().to_vec() });
         }
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() && matches!(x.dtype(), DType::F64 | DType::F32 | DType::U8) {
+            return Ok(Self(Repr::Later(Later::new(Op::Read(x.detach())))));
+        }
         Ok(Self(Repr::Device(x.detach().reshape(())?.to_dtype(DType::F64)?)))
     }
 
     /// Whether the number is still on the device.
     pub fn is_on_device(&self) -> bool {
-        self.device().is_some()
-    }
-
-    /// The tensor, where the number is still on the device.
-    pub fn device(&self) -> Option<&Tensor> {
-        match &self.0 {
-            Repr::Host(_) => None,
-            Repr::Device(x) => Some(x),
-        }
+        self.host().is_none()
     }
 
     /// The number, where the host has it.
     pub fn host(&self) -> Option<f64> {
         match &self.0 {
             Repr::Host(x) => Some(*x),
-            Repr::Device(_) => None,
+            _ => None,
         }
     }
 
@@ -78,7 +102,7 @@ impl Scalar {
     pub fn value(&self) -> Result<f64> {
         match &self.0 {
             Repr::Host(x) => Ok(*x),
-            Repr::Device(x) => Ok(x.to_scalar()?),
+            kept => Ok(as_tensor(kept, &Device::Cpu)?.to_scalar()?),
         }
     }
 
@@ -87,10 +111,7 @@ impl Scalar {
     /// # Errors
     /// candle's.
     pub fn tensor(&self, device: &Device) -> Result<Tensor> {
-        match &self.0 {
-            Repr::Host(x) => Ok(Tensor::new(*x, device)?),
-            Repr::Device(x) => Ok(x.clone()),
-        }
+        as_tensor(&self.0, device)
     }
 
     /// `self * factor`.
@@ -98,10 +119,8 @@ impl Scalar {
     /// # Errors
     /// candle's.
     pub fn times(&self, factor: f64) -> Result<Self> {
-        Ok(Self(match &self.0 {
-            Repr::Host(x) => Repr::Host(x * factor),
-            Repr::Device(x) => Repr::Device(x.affine(factor, 0.0)?),
-        }))
+        let this = self;
+        by_kind!(|this| host this * factor, device this.affine(factor, 0.0)?, later Op::Mul(this, Later::known(factor)))
     }
 
     /// Its square root.
@@ -109,10 +128,8 @@ impl Scalar {
     /// # Errors
     /// candle's.
     pub fn sqrt(&self) -> Result<Self> {
-        Ok(Self(match &self.0 {
-            Repr::Host(x) => Repr::Host(x.sqrt()),
-            Repr::Device(x) => Repr::Device(x.sqrt()?),
-        }))
+        let this = self;
+        by_kind!(|this| host this.sqrt(), device this.sqrt()?, later Op::Sqrt(this))
     }
 
     /// `self / other`, and 0 where `other` is 0.
@@ -120,12 +137,33 @@ impl Scalar {
     /// # Errors
     /// candle's.
     pub fn over(&self, other: &Self) -> Result<Self> {
-        Ok(Self(match (&self.0, &other.0) {
-            (Repr::Host(x), Repr::Host(y)) => Repr::Host(if *y == 0.0 { 0.0 } else { x / y }),
-            (Repr::Host(x), Repr::Device(y)) => Repr::Device(or_zero(&y.ne(0.0)?, &(y.recip()? * *x)?)?),
-            (Repr::Device(x), Repr::Host(y)) => Repr::Device(x.affine(if *y == 0.0 { 0.0 } else { 1.0 / y }, 0.0)?),
-            (Repr::Device(x), Repr::Device(y)) => Repr::Device(or_zero(&y.ne(0.0)?, &(x / y)?)?),
-        }))
+        let this = self;
+        match (&self.0, &other.0) {
+            (Repr::Host(x), Repr::Device(y)) => Ok(Self(Repr::Device(or_zero(&y.ne(0.0)?, &(y.recip()? * *x)?)?))),
+            (Repr::Device(x), Repr::Host(y)) => {
+                Ok(Self(Repr::Device(x.affine(if *y == 0.0 { 0.0 } else { 1.0 / y }, 0.0)?)))
+            }
+            _ => by_kind!(
+                |this, other|
+                host if *other == 0.0 { 0.0 } else { this / other },
+                device or_zero(&other.ne(0.0)?, &(this / &other)?)?,
+                later Op::Over(this, other),
+            ),
+        }
+    }
+
+    /// `1 / self` where that is at least `least`, otherwise 0.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn inverse(&self, least: f64) -> Result<Self> {
+        let this = self;
+        by_kind!(
+            |this|
+            host if *this >= least { 1.0 / this } else { 0.0 },
+            device or_zero(&this.ge(least)?, &this.recip()?)?,
+            later Op::Inverse(this, least),
+        )
     }
 
     /// `self + other`.
@@ -133,88 +171,130 @@ impl Scalar {
     /// # Errors
     /// candle's.
     pub fn plus(&self, other: &Self) -> Result<Self> {
-        Ok(Self(match (&self.0, &other.0) {
-            (Repr::Host(x), Repr::Host(y)) => Repr::Host(x + y),
-            (Repr::Host(x), Repr::Device(t)) | (Repr::Device(t), Repr::Host(x)) => Repr::Device(t.affine(1.0, *x)?),
-            (Repr::Device(x), Repr::Device(y)) => Repr::Device((x + y)?),
-        }))
+        let this = self;
+        match (&self.0, &other.0) {
+            (Repr::Host(x), Repr::Device(t)) | (Repr::Device(t), Repr::Host(x)) => {
+                Ok(Self(Repr::Device(t.affine(1.0, *x)?)))
+            }
+            _ => by_kind!(|this, other| host this + other, device (this + other)?, later Op::Add(this, other)),
+        }
+    }
+
+    /// What makes a norm of `self` no longer than `most`: the factor, 1 where it is shorter, and 1 where it is longer, else 0.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn shortened_to(&self, most: f64) -> Result<[Self; 2]> {
+        let this = self;
+        let over: Result<Self> = by_kind!(
+            |this|
+            host f64::from(u8::from(*this > most)),
+            device this.gt(most)?.to_dtype(DType::F64)?,
+            later Op::Greater(this, Later::known(most)),
+        );
+        let (over, factor) = (over?, self.inverse(0.0)?.times(most)?);
+        let one = Self::from(1.0);
+        let factor: Result<Self> = by_kind!(
+            |over, factor, one|
+            host if *over == 0.0 { *one } else { *factor },
+            device over.ne(0.0)?.where_cond(&factor, &one)?,
+            later Op::Choose(over, factor, one),
+        );
+        Ok([factor?, over])
+    }
+
+    /// Whether all numbers are finite: 1 or 0.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn all_finite(numbers: &[&Self]) -> Result<Self> {
+        let mut zeros = Self::from(0.0);
+        // x times 0 is 0 for finite x alone
+        for x in numbers {
+            zeros = zeros.plus(&x.times(0.0)?)?;
+        }
+        by_kind!(
+            |zeros|
+            host f64::from(u8::from(*zeros == 0.0)),
+            device zeros.eq(0.0)?.to_dtype(DType::F64)?,
+            later Op::Finite(zeros),
+        )
+    }
+
+    /// Whether one of the numbers is not 0: 1 or 0.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn any(numbers: &[Self]) -> Result<Self> {
+        let mut any = Self::from(0.0);
+        for x in numbers {
+            let set: Result<Self> = by_kind!(
+                |x|
+                host f64::from(u8::from(*x != 0.0)),
+                device x.ne(0.0)?.to_dtype(DType::F64)?,
+                later Op::NonZero(x),
+            );
+            any = any.plus(&set?)?;
+        }
+        let set: Result<Self> = by_kind!(
+            |any|
+            host f64::from(u8::from(*any != 0.0)),
+            device any.ne(0.0)?.to_dtype(DType::F64)?,
+            later Op::NonZero(any),
+        );
+        set
+    }
+
+    /// The numbers side by side, f64, and whether the flag is not 0, a u8 of no dimension; on `device`, without waiting for it.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn together(numbers: &[&Self], flag: &Self, device: &Device) -> Result<(Tensor, Tensor)> {
+        #[cfg(feature = "cuda")]
+        if device.is_cuda() {
+            let numbers: Vec<Later> = numbers.iter().map(|x| later::of(&x.0)).collect();
+            let (row, flag) = later::evaluate(device, &numbers, Some(&later::of(&flag.0)))?;
+            return Ok((row, flag.ok_or_else(later::unevaluated)?.reshape(())?));
+        }
+        let row = numbers.iter().map(|x| x.tensor(device)).collect::<Result<Vec<_>>>()?;
+        Ok((Tensor::stack(&row, 0)?, flag.tensor(device)?.ne(0.0)?))
+    }
+
+    /// Calls `f` with a factor and a vector whose product is `self` times `dir`; on CUDA with a number of the device that the
+    /// vector is still to be multiplied by.
+    pub(crate) fn times_vector<R>(
+        &self,
+        dir: &ParamVec,
+        f: impl FnOnce(f64, &ParamVec, Option<&Tensor>) -> Result<R>,
+    ) -> Result<R> {
+        match &self.0 {
+            Repr::Host(by) => f(*by, dir, None),
+            #[cfg(feature = "cuda")]
+            Repr::Later(by) => f(1.0, dir, Some(&by.tensor()?)),
+            Repr::Device(_) => f(1.0, &dir.scaled_by(self)?, None),
+        }
     }
 }
 
-impl ParamVec {
-    /// Euclidean norm; kept on the device where `on_device`.
-    ///
-    /// # Errors
-    /// candle's.
-    #[expect(clippy::disallowed_methods, reason = "where the caller does not keep the number on the device")]
-    pub fn norm_at(&self, on_device: bool) -> Result<Scalar> {
-        if on_device { Scalar::on_device(&self.dot_tensor(self)?.sqrt()?) } else { Ok(self.norm()?.into()) }
+/// A number as a tensor, on `device` where the host has it.
+fn as_tensor(x: &Repr, device: &Device) -> Result<Tensor> {
+    match x {
+        Repr::Host(x) => Ok(Tensor::new(*x, device)?),
+        Repr::Device(x) => Ok(x.clone()),
+        #[cfg(feature = "cuda")]
+        Repr::Later(x) => x.tensor(),
     }
+}
 
-    /// `by self`, as a new vector.
-    ///
-    /// # Errors
-    /// candle's.
-    pub fn scaled_by(&self, by: &Scalar) -> Result<Self> {
-        match &by.0 {
-            Repr::Host(x) => self.scaled(*x),
-            Repr::Device(x) => {
-                let flat = self.as_tensor().broadcast_mul(&x.to_dtype(self.dtype())?)?;
-                Self::from_tensor(self.layout().clone(), flat)
-            }
-        }
-    }
-
-    /// `self + by x`, as a new vector; on the host its norm is found on the way.
-    ///
-    /// # Errors
-    /// Vectors of different spaces; candle's.
-    pub fn plus_by(&self, by: &Scalar, x: &Self) -> Result<Self> {
-        match by.host() {
-            Some(by) => Ok(Self::recur([self, x], [], |_| Sum { a: by }, None, false)?.0),
-            None => self.plus(1.0, &x.scaled_by(by)?),
-        }
-    }
-
-    /// `<self, x>`; kept on the device where `on_device`.
-    ///
-    /// # Errors
-    /// Vectors of different spaces; candle's.
-    #[expect(clippy::disallowed_methods, reason = "where the caller does not keep the number on the device")]
-    pub fn dot_at(&self, x: &Self, on_device: bool) -> Result<Scalar> {
-        if on_device { Scalar::on_device(&self.dot_tensor(x)?) } else { Ok(self.dot(x)?.into()) }
-    }
-
-    /// The part orthogonal to `u`: `self - (<u, self> / ||u||^2) u`, and `self` where `u` is zero; in place on the host,
-    /// without a read where `on_device`.
-    ///
-    /// # Errors
-    /// Vectors of different spaces; candle's.
-    pub fn rejected(mut self, u: &Self, on_device: bool) -> Result<Self> {
-        if on_device {
-            let square = u.dot_tensor(u)?;
-            let along = Scalar::on_device(&or_zero(&square.gt(0.0)?, &(u.dot_tensor(&self)? / &square)?)?)?;
-            return self.plus(-1.0, &u.scaled_by(&along)?);
-        }
-        self.add_scaled(-self.along(u)?, u)?;
-        Ok(self)
-    }
-
-    /// The vector of length 1 in its direction; a zero vector as it is.
-    ///
-    /// # Errors
-    /// candle's.
-    pub fn direction(mut self, on_device: bool) -> Result<Self> {
-        match self.norm_at(on_device)?.0 {
-            Repr::Device(norm) => self.scaled_by(&Scalar(Repr::Device(or_zero(&norm.gt(0.0)?, &norm.recip()?)?))),
-            Repr::Host(norm) => {
-                if norm > 0.0 {
-                    self.scale(1.0 / norm)?;
-                }
-                Ok(self)
-            }
-        }
-    }
+/// Numbers as tensors of the device that one of them is on.
+fn as_tensors<const N: usize>(numbers: [&Repr; N]) -> Result<[Tensor; N]> {
+    let device = numbers.iter().find_map(|x| match x {
+        Repr::Device(x) => Some(x.device().clone()),
+        _ => None,
+    });
+    let device = device.unwrap_or(Device::Cpu);
+    let tensors = numbers.into_iter().map(|x| as_tensor(x, &device)).collect::<Result<Vec<_>>>()?;
+    Ok(std::array::from_fn(|i| tensors[i].clone()))
 }
 
 /// The number where the flag is set, otherwise 0 (even for a number that is not finite).

@@ -7,7 +7,7 @@ mod recurrence;
 
 use crate::{Error, Layout, Result, Space};
 use candle_core::{DType, Device, Tensor};
-use flat_kernels::{Float, dispatch, has_kernels, host};
+use flat_kernels::{Float, dispatch, host};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -46,8 +46,13 @@ impl ParamVec {
     /// # Errors
     /// candle's.
     pub fn scratch(space: &Space) -> Result<Self> {
-        let kept = has_kernels(&space.device);
-        let spare = if kept { space.layout.spare.take(space.dtype, &space.device) } else { None };
+        #[cfg(feature = "cuda")]
+        if space.device.is_cuda() {
+            let (len, device) = (space.layout.len(), &space.device);
+            let flat = dispatch!("a vector", space.dtype, T => flat_kernels::cuda::parameters::uninitialised::<T>(len, device))?;
+            return Ok(Self::own(space.layout.clone(), flat));
+        }
+        let spare = if space.device.is_cpu() { space.layout.spare.take(space.dtype, &space.device) } else { None };
         let flat = match spare {
             Some(flat) => flat,
             None => Tensor::zeros(space.layout.len(), space.dtype, &space.device)?,
@@ -193,7 +198,8 @@ impl ParamVec {
 
 impl Drop for ParamVec {
     fn drop(&mut self) {
-        if has_kernels(self.flat.device()) && !*self.seen.get_mut() {
+        // another device has a pool of its own, and an allocation that is read before it is written can be found
+        if self.flat.device().is_cpu() && !*self.seen.get_mut() {
             self.layout.spare.give(self.flat.clone());
         }
     }

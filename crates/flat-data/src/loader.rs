@@ -207,8 +207,7 @@ impl Loader {
 
     /// A batch of these examples, augmented as planned.
     fn gather(&self, indices: Vec<usize>, plans: Vec<Plan>) -> Result<Batch> {
-        let images = self.pass.run(&self.split, &indices, &plans, &self.device)?;
-        let labels = self.pass.labels(&self.split, &indices, &self.device)?;
+        let (images, labels) = self.pass.both(&self.split, &indices, &plans, &self.device)?;
         Ok(Batch { images: images.to_dtype(self.dtype)?, labels, indices })
     }
 }

@@ -37,6 +37,23 @@ impl Pass {
         Ok(Self::There(Arc::new(Resident::new(&normalisation.table(), dtype, device)?)))
     }
 
+    /// The images with these indices, each with its plan, and their labels.
+    pub(crate) fn both(
+        &self,
+        split: &Split,
+        indices: &[usize],
+        plans: &[Plan],
+        device: &Device,
+    ) -> Result<(Tensor, Tensor)> {
+        #[cfg(feature = "cuda")]
+        if let Self::There(resident) = self
+            && device.is_cuda()
+        {
+            return resident.both(split, indices, plans);
+        }
+        Ok((self.run(split, indices, plans, device)?, self.labels(split, indices, device)?))
+    }
+
     /// (n, channels, height, width), f32 or f64: the images with these indices, each with its plan.
     pub(crate) fn run(&self, split: &Split, indices: &[usize], plans: &[Plan], device: &Device) -> Result<Tensor> {
         let (n, [channels, height, width]) = (indices.len(), split.shape());

@@ -108,6 +108,21 @@ impl Resident {
         look_up(hole.where_cond(&blank, &entries)?)
     }
 
+    /// Images and labels of the examples with these indices, on CUDA by one launch.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn both(&self, split: &Split, indices: &[usize], plans: &[Plan]) -> Result<(Tensor, Tensor)> {
+        let (sent, shape) = (self.sent(split)?, split.shape());
+        let indices: Vec<i64> = indices.iter().map(|&i| i as i64).collect();
+        let drawn: Vec<[i64; 7]> = match plans.iter().all(|plan| *plan == Plan::default()) {
+            true => Vec::new(),
+            false => plans.iter().map(|plan| plan.numbers(shape[2])).collect(),
+        };
+        let drawn: Vec<i64> =
+            if drawn.is_empty() { Vec::new() } else { (0..7).flat_map(|k| drawn.iter().map(move |d| d[k])).collect() };
+        let of = [&sent.bytes, &sent.labels, &self.table];
+        Ok(flat_kernels::cuda::examples::examples(of, shape, &indices, &drawn)?)
+    }
+
     /// (n), u32: the labels of the examples with these indices.
     pub(crate) fn labels(&self, split: &Split, indices: &[usize]) -> Result<Tensor> {
         Ok(self.sent(split)?.labels.index_select(&self.places(indices)?, 0)?)

@@ -54,6 +54,30 @@ impl Loss {
         }
     }
 
+    /// What the targets hold in the column of the label, and elsewhere.
+    fn on_and_off(&self, classes: usize) -> Result<(f64, f64)> {
+        match self {
+            Self::CrossEntropy { label_smoothing: s } if (0.0..1.0).contains(s) => {
+                Ok((1.0 - s + s / classes as f64, s / classes as f64))
+            }
+            Self::CrossEntropy { label_smoothing } => {
+                Err(Error::BadInput(format!("label smoothing {label_smoothing} is not in 0..1")))
+            }
+            Self::Mse => Ok((1.0, 0.0)),
+        }
+    }
+
+    /// The same as CUDA's kernel takes it.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn kind(&self, classes: usize) -> Result<flat_kernels::cuda::softmax::Kind> {
+        use flat_kernels::cuda::softmax::Kind;
+        let (on, off) = self.on_and_off(classes)?;
+        Ok(match self {
+            Self::CrossEntropy { .. } => Kind::CrossEntropy { on, off },
+            Self::Mse => Kind::SquaredError,
+        })
+    }
+
     /// The constant targets `(n, classes)`.
     #[expect(clippy::disallowed_methods, reason = "labels that are on the host already")]
     fn targets(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
@@ -61,15 +85,7 @@ impl Loss {
         if labels.dims() != [n] || n == 0 || classes == 0 {
             return Err(Error::BadInput(format!("labels {:?} for logits {:?}", labels.shape(), logits.shape())));
         }
-        let (on, off) = match self {
-            Self::CrossEntropy { label_smoothing: s } if (0.0..1.0).contains(s) => {
-                (1.0 - s + s / classes as f64, s / classes as f64)
-            }
-            Self::CrossEntropy { label_smoothing } => {
-                return Err(Error::BadInput(format!("label smoothing {label_smoothing} is not in 0..1")));
-            }
-            Self::Mse => (1.0, 0.0),
-        };
+        let (on, off) = self.on_and_off(classes)?;
         if !labels.device().is_cpu() {
             return chosen(labels, classes, on, off, logits.dtype());
         }

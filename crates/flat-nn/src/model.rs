@@ -221,6 +221,7 @@ impl Model {
         let mut scope = self.scope(x, mode, |_, var| Ok(var.as_detached_tensor()))?;
         scope.last = Some(RefCell::default());
         Tensor::forward(&*self.network, &scope, x)?;
+        scope.settle()?;
         let (_, features) = scope.last.take().map(RefCell::into_inner).unwrap_or_default();
         features.ok_or_else(|| Error::BadInput(format!("{} has no fully connected layer", self.name())))
     }
@@ -231,7 +232,10 @@ impl Model {
         mode: Mode,
         value: impl Fn(usize, &Var) -> Result<V>,
     ) -> Result<V> {
-        V::forward(&*self.network, &self.scope(x, mode, value)?, x)
+        let scope = self.scope(x, mode, value)?;
+        let logits = V::forward(&*self.network, &scope, x)?;
+        scope.settle()?;
+        Ok(logits)
     }
 
     fn scope<V: Instance>(
@@ -247,7 +251,14 @@ impl Model {
             .enumerate()
             .map(|(i, (entry, var))| Ok((entry.name.as_str(), value(i, var)?)))
             .collect::<Result<BTreeMap<&str, V>>>()?;
-        Ok(Scope { mode, params, norms: &self.specs.norms, buffers: &self.buffers, last: None })
+        Ok(Scope {
+            mode,
+            params,
+            norms: &self.specs.norms,
+            buffers: &self.buffers,
+            last: None,
+            due: RefCell::default(),
+        })
     }
 
     fn check_input(&self, x: &Tensor) -> Result<()> {

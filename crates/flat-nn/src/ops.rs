@@ -24,3 +24,5 @@ pub(crate) use linear::{linear_grad_input, linear_grad_weight};
 pub(crate) use max_pool::Pick;
 pub use max_pool::Pool2d;
 pub(crate) use max_pool::global_mean;
+#[cfg(feature = "cuda")]
+pub(crate) use max_pool::global_mean_share;

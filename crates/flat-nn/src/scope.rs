@@ -1,8 +1,8 @@
 //! The layers of a network by name, which its forward pass calls.
 
 use crate::kinds::Mode;
-use crate::ops::Conv2d;
 use crate::ops::moments::BatchMoments;
+use crate::ops::{Conv2d, Pool2d};
 use crate::specs::NormSpec;
 use crate::value::Value;
 use crate::{Activation, Error, Result};
@@ -23,6 +23,8 @@ pub struct Scope<'a, V> {
     pub(crate) buffers: &'a BTreeMap<String, Var>,
     /// Name and input of the fully connected layer that came last, where somebody asks for it.
     pub(crate) last: Option<RefCell<(String, Option<Tensor>)>>,
+    /// What batches had in the layers whose running statistics are still to move, on a device where all move together.
+    pub(crate) due: RefCell<Vec<(String, BatchMoments)>>,
 }
 
 impl<V: Value> Scope<'_, V> {
@@ -61,6 +63,31 @@ impl<V: Value> Scope<'_, V> {
     /// As [`Self::conv`].
     pub fn conv_of(&self, layer: &str, x: &Tensor, stride: usize, padding: usize) -> Result<V> {
         V::conv2d_of(x, self.weight(layer)?, self.bias(layer), Conv2d { stride, padding })
+    }
+
+    /// The convolution called `layer`, then the nonlinearity of the maxima of its windows, without padding.
+    ///
+    /// # Errors
+    /// As [`Self::conv`]; windows that do not fit.
+    pub fn conv_pool(&self, layer: &str, x: &V, pool: Pool2d, then: Activation) -> Result<V> {
+        x.conv2d_pool(self.weight(layer)?, self.bias(layer), Conv2d { stride: 1, padding: 0 }, pool, then)
+    }
+
+    /// [`Self::conv_pool`] of the images.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn conv_pool_of(&self, layer: &str, x: &Tensor, pool: Pool2d, then: Activation) -> Result<V> {
+        V::conv2d_pool_of(x, self.weight(layer)?, self.bias(layer), Conv2d { stride: 1, padding: 0 }, pool, then)
+    }
+
+    /// The fully connected layer called `layer`, then the nonlinearity.
+    ///
+    /// # Errors
+    /// As [`Self::linear`].
+    pub fn linear_activate(&self, layer: &str, x: &V, then: Activation) -> Result<V> {
+        self.note(layer, x.primal());
+        x.linear_activate(self.weight(layer)?, self.bias(layer), then)
     }
 
     /// The fully connected layer called `layer`.
@@ -120,13 +147,12 @@ impl<V: Value> Scope<'_, V> {
     /// `running <- 0.9 running + 0.1 batch`, with the unbiased variance.
     #[expect(clippy::disallowed_methods, reason = "the way of other devices has returned before")]
     fn update_running(&self, layer: &str, moments: &BatchMoments) -> Result<()> {
-        let unbiased = moments.count as f64 / (moments.count - 1) as f64;
+        let unbiased = unbiased(moments);
         let tracked = self.buffer(layer, "num_batches_tracked")?;
         #[cfg(feature = "cuda")]
-        if let Some(stats) = moments.on_device() {
-            let mean_and_var = [self.buffer(layer, "running_mean")?, self.buffer(layer, "running_var")?];
-            let to = [mean_and_var[0].as_tensor(), mean_and_var[1].as_tensor(), tracked.as_tensor()];
-            return Ok(flat_kernels::cuda::layers::running(stats, to, unbiased, MOMENTUM)?);
+        if moments.on_device().is_some() {
+            self.due.borrow_mut().push((layer.to_string(), moments.clone()));
+            return Ok(());
         }
         if !tracked.device().is_cpu() {
             let [mean, var] = moments.tensors(self.buffer(layer, "running_mean")?)?;
@@ -150,4 +176,31 @@ impl<V: Value> Scope<'_, V> {
         tracked.set(&Tensor::new(seen + 1, tracked.device())?)?;
         Ok(())
     }
+
+    /// Moves the running statistics that are due. To be called at the end of a forward pass.
+    pub(crate) fn settle(&self) -> Result<()> {
+        let due = self.due.take();
+        #[cfg(feature = "cuda")]
+        {
+            let mut layers = Vec::with_capacity(due.len());
+            for (layer, moments) in &due {
+                let Some(stats) = moments.on_device() else { continue };
+                layers.push(flat_kernels::cuda::layers::Running {
+                    stats,
+                    mean: self.buffer(layer, "running_mean")?,
+                    var: self.buffer(layer, "running_var")?,
+                    seen: self.buffer(layer, "num_batches_tracked")?,
+                    unbiased: unbiased(moments),
+                });
+            }
+            flat_kernels::cuda::layers::running(&layers, MOMENTUM)?;
+        }
+        drop(due);
+        Ok(())
+    }
+}
+
+/// What makes a batch's variance an unbiased one.
+fn unbiased(moments: &BatchMoments) -> f64 {
+    moments.count as f64 / (moments.count - 1) as f64
 }

@@ -5,8 +5,11 @@
 //! passes gradients on without copying and frees a step's saved tensors as soon as its VJP has run. On a ResNet that saves a
 //! third of the time and half of the memory.
 
+#[cfg(feature = "cuda")]
+mod fused;
 mod layers;
 pub(crate) mod pullback;
+mod tangents;
 
 use crate::ops::activation::plus;
 use crate::{Error, Result};

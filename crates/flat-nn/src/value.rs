@@ -29,6 +29,37 @@ pub trait Value: Clone + Sized {
     /// As [`Conv2d::forward`].
     fn conv2d_of(x: &Tensor, w: &Self, bias: Option<&Self>, conv: Conv2d) -> Result<Self>;
 
+    /// Convolution with bias, the nonlinearity of the maxima of its windows.
+    ///
+    /// # Errors
+    /// As [`Self::conv2d`] and [`Self::max_pool`].
+    fn conv2d_pool(&self, w: &Self, bias: Option<&Self>, conv: Conv2d, pool: Pool2d, then: Activation) -> Result<Self> {
+        self.conv2d(w, bias, conv)?.max_pool(pool)?.activate(then)
+    }
+
+    /// [`Self::conv2d_pool`] of a constant.
+    ///
+    /// # Errors
+    /// As there.
+    fn conv2d_pool_of(
+        x: &Tensor,
+        w: &Self,
+        bias: Option<&Self>,
+        conv: Conv2d,
+        pool: Pool2d,
+        then: Activation,
+    ) -> Result<Self> {
+        Self::conv2d_of(x, w, bias, conv)?.max_pool(pool)?.activate(then)
+    }
+
+    /// Fully connected layer, then the nonlinearity.
+    ///
+    /// # Errors
+    /// As [`Self::linear`].
+    fn linear_activate(&self, w: &Self, bias: Option<&Self>, then: Activation) -> Result<Self> {
+        self.linear(w, bias)?.activate(then)
+    }
+
     /// Fully connected layer, see [`ops::linear`].
     ///
     /// # Errors

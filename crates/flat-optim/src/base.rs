@@ -69,6 +69,12 @@ pub trait BaseOptimizer: Stateful + Send {
         along(params, x, lr, masks)
     }
 
+    /// Whether all vectors that [`Self::apply`] and [`Self::apply_beside`] change, variables and state, are changed by
+    /// [`Params::update`] alone. A device then leaves a step out by itself, and nothing is copied to put it back.
+    fn in_place(&self) -> bool {
+        false
+    }
+
     /// Theta less the point that is to be evaluated, saved and averaged, where that is not theta.
     fn offset(&self) -> Option<&ParamVec> {
         None

@@ -100,6 +100,7 @@ mod spec;
 mod state;
 mod subspace;
 mod then;
+mod undo;
 
 pub use average::{Average, Averaging};
 pub use base::*;

@@ -1,9 +1,10 @@
 //! The optimizer: a gradient rule, a base optimizer and schedules over an oracle.
 
 use crate::average::at_point;
-use crate::pending::{self, PendingStep, Snapshot, StepReport, Undo};
+use crate::pending::{Decided, PendingStep, StepReport};
 use crate::rule::Known;
 use crate::state::{self, visit_part};
+use crate::undo::{Snapshot, Undo};
 use crate::{
     Average, Base, BaseOptimizer, Builder, Ctx, Error, Estimate, GradientRule, Masks, Need, Objective, Oracle, Plain,
     Result, Scalar, Schedule, StateVisitor, Stateful, Subspace, Then,
@@ -172,27 +173,39 @@ impl Optimizer {
         };
         let Estimate { grad, loss, grad_norm, perturbed, lr: own_lr, then } = estimate;
         let lr = own_lr.unwrap_or(lr);
-        let taken = pending::taken([&loss, &grad_norm, &norm], &unread, &self.params.space().device)?;
         let (grad, clip, clipped) = self.clipped(grad, &norm)?;
-        let undo = taken.map(|flag| Undo::new(flag, &self.params, theta.get(), self.base.as_mut(), rule_was));
-        let undo = undo.transpose()?;
-        if self.rule.resets_base(step) {
+        let unknown = [&loss, &grad_norm, &norm].into_iter().any(Scalar::is_on_device);
+        let decided = match unknown {
+            true => Some(Decided::new([&loss, &grad_norm, &norm], &unread, (clipped.clone(), moved), &self.params)?),
+            false => None,
+        };
+        let resets = self.rule.resets_base(step);
+        let undo = match &decided {
+            None => None,
+            // an update that is all in place is left out where the flag says so, and needs no copies
+            Some(_) if self.base.in_place() && then.in_place() && !resets => Some(Undo::of_rule(rule_was)),
+            Some(_) => Some(Undo::new(&self.params, theta.get(), self.base.as_mut(), rule_was)?),
+        };
+        if resets {
             self.base.reset()?;
         }
-        then.apply(&self.params, self.base.as_mut(), grad, lr, (&self.masks, &clip, theta.get()))?;
-        if let Some(undo) = &undo {
-            undo.params(&self.params)?;
+        let kept = match (&decided, &undo) {
+            (Some(decided), Some(undo)) if undo.is_of_rule() => Some(self.params.kept_where(decided.taken().clone())),
+            _ => None,
+        };
+        let params = kept.as_ref().unwrap_or(&self.params);
+        then.apply(params, self.base.as_mut(), grad, lr, (&self.masks, &clip, theta.get()))?;
+        if let (Some(decided), Some(undo)) = (&decided, undo) {
+            undo.unless(decided.taken(), &self.params, self.base.as_mut(), self.rule.as_mut())?;
         }
-        let taken = undo.map(|undo| undo.state(self.base.as_mut(), self.rule.as_mut())).transpose()?;
-        self.take_into_average(taken.as_ref())?;
+        self.take_into_average(decided.as_ref().map(Decided::taken))?;
         self.count(evals, least);
         let report = StepReport { lr, perturbed, ..StepReport::without_numbers(step, evals, lr, rho) };
-        let numbers = [&loss, &grad_norm, &norm, &clipped];
-        match taken {
-            Some(taken) => PendingStep::on_device(report, numbers, moved, taken),
+        match decided {
+            Some(decided) => Ok(PendingStep::on_device(report, decided)),
             None => {
                 self.progress.consecutive_skips = 0;
-                Ok(PendingStep::on_host(report, numbers))
+                Ok(PendingStep::on_host(report, [&loss, &grad_norm, &norm, &clipped]))
             }
         }
     }
@@ -200,20 +213,15 @@ impl Optimizer {
     /// The surrogate gradient, not longer than it may be, the factor that shortened it, and 1 where it did.
     fn clipped(&self, mut grad: ParamVec, norm: &Scalar) -> Result<(ParamVec, Scalar, Scalar)> {
         let Some(most) = self.clip else { return Ok((grad, 1.0.into(), 0.0.into())) };
-        match norm.device() {
-            None => {
-                let factor = norm.host().filter(|norm| *norm > most).map(|norm| most / norm);
-                if let Some(factor) = factor {
-                    grad.scale(factor)?;
-                }
-                Ok((grad, factor.unwrap_or(1.0).into(), f64::from(u8::from(factor.is_some())).into()))
+        if let Some(norm) = norm.host() {
+            let factor = Some(norm).filter(|norm| *norm > most).map(|norm| most / norm);
+            if let Some(factor) = factor {
+                grad.scale(factor)?;
             }
-            Some(norm) => {
-                let over = norm.gt(most)?;
-                let factor = Scalar::on_device(&over.where_cond(&(norm.recip()? * most)?, &norm.ones_like()?)?)?;
-                Ok((grad.scaled_by(&factor)?, factor, Scalar::on_device(&over)?))
-            }
+            return Ok((grad, factor.unwrap_or(1.0).into(), f64::from(u8::from(factor.is_some())).into()));
         }
+        let [factor, over] = norm.shortened_to(most)?;
+        Ok((grad.scaled_by(&factor)?, factor, over))
     }
 
     /// Takes the point to be evaluated into the average of the weights, where it belongs there. `taken` is a flag: where it is 0,

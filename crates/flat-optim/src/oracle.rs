@@ -1,8 +1,8 @@
 //! The only code that touches the model: evaluates loss and gradient at theta and near it.
 
 use crate::{Batch, Error, Need, Objective, Result, Rows, Sample, Scalar, Subspace};
-use candle_core::{DType, Tensor};
-use flat_core::{ParamVec, Params, Restore, Space, or_zero};
+use candle_core::DType;
+use flat_core::{ParamVec, Params, Restore, Space};
 use std::cell::OnceCell;
 use std::ops::Range;
 use std::sync::Arc;
@@ -33,9 +33,9 @@ pub struct Oracle<'a> {
     evals: f64,
     calls: u64,
     /// Losses and norms that were left on the device.
-    unread: Vec<Tensor>,
+    unread: Vec<Scalar>,
     /// Factors of displacements that were left on the device, where 0 displaces nothing.
-    factors: Vec<Tensor>,
+    factors: Vec<Scalar>,
     /// Displacements by factors that the host knows.
     known_moves: u64,
 }
@@ -217,18 +217,16 @@ impl<'a> Oracle<'a> {
     }
 
     /// Losses and norms of gradients so far that were left on the device, and nobody has looked at.
-    pub(crate) fn unread(&self) -> &[Tensor] {
+    pub(crate) fn unread(&self) -> &[Scalar] {
         &self.unread
     }
 
-    /// A flag on the device, a u8 of no dimension: 1 if one of the displacements so far had a length. `None` where the
-    /// host knows without it.
-    pub(crate) fn moved(&self) -> Result<Option<Tensor>> {
+    /// A flag, 1 if one of the displacements so far had a length, else 0. `None` where the host knows without it.
+    pub(crate) fn moved(&self) -> Result<Option<Scalar>> {
         if self.known_moves > 0 || self.factors.is_empty() {
             return Ok(None);
         }
-        let factors: Vec<&Tensor> = self.factors.iter().collect();
-        Ok(Some(Tensor::stack(&factors, 0)?.abs()?.sum_all()?.ne(0f64)?))
+        Ok(Some(Scalar::any(&self.factors)?))
     }
 
     /// Loss and gradient at theta.
@@ -249,15 +247,12 @@ impl<'a> Oracle<'a> {
 
     /// Runs `body` with the variables at `theta + by * dir`.
     fn at<T>(&mut self, by: Scalar, dir: &ParamVec, body: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        let guard = match by.host() {
-            None => self.displace(1.0, &dir.scaled_by(&by)?)?,
-            Some(by) => self.displace(by, dir)?,
-        };
+        let guard = self.displace(&by, dir)?;
         let out = body(self)?;
         guard.finish()?;
-        match by.device() {
-            Some(by) => self.factors.push(by.clone()),
-            None => self.known_moves += 1,
+        match by.is_on_device() {
+            true => self.factors.push(by),
+            false => self.known_moves += 1,
         }
         Ok(out)
     }
@@ -275,18 +270,18 @@ impl<'a> Oracle<'a> {
     }
 
     /// Moves the variables; with the first move of a step goes the copy of where they were.
-    fn displace(&self, by: f64, dir: &ParamVec) -> Result<Restore<'a>> {
+    fn displace(&self, by: &Scalar, dir: &ParamVec) -> Result<Restore<'a>> {
         let theta = match self.theta {
             Theta::Known(theta) => theta,
             Theta::Later(cell) => match cell.get() {
                 Some(theta) => theta,
                 None => {
-                    let theta = self.params.displace(by, dir, self.mask)?;
+                    let theta = self.params.displace(by.clone(), dir, self.mask)?;
                     return Ok(Restore::later(self.params, cell.get_or_init(|| theta)));
                 }
             },
         };
-        Ok(Restore::displace(self.params, theta, by, dir, self.mask)?)
+        Ok(Restore::displace(self.params, theta, by.clone(), dir, self.mask)?)
     }
 
     /// The factor that gives a sample's gradient the length `rho` over the perturbed parameters: `rho / ||grad||`.
@@ -337,9 +332,7 @@ impl<'a> Oracle<'a> {
         if let Some(norm) = norm.host() {
             return Ok(self.factor(rho, norm).map(Scalar::from));
         }
-        let norm = norm.tensor(&self.space().device)?;
-        let factor = (norm.recip()? * rho)?;
-        Ok(Some(Scalar::on_device(&or_zero(&norm.ge(self.smallest())?, &factor)?)?))
+        Ok(Some(norm.inverse(self.smallest())?.times(rho)?))
     }
 
     /// [`Self::scale_to`] for a rule that must know at once whether the gradient is zero. Waits for the device.

@@ -1,9 +1,9 @@
 //! Steps that were taken, as reports, and asynchronous steps. In an asynchronous step the device itself checks that
 //! loss and gradient are finite and rolls the update back if they are not. The host does not wait.
 
-use crate::{BaseOptimizer, Error, GradientRule, Result, Scalar, StateVisitor, Stateful};
-use candle_core::{Device, Tensor};
-use flat_core::{ParamVec, Params};
+use crate::{Error, Result, Scalar};
+use candle_core::Tensor;
+use flat_core::Params;
 
 /// The numbers of one step.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,16 +56,40 @@ impl StepReport {
 #[must_use = "whether the step was skipped is counted when it is read"]
 pub struct PendingStep {
     report: StepReport,
-    on_device: Option<OnDevice>,
+    on_device: Option<Decided>,
 }
 
+/// What the device itself finds out about a step.
 #[derive(Debug)]
-struct OnDevice {
+pub(crate) struct Decided {
     /// Loss, norm of the gradient, norm of the surrogate, whether the step was taken, whether it was clipped, whether a
     /// displacement had a length; f64.
     numbers: Tensor,
-    /// u8: 1 if everything was finite.
+    /// u8 of no dimension: 1 if everything was finite.
     taken: Tensor,
+}
+
+impl Decided {
+    /// Of the loss, the norms of gradient and surrogate, and what else must be finite. `clipped` is 1 where the surrogate was,
+    /// `moved` as [`crate::Oracle::moved`] has it.
+    pub(crate) fn new(
+        numbers: [&Scalar; 3],
+        unread: &[Scalar],
+        (clipped, moved): (Scalar, Option<Scalar>),
+        params: &Params,
+    ) -> Result<Self> {
+        let all: Vec<&Scalar> = numbers.into_iter().chain(unread).collect();
+        let done = Scalar::all_finite(&all)?;
+        let ([loss, grad_norm, norm], moved) = (numbers, moved.unwrap_or(1.0.into()));
+        let row = [loss, grad_norm, norm, &done, &clipped, &moved];
+        let (numbers, taken) = Scalar::together(&row, &done, &params.space().device)?;
+        Ok(Self { numbers, taken })
+    }
+
+    /// The flag.
+    pub(crate) fn taken(&self) -> &Tensor {
+        &self.taken
+    }
 }
 
 impl PendingStep {
@@ -79,20 +103,9 @@ impl PendingStep {
         Self::known(StepReport { loss, grad_norm, surrogate_norm, clipped: clipped == 1.0, ..report })
     }
 
-    /// The same for numbers on the device. `moved` is as [`crate::Oracle::moved`] has it.
-    pub(crate) fn on_device(
-        report: StepReport,
-        numbers: [&Scalar; 4],
-        moved: Option<Tensor>,
-        taken: Tensor,
-    ) -> Result<Self> {
-        let device = taken.device().clone();
-        let [loss, grad_norm, norm, clipped] = numbers;
-        let done = Scalar::on_device(&taken)?;
-        let moved = moved.map_or(Ok(1.0.into()), |moved| Scalar::on_device(&moved))?;
-        let row = [loss, grad_norm, norm, &done, clipped, &moved];
-        let numbers = row.into_iter().map(|x| x.tensor(&device)).collect::<std::result::Result<Vec<_>, _>>()?;
-        Ok(Self { report, on_device: Some(OnDevice { numbers: Tensor::stack(&numbers, 0)?, taken }) })
+    /// The same for numbers on the device.
+    pub(crate) fn on_device(report: StepReport, decided: Decided) -> Self {
+        Self { report, on_device: Some(decided) }
     }
 
     /// The report, if the host has it.
@@ -144,115 +157,5 @@ fn reason(row: &[f64]) -> String {
     match places.into_iter().zip(row).find(|(_, value)| !value.is_finite()) {
         Some(((what, place), &value)) => Error::NonFinite { what, value, place }.to_string(),
         None => "a loss or gradient norm is not finite at the perturbed parameters".into(),
-    }
-}
-
-/// A flag, u8 of no dimension, that is 1 if all numbers are finite; `None` where the host knows that they are.
-pub(crate) fn taken(numbers: [&Scalar; 3], unread: &[Tensor], device: &Device) -> Result<Option<Tensor>> {
-    if numbers.iter().all(|x| x.host().is_some()) {
-        return Ok(None);
-    }
-    // x times 0 is 0 for finite x alone
-    let mut zeros = Tensor::new(0f64, device)?;
-    for x in numbers {
-        zeros = (zeros + x.tensor(device)?.affine(0.0, 0.0)?)?;
-    }
-    for x in unread {
-        zeros = (zeros + x.affine(0.0, 0.0)?)?;
-    }
-    Ok(Some(zeros.eq(0f64)?))
-}
-
-/// What an update changes, as it was before: the device puts it back if the step turns out to be skipped.
-pub(crate) struct Undo {
-    taken: Tensor,
-    theta: Tensor,
-    base: Snapshot,
-    rule: Snapshot,
-}
-
-impl Undo {
-    /// Of an update that comes next; `theta` are the parameters, where a copy of them is there already.
-    pub(crate) fn new(
-        taken: Tensor,
-        params: &Params,
-        theta: Option<&ParamVec>,
-        base: &mut dyn BaseOptimizer,
-        rule: Snapshot,
-    ) -> Result<Self> {
-        let theta = match theta {
-            Some(theta) => theta.as_tensor().clone(),
-            None => params.read()?.as_tensor().clone(),
-        };
-        Ok(Self { taken, theta, base: Snapshot::of(base)?, rule })
-    }
-
-    /// Keeps the parameters as they are, or puts them back.
-    pub(crate) fn params(&self, params: &Params) -> Result<()> {
-        Ok(params.write(&chosen(&self.taken, &params.read()?, &self.theta)?)?)
-    }
-
-    /// Keeps the states of base and rule, or puts them back; returns the flag.
-    pub(crate) fn state(self, base: &mut dyn BaseOptimizer, rule: &mut dyn GradientRule) -> Result<Tensor> {
-        self.base.keep_or_restore(&self.taken, base)?;
-        self.rule.keep_or_restore(&self.taken, rule)?;
-        Ok(self.taken)
-    }
-}
-
-/// `new` where the flag is set, otherwise `old`.
-fn chosen(flag: &Tensor, new: &ParamVec, old: &Tensor) -> Result<ParamVec> {
-    let new_flat = new.as_tensor();
-    let flat = flag.broadcast_as(new_flat.shape())?.where_cond(new_flat, old)?;
-    Ok(ParamVec::from_tensor(new.layout().clone(), flat)?)
-}
-
-/// Copies of the vectors of a state, in the order of the traversal.
-#[derive(Debug, Default)]
-pub(crate) struct Snapshot(Vec<Tensor>);
-
-impl Snapshot {
-    pub(crate) fn of(state: &mut dyn Stateful) -> Result<Self> {
-        let mut copies = Self::default();
-        state.visit(&mut copies)?;
-        Ok(copies)
-    }
-
-    /// Keeps the vectors as they are where the flag is set, otherwise puts the copies back.
-    pub(crate) fn keep_or_restore(self, flag: &Tensor, state: &mut dyn Stateful) -> Result<()> {
-        state.visit(&mut Choice { flag, copies: self.0.into_iter() })
-    }
-}
-
-impl StateVisitor for Snapshot {
-    fn vector(&mut self, _: &str, value: &mut ParamVec) -> Result<()> {
-        self.0.push(value.as_tensor().copy()?);
-        Ok(())
-    }
-    fn count(&mut self, _: &str, _: &mut u64) -> Result<()> {
-        Ok(())
-    }
-    fn number(&mut self, _: &str, _: &mut f64) -> Result<()> {
-        Ok(())
-    }
-}
-
-struct Choice<'a> {
-    flag: &'a Tensor,
-    copies: std::vec::IntoIter<Tensor>,
-}
-
-impl StateVisitor for Choice<'_> {
-    fn vector(&mut self, _: &str, value: &mut ParamVec) -> Result<()> {
-        if let Some(old) = self.copies.next() {
-            *value = chosen(self.flag, value, &old)?;
-        }
-        Ok(())
-    }
-    fn count(&mut self, _: &str, _: &mut u64) -> Result<()> {
-        Ok(())
-    }
-    fn number(&mut self, _: &str, _: &mut f64) -> Result<()> {
-        Ok(())
     }
 }

@@ -35,6 +35,11 @@ pub enum Keep {
 }
 
 impl Then {
+    /// Whether all that it changes is changed by [`Params::update`], given that the base's is.
+    pub(crate) fn in_place(&self) -> bool {
+        !matches!(self, Self::Projected { .. })
+    }
+
     /// Moves the variables. `clip` is the factor that shortened `grad`; it shortens what bypasses the base as well.
     /// `theta` is a copy of the variables, where one is there.
     pub(crate) fn apply(

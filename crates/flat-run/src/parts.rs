@@ -14,17 +14,19 @@ pub(crate) mod setup;
 pub(crate) mod statistics;
 pub(crate) mod subject;
 pub(crate) mod subspace;
+pub(crate) mod tally;
 pub(crate) mod weights;
 
 pub use evaluate::{Score, evaluate, score};
 pub use group_score::{AverageGroup, GroupScore, WorstGroup};
 pub use kept::Kept;
-pub use objective::{BatchLoss, Tally};
+pub use objective::BatchLoss;
 pub use optimizer::optimizer;
 pub use others::OtherBatches;
 pub use setup::{Data, data_of, model, model_config, open, plain_loader, split, steps_per_epoch, total_steps};
 pub use subject::LoadedCheckpoint;
 pub use subspace::HessianSubspace;
+pub use tally::Tally;
 
 use self::weights::Weights;
 use crate::device::Opened;

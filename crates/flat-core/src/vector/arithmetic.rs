@@ -160,6 +160,16 @@ impl ParamVec {
     /// # Errors
     /// Vectors of different spaces; candle's.
     pub(crate) fn map_in_place<const M: usize>(&mut self, inputs: [&Self; M], op: impl Update<M, 0>) -> Result<()> {
+        self.map_in_place_scaled(inputs, op, None)
+    }
+
+    /// [`Self::map_in_place`] with one of the inputs multiplied by a number that lies on the CUDA device.
+    pub(crate) fn map_in_place_scaled<const M: usize>(
+        &mut self,
+        inputs: [&Self; M],
+        op: impl Update<M, 0>,
+        scaled: Option<(usize, &Tensor)>,
+    ) -> Result<()> {
         for x in inputs {
             self.check(x)?;
             self.check_unaliased(x)?;
@@ -168,9 +178,11 @@ impl ParamVec {
         #[cfg(feature = "cuda")]
         if self.on_cuda() {
             let (flat, inputs) = ([&self.flat], inputs.map(|x| &x.flat));
-            dispatch!("a vector", self.dtype(), T => flat_kernels::cuda::parameters::update::<T, M, 0, _>(&flat, inputs, [], |_| &op))?;
+            let decided = flat_kernels::cuda::parameters::Decided { keep: None, scaled };
+            dispatch!("a vector", self.dtype(), T => flat_kernels::cuda::parameters::update::<T, M, 0, _>(&flat, inputs, [], |_| &op, decided))?;
             return Ok(());
         }
+        debug_assert!(scaled.is_none(), "a number left on CUDA alone");
         if !self.on_cpu() {
             let (new, []) =
                 op.update(Whole::new(Ok(self.flat.clone())), inputs.map(|x| Whole::new(Ok(x.flat.clone()))), []);
@@ -188,8 +200,18 @@ impl ParamVec {
 
     /// A new vector of this one's space, from an update that does not look at what was there.
     fn map<const M: usize>(&self, inputs: [&Self; M], op: impl Update<M, 0>) -> Result<Self> {
+        self.map_scaled(inputs, op, None)
+    }
+
+    /// [`Self::map`] with one of the inputs multiplied by a number that lies on the CUDA device.
+    pub(crate) fn map_scaled<const M: usize>(
+        &self,
+        inputs: [&Self; M],
+        op: impl Update<M, 0>,
+        scaled: Option<(usize, &Tensor)>,
+    ) -> Result<Self> {
         let mut new = Self::scratch(&self.space())?;
-        new.map_in_place(inputs, op)?;
+        new.map_in_place_scaled(inputs, op, scaled)?;
         Ok(new)
     }
 }

@@ -146,7 +146,7 @@ impl ParamVec {
             let parts: Vec<&Tensor> = parts.iter().collect();
             let (inputs, state) = (inputs.map(Self::flat), state.map(|s| &*s).map(Self::flat));
             return Ok(
-                dispatch!("a vector", self.dtype(), T => flat_kernels::cuda::parameters::update::<T, M, N, U>(&parts, inputs, state, of))?,
+                dispatch!("a vector", self.dtype(), T => flat_kernels::cuda::parameters::update::<T, M, N, U>(&parts, inputs, state, of, Default::default()))?,
             );
         }
         let mut new = Vec::with_capacity(parts.len());

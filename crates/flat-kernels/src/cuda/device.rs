@@ -11,7 +11,8 @@ use candle_core::cuda::cudarc::driver::{
 };
 use candle_core::cuda::cudarc::nvrtc::{CompileError, CompileOptions, compile_ptx_with_opts};
 use candle_core::cuda::{CudaDType, CudaStorage, DeviceId, WrapErr};
-use candle_core::{CudaDevice, DType, Error, InplaceOp1, Layout, Result, Tensor, bail};
+use candle_core::op::BackpropOp;
+use candle_core::{CudaDevice, DType, Error, InplaceOp1, Layout, Result, Shape, Storage, Tensor, bail};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -157,6 +158,11 @@ impl<T: CudaDType> New<T> {
     pub fn storage(self) -> CudaStorage {
         CudaStorage::wrap_cuda_slice(self.slice, self.device)
     }
+}
+
+/// What kernels have written, as a tensor that no gradient goes through.
+pub fn tensor<T: CudaDType + DeviceRepr>(new: New<T>, shape: impl Into<Shape>) -> Tensor {
+    Tensor::from_storage(Storage::Cuda(new.storage()), shape, BackpropOp::none(), false)
 }
 
 /// An address that is found within an operation on storage.

@@ -72,7 +72,8 @@ pub fn channel_shift(x: Operand<'_>, shift: Operand<'_>) -> Result<CudaStorage> 
         bail!("channel-shift: {} shifts for {} channels", shift.1.shape().elem_count(), split.channels);
     }
     dispatch!("channel-shift", x.0.dtype(), T => {
-        like::<T>("channel-shift", x, Some(shift), |_, x, by, y| pointwise::channel_shift(T::REAL, split, x, by, y))
+        let launch = |_, x, by, y| pointwise::channel_shift(T::REAL, split, x, by, false, y);
+        like::<T>("channel-shift", x, Some(shift), launch)
     })
 }
 
@@ -93,5 +94,35 @@ pub fn channel_sum((s, l): Operand<'_>) -> Result<(CudaStorage, Shape)> {
         // SAFETY: the operand's elements were counted by its shape; room for a sum a channel and run.
         unsafe { run(&s.device, &POINTWISE, &pointwise::channel_sum(T::REAL, split, x.address, room, out.address())) }?;
         Ok((out.storage(), Shape::from(split.channels)))
+    })
+}
+
+/// The mean of every plane: `(n, c, h, w)` to `(n, c)`.
+///
+/// # Errors
+/// As of [`relu`]; anything but four dimensions.
+pub fn plane_mean((s, l): Operand<'_>) -> Result<(CudaStorage, Shape)> {
+    let (n, c, h, w) = l.shape().dims4()?;
+    dispatch!("global-mean", s.dtype(), T => {
+        let x = read::<T>("global-mean", s, l)?;
+        let mut y = New::<T>::new(&s.device, n * c)?;
+        // SAFETY: the operand's elements were counted by its shape; room for every plane.
+        unsafe { run(&s.device, &POINTWISE, &[pointwise::plane_mean(T::REAL, n * c, h * w, x.address, y.address())]) }?;
+        Ok((y.storage(), Shape::from((n, c))))
+    })
+}
+
+/// An equal share of a number a plane for each of its `h x w` elements.
+///
+/// # Errors
+/// As of [`relu`]; anything but two dimensions.
+pub fn plane_share((s, l): Operand<'_>, (h, w): (usize, usize)) -> Result<(CudaStorage, Shape)> {
+    let (n, c) = l.shape().dims2()?;
+    dispatch!("global-mean", s.dtype(), T => {
+        let g = read::<T>("global-mean", s, l)?;
+        let mut x = New::<T>::new(&s.device, n * c * h * w)?;
+        // SAFETY: as in `plane_mean`.
+        unsafe { run(&s.device, &POINTWISE, &[pointwise::plane_share(T::REAL, n * c, h * w, g.address, x.address())]) }?;
+        Ok((x.storage(), Shape::from((n, c, h, w))))
     })
 }

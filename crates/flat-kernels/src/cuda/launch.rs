@@ -25,12 +25,16 @@ macro_rules! source {
     };
 }
 
+/// Batches.
+pub const GATHER: Source = source!("flat_gather", "gather.cu");
 /// Normalisation by channel.
 pub const NORM: Source = source!("flat_norm", "norm.cu");
 /// Relu, and shifts and sums by channel.
 pub const POINTWISE: Source = source!("flat_pointwise", "pointwise.cu");
 /// Max pooling.
 pub const POOL: Source = source!("flat_pool", "pool.cu");
+/// The numbers of a step.
+pub const SCALAR: Source = source!("flat_scalar", "scalar.cu");
 /// Softmax and cross entropy.
 pub const SOFTMAX: Source = source!("flat_softmax", "softmax.cu");
 /// Sums and passes over vectors of parameters.
@@ -39,7 +43,7 @@ pub const VECTOR: Source = source!("flat_vector", "table.cuh", "vector.cu");
 pub const PRELUDE: &str = concat!(include_str!("source/common.cuh"), include_str!("source/table.cuh"));
 
 /// Every source that is known before the program runs.
-pub const ALL: [Source; 5] = [NORM, POINTWISE, POOL, SOFTMAX, VECTOR];
+pub const ALL: [Source; 7] = [GATHER, NORM, POINTWISE, POOL, SCALAR, SOFTMAX, VECTOR];
 
 /// Element type of a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

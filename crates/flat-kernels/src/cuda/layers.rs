@@ -1,32 +1,24 @@
-//! The kernels of normalisation, pooling and the losses on CUDA: operands to addresses, launches, results to storage.
+//! The kernels of normalisation and pooling on CUDA: operands to addresses, launches, results to storage.
 
-use super::device::{New, Read, address_of, read, run, touch};
-use super::launch::{NORM, POOL, SOFTMAX};
+use super::device::{New, Read, address_of, read, run, tensor, touch};
+use super::launch::{NORM, POOL};
+use super::max_pool;
 use super::norm::{self, Gradients, Layer, Mask};
-use super::{max_pool, softmax as rows};
 use crate::{Float, Split, Windows, dispatch};
 use candle_core::op::BackpropOp;
 use candle_core::{CudaDevice, CudaStorage, DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
 
 type Operand<'a> = (&'a CudaStorage, &'a Layout);
 
-/// What kernels have written, as a tensor that no gradient goes through.
-fn tensor<T: candle_core::cuda::CudaDType + candle_core::cuda::cudarc::driver::DeviceRepr>(
-    new: New<T>,
-    shape: impl Into<Shape>,
-) -> Tensor {
-    Tensor::from_storage(Storage::Cuda(new.storage()), shape, BackpropOp::none(), false)
-}
-
 /// The storage of a tensor that must be on CUDA.
-fn cuda<'a>(op: &str, storage: &'a Storage) -> Result<&'a CudaStorage> {
+pub(super) fn cuda<'a>(op: &str, storage: &'a Storage) -> Result<&'a CudaStorage> {
     match storage {
         Storage::Cuda(storage) => Ok(storage),
         _ => bail!("{op}: the operands must be on one device"),
     }
 }
 
-fn device(op: &str, of: &Tensor) -> Result<CudaDevice> {
+pub(super) fn device(op: &str, of: &Tensor) -> Result<CudaDevice> {
     match of.device() {
         Device::Cuda(device) => Ok(device.clone()),
         _ => bail!("{op}: the operands must be on one device"),
@@ -34,7 +26,7 @@ fn device(op: &str, of: &Tensor) -> Result<CudaDevice> {
 }
 
 /// A tensor of the same elements that the kernels can read.
-fn plain(t: &Tensor) -> Result<Tensor> {
+pub(super) fn plain(t: &Tensor) -> Result<Tensor> {
     t.detach().contiguous()
 }
 
@@ -98,9 +90,10 @@ fn norm_of<T: Float>(
     if let Some((_, l)) = skip.filter(|(_, l)| l.shape() != l1.shape()) {
         bail!("norm: a residual {:?} for {:?}", l.shape(), l1.shape());
     }
-    let stats = match source {
-        Statistics::Batch(_) => Tensor::zeros((3, c), DType::F64, &Device::Cuda(device.clone()))?,
-        Statistics::Fixed(stats) if stats.dims() == [3, c] => stats.clone(),
+    let room = |len| (len > 0).then(|| New::<f64>::new(device, len)).transpose();
+    let mut new = match source {
+        Statistics::Batch(_) => Some(New::<f64>::new(device, 3 * c)?),
+        Statistics::Fixed(stats) if stats.dims() == [3, c] => None,
         Statistics::Fixed(stats) => bail!("norm: statistics {:?} for {c} channels", stats.shape()),
     };
     let mut y = New::<T>::new(device, shape.elements())?;
@@ -108,19 +101,28 @@ fn norm_of<T: Float>(
         let x = read::<T>("norm", s1, l1)?;
         let (gain, bias) = (read::<T>("norm", s2, l2)?, read::<T>("norm", s3, l3)?);
         let skip = skip.map(|(s, l)| read::<T>("norm", s, l)).transpose()?;
-        let found = touch::<f64>(&stats)?;
-        let layer = Layer { x: x.address, gain: gain.address, bias: bias.address, stats: found };
-        let mut partial = New::<f64>::new(device, norm::partial(shape))?;
-        let mut launches = Vec::with_capacity(3);
-        if let Statistics::Batch(eps) = source {
-            launches.extend(norm::statistics(T::REAL, shape, layer, partial.address(), *eps));
-        }
         let skip = skip.as_ref().map_or(0, |s| s.address);
-        launches.push(norm::apply(T::REAL, shape, layer, skip, relu, y.address()));
+        let stats = match (source, &mut new) {
+            (Statistics::Fixed(stats), _) => touch::<f64>(stats)?,
+            (_, Some(new)) => new.address(),
+            (Statistics::Batch(_), None) => 0,
+        };
+        let layer = Layer { x: x.address, gain: gain.address, bias: bias.address, stats };
+        let mut partial = room(norm::partial(shape))?;
+        let partial = partial.as_mut().map_or(0, New::address);
+        let launches = match source {
+            Statistics::Batch(eps) => norm::forward(T::REAL, shape, layer, partial, *eps, skip, relu, y.address()),
+            Statistics::Fixed(_) => vec![norm::apply(T::REAL, shape, layer, skip, relu, y.address())],
+        };
         // SAFETY: every operand has the elements of `shape` or its channels; memory is freed in the stream's order.
         unsafe { run(device, &NORM, &launches) }?;
-        touch::<f64>(&stats)?;
     }
+    let stats = match (new, source) {
+        (_, Statistics::Fixed(stats)) => stats.clone(),
+        // nothing was found where there was nothing to look at
+        (Some(new), _) if shape.elements() > 0 => tensor(new, (3, c)),
+        _ => Tensor::zeros((3, c), DType::F64, &Device::Cuda(device.clone()))?,
+    };
     Ok((y.storage(), stats))
 }
 
@@ -171,11 +173,13 @@ fn norm_gradients_of<T: Float>(
         };
         let [x, gain, bias, g] = [0, 1, 2, 3].map(|i| operands[i].address);
         let layer = Layer { x, gain, bias, stats: touch::<f64>(stats)? };
-        let (mut partial, mut total) =
-            (New::<f64>::new(&device, norm::partial(shape))?, New::<f64>::new(&device, 2 * c)?);
+        let mut partial = match norm::partial(shape) {
+            0 => None,
+            len => Some(New::<f64>::new(&device, len)?),
+        };
         let [dx, dgain, dbias] = new.each_mut().map(New::address);
         let to = Gradients { x: dx, gain: dgain, bias: dbias, skip: skip.as_mut().map_or(0, New::address) };
-        let room = [partial.address(), total.address()];
+        let room = partial.as_mut().map_or(0, New::address);
         // SAFETY: as in `norm_of`.
         unsafe { run(&device, &NORM, &norm::backward(T::REAL, shape, layer, mask, g, room, batch, to)) }?;
     }
@@ -193,24 +197,47 @@ fn norm_gradients_of<T: Float>(
     ])
 }
 
-/// Moves running statistics by `momentum` towards the batch's and counts the batch. The batch's variance is multiplied by
-/// `unbiased`; `stats` are those of [`norm`].
+/// The running statistics of a layer, and the batch that moves them.
+pub struct Running<'a> {
+    /// Those of [`norm`].
+    pub stats: &'a Tensor,
+    /// `(channels)`.
+    pub mean: &'a Tensor,
+    /// `(channels)`.
+    pub var: &'a Tensor,
+    /// One i64: batches seen.
+    pub seen: &'a Tensor,
+    /// The batch's variance is multiplied by it.
+    pub unbiased: f64,
+}
+
+/// Moves running statistics by `momentum` towards the batch's and counts the batch: all layers by one launch.
 ///
 /// # Errors
 /// Tensors that do not fit; the driver's.
-pub fn running(stats: &Tensor, [mean, var, seen]: [&Tensor; 3], unbiased: f64, momentum: f64) -> Result<()> {
-    let (device, c) = (device("norm", mean)?, mean.elem_count());
-    if var.elem_count() != c || seen.elem_count() != 1 || stats.elem_count() != 3 * c {
-        bail!("norm: running statistics of {c} and {} channels", var.elem_count());
-    }
-    dispatch!("norm", mean.dtype(), T => {
-        let addresses = || -> Result<norm::Running> {
-            Ok(norm::Running { mean: touch::<T>(mean)?, var: touch::<T>(var)?, seen: address_of::<i64>(seen)? })
+pub fn running(layers: &[Running<'_>], momentum: f64) -> Result<()> {
+    let Some(first) = layers.first() else { return Ok(()) };
+    let device = device("norm", first.mean)?;
+    dispatch!("norm", first.mean.dtype(), T => {
+        let row = |l: &Running<'_>| {
+            let channels = l.mean.elem_count();
+            if l.var.elem_count() != channels || l.seen.elem_count() != 1 || l.stats.elem_count() != 3 * channels {
+                bail!("norm: running statistics of {channels} and {} channels", l.var.elem_count());
+            }
+            Ok(norm::Running {
+                stats: touch::<f64>(l.stats)?,
+                mean: touch::<T>(l.mean)?,
+                var: touch::<T>(l.var)?,
+                seen: address_of::<i64>(l.seen)?,
+                channels,
+                unbiased: l.unbiased,
+            })
         };
-        let launch = norm::running(T::REAL, c, touch::<f64>(stats)?, addresses()?, unbiased, momentum);
-        // SAFETY: the sizes were just compared.
-        unsafe { run(&device, &NORM, &[launch]) }?;
-        addresses().map(|_| ())
+        let rows = || layers.iter().map(row).collect::<Result<Vec<_>>>();
+        let mut table = New::of(&device, &norm::Running::table(&rows()?))?;
+        // SAFETY: the sizes were just compared; the tensors outlive the call, and memory is freed in the stream's order.
+        unsafe { run(&device, &NORM, &[norm::running(T::REAL, layers.len(), table.address(), momentum)]) }?;
+        rows().map(|_| ())
     })
 }
 
@@ -253,64 +280,5 @@ pub fn pool_scatter(of: Windows, (s1, l1): Operand<'_>, (s2, l2): Operand<'_>) -
         // SAFETY: a gradient and a place for every output; room for every input.
         unsafe { run(&s1.device, &POOL, &[max_pool::scatter(T::REAL, of, g.address, places.address, x.address())]) }?;
         Ok(x.storage())
-    })
-}
-
-/// Probabilities of rows of logits.
-///
-/// # Errors
-/// Operands that are not contiguous or not f32 or f64; the driver's.
-pub fn softmax((s, l): Operand<'_>) -> Result<(CudaStorage, Shape)> {
-    let (n, k) = l.shape().dims2()?;
-    dispatch!("softmax", s.dtype(), T => {
-        let z = read::<T>("softmax", s, l)?;
-        let mut p = New::<T>::new(&s.device, n * k)?;
-        // SAFETY: n rows of k on both sides.
-        unsafe { run(&s.device, &SOFTMAX, &[rows::softmax(T::REAL, n, k, z.address, p.address())]) }?;
-        Ok((p.storage(), l.shape().clone()))
-    })
-}
-
-/// A loss a row of logits and targets.
-///
-/// # Errors
-/// Operands that are not contiguous or not f32 or f64; the driver's.
-pub fn cross_entropy((s1, l1): Operand<'_>, (s2, l2): Operand<'_>) -> Result<(CudaStorage, Shape)> {
-    let (n, k) = l1.shape().dims2()?;
-    if l1.shape() != l2.shape() {
-        bail!("cross-entropy: logits {:?} for targets {:?}", l1.shape(), l2.shape());
-    }
-    dispatch!("cross-entropy", s1.dtype(), T => {
-        let (z, t) = (read::<T>("cross-entropy", s1, l1)?, read::<T>("cross-entropy", s2, l2)?);
-        let mut loss = New::<T>::new(&s1.device, n)?;
-        let launch = rows::cross_entropy(T::REAL, n, k, z.address, t.address, loss.address());
-        // SAFETY: n rows of k, n losses.
-        unsafe { run(&s1.device, &SOFTMAX, &[launch]) }?;
-        Ok((loss.storage(), Shape::from(n)))
-    })
-}
-
-/// `(softmax(z) - t) g`, with a `g` a row; no gradient goes through it.
-///
-/// # Errors
-/// Operands that are not contiguous or not f32 or f64; the driver's.
-pub fn cross_entropy_gradient(z: &Tensor, t: &Tensor, g: &Tensor) -> Result<Tensor> {
-    let ((n, k), device) = (z.dims2()?, device("cross-entropy", z)?);
-    let operands = [plain(z)?, plain(t)?, plain(g)?];
-    if operands[1].dims() != [n, k] || operands[2].dims() != [n] {
-        bail!("cross-entropy: gradients {:?} of {:?}", g.shape(), z.shape());
-    }
-    let guards = operands.each_ref().map(Tensor::storage_and_layout);
-    dispatch!("cross-entropy", z.dtype(), T => {
-        let read = |i: usize| -> Result<Read<'_>> {
-            let (s, l) = &guards[i];
-            read::<T>("cross-entropy", cuda("cross-entropy", s)?, l)
-        };
-        let (z, t, g) = (read(0)?, read(1)?, read(2)?);
-        let mut dz = New::<T>::new(&device, n * k)?;
-        let launch = rows::cross_entropy_gradient(T::REAL, n, k, z.address, t.address, g.address, dz.address());
-        // SAFETY: n rows of k, n gradients.
-        unsafe { run(&device, &SOFTMAX, &[launch]) }?;
-        Ok(tensor(dz, (n, k)))
     })
 }

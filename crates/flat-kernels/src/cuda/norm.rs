@@ -1,14 +1,21 @@
-//! Launches of normalisation by channel; see `source/norm.cu`.
+//! Launches of normalisation by channel; see `source/norm.cu`. A pass of a layer is at most two.
 
 use super::launch::{Launch, Real};
 use crate::Split;
 
-/// Runs that a channel is summed in: enough blocks to fill a device, unless they had too little to do.
+/// Elements of a channel that one block sums and then goes over again.
+const WHOLE: usize = 8192;
+
+/// Runs that a channel is summed in: enough blocks to fill a device, unless they had too little to do; 0 where the channel
+/// belongs to one block.
 fn runs(s: Split) -> usize {
+    if s.count() <= WHOLE {
+        return 0;
+    }
     1024usize.div_ceil(s.channels.max(1)).min(s.count().div_ceil(2048)).clamp(1, 65_535)
 }
 
-/// Doubles that the partial sums take.
+/// Doubles that the partial sums take; none where there are none.
 pub fn partial(s: Split) -> usize {
     2 * runs(s) * s.channels
 }
@@ -19,34 +26,46 @@ pub fn partial(s: Split) -> usize {
 pub struct Layer {
     /// `(outer, channels, inner)`.
     pub x: u64,
-    /// `(channels)`.
+    /// `(channels)`, or 0 for ones.
     pub gain: u64,
-    /// `(channels)`.
+    /// `(channels)`, or 0 for zeros.
     pub bias: u64,
     /// `(3, channels)`, double.
     pub stats: u64,
 }
 
-/// Finds the statistics of a batch; `partial` is room for [`partial`] doubles. For a tensor that is not empty.
-pub fn statistics(real: Real, s: Split, layer: Layer, partial: u64, eps: f64) -> [Launch; 2] {
-    let (channels, inner, parts) = (s.channels as u64, s.inner as u64, runs(s) as u64);
-    [
-        Launch::new(
-            "norm_sums",
-            real,
-            [s.channels as u32, runs(s) as u32],
-            &[layer.x, partial, s.outer as u64, channels, inner, parts],
-        ),
-        Launch::over(
-            "norm_stats",
-            real,
-            s.channels,
-            &[layer.x, partial, layer.stats, s.count() as u64, channels, inner, parts, eps.to_bits()],
-        ),
-    ]
+/// Sizes as the kernels take them: elements of a channel, channels, pixels.
+fn sizes(s: Split) -> [u64; 3] {
+    [s.count(), s.channels, s.inner].map(|n| n as u64)
 }
 
-/// `y = gain (x - mean) r + bias`, `+ skip` unless that address is 0, then relu where asked.
+/// `y = gain (x - mean) r + bias` with the statistics of the batch, which are left in the layer's; `+ skip` unless that
+/// address is 0, then relu where asked. `partial` is room for [`partial`] doubles. For a tensor that is not empty.
+#[allow(clippy::too_many_arguments)] // addresses
+pub fn forward(
+    real: Real,
+    s: Split,
+    layer: Layer,
+    partial: u64,
+    eps: f64,
+    skip: u64,
+    relu: bool,
+    y: u64,
+) -> Vec<Launch> {
+    let Layer { x, gain, bias, stats } = layer;
+    let (sizes, end) = (sizes(s), [eps.to_bits(), u64::from(relu)]);
+    let operands = [x, gain, bias, skip, stats, y];
+    let channels = s.channels as u32;
+    match runs(s) as u32 {
+        0 => vec![Launch::new("norm_whole", real, [channels, 1], &[&operands[..], &sizes, &end].concat())],
+        runs => vec![
+            Launch::new("norm_sums", real, [channels, runs], &[&[x, partial][..], &sizes].concat()),
+            Launch::new("norm_runs", real, [channels, runs], &[&[partial][..], &operands, &sizes, &end].concat()),
+        ],
+    }
+}
+
+/// The same by statistics that are constants.
 pub fn apply(real: Real, s: Split, layer: Layer, skip: u64, relu: bool, y: u64) -> Launch {
     let Layer { x, gain, bias, stats } = layer;
     let n = s.elements();
@@ -70,16 +89,16 @@ pub enum Mask {
 pub struct Gradients {
     /// Like `x`.
     pub x: u64,
-    /// `(channels)`.
+    /// `(channels)`, or 0 for none.
     pub gain: u64,
-    /// `(channels)`.
+    /// `(channels)`, or 0 for none.
     pub bias: u64,
     /// Like `x`, or 0 for none.
     pub skip: u64,
 }
 
-/// Gradients of all operands for a gradient `g` of the output. `partial` is room for [`partial`] doubles, `total` for
-/// `2 channels`; `batch` says whether the statistics are those of `x`.
+/// Gradients of all operands for a gradient `g` of the output. `partial` is room for [`partial`] doubles; `batch` says
+/// whether the statistics are those of `x`. For a tensor that is not empty.
 #[allow(clippy::too_many_arguments)] // addresses
 pub fn backward(
     real: Real,
@@ -87,54 +106,69 @@ pub fn backward(
     layer: Layer,
     mask: Mask,
     g: u64,
-    [partial, total]: [u64; 2],
+    partial: u64,
     batch: bool,
     to: Gradients,
-) -> [Launch; 3] {
+) -> Vec<Launch> {
     let Layer { x, gain, bias, stats } = layer;
     let (mask, y) = match mask {
         Mask::All => (0, 0),
         Mask::Again => (1, 0),
         Mask::Output(y) => (2, y),
     };
-    let (n, outer, channels, inner, parts) =
-        (s.elements(), s.outer as u64, s.channels as u64, s.inner as u64, runs(s) as u64);
-    [
-        Launch::new(
-            "norm_backward_sums",
+    let (sizes, flags) = (sizes(s), [mask | 4 * u64::from(batch)]);
+    let (operands, to) = ([x, y, g, gain, bias, stats], [to.gain, to.bias, to.x, to.skip]);
+    let channels = s.channels as u32;
+    match runs(s) as u32 {
+        0 => vec![Launch::new(
+            "norm_backward_whole",
             real,
-            [s.channels as u32, runs(s) as u32],
-            &[x, y, g, gain, bias, stats, partial, outer, channels, inner, parts, mask],
-        ),
-        Launch::over(
-            "norm_backward_total",
-            real,
-            s.channels,
-            &[partial, total, to.gain, to.bias, s.count() as u64, channels, parts],
-        ),
-        Launch::over(
-            "norm_backward_apply",
-            real,
-            n,
-            &[x, y, g, gain, bias, stats, total, to.x, to.skip, n as u64, channels, inner, mask, u64::from(batch)],
-        ),
-    ]
+            [channels, 1],
+            &[&operands[..], &to, &sizes, &flags].concat(),
+        )],
+        runs => vec![
+            Launch::new(
+                "norm_backward_sums",
+                real,
+                [channels, runs],
+                &[&operands[..], &[partial], &sizes, &flags].concat(),
+            ),
+            Launch::new(
+                "norm_backward_runs",
+                real,
+                [channels, runs],
+                &[&[partial][..], &operands, &to, &sizes, &flags].concat(),
+            ),
+        ],
+    }
 }
 
-/// Running statistics of a layer, by their addresses.
+/// Running statistics of a layer, by their addresses, and what moves them.
 #[derive(Debug, Clone, Copy)]
 pub struct Running {
+    /// `(3, channels)`, double: the batch's, as [`forward`] leaves them.
+    pub stats: u64,
     /// `(channels)`.
     pub mean: u64,
     /// `(channels)`.
     pub var: u64,
     /// One number of 64 bits: batches seen.
     pub seen: u64,
+    /// How many there are.
+    pub channels: usize,
+    /// What makes the batch's variance an unbiased one.
+    pub unbiased: f64,
 }
 
-/// Moves the running statistics by `momentum` towards the batch's, of which the variance is multiplied by `unbiased` first.
-pub fn running(real: Real, channels: usize, stats: u64, to: Running, unbiased: f64, momentum: f64) -> Launch {
-    let Running { mean, var, seen } = to;
-    let args = [stats, mean, var, seen, channels as u64, unbiased.to_bits(), momentum.to_bits()];
-    Launch::over("norm_running", real, channels, &args)
+impl Running {
+    /// The layers' numbers as [`running`] reads them.
+    pub fn table(layers: &[Self]) -> Vec<u64> {
+        let row = |l: &Self| [l.stats, l.mean, l.var, l.seen, l.channels as u64, l.unbiased.to_bits()];
+        layers.iter().flat_map(row).collect()
+    }
+}
+
+/// Moves the running statistics of all layers of the table at `table` by `momentum` towards the batch's.
+pub fn running(real: Real, layers: usize, table: u64, momentum: f64) -> Launch {
+    Launch::new("norm_running", real, [layers as u32, 1], &[table, momentum.to_bits()])
 }

@@ -3,8 +3,9 @@
 //! Tables of addresses and constants are sent along with each call; the host never waits for the device, except where a
 //! number is asked for.
 
-use crate::cuda::device::{New, run, touch};
-use crate::cuda::launch::{VECTOR, chunks};
+use crate::cuda::device::{New, address_of, run, tensor, touch};
+use crate::cuda::launch::{SCALAR, VECTOR, chunks};
+use crate::cuda::scalar::{self, Op, Place};
 use crate::cuda::vector::{self, Table};
 use crate::{Float, Update, recurrence};
 use candle_core::{CudaDevice, DType, Device, Result, Tensor, bail};
@@ -22,6 +23,15 @@ fn touch_all<'a, T: Float>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Res
     tensors.into_iter().map(touch::<T>).collect()
 }
 
+/// What numbers on the device decide of an update.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Decided<'a> {
+    /// A u8: where it is 0, nothing is written.
+    pub keep: Option<&'a Tensor>,
+    /// Which input is multiplied by which f64, rounded to the element type.
+    pub scaled: Option<(usize, &'a Tensor)>,
+}
+
 /// An [`Update`] of variables and flat vectors of one device.
 ///
 /// # Errors
@@ -31,12 +41,24 @@ pub fn update<T: Float, const M: usize, const N: usize, U: Update<M, N>>(
     inputs: [&Tensor; M],
     state: [&Tensor; N],
     of: impl Fn(usize) -> U,
+    decided: Decided<'_>,
 ) -> Result<()> {
     let Some(first) = vars.first() else { return Ok(()) };
     let device = device(first)?;
     let steps: Vec<_> = (0..vars.len()).map(|i| recurrence(&of(i))).collect();
     let vectors: Vec<&Tensor> = inputs.into_iter().chain(state).collect();
     let (places, addresses) = (touch_all::<T>(vars.iter().copied())?, touch_all::<T>(vectors.iter().copied())?);
+    let one = |t: &Tensor| match t.elem_count() {
+        1 => Ok(t.clone()),
+        n => bail!("{n} numbers where one decides"),
+    };
+    let decided = vector::Decided {
+        keep: decided.keep.map(|flag| address_of::<u8>(&one(flag)?)).transpose()?,
+        scaled: match decided.scaled {
+            Some((input, factor)) => (input, touch::<f64>(&one(factor)?)?),
+            None => (0, 0),
+        },
+    };
     let mut kernels = Vec::new();
     for (kernel, _) in &steps {
         if !kernels.contains(&kernel) {
@@ -53,7 +75,7 @@ pub fn update<T: Float, const M: usize, const N: usize, U: Update<M, N>>(
             constants[i * kernel.constants..][..kernel.constants].copy_from_slice(own);
         }
         let (mut numbers, mut constants) = (New::of(&device, &table.numbers)?, New::of(&device, &constants)?);
-        let launch = kernel.launch(T::REAL, &table, numbers.address(), constants.address(), &addresses);
+        let launch = kernel.launch(T::REAL, &table, numbers.address(), constants.address(), decided, &addresses);
         // SAFETY: the table names this device's variables with their lengths, the vectors are as long as all of them
         // together, and all outlive the call; memory is freed in the stream's order.
         unsafe { run(&device, &kernel.source(T::REAL), &[launch]) }?;
@@ -68,14 +90,12 @@ pub fn update<T: Float, const M: usize, const N: usize, U: Update<M, N>>(
 /// Tensors of another device or element type; the driver's.
 pub fn dot<T: Float>(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     let (device, n) = (device(x)?, x.elem_count());
-    let out = Tensor::zeros(1, DType::F64, x.device())?;
-    let mut partial = New::<f64>::new(&device, chunks(n))?;
+    let (mut out, mut partial) = (New::<f64>::new(&device, 1)?, New::<f64>::new(&device, chunks(n))?);
     let operands = [touch::<T>(x)?, touch::<T>(y)?];
-    let launches = vector::dot(T::REAL, n, operands[0], operands[1], partial.address(), touch::<f64>(&out)?);
+    let launches = vector::dot(T::REAL, n, operands[0], operands[1], partial.address(), out.address());
     // SAFETY: both vectors hold n elements, and there is room for the partial sums.
     unsafe { run(&device, &VECTOR, &launches) }?;
-    touch::<f64>(&out)?;
-    Ok(out)
+    Ok(tensor(out, 1))
 }
 
 /// `<x, y>` over each parameter, on the host.
@@ -100,16 +120,60 @@ pub fn dot_entries<T: Float>(x: &Tensor, y: &Tensor, lengths: impl Iterator<Item
 /// # Errors
 /// Tensors of another device or element type; the driver's.
 pub fn collect<T: Float>(parts: &[Tensor], out: &Tensor) -> Result<Tensor> {
-    let (device, square) = (device(out)?, Tensor::zeros(1, DType::F64, out.device())?);
+    let device = device(out)?;
+    let mut square = New::<f64>::new(&device, 1)?;
     let from = touch_all::<T>(parts)?;
     let table = Table::new(parts.iter().zip(from).map(|(p, at)| (p.elem_count(), at)));
     let mut numbers = New::of(&device, &table.numbers)?;
     let mut partial = New::<f64>::new(&device, chunks(table.elements))?;
-    let launches =
-        table.collect(T::REAL, numbers.address(), touch::<T>(out)?, partial.address(), touch::<f64>(&square)?);
+    let launches = table.collect(T::REAL, numbers.address(), touch::<T>(out)?, partial.address(), square.address());
     // SAFETY: the table names the parts with their lengths; `out` is as long as all of them.
     unsafe { run(&device, &VECTOR, &launches) }?;
     touch::<T>(out)?;
-    touch::<f64>(&square)?;
-    Ok(square)
+    Ok(tensor(square, 1))
+}
+
+/// A vector whose elements are whatever was there.
+///
+/// # Errors
+/// Another device; no memory.
+pub fn uninitialised<T: Float>(len: usize, on: &Device) -> Result<Tensor> {
+    match on {
+        Device::Cuda(device) => Ok(tensor(New::<T>::new(device, len)?, len)),
+        _ => bail!("expected a CUDA device"),
+    }
+}
+
+/// Carries out a program of numbers: those that are wanted, f64, and the flag, a u8 of one element. Operands are places of
+/// earlier nodes; what is read are tensors of one element, of f64, f32 or u8.
+///
+/// # Errors
+/// Other tensors; the driver's.
+pub fn scalars(
+    on: &Device,
+    nodes: &[Op<usize, Tensor>],
+    wanted: &[usize],
+    flag: Option<usize>,
+) -> Result<(Tensor, Option<Tensor>)> {
+    let Device::Cuda(device) = on else { bail!("expected a CUDA device") };
+    let place = |t: &Tensor| {
+        if t.elem_count() != 1 || !t.device().same_device(on) {
+            bail!("a number is one element on its device, not {:?} on {:?}", t.shape(), t.device().location());
+        }
+        Ok(match t.dtype() {
+            DType::F64 => Place::F64(address_of::<f64>(t)?),
+            DType::F32 => Place::F32(address_of::<f32>(t)?),
+            DType::U8 => Place::U8(address_of::<u8>(t)?),
+            other => bail!("a number of {other:?}"),
+        })
+    };
+    let nodes = nodes.iter().map(|op| op.clone().read(|t| place(&t))).collect::<Result<Vec<_>>>()?;
+    let mut program = New::of(device, &scalar::words(&nodes, wanted, flag))?;
+    let (mut values, mut row) = (New::<f64>::new(device, nodes.len())?, New::<f64>::new(device, wanted.len())?);
+    let mut set = flag.map(|_| New::<u8>::new(device, 1)).transpose()?;
+    let to = set.as_mut().map_or(0, New::address);
+    let launch = scalar::scalars(program.address(), nodes.len(), values.address(), wanted.len(), row.address(), to);
+    // SAFETY: the program reads numbers that the caller holds, and earlier ones of its own; there is room for all.
+    unsafe { run(device, &SCALAR, &[launch]) }?;
+    Ok((tensor(row, wanted.len()), set.map(|set| tensor(set, 1))))
 }

@@ -18,10 +18,32 @@ pub fn relu_mask(real: Real, n: usize, g: u64, y: u64, out: u64) -> Launch {
     Launch::over("relu_mask", real, n, &[g, y, out, n as u64])
 }
 
-/// `y = x + shift`, a shift a channel.
-pub fn channel_shift(real: Real, s: Split, x: u64, shift: u64, y: u64) -> Launch {
+/// `y = x + shift`, a shift a channel, then relu where asked.
+pub fn channel_shift(real: Real, s: Split, x: u64, shift: u64, relu: bool, y: u64) -> Launch {
     let n = s.elements();
-    Launch::over("channel_shift", real, n, &[x, shift, y, n as u64, s.channels as u64, s.inner as u64])
+    let args = [x, shift, y, n as u64, s.channels as u64, s.inner as u64, u64::from(relu)];
+    Launch::over("channel_shift", real, n, &args)
+}
+
+/// The gradients of [`channel_shift`] with relu, which gave `y`: `dx`, and `dshift` a channel.
+pub fn shift_gradient(real: Real, s: Split, g: u64, y: u64, dx: u64, dshift: u64) -> Launch {
+    let n = s.elements();
+    let mut launch = Launch::over("shift_gradient", real, n, &[]);
+    let blocks = launch.grid[0];
+    launch.args = vec![g, y, dx, dshift, u64::from(blocks), n as u64, s.channels as u64, s.inner as u64];
+    launch.grid[0] += s.channels as u32;
+    launch
+}
+
+/// The mean of each of so many planes of `area` elements.
+pub fn plane_mean(real: Real, planes: usize, area: usize, x: u64, y: u64) -> Launch {
+    Launch::over("plane_mean", real, planes, &[x, y, planes as u64, area as u64])
+}
+
+/// An equal share of a number a plane for each of its elements.
+pub fn plane_share(real: Real, planes: usize, area: usize, g: u64, x: u64) -> Launch {
+    let n = planes * area;
+    Launch::over("plane_share", real, n, &[g, x, n as u64, area as u64])
 }
 
 /// Runs that a channel is summed in: one where a block has little to do or the channels fill a device.

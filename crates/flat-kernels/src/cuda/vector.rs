@@ -91,17 +91,30 @@ pub struct Recurrence {
 }
 
 impl Recurrence {
+    /// Whether the statements read a number by its name.
+    fn sees(&self, name: &str) -> bool {
+        self.body.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word == name)
+    }
+
     /// The kernel.
     pub fn source(&self, real: Real) -> Source {
         let list = |n: usize, f: &dyn Fn(usize) -> String| (0..n).map(f).collect::<String>();
         let parameters =
             list(self.inputs, &|k| format!(", const T *in{k}")) + &list(self.state, &|k| format!(", T *state{k}"));
-        let load = list(self.inputs, &|k| format!("    const T x{k} = in{k}[e];\n"))
-            + &list(self.state, &|k| format!("    const T s{k} = state{k}[e];\n"));
+        // what the recurrence does not look at may never have been written
+        let seen = |name: &str, load: String| if self.sees(name) { load } else { String::new() };
+        let load = seen("w", "    const T w = *at;\n".into())
+            + &list(self.inputs, &|k| {
+                seen(&format!("x{k}"), format!("    const T x{k} = scaled == {k} ? in{k}[e] * by : in{k}[e];\n"))
+            })
+            + &list(self.state, &|k| seen(&format!("s{k}"), format!("    const T s{k} = state{k}[e];\n")));
         let store = list(self.state, &|k| format!("    state{k}[e] = s{k}_new;\n"));
         let text = format!(
             "{PRELUDE}typedef {} T;
-extern \"C\" __global__ void update_{}(const u64 *table, u64 entries, u64 n, const double *constants{parameters}) {{
+extern \"C\" __global__ void update_{}(const u64 *table, u64 entries, u64 n, const double *constants, const unsigned char *keep, u64 scaled, const double *factor{parameters}) {{
+  if (keep && !*keep) return;
+  const T by = factor ? T(*factor) : T(1);
+  (void)by;
   u64 begin = (u64)blockIdx.x * CHUNK, end = begin + CHUNK < n ? begin + CHUNK : n;
   u64 p = entry_of(table, entries, begin);
   for (u64 e = begin + threadIdx.x; e < end; e += BLOCK) {{
@@ -110,9 +123,7 @@ extern \"C\" __global__ void update_{}(const u64 *table, u64 entries, u64 n, con
     if (!at) continue;
     at += e - table[p];
     const double *c = constants + p * {};
-    const T w = *at;
     (void)c;
-    (void)w;
 {load}{}    *at = w_new;
 {store}  }}
 }}
@@ -129,10 +140,28 @@ extern \"C\" __global__ void update_{}(const u64 *table, u64 entries, u64 n, con
 
     /// The launch over a table at `table`, with the constants of all parameters at `constants` and the vectors' addresses,
     /// inputs first.
-    pub fn launch(&self, real: Real, of: &Table, table: u64, constants: u64, vectors: &[u64]) -> Launch {
-        let first = [table, of.entries as u64, of.elements as u64, constants];
+    pub fn launch(
+        &self,
+        real: Real,
+        of: &Table,
+        table: u64,
+        constants: u64,
+        decided: Decided,
+        vectors: &[u64],
+    ) -> Launch {
+        let Decided { keep, scaled: (scaled, factor) } = decided;
+        let first = [table, of.entries as u64, of.elements as u64, constants, keep.unwrap_or(0), scaled as u64, factor];
         Launch::chunks("update", real, of.elements, &[&first[..], vectors].concat())
     }
+}
+
+/// What numbers on the device decide of a recurrence, by their addresses.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Decided {
+    /// A byte: where it is 0, nothing is written.
+    pub keep: Option<u64>,
+    /// Which input is multiplied by which double, rounded to the element type; an address of 0 for none.
+    pub scaled: (usize, u64),
 }
 
 const _: () = assert!(CHUNK.is_multiple_of(super::launch::BLOCK as usize));

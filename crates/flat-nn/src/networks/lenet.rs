@@ -31,18 +31,6 @@ fn side(len: usize) -> Result<usize> {
     }
 }
 
-impl LeNet {
-    /// Nonlinearity and 2x2 max pooling; a rising nonlinearity may follow the pooling, where it has a quarter of the work:
-    /// the largest element is the same before and after.
-    fn pool<V: Value>(&self, x: &V) -> Result<V> {
-        let tiles = Pool2d::tiles(2);
-        match self.0.activation {
-            rising @ (Activation::Relu | Activation::Tanh) => x.max_pool(tiles)?.activate(rising),
-            other @ Activation::Gelu => x.activate(other)?.max_pool(tiles),
-        }
-    }
-}
-
 impl Network for LeNet {
     fn name(&self) -> String {
         self.0.arch.to_string()
@@ -63,8 +51,18 @@ impl Network for LeNet {
     }
 
     fn forward<V: Value>(&self, scope: &Scope<'_, V>, x: &Tensor) -> Result<V> {
-        let h = self.pool(&scope.conv_of("conv1", x, 1, 0)?)?;
-        let h = self.pool(&scope.conv("conv2", &h, 1, 0)?)?;
-        scope.linear("fc2", &scope.linear("fc1", &h.flatten()?)?.activate(self.0.activation)?)
+        let (tiles, then) = (Pool2d::tiles(2), self.0.activation);
+        let h = match then {
+            // a rising nonlinearity may follow the pooling, where it has a quarter of the work: the largest element is the same
+            Activation::Relu | Activation::Tanh => {
+                let h = scope.conv_pool_of("conv1", x, tiles, then)?;
+                scope.conv_pool("conv2", &h, tiles, then)?
+            }
+            Activation::Gelu => {
+                let h = scope.conv_of("conv1", x, 1, 0)?.activate(then)?.max_pool(tiles)?;
+                scope.conv("conv2", &h, 1, 0)?.activate(then)?.max_pool(tiles)?
+            }
+        };
+        scope.linear("fc2", &scope.linear_activate("fc1", &h.flatten()?, then)?)
     }
 }

@@ -23,7 +23,7 @@ impl CustomOp1 for Softmax {
     }
     #[cfg(feature = "cuda")]
     fn cuda_fwd(&self, s: &CudaStorage, l: &Layout) -> Result<(CudaStorage, Shape)> {
-        flat_kernels::cuda::layers::softmax((s, l))
+        flat_kernels::cuda::losses::softmax((s, l))
     }
     fn bwd(&self, _: &Tensor, p: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
         Ok(Some((p * g.broadcast_sub(&(g * p)?.sum_keepdim(D::Minus1)?)?)?))
@@ -61,7 +61,7 @@ impl CustomOp2 for CrossEntropy {
     }
     #[cfg(feature = "cuda")]
     fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, s2: &CudaStorage, l2: &Layout) -> Result<(CudaStorage, Shape)> {
-        flat_kernels::cuda::layers::cross_entropy((s1, l1), (s2, l2))
+        flat_kernels::cuda::losses::cross_entropy((s1, l1), (s2, l2))
     }
     fn bwd(&self, z: &Tensor, t: &Tensor, _: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         if t.track_op() {
@@ -69,7 +69,7 @@ impl CustomOp2 for CrossEntropy {
         }
         #[cfg(feature = "cuda")]
         if z.device().is_cuda() && !super::backward_graph::keeps_graph()? {
-            return Ok((Some(flat_kernels::cuda::layers::cross_entropy_gradient(z, t, g)?), None));
+            return Ok((Some(flat_kernels::cuda::losses::cross_entropy_gradient(z, t, g)?), None));
         }
         Ok((Some((softmax(z)? - t)?.broadcast_mul(&g.unsqueeze(1)?)?), None))
     }

@@ -37,7 +37,11 @@ impl Pool2d {
     }
 
     /// The sizes for planes of `x`, and for an output of this size where it is known.
-    fn windows(&self, (n, c, h, w): (usize, usize, usize, usize), output: Option<(usize, usize)>) -> Result<Windows> {
+    pub(crate) fn windows(
+        &self,
+        (n, c, h, w): (usize, usize, usize, usize),
+        output: Option<(usize, usize)>,
+    ) -> Result<Windows> {
         let (oh, ow) = match output {
             Some(output) => output,
             None => (self.output(h)?, self.output(w)?),
@@ -270,6 +274,10 @@ impl CustomOp1 for GlobalMean {
             Ok((T::storage(channel::plane_means(x, h * w)), Shape::from((n, c))))
         })
     }
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, s: &CudaStorage, l: &Layout) -> Result<(CudaStorage, Shape)> {
+        flat_kernels::cuda::elements::plane_mean((s, l))
+    }
     fn bwd(&self, x: &Tensor, _: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
         let (_, _, h, w) = x.dims4()?;
         Ok(Some(g.contiguous()?.apply_op1(Share { h, w })?))
@@ -287,6 +295,10 @@ impl CustomOp1 for Share {
             Ok((T::storage(channel::plane_shares(g, area)), Shape::from((n, c, self.h, self.w))))
         })
     }
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, s: &CudaStorage, l: &Layout) -> Result<(CudaStorage, Shape)> {
+        flat_kernels::cuda::elements::plane_share((s, l), (self.h, self.w))
+    }
     fn bwd(&self, _: &Tensor, _: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
         Ok(Some(global_mean(g)?))
     }
@@ -301,10 +313,16 @@ pub(crate) fn global_mean(x: &Tensor) -> Result<Tensor> {
     if h * w == 0 {
         bail!("global mean: images of {h}x{w}");
     }
-    if x.device().is_cpu() {
+    if has_kernels(x.device()) {
         return x.contiguous()?.apply_op1(GlobalMean);
     }
     x.reshape((n, c, h * w))?.mean(D::Minus1)
+}
+
+/// The transpose of [`global_mean`] by a kernel: `(n, c)` to `(n, c, h, w)`.
+#[cfg(feature = "cuda")]
+pub(crate) fn global_mean_share(g: &Tensor, (h, w): (usize, usize)) -> Result<Tensor> {
+    g.contiguous()?.apply_op1(Share { h, w })
 }
 
 #[cfg(test)]

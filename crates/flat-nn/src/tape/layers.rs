@@ -1,18 +1,18 @@
-//! The VJP of every layer, plain and with tangents: the latter on CPU alone, where their kernels are.
+//! The VJP of every layer.
 
-use crate::dual::Dual;
 use crate::ops::activation::{mask, plus};
 use crate::ops::batch_norm::Source;
 use crate::ops::batch_norm::{Normed, norm, norm_gradients};
-use crate::ops::norm_tangent::NormTangent;
 use crate::ops::{self, Conv2d, Pool2d, add_relu};
 use crate::tape::TapeTensor;
+#[cfg(feature = "cuda")]
+use crate::tape::fused;
 use crate::value::fixed;
 use crate::{Activation, BatchMoments, Result, Value};
 use candle_core::Tensor;
 
 /// `F(x, w) + bias` for a traced or constant input.
-fn conv(x: &TapeTensor, w: &TapeTensor, bias: Option<&TapeTensor>, conv: Conv2d) -> Result<TapeTensor> {
+pub(super) fn conv(x: &TapeTensor, w: &TapeTensor, bias: Option<&TapeTensor>, conv: Conv2d) -> Result<TapeTensor> {
     let y = conv.forward(&x.value, &w.value, bias.map(|b| &b.value))?;
     let (xv, wv, at) = (x.value.clone(), w.value.clone(), (x.at, w.at, bias.and_then(|b| b.at)));
     let operands: Vec<&TapeTensor> = [w].into_iter().chain(bias).collect();
@@ -30,45 +30,8 @@ fn conv(x: &TapeTensor, w: &TapeTensor, bias: Option<&TapeTensor>, conv: Conv2d)
     }))
 }
 
-/// A convolution and its tangent, with each other's transforms; `None` where no kernel computes them together.
-fn conv_tangent(
-    x: &Dual<TapeTensor>,
-    w: &Dual<TapeTensor>,
-    bias: Option<&Dual<TapeTensor>>,
-    c: Conv2d,
-) -> Result<Option<Dual<TapeTensor>>> {
-    let biases = bias.map(|b| [&b.value.value, &b.tangent.value]);
-    let (of, dot) = ([&x.value.value, &w.value.value], [&x.tangent.value, &w.tangent.value]);
-    let Some([y, y_dot]) = c.forward_tangent(of, dot, biases)? else { return Ok(None) };
-    let operands: Vec<&TapeTensor> = [&w.value].into_iter().chain(bias.map(|b| &b.value)).collect();
-    let (of, dot) = (of.map(Tensor::clone), dot.map(Tensor::clone));
-    let at = (x.value.at, w.value.at, bias.and_then(|b| b.value.at), x.tangent.at);
-    // for a tangent that nobody asks for
-    let (xv, wv) = (of[0].clone(), of[1].clone());
-    let value = x.value.step(y, &operands, move |g, out| {
-        out.add(at.2, || Ok(ops::channel::channel_sum(g)?))?;
-        out.add(at.1, || Ok(c.grad_weight(&xv, wv.shape(), g)?))?;
-        out.add(at.0, || Ok(c.grad_input(xv.shape(), &wv, g)?))
-    });
-    // its step comes last in the list, hence first on the way back, when both gradients are complete
-    let value_at = value.at;
-    let tangent = x.tangent.step(y_dot, &[&x.value, &w.value], move |g_dot, out| {
-        let g = match out.take(value_at) {
-            Some(g) => g.contiguous()?,
-            None => g_dot.zeros_like()?,
-        };
-        out.add(at.2, || Ok(ops::channel::channel_sum(&g)?))?;
-        let found = c.tangent_gradients([&of[0], &of[1], &g], [&dot[0], &dot[1], g_dot])?;
-        let [dx, dx_dot, dw] = found.ok_or_else(missing)?;
-        out.add(at.1, || Ok(dw))?;
-        out.add(at.3, || Ok(dx_dot))?;
-        out.add(at.0, || Ok(dx))
-    });
-    Ok(Some(Dual { value, tangent }))
-}
-
 /// `x w^T + bias` for a traced or constant input.
-fn linear(x: &TapeTensor, w: &TapeTensor, bias: Option<&TapeTensor>) -> Result<TapeTensor> {
+pub(super) fn linear(x: &TapeTensor, w: &TapeTensor, bias: Option<&TapeTensor>) -> Result<TapeTensor> {
     let y = ops::linear(&x.value, &w.value, bias.map(|b| &b.value))?;
     let (xv, wv, at) = (x.value.clone(), w.value.clone(), (x.at, w.at, bias.and_then(|b| b.at)));
     let operands: Vec<&TapeTensor> = [w].into_iter().chain(bias).collect();
@@ -80,12 +43,12 @@ fn linear(x: &TapeTensor, w: &TapeTensor, bias: Option<&TapeTensor>) -> Result<T
 }
 
 /// relu's gradient where it gave `y`.
-fn masked(x: &TapeTensor, value: Tensor, y: Tensor) -> TapeTensor {
+pub(super) fn masked(x: &TapeTensor, value: Tensor, y: Tensor) -> TapeTensor {
     x.linear_map(value, move |g| Ok(mask(g, &y)?))
 }
 
 /// Normalisation, the sum with `skip` and relu in one step.
-fn normalise(
+pub(super) fn normalise(
     x: &TapeTensor,
     gain: &TapeTensor,
     bias: &TapeTensor,
@@ -111,7 +74,7 @@ fn normalise(
     Ok((out, normed))
 }
 
-fn missing() -> crate::Error {
+pub(super) fn missing() -> crate::Error {
     crate::Error::BadInput("a kernel without its gradient".into())
 }
 
@@ -136,6 +99,34 @@ impl Value for TapeTensor {
         linear(&w.tape.constant(x), w, bias)
     }
 
+    #[cfg(feature = "cuda")]
+    fn conv2d_pool(&self, w: &Self, bias: Option<&Self>, c: Conv2d, pool: Pool2d, then: Activation) -> Result<Self> {
+        match bias.filter(|_| fused::takes(&self.value, then)) {
+            Some(bias) => fused::shift_pool_relu(&conv(self, w, None, c)?, bias, pool),
+            None => conv(self, w, bias, c)?.max_pool(pool)?.activate(then),
+        }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn conv2d_pool_of(
+        x: &Tensor,
+        w: &Self,
+        bias: Option<&Self>,
+        c: Conv2d,
+        pool: Pool2d,
+        then: Activation,
+    ) -> Result<Self> {
+        w.tape.constant(x).conv2d_pool(w, bias, c, pool, then)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn linear_activate(&self, w: &Self, bias: Option<&Self>, then: Activation) -> Result<Self> {
+        match bias.filter(|_| fused::takes(&self.value, then)) {
+            Some(bias) => fused::shift_relu(&linear(self, w, None)?, bias),
+            None => linear(self, w, bias)?.activate(then),
+        }
+    }
+
     fn max_pool(&self, pool: Pool2d) -> Result<Self> {
         let (y, pick) = pool.max_and_pick(&self.value)?;
         let shape = self.value.shape().clone();
@@ -149,6 +140,10 @@ impl Value for TapeTensor {
     fn global_mean(&self) -> Result<Self> {
         let (n, c, h, w) = self.value.dims4()?;
         Ok(self.linear_map(self.value.global_mean()?, move |g| {
+            #[cfg(feature = "cuda")]
+            if g.device().is_cuda() {
+                return Ok(ops::global_mean_share(g, (h, w))?);
+            }
             Ok((g.reshape((n, c, 1, 1))? * (1.0 / (h * w) as f64))?.broadcast_as((n, c, h, w))?.contiguous()?)
         }))
     }
@@ -231,165 +226,5 @@ impl Value for TapeTensor {
 
     fn scaled_mean(&self, factor: f64) -> Result<Self> {
         Self::function(&[self], move |x| x[0].scaled_mean(factor))
-    }
-}
-
-impl Dual<TapeTensor> {
-    /// The tangent as a function of value and tangent.
-    fn tangent_of(&self, value: TapeTensor, f: impl Fn(&Dual) -> Result<Dual> + 'static) -> Result<Self> {
-        let tangent = move |t: &[Tensor]| Ok(f(&Dual::new(t[0].clone(), t[1].clone()))?.tangent);
-        Ok(Self { value, tangent: TapeTensor::function(&[&self.value, &self.tangent], tangent)? })
-    }
-
-    fn normalise(
-        &self,
-        gain: &Self,
-        bias: &Self,
-        source: &Source,
-        skip: Option<&Self>,
-        then: Option<Activation>,
-    ) -> Result<(Self, Normed)> {
-        let relu = then == Some(Activation::Relu);
-        let (value, normed) = normalise(&self.value, &gain.value, &bias.value, source, skip.map(|s| &s.value), relu)?;
-        let layer = NormTangent::new(
-            [&self.value.value, &gain.value.value, &bias.value.value],
-            [&gain.tangent.value, &bias.tangent.value],
-            skip.map(|s| &s.tangent.value),
-            relu,
-            matches!(source, Source::Batch(_)),
-            &normed,
-        );
-        let x_dot = self.tangent.value.clone();
-        let (t, along) = layer.forward(&x_dot)?;
-        let at = (self.value.at, gain.value.at, self.tangent.at, skip.and_then(|s| s.tangent.at));
-        let operands: Vec<&TapeTensor> =
-            [&gain.value, &self.tangent].into_iter().chain(skip.map(|s| &s.tangent)).collect();
-        let tangent = self.value.step(t, &operands, move |g, out| {
-            let [dx, dgain, dx_dot, dskip] = layer.backward(&x_dot, &along, g)?;
-            out.add(at.3, || dskip.ok_or_else(missing))?;
-            out.add(at.1, || dgain.ok_or_else(missing))?;
-            out.add(at.2, || dx_dot.ok_or_else(missing))?;
-            out.add(at.0, || dx.ok_or_else(missing))
-        });
-        Ok((Self { value, tangent }.finish(None, then.filter(|_| !relu))?, normed))
-    }
-}
-
-/// Directions of parameters are constants.
-impl Value for Dual<TapeTensor> {
-    fn primal(&self) -> &Tensor {
-        &self.value.value
-    }
-
-    fn conv2d(&self, w: &Self, bias: Option<&Self>, c: Conv2d) -> Result<Self> {
-        if let Some(both) = conv_tangent(self, w, bias, c)? {
-            return Ok(both);
-        }
-        let value = conv(&self.value, &w.value, bias.map(|b| &b.value), c)?;
-        let along_x = conv(&self.tangent, &w.value, None, c)?;
-        let along_w = conv(&self.value, &w.tangent, bias.map(|b| &b.tangent), c)?;
-        Ok(Self { value, tangent: along_x.plus(&along_w)? })
-    }
-
-    fn conv2d_of(x: &Tensor, w: &Self, bias: Option<&Self>, c: Conv2d) -> Result<Self> {
-        Ok(Self {
-            value: TapeTensor::conv2d_of(x, &w.value, bias.map(|b| &b.value), c)?,
-            tangent: TapeTensor::conv2d_of(x, &w.tangent, bias.map(|b| &b.tangent), c)?,
-        })
-    }
-
-    fn linear(&self, w: &Self, bias: Option<&Self>) -> Result<Self> {
-        let value = linear(&self.value, &w.value, bias.map(|b| &b.value))?;
-        let along_x = linear(&self.tangent, &w.value, None)?;
-        let along_w = linear(&self.value, &w.tangent, bias.map(|b| &b.tangent))?;
-        Ok(Self { value, tangent: along_x.plus(&along_w)? })
-    }
-
-    fn linear_of(x: &Tensor, w: &Self, bias: Option<&Self>) -> Result<Self> {
-        Ok(Self {
-            value: TapeTensor::linear_of(x, &w.value, bias.map(|b| &b.value))?,
-            tangent: TapeTensor::linear_of(x, &w.tangent, bias.map(|b| &b.tangent))?,
-        })
-    }
-
-    fn max_pool(&self, pool: Pool2d) -> Result<Self> {
-        let (y, pick) = pool.max_and_pick(&self.value.value)?;
-        let (shape, again) = (self.value.value.shape().clone(), pick.clone());
-        let tangent = pick.apply(&self.tangent.value)?;
-        let back = move |pick: ops::Pick, shape: candle_core::Shape| move |g: &Tensor| Ok(pick.transpose(g, &shape)?);
-        Ok(Self {
-            value: self.value.linear_map(y, back(again, shape.clone())),
-            tangent: self.tangent.linear_map(tangent, back(pick, shape)),
-        })
-    }
-
-    fn mean_pool(&self, pool: Pool2d) -> Result<Self> {
-        self.map(|x| x.mean_pool(pool))
-    }
-
-    fn global_mean(&self) -> Result<Self> {
-        self.map(Value::global_mean)
-    }
-
-    fn reshape(&self, shape: &[usize]) -> Result<Self> {
-        self.map(|x| Value::reshape(x, shape))
-    }
-
-    fn constant(&self, x: Tensor) -> Result<Self> {
-        Ok(Self { tangent: self.value.constant(x.zeros_like()?)?, value: self.value.constant(x)? })
-    }
-
-    fn activate(&self, activation: Activation) -> Result<Self> {
-        let value = self.value.activate(activation)?;
-        if activation == Activation::Relu {
-            let y = value.value.clone();
-            return Ok(Self { tangent: masked(&self.tangent, mask(&self.tangent.value, &y)?, y), value });
-        }
-        self.tangent_of(value, move |x| x.activate(activation))
-    }
-
-    fn add_activate(&self, other: &Self, activation: Activation) -> Result<Self> {
-        self.plus(other)?.activate(activation)
-    }
-
-    fn plus(&self, other: &Self) -> Result<Self> {
-        self.zip(other, Value::plus)
-    }
-
-    fn batch_norm_add(
-        &self,
-        gain: &Self,
-        bias: &Self,
-        eps: f64,
-        skip: Option<&Self>,
-        then: Option<Activation>,
-    ) -> Result<(Self, BatchMoments)> {
-        let (y, normed) = self.normalise(gain, bias, &Source::Batch(eps), skip, then)?;
-        Ok((y, normed.moments(&self.value.value)?))
-    }
-
-    fn fixed_norm_add(
-        &self,
-        gain: &Self,
-        bias: &Self,
-        statistics: (&Tensor, &Tensor),
-        skip: Option<&Self>,
-        then: Option<Activation>,
-    ) -> Result<Self> {
-        Ok(self.normalise(gain, bias, &fixed(statistics), skip, then)?.0)
-    }
-
-    fn cross_entropy(&self, targets: &Tensor) -> Result<Self> {
-        let t = targets.clone();
-        self.tangent_of(self.value.cross_entropy(targets)?, move |z| z.cross_entropy(&t))
-    }
-
-    fn squared_error(&self, targets: &Tensor) -> Result<Self> {
-        let t = targets.clone();
-        self.tangent_of(self.value.squared_error(targets)?, move |z| z.squared_error(&t))
-    }
-
-    fn scaled_mean(&self, factor: f64) -> Result<Self> {
-        self.map(|x| x.scaled_mean(factor))
     }
 }

@@ -24,6 +24,17 @@ pub struct TangentPullback<'m> {
     way: Way,
 }
 
+/// A mean loss with its gradient, and the number of rows whose largest logit is the label's.
+#[derive(Debug)]
+pub struct MeanLoss {
+    /// The loss, f64 of no dimension.
+    pub loss: Tensor,
+    /// The number of right answers, f64 of no dimension.
+    pub right: Tensor,
+    /// The gradient of the loss in all parameters.
+    pub gradient: ParamVec,
+}
+
 enum Way {
     /// The ends of the tape: logits, and their tangent.
     Tape(Rc<Tape>, Vec<TapeTensor>),
@@ -128,6 +139,39 @@ impl Pullback<'_> {
     pub fn gradient(self, loss: &Tensor) -> Result<ParamVec> {
         let seed = derivative(&loss.backward()?, &self.logits)?;
         self.way.back(self.model, vec![seed], false)
+    }
+}
+
+impl Pullback<'_> {
+    /// Whether [`Self::mean_loss`] takes fewer launches than a loss that is written with candle's operations.
+    pub fn fuses(&self) -> bool {
+        cfg!(feature = "cuda") && self.logits.device().is_cuda() && matches!(self.way, Way::Tape(..))
+    }
+
+    /// The mean loss of the whole batch, its gradient and the number of right answers, left on the device. On CUDA the first
+    /// and last of these and the logits' gradient are one kernel's work.
+    ///
+    /// # Errors
+    /// As [`Loss::mean`] and [`Self::gradient`].
+    pub fn mean_loss(self, loss: Loss, labels: &Tensor) -> Result<MeanLoss> {
+        #[cfg(feature = "cuda")]
+        if self.fuses() {
+            let (n, classes) = self.logits.dims2()?;
+            if labels.dims() != [n] || n == 0 || classes == 0 {
+                return Err(Error::BadInput(format!(
+                    "labels {:?} for logits {:?}",
+                    labels.shape(),
+                    self.logits.shape()
+                )));
+            }
+            let kind = loss.kind(classes)?;
+            let [loss, right, seed] = flat_kernels::cuda::losses::mean_loss(&self.logits, labels, kind)?;
+            return Ok(MeanLoss { loss, right, gradient: self.way.back(self.model, vec![seed], false)? });
+        }
+        let value = loss.mean(self.logits(), labels)?;
+        let right =
+            self.logits.detach().argmax(1)?.eq(&labels.to_dtype(DType::U32)?)?.to_dtype(DType::F64)?.sum_all()?;
+        Ok(MeanLoss { loss: value.detach().to_dtype(DType::F64)?, right, gradient: self.gradient(&value)? })
     }
 }
 

@@ -2,11 +2,13 @@
 //! the values of the CPU's operations; and nvrtc, where its library is there, accepts every one of them.
 #![allow(clippy::disallowed_macros)] // what it prints is for whoever runs it
 
+mod gather;
 #[allow(unsafe_code)]
 mod host;
 mod norm;
 mod nvrtc;
 mod pointwise;
 mod pool;
+mod scalar;
 mod softmax;
 mod vector;

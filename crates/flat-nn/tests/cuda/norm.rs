@@ -5,11 +5,12 @@ use candle_core::{DType, Device, Tensor, Var};
 use flat_core::{Purpose, Streams};
 use flat_kernels::Split;
 use flat_kernels::cuda::launch::NORM;
-use flat_kernels::cuda::norm::{Gradients, Layer, Mask, apply, backward, partial, statistics};
+use flat_kernels::cuda::norm::{Gradients, Layer, Mask, apply, backward, forward, partial};
 use flat_nn::{Activation, Result, Value};
 
 const EPS: f64 = 1e-5;
 
+#[derive(Debug)]
 struct Case {
     shape: Vec<usize>,
     /// Added to all inputs: a mean far from zero.
@@ -52,12 +53,12 @@ fn check<T: Element>(case: &Case, tolerance: f64) -> Result<()> {
     let mut partial = vec![f64::NAN; partial(s)];
     let layer = Layer { x: at(&xh), gain: at(&gainh), bias: at(&biash), stats: at_mut(&mut stats) };
     let mut yk = vec![T::default(); n];
-    let mut launches = Vec::new();
-    if case.batch {
-        launches.extend(statistics(T::REAL, s, layer, at_mut(&mut partial), EPS));
-    }
     let skip_at = if case.skip { at(&sh) } else { 0 };
-    launches.push(apply(T::REAL, s, layer, skip_at, case.relu, at_mut(&mut yk)));
+    let launches = match case.batch {
+        true => forward(T::REAL, s, layer, at_mut(&mut partial), EPS, skip_at, case.relu, at_mut(&mut yk)),
+        false => vec![apply(T::REAL, s, layer, skip_at, case.relu, at_mut(&mut yk))],
+    };
+    assert!(launches.len() <= 2, "{case:?}");
     // SAFETY: buffers of the shape's sizes.
     unsafe { run(&NORM, &launches) };
 
@@ -67,16 +68,17 @@ fn check<T: Element>(case: &Case, tolerance: f64) -> Result<()> {
         (true, true) => Mask::Output(at(&yk)),
     };
     let (mut dx, mut dskip) = (vec![T::default(); n], vec![T::default(); n]);
-    let (mut dgain, mut dbias, mut total) = (vec![T::default(); c], vec![T::default(); c], vec![f64::NAN; 2 * c]);
+    let (mut dgain, mut dbias) = (vec![T::default(); c], vec![T::default(); c]);
     let to = Gradients {
         x: at_mut(&mut dx),
         gain: at_mut(&mut dgain),
         bias: at_mut(&mut dbias),
         skip: if case.skip { at_mut(&mut dskip) } else { 0 },
     };
-    let room = [at_mut(&mut partial), at_mut(&mut total)];
+    let launches = backward(T::REAL, s, layer, mask, at(&gh), at_mut(&mut partial), case.batch, to);
+    assert!(launches.len() <= 2, "{case:?}");
     // SAFETY: as above.
-    unsafe { run(&NORM, &backward(T::REAL, s, layer, mask, at(&gh), room, case.batch, to)) };
+    unsafe { run(&NORM, &launches) };
 
     let name = format!("{dims:?} offset {} skip {} relu {} batch {}", case.offset, case.skip, case.relu, case.batch);
     assert_close(&format!("y of {name}"), &yk, &host(&y)?, tolerance);
@@ -96,11 +98,18 @@ fn normalisation_and_its_gradients_are_those_of_the_cpu() -> Result<()> {
     if !compiler() {
         return Ok(());
     }
-    // one channel; a matrix; fewer elements than threads; channels in several runs, the last one short; one example, as the
-    // groups of group normalisation are
-    for shape in
-        [vec![3, 1, 5, 5], vec![33, 7], vec![2, 4, 3, 3], vec![3, 5, 41, 37], vec![40, 2, 8, 9], vec![1, 12, 6]]
-    {
+    // one channel; a matrix; fewer elements than threads; one example, as the groups of group normalisation are; more elements
+    // than one block goes over, in runs of which the last is short; the same of pixels
+    for shape in [
+        vec![3, 1, 5, 5],
+        vec![33, 7],
+        vec![2, 4, 3, 3],
+        vec![3, 5, 41, 37],
+        vec![40, 2, 8, 9],
+        vec![1, 12, 6],
+        vec![7, 2, 41, 37],
+        vec![8193, 3],
+    ] {
         for (skip, relu, batch) in [
             (false, false, true),
             (false, true, true),

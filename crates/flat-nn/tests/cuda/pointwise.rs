@@ -6,7 +6,9 @@ use flat_core::{Purpose, Streams};
 use flat_kernels::Split;
 use flat_kernels::cuda::launch::POINTWISE;
 use flat_kernels::cuda::norm::{Running, running};
-use flat_kernels::cuda::pointwise::{add_relu, channel_shift, channel_sum, partial, relu, relu_mask};
+use flat_kernels::cuda::pointwise::{
+    add_relu, channel_shift, channel_sum, partial, plane_mean, plane_share, relu, relu_mask, shift_gradient,
+};
 
 fn numbers<T: Element>(i: u64, n: usize) -> Result<Vec<T>> {
     let x = Tensor::from_vec(Streams::new(8).at(Purpose::Test, i).normals(n), n, &Device::Cpu)?;
@@ -40,12 +42,21 @@ fn elements<T: Element>(n: usize) -> Result<()> {
     Ok(())
 }
 
+/// relu of a shift a channel.
+fn y_of<T: Element>(x: &[T], shift: &[T], s: Split) -> Vec<T> {
+    let shifted = x.iter().enumerate().map(|(e, x)| T::from_f64(x.to_f64() + shift[e / s.inner % s.channels].to_f64()));
+    shifted.map(|y| if y.to_f64() < 0.0 { T::default() } else { y }).collect()
+}
+
 fn channels<T: Element>(s: Split, tolerance: f64) -> Result<()> {
     let (x, shift) = (numbers::<T>(2, s.elements())?, numbers::<T>(3, s.channels)?);
     let (mut y, mut sums) = (vec![T::default(); s.elements()], vec![T::default(); s.channels]);
     let mut room = vec![f64::NAN; partial(s)];
     let mut launches = channel_sum(T::REAL, s, at(&x), at_mut(&mut room), at_mut(&mut sums));
-    launches.push(channel_shift(T::REAL, s, at(&x), at(&shift), at_mut(&mut y)));
+    launches.push(channel_shift(T::REAL, s, at(&x), at(&shift), false, at_mut(&mut y)));
+    let (mut clipped, mut dx, mut dshift) = (y.clone(), y.clone(), sums.clone());
+    launches.push(channel_shift(T::REAL, s, at(&x), at(&shift), true, at_mut(&mut clipped)));
+    launches.push(shift_gradient(T::REAL, s, at(&x), at(&clipped), at_mut(&mut dx), at_mut(&mut dshift)));
     // SAFETY: the sizes of the split, and room for the partial sums.
     unsafe { run(&POINTWISE, &launches) };
     let channel = |e: usize| e / s.inner % s.channels;
@@ -55,7 +66,17 @@ fn channels<T: Element>(s: Split, tolerance: f64) -> Result<()> {
         assert!((found.to_f64() - expected).abs() <= tolerance * expected.abs().max(1.0), "{s:?}");
     }
     let shifted = x.iter().enumerate().map(|(e, x)| T::from_f64(x.to_f64() + shift[channel(e)].to_f64()));
-    assert_eq!(bits(y), bits(shifted), "{s:?}");
+    assert_eq!(bits(y), bits(shifted.clone()), "{s:?}");
+    // relu of the same, and the gradient x where that is positive
+    let positive = shifted.map(|y| y.to_f64() > 0.0);
+    let kept = x.iter().zip(positive).map(|(x, positive)| if positive { *x } else { T::default() });
+    assert_eq!(bits(clipped), bits(y_of(&x, &shift, s)), "{s:?}");
+    assert_eq!(bits(dx), bits(kept.clone()), "{s:?}");
+    let mut expected = vec![0.0; s.channels];
+    kept.enumerate().for_each(|(e, x)| expected[channel(e)] += x.to_f64());
+    for (found, expected) in dshift.iter().zip(&expected) {
+        assert!((found.to_f64() - expected).abs() <= tolerance * expected.abs().max(1.0), "{s:?}");
+    }
     Ok(())
 }
 
@@ -93,12 +114,52 @@ fn running_statistics_move_a_tenth_of_the_way() {
     }
     let stats = [1.0f64, -2.0, 4.0, 9.0, 0.0, 0.0];
     let (mut mean, mut var, mut seen) = ([0.5f32, 0.25], [1.0f32, 2.0], [41u64]);
-    let to = Running { mean: at_mut(&mut mean), var: at_mut(&mut var), seen: at_mut(&mut seen) };
-    // SAFETY: two channels.
-    unsafe {
-        run(&flat_kernels::cuda::launch::NORM, &[running(f32::REAL, 2, at(&stats), to, 1.25, 0.1)]);
-    }
+    let (other, mut mean_1, mut var_1, mut seen_1) = ([3.0f64, 5.0, 0.0], [0.0f32], [0.0f32], [6u64]);
+    let two = Running {
+        stats: at(&stats),
+        mean: at_mut(&mut mean),
+        var: at_mut(&mut var),
+        seen: at_mut(&mut seen),
+        channels: 2,
+        unbiased: 1.25,
+    };
+    let one = Running {
+        stats: at(&other),
+        mean: at_mut(&mut mean_1),
+        var: at_mut(&mut var_1),
+        seen: at_mut(&mut seen_1),
+        channels: 1,
+        unbiased: 2.0,
+    };
+    let table = Running::table(&[two, one]);
+    // SAFETY: a layer of two channels and one of one.
+    unsafe { run(&flat_kernels::cuda::launch::NORM, &[running(f32::REAL, 2, at(&table), 0.1)]) };
     assert_eq!(mean, [(0.9 * 0.5 + 0.1 * 1.0) as f32, (0.9 * 0.25 + 0.1 * -2.0) as f32]);
     assert_eq!(var, [(0.9 * 1.0 + 0.1 * (4.0 * 1.25)) as f32, (0.9 * 2.0 + 0.1 * (9.0 * 1.25)) as f32]);
+    assert_eq!((mean_1, var_1), ([(0.1 * 3.0) as f32], [(0.1 * (5.0 * 2.0)) as f32]));
+    assert_eq!(seen_1, [7]);
     assert_eq!(seen, [42]);
+}
+
+#[test]
+fn the_mean_of_planes_and_its_transpose_are_those_of_loops() -> Result<()> {
+    if !compiler() {
+        return Ok(());
+    }
+    for (planes, area) in [(1, 1), (5, 16), (300, 7)] {
+        let x = numbers::<f32>(4, planes * area)?;
+        let (mut mean, mut share) = (vec![0f32; planes], vec![0f32; planes * area]);
+        let launches = [
+            plane_mean(f32::REAL, planes, area, at(&x), at_mut(&mut mean)),
+            plane_share(f32::REAL, planes, area, at(&mean), at_mut(&mut share)),
+        ];
+        // SAFETY: planes of `area` elements.
+        unsafe { run(&POINTWISE, &launches) };
+        let sum = |plane: &[f32]| plane.iter().map(|x| f64::from(*x)).sum::<f64>();
+        let expected: Vec<f32> = x.chunks_exact(area).map(|plane| (sum(plane) / area as f64) as f32).collect();
+        assert_eq!(bits(mean.clone()), bits(expected));
+        let expected = (0..planes * area).map(|e| (f64::from(mean[e / area]) / area as f64) as f32);
+        assert_eq!(bits(share), bits(expected));
+    }
+    Ok(())
 }

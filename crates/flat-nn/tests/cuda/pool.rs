@@ -5,8 +5,8 @@ use candle_core::{Device, Result, Tensor, Var};
 use flat_core::{Purpose, Streams};
 use flat_kernels::Windows;
 use flat_kernels::cuda::launch::POOL;
-use flat_kernels::cuda::max_pool::{gather, max, scatter};
-use flat_nn::ops::Pool2d;
+use flat_kernels::cuda::max_pool::{gather, max, scatter, shifted, shifted_gradient};
+use flat_nn::ops::{Pool2d, relu};
 
 /// Places of the maxima found by looking at every window.
 fn places<T: Element>(x: &[T], s: Windows) -> Vec<u32> {
@@ -55,6 +55,29 @@ fn check<T: Element>(x: &Tensor, pool: Pool2d) -> Result<()> {
     let Some(expected) = grads.get(x.as_tensor()) else { panic!("no gradient") };
     // the same numbers added in the same order
     assert_eq!(bits(&dx), bits(&host(expected)?), "{pool:?} of {h}x{w}");
+
+    // a shift a channel before, relu after
+    let shift = Tensor::from_vec(Streams::new(4).at(Purpose::Test, 7).normals(c), c, &Device::Cpu)?;
+    let shift = Var::from_tensor(&shift.to_dtype(T::DTYPE)?)?;
+    let shifted_x = x.broadcast_add(&shift.reshape((1, c, 1, 1))?)?;
+    let y = relu(&pool.max(&shifted_x)?)?;
+    let (by, mut dshift) = (host(&shift)?, vec![T::default(); c]);
+    let operands = [at(&gh), at(&at_places), at_mut(&mut dx)];
+    let launches = [
+        shifted(T::REAL, s, at(&xh), (at(&by), c), at_mut(&mut yk), at_mut(&mut at_places)),
+        shifted_gradient(T::REAL, s, operands, at(&yk), (at_mut(&mut dshift), c)),
+    ];
+    // SAFETY: as above, and a shift a channel.
+    unsafe { run(&POOL, &launches) };
+    assert_eq!(bits(&yk), bits(&host(&y)?), "{pool:?} of {h}x{w}");
+    let grads = (&y * &g)?.sum_all()?.backward()?;
+    let Some(expected) = grads.get(x.as_tensor()) else { panic!("no gradient") };
+    assert_eq!(bits(&dx), bits(&host(expected)?), "{pool:?} of {h}x{w}");
+    let Some(expected) = grads.get(shift.as_tensor()) else { panic!("no gradient") };
+    for (found, expected) in dshift.iter().zip(host(expected)?) {
+        // a sum of up to 200 numbers of size 1, by another order
+        assert!((found.to_f64() - expected.to_f64()).abs() < if size_of::<T>() == 4 { 2e-4 } else { 1e-12 });
+    }
     Ok(())
 }
 

@@ -4,8 +4,8 @@ use crate::host::{Element, assert_close, at, at_mut, compiler, run};
 use candle_core::{Device, Result, Tensor, Var};
 use flat_core::{Purpose, Streams};
 use flat_kernels::cuda::launch::SOFTMAX;
-use flat_kernels::cuda::softmax;
-use flat_nn::Value;
+use flat_kernels::cuda::softmax::{self, Kind};
+use flat_nn::{Loss, Value};
 
 fn check<T: Element>(n: usize, k: usize, scale: f64, tolerance: f64) -> Result<()> {
     let numbers = |i: u64, len| Streams::new(3).at(Purpose::Test, i).normals(len);
@@ -81,4 +81,53 @@ fn equal_largest_logits_share_the_probability() {
     unsafe { run(&SOFTMAX, &launches) };
     assert!((loss[0] - (k as f64).ln()).abs() < 1e-13);
     assert!(p.iter().all(|p| (p * k as f64 - 1.0).abs() < 1e-13));
+}
+
+fn mean_loss<T: Element>(n: usize, k: usize, loss: Loss, kind: Kind, tolerance: f64) -> Result<()> {
+    let z = Tensor::from_vec(Streams::new(3).at(Purpose::Test, 2).normals(n * k), (n, k), &Device::Cpu)?;
+    let z = Var::from_tensor(&z.to_dtype(T::DTYPE)?)?;
+    let labels: Vec<u32> = (0..n).map(|i| (i * 7 % k) as u32).collect();
+    let zh = z.flatten_all()?.to_vec1::<T>()?;
+    let (mut dz, mut out) = (vec![T::default(); n * k], vec![f64::NAN; 2]);
+    let mut room = vec![f64::NAN; softmax::partial(n, k)];
+    let operands = [at(&zh), at(&labels)];
+    let launches =
+        softmax::mean_loss(T::REAL, (n, k), kind, operands, at_mut(&mut dz), at_mut(&mut room), at_mut(&mut out));
+    assert!(launches.len() <= 2);
+    // SAFETY: n rows of k, n labels, room for the sums.
+    unsafe { run(&SOFTMAX, &launches) };
+
+    let labels = Tensor::from_vec(labels, n, &Device::Cpu)?;
+    let expected = loss.mean(z.as_tensor(), &labels).map_err(candle_core::Error::wrap)?;
+    let grads = expected.backward()?;
+    let name = format!("{n} rows of {k}, {loss}");
+    let mean = expected.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
+    assert!((out[0] - mean).abs() <= tolerance * mean.abs().max(1.0), "{name}: {} and {mean}", out[0]);
+    let right: f64 = z.argmax(1)?.eq(&labels)?.to_dtype(candle_core::DType::F64)?.sum_all()?.to_scalar()?;
+    assert_eq!(out[1], right, "{name}");
+    let Some(expected) = grads.get(z.as_tensor()) else { panic!("no gradient") };
+    assert_close(&name, &dz, &expected.flatten_all()?.to_vec1::<T>()?, tolerance);
+    Ok(())
+}
+
+#[test]
+fn a_mean_loss_with_gradient_and_right_answers_is_the_cpus() -> Result<()> {
+    if !compiler() {
+        return Ok(());
+    }
+    // a row; one block of rows; several; more logits than a thread goes over, of one row and of several
+    for (n, k) in [(1, 10), (8, 10), (300, 10), (600, 3), (1, 100), (5, 300)] {
+        let s = 0.1;
+        let smoothed = Kind::CrossEntropy { on: 1.0 - s + s / k as f64, off: s / k as f64 };
+        for (loss, kind) in [
+            (Loss::CrossEntropy { label_smoothing: 0.0 }, Kind::CrossEntropy { on: 1.0, off: 0.0 }),
+            (Loss::CrossEntropy { label_smoothing: s }, smoothed),
+            (Loss::Mse, Kind::SquaredError),
+        ] {
+            // sums of up to 600 losses in the element type on the CPU
+            mean_loss::<f32>(n, k, loss, kind, 2e-6)?;
+            mean_loss::<f64>(n, k, loss, kind, 1e-14)?;
+        }
+    }
+    Ok(())
 }

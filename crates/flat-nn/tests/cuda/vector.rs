@@ -4,7 +4,7 @@ use crate::host::{Element, at, at_mut, compiler, run};
 use candle_core::{Device, Tensor, Var};
 use flat_core::{Number, ParamVec, Params, Purpose, Result, Streams, Update, recurrence};
 use flat_kernels::cuda::launch::{VECTOR, chunks};
-use flat_kernels::cuda::vector::{self, Table};
+use flat_kernels::cuda::vector::{self, Decided, Table};
 
 /// Parameters of uneven sizes, one of them empty, one larger than a chunk; their sizes are no multiples of a block.
 fn params<T: Element>() -> Result<Params> {
@@ -119,7 +119,7 @@ fn recurrences<T: Element, const M: usize, const N: usize, U: Update<M, N>>(of: 
     assert!(steps.iter().all(|(k, _)| k == kernel), "constants alone differ");
     let constants: Vec<f64> = steps.iter().flat_map(|(_, c)| c.clone()).collect();
     let addresses: Vec<u64> = copied.iter_mut().map(|x| at_mut(x)).collect();
-    let launch = kernel.launch(T::REAL, &table, at(&table.numbers), at(&constants), &addresses);
+    let launch = kernel.launch(T::REAL, &table, at(&table.numbers), at(&constants), Decided::default(), &addresses);
     // SAFETY: the table names the copies; vectors of their length; the kernel's constants for every parameter.
     unsafe { run(&kernel.source(T::REAL), &[launch]) };
 
@@ -159,11 +159,53 @@ fn a_parameter_without_an_address_is_left_out() -> Result<()> {
     let mut v: Vec<Vec<f64>> = vec![vec![1.0; 900]; 4];
     let addresses: Vec<u64> = v.iter_mut().map(|x| at_mut(x)).collect();
     let constants = constants.repeat(3);
-    let launch = kernel.launch(f64::REAL, &table, at(&table.numbers), at(&constants), &addresses);
+    let launch = kernel.launch(f64::REAL, &table, at(&table.numbers), at(&constants), Decided::default(), &addresses);
     // SAFETY: the table names a and b alone.
     unsafe { run(&kernel.source(f64::REAL), &[launch]) };
     assert!(v[2][..300].iter().chain(&v[2][600..]).all(|s| *s == 1.5));
     assert!(v[2][300..600].iter().all(|s| *s == 1.0), "the state of what was left out is as it was");
     assert!(a[0] != 1.0 && a[299] == a[0] && b[0] != 2.0);
     Ok(())
+}
+
+#[test]
+fn numbers_on_the_device_scale_an_input_and_leave_an_update_out() -> Result<()> {
+    if !compiler() {
+        return Ok(());
+    }
+    let (kernel, constants) = recurrence(&Momentum(0.5));
+    let n = 5000;
+    let update = |keep: u8, by: f64| {
+        let (mut w, mut g, mut m) = (vec![1.0f32; n], vec![3.0f32; n], vec![0.25f32; n]);
+        let table = Table::new([(n, at_mut(&mut w))]);
+        let decided = Decided { keep: Some(at(&[keep])), scaled: (0, at(&[by])) };
+        let addresses = [at_mut(&mut g), at_mut(&mut m)];
+        let launch = kernel.launch(f32::REAL, &table, at(&table.numbers), at(&constants), decided, &addresses);
+        // SAFETY: vectors of n elements, the kernel's constants, a byte and a double.
+        unsafe { run(&kernel.source(f32::REAL), &[launch]) };
+        assert!(g.iter().all(|g| *g == 3.0), "an input is read alone");
+        assert!(w.iter().all(|x| *x == w[0]) && m.iter().all(|x| *x == m[0]));
+        (w[0], m[0])
+    };
+    let m = 0.25f32 * 0.9 + (3.0 * 0.1f32 + 5e-4);
+    assert_eq!(update(1, 0.1), (1.0 - m * 0.5, m));
+    assert_eq!(update(0, 0.1), (1.0, 0.25));
+    Ok(())
+}
+
+/// What moves a point and remembers it: neither the old state nor an unused input is looked at.
+struct Leave;
+
+impl Update<1, 1> for Leave {
+    fn update<E: Number>(&self, w: E, [x]: [E; 1], _: [E; 1]) -> (E, [E; 1]) {
+        (w.clone() + x, [w])
+    }
+}
+
+#[test]
+fn a_kernel_reads_nothing_that_its_recurrence_does_not_look_at() {
+    let text = recurrence(&Leave).0.source(f32::REAL).text;
+    assert!(text.contains("state0[e] = s0_new") && !text.contains("= state0[e]"), "{text}");
+    let text = recurrence(&Everything(1.0)).0.source(f32::REAL).text;
+    assert!(text.contains("= state0[e]") && text.contains("= *at"), "{text}");
 }

@@ -102,6 +102,10 @@ impl BaseOptimizer for Adam {
         Some(&self.mean)
     }
 
+    fn in_place(&self) -> bool {
+        true
+    }
+
     fn apply(&mut self, params: &Params, grad: ParamVec, lr: f64, masks: &Masks) -> Result<()> {
         let AdamW { beta1, beta2, eps, weight_decay, .. } = self.options;
         let t = (self.updates + 1) as f64;

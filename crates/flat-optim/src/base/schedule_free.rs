@@ -109,6 +109,10 @@ impl BaseOptimizer for Free {
     fn offset_mut(&mut self) -> Option<&mut ParamVec> {
         Some(self.mean.offset_mut())
     }
+    fn in_place(&self) -> bool {
+        true
+    }
+
     fn apply(&mut self, params: &Params, grad: ParamVec, lr: f64, masks: &Masks) -> Result<()> {
         let decay = self.weight_decay;
         self.mean.update(lr, masks, |offset, shift| {

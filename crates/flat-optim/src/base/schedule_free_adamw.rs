@@ -112,6 +112,10 @@ impl BaseOptimizer for FreeAdam {
     fn offset_mut(&mut self) -> Option<&mut ParamVec> {
         Some(self.mean.offset_mut())
     }
+    fn in_place(&self) -> bool {
+        true
+    }
+
     fn apply(&mut self, params: &Params, grad: ParamVec, lr: f64, masks: &Masks) -> Result<()> {
         let ScheduleFreeAdamW { beta2, eps, weight_decay, .. } = self.options;
         let root = (1.0 - beta2.powf(self.mean.next() as f64)).sqrt();

@@ -100,6 +100,10 @@ impl BaseOptimizer for Descent {
         self.buffer.as_ref()
     }
 
+    fn in_place(&self) -> bool {
+        true
+    }
+
     fn apply(&mut self, params: &Params, grad: ParamVec, lr: f64, masks: &Masks) -> Result<()> {
         let first = self.updates == 0;
         let Sgd { momentum, dampening, nesterov, weight_decay, decoupled, .. } = self.options;

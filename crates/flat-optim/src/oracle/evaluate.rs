@@ -107,10 +107,10 @@ impl Oracle<'_> {
 
     pub(super) fn checked(&mut self, sample: Sample, place: &'static str) -> Result<Sample> {
         for (what, number) in [("loss", &sample.loss), ("gradient norm", &sample.norm)] {
-            match (number.host(), number.device()) {
-                (Some(value), _) if !value.is_finite() => return Err(Error::NonFinite { what, value, place }),
-                (_, Some(unread)) => self.unread.push(unread.clone()),
-                _ => {}
+            match number.host() {
+                Some(value) if !value.is_finite() => return Err(Error::NonFinite { what, value, place }),
+                Some(_) => {}
+                None => self.unread.push(number.clone()),
             }
         }
         Ok(sample)

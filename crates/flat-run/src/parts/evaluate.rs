@@ -1,7 +1,7 @@
 //! Loss and accuracy of a model over a part of a data set.
 
 use crate::parts::group_score::GroupScore;
-use crate::parts::objective::right_answers;
+use crate::parts::tally::right_answers;
 use crate::signal;
 use crate::ui::Ui;
 use anyhow::Result;

@@ -2,62 +2,15 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))] // a step waits for no device: clippy.toml
 
 use super::others::{OtherBatches, unmet};
+use super::tally::{Tally, correct};
 use crate::signal::GivenUp;
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use flat_data::{Batch, Loader};
 use flat_nn::{Loss, Mode, Model, Pullback};
 use flat_optim::{
     Batch as Which, Error, LESS_BIASED, Need, Objective, ParamVec, Params, Query, Result, Rows, Sample, Scalar,
 };
 use std::ops::Range;
-
-/// Rightly classified images among those seen by the evaluations that count: the first of each step.
-#[derive(Debug, Default)]
-pub struct Tally {
-    correct: Option<Tensor>,
-}
-
-impl Tally {
-    fn add(&mut self, logits: &Tensor, labels: &Tensor) -> Result<()> {
-        let right = correct(logits, labels)?;
-        self.correct = Some(match self.correct.take() {
-            None => right,
-            Some(sum) => (sum + right)?,
-        });
-        Ok(())
-    }
-
-    /// Returns the number so far and starts from 0 again. Waits for the device.
-    ///
-    /// # Errors
-    /// candle's.
-    #[expect(clippy::disallowed_methods, reason = "outside of steps")]
-    pub fn take(&mut self) -> candle_core::Result<f64> {
-        self.unread().map_or(Ok(0.0), |c| c.to_scalar())
-    }
-
-    /// The number so far, an f64 of no dimension that is left on the device (`None`: nothing was counted), and starts
-    /// anew.
-    pub fn unread(&mut self) -> Option<Tensor> {
-        self.correct.take()
-    }
-}
-
-/// Number of rows whose largest logit is the label's, as a scalar on the device (f64).
-///
-/// # Errors
-/// candle's.
-pub fn correct(logits: &Tensor, labels: &Tensor) -> candle_core::Result<Tensor> {
-    right_answers(logits, labels)?.to_dtype(DType::F64)?.sum_all()
-}
-
-/// Whether each row's largest logit is the label's: (n), u8.
-///
-/// # Errors
-/// candle's.
-pub fn right_answers(logits: &Tensor, labels: &Tensor) -> candle_core::Result<Tensor> {
-    logits.detach().argmax(1)?.eq(labels)
-}
 
 /// The mean loss over a mini-batch.
 #[derive(Debug)]
@@ -163,6 +116,9 @@ impl Objective for BatchLoss<'_> {
     fn loss_and_grad(&mut self, _: &Params, query: Query) -> Result<Sample> {
         let part = self.part(query)?;
         let pass = self.model.pullback(&part.images, part.mode).map_err(Error::objective)?;
+        if pass.fuses() && !part.with_its_batch {
+            return self.fused(self.counts(query, &part), pass, &part.labels);
+        }
         let loss = self.loss_of(query, part, pass.logits())?;
         self.sample(&loss, pass)
     }
@@ -200,6 +156,9 @@ impl Objective for BatchLoss<'_> {
         let rows = Tensor::new(rows, batch.images.device())?;
         let (images, labels) = (batch.images.index_select(&rows, 0)?, batch.labels.index_select(&rows, 0)?);
         let pass = self.model.pullback(&images, mode(update_stats)).map_err(Error::objective)?;
+        if pass.fuses() {
+            return self.fused(false, pass, &labels);
+        }
         let loss = self.loss.mean(pass.logits(), &labels).map_err(Error::objective)?;
         self.sample(&loss, pass)
     }
@@ -289,14 +248,30 @@ impl BatchLoss<'_> {
         Ok(Part { images, labels, rows, mode: mode(query.update_stats), with_its_batch })
     }
 
+    /// Whether the right answers of the part are still to be counted.
+    fn counts(&self, query: Query, part: &Part) -> bool {
+        self.covered == Some(part.rows.start) && !matches!(query.rows, Rows::One(_))
+    }
+
     /// The mean loss of the rows, whose right answers are counted.
     fn loss_of(&mut self, query: Query, part: Part, logits: &Tensor) -> Result<Tensor> {
         let logits = part.own(logits)?;
-        if self.covered == Some(part.rows.start) && !matches!(query.rows, Rows::One(_)) {
+        if self.counts(query, &part) {
             self.covered = Some(part.rows.end);
-            self.tally.add(&logits, &part.labels)?;
+            self.tally.add(correct(&logits, &part.labels)?)?;
         }
         self.loss.mean(&logits, &part.labels).map_err(Error::objective)
+    }
+
+    /// Loss, gradient and right answers of all rows that went forward, where a kernel finds them together.
+    fn fused(&mut self, counts: bool, pass: Pullback<'_>, labels: &Tensor) -> Result<Sample> {
+        ask(self.given_up)?;
+        let found = pass.mean_loss(self.loss, labels).map_err(Error::objective)?;
+        if counts {
+            self.covered = self.covered.map(|rows| rows + labels.elem_count());
+            self.tally.add(found.right)?;
+        }
+        Sample::new(Scalar::of(&found.loss)?, found.gradient)
     }
 }
 

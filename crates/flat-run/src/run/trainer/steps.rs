@@ -3,8 +3,9 @@
 
 use super::Trainer;
 use crate::parts::Kept;
-use crate::parts::objective::{BatchLoss, FullLoss, Tally};
+use crate::parts::objective::{BatchLoss, FullLoss};
 use crate::parts::others::{OtherBatches, place};
+use crate::parts::tally::Tally;
 use crate::run::perturbed::Perturbed;
 use crate::store::checkpoint::Epoch;
 use crate::store::line::{Line, Part, Progress};

@@ -178,7 +178,8 @@ fn numbers_on_the_device_scale_an_input_and_leave_an_update_out() -> Result<()> 
     let update = |keep: u8, by: f64| {
         let (mut w, mut g, mut m) = (vec![1.0f32; n], vec![3.0f32; n], vec![0.25f32; n]);
         let table = Table::new([(n, at_mut(&mut w))]);
-        let decided = Decided { keep: Some(at(&[keep])), scaled: (0, at(&[by])) };
+        let (keep, by) = ([keep], [by]);
+        let decided = Decided { keep: Some(at(&keep)), scaled: (0, at(&by)) };
         let addresses = [at_mut(&mut g), at_mut(&mut m)];
         let launch = kernel.launch(f32::REAL, &table, at(&table.numbers), at(&constants), decided, &addresses);
         // SAFETY: vectors of n elements, the kernel's constants, a byte and a double.

@@ -116,7 +116,7 @@ pub fn backward(
         Mask::Again => (1, 0),
         Mask::Output(y) => (2, y),
     };
-    let (sizes, flags) = (sizes(s), [mask | 4 * u64::from(batch)]);
+    let (sizes, flags) = (sizes(s), [mask | (4 * u64::from(batch))]);
     let (operands, to) = ([x, y, g, gain, bias, stats], [to.gain, to.bias, to.x, to.skip]);
     let channels = s.channels as u32;
     match runs(s) as u32 {

@@ -1,7 +1,7 @@
 //! Losses of single examples, chosen rows and other batches, against plain evaluation.
 
 use super::*;
-use candle_core::Device;
+use candle_core::{DType, Device};
 use flat_core::Streams;
 use flat_data::{Augment, DatasetKind, LoaderOptions, Split};
 use flat_nn::{ModelConfig, networks};

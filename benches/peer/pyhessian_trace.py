@@ -22,6 +22,8 @@ import sys
 import time
 from pathlib import Path
 
+import networks
+
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parents[1]
 
@@ -54,26 +56,6 @@ def mnist(kind, dtype, start, stop):
     return (torch.from_numpy(pixels.copy()).to(dtype) / 255 - 0.1307) / 0.3081, torch.from_numpy(labels.copy())
 
 
-def lenet():
-    import torch
-    import torch.nn.functional as F
-
-    class LeNet(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv1 = torch.nn.Conv2d(1, 32, 5)
-            self.conv2 = torch.nn.Conv2d(32, 64, 5)
-            self.fc1 = torch.nn.Linear(1024, 1024)
-            self.fc2 = torch.nn.Linear(1024, 10)
-
-        def forward(self, x):
-            x = F.max_pool2d(F.relu(self.conv1(x)), 2)
-            x = F.max_pool2d(F.relu(self.conv2(x)), 2)
-            return self.fc2(F.relu(self.fc1(x.flatten(1))))
-
-    return LeNet()
-
-
 def theirs(args, seed):
     """Values of the probes and seconds, by PyHessian."""
     import torch
@@ -81,7 +63,7 @@ def theirs(args, seed):
     from safetensors.torch import load_file
 
     torch.manual_seed(seed)
-    model = lenet()
+    model = networks.build("lenet")
     model.load_state_dict(load_file(args.weights))
     x, y = mnist("t10k", torch.float32, 0, args.images)
     batches = [(x[i : i + args.batch], y[i : i + args.batch]) for i in range(0, len(x), args.batch)]

@@ -25,6 +25,8 @@ import sys
 import time
 from pathlib import Path
 
+import networks
+
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 SIDE = 2048
@@ -50,71 +52,6 @@ def with_torch():
         os.execv(python, [str(python), *sys.argv])
 
 
-def build(name):
-    """The models of crates/flat-nn, in PyTorch, and the shape of an image."""
-    from torch import nn
-    from torch.nn import functional as F
-
-    class Mlp(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.fc1, self.fc2 = nn.Linear(784, 256), nn.Linear(256, 10)
-
-        def forward(self, x):
-            return self.fc2(F.relu(self.fc1(x.flatten(1))))
-
-    class LeNet(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv1, self.conv2 = nn.Conv2d(1, 32, 5), nn.Conv2d(32, 64, 5)
-            self.fc1, self.fc2 = nn.Linear(1024, 1024), nn.Linear(1024, 10)
-
-        def forward(self, x):
-            x = F.max_pool2d(F.relu(self.conv1(x)), 2)
-            x = F.max_pool2d(F.relu(self.conv2(x)), 2)
-            return self.fc2(F.relu(self.fc1(x.flatten(1))))
-
-    class Basic(nn.Module):
-        def __init__(self, i, o, stride):
-            super().__init__()
-            self.conv1, self.bn1 = nn.Conv2d(i, o, 3, stride, 1, bias=False), nn.BatchNorm2d(o)
-            self.conv2, self.bn2 = nn.Conv2d(o, o, 3, 1, 1, bias=False), nn.BatchNorm2d(o)
-            self.downsample = None
-            if stride != 1 or i != o:
-                self.downsample = nn.Sequential(nn.Conv2d(i, o, 1, stride, bias=False), nn.BatchNorm2d(o))
-
-        def forward(self, x):
-            h = F.relu(self.bn1(self.conv1(x)), inplace=True)
-            h = self.bn2(self.conv2(h))
-            h += x if self.downsample is None else self.downsample(x)
-            return F.relu(h, inplace=True)
-
-    class ResNet(nn.Module):
-        def __init__(self, stem, widths, blocks):
-            super().__init__()
-            self.conv1, self.bn1 = nn.Conv2d(3, stem, 3, 1, 1, bias=False), nn.BatchNorm2d(stem)
-            layers, i = [], stem
-            for stage, o in enumerate(widths):
-                for b in range(blocks):
-                    layers.append(Basic(i, o, 2 if stage > 0 and b == 0 else 1))
-                    i = o
-            self.layers, self.fc = nn.Sequential(*layers), nn.Linear(i, 10)
-
-        def forward(self, x):
-            x = F.relu(self.bn1(self.conv1(x)), inplace=True)
-            return self.fc(self.layers(x).mean((2, 3)))
-
-    if name == "mlp":
-        return Mlp(), (1, 28, 28)
-    if name == "lenet":
-        return LeNet(), (1, 28, 28)
-    if name == "resnet20":
-        return ResNet(16, [16, 32, 64], 3), (3, 32, 32)
-    if name == "resnet18":
-        return ResNet(64, [64, 128, 256, 512], 2), (3, 32, 32)
-    sys.exit(f"model {name}: mlp, lenet, resnet20 or resnet18")
-
-
 class Torch:
     """The same steps in PyTorch."""
 
@@ -125,7 +62,7 @@ class Torch:
         torch.set_num_threads(threads)
         torch.manual_seed(0)
         self.torch, self.loss_of = torch, F.cross_entropy
-        self.model, shape = build(name)
+        self.model, shape = networks.build(name), networks.image(name)
         self.model.train()
         self.params = list(self.model.parameters())
         self.x = torch.randn(batch, *shape)

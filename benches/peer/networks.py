@@ -1,0 +1,102 @@
+"""The networks of crates/flat-nn in PyTorch: same sizes, same names of parameters, cross entropy on ten classes."""
+
+
+def build(name, channels=None):
+    """A network by its name in `flat-train models`; `channels` of the input replace its own."""
+    from torch import nn
+    from torch.nn import functional as F
+
+    def conv(i, o, side, stride=1):
+        return nn.Conv2d(i, o, side, stride, side // 2, bias=False)
+
+    class Mlp(nn.Module):
+        def __init__(self, pixels):
+            super().__init__()
+            self.fc1, self.fc2 = nn.Linear(pixels, 256), nn.Linear(256, 10)
+
+        def forward(self, x):
+            return self.fc2(F.relu(self.fc1(x.flatten(1))))
+
+    class LeNet(nn.Module):
+        def __init__(self, i):
+            super().__init__()
+            self.conv1, self.conv2 = nn.Conv2d(i, 32, 5), nn.Conv2d(32, 64, 5)
+            self.fc1, self.fc2 = nn.Linear(1024, 1024), nn.Linear(1024, 10)
+
+        def forward(self, x):
+            x = F.max_pool2d(F.relu(self.conv1(x)), 2)
+            x = F.max_pool2d(F.relu(self.conv2(x)), 2)
+            return self.fc2(F.relu(self.fc1(x.flatten(1))))
+
+    class Basic(nn.Module):
+        """He et al. 2016: normalised after each convolution."""
+
+        def __init__(self, i, o, stride):
+            super().__init__()
+            self.conv1, self.bn1 = conv(i, o, 3, stride), nn.BatchNorm2d(o)
+            self.conv2, self.bn2 = conv(o, o, 3), nn.BatchNorm2d(o)
+            self.downsample = None
+            if stride != 1 or i != o:
+                self.downsample = nn.Sequential(conv(i, o, 1, stride), nn.BatchNorm2d(o))
+
+        def forward(self, x):
+            h = F.relu(self.bn1(self.conv1(x)), inplace=True)
+            h = self.bn2(self.conv2(h))
+            h = h + (x if self.downsample is None else self.downsample(x))
+            return F.relu(h, inplace=True)
+
+    class PreActivation(nn.Module):
+        """Zagoruyko & Komodakis 2016: normalised before each convolution."""
+
+        def __init__(self, i, o, stride):
+            super().__init__()
+            self.bn1, self.conv1 = nn.BatchNorm2d(i), conv(i, o, 3, stride)
+            self.bn2, self.conv2 = nn.BatchNorm2d(o), conv(o, o, 3)
+            self.downsample = nn.Sequential(conv(i, o, 1, stride)) if stride != 1 or i != o else None
+
+        def forward(self, x):
+            a = F.relu(self.bn1(x))
+            h = self.conv2(F.relu(self.bn2(self.conv1(a)), inplace=True))
+            return h + (x if self.downsample is None else self.downsample(a))
+
+    class Residual(nn.Module):
+        def __init__(self, i, stem, widths, blocks, block):
+            super().__init__()
+            self.pre = block is PreActivation
+            self.conv1, self.bn1 = conv(i, stem, 3), nn.BatchNorm2d(widths[-1] if self.pre else stem)
+            self.stages, i = len(widths), stem
+            for stage, o in enumerate(widths):
+                layers = []
+                for k in range(blocks):
+                    layers.append(block(i, o, 2 if stage > 0 and k == 0 else 1))
+                    i = o
+                setattr(self, f"layer{stage + 1}", nn.Sequential(*layers))
+            self.fc = nn.Linear(i, 10)
+
+        def norm(self, x):
+            return F.relu(self.bn1(x), inplace=True)
+
+        def forward(self, x):
+            x = self.conv1(x)
+            x = x if self.pre else self.norm(x)
+            for stage in range(self.stages):
+                x = getattr(self, f"layer{stage + 1}")(x)
+            x = self.norm(x) if self.pre else x
+            return self.fc(x.mean((2, 3)))
+
+    if name == "mlp":
+        return Mlp(784)
+    if name == "lenet":
+        return LeNet(channels or 1)
+    if name == "resnet20":
+        return Residual(channels or 3, 16, [16, 32, 64], 3, Basic)
+    if name == "resnet18":
+        return Residual(channels or 3, 64, [64, 128, 256, 512], 2, Basic)
+    if name == "wrn-16-4":
+        return Residual(channels or 3, 16, [64, 128, 256], 2, PreActivation)
+    raise SystemExit(f"model {name}: mlp, lenet, resnet20, resnet18 or wrn-16-4")
+
+
+def image(name):
+    """Shape of an image that the network is usually trained on."""
+    return (1, 28, 28) if name in ("mlp", "lenet") else (3, 32, 32)

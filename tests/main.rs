@@ -5,6 +5,7 @@
 mod accuracy;
 mod bench;
 mod bf16;
+mod bundle;
 mod canon;
 mod canon_small;
 mod choices;

@@ -48,6 +48,8 @@ class Layer:
         if self.kind == "pool":
             # the input is four times the output
             return 5 + 6 + 3 * self.relu
+        if self.kind == "plus":
+            return 3
         return 5 * self.relu + 2 * self.bias
 
     def theirs(self, fused):
@@ -57,6 +59,8 @@ class Layer:
             return 3 + self.joins + 5 + 3 * self.joins if fused else plain
         if self.kind == "pool":
             return 5 + 6 + (0 if fused else 4 * (2 + 3)) * self.relu
+        if self.kind == "plus":
+            return 3
         return (0 if fused else 5) * self.relu + 2 * self.bias
 
     def launches(self, fused):
@@ -66,6 +70,8 @@ class Layer:
             return 4 if fused else 3 + 2 * self.relu + 2 * self.joins
         if self.kind == "pool":
             return 2 if fused else 2 + 2 * self.relu
+        if self.kind == "plus":
+            return 1
         if self.kind == "mean":
             return 2 if fused else 3
         if self.kind == "loss":
@@ -107,6 +113,8 @@ def residual(stem, widths, blocks, pre):
             b, _ = conv(o, o, 3, out)
             reshapes = stride != 1 or i != o
             shortcut = [conv(i, o, 1, side, stride)[0]] if reshapes else []
+            # the gradients of both ways meet at the block's input
+            layers.append(Layer("plus", y=i * side * side))
             if pre:
                 layers += [a, norm(o, out), b, *shortcut, Layer("plus", y=o * out * out)]
             else:
@@ -212,7 +220,7 @@ def page(rows):
         "  multiply-adds are those of `flat-train models --json`; the script counts them again from its own shapes and stops where",
         "  the two differ. The first layer has no gradient of its input, so that a step does a little less.",
         "- **GB**: a product reads two operands and writes one. Normalisation with ReLU is 3 passes over its output forward and 5",
-        "  backward, 4 and 8 where a shortcut joins. Over all weights a plain step makes 7 passes, a SAM step 15.",
+        "  backward, 4 and 8 where a shortcut joins; a sum is 3. Over all weights a plain step makes 7 passes, a SAM step 15.",
         "- **launches**, **allocations**, **host syncs**: counted by the emulated device, kernels and library calls alike; a call of",
         "  cuDNN may be several kernels.",
         "",

@@ -148,7 +148,7 @@ part two 60 sh -c 'echo two >>\"$MARK\"; [ -e \"$MARK.quick\" ] || sleep 300'
 part three 60 sh -c 'echo three >>\"$MARK\"'
 conclude";
     let bundle = Bundle::new(&[("parts", step)]);
-    let out = bundle.run("--limit 11");
+    let out = bundle.run("--limit 5");
     assert_eq!((out.status.code(), bundle.status("parts").as_str()), (Some(1), "hung"), "{}", said(&out));
     std::fs::write(bundle.0.path("mark.quick"), "").expect("a file");
     let out = bundle.run("--limit 60");
@@ -200,7 +200,7 @@ fn what_cannot_be_written_is_said_and_loses_no_other_step() {
     std::fs::create_dir_all(&tools).expect("a folder");
     bundle.script("full/df", "printf 'Filesystem 1024-blocks Used Available\\n/dev/x 9 9 1024\\n'");
     let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap_or_default());
-    let out = bundle.run_by("", |command| drop(command.env("PATH", &path)));
+    let out = bundle.run_by("", |command| _ = command.env("PATH", &path));
     assert_eq!(out.status.code(), Some(2));
     assert!(said(&out).contains("1 MiB are free, 512 are needed"), "{}", said(&out));
 }
@@ -225,7 +225,7 @@ fn machine(libraries: &[&str], capability: &str) -> (Option<i32>, String) {
         "{{\"capability\":\"{capability}\",\"device\":\"cuda:0\",\"instructions\":[],\"memory_mib\":1.5,\"name\":\"none at all\"}}"
     );
     bundle.script("bin/flat-train", &format!("echo '{{\"devices\":[{gpu}],\"missing\":null,\"remedy\":null}}'"));
-    let out = bundle.run_by("", |command| drop(command.env("FLAT_LIBRARY_FOLDERS", &folder)));
+    let out = bundle.run_by("", |command| _ = command.env("FLAT_LIBRARY_FOLDERS", &folder));
     (out.status.code(), said(&out))
 }
 

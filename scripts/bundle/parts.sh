@@ -12,12 +12,12 @@ NAMES=()
 
 # One part: a command of at most so many seconds, less where the step's time ends before.
 part() { # name, seconds, command...
-  local file=$parts/$1.json left=$((FLAT_DEADLINE - $(date +%s) - 5)) limit=$2
+  local file=$parts/$1.json left=$((FLAT_DEADLINE - $(date +%s) - 2)) limit=$2
   NAMES+=("$1")
   case $(field status "$file") in
     passed | failed) return ;;
   esac
-  if [ "$left" -lt 5 ]; then
+  if [ "$left" -lt 2 ]; then
     LEFT=$((LEFT + 1))
     rm -f "$file"
     return

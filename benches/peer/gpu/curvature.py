@@ -58,12 +58,8 @@ def double_backward(torch, model, batches, probes, device):
 def curvlinops(torch, model, batches, probes, device):
     import curvlinops as library
 
-    params = dict(model.named_parameters())
-    loss = torch.nn.CrossEntropyLoss()
-    try:
-        operator = library.HessianLinearOperator(model, loss, params, batches, check_deterministic=False)
-    except (TypeError, ValueError, AttributeError):
-        operator = library.HessianLinearOperator(model, loss, list(params.values()), batches, check_deterministic=False)
+    params, loss = list(model.parameters()), torch.nn.CrossEntropyLoss()
+    operator = library.HessianLinearOperator(model, loss, params, batches, check_deterministic=False)
 
     def trace():
         values = []

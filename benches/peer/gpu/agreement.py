@@ -12,7 +12,7 @@ import argparse
 import subprocess
 from pathlib import Path
 
-from flat import TOOL, Refused, finish, flat, folder, step_losses
+from flat import TOOL, Refused, environment, finish, flat, folder, step_losses
 
 LOSSES, MEASURES = 1e-9, 1e-6
 # what may differ: time, place, and what a file is called
@@ -69,7 +69,7 @@ def rules(args, room):
         if row["status"] == "skipped" and "colored-mnist" in row["reason"]:
             # a rule over groups needs a data set that has them
             if not colored.exists():
-                subprocess.run([TOOL, "data", "color", "--out", str(colored), "--quiet"], capture_output=True)
+                subprocess.run([TOOL, "data", "color", "--out", str(colored), "--quiet"], capture_output=True, env=environment())
             row = losses(args, rule["name"], f"{words} --dataset colored-mnist --data-dir {colored}", room)
         yield row
     for base in listed["bases"]:

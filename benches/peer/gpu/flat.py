@@ -1,7 +1,8 @@
 """What the scripts of this folder share: running flat-train, reading its files, and saying what is missing.
 
 A script prints one JSON object on stdout. It ends with status 0, with 1 where the two sides disagree, or with 77 and a reason on
-stderr where something is missing. FLAT_TRAIN_BIN names the program, FLAT_TOP the folder that holds data/.
+stderr where something is missing. FLAT_TRAIN_BIN names the program, FLAT_LIBRARY_PATH the loader's path for it, and FLAT_TOP the folder
+that holds data/.
 """
 
 import gzip
@@ -65,11 +66,18 @@ class Refused(Exception):
     """What flat-train said when it refused."""
 
 
+def environment():
+    """What the program starts with: its own path for the loader, which would disturb PyTorch's libraries."""
+    env = {"FLAT_DATA_DIR": str(TOP / "data"), **os.environ}
+    if "FLAT_LIBRARY_PATH" in os.environ:
+        env["LD_LIBRARY_PATH"] = os.environ["FLAT_LIBRARY_PATH"]
+    return env
+
+
 def flat(words):
     """Runs flat-train with these words and --json, and parses what it prints."""
     command = [TOOL, *words.split(), "--json", "--quiet"]
-    env = {"FLAT_DATA_DIR": str(TOP / "data"), **os.environ}
-    out = subprocess.run(command, capture_output=True, text=True, cwd=TOP, env=env)
+    out = subprocess.run(command, capture_output=True, text=True, cwd=TOP, env=environment())
     if out.returncode != 0:
         raise Refused(out.stderr.strip()[-600:])
     return json.loads(out.stdout)

@@ -13,7 +13,7 @@ import io
 import re
 import subprocess
 
-from flat import TOOL, finish, skip
+from flat import TOOL, environment, finish, skip
 
 TIME = "gpu__time_duration.sum"
 METRICS = {
@@ -32,7 +32,7 @@ def ncu(args, options):
     words = f"bench --devices cuda --models {args.model} --optimizers {args.rule} --batch-sizes {args.batch}"
     words += f" --precision {args.precision} --memory-alone --json --quiet"
     command = [args.ncu, "--csv", "--clock-control", "none", "--target-processes", "application-only", *options, TOOL, *words.split()]
-    out = subprocess.run(command, capture_output=True, text=True)
+    out = subprocess.run(command, capture_output=True, text=True, env=environment())
     said = out.stdout + out.stderr
     for refusal in REFUSALS:
         if refusal in said:

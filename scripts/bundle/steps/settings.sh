@@ -2,7 +2,7 @@
 home=$FLAT_BUNDLE_HOME
 . "$home/parts.sh"
 export FLAT_TRAIN_BIN=$home/bin/flat-train FLAT_TOP=$home FLAT_DATA_DIR=$home/data PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-python=${PYTHON:-python3}
+python=(env "LD_LIBRARY_PATH=$FLAT_LOADER_PATH" "${PYTHON:-python3}")
 peers=$home/python/gpu
 # where PyTorch computes: on the GPU, but for a rehearsal without one
 peer_device=${FLAT_PEER_DEVICE:-cuda}

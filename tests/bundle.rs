@@ -215,7 +215,8 @@ fn machine(libraries: &[&str], capability: &str) -> (Option<i32>, String) {
     for name in libraries {
         std::fs::write(folder.join(name), "").expect("a file");
     }
-    let needs = "libcuda.so.1 driver\nlibnvrtc.so.13 nvidia-cuda-nvrtc==13.0.88\nlibcudnn.so.9 nvidia-cudnn-cu13==9.19.0.56\n";
+    let needs =
+        "libcuda.so.1 driver\nlibnvrtc.so.13 nvidia-cuda-nvrtc==13.0.88\nlibcudnn.so.9 nvidia-cudnn-cu13==9.19.0.56\n";
     std::fs::write(home.join("needs"), needs).expect("needs");
     let processor = std::env::consts::ARCH;
     let facts = format!("{{\"processor\":\"{processor}\",\"capability\":90,\"glibc\":\"2.35\"}}");

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The GPU against the CPU, over the program's own lists: every model, rule, base, norm and measure, in f64.
 
-    agreement.py models|rules|norms|measures [--device cuda] [--steps 6]
+    agreement.py models|rules|norms|measures [--device cuda] [--steps 6] [--first N]
 
 Both devices draw the same numbers, so that losses and measures may differ by rounding alone: 1e-9 relative for the losses of the first
 steps, 1e-6 for the numbers of the measures (an eigenvalue amplifies the rounding of a product). What the CPU refuses too is skipped
@@ -9,6 +9,7 @@ with its words.
 """
 
 import argparse
+import itertools
 import subprocess
 from pathlib import Path
 
@@ -115,9 +116,10 @@ def main():
     parser.add_argument("what", choices=["models", "rules", "norms", "measures"])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--first", type=int, help="so many of the list alone")
     args = parser.parse_args()
     with folder() as room:
-        rows = list(globals()[args.what](args, room))
+        rows = list(itertools.islice(globals()[args.what](args, room), args.first))
     count = {status: sum(r["status"] == status for r in rows) for status in ("passed", "failed", "skipped")}
     bound = MEASURES if args.what == "measures" else LOSSES
     finish({"bound": bound, **count, "rows": rows}, count["failed"] == 0 and count["passed"] > 0)

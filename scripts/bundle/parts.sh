@@ -24,7 +24,7 @@ part() { # name, seconds, command...
   fi
   [ "$limit" -le "$left" ] || limit=$left
   record "$file" "$1" "$limit" "${@:3}" || exit 1
-  printf '  %-40s %-8s %4s s  %s\n' "$1" "$(field status "$file")" "$(field seconds "$file")" "$(field reason "$file" | cut -c1-120)" >&2
+  printf '  %-40s %-8s %4s s  %s\n' "$1" "$(field status "$file")" "$(field seconds "$file")" "$(field reason "$file" | sed "s/^null$//" | cut -c1-120)" >&2
 }
 
 # A part that cannot be run here.

@@ -7,7 +7,7 @@ peers=$home/python/gpu
 # where PyTorch computes: on the GPU, but for a rehearsal without one
 peer_device=${FLAT_PEER_DEVICE:-cuda}
 if [ "$FLAT_BUNDLE_DOSE" = small ]; then
-  models=(lenet) batches=(8) precisions=(f32) settings=(eager channels-last amp) timing=(--steps 1 --rounds 1)
+  models=(mlp) batches=(8) precisions=(f32) settings=(eager channels-last amp) timing=(--steps 1 --rounds 1)
   peer_timing=(--seconds 0.01 --rounds 2) rules=(sgd sam rsp sap nso)
 else
   models=(lenet resnet20 resnet18 wrn-16-4) batches=(128 1024) precisions=(f32 tf32 bf16)

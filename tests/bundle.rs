@@ -93,8 +93,9 @@ fn a_step_that_fails_hangs_or_lacks_something_says_so_and_the_others_run() {
     let steps = [("bad", BAD), ("hanging", HANGING), ("absent", ABSENT), ("good", GOOD), ("last", LAST)];
     let bundle = Bundle::new(&steps);
     let begun = Instant::now();
-    let out = bundle.run("--limit 2");
-    assert!(begun.elapsed() < Duration::from_secs(30), "the hanging step was waited for");
+    // the limit is also that of the others, on a machine that may be busy
+    let out = bundle.run("--limit 6");
+    assert!(begun.elapsed() < Duration::from_secs(200), "the hanging step was waited for");
     assert_eq!(out.status.code(), Some(1), "{}", said(&out));
     let got: Vec<(String, String)> = bundle
         .steps()
@@ -103,7 +104,7 @@ fn a_step_that_fails_hangs_or_lacks_something_says_so_and_the_others_run() {
         .collect();
     let expected = [
         ("failed", "exit status 3: three \"wrong\" losses"),
-        ("hung", "stopped after 2 s, its limit being 2 s"),
+        ("hung", "stopped at its limit of 6 s"),
         ("skipped", "no PyTorch here"),
         ("passed", ""),
         ("passed", ""),
@@ -126,10 +127,12 @@ fn a_step_that_fails_hangs_or_lacks_something_says_so_and_the_others_run() {
 #[test]
 fn a_second_run_keeps_what_ended_and_tries_again_what_did_not() {
     let bundle = Bundle::new(&[("good", GOOD), ("bad", BAD), ("absent", ABSENT), ("hanging", HANGING)]);
-    bundle.run("--limit 1");
+    bundle.run("good bad absent");
+    bundle.run("--limit 1 hanging");
+    assert_eq!((bundle.status("absent"), bundle.status("hanging")), ("skipped".into(), "hung".into()));
     bundle.script("steps/absent", LAST);
     bundle.script("steps/hanging", LAST);
-    let out = bundle.run("--limit 10");
+    let out = bundle.run("");
     // the failure stays
     assert_eq!(out.status.code(), Some(1), "{}", said(&out));
     assert_eq!((bundle.marks("good"), bundle.marks("bad"), bundle.marks("last")), (1, 1, 2), "{}", said(&out));
@@ -141,21 +144,38 @@ fn a_second_run_keeps_what_ended_and_tries_again_what_did_not() {
 }
 
 #[test]
-fn a_step_whose_time_is_over_keeps_its_parts_and_goes_on_with_the_others() {
+fn a_part_that_hangs_leaves_the_others_and_is_tried_again() {
     let step = ". \"$FLAT_BUNDLE_HOME/parts.sh\"
 part one 60 sh -c 'echo one >>\"$MARK\"; echo \"{}\"'
-part two 60 sh -c 'echo two >>\"$MARK\"; [ -e \"$MARK.quick\" ] || sleep 300'
+part two ${LIMIT:-60} sh -c 'echo two >>\"$MARK\"; [ -z \"$LIMIT\" ] || sleep 300'
 part three 60 sh -c 'echo three >>\"$MARK\"'
 conclude";
     let bundle = Bundle::new(&[("parts", step)]);
-    let out = bundle.run("--limit 5");
+    let out = bundle.run_by("", |command| _ = command.env("LIMIT", "2"));
     assert_eq!((out.status.code(), bundle.status("parts").as_str()), (Some(1), "hung"), "{}", said(&out));
-    std::fs::write(bundle.0.path("mark.quick"), "").expect("a file");
-    let out = bundle.run("--limit 60");
+    let out = bundle.run("");
     assert_eq!((out.status.code(), bundle.status("parts").as_str()), (Some(0), "passed"), "{}", said(&out));
     let counts = ["one", "two", "three"].map(|name| bundle.marks(name));
     assert_eq!(counts, [1, 2, 1]);
     assert_eq!(bundle.steps()[0]["result"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn a_step_whose_time_is_over_begins_no_part_and_goes_on_later() {
+    let step = ". \"$FLAT_BUNDLE_HOME/parts.sh\"\npart one 60 sh -c 'echo one >>\"$MARK\"'\nconclude";
+    let bundle = Bundle::new(&[("parts", step)]);
+    let out = bundle.run("--limit 1");
+    // a busy machine may not even start the step within its second
+    let status = bundle.status("parts");
+    assert!(["unfinished", "hung"].contains(&status.as_str()) && out.status.code() == Some(1), "{}", said(&out));
+    assert_eq!(bundle.marks("one"), 0);
+    let out = bundle.run("");
+    assert_eq!(
+        (out.status.code(), bundle.status("parts").as_str(), bundle.marks("one")),
+        (Some(0), "passed", 1),
+        "{}",
+        said(&out)
+    );
 }
 
 #[test]

@@ -48,7 +48,7 @@ record() { # file of the record, name, seconds, command...
   case $code in
     0) status=passed ;;
     "$SKIPPED") status=skipped ;;
-    124 | 137) status=hung why="stopped after $((SECONDS - begun)) s, its limit being $limit s" ;;
+    124 | 137) status=hung why="stopped at its limit of $limit s" ;;
     *) status=failed why="exit status $code: $why" ;;
   esac
   # a command that has parts says how they ended

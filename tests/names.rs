@@ -64,6 +64,7 @@ fn what_is_typed_in_another_case_or_by_another_name_is_understood() {
         ("--schedule", "constant", "constant"),
         ("--dtype", "float32", "f32"),
         ("--dtype", "FP64", "f64"),
+        ("--precision", "BFloat16", "bf16"),
         ("--perturb", "Norm", "norm"),
         ("--rho-schedule", "follow_lr", "follow-lr"),
         ("--wd", "5e-4", "5e-4"),

@@ -15,13 +15,13 @@ named! {
     /// forward pass.
     pub enum Precision, "precision" {
         /// Products of f32 in f32.
-        F32 = "f32",
+        F32 = "f32" | "fp32" | "float32",
         /// CUDA's tensor cores: operands of 10 bits, sums in f32 (candle's `gemm_reduced_precision_f32`, and cuDNN's).
         Tf32 = "tf32",
         /// Operands rounded to bf16 (8 bits), sums in f32, the result rounded to bf16. As bf16 has the range of f32, no
         /// loss scale is needed. A CPU multiplies by AMX or AVX-512 where it has them for bf16; otherwise the same
         /// numbers are rounded and then multiplied in f32, which is right and no faster ([`Bf16`]).
-        Bf16 = "bf16",
+        Bf16 = "bf16" | "bfloat16",
     }
 }
 

@@ -2,7 +2,9 @@
 """Writes docs/roofline.md: work, traffic and launches of a training step, and the time that an H100 needs at least.
 
     scripts/check-cuda --emulate emulated::        # builds the program for the emulated device, which counts
-    python3 benches/roofline.py [--emulated target/cuda/emulated] [--json]
+    python3 benches/roofline.py [--emulated target/cuda/emulated] [--uncounted] [--json]
+
+--uncounted needs no emulated device: of the counts it has the launches that tests/emulated.rs holds, and no others.
 
 Operations come from `flat-train models --json`, launches and copies from the emulated device, bytes from the shapes of the layers by
 the formulas of `Layer`. Nothing is measured on a GPU: the page is what a measurement is to be held against.
@@ -11,6 +13,7 @@ the formulas of `Layer`. Nothing is measured on a GPU: the page is what a measur
 import argparse
 import json
 import os
+import re
 import subprocess
 import tempfile
 from pathlib import Path
@@ -173,6 +176,12 @@ def counts(place, model, rule):
     return step
 
 
+def held(model, rule):
+    """Launches of a SAM step that tests/emulated.rs holds; None where it holds none."""
+    found = re.search(rf"const {model.upper()}: u64 = (\d+);", (TOP / "tests" / "emulated.rs").read_text())
+    return {"launches": int(found[1])} if found and rule == "sam" else {}
+
+
 def predict(model, known, place):
     """A row for each rule."""
     dim = known["parameters"]
@@ -181,8 +190,8 @@ def predict(model, known, place):
         raise SystemExit(f"{model}: {macs} multiply-adds by the layers of this script, {known['multiply_adds']} by flat-train models")
     rows = []
     for rule, name, evals in (("sgd", "plain", 1), ("sam", "sam", 2)):
-        asked = counts(place, model, rule)
-        host = sum(HOST[k] * asked[k] for k in HOST) + OWN * asked["launches"]
+        asked = counts(place, model, rule) if place else held(model, rule)
+        host = sum(HOST[k] * asked[k] for k in HOST if k in asked) + OWN * asked.get("launches", 0)
         row = {"model": model, "step": name, "flops": 6 * macs * BATCH * evals, "counts": asked, "host_ms": 1e3 * host}
         for precision in PEAK:
             seconds, moved = floor(model, dim, precision, evals, OURS[name], Layer.ours)
@@ -212,7 +221,7 @@ def page(rows):
         c = r["counts"]
         lines.append(
             f"| {r['model']} | {r['step']} | {r['flops'] / 1e9:.1f} | {r['f32']['bytes'] / 1e9:.2f} | {r['bf16']['bytes'] / 1e9:.2f} |"
-            f" {c['launches']:.0f} | {c['allocations']:.0f} | {c['host_syncs']:.0f} |"
+            + "".join(f" {c[k]:.0f} |" if k in c else " not counted |" for k in ("launches", "allocations", "host_syncs"))
         )
     lines += [
         "",
@@ -222,7 +231,8 @@ def page(rows):
         "- **GB**: a product reads two operands and writes one. Normalisation with ReLU is 3 passes over its output forward and 5",
         "  backward, 4 and 8 where a shortcut joins; a sum is 3. Over all weights a plain step makes 7 passes, a SAM step 15.",
         "- **launches**, **allocations**, **host syncs**: counted by the emulated device, kernels and library calls alike; a call of",
-        "  cuDNN may be several kernels.",
+        "  cuDNN may be several kernels. `not counted`: the page was made with --uncounted. A host's time is then that of the launches",
+        "  alone, and where these are unknown too, there is no time of a step.",
         "",
         "## The least time on an H100",
         "",
@@ -234,9 +244,11 @@ def page(rows):
     ]
     for r in rows:
         gpu = " | ".join(f"{r[p]['gpu_ms']:.2f}" for p in PEAK)
-        step = " | ".join(f"{r[p]['step_ms']:.2f}" for p in [*PEAK, "eager", "amp", "compile"])
-        ratio = r["bf16"]["step_ms"] / r["compile"]["step_ms"]
-        lines.append(f"| {r['model']} | {r['step']} | {r['host_ms']:.2f} | {gpu} | {step} | {ratio:.2f} |")
+        # without launches there is no step
+        step = " | ".join(f"{r[p]['step_ms']:.2f}" if r["counts"] or p not in PEAK else "-" for p in [*PEAK, "eager", "amp", "compile"])
+        ratio = f"{r['bf16']['step_ms'] / r['compile']['step_ms']:.2f}" if r["counts"] else "-"
+        host = f"{r['host_ms']:.2f}" if r["counts"] else "not counted"
+        lines.append(f"| {r['model']} | {r['step']} | {host} | {gpu} | {step} | {ratio} |")
     lines += [
         "",
         "- **Peaks**: NVIDIA H100 SXM5, dense: 66.9 TFLOP/s in f32, 494.7 in tf32, 989.4 in bf16; 3.35 TB/s (NVIDIA H100 Tensor Core",
@@ -253,6 +265,8 @@ def page(rows):
         "",
     ]
     for r in rows:
+        if not r["counts"]:
+            continue
         bound = "the host" if r["host_ms"] > r["f32"]["gpu_ms"] else "the GPU"
         half = "the host" if r["host_ms"] > r["bf16"]["gpu_ms"] else "the GPU"
         lines.append(f"- {r['model']}, {r['step']}: bound by {bound} in f32, by {half} in bf16.")
@@ -267,15 +281,18 @@ def page(rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--emulated", default=TOP / "target" / "cuda" / "emulated", help="what check-cuda --emulate built")
+    parser.add_argument("--uncounted", action="store_true", help="without the emulated device: the ordinary program's models alone")
     parser.add_argument("--json", action="store_true", help="print the numbers instead of writing the page")
     args = parser.parse_args()
     tool = Path(args.emulated).resolve() / "bin" / "flat-train"
+    if args.uncounted:
+        tool = Path(os.environ.get("FLAT_TRAIN_BIN", TOP / "target" / "release" / "flat-train"))
     if not tool.exists():
         raise SystemExit(f"{tool} is missing: run scripts/check-cuda --emulate emulated::")
     env = {**os.environ, "LD_LIBRARY_PATH": str(Path(args.emulated).resolve() / "lib")}
     out = subprocess.run([tool, "models", "--json"], check=True, capture_output=True, text=True, env=env)
     known = {model["name"]: model for model in json.loads(out.stdout)["models"]}
-    rows = [row for model in MODELS for row in predict(model, known[model], args.emulated)]
+    rows = [row for model in MODELS for row in predict(model, known[model], None if args.uncounted else args.emulated)]
     if args.json:
         print(json.dumps(rows, indent=1))
     else:

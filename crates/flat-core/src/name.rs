@@ -31,13 +31,18 @@ pub fn instead(typed: &str, names: &[&str]) -> String {
     format!("{did_you}give one of {}", names.join(", "))
 }
 
-/// The names near to what was typed, the nearest first, three at most.
+/// The names nearest to what was typed, three at most; none where all are far.
 pub fn near<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let typed = typed.to_lowercase();
     let mut near: Vec<(usize, &str)> = names.into_iter().map(|name| (distance(&typed, name), name)).collect();
     near.sort_unstable();
-    let far = (typed.chars().count() / 3).clamp(1, 4);
-    near.into_iter().take_while(|(d, _)| *d <= far).take(3).map(|(_, name)| name).collect()
+    let far = match typed.chars().count() {
+        0 => 0,
+        1 | 2 => 1,
+        n => (n / 3).clamp(2, 4),
+    };
+    let least = near.first().map_or(far, |(d, _)| far.min(*d));
+    near.into_iter().take_while(|(d, _)| *d <= least).take(3).map(|(_, name)| name).collect()
 }
 
 /// Letters to insert, delete, replace, or exchange with their neighbour (optimal string alignment).

@@ -168,7 +168,10 @@ mod tests {
     #[test]
     fn unknown_words_are_refused_with_the_choices() {
         let err = "resnet".parse::<Arch>().expect_err("unknown").to_string();
-        assert_eq!(err, "architecture = resnet: give one of mlp, lenet, resnet20, resnet18, wrn-16-4");
+        assert_eq!(
+            err,
+            "architecture = resnet: did you mean lenet or resnet18 or resnet20? give one of mlp, lenet, resnet20, resnet18, wrn-16-4"
+        );
     }
 
     #[test]

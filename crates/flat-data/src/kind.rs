@@ -241,7 +241,9 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones() {
-        let error = "MNIST".parse::<DatasetKind>().expect_err("case matters").to_string();
-        assert!(error.contains("MNIST") && error.contains("fashion-mnist"), "{error}");
+        assert_eq!("Fashion-MNIST".parse::<DatasetKind>(), Ok(DatasetKind::FashionMnist));
+        let error = "MNISTT".parse::<DatasetKind>().expect_err("unknown").to_string();
+        assert!(error.contains("MNISTT") && error.contains("did you mean mnist?"), "{error}");
+        assert!(error.contains("fashion-mnist"), "{error}");
     }
 }

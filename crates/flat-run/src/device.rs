@@ -116,7 +116,8 @@ mod tests {
             assert_eq!(text.parse::<DeviceChoice>().map(|d| d.to_string()), Ok(text.to_string()));
         }
         assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
-        assert!("gpu".parse::<DeviceChoice>().is_err());
+        assert_eq!("GPU:1".parse(), Ok(DeviceChoice::Cuda(1)));
+        assert!("tpu".parse::<DeviceChoice>().is_err());
         assert!("cuda:x".parse::<DeviceChoice>().is_err());
     }
 

@@ -125,9 +125,9 @@ fn an_absent_device_is_a_row_and_alone_an_error_with_the_remedy() {
 #[test]
 fn bad_values_are_refused_with_the_flag_before_any_time_is_spent() {
     for (words, flag) in [
-        ("--devices gpu", "--devices"),
+        ("--devices tpu", "--devices"),
         ("--models resnet", "--models"),
-        ("--optimizers adam", "--optimizers"),
+        ("--optimizers lion", "--optimizers"),
         ("--batch-sizes 0", "--batch-sizes"),
         ("--batch-sizes 8,x", "--batch-sizes"),
         ("--batch-sizes 18446744073709551615", "--batch-sizes"),

@@ -70,8 +70,8 @@ impl Params {
         &self.space.layout
     }
 
-    /// The same variables, whose updates, with those of the states beside them, take place only where a flag of their device,
-    /// a u8 of one element, is not 0. Nothing is copied for that, and the host does not wait.
+    /// The same variables, whose updates take place only where a flag of their device is not 0. The flag is a u8 of one
+    /// element, and holds for the states beside them too. Nothing is copied for that, and the host does not wait.
     #[must_use]
     pub fn kept_where(&self, flag: Tensor) -> Self {
         Self { keep: Some(flag), ..self.clone() }

@@ -180,7 +180,8 @@ impl Scalar {
         }
     }
 
-    /// What makes a norm of `self` no longer than `most`: the factor, 1 where it is shorter, and 1 where it is longer, else 0.
+    /// The factor that makes a norm of `self` at most `most`, which is 1 where it is shorter. Beside it stands 1 where it is
+    /// longer, else 0.
     ///
     /// # Errors
     /// candle's.

@@ -1,4 +1,4 @@
-//! Files that a process holds as long as it lives, by being its standard output: whoever starts it anew can wait for its end,
+//! Files that a process holds as long as it lives, by being its standard output. Whoever starts it anew can wait for its end,
 //! also where the sweep that started it was killed.
 
 use anyhow::{Context, Result, bail};

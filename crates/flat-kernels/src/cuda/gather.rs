@@ -13,8 +13,8 @@ pub struct Source {
     pub table: u64,
 }
 
-/// `images` and `labels` of the `n` examples that `numbers` has the indices of, i64; where the batch is augmented, seven rows of
-/// `n` follow there.
+/// `images` and `labels` of the `n` examples whose indices, i64, `numbers` has. Where the batch is augmented, seven rows of `n`
+/// follow there.
 pub fn examples(
     real: Real,
     n: usize,

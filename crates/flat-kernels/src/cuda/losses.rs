@@ -68,8 +68,8 @@ pub fn cross_entropy_gradient(z: &Tensor, t: &Tensor, g: &Tensor) -> Result<Tens
     })
 }
 
-/// The mean loss of logits `(n, k)` and labels, the number of right answers, both f64 of no dimension, and the gradient of the
-/// mean loss.
+/// The mean loss of logits `(n, k)` and labels, the number of right answers, and the gradient of the mean loss. The first two
+/// are f64 of no dimension.
 ///
 /// # Errors
 /// Operands that do not fit; the driver's.

@@ -79,8 +79,8 @@ pub enum Place {
     U8(u64),
 }
 
-/// The words of a program: its nodes, whose operands are places of earlier ones; the places of the numbers that are wanted, and
-/// that of a flag.
+/// The words of a program: its nodes, the places of the numbers that are wanted, and that of a flag. A node's operands are
+/// places of earlier ones.
 pub fn words(nodes: &[Op<usize, Place>], wanted: &[usize], flag: Option<usize>) -> Vec<u64> {
     let node = |op: &Op<usize, Place>| -> [u64; 4] {
         match op.map(|x| x as u64) {

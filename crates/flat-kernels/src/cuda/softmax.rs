@@ -44,8 +44,9 @@ pub fn partial(n: usize, k: usize) -> usize {
     if parts(n, k) == 1 { 0 } else { 2 * parts(n, k) }
 }
 
-/// The mean loss of `n` rows of `k` logits `z` and the number of rows whose largest logit is the label's, two doubles at `out`,
-/// and the mean loss's gradient `dz`; `room` is [`partial`] doubles. Labels are `u32`. For at least one row.
+/// The mean loss of `n` rows of `k` logits `z`, the right answers, and the gradient `dz` of the mean loss. `out` is two
+/// doubles: the loss, and the number of rows whose largest logit is the label's. `room` is [`partial`] doubles. Labels are `u32`.
+/// For at least one row.
 pub fn mean_loss(
     real: Real,
     (n, k): (usize, usize),

@@ -1,4 +1,4 @@
-//! A convolution as products of shifted rows (implicit im2col): the images of a chunk lie one behind the other on a grid
+//! A convolution as products of shifted rows (implicit im2col). The images of a chunk lie one behind the other on a grid
 //! with zeros between their rows, and a window's element is a shift along it.
 //!
 //! With stride `s` the input is split into `s * s` phases, the pixels of equal remainder in both directions, so that a

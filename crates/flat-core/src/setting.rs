@@ -3,16 +3,17 @@
 //! [`settings!`](crate::settings) writes a struct and the list of its [`Setting`]s from the same text. Flags, keys of a
 //! configuration file, help, range errors and lists for readers all follow from that list.
 
+mod bad_setting;
 mod needs;
 mod range;
 mod value;
 
+pub use bad_setting::BadSetting;
 pub use needs::{Needs, in_words};
 pub use range::Range;
 pub use value::{Kind, SettingType, Text, Value, Values};
 
 use crate::name::{instead, meant};
-use std::fmt;
 
 /// One option of a rule, a base optimizer, a measure or a run.
 #[derive(Debug, Clone)]
@@ -116,25 +117,6 @@ impl Setting {
             (None, "") => None,
             (_, words) => Some(words.to_string()),
         }
-    }
-}
-
-/// A setting has a value that makes no sense, or a name that nobody knows.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("{name} = {value}: {expected}")]
-pub struct BadSetting {
-    /// Name of the setting.
-    pub name: String,
-    /// The value given.
-    pub value: String,
-    /// What is accepted instead.
-    pub expected: String,
-}
-
-impl BadSetting {
-    /// `name = value`, where `expected` is accepted.
-    pub fn new(name: impl Into<String>, value: impl fmt::Display, expected: impl Into<String>) -> Self {
-        Self { name: name.into(), value: value.to_string(), expected: expected.into() }
     }
 }
 

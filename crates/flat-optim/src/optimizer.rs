@@ -1,5 +1,10 @@
 //! The optimizer: a gradient rule, a base optimizer and schedules over an oracle.
 
+mod progress;
+mod surrogate;
+
+pub(crate) use progress::{Pace, Progress};
+
 use crate::average::at_point;
 use crate::pending::{Decided, PendingStep, StepReport};
 use crate::rule::Known;
@@ -7,12 +12,13 @@ use crate::state::{self, visit_part};
 use crate::undo::{Snapshot, Undo};
 use crate::{
     Average, Base, BaseOptimizer, Builder, Ctx, Error, Estimate, GradientRule, Masks, Need, Objective, Oracle, Plain,
-    Result, Scalar, Schedule, StateVisitor, Stateful, Subspace, Then,
+    Result, Scalar, Schedule, StateVisitor, Stateful, Subspace,
 };
 use candle_core::Tensor;
 use flat_core::{ParamVec, Params, Streams};
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use surrogate::finite;
 
 /// Trains the variables of a model on any [`Objective`].
 ///
@@ -34,37 +40,6 @@ pub struct Optimizer {
     pub(crate) subspace: Option<Box<dyn Subspace>>,
     pub(crate) progress: Progress,
     pub(crate) pace: Option<Pace>,
-}
-
-/// How far the schedules of an optimizer are that go by evaluations.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Pace {
-    /// In cheapest steps.
-    place: f64,
-}
-
-impl Stateful for Pace {
-    fn visit(&mut self, visitor: &mut dyn StateVisitor) -> Result<()> {
-        visitor.number("place", &mut self.place)
-    }
-}
-
-/// How far the optimizer has come.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Progress {
-    step: u64,
-    evals: f64,
-    skipped: u64,
-    consecutive_skips: u64,
-}
-
-impl Stateful for Progress {
-    fn visit(&mut self, visitor: &mut dyn StateVisitor) -> Result<()> {
-        visitor.count("step", &mut self.step)?;
-        visitor.number("evals", &mut self.evals)?;
-        visitor.count("skipped", &mut self.skipped)?;
-        visitor.count("consecutive_skips", &mut self.consecutive_skips)
-    }
 }
 
 impl Optimizer {
@@ -412,29 +387,4 @@ impl Stateful for Optimizer {
             None => Ok(()),
         }
     }
-}
-
-/// An estimate with the norm of its surrogate gradient, which must be finite.
-fn finite(estimate: Estimate) -> Result<(Estimate, Scalar)> {
-    let norm = surrogate_norm(&estimate)?;
-    if let Then::And(direct) = &estimate.then {
-        let also = direct.norm_at(norm.is_on_device())?;
-        if let Some(value) = also.host().filter(|x| !x.is_finite()) {
-            return Err(Error::NonFinite { what: "surrogate gradient norm", value, place: "after the rule" });
-        }
-    }
-    match norm.host() {
-        Some(value) if !value.is_finite() => {
-            Err(Error::NonFinite { what: "surrogate gradient norm", value, place: "after the rule" })
-        }
-        _ => Ok((estimate, norm)),
-    }
-}
-
-fn surrogate_norm(estimate: &Estimate) -> Result<Scalar> {
-    // a plain estimate is its own surrogate, and its norm is known
-    if !estimate.perturbed {
-        return Ok(estimate.grad_norm.clone());
-    }
-    Ok(estimate.grad.norm_at(estimate.grad_norm.is_on_device())?)
 }

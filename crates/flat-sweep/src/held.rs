@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long to wait for a run of a sweep that was killed: it stops after its step, with a checkpoint.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The file, made where there is none, once no other process holds it. Whoever inherits it holds it too.
 ///
@@ -16,15 +16,29 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// It cannot be written; a process does not let it go; a signal asked to stop.
 pub(crate) fn take(path: &Path) -> Result<File> {
     let file = flat_core::file::open_own(path).with_context(|| format!("cannot write {}", path.display()))?;
+    let locked = patiently(|| match file.try_lock() {
+        Ok(()) => Ok(Ok(())),
+        Err(TryLockError::Error(e)) => Ok(Err(e)),
+        Err(TryLockError::WouldBlock) => {
+            bail!("{}: a run of an earlier sitting still writes there; stop it first", path.display())
+        }
+    })?;
+    locked.with_context(|| format!("cannot lock {}", path.display()))?;
+    Ok(file)
+}
+
+/// Tries again and again what another process may be in the way of.
+///
+/// # Errors
+/// The last one, once the patience is over or a signal asked to stop.
+pub(crate) fn patiently<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     let begun = Instant::now();
     loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::Error(e)) => return Err(e).with_context(|| format!("cannot lock {}", path.display())),
-            Err(TryLockError::WouldBlock) if begun.elapsed() > PATIENCE || signal::stop_requested() => {
-                bail!("{}: a run of an earlier sitting still writes there; stop it first", path.display())
+        match attempt() {
+            Err(_) if begun.elapsed() <= PATIENCE && !signal::stop_requested() => {
+                std::thread::sleep(Duration::from_millis(20));
             }
-            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(20)),
+            ended => return ended,
         }
     }
 }

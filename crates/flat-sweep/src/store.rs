@@ -1,7 +1,7 @@
 //! The folder of a sweep: `runs/CELL/seed-K` for each run, `sweep.toml` and `sweep.json`.
 
 use crate::cell::Cell;
-use crate::held::{self, PATIENCE};
+use crate::held;
 use crate::record::{Record, State};
 use anyhow::{Context, Result, bail};
 use flat_run::store::{checkpoint_step, checkpoints, lock, write_whole};
@@ -9,7 +9,6 @@ use flat_run::{RunConfig, usage};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 /// Settings that say where a run computes and what it keeps on the way, but not what it comes to.
 const FREE: [&str; 6] = ["checkpoint-every", "data-dir", "device", "keep-checkpoints", "log-every", "log-steps"];
@@ -185,14 +184,7 @@ fn clear(dir: &Path) -> Result<()> {
 /// Waits until no process writes there.
 fn wait_for(dir: &Path) -> Result<()> {
     std::fs::create_dir_all(dir.join("checkpoints")).with_context(|| format!("cannot write to {}", dir.display()))?;
-    let begun = Instant::now();
-    loop {
-        match lock(dir, "checkpoints") {
-            Ok(_) => return Ok(()),
-            Err(e) if begun.elapsed() > PATIENCE || flat_run::signal::stop_requested() => return Err(e),
-            Err(_) => std::thread::sleep(Duration::from_millis(200)),
-        }
-    }
+    held::patiently(|| lock(dir, "checkpoints")).map(drop)
 }
 
 /// Refuses a run with other settings than the sweep's.

@@ -20,6 +20,8 @@ mod grid;
 mod matrix;
 #[cfg(target_arch = "x86_64")]
 mod operand;
+#[cfg(target_arch = "x86_64")]
+mod run;
 #[cfg(test)]
 mod tests;
 

@@ -1,7 +1,5 @@
 //! Blocks of sums: up to 32 x 32 numbers of f32, to which every step adds a product that is 32 bf16 deep.
 
-use super::{Bf16, amx, avx512};
-
 /// Side of a tile of sums.
 pub(super) const TILE: usize = 16;
 /// Depth of a step: numbers of bf16 that 64 bytes hold.
@@ -44,29 +42,4 @@ pub(super) struct Block {
     pub cols: usize,
     /// Whether the sums begin with what C holds, not with zeros.
     pub accumulate: bool,
-}
-
-impl Block {
-    /// `C <- A B`, or `<- C + A B`, over at least one step.
-    ///
-    /// # Safety
-    /// All operands must lie in memory, C touched by nobody else; the instructions must be there, within [`prepared`].
-    #[inline]
-    pub(super) unsafe fn run(&self, by: Bf16, steps: &[Step]) {
-        debug_assert!(!steps.is_empty() && (1..=2).contains(&self.rows) && (1..=2).contains(&self.cols));
-        // SAFETY: the caller's promise.
-        unsafe { if by == Bf16::Amx { amx::run(self, steps) } else { avx512::run(self, steps) } }
-    }
-}
-
-/// Calls `f` with the registers set up for [`Block::run`].
-///
-/// # Safety
-/// The instructions must be there.
-pub(super) unsafe fn prepared<R>(by: Bf16, f: impl FnOnce() -> R) -> R {
-    if by == Bf16::Amx {
-        // SAFETY: the caller's promise.
-        return unsafe { amx::with_tiles(f) };
-    }
-    f()
 }

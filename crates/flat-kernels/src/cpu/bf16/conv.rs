@@ -2,9 +2,10 @@
 
 use super::Bf16;
 use super::avx512::round;
-use super::block::{Block, DEPTH, SIDE, Step, TILE, TILE_BYTES, prepared};
+use super::block::{Block, DEPTH, SIDE, Step, TILE, TILE_BYTES};
 use super::grid::{Grid, Line, Planes, Tap};
 use super::operand::{CacheLine, Strides, channel_pairs, left};
+use super::run::prepared;
 use crate::cpu::buffer::{Buffer, Dst};
 use crate::{Float, Geometry};
 use rayon::prelude::*;

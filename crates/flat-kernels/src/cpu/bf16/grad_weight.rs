@@ -1,9 +1,10 @@
 //! The gradient of a convolution's weights in bf16: output gradients times images, summed over all places of the grid.
 
 use super::Bf16;
-use super::block::{Block, DEPTH, SIDE, Step, TILE, TILE_BYTES, prepared};
+use super::block::{Block, DEPTH, SIDE, Step, TILE, TILE_BYTES};
 use super::grid::{Grid, Planes};
 use super::operand::{cache_lines, channel_rows, place_pairs};
+use super::run::prepared;
 use crate::cpu::buffer::{Buffer, Dst};
 use crate::{Float, Geometry};
 use rayon::prelude::*;

@@ -2,8 +2,9 @@
 
 use super::Bf16;
 use super::avx512::round;
-use super::block::{Block, DEPTH, SIDE, Step, TILE, TILE_BYTES, prepared};
+use super::block::{Block, DEPTH, SIDE, Step, TILE, TILE_BYTES};
 use super::operand::{Strides, left, right};
+use super::run::prepared;
 use crate::cpu::buffer::{Buffer, Dst};
 use crate::cpu::matrix::View;
 use rayon::prelude::*;

@@ -11,6 +11,7 @@ use crate::report::Report;
 use crate::room::{Room, copy_folder};
 use crate::sitting::{Ended, Sitting};
 use anyhow::{Result, bail};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use tracer::{Call, Tracer};
 
@@ -40,7 +41,7 @@ struct Trial {
     call: Call,
 }
 
-/// Tries every fault at every call, in a random order, until the time is over.
+/// Tries every fault at every call until the time is over: in a random order, and no call has a second fault before each has one.
 ///
 /// # Errors
 /// A tool that does not run.
@@ -75,7 +76,7 @@ pub(crate) fn run(room: &Room, given: &Given, report: &mut Report) -> Result<()>
     }
     report.of = Some(trials.len() as u64);
     Random::new(given.seed).shuffle(&mut trials);
-    for trial in trials {
+    for trial in by_rounds(trials) {
         if !report.goes_on() {
             break;
         }
@@ -91,6 +92,19 @@ pub(crate) fn run(room: &Room, given: &Given, report: &mut Report) -> Result<()>
         }
     }
     Ok(())
+}
+
+/// The trials in rounds, each of which has at most one fault of a call.
+fn by_rounds(trials: Vec<Trial>) -> impl Iterator<Item = Trial> {
+    let mut had = HashMap::new();
+    let round = |trial: Trial| {
+        let round = had.entry((trial.start, trial.at)).or_insert(0);
+        *round += 1;
+        (*round, trial)
+    };
+    let mut trials: Vec<(usize, Trial)> = trials.into_iter().map(round).collect();
+    trials.sort_by_key(|(round, _)| *round);
+    trials.into_iter().map(|(_, trial)| trial)
 }
 
 impl Start {

@@ -13,7 +13,7 @@ rule! {
     ///     g = grad f_b(x);   v <- mu v + g
     ///     x <- x - lr' (g + mu v - gamma_t (theta - x)) + eps sqrt(2 lr') N(0, I)
     ///     mean <- w mean + (1 - w) x
-    /// surrogate = theta - mean;   gamma_t = gamma_0 (1 + gamma_1)^t
+    /// surrogate = theta - mean;   gamma_t = gamma_0 (1 + gamma_1)^t, at most 1/lr' (or gamma_0, where that is more)
     /// ```
     ///
     /// so that a base with learning rate 1 and no momentum, the tool's defaults over SGD, sets theta to the mean. The first batch is
@@ -27,7 +27,8 @@ rule! {
     /// Biasing Gradient Descent Into Wide Valleys", ICLR 2017, arXiv 1611.01838, Algorithm 1. Averaging, noise, the inner momentum
     /// over the gradient alone, and a surrogate without the factor gamma are those of the authors' code, with `gamma_0 = 1e-4` and
     /// `gamma_1 = 1e-3` as they have it for MNIST. Their code puts decay into the chain, counts t from 1, and in its PyTorch form
-    /// never advances t.
+    /// never advances t. It has no bound on gamma: past `lr' gamma = 1` a step of the chain jumps over theta, and past 2 the
+    /// chain diverges, at these defaults after 12,200 steps.
     ///
     /// ```
     /// use flat_optim::{Batch, EntropySgd, Need, Objective, Optimizer, Params, Query, Result, Sgd};
@@ -95,9 +96,10 @@ impl EntropySgd {
         Self::default().steps(steps)
     }
 
-    /// The strength of the pull in the next step.
+    /// The strength of the pull in the next step. It grows until a step of the chain would jump over theta.
     fn gamma(&self) -> f64 {
-        self.gamma0 * (1.0 + self.gamma1).powf(self.taken as f64)
+        let grown = self.gamma0 * (1.0 + self.gamma1).powf(self.taken as f64);
+        grown.min(self.gamma0.max(1.0 / self.inner_lr))
     }
 }
 
@@ -163,5 +165,19 @@ impl Update<2, 2> for Chain {
         let x = x * (1.0 - lr * gamma) + g * -lr + v.clone() * (-lr * momentum);
         let x = if noise == 0.0 { x } else { x + z * (noise * (2.0 * lr).sqrt()) };
         (x.clone(), [v, mean * average + x * (1.0 - average)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pull_grows_as_published_until_the_chain_would_jump_over_theta() {
+        let after = |taken, gamma0| EntropySgd { taken, ..EntropySgd::default().gamma0(gamma0) }.gamma();
+        assert_eq!(after(0, 1e-4), 1e-4);
+        assert_eq!(after(5000, 1e-4), 1e-4 * 1.001f64.powf(5000.0));
+        assert!([12_000, 100_000, u64::MAX].iter().all(|t| after(*t, 1e-4) <= 10.0), "lr' is 0.1");
+        assert_eq!((after(0, 30.0), after(9, 30.0)), (30.0, 30.0), "what was asked for is not taken back");
     }
 }

@@ -91,8 +91,13 @@ fn parts_are_named_and_made_alone() {
     assert_eq!(found["results"].as_array().map(Vec::len), Some(1));
     assert_eq!(found["results"][0]["part"], "resnet20-bn");
     assert!(cells(&out).iter().all(|cell| cell.contains("resnet20-bn")), "{:?}", cells(&out));
+    assert_eq!(found["provenance"]["parts"][0], "resnet20-bn");
+    let page = std::fs::read_to_string(out.join("results.md")).expect("a page");
+    assert!(page.contains("--scale smoke --seed 0 --part resnet20-bn`"), "{page}");
     let error = fails(&format!("{words} --part lenet"), 2);
     assert!(error.contains("--part lenet") && error.contains("mlp-ce, resnet20-bn, resnet20-gn"), "{error}");
+    let error = fails(&format!("reproduce canon --scale smoke --part mnist-mlp --out {}", room.path("c").display()), 2);
+    assert!(error.contains("--part mnist-mlp: at --scale smoke there are smoke"), "{error}");
     let error = fails(&format!("reproduce theory --scale smoke --part x --out {}", room.path("t").display()), 2);
     assert!(error.contains("--part"), "{error}");
 }

@@ -12,15 +12,14 @@ pub struct ReproduceArgs {
     /// What to reproduce.
     #[arg(value_name = "NAME")]
     pub name: ReproductionName,
-    /// Size: smoke (seconds, shows that it runs), mlp (minutes; `canon` alone), cpu (up to hours on two cores), paper
-    /// (for a GPU; not `canon`).
+    /// Size: smoke (seconds, shows that it runs), cpu (up to hours on two cores), paper (for a GPU; not `canon`).
     #[arg(long, value_name = "SCALE", default_value_t)]
     pub scale: Scale,
     /// A study file of your own in place of the built-in one: sizes, grids, seeds and recipes. Every study leaves the
     /// file it was made with in its folder, as study.toml.
     #[arg(long, value_name = "FILE")]
     pub study: Option<PathBuf>,
-    /// Only these parts of `escape`, as in lenet-mse,resnet20-bn [default: all].
+    /// Only these parts of `escape`, as in lenet-mse,resnet20-bn, or cases of `canon`, as in mnist-mlp [default: all].
     #[arg(long = "part", value_name = "LIST", value_delimiter = ',')]
     pub parts: Vec<String>,
     /// Folder for cells, plots and the page; continued where it holds this study [default: runs/reproduce-NAME-SCALE].
@@ -56,4 +55,12 @@ pub enum ReproductionName {
     TinySubspace,
     /// Every rule beside SGD at equal gradient evaluations: accuracy, trace, largest eigenvalue, claims of the literature.
     Canon,
+}
+
+impl ReproductionName {
+    /// Whether it has parts that can be made alone.
+    #[must_use]
+    pub fn has_parts(self) -> bool {
+        matches!(self, Self::Escape | Self::Canon)
+    }
 }

@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn every_candidate_and_every_rule_of_every_scale_makes_a_run() -> Result<()> {
-        for scale in Scale::COMMON {
+        for scale in Scale::ALL {
             let mut file: File = parse(None, FILE)?;
             let plan = file.scales.at(scale)?;
             let candidates = file.candidates(plan.defaults_only)?;

@@ -18,6 +18,7 @@ use crate::flags::Flags;
 use crate::images::Images;
 use crate::margin::at_unit_margin;
 use crate::markdown::Page;
+use crate::recipe::parts_asked;
 use crate::study::Study;
 use crate::training::{Fit, Point, measured, of_seed, train};
 use anyhow::{Result, bail};
@@ -68,7 +69,7 @@ struct Outcome {
 /// Runs the study; `None` where a signal asked to stop.
 pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<(Page, Value)>> {
     let mut file: File = study.settings()?;
-    let parts = file.parts(args.scale, &args.parts)?;
+    let parts = parts_asked(file.parts(args.scale)?, |part| &part.key, args)?;
     for part in &parts {
         let variants: usize = part.methods.iter().map(|m| file.ablations(part, m).count()).sum();
         study.plan(part.settings()?.len() + part.seeds as usize * (1 + part.methods.len() + variants));

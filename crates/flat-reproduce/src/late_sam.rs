@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn every_scale_makes_a_run_with_and_without_sam() -> Result<()> {
-        for scale in Scale::COMMON {
+        for scale in Scale::ALL {
             let File { flags, mut scales } = parse(None, FILE)?;
             let plan = scales.at(scale)?;
             let flags = flags.under(&plan.flags);

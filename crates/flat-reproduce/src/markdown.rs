@@ -155,7 +155,8 @@ mod tests {
         let words = [Block::Heading("Part".into()), Block::Text("Words.".into())];
         let page = Page::new("Title", [&words[..], &[Block::Table(table), Block::figure("f.svg", "a plot")]].concat());
         let version = "0".into();
-        let from = Provenance { study: "theory".into(), scale: Scale::Smoke, seed: 3, version, file: None };
+        let from =
+            Provenance { study: "theory".into(), scale: Scale::Smoke, seed: 3, version, file: None, parts: Vec::new() };
         let text = page.markdown(&from);
         let order: Vec<usize> =
             ["# Title", "theory --scale smoke --seed 3", "## Part", "Words.", "| 1\\|2 |  |", "![a plot](f.svg)"]

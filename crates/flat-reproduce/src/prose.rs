@@ -167,7 +167,8 @@ mod tests {
     }
 
     fn text(scale: Scale) -> Result<String> {
-        let from = crate::Provenance { study: "s".into(), scale, seed: 0, version: "0".into(), file: None };
+        let from =
+            crate::Provenance { study: "s".into(), scale, seed: 0, version: "0".into(), file: None, parts: Vec::new() };
         Ok(Prose::new(TEXT, scale).page(holes())?.markdown(&from))
     }
 

@@ -1,5 +1,6 @@
 //! A study's file, `studies/NAME.toml` or the user's own: what the study does at each scale.
 
+use crate::args::ReproduceArgs;
 use crate::scale::Scale;
 use anyhow::Result;
 use flat_run::usage;
@@ -33,6 +34,21 @@ impl<P> Scales<P> {
             .remove(&scale)
             .ok_or_else(|| usage(format!("--scale {scale}: the study's file has {}", known.join(", "))))
     }
+}
+
+/// Of the parts of a study those that `--part` names, all where it names none.
+///
+/// # Errors
+/// A usage error: a name that no part has at this scale.
+pub(crate) fn parts_asked<T>(parts: Vec<T>, key: fn(&T) -> &str, args: &ReproduceArgs) -> Result<Vec<T>> {
+    let known: Vec<&str> = parts.iter().map(key).collect();
+    if let Some(other) = args.parts.iter().find(|asked| !known.contains(&asked.as_str())) {
+        return Err(usage(format!("--part {other}: at --scale {} there are {}", args.scale, known.join(", "))));
+    }
+    Ok(parts
+        .into_iter()
+        .filter(|part| args.parts.is_empty() || args.parts.iter().any(|asked| asked == key(part)))
+        .collect())
 }
 
 /// Training, validation and test images.

@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn every_setting_of_every_scale_makes_a_run() -> Result<()> {
-        for scale in Scale::COMMON {
+        for scale in Scale::ALL {
             let File { flags, methods, mut scales } = parse(None, FILE)?;
             let plan = scales.at(scale)?;
             for method in &methods {

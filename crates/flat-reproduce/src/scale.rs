@@ -1,4 +1,4 @@
-//! The size of a reproduction: `--scale smoke|mlp|cpu|paper`.
+//! The size of a reproduction: `--scale smoke|cpu|paper`.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -10,8 +10,6 @@ use std::fmt;
 pub enum Scale {
     /// Seconds: shows that everything runs; its numbers mean nothing.
     Smoke,
-    /// Minutes on two cores: of `canon` the multilayer perceptron alone.
-    Mlp,
     /// Up to hours on two cores: small models and few images.
     #[default]
     Cpu,
@@ -20,15 +18,14 @@ pub enum Scale {
 }
 
 impl Scale {
-    /// Those of most studies, the smallest first.
-    pub const COMMON: [Self; 3] = [Self::Smoke, Self::Cpu, Self::Paper];
+    /// All of them, the smallest first.
+    pub const ALL: [Self; 3] = [Self::Smoke, Self::Cpu, Self::Paper];
 }
 
 impl fmt::Display for Scale {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Smoke => "smoke",
-            Self::Mlp => "mlp",
             Self::Cpu => "cpu",
             Self::Paper => "paper",
         })

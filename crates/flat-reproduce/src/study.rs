@@ -50,6 +50,7 @@ impl<'a> Study<'a> {
             return Err(usage(format!("--out {}: a run is there, choose another folder", root.display())));
         }
         let file = root.join("study.json");
+        let whole = of.clone().with_parts(Vec::new());
         std::fs::create_dir_all(root.join("cells"))
             .with_context(|| format!("cannot create --out {}", root.display()))?;
         let lock = lock(root, "cells")?;
@@ -57,18 +58,18 @@ impl<'a> Study<'a> {
         if file.exists() {
             let found: Provenance =
                 read(&file).with_context(|| format!("{} is damaged: choose another --out", file.display()))?;
-            if found != of {
+            if found != whole {
                 return Err(usage(format!(
                     "--out {}: it holds `{}` of version {}, not `{}` of {}; choose another folder",
                     root.display(),
                     found.words(),
                     found.version,
-                    of.words(),
-                    of.version
+                    whole.words(),
+                    whole.version
                 )));
             }
         } else {
-            write_whole(&file, &serde_json::to_vec_pretty(&of)?)?;
+            write_whole(&file, &serde_json::to_vec_pretty(&whole)?)?;
         }
         // as it is now: a file of the user's may change between two sittings
         write_whole(&root.join("study.toml"), text.as_bytes())?;

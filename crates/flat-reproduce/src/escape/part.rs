@@ -75,11 +75,11 @@ pub(super) struct Part {
 }
 
 impl File {
-    /// Takes the parts of a scale, those of `keys` alone where there are any.
+    /// Takes the parts of a scale.
     ///
     /// # Errors
-    /// A part that lacks something; a key that the scale does not have.
-    pub fn parts(&mut self, scale: Scale, keys: &[String]) -> Result<Vec<Part>> {
+    /// A part that lacks something.
+    pub fn parts(&mut self, scale: Scale) -> Result<Vec<Part>> {
         let mut whole: Vec<toml::Table> = Vec::new();
         for mut part in self.scales.at(scale)? {
             if let Some(like) = part.remove("like") {
@@ -94,18 +94,11 @@ impl File {
             }
             whole.push(part);
         }
-        let parts: Vec<Part> = whole
-            .into_iter()
-            .map(|part| {
-                let key = part.get("key").map(ToString::to_string).unwrap_or_default();
-                part.try_into().map_err(|e| usage(format!("the study's part {key}: {e}")))
-            })
-            .collect::<Result<_>>()?;
-        let known: Vec<&str> = parts.iter().map(|part| part.key.as_str()).collect();
-        if let Some(key) = keys.iter().find(|key| !known.contains(&key.as_str())) {
-            return Err(usage(format!("--part {key}: at --scale {scale} there are {}", known.join(", "))));
-        }
-        Ok(parts.into_iter().filter(|part| keys.is_empty() || keys.contains(&part.key)).collect())
+        let read = |part: toml::Table| {
+            let key = part.get("key").map(ToString::to_string).unwrap_or_default();
+            part.try_into().map_err(|e| usage(format!("the study's part {key}: {e}")))
+        };
+        whole.into_iter().map(read).collect()
     }
 
     /// A method by its key.
@@ -157,9 +150,9 @@ mod tests {
 
     #[test]
     fn every_setting_of_every_scale_makes_a_run() -> Result<()> {
-        for scale in Scale::COMMON {
+        for scale in Scale::ALL {
             let mut file: File = parse(None, FILE)?;
-            for part in file.parts(scale, &[])? {
+            for part in file.parts(scale)? {
                 let run = file.flags.under(&part.flags);
                 run.under(&part.recipe_flags).config()?;
                 for setting in part.settings()? {

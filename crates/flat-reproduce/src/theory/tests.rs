@@ -173,7 +173,7 @@ fn a_walk_reaches_what_it_claims_and_descent_alone_never_does() -> Result<()> {
 
 #[test]
 fn the_study_s_file_has_every_scale_and_along_a_sweep_one_of_eps_and_dim_is_fixed() -> Result<()> {
-    for scale in Scale::COMMON {
+    for scale in Scale::ALL {
         let mut file: File = parse(None, FILE)?;
         for line in file.scales.at(scale)?.sweeps.iter().map(Sweep::line) {
             let mut coordinates: Vec<f64> = line.places.iter().map(|p| line.coordinate(*p)).collect();

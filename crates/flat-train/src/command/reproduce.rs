@@ -4,19 +4,19 @@ use super::print;
 use crate::exit::Outcome;
 use anyhow::Result;
 use clap::ValueEnum;
-use flat_reproduce::{Provenance, ReproduceArgs, ReproductionName, Study};
+use flat_reproduce::{Provenance, ReproduceArgs, Study};
 use flat_run::{Ui, signal, usage};
 use std::path::PathBuf;
 
 /// Makes or continues the study and prints its tables.
 pub(super) fn run(args: &ReproduceArgs, ui: Ui, json: bool) -> Result<Outcome> {
-    if args.name != ReproductionName::Escape && !args.parts.is_empty() {
-        return Err(usage("--part has no effect here: it needs the reproduction escape"));
+    if !args.name.has_parts() && !args.parts.is_empty() {
+        return Err(usage("--part has no effect here: it needs the reproduction escape or canon"));
     }
     signal::leaves("what was finished is kept, and the same command goes on");
     let name = args.name.to_possible_value().map(|v| v.get_name().to_string()).unwrap_or_default();
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/reproduce-{name}-{}", args.scale)));
-    let of = Provenance::of(name, args.scale, args.seed, args.study.clone());
+    let of = Provenance::of(name, args.scale, args.seed, args.study.clone()).with_parts(args.parts.clone());
     let mut study = Study::open(&out, of, flat_reproduce::file(args)?, ui)?;
     let found = flat_reproduce::run(&mut study, args)?;
     let Some((page, results)) = found else {

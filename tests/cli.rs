@@ -24,6 +24,11 @@ fn training_leaves_a_complete_run_directory() {
     for file in ["config.toml", "metrics.jsonl", "model.safetensors", "init.safetensors", "summary.json"] {
         assert!(out.join(file).is_file(), "{file} is missing");
     }
+    let config = std::fs::read_to_string(out.join("config.toml")).expect("a configuration");
+    assert!(
+        !config.contains("data-dir"),
+        "data that were found where they usually are bind no configuration:\n{config}"
+    );
     let saved: serde_json::Value = serde_json::from_slice(&bytes(&out.join("summary.json"))).expect("JSON");
     assert_eq!(saved, summary);
     assert_eq!(step_losses(&out).len(), 16);

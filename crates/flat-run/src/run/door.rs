@@ -86,9 +86,9 @@ impl<'a> Run<'a> {
         // what cannot be written down cannot be resumed
         config.to_toml()?;
         let parts = RunParts::new(&config, true)?;
-        // where the run computes and reads is part of it: it must not change when it is resumed elsewhere
+        // where the run computes is part of it: it must not change when it is resumed elsewhere. Where its data were found is
+        // none: they have a sum, and a configuration travels
         config.device = Text(DeviceChoice::of(&parts.device));
-        config.data_dir = Some(std::path::absolute(&parts.data.dir)?);
         Ok(Self { config, parts, place: Place::New(None), pause: None, ui: Ui::NONE })
     }
 

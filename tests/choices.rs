@@ -1,6 +1,6 @@
 //! Rules, bases, networks and data sets are tables: what the tool lists, takes, explains and refuses follows from them.
 
-use crate::tool::{fails, json, run, top};
+use crate::tool::{Room, command, fails, json, run, top};
 use flat_core::setting::Values;
 use flat_optim::{BASES, RULES};
 use serde_json::Value;
@@ -115,4 +115,34 @@ fn models_and_datasets_are_listed_as_they_are_taken() {
     assert_eq!(names(&datasets["datasets"]), ["mnist", "fashion-mnist", "cifar10", "cifar100", "colored-mnist"]);
     let mnist = &datasets["datasets"][0];
     assert!(mnist["dir"].as_str().is_some_and(|dir| dir.contains("mnist")), "MNIST is in the repository: {mnist}");
+}
+
+#[test]
+fn what_there_is_fits_80_columns_and_is_listed_whole() {
+    for list in ["optimizers", "models", "datasets"] {
+        let found = command(list).env("COLUMNS", "80").output().expect("the tool");
+        let text = String::from_utf8(found.stdout).expect("UTF-8");
+        let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(wide.iter().all(|line| !line.trim().contains(' ')), "{list}: {wide:#?}");
+        let key = if list == "optimizers" { "rules" } else { list };
+        for name in names(&json(list)[key]) {
+            assert!(text.lines().any(|line| line.split(' ').next() == Some(name)), "{list} lacks {name}:\n{text}");
+        }
+    }
+}
+
+#[test]
+fn completions_and_manual_know_every_command_flag_and_value() {
+    let text = |words: &str| String::from_utf8(run(words).stdout).expect("UTF-8");
+    for shell in ["bash", "zsh", "fish"] {
+        let script = text(&format!("completions {shell}"));
+        for word in ["sweep", "trace", "looksam-alpha", "schedule-free-adamw", "colored-mnist"] {
+            assert!(script.contains(word), "{shell} lacks {word}");
+        }
+    }
+    let room = Room::new();
+    run(&format!("man --out {}", room.path("man").display()));
+    let page = |name: &str| std::fs::read_to_string(room.path("man").join(name)).expect(name);
+    assert!(page("flat-train-train.1").contains("looksam") && page("flat-train-metrics-trace.1").contains("rel"));
+    assert!(text("man").starts_with(".ie") && page("flat-train.1").contains("reproduce"));
 }

@@ -1,6 +1,7 @@
 //! The command line as typed. What a flag means, its default and its range are in [`flat_run::RunConfig`].
 
 mod bench;
+mod brief;
 mod given;
 mod landscape;
 mod metrics;
@@ -19,6 +20,7 @@ pub use train::TrainArgs;
 
 use self::given::among;
 use clap::{Parser, Subcommand};
+use clap_complete::Shell;
 use flat_data::DatasetKind;
 use flat_reproduce::ReproduceArgs;
 use flat_run::settings::EvalArgs;
@@ -79,6 +81,21 @@ pub enum Command {
         #[command(subcommand)]
         action: DataAction,
     },
+    /// Print the script that completes commands, flags and values in a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print the manual, or write a page for every command.
+    Man(ManArgs),
+}
+
+/// Where the manual goes.
+#[derive(Debug, clap::Args)]
+pub struct ManArgs {
+    /// Folder for a page of every command [default: the first page, on stdout].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// What to fetch, where to, and how long to wait.

@@ -9,6 +9,7 @@ mod list;
 mod metrics;
 mod report;
 mod reproduce;
+mod shell;
 mod sweep;
 mod train;
 
@@ -63,6 +64,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Models => list::models(json),
         Command::Datasets => list::datasets(json),
         Command::Data { action } => data::run(action, ui, json),
+        Command::Completions { shell } => shell::completions(shell),
+        Command::Man(args) => shell::manual(&args, ui),
     }))
 }
 

@@ -1,5 +1,6 @@
 //! Flags of `sweep`: what varies, and those of `train`.
 
+use super::brief::{MORE, of_sweep};
 use super::given::{typed, with};
 use anyhow::Result;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 /// Flags of `sweep`.
 #[derive(Debug, Clone, Args)]
+#[command(mut_args(of_sweep), after_help = MORE, after_long_help = "")]
 pub struct SweepArgs {
     /// A setting of train and the values to try, as in rho=0.02,0.05; several flags make a grid. Values of a list have semicolons
     /// between them, as in hidden=256,128;64. A choice or number of train with commas, as in --optimizer sgd,sam, means the same.

@@ -1,5 +1,6 @@
 //! Flags of `train`: those of the settings, and where the run is.
 
+use super::brief::{MORE, of_train};
 use super::given::Given;
 use clap::Args;
 use flat_run::RunConfig;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 /// Flags of `train`; a TOML file given by `--config` holds the same names.
 #[derive(Debug, Clone, Args)]
+#[command(mut_args(of_train), after_help = MORE, after_long_help = "")]
 pub struct TrainArgs {
     /// TOML file with any of these flags (the names without the dashes); flags override it.
     #[arg(long, value_name = "FILE", help_heading = "Run")]

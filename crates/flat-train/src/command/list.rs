@@ -1,9 +1,12 @@
 //! `flat-train optimizers`, `models` and `datasets`: the choices, read from their tables.
 
+mod entry;
+
 use super::print;
 use crate::exit::Outcome;
 use anyhow::Result;
 use candle_core::{DType, Device, Var};
+use entry::Entry;
 use flat_core::Streams;
 use flat_core::setting::{Setting, Value as Given, Values};
 use flat_data::DatasetKind;
@@ -21,31 +24,31 @@ pub(super) fn optimizers(as_json: bool) -> Result<Outcome> {
     let bases = BaseKind::all().map(base).collect::<Result<Vec<_>>>()?;
     let document = json!({ "batch": ROWS, "rules": rules, "bases": bases });
     print(as_json, &document, || {
-        let head = ["rule", "gradients a step", "state", "options", "what it does, source"];
-        let cells = |of: &Value| {
-            let gradients = of["gradients_per_step"].as_f64().map(|n| n.to_string());
-            let options = of["options"].as_array().into_iter().flatten().filter_map(Value::as_object);
-            let options = options.map(|o| format!("{}={}", text(&o["name"]), text(&o["default"])));
-            let over_sgd = of["over_sgd"].as_array().into_iter().flatten();
-            let over_sgd = over_sgd.map(|o| format!("{}={} over sgd", text(&o["name"]), o["default"]));
-            let options = options.chain(over_sgd);
-            let about = [text(&of["about"]), text(&of["paper"])].into_iter().filter(|t| !t.is_empty());
-            [
-                text(&of["name"]),
-                gradients.unwrap_or_default(),
-                words(&of["state"]),
-                options.collect::<Vec<_>>().join(" "),
-                about.collect::<Vec<_>>().join("; "),
-            ]
-        };
-        let rows = |all: &[Value]| all.iter().map(cells).collect::<Vec<_>>();
-        format!(
-            "{}\n\n{}\n\ngradients a step: of a batch of {ROWS} images, where the step is perturbed; state: vectors as long as \
-             the weights, kept between steps",
-            table(&head, &rows(&rules)),
-            table(&["base", "", "state", "options", "what it does, source"], &rows(&bases))
-        )
+        let note = format!(
+            "gradients: evaluations a step of a batch of {ROWS} images, where the step is perturbed; keeps: vectors as long as \
+             the weights, kept between steps"
+        );
+        let entries = |all: &[Value]| entry::page(&all.iter().map(in_words).collect::<Vec<_>>());
+        let note = entry::wrap(&note, entry::columns()).join("\n");
+        format!("Rules, --optimizer:\n\n{}\n\nBases, --base:\n\n{}\n\n{note}", entries(&rules), entries(&bases))
     })
+}
+
+/// A rule or a base.
+fn in_words(of: &Value) -> Entry {
+    let gradients = of["gradients_per_step"].as_f64().map(|n| {
+        let n = (n * 100.0).round() / 100.0;
+        format!("{n} {}", if n == 1.0 { "gradient" } else { "gradients" })
+    });
+    let state = &of["state"];
+    let keeps = (state != &json!([])).then(|| format!("keeps {}", words(state)));
+    let options = of["options"].as_array().into_iter().flatten().filter_map(Value::as_object);
+    let options = options.map(|o| format!("{}={}", text(&o["name"]), text(&o["default"])));
+    let over_sgd = of["over_sgd"].as_array().into_iter().flatten();
+    let over_sgd = over_sgd.map(|o| format!("over sgd {}={}", text(&o["name"]), o["default"]));
+    let options = options.chain(over_sgd).collect::<Vec<_>>().join(", ");
+    let costs = gradients.into_iter().chain(keeps).collect::<Vec<_>>().join(", ");
+    Entry { name: text(&of["name"]), lines: vec![text(&of["about"]), costs, options, text(&of["paper"])] }
 }
 
 fn rule(kind: RuleKind) -> Result<Value> {
@@ -119,23 +122,16 @@ fn value(given: &Given) -> Value {
 pub(super) fn models(as_json: bool) -> Result<Outcome> {
     let models = Arch::all().map(model).collect::<Result<Vec<_>>>()?;
     print(as_json, &json!({ "models": models }), || {
-        let cells = |of: &Value| {
+        let in_words = |of: &Value| {
             let million = |key: &str| format!("{:.2} M", of[key].as_f64().unwrap_or_default() / 1e6);
-            [
-                text(&of["name"]),
-                million("parameters"),
-                million("multiply_adds"),
-                words(&of["options"]),
-                format!("{}; {}", text(&of["about"]), text(&of["paper"])),
-            ]
+            let size = format!("{} parameters, {} multiply-adds", million("parameters"), million("multiply_adds"));
+            let options = format!("options {}", words(&of["options"]));
+            Entry { name: text(&of["name"]), lines: vec![text(&of["about"]), size, options, text(&of["paper"])] }
         };
-        let rows: Vec<_> = models.iter().map(cells).collect();
-        let head = ["model", "parameters", "multiply-adds", "options", "what it is, source"];
-        format!(
-            "{}\n\nmultiply-adds: of one image's forward pass; grey networks on 28x28 images, the others on 32x32 colour ones, 10 \
-             classes",
-            table(&head, &rows)
-        )
+        let note = "multiply-adds: of one image's forward pass; grey networks on 28x28 images, the others on 32x32 colour \
+                    ones, 10 classes";
+        let entries: Vec<_> = models.iter().map(in_words).collect();
+        format!("{}\n\n{}", entry::page(&entries), entry::wrap(note, entry::columns()).join("\n"))
     })
 }
 
@@ -153,24 +149,22 @@ fn model(arch: Arch) -> Result<Value> {
 pub(super) fn datasets(as_json: bool) -> Result<Outcome> {
     let datasets: Vec<Value> = DatasetKind::ALL.iter().copied().map(dataset).collect();
     print(as_json, &json!({ "datasets": datasets }), || {
-        let cells = |of: &Value| {
+        let in_words = |of: &Value| {
             let number = |key: &str| of[key].as_u64().unwrap_or_default();
-            let side = of["size"].as_u64().unwrap_or_default();
-            [
-                text(&of["name"]),
-                format!("{} + {}", number("train"), number("test")),
-                format!("{} x {side} x {side}", number("channels")),
-                number("classes").to_string(),
-                number("attributes").to_string(),
-                of["dir"].as_str().map_or_else(|| format!("not here: {}", text(&of["get"])), String::from),
-                format!("{}; {}", text(&of["about"]), text(&of["paper"])),
-            ]
+            let (side, attributes) = (number("size"), number("attributes"));
+            let images = format!(
+                "{} training and {} test images of {} x {side} x {side}, {} classes{}",
+                number("train"),
+                number("test"),
+                number("channels"),
+                number("classes"),
+                if attributes == 0 { String::new() } else { format!(", {attributes} attributes") }
+            );
+            let dir =
+                of["dir"].as_str().map_or_else(|| format!("not here: {}", text(&of["get"])), |dir| format!("in {dir}"));
+            Entry { name: text(&of["name"]), lines: vec![text(&of["about"]), images, dir, text(&of["paper"])] }
         };
-        let rows: Vec<_> = datasets.iter().map(cells).collect();
-        table(
-            &["dataset", "images", "channels x pixels", "classes", "attributes", "folder", "what it is, source"],
-            &rows,
-        )
+        entry::page(&datasets.iter().map(in_words).collect::<Vec<_>>())
     })
 }
 
@@ -196,16 +190,4 @@ fn text(value: &Value) -> String {
 fn words(list: &Value) -> String {
     let words: Vec<String> = list.as_array().into_iter().flatten().map(text).collect();
     if words.is_empty() { "-".into() } else { words.join(", ") }
-}
-
-/// Columns as wide as their widest cell.
-fn table<const N: usize>(head: &[&str; N], rows: &[[String; N]]) -> String {
-    let width = |i: usize| rows.iter().map(|row| row[i].len()).chain([head[i].len()]).max().unwrap_or_default();
-    let widths: [usize; N] = std::array::from_fn(width);
-    let line = |cells: [&str; N]| {
-        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        padded.collect::<Vec<_>>().join("  ").trim_end().to_string()
-    };
-    let body = rows.iter().map(|row| line(std::array::from_fn(|i| row[i].as_str())));
-    [line(*head)].into_iter().chain(body).collect::<Vec<_>>().join("\n")
 }

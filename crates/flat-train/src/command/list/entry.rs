@@ -1,0 +1,73 @@
+//! A choice as a paragraph that fits the terminal.
+
+/// Columns where nothing says how many there are.
+const COLUMNS: usize = 80;
+
+/// A choice in words.
+pub(super) struct Entry {
+    /// What one types.
+    pub name: String,
+    /// A line each, longer ones wrapped; empty ones are left out.
+    pub lines: Vec<String>,
+}
+
+/// The entries one below another, their names in a column of their own.
+pub(super) fn page(entries: &[Entry]) -> String {
+    wrapped(entries, columns())
+}
+
+fn wrapped(entries: &[Entry], columns: usize) -> String {
+    let indent = entries.iter().map(|entry| entry.name.len()).max().unwrap_or_default() + 2;
+    let mut out = Vec::new();
+    for Entry { name, lines } in entries {
+        let lines = lines.iter().flat_map(|line| wrap(line, columns.saturating_sub(indent)));
+        for (i, line) in lines.enumerate() {
+            let name = if i == 0 { name } else { "" };
+            out.push(format!("{name:<indent$}{line}"));
+        }
+    }
+    out.join("\n")
+}
+
+/// Lines of at most so many characters, broken at spaces; a longer word has a line of its own.
+pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.into()),
+        }
+    }
+    lines
+}
+
+/// Columns of the terminal, or what `COLUMNS` says.
+pub(super) fn columns() -> usize {
+    let said = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    let of_terminal = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    said.or_else(of_terminal).unwrap_or(COLUMNS).max(40)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_is_longer_than_the_terminal_and_no_word_is_lost() {
+        let entry = |name: &str, line: &str| Entry { name: name.into(), lines: vec![line.into(), String::new()] };
+        let text = "one gradient at a perturbed point, twice as dear as a step of plain gradient descent";
+        let entries = [entry("sam", text), entry("longer-name", "x")];
+        for columns in [40, 60, 200] {
+            let page = wrapped(&entries, columns);
+            assert!(page.lines().all(|line| line.chars().count() <= columns), "{page}");
+            let words: Vec<&str> = page.split_whitespace().collect();
+            assert_eq!(words.join(" "), format!("sam {text} longer-name x"));
+            let columns = page.lines().map(|line| line.find(|c: char| c != ' ')).max();
+            assert!(columns.flatten() == Some(0) || columns.flatten() == Some("longer-name  ".len()));
+        }
+        assert_eq!(wrap("https://example.org/a/word/longer/than/the/line x", 8).len(), 2);
+    }
+}

@@ -81,14 +81,19 @@ fn print_measured(
 
 /// Prints a result: one JSON object, or the text for a person.
 fn print(json: bool, value: &impl serde::Serialize, text: impl FnOnce() -> String) -> anyhow::Result<Outcome> {
-    use std::io::Write;
     let line = match json {
         true => news::printable_json(&versioned(value)?.to_string()).into_owned(),
         false => news::printable(&text()).into_owned(),
     };
-    match writeln!(std::io::stdout(), "{line}") {
-        Err(e) if is_unread(&e) => Ok(Outcome::Done),
-        other => other.map(|()| Outcome::Done).map_err(|e| anyhow::anyhow!("cannot write the result: {e}")),
+    print_bytes(format!("{line}\n").as_bytes())
+}
+
+/// Writes to stdout as it is; a reader that went away is no error.
+fn print_bytes(bytes: &[u8]) -> anyhow::Result<Outcome> {
+    use std::io::Write;
+    match std::io::stdout().write_all(bytes) {
+        Err(e) if !is_unread(&e) => Err(anyhow::anyhow!("cannot write the result: {e}")),
+        _ => Ok(Outcome::Done),
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn optimizers(as_json: bool) -> Result<Outcome> {
              the weights, kept between steps"
         );
         let entries = |all: &[Value]| entry::page(&all.iter().map(in_words).collect::<Vec<_>>());
-        let note = entry::wrap(&note, entry::columns()).join("\n");
+        let note = entry::paragraph(&note);
         format!("Rules, --optimizer:\n\n{}\n\nBases, --base:\n\n{}\n\n{note}", entries(&rules), entries(&bases))
     })
 }
@@ -131,7 +131,7 @@ pub(super) fn models(as_json: bool) -> Result<Outcome> {
         let note = "multiply-adds: of one image's forward pass; grey networks on 28x28 images, the others on 32x32 colour \
                     ones, 10 classes";
         let entries: Vec<_> = models.iter().map(in_words).collect();
-        format!("{}\n\n{}", entry::page(&entries), entry::wrap(note, entry::columns()).join("\n"))
+        format!("{}\n\n{}", entry::page(&entries), entry::paragraph(note))
     })
 }
 

@@ -1,6 +1,6 @@
 //! `flat-train completions` and `man`: what a shell and a manual need, made from the definition of the command line.
 
-use super::is_unread;
+use super::print_bytes;
 use crate::args::{Cli, ManArgs};
 use crate::exit::Outcome;
 use anyhow::{Context, Result};
@@ -9,14 +9,13 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 use flat_run::Ui;
 use flat_run::store::write_whole;
-use std::io::Write;
 
 /// Prints the script that completes commands, flags and their values.
 pub(super) fn completions(shell: Shell) -> Result<Outcome> {
     let mut command = Cli::command();
     let (name, mut script) = (command.get_name().to_string(), Vec::new());
     clap_complete::generate(shell, &mut command, name, &mut script);
-    written(&script)
+    print_bytes(&script)
 }
 
 /// Prints the manual, or writes a page for every command into a folder.
@@ -24,7 +23,7 @@ pub(super) fn manual(args: &ManArgs, ui: Ui) -> Result<Outcome> {
     let mut root = Cli::command();
     root.build();
     let Some(folder) = &args.out else {
-        return written(&page(root)?);
+        return print_bytes(&rendered(&Man::new(root))?);
     };
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create --out {}", folder.display()))?;
     let mut pages = Vec::new();
@@ -46,22 +45,12 @@ fn pages_of(command: Command, pages: &mut Vec<(String, Vec<u8>)>) -> Result<()> 
     let below: Vec<Command> =
         command.get_subcommands().filter(|c| c.get_name() != "help" && !c.is_hide_set()).cloned().collect();
     let man = Man::new(command.disable_help_subcommand(true));
-    let mut text = Vec::new();
-    man.render(&mut text)?;
-    pages.push((man.get_filename(), text));
+    pages.push((man.get_filename(), rendered(&man)?));
     below.into_iter().try_for_each(|command| pages_of(command, pages))
 }
 
-fn page(command: Command) -> Result<Vec<u8>> {
+fn rendered(man: &Man) -> Result<Vec<u8>> {
     let mut text = Vec::new();
-    Man::new(command).render(&mut text)?;
+    man.render(&mut text)?;
     Ok(text)
-}
-
-/// Writes it to stdout; a reader that went away is no error.
-fn written(text: &[u8]) -> Result<Outcome> {
-    match std::io::stdout().write_all(text) {
-        Err(e) if !is_unread(&e) => Err(e).context("cannot write the result"),
-        _ => Ok(Outcome::Done),
-    }
 }

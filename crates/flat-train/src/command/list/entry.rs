@@ -16,6 +16,11 @@ pub(super) fn page(entries: &[Entry]) -> String {
     wrapped(entries, columns())
 }
 
+/// Words on the whole width.
+pub(super) fn paragraph(text: &str) -> String {
+    wrap(text, columns()).join("\n")
+}
+
 fn wrapped(entries: &[Entry], columns: usize) -> String {
     let indent = entries.iter().map(|entry| entry.name.len()).max().unwrap_or_default() + 2;
     let mut out = Vec::new();
@@ -30,7 +35,7 @@ fn wrapped(entries: &[Entry], columns: usize) -> String {
 }
 
 /// Lines of at most so many characters, broken at spaces; a longer word has a line of its own.
-pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
+fn wrap(text: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {
@@ -45,7 +50,7 @@ pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
 }
 
 /// Columns of the terminal, or what `COLUMNS` says.
-pub(super) fn columns() -> usize {
+fn columns() -> usize {
     let said = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
     let of_terminal = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
     said.or_else(of_terminal).unwrap_or(COLUMNS).max(40)

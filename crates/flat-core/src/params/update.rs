@@ -7,6 +7,7 @@ use crate::{ParamVec, Result, Update};
 use candle_core::Tensor;
 use flat_kernels::cpu::vector as kernel;
 use flat_kernels::{dispatch, host};
+use rayon::prelude::*;
 
 impl Params {
     /// Carries out a recurrence over the variables and vectors, element by element and in place: one pass over memory
@@ -20,7 +21,7 @@ impl Params {
         &self,
         inputs: [&ParamVec; M],
         state: [&mut ParamVec; N],
-        of: impl Fn(usize) -> U,
+        of: impl Fn(usize) -> U + Sync,
     ) -> Result<()> {
         self.update_scaled(inputs, state, of, None)
     }
@@ -30,7 +31,7 @@ impl Params {
         &self,
         inputs: [&ParamVec; M],
         mut state: [&mut ParamVec; N],
-        of: impl Fn(usize) -> U,
+        of: impl Fn(usize) -> U + Sync,
         scaled: Option<(usize, &Tensor)>,
     ) -> Result<()> {
         for x in inputs.iter().copied().chain(state.iter().map(|s| &**s)) {
@@ -60,16 +61,22 @@ impl Params {
         dispatch!("a vector", self.space.dtype, T => read(inputs, |inputs: [&[T]; M]| {
             let empty = std::array::from_fn(|_| &mut [][..]);
             host::with_slices_mut(state.map(ParamVec::flat), 0, empty, &mut |mut state: [&mut [T]; N]| {
-                for (i, (var, e)) in self.vars.iter().zip(self.layout().entries()).enumerate() {
-                    let part = e.offset..e.offset + e.len;
-                    let inputs = inputs.map(|x| &x[part.clone()]);
-                    let state = state.each_mut().map(|s| &mut s[part.clone()]);
-                    host::with_slice_mut(var.as_tensor(), |w: &mut [T]| {
+                let pieces = self.vars.iter().zip(self.layout().entries()).enumerate().map(|(i, (var, e))| {
+                    let inputs = inputs.map(|x| &x[e.offset..e.offset + e.len]);
+                    // the variables lie one after the other in the vectors
+                    let state = state.each_mut().map(|rest| rest.split_off_mut(..e.len).unwrap_or_default());
+                    (i, var.as_tensor(), inputs, state)
+                });
+                let piece = |(i, var, inputs, state): (usize, &Tensor, [&[T]; M], [&mut [T]; N])| {
+                    host::with_slice_mut(var, |w: &mut [T]| {
                         kernel::update(w, inputs, state, &of(i));
                         Ok(())
-                    })?;
+                    })
+                };
+                if self.layout().len() <= kernel::SERIAL {
+                    return pieces.into_iter().try_for_each(piece);
                 }
-                Ok(())
+                pieces.collect::<Vec<_>>().into_par_iter().try_for_each(piece)
             })
         }))??;
         Ok(())

@@ -12,7 +12,7 @@ pub const CHUNK: usize = 1 << 14;
 /// Partial sums of a chunk; part of the definition of the sums.
 const LANES: usize = 32;
 /// Up to this length one thread is done before another has woken up.
-const SERIAL: usize = 1 << 15;
+pub const SERIAL: usize = 1 << 15;
 
 /// `<x, y>`, accumulated in f64.
 pub fn dot<T: Float>(x: &[T], y: &[T]) -> f64 {

@@ -65,7 +65,7 @@ impl IterateMean {
         &mut self,
         lr: f64,
         masks: &Masks,
-        moved: impl FnOnce(&mut ParamVec, &dyn Fn(usize) -> Shift) -> Result<()>,
+        moved: impl FnOnce(&mut ParamVec, &(dyn Fn(usize) -> Shift + Sync)) -> Result<()>,
     ) -> Result<()> {
         let (weights, beta) = (self.weights.with(lr, self.power), self.beta);
         moved(&mut self.offset, &|i| Shift::new(beta, weights.share, lr * masks.lr_scale(i)))?;

@@ -11,7 +11,7 @@ mod surface;
 pub use bars::{Bar, bars};
 pub use curves::{Axis, Chart, Point, Series, curves};
 pub use density::{Density, density};
-pub use line::line;
+pub use line::{Line, line};
 pub use surface::{Grid, surface};
 
 use anyhow::Result;
@@ -102,6 +102,13 @@ fn label(x: f64) -> String {
         let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
         format!("{}e{exponent}", trim(mantissa.to_string()))
     }
+}
+
+/// The least and the largest of the finite values.
+fn extent(values: &[f64]) -> [f64; 2] {
+    let finite = || values.iter().copied().filter(|v| v.is_finite());
+    let (lo, hi) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
+    if lo <= hi { [lo, hi] } else { [0.0, 1.0] }
 }
 
 /// A coordinate as an axis label: what is nothing but rounding beside the length of the axis is 0.

@@ -1,18 +1,34 @@
 //! Loss and accuracy along one direction.
 
-use super::{BLUE, FONT, GRID, Heading, INK, ORANGE, coordinate, draw, headed, label};
+use super::{BLUE, FONT, GRID, Heading, INK, ORANGE, coordinate, draw, extent, headed, label};
 use anyhow::Result;
 use plotters::prelude::*;
+
+/// Loss and accuracy along a direction.
+#[derive(Debug, Clone, Copy)]
+pub struct Line<'a> {
+    /// Coordinates.
+    pub x: &'a [f64],
+    /// The loss there; one that is not finite is a gap.
+    pub loss: &'a [f64],
+    /// The accuracy there in 0..1, likewise.
+    pub accuracy: &'a [f64],
+    /// Name of the axis.
+    pub label: &'a str,
+    /// Coordinates of checkpoints with their names.
+    pub marks: &'a [(f64, String)],
+    /// Ends of the axis of the loss, so that several plots share one; those of the losses where there are none.
+    pub range: Option<[f64; 2]>,
+}
 
 /// Draws the loss on the left axis and the accuracy in percent on the right one. The loss is logarithmic where it
 /// spans more than a factor of 100.
 ///
 /// # Errors
 /// None in practice.
-pub fn line(x: &[f64], loss: &[f64], accuracy: &[f64], x_label: &str, heading: &Heading) -> Result<String> {
-    let finite = || loss.iter().copied().filter(|l| l.is_finite());
-    let (lo, hi) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
-    let (lo, hi) = if lo <= hi { (lo, hi) } else { (0.0, 1.0) };
+pub fn line(drawn: &Line<'_>, heading: &Heading) -> Result<String> {
+    let Line { x, loss, accuracy, label: x_label, marks, range } = *drawn;
+    let [lo, hi] = range.unwrap_or_else(|| extent(loss));
     let logarithmic = lo > 0.0 && hi / lo > 100.0;
     // the logarithm by hand, so that both scales are one type of chart
     let scale = |l: f64| if logarithmic { l.log10() } else { l };
@@ -25,11 +41,7 @@ pub fn line(x: &[f64], loss: &[f64], accuracy: &[f64], x_label: &str, heading: &
     draw((960, 600), |root| {
         let (head, body) = headed(root, "Loss along a line", heading)?;
         // the key is above the chart, where no curve can be under it
-        let key = [
-            (560, 24, "loss (left axis)", BLUE),
-            (560, 48, "accuracy (right axis)", ORANGE),
-            (770, 24, "the checkpoint", INK),
-        ];
+        let key = [(560, 24, "loss (left axis)", BLUE), (560, 48, "accuracy (right axis)", ORANGE)];
         for (at, height, text, colour) in key {
             let ends = [(at, height), (at + 28, height)];
             if colour == BLUE {
@@ -68,13 +80,23 @@ pub fn line(x: &[f64], loss: &[f64], accuracy: &[f64], x_label: &str, heading: &
             .axis_desc_style((FONT, 17).into_font().color(&INK))
             .y_desc("accuracy, percent")
             .draw()?;
-        let points: Vec<(f64, f64)> = x.iter().zip(loss).map(|(x, l)| (*x, scale(*l))).collect();
+        // what is beyond a given scale runs along its edge
+        let clipped = |l: f64| scale(l).clamp(low - margin, high + margin);
+        let points: Vec<(f64, f64)> = x.iter().zip(loss).map(|(x, l)| (*x, clipped(*l))).collect();
         let parts = points.split(|(_, y)| !y.is_finite()).filter(|part| part.len() > 1);
         chart.draw_series(parts.map(|part| PathElement::new(part.to_vec(), BLUE.stroke_width(2))))?;
         let right = x.iter().zip(accuracy).filter(|(_, a)| a.is_finite()).map(|(x, a)| (*x, 100.0 * a));
         chart.draw_secondary_series(DashedLineSeries::new(right, 8, 4, ORANGE.stroke_width(2)))?;
-        let here = [(0.0, low - margin), (0.0, high + margin)];
-        chart.draw_series(DashedLineSeries::new(here, 3, 4, INK.stroke_width(1)))?;
+        let top = high + margin;
+        for (i, (at, name)) in marks.iter().enumerate() {
+            let here = [(*at, low - margin), (*at, top)];
+            chart.draw_series(DashedLineSeries::new(here, 3, 4, INK.stroke_width(1)))?;
+            // one below another, so that long names of near checkpoints do not meet
+            let offset = (5, 4 + 20 * i as i32);
+            let name =
+                EmptyElement::at((*at, top)) + Text::new(name.clone(), offset, (FONT, 15).into_font().color(&INK));
+            chart.draw_series([name])?;
+        }
         Ok(())
     })
 }

@@ -22,6 +22,8 @@ flat_core::settings! {
         /// Points along each axis; an odd number holds the checkpoint itself, and a line both checkpoints whatever the number.
         points as "points": Option<usize> = None, range: Range::Between(2, 1001),
             default_in_words: "51 on one axis, 21 on two";
+        /// Ends of the scale of the loss in the plots, as in 0.001,10, so that several checkpoints share one.
+        loss_range as "loss-range": Vec<f64> = Vec::new(), metavar: "LOW,HIGH", default_in_words: "those of the losses";
         /// Folder for landscape.csv and the plots.
         out as "out": PathBuf = PathBuf::new(), required: true, metavar: "DIR";
     }

@@ -67,6 +67,11 @@ pub(super) fn run(args: &LandscapeArgs, ui: Ui, json: bool) -> Result<Outcome> {
     if span == 0.0 && args.between.is_none() {
         return Err(usage("--span 0: give a number above 0"));
     }
+    let range = match args.loss_range[..] {
+        [] => None,
+        [low, high] if low < high && high.is_finite() && low.is_finite() => Some([low, high]),
+        _ => return Err(usage("--loss-range: give two numbers, the smaller first, as in 0.001,10")),
+    };
     let subject = LoadedCheckpoint::to_measure(&args.hessian.on)?.announced(ui);
     let started = Instant::now();
     let found = match &args.between {
@@ -77,7 +82,7 @@ pub(super) fn run(args: &LandscapeArgs, ui: Ui, json: bool) -> Result<Outcome> {
     let mode = HessianMethod::of(&args.hessian).mode();
     let here = score(&subject.model, subject.loss, &subject.data, mode, |_, _| ())?;
     report.loss_here = here.map_or(f64::NAN, |s| s.loss);
-    save(&mut report, &provenance, &args.out)?;
+    save(&mut report, &provenance, range, &args.out)?;
     let effort = Effort {
         matvecs,
         losses: report.loss.len() as u64 + 1,
@@ -259,7 +264,7 @@ fn whole(mut scores: Vec<(f64, f64)>, points: usize) -> Option<Scores> {
 }
 
 /// CSV and plots.
-fn save(report: &mut Landscape, provenance: &Provenance, dir: &Path) -> Result<()> {
+fn save(report: &mut Landscape, provenance: &Provenance, range: Option<[f64; 2]>, dir: &Path) -> Result<()> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot create --out {}", dir.display()))?;
     let mut csv = String::from(if report.y.is_empty() { "x,loss,accuracy" } else { "x,y,loss,accuracy" });
     csv.push_str(if report.running_statistics.is_empty() { "\n" } else { ",running_statistics\n" });
@@ -284,14 +289,26 @@ fn save(report: &mut Landscape, provenance: &Provenance, dir: &Path) -> Result<(
     };
     if report.y.is_empty() {
         let file = dir.join("landscape.svg");
-        let svg = plot::line(&report.x, &report.loss, &report.accuracy, &label(0), &provenance.heading())?;
+        let named = |path: &str| {
+            let path = Path::new(path);
+            let known =
+                path.file_stem().filter(|name| *name != "model" && *name != "best").or(path.parent()?.file_name());
+            Some(known?.to_string_lossy().into_owned())
+        };
+        let here = provenance.source.checkpoint.as_deref().and_then(named).unwrap_or("the checkpoint".into());
+        let mut marks = vec![(0.0, here)];
+        marks.extend(report.between.as_deref().and_then(named).map(|other| (1.0, other)));
+        let (loss, accuracy, label) = (&report.loss, &report.accuracy, &label(0));
+        let drawn = plot::Line { x: &report.x, loss, accuracy, label, marks: &marks, range };
+        let svg = plot::line(&drawn, &provenance.heading())?;
         write_whole(&file, svg.as_bytes())?;
         files.push(file);
     } else {
         let labels = [label(0), label(1)];
-        for (name, values, logarithmic) in [("loss", &report.loss, true), ("accuracy", &report.accuracy, false)] {
+        let drawn = [("loss", &report.loss, true, range), ("accuracy", &report.accuracy, false, None)];
+        for (name, values, logarithmic, range) in drawn {
             let file = dir.join(format!("{name}.svg"));
-            let grid = Grid { x: &report.x, y: &report.y, values, name, labels: &labels, logarithmic };
+            let grid = Grid { x: &report.x, y: &report.y, values, name, labels: &labels, logarithmic, range };
             write_whole(&file, plot::surface(&grid, &provenance.heading())?.as_bytes())?;
             files.push(file);
         }

@@ -3,6 +3,7 @@
 pub(crate) mod every;
 pub(crate) mod exact;
 pub(crate) mod number;
+pub mod table;
 
 pub use every::Every;
 pub use number::{percent, percentage, short, wilson};

@@ -3,6 +3,7 @@
 use crate::board::{Board, Row};
 use crate::select::Select;
 use crate::spread::Spread;
+use flat_run::value::table::{Table, item};
 use flat_run::value::{percentage, short};
 
 /// A column: its head with the unit, and a cell's text.
@@ -66,18 +67,13 @@ impl Board {
     /// The table, what failed and what to know, for a person.
     pub fn text(&self) -> String {
         let (heads, rows) = self.columns();
-        let all: Vec<&Vec<String>> = std::iter::once(&heads).chain(&rows).collect();
-        let width = |i: usize| all.iter().map(|row| row[i].chars().count()).max().unwrap_or_default();
-        let widths: Vec<usize> = (0..heads.len()).map(width).collect();
-        let line = |row: &&Vec<String>| {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-            cells.collect::<Vec<_>>().join("  ").trim_end().to_string()
-        };
-        let mut lines: Vec<String> = all.iter().map(line).collect();
+        let mut table = Table::new(heads.len(), heads);
+        rows.into_iter().for_each(|row| table.row(row));
+        let mut lines = vec![table.text()];
         lines.push(String::new());
-        lines.extend(self.failures.iter().map(|f| format!("failed: {} seed {}: {}", f.cell, f.seed, f.why)));
-        lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
-        lines.push(self.describe());
+        lines.extend(self.failures.iter().map(|f| item(&format!("failed: {} seed {}: {}", f.cell, f.seed, f.why))));
+        lines.extend(self.notes.iter().map(|note| item(&format!("note: {note}"))));
+        lines.push(item(&self.describe()));
         lines.join("\n")
     }
 

@@ -9,6 +9,7 @@ use crate::signal;
 use crate::ui::Ui;
 use crate::usage::flags_of;
 use crate::value::number::{digits, short};
+use crate::value::table::pairs;
 use anyhow::Result;
 use candle_core::DType;
 use flat_core::Streams;
@@ -142,7 +143,7 @@ fn table(r: &Judgement) -> String {
         let drawn = if s.probes > 0 { format!(", {} probes", s.probes) } else { String::new() };
         rows.push(("third derivatives", format!("by differences of {:.1e}{drawn}", s.rho)));
     }
-    rows.iter().map(|(name, value)| format!("{name:<19}  {value}")).collect::<Vec<_>>().join("\n")
+    pairs(rows)
 }
 
 fn stop(why: Stop) -> &'static str {

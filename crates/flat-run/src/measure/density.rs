@@ -13,6 +13,7 @@ use crate::store::file::write_with_folders;
 use crate::ui::Ui;
 use crate::usage::{check_svg, flags_of};
 use crate::value::number::short;
+use crate::value::table::{pairs, paragraph};
 use anyhow::Result;
 use flat_core::Streams;
 use flat_metrics::{Density, DensityConfig, Error, Estimate, Progress, SpectralDensity, Stop};
@@ -133,15 +134,13 @@ fn table(report: &Taken<Density>) -> String {
         ("the same by its authors' code, tr / r", &rank.curvature_score_code),
     ];
     rows.extend(ranks.map(|(name, e)| (name.to_string(), interval(e))));
-    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    let mut lines: Vec<String> = rows.iter().map(|(name, value)| format!("{name:<width$}  {value}")).collect();
+    let mut lines = vec![pairs(rows)];
     if report.stop == Stop::Interrupted {
         let (done, of) = (report.quadratures.len(), report.config.probes);
         lines.insert(0, format!("interrupted: of {done} of {of} probes"));
     }
-    lines.push(
-        "([95 % intervals] by the spread of the probes; 82 to 93 % where one eigenvalue carries half of the trace)"
-            .into(),
-    );
+    lines.push(paragraph(
+        "([95 % intervals] by the spread of the probes; 82 to 93 % where one eigenvalue carries half of the trace)",
+    ));
     lines.join("\n")
 }

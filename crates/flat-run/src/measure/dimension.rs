@@ -10,6 +10,7 @@ use crate::signal;
 use crate::store::line::Point;
 use crate::ui::Ui;
 use crate::usage::flags_of;
+use crate::value::table::item;
 use anyhow::Result;
 use candle_core::DType;
 use flat_core::setting::Range;
@@ -63,11 +64,11 @@ impl Measure for DimensionArgs {
     fn table(d: &Taken<IntrinsicDimension>) -> String {
         let [lo, hi] = d.ci95;
         let copies = if d.duplicates > 0 { format!(", {} of them duplicates", d.duplicates) } else { String::new() };
-        format!(
+        item(&format!(
             "intrinsic dimension of the hidden states  {:.2}  [{lo:.2}, {hi:.2}]  (TwoNN, {} points in {} dimensions{copies}; \
              {} ratios kept, {} clusters)",
             d.value, d.points, d.coordinates, d.kept, d.clusters
-        )
+        ))
     }
 }
 

@@ -11,6 +11,7 @@ use crate::signal;
 use crate::store::line::Point;
 use crate::ui::Ui;
 use crate::value::number::short;
+use crate::value::table::pairs;
 use anyhow::Result;
 use flat_core::ParamVec;
 use flat_data::Loader;
@@ -73,12 +74,12 @@ impl Measure for GradnormArgs {
     fn table(found: &Taken<Gradnorm>) -> String {
         let error = found.std_error.map_or("no interval from one group".to_string(), |e| format!("+- {}", short(e)));
         let ends = found.ci95.map_or(String::new(), |[lo, hi]| format!("  [{}, {}]", short(lo), short(hi)));
-        format!(
-            "||gradient||  {} {error}{ends}  (95 % for all images like these, from {} groups of them)\nloss          {}",
+        let norm = format!(
+            "{} {error}{ends} (95 % for all images like these, from {} groups of them)",
             short(found.value),
-            found.groups,
-            short(found.loss)
-        )
+            found.groups
+        );
+        pairs([("||gradient||", norm), ("loss", short(found.loss))])
     }
 }
 

@@ -11,6 +11,7 @@ use crate::signal;
 use crate::ui::Ui;
 use crate::usage::flags_of;
 use crate::value::number::short;
+use crate::value::table::{Table, paragraph};
 use anyhow::Result;
 use flat_core::Streams;
 use flat_core::setting::{Needs, Range, Value};
@@ -154,43 +155,21 @@ impl Measure for LayersArgs {
     }
 
     fn table(found: &Taken<Layers>) -> String {
-        let mut rows = vec![
-            [
-                "layer",
-                "size",
-                "||w||",
-                "trace",
-                "trace/size",
-                "mean |diag|",
-                "rms diag",
-                "entries' error",
-                "lambda_max",
-            ]
-            .map(String::from),
-        ];
-        rows.extend(found.layers.iter().map(Layer::row));
-        let mut all = [const { String::new() }; COLUMNS];
-        (all[0], all[1], all[3]) = ("all".into(), found.provenance.computed.dim.to_string(), with_error(&found.trace));
-        all[4] = short(found.trace.value / found.provenance.computed.dim as f64);
-        rows.push(all);
-        let widths: [usize; COLUMNS] =
-            std::array::from_fn(|i| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0));
-        let line = |row: &[String; COLUMNS]| {
-            let cells = row.iter().zip(widths).enumerate();
-            let cells = cells.map(|(i, (cell, w))| if i == 0 { format!("{cell:<w$}") } else { format!("{cell:>w$}") });
-            cells.collect::<Vec<_>>().join("  ").trim_end().to_string()
-        };
-        let mut lines: Vec<String> = rows.iter().map(line).collect();
+        let mut table = Table::new(1, HEADS);
+        found.layers.iter().for_each(|layer| table.row(layer.row()));
+        let dim = found.provenance.computed.dim;
+        let over_size = short(found.trace.value / dim as f64);
+        table.row(["all".into(), dim.to_string(), String::new(), with_error(&found.trace), over_size]);
+        let mut lines = vec![table.text()];
         if found.stop == Stop::Interrupted {
             let probes = found.trace.probes;
             lines.insert(0, format!("interrupted: of {probes} probes and the eigenvalues completed by then"));
         }
-        lines.push(
+        lines.push(paragraph(
             "(traces +- one standard error of the probes, eigenvalues +- residual; mean |diag| from at least |trace|/size to \
              at most the root mean square, rms diag [95 % interval]: free of the probes' noise in a single entry, whose \
-             standard error is entries' error)"
-                .into(),
-        );
+             standard error is entries' error)",
+        ));
         if found.layers.iter().any(|l| l.lambda_max.as_ref().is_some_and(|m| !m.converged)) {
             lines.push("(*) at least this: the residual did not reach --rel-tol: raise --max-matvecs".into());
         }
@@ -198,11 +177,12 @@ impl Measure for LayersArgs {
     }
 }
 
-/// Columns of the table.
-const COLUMNS: usize = 9;
+/// Heads of the table; the largest eigenvalues stand beside the traces as far as there is place.
+const HEADS: [&str; 9] =
+    ["layer", "size", "||w||", "trace", "trace/size", "lambda_max", "mean |diag|", "rms diag", "entries' error"];
 
 impl Layer {
-    fn row(&self) -> [String; COLUMNS] {
+    fn row(&self) -> [String; HEADS.len()] {
         let Bounds { at_least, at_most } = self.diagonal_mean_abs;
         let most = at_most.map_or("? (3 probes tell)".into(), short);
         let rms = self.diagonal_rms.ci95.map_or("(too few probes)".to_string(), |[lo, hi]| {
@@ -217,10 +197,10 @@ impl Layer {
             short(self.weight_norm),
             with_error(&self.trace),
             short(self.trace_over_size.value),
+            largest,
             format!("{} to {most}", short(at_least)),
             rms,
             self.diagonal_std_error.map_or("(one probe)".into(), short),
-            largest,
         ]
     }
 }

@@ -7,6 +7,7 @@ use crate::settings::args::EvalArgs;
 use crate::settings::choice::BnModeName;
 use crate::settings::config::RunConfig;
 use crate::settings::pixels;
+use crate::value::table::paragraph;
 use anyhow::Result;
 use flat_data::{Loader, Normalisation};
 use flat_metrics::{Effort, Measured};
@@ -192,7 +193,7 @@ impl Provenance {
                 self.device, self.version
             ));
         }
-        lines.join("\n")
+        lines.iter().map(|line| paragraph(line)).collect::<Vec<_>>().join("\n")
     }
 
     /// Where it was measured, as the second line of a plot's title.

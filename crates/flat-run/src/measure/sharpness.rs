@@ -13,6 +13,8 @@ use crate::settings::args::EvalArgs;
 use crate::signal;
 use crate::ui::Ui;
 use crate::usage::{flags_of, usage};
+use crate::value::number::digits;
+use crate::value::table::Table;
 use anyhow::Result;
 use flat_core::Streams;
 use flat_metrics::{Effort, Error, Geometry, Measured, Progress, Rise, Sharpness, Stop};
@@ -129,27 +131,33 @@ fn name(sharpness: &Sharpness) -> (String, String) {
     }
 }
 
+/// Significant digits of the table.
+const DIGITS: i32 = 5;
+
 /// A line a measure.
 fn table(list: &Taken<SharpnessList>) -> String {
-    let mut rows = vec![format!("{:<24}  {:<28}  {:>12}  95 % interval or starts", "measure", "radius", "value")];
+    let mut rows = Vec::new();
     if let Some(first) = list.measures.first() {
-        rows.insert(0, format!("loss at the weights  {:.6e}", first.loss));
+        rows.push(format!("loss at the weights  {}", digits(first.loss, DIGITS)));
     }
+    let mut table = Table::new(2, ["measure", "radius", "value", "95 % interval or starts"]);
     for m in &list.measures {
         let (name, radius) = name(&m.sharpness);
         let spread = match (&m.estimate, m.starts.as_slice()) {
-            (Some(e), _) => {
-                e.ci95.map_or("no interval from one pair".into(), |[lo, hi]| format!("[{lo:.4e}, {hi:.4e}]"))
-            }
+            (Some(e), _) => e.ci95.map_or("none of one pair".into(), |[lo, hi]| {
+                format!("[{}, {}]", digits(lo, DIGITS), digits(hi, DIGITS))
+            }),
             (None, []) => String::new(),
             (None, starts) => {
                 let lowest = starts.iter().copied().fold(f64::INFINITY, f64::min);
-                format!("{} ascents rise by {lowest:.4e} to {:.4e}", starts.len(), m.displaced - m.loss)
+                let highest = m.displaced - m.loss;
+                format!("{} rise by {} to {}", starts.len(), digits(lowest, DIGITS), digits(highest, DIGITS))
             }
         };
         let part = if m.stop == Stop::Interrupted { "  (interrupted)" } else { "" };
-        rows.push(format!("{name:<24}  {radius:<28}  {:>12.4e}  {spread}{part}", m.value));
+        table.row([name, radius, digits(m.value, DIGITS), format!("{spread}{part}")]);
     }
+    rows.push(table.text());
     if list.stop == Stop::Interrupted {
         rows.insert(0, format!("interrupted: {} measures by then", list.measures.len()));
     }

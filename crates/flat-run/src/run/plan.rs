@@ -4,6 +4,7 @@ use super::door::Run;
 use crate::measure::SCHEMA;
 use crate::parts::steps_per_epoch;
 use crate::value::number::short;
+use crate::value::table::pairs;
 use serde::Serialize;
 
 /// What a run would do.
@@ -75,7 +76,7 @@ impl Plan {
             0 => String::new(),
             n => format!(", {n} more held out"),
         };
-        [
+        pairs([
             ("device", self.device.clone()),
             ("data", format!("{} in {}", self.dataset, self.data_dir)),
             ("images", format!("{} to train on{held}, {} to test on", self.train_images, self.test_images)),
@@ -83,8 +84,6 @@ impl Plan {
             ("optimizer", format!("{} over {}", self.optimizer, self.base)),
             ("steps", format!("{}, {} an epoch", self.steps, self.steps_per_epoch)),
             ("cost", format!("{} gradient evaluations, {} a step", short(self.evals), short(self.evals_per_step))),
-        ]
-        .map(|(name, what)| format!("{name:<14} {what}"))
-        .join("\n")
+        ])
     }
 }

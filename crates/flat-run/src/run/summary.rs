@@ -5,6 +5,7 @@ use crate::measure::trace::{self, TraceFound};
 use crate::parts::group_score::GroupScore;
 use crate::store::checkpoint::Extension;
 use crate::value::number::short;
+use crate::value::table::pairs;
 use flat_optim::Account;
 use serde::Serialize;
 
@@ -179,7 +180,6 @@ impl Summary {
             rows.push(("skipped", format!("{} steps for a non-finite loss or gradient", self.skipped_steps)));
         }
         rows.extend(self.warnings.iter().map(|warning| ("warning", warning.clone())));
-        let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-        rows.iter().map(|(name, value)| format!("{name:<width$} {value}")).collect::<Vec<_>>().join("\n")
+        pairs(rows)
     }
 }

@@ -3,6 +3,7 @@
 use super::{Comparison, Environment, Memory, Place, Timing, compare};
 use anyhow::Result;
 use flat_run::usage;
+use flat_run::value::table::{Table, item};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -81,12 +82,8 @@ pub struct BenchReport {
     pub comparison: Option<Vec<Comparison>>,
 }
 
-const COLUMNS: [&str; 15] = [
-    "device",
-    "model",
-    "optimizer",
-    "batch",
-    "precision",
+const COLUMNS: [&str; 11] = [
+    "cell",
     "step ms",
     "interval",
     "quartiles",
@@ -98,6 +95,11 @@ const COLUMNS: [&str; 15] = [
     "GPU MiB",
     "J/step",
 ];
+
+/// Device, model, optimizer, batch size and precision.
+fn cell(Place { device, model, optimizer, batch_size, precision }: &Place) -> String {
+    format!("{device} {model} {optimizer} {batch_size} {precision}")
+}
 
 impl BenchReport {
     /// Reads what `bench --json` printed.
@@ -146,22 +148,18 @@ impl BenchReport {
         self.comparison = Some(found);
     }
 
-    fn cells(&self, row: &Row) -> Vec<String> {
-        let p = &row.place;
+    fn cells(row: &Row) -> Vec<String> {
         let digits = |x: f64| format!("{x:.*}", (2.0 - x.abs().max(1e-9).log10().floor()).clamp(0.0, 4.0) as usize);
         let or_dash = |x: Option<f64>| x.map_or("-".to_string(), digits);
         let pair = |x: Option<[f64; 2]>| x.map_or("-".to_string(), |[a, b]| format!("{}-{}", digits(a), digits(b)));
         let step = row.step.as_ref();
         let rates = row.rates.as_ref();
         let share = rates.and_then(|r| r.peak_fraction).map(|share| format!("{:.0} %", 100.0 * share));
-        let mut cells =
-            vec![p.device.clone(), p.model.clone(), p.optimizer.clone(), p.batch_size.to_string(), p.precision.clone()];
-        if let Some(why) = &row.absent {
-            cells.push(format!("absent: {why}"));
-            cells.resize(COLUMNS.len(), String::new());
-            return cells;
+        if row.absent.is_some() {
+            return vec![cell(&row.place), "absent".into()];
         }
-        cells.extend([
+        vec![
+            cell(&row.place),
             or_dash(step.map(|t| t.median_ms)),
             pair(step.map(|t| t.interval_ms)),
             pair(step.map(|t| t.quartiles_ms)),
@@ -172,38 +170,22 @@ impl BenchReport {
             row.memory.host_mib.map_or("-".into(), |m| format!("{m:.0}")),
             row.memory.device_mib.map_or("-".into(), |m| format!("{m:.0}")),
             or_dash(row.joules_per_step),
-        ]);
-        cells
+        ]
     }
 
     /// The table for a person.
     pub fn text(&self) -> String {
-        let mut lines = vec![COLUMNS.map(String::from).to_vec()];
-        lines.extend(self.rows.iter().map(|row| self.cells(row)));
-        // a reason is as long as it needs to be, and makes no column wide
-        let width = |i: usize| {
-            let shown = lines.iter().filter(|l| !l[i].starts_with("absent: "));
-            shown.map(|l| l[i].chars().count()).max().unwrap_or_default()
-        };
-        let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
-        let mut out: Vec<String> = lines
-            .iter()
-            .map(|line| {
-                let cells = line.iter().zip(&widths).enumerate().map(|(i, (cell, w))| match i < 5 {
-                    true => format!("{cell:<w$}"),
-                    false => format!("{cell:>w$}"),
-                });
-                cells.collect::<Vec<_>>().join("  ").trim_end().to_string()
-            })
-            .collect();
+        let mut table = Table::new(1, COLUMNS);
+        self.rows.iter().for_each(|row| table.row(Self::cells(row)));
+        let mut out = vec![table.text()];
+        let absent = |row: &Row| Some(item(&format!("{}: absent: {}", cell(&row.place), row.absent.as_ref()?)));
+        out.extend(self.rows.iter().filter_map(absent));
         for (device, peak) in &self.peak_gflops {
             out.push(format!("{device}: a large product of matrices reaches {peak:.0} GFLOP/s"));
         }
-        out.extend(self.notes.iter().cloned());
-        out.push(self.environment.line());
-        for c in self.comparison.iter().flatten() {
-            out.push(c.line());
-        }
+        out.extend(self.notes.iter().map(|note| item(note)));
+        out.push(item(&self.environment.line()));
+        out.extend(self.comparison.iter().flatten().map(|compared| item(&compared.line())));
         out.join("\n")
     }
 

@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use flat_data::{
     Checked, Coloring, DatasetKind, FetchEvent, FetchOptions, FetchedFile, Patience, Split, Transfer, VerifyReport,
 };
+use flat_run::value::table::item;
 use flat_run::{Bar, Ui, signal, usage};
 use serde_json::json;
 use std::ops::ControlFlow;
@@ -53,9 +54,9 @@ fn fetch(args: &FetchArgs, ui: Ui<'static>, as_json: bool) -> Result<Outcome> {
                 Checked::Contents => "checked: the original's images and labels",
                 _ => "not checked: no sum is known",
             };
-            format!("{what}  {:>10} bytes  sha256 {}  {checked}  {}", f.bytes, f.sha256, f.path.display())
+            item(&format!("{what} {}: {} bytes, {checked}, sha256 {}", f.path.display(), f.bytes, f.sha256))
         };
-        [head].into_iter().chain(fetched.files.iter().map(line)).collect::<Vec<_>>().join("\n")
+        [item(&head)].into_iter().chain(fetched.files.iter().map(line)).collect::<Vec<_>>().join("\n")
     })
 }
 
@@ -118,15 +119,15 @@ fn color(coloring: Coloring, mnist: Option<&Path>, out: Option<&Path>, as_json: 
     print(as_json, &value, || {
         let head = format!("{kind} in {}, correlation {correlation}, seed {seed}", made.dir.display());
         let of = |(name, part): &(&str, serde_json::Value)| {
-            format!(
+            item(&format!(
                 "{name}: {} images, {} in the colour of their class; {} groups, the smallest of {} images",
                 part["images"], part["aligned"], part["groups"], part["smallest_group"]
-            )
+            ))
         };
         let file =
-            |f: &flat_data::MadeFile| format!("{:>10} bytes  sha256 {}  {}", f.bytes, f.sha256, f.path.display());
+            |f: &flat_data::MadeFile| item(&format!("{}: {} bytes, sha256 {}", f.path.display(), f.bytes, f.sha256));
         let lines = parts.iter().map(of).chain(made.files.iter().map(file));
-        [head].into_iter().chain(lines).collect::<Vec<_>>().join("\n")
+        [item(&head)].into_iter().chain(lines).collect::<Vec<_>>().join("\n")
     })
 }
 
@@ -160,7 +161,8 @@ fn table(report: &VerifyReport) -> String {
         .iter()
         .map(|f| {
             let state = format!("{:?}", f.state).to_lowercase();
-            format!("{state:<10} {:>10} bytes  {}  {}", f.bytes, f.path.display(), f.problem.as_deref().unwrap_or(""))
+            let problem = f.problem.as_ref().map(|why| format!(", {why}")).unwrap_or_default();
+            item(&format!("{state}: {}, {} bytes{problem}", f.path.display(), f.bytes))
         })
         .collect();
     if let (Some(train), Some(test)) = (report.train, report.test) {

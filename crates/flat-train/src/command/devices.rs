@@ -7,6 +7,7 @@ use anyhow::Result;
 #[cfg(target_arch = "x86_64")]
 use flat_kernels::cpu::bf16::Bf16;
 use flat_kernels::gpu::{Driver, Refused};
+use flat_run::value::table::pairs;
 use serde::Serialize;
 
 /// What there is.
@@ -129,27 +130,24 @@ impl Found {
     }
 
     fn text(&self) -> String {
-        let mut lines = Vec::new();
+        let mut rows = Vec::new();
         for d in &self.devices {
-            let mut line = format!("{:<8}{}", d.device, d.name);
             let memory = d.memory_mib.map(|mib| format!("{:.1} GiB", mib / 1024.0));
             let capability = d.capability.as_ref().map(|c| format!("compute capability {c}"));
             let own = (!d.instructions.is_empty()).then(|| d.instructions.join(" "));
-            for part in [memory, capability, d.uuid.clone(), own].into_iter().flatten() {
-                line = format!("{line}, {part}");
-            }
-            lines.push(line);
+            let parts = [Some(d.name.clone()), memory, capability, d.uuid.clone(), own];
+            rows.push((d.device.clone(), parts.into_iter().flatten().collect::<Vec<_>>().join(", ")));
         }
-        lines.extend(self.driver_cuda.iter().map(|v| format!("driver  serves CUDA {v}")));
+        rows.extend(self.driver_cuda.iter().map(|v| ("driver".into(), format!("serves CUDA {v}"))));
         if let (Some(missing), Some(remedy)) = (&self.missing, &self.remedy) {
-            lines.push(format!("cuda    none: {missing}; {remedy}"));
+            rows.push(("cuda".into(), format!("none: {missing}; {remedy}")));
         }
         for library in &self.libraries {
             let found = library.path.clone().or_else(|| library.remedy.as_ref().map(|r| format!("not loaded: {r}")));
-            lines.push(format!("{:<12}{}", library.name, found.unwrap_or_default()));
+            rows.push((library.name.into(), found.unwrap_or_default()));
         }
-        lines.push(format!("{:<12}{}", "MPI", self.mpi));
-        lines.join("\n")
+        rows.push(("MPI".into(), self.mpi.into()));
+        pairs(rows)
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::measure::provenance::Taken;
 use crate::parts::evaluate::Score;
 use crate::value::number::short;
+use crate::value::table::{Table, pairs};
 use flat_metrics::{Estimate, Stop, Trace};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -127,36 +128,35 @@ fn over_d(found: &TraceFound) -> String {
 
 /// A table for a person, layer by layer.
 pub(super) fn table(found: &Taken<TraceFound>) -> String {
-    let width = found.per_layer.keys().map(String::len).max().unwrap_or(0).max("standard errors".len());
     let number = |x: Option<f64>| x.map_or("unknown".to_string(), short);
     let freedom =
         |n: Option<u64>| n.filter(|n| *n >= 2).map_or(String::new(), |n| format!(" ({} degrees of freedom)", n - 1));
-    let mut rows = vec![
-        format!("{:<width$}  {}", "loss", short(found.loss)),
-        format!("{:<width$}  {:.2} %", "accuracy", 100.0 * found.accuracy),
-        format!("{:<width$}  {}", "||gradient||", short(found.grad_norm)),
-        format!("{:<width$}  {}", "trace", line(found)),
-        format!(
-            "{:<width$}  of the probes {}{}, of the choice of images {}{}",
-            "standard errors",
-            number(found.probe_std_error),
-            freedom(Some(found.trace.probes)),
-            number(found.data_std_error),
-            freedom(found.data_std_error.and(found.data_groups).map(|n| n as u64))
-        ),
-        String::new(),
+    let errors = format!(
+        "of the probes {}{}, of the choice of images {}{}",
+        number(found.probe_std_error),
+        freedom(Some(found.trace.probes)),
+        number(found.data_std_error),
+        freedom(found.data_std_error.and(found.data_groups).map(|n| n as u64))
+    );
+    let rows = [
+        ("loss", short(found.loss)),
+        ("accuracy", format!("{:.2} %", 100.0 * found.accuracy)),
+        ("||gradient||", short(found.grad_norm)),
+        ("trace", line(found)),
+        ("standard errors", errors),
     ];
+    let mut lines = vec![pairs(rows)];
     if found.stop == Stop::Interrupted {
-        rows.insert(0, format!("interrupted: of {} probes", found.trace.probes));
+        lines.insert(0, format!("interrupted: of {} probes", found.trace.probes));
     }
-    rows.extend(found.per_layer.iter().map(|(name, e)| {
-        let error = e.std_error.map_or("(one probe: no error)".to_string(), |x| format!("+- {}", short(x)));
-        format!("{name:<width$}  {:>12} {error}", short(e.value))
-    }));
     if !found.per_layer.is_empty() {
-        rows.push("(+- one standard error of the probes)".into());
+        let mut layers = Table::new(1, ["layer", "trace", "std. error"]);
+        for (name, e) in &found.per_layer {
+            layers.row([name.clone(), short(e.value), e.std_error.map_or("one probe: none".into(), short)]);
+        }
+        lines.extend([String::new(), layers.text(), "(one standard error, of the probes)".into()]);
     }
-    rows.join("\n")
+    lines.join("\n")
 }
 
 fn ends_in_words([low, high]: [f64; 2]) -> String {

@@ -1,7 +1,9 @@
 //! A choice as a paragraph that fits the terminal.
 
+use flat_run::value::table;
+
 /// Columns where nothing says how many there are.
-const COLUMNS: usize = 80;
+const COLUMNS: usize = table::WIDTH;
 
 /// A choice in words.
 pub(super) struct Entry {
@@ -13,40 +15,26 @@ pub(super) struct Entry {
 
 /// The entries one below another, their names in a column of their own.
 pub(super) fn page(entries: &[Entry]) -> String {
-    wrapped(entries, columns())
+    set(entries, columns())
 }
 
 /// Words on the whole width.
 pub(super) fn paragraph(text: &str) -> String {
-    wrap(text, columns()).join("\n")
+    table::wrapped(text, columns()).join("\n")
 }
 
-fn wrapped(entries: &[Entry], columns: usize) -> String {
+fn set(entries: &[Entry], columns: usize) -> String {
     let indent = entries.iter().map(|entry| entry.name.len()).max().unwrap_or_default() + 2;
     let mut out = Vec::new();
     for Entry { name, lines } in entries {
-        let lines = lines.iter().flat_map(|line| wrap(line, columns.saturating_sub(indent)));
+        let lines = lines.iter().filter(|line| !line.is_empty());
+        let lines = lines.flat_map(|line| table::wrapped(line, columns.saturating_sub(indent)));
         for (i, line) in lines.enumerate() {
             let name = if i == 0 { name } else { "" };
             out.push(format!("{name:<indent$}{line}"));
         }
     }
     out.join("\n")
-}
-
-/// Lines of at most so many characters, broken at spaces; a longer word has a line of its own.
-fn wrap(text: &str, columns: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= columns => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.into()),
-        }
-    }
-    lines
 }
 
 /// Columns of the terminal, or what `COLUMNS` says.
@@ -66,13 +54,12 @@ mod tests {
         let text = "one gradient at a perturbed point, twice as dear as a step of plain gradient descent";
         let entries = [entry("sam", text), entry("longer-name", "x")];
         for columns in [40, 60, 200] {
-            let page = wrapped(&entries, columns);
+            let page = set(&entries, columns);
             assert!(page.lines().all(|line| line.chars().count() <= columns), "{page}");
             let words: Vec<&str> = page.split_whitespace().collect();
             assert_eq!(words.join(" "), format!("sam {text} longer-name x"));
             let columns = page.lines().map(|line| line.find(|c: char| c != ' ')).max();
             assert!(columns.flatten() == Some(0) || columns.flatten() == Some("longer-name  ".len()));
         }
-        assert_eq!(wrap("https://example.org/a/word/longer/than/the/line x", 8).len(), 2);
     }
 }

@@ -11,7 +11,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// Settings that say where a run computes and what it keeps on the way, but not what it comes to.
-const FREE: [&str; 6] = ["checkpoint-every", "data-dir", "device", "keep-checkpoints", "log-every", "log-steps"];
+const FREE: [&str; 7] =
+    ["checkpoint-every", "data-dir", "device", "keep-checkpoints", "log-every", "log-interval", "log-steps"];
 
 /// A sweep's folder, locked for this process as long as the value lives.
 #[derive(Debug)]

@@ -42,8 +42,12 @@ flat_core::settings! {
         checkpoint_every as "checkpoint-every": Text<Every> = Text(Every::Epochs(1)), metavar: "EVERY";
         /// Newest checkpoints to keep, besides the one with the best accuracy of its evaluations.
         keep_checkpoints as "keep-checkpoints": usize = 2, range: Range::AtLeast(1);
-        /// Write a line of metrics.jsonl a step, not only an epoch.
+        /// Write a line of metrics.jsonl for every step.
         log_steps as "log-steps": bool = false;
+        /// Seconds of training between two lines of a step in metrics.jsonl; 0 writes none. After ten minutes they come
+        /// further apart in proportion to the time, so that a day has less than four thousand.
+        log_interval as "log-interval": f64 = 1.0, range: Range::NonNegative, metavar: "SECONDS",
+            needs: Needs::That(logs_not_every_step, "a run without --log-steps, which writes every step");
         /// Read losses and accuracies from the device every N steps. Between reads the host does not wait for it, and
         /// lines of metrics.jsonl are written N at a time.
         log_every as "log-every": Option<usize> = None, range: Range::AtLeast(1),
@@ -250,6 +254,10 @@ fn is_f32(values: &Values) -> bool {
 
 fn is_not_full_batch(values: &Values) -> bool {
     !is(values, "full-batch", |v| *v == Value::Switch(true))
+}
+
+fn logs_not_every_step(values: &Values) -> bool {
+    !is(values, "log-steps", |v| *v == Value::Switch(true))
 }
 
 fn draws_not(values: &Values) -> bool {

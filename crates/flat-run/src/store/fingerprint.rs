@@ -11,7 +11,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 /// Settings that decide where a run computes, and what it writes and measures on the way, but not its weights.
-const FREE: [&str; 20] = [
+const FREE: [&str; 21] = [
     "checkpoint-every",
     "data-dir",
     "device",
@@ -23,6 +23,7 @@ const FREE: [&str; 20] = [
     "init",
     "keep-checkpoints",
     "log-every",
+    "log-interval",
     "log-steps",
     "no-test",
     "out",

@@ -133,7 +133,7 @@ impl Trainer<'_> {
                 skipped: report.skipped.clone(),
                 ..Progress::of_step(&report).with_account(account)
             });
-            if self.config.log_steps {
+            if self.config.log_steps || self.line_is_due() {
                 self.journal.write(&line)?;
             }
             self.tell(&line);

@@ -1,11 +1,14 @@
-//! The request to stop, as by SIGINT: a run saves a checkpoint and ends, a measure ends with what it has.
+//! The request to stop, as by SIGINT: a run saves a checkpoint and ends, a measure ends with what it has. And the request to
+//! pause, which holds a run between two steps.
 
 use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 static REQUESTS: AtomicUsize = AtomicUsize::new(0);
 static OTHERWISE: AtomicBool = AtomicBool::new(false);
+static PAUSED: AtomicBool = AtomicBool::new(false);
 static LEFT: Mutex<Option<String>> = Mutex::new(None);
 
 /// Asks the run to stop; false where it was asked before.
@@ -22,6 +25,25 @@ pub fn request_stop_otherwise() {
 /// Whether the run was asked to stop.
 pub fn stop_requested() -> bool {
     REQUESTS.load(Ordering::SeqCst) > 0 || OTHERWISE.load(Ordering::SeqCst)
+}
+
+/// Holds a run between two steps, or lets it go on; says which.
+pub fn toggle_pause() -> bool {
+    !PAUSED.fetch_xor(true, Ordering::SeqCst)
+}
+
+/// Whether runs are held.
+pub fn is_paused() -> bool {
+    PAUSED.load(Ordering::SeqCst)
+}
+
+/// Waits as long as runs are held and not asked to stop; returns how long that was.
+pub(crate) fn wait_while_paused() -> Duration {
+    let begun = Instant::now();
+    while is_paused() && !stop_requested() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    begun.elapsed()
 }
 
 /// What a library's callback answers: go on, unless the run was asked to stop.

@@ -1,5 +1,7 @@
 //! Messages and progress of runs and measures, through a trait that the program implements.
 
+use crate::store::line::Line;
+
 /// Shows messages and progress: a terminal, a log or nothing.
 pub trait Screen: Sync {
     /// A line of news.
@@ -10,6 +12,9 @@ pub trait Screen: Sync {
 
     /// Starts to show the progress of `length` units of work, `done` of which were done before.
     fn bar(&self, what: &str, done: u64, length: u64, unit: &str) -> Box<dyn Gauge>;
+
+    /// A line of the journal of a run in this process, those of steps that the journal leaves out included.
+    fn line(&self, _: &Line) {}
 
     /// Whether bars disappear when their work is done, so that every part of a long piece of work may have one.
     fn transient(&self) -> bool;
@@ -58,6 +63,13 @@ impl<'a> Ui<'a> {
     /// Starts to show the progress of `length` units of work, `done` of which were done before.
     pub fn bar(self, what: &str, done: u64, length: u64, unit: &str) -> Bar {
         Bar(self.shown().map(|screen| screen.bar(what, done, length, unit)))
+    }
+
+    /// Shows a line of a run's journal.
+    pub(crate) fn line(self, line: &Line) {
+        if let Some(screen) = self.shown() {
+            screen.line(line);
+        }
     }
 
     /// The same for warnings alone.

@@ -8,6 +8,7 @@ mod metrics;
 mod report;
 mod sweep;
 mod train;
+mod ui;
 mod unknown;
 
 pub use bench::{BenchArgs, BenchSettings};
@@ -17,6 +18,7 @@ pub use metrics::MetricsCommand;
 pub use report::ReportArgs;
 pub use sweep::{SweepArgs, SweptSettings};
 pub use train::TrainArgs;
+pub use ui::UiName;
 
 use self::given::among;
 use clap::{Parser, Subcommand};
@@ -36,6 +38,9 @@ pub struct Cli {
     /// Print no progress, only the result.
     #[arg(long, short, global = true, display_order = 900)]
     pub quiet: bool,
+    /// What shows progress: auto is tui on a terminal, plain elsewhere.
+    #[arg(long, global = true, display_order = 900, value_enum, default_value_t = UiName::Auto)]
+    pub ui: UiName,
     /// Print the result as one JSON object on stdout, and nothing else there.
     #[arg(long, global = true, display_order = 900)]
     pub json: bool,
@@ -88,6 +93,13 @@ pub enum Command {
     },
     /// Print the manual, or write a page for every command.
     Man(ManArgs),
+}
+
+impl Command {
+    /// Whether its work is long enough for someone to look on.
+    pub(crate) fn is_long(&self) -> bool {
+        matches!(self, Self::Train(_) | Self::Sweep(_) | Self::Metrics(_) | Self::Reproduce(_))
+    }
 }
 
 /// Where the manual goes.

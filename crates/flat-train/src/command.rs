@@ -19,6 +19,7 @@ use crate::interrupt;
 use crate::news;
 use crate::runtime::Threads;
 use crate::ui::Terminal;
+use crate::view;
 use flat_core::setting::Needs;
 use flat_run::measure::SCHEMA;
 use flat_run::signal;
@@ -48,9 +49,13 @@ pub fn run(cli: Cli) -> ExitCode {
     if cli.stop_at_eof {
         interrupt::stop_at_eof();
     }
-    let (ui, json) = (Terminal::detect(cli.quiet), cli.json);
+    let json = cli.json;
+    let ui = match Terminal::choose(cli.ui, cli.quiet, cli.command.is_long() && !cli.stop_at_eof) {
+        Ok(ui) => ui,
+        Err(e) => return exit::status(Err(e)),
+    };
     threads.warning.iter().for_each(|warning| ui.warn(warning));
-    exit::status(interrupt::install().and_then(|()| match cli.command {
+    let result = interrupt::install().and_then(|()| match cli.command {
         Command::Train(args) => train::run(&args, ui, json),
         Command::Sweep(args) => sweep::run(&args, threads.number, ui, json),
         Command::Eval(given) => eval::run(&given.resolved()?, ui, json),
@@ -66,7 +71,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Data { action } => data::run(action, ui, json),
         Command::Completions { shell } => shell::completions(shell),
         Command::Man(args) => shell::manual(&args, ui),
-    }))
+    });
+    view::close();
+    exit::status(result)
 }
 
 /// Prints what was measured, which a signal may have ended: the exit status says so, as the result itself does.
@@ -91,6 +98,8 @@ fn print(json: bool, value: &impl serde::Serialize, text: impl FnOnce() -> Strin
 /// Writes to stdout as it is; a reader that went away is no error.
 fn print_bytes(bytes: &[u8]) -> anyhow::Result<Outcome> {
     use std::io::Write;
+    // a result stays on the terminal
+    view::close();
     match std::io::stdout().write_all(bytes) {
         Err(e) if !is_unread(&e) => Err(anyhow::anyhow!("cannot write the result: {e}")),
         _ => Ok(Outcome::Done),

@@ -5,7 +5,7 @@ use crate::exit::ABORTED;
 use crate::news;
 use anyhow::Context;
 use flat_run::signal;
-use std::sync::mpsc;
+use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 /// Two SIGINT within this time are one: `timeout -s INT` and wrappers that pass a Ctrl-C on send it to the process and to its
@@ -15,25 +15,38 @@ const ONCE: Duration = Duration::from_millis(200);
 /// How long an abort waits for its message to be written.
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// When the last Ctrl-C came.
+static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+/// What an abort does first.
+static FIRST: OnceLock<fn()> = OnceLock::new();
+
 /// Installs the handlers of signals; call it once.
 pub fn install() -> anyhow::Result<()> {
     #[cfg(unix)]
     termination::listen();
-    let mut last: Option<Instant> = None;
-    ctrlc::set_handler(move || {
-        let before = last.replace(Instant::now());
-        if before.is_some_and(|before| before.elapsed() < ONCE) {
-            return;
-        }
-        if signal::request_stop() {
-            drop(aside("interrupted: stopping (once more aborts at once)".into()));
-        } else {
-            let left = signal::left().unwrap_or_else(|| "nothing was written".into());
-            let _ = aside(format!("aborted: {left}")).recv_timeout(PATIENCE);
-            std::process::exit(ABORTED.into());
-        }
-    })
-    .context("cannot listen for SIGINT")
+    ctrlc::set_handler(ctrl_c).context("cannot listen for SIGINT")
+}
+
+/// Has an abort do this first.
+pub(crate) fn before_abort(first: fn()) {
+    // it is the same one every time
+    let _ = FIRST.set(first);
+}
+
+/// Does what Ctrl-C does, as a signal or as a key.
+pub(crate) fn ctrl_c() {
+    let before = LAST.lock().unwrap_or_else(PoisonError::into_inner).replace(Instant::now());
+    if before.is_some_and(|before| before.elapsed() < ONCE) {
+        return;
+    }
+    if signal::request_stop() {
+        drop(aside("interrupted: stopping (once more aborts at once)".into()));
+    } else {
+        FIRST.get().copied().unwrap_or(|| ())();
+        let left = signal::left().unwrap_or_else(|| "nothing was written".into());
+        let _ = aside(format!("aborted: {left}")).recv_timeout(PATIENCE);
+        std::process::exit(ABORTED.into());
+    }
 }
 
 /// Tells from a thread of its own, which a reader that does not read may hold up; the receiver hears of the end.

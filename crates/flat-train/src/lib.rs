@@ -11,3 +11,4 @@ mod news;
 pub mod report;
 pub mod runtime;
 mod ui;
+mod view;

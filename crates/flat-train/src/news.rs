@@ -1,14 +1,67 @@
 //! The one door to standard error: a line that cannot be written is dropped, and control characters of names are escaped.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::io::Write;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Writes a line of news. A reader that went away, a closed terminal and a full disk cost the line and nothing else: a run
-/// must not end because nobody listens.
+/// Lines that wait for the end of a view of the whole terminal.
+static HELD: Mutex<Option<Held>> = Mutex::new(None);
+
+/// The newest lines, and how many there were before them.
+#[derive(Default)]
+struct Held {
+    lines: VecDeque<String>,
+    left_out: u64,
+}
+
+/// Lines that wait at most: more than a terminal keeps of what has scrolled away.
+const MOST: usize = 5000;
+
+fn held() -> MutexGuard<'static, Option<Held>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes a line of news, now or by [`release`]. A reader that went away, a closed terminal and a full disk cost the line and
+/// nothing else: a run must not end because nobody listens.
 pub fn tell(line: &str) {
-    let line = format!("{}\n", printable(line));
+    let line = printable(line);
+    match &mut *held() {
+        Some(held) => {
+            if held.lines.len() == MOST {
+                held.lines.pop_front();
+                held.left_out += 1;
+            }
+            held.lines.push_back(line.into_owned());
+        }
+        None => write(&line),
+    }
+}
+
+fn write(line: &str) {
     // one write, so that lines of several threads do not mix; what becomes of it is none of the run's business
-    let _ = std::io::stderr().write_all(line.as_bytes());
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// From here on lines are held back.
+pub fn hold() {
+    held().get_or_insert_default();
+}
+
+/// Writes the lines that were held back, and the next ones as they come.
+pub fn release() {
+    let Held { lines, left_out } = held().take().unwrap_or_default();
+    if left_out > 0 {
+        write(&format!("({left_out} earlier lines are left out)"));
+    }
+    lines.iter().for_each(|line| write(line));
+}
+
+/// The newest of the lines that are held back.
+pub fn newest(count: usize) -> Vec<String> {
+    let held = held();
+    let Some(Held { lines, .. }) = &*held else { return Vec::new() };
+    lines.range(lines.len().saturating_sub(count)..).cloned().collect()
 }
 
 /// The text with its control characters escaped, but for line ends and tabs. A name of a file or of a tensor may hold a

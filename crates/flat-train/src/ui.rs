@@ -1,13 +1,15 @@
-//! Messages and progress on the terminal: bars there, plain lines elsewhere, nothing when quiet. Always on stderr, so
-//! that stdout holds the result alone.
+//! Messages and progress on the terminal: a live view or bars there, plain lines elsewhere, nothing when quiet. Always on
+//! stderr, so that stdout holds the result alone.
 
+use crate::args::UiName;
 use crate::news;
-use flat_run::{Gauge, Screen, Ui};
+use crate::view::View;
+use flat_run::{Gauge, Screen, Ui, usage};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-/// The way in which progress is shown.
+/// The way in which progress is shown on lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Terminal {
     /// Bars with ETA.
@@ -20,15 +22,28 @@ pub enum Terminal {
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Terminal {
-    /// Chooses by the terminal and `--quiet`, which leaves warnings alone.
-    pub fn detect(quiet: bool) -> Ui<'static> {
-        if std::io::stderr().is_terminal() && !quiet {
-            Ui::on(&Self::Bars)
-        } else if quiet {
-            Ui::on(&Self::Lines).quiet()
-        } else {
-            Ui::on(&Self::Lines)
+    /// What `--ui` says; by default what the terminal can show. `quiet` leaves warnings alone. `view` says that a live
+    /// view is of use, and that standard input is free for its keys.
+    ///
+    /// # Errors
+    /// A view or bars without a terminal.
+    pub fn choose(name: UiName, quiet: bool, view: bool) -> anyhow::Result<Ui<'static>> {
+        let is_terminal = std::io::stderr().is_terminal();
+        if !is_terminal && matches!(name, UiName::Tui | UiName::Bars) {
+            let message = "--ui tui and --ui bars need a terminal on standard error; --ui plain needs none";
+            return Err(usage(message));
         }
+        let variable = |name: &str| std::env::var_os(name).unwrap_or_default();
+        let is_plain = !variable("NO_COLOR").is_empty() || variable("TERM") == "dumb";
+        let view = view && is_terminal && !is_plain && std::io::stdin().is_terminal();
+        Ok(match name {
+            _ if quiet => Ui::on(&Self::Lines).quiet(),
+            UiName::Auto if view => Ui::on(&View),
+            UiName::Tui => Ui::on(&View),
+            UiName::Bars => Ui::on(&Self::Bars),
+            UiName::Auto if is_terminal && !is_plain => Ui::on(&Self::Bars),
+            UiName::Auto | UiName::Plain => Ui::on(&Self::Lines),
+        })
     }
 }
 

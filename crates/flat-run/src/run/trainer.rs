@@ -61,6 +61,8 @@ pub struct Trainer<'a> {
     launched: Vec<steps::Launched>,
     /// Steps between two reads.
     log_every: usize,
+    /// Seconds of the run after which a step gets a line, where not every one does.
+    next_line: f64,
     /// Whether losses stay on the device even where that is the CPU, so that tests see an asynchronous run.
     keep_on_device: bool,
     /// Whether the run is to stop, within a step too.
@@ -188,6 +190,7 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self> {
         let RunParts { device, device_note, data, model, loss, optimizer, .. } = parts;
         Ok(Self {
+            next_line: progress.wall_s + config.log_interval,
             log_every: config.steps_between_reads(&device),
             fingerprint,
             journal: Journal::open(&dir.metrics(), progress.journal_bytes)?,
@@ -259,6 +262,8 @@ impl<'a> Trainer<'a> {
             if pause || self.stop || (self.given_up)() {
                 return self.stop();
             }
+            // seconds in which nothing was done are none of the run's
+            self.session_start += signal::wait_while_paused();
             if !self.step()? {
                 return self.stop();
             }

@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// Time between two updates of the progress display.
 const DISPLAY_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Seconds of a run after which lines of steps come further apart.
+const CROWDED: f64 = 600.0;
+
 impl<'a> Trainer<'a> {
     pub(super) fn show(&mut self) {
         let (step, total) = (self.progress.step, self.total_steps());
@@ -33,6 +36,16 @@ impl<'a> Trainer<'a> {
         self.observer = Some(observer);
     }
 
+    /// Whether the next step gets a line by `--log-interval`; each answer of yes moves the time of the next.
+    pub(super) fn line_is_due(&mut self) -> bool {
+        let (interval, now) = (self.config.log_interval, self.wall());
+        let due = interval > 0.0 && now >= self.next_line;
+        if due {
+            self.next_line = now + interval * (now / CROWDED).max(1.0);
+        }
+        due
+    }
+
     /// Appends a line to the journal and tells the observer.
     ///
     /// # Errors
@@ -44,6 +57,7 @@ impl<'a> Trainer<'a> {
     }
 
     pub(super) fn tell(&mut self, line: &Line) {
+        self.ui.line(line);
         if let Some(observer) = &mut self.observer {
             self.stop |= observer.line(line).is_break();
         }

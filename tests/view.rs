@@ -1,0 +1,178 @@
+//! The live view, driven in a terminal by tmux: what it shows at several sizes, its keys, and the terminal that it leaves.
+//! Skipped where there is no tmux.
+#![cfg(unix)]
+
+use crate::tool::{Room, SMALL, json, tool, top};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// A terminal of its own.
+struct Pane {
+    socket: String,
+}
+
+impl Pane {
+    /// Starts the tool in a terminal of this size; `None` without tmux. The status of its end is shown after it.
+    fn start(width: u16, height: u16, words: &str) -> Option<Self> {
+        Self::start_with("", width, height, words)
+    }
+
+    /// The same with these variables set, as `env` takes them.
+    fn start_with(variables: &str, width: u16, height: u16, words: &str) -> Option<Self> {
+        static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let pane = Self { socket: format!("flat-{}-{count}", std::process::id()) };
+        let script = format!(
+            "export FLAT_DATA_DIR='{}' TERM=screen-256color; unset NO_COLOR; cd '{}'; env {variables} '{}' {words}; \
+             echo status $?; stty -a | tr ' ;' '\\n\\n' | grep -x -e echo -e icanon; sleep 600",
+            top().join("data").display(),
+            top().display(),
+            tool().display()
+        );
+        let (x, y) = (width.to_string(), height.to_string());
+        match pane.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", &x, "-y", &y, "sh", "-c", &script]) {
+            Some(_) => Some(pane),
+            None => {
+                println!("skipped: no tmux");
+                None
+            }
+        }
+    }
+
+    fn tmux(&self, words: &[&str]) -> Option<String> {
+        let out = Command::new("tmux").args(["-L", &self.socket]).args(words).output().ok()?;
+        assert!(out.status.success(), "tmux {words:?}: {}", String::from_utf8_lossy(&out.stderr));
+        Some(String::from_utf8_lossy(&out.stdout).into_owned())
+    }
+
+    fn picture(&self) -> String {
+        self.tmux(&["capture-pane", "-p"]).unwrap_or_default()
+    }
+
+    fn key(&self, key: &str) {
+        self.tmux(&["send-keys", key]);
+    }
+
+    /// Waits for a picture that has all of these.
+    fn awaits(&self, texts: &[&str]) -> String {
+        let begun = Instant::now();
+        loop {
+            let picture = self.picture();
+            if texts.iter().all(|text| picture.contains(text)) {
+                return picture;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{texts:?} not in\n{picture}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// The terminal was given back: no other screen, a cursor, echo and lines.
+    fn assert_restored(&self, status: i32) -> String {
+        let picture = self.awaits(&[&format!("status {status}"), "echo", "icanon"]);
+        let modes = self.tmux(&["display-message", "-p", "#{alternate_on} #{cursor_flag}"]).unwrap_or_default();
+        assert_eq!(modes.trim(), "0 1", "{picture}");
+        picture
+    }
+}
+
+impl Drop for Pane {
+    fn drop(&mut self) {
+        let _ = Command::new("tmux").args(["-L", &self.socket, "kill-server"]).output();
+    }
+}
+
+fn endless(out: &Path) -> String {
+    let more = "--optimizer sam --steps 10000000 --eval-every 50 --checkpoint-every 0 --threads 1 --device cpu";
+    format!(
+        "{SMALL} {more} --flatness trace,lambda_max --flatness-every 200 --flatness-examples 64 --out {}",
+        out.display()
+    )
+}
+
+/// Longer than two pictures of the view.
+const SETTLED: Duration = Duration::from_millis(500);
+
+/// Step of the run in a picture.
+fn step(picture: &str) -> u64 {
+    let after = picture.split("step ").nth(1).and_then(|rest| rest.split(' ').next());
+    after.and_then(|step| step.parse().ok()).unwrap_or_else(|| panic!("no step in\n{picture}"))
+}
+
+#[test]
+fn a_run_is_shown_at_every_size_held_let_go_and_stopped_by_a_key() {
+    let room = Room::new();
+    let out = room.path("run");
+    let Some(pane) = Pane::start(80, 24, &endless(&out)) else { return };
+    let shown = ["training ", " loss ", " accuracy ", "evaluations/s", "lr 0.05", "q save and stop", "p pause", "news"];
+    pane.awaits(&shown);
+    pane.awaits(&["trace of the Hessian", "trace "]);
+    pane.tmux(&["resize-window", "-x", "120", "-y", "40"]);
+    let picture = pane.awaits(&["largest eigenvalue", "trace of the Hessian", "p pause"]);
+    assert_eq!(picture.lines().count(), 40, "{picture}");
+    // crossterm takes a key that comes together with a change of size only with the next one
+    std::thread::sleep(SETTLED);
+    pane.key("p");
+    let held = step(&pane.awaits(&["PAUSED"]));
+    std::thread::sleep(Duration::from_millis(600));
+    let still = step(&pane.picture());
+    assert!(still <= held + 2, "from {held} to {still} while it was held");
+    pane.key("p");
+    let begun = Instant::now();
+    while step(&pane.picture()) < still + 5 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it does not go on");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // too small for charts, and back
+    pane.tmux(&["resize-window", "-x", "30", "-y", "8"]);
+    pane.awaits(&["q save"]);
+    pane.tmux(&["resize-window", "-x", "100", "-y", "30"]);
+    pane.awaits(&["p pause", " accuracy "]);
+    std::thread::sleep(SETTLED);
+    pane.key("q");
+    let picture = pane.assert_restored(130);
+    assert!(picture.contains("epoch "), "the news are not there\n{picture}");
+    let done = std::fs::read_dir(out.join("checkpoints")).expect("checkpoints");
+    let newest = done
+        .filter_map(|file| {
+            file.ok()?.file_name().to_str()?.strip_prefix("step-")?.split('.').next()?.parse::<u64>().ok()
+        })
+        .max();
+    let newest = newest.expect("a checkpoint");
+    assert!(newest >= still + 5, "{newest}");
+    let resumed = json(&format!("train --resume {} --steps {}", out.display(), newest + 2));
+    assert_eq!(resumed["steps"], newest + 2);
+}
+
+#[test]
+fn a_terminal_is_given_back_after_sigterm_and_ctrl_c() {
+    for how in ["TERM", "HUP", "C-c"] {
+        let room = Room::new();
+        let Some(pane) = Pane::start(80, 24, &endless(&room.path("run"))) else { return };
+        pane.awaits(&["q save and stop", "training "]);
+        if how == "C-c" {
+            pane.key(how);
+        } else {
+            let shell = pane.tmux(&["display-message", "-p", "#{pane_pid}"]).unwrap_or_default();
+            let sent = Command::new("pkill").args([&format!("-{how}"), "-P", shell.trim()]).status();
+            assert!(sent.expect("pkill runs").success(), "{how}");
+        }
+        let picture = pane.assert_restored(130);
+        assert!(!picture.contains("panicked"), "{how}: {picture}");
+    }
+}
+
+#[test]
+fn pipes_dumb_terminals_and_no_color_have_no_view() {
+    let room = Room::new();
+    for (i, set) in ["TERM=dumb", "NO_COLOR=1"].into_iter().enumerate() {
+        let out = room.path(&format!("run-{i}"));
+        let words = format!("{SMALL} --epochs 1 --out {}", out.display());
+        let Some(pane) = Pane::start_with(set, 80, 24, &words) else { return };
+        let picture = pane.assert_restored(0);
+        assert!(picture.contains("epoch 1"), "{set}: {picture}");
+    }
+    let said = crate::tool::fails(&format!("{SMALL} --epochs 1 --ui tui"), 2);
+    assert!(said.contains("--ui") && said.contains("terminal"), "{said}");
+    assert!(crate::tool::fails("train --ui fancy", 2).contains("plain"));
+}

@@ -355,3 +355,16 @@ fn the_gap_of_a_run_is_that_between_two_eigenvalues_of_lanczos_method() {
     assert!((gap - expected).abs() < 1e-6 * value(0), "{gap} {expected}");
     assert!(expected > 1e-4 * value(0), "a gap that means something: {expected}");
 }
+
+#[test]
+fn the_version_is_one_line_in_short_and_tells_the_build_in_long() {
+    let said = |words: &str| String::from_utf8(run(words).stdout).expect("text");
+    let version = format!("flat-train {}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(said("-V"), format!("{version}\n"));
+    let long = said("--version");
+    assert!(
+        long.starts_with(&version) && long.lines().nth(1).is_some_and(|l| l.starts_with("features: hub")),
+        "{long}"
+    );
+    assert_eq!(said("train --version").lines().nth(1), long.lines().nth(1));
+}

@@ -10,6 +10,7 @@ mod sweep;
 mod train;
 mod ui;
 mod unknown;
+mod version;
 
 pub use bench::{BenchArgs, BenchSettings};
 pub use given::Given;
@@ -30,7 +31,7 @@ use std::path::PathBuf;
 
 /// Train image classifiers with any flat-minima optimizer and measure the flatness of what came out.
 #[derive(Debug, Parser)]
-#[command(name = "flat-train", version, propagate_version = true, max_term_width = 110)]
+#[command(name = "flat-train", version, long_version = version::LONG.as_str(), propagate_version = true, max_term_width = 110)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

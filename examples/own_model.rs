@@ -23,6 +23,7 @@ use flat::run::parts::{BatchLoss, Tally};
 const EXAMPLES: usize = 256; // training examples, all of them in one batch
 const STEPS: usize = 1000; // optimizer steps
 
+// ANCHOR: network
 /// Points in the plane to logits of two classes, by one hidden layer.
 struct Net {
     hidden: usize,
@@ -45,7 +46,9 @@ impl Network for Net {
         layers.linear("out", &layers.linear_of("hidden", x)?.activate(Activation::Tanh)?)
     }
 }
+// ANCHOR_END: network
 
+// ANCHOR: data
 /// A disc in a ring: points in the plane `(n, 2)` and the class of each `(n)`.
 fn data() -> Result<Batch> {
     // every random number comes from a stream named by seed, purpose and index: the same on each run and machine
@@ -61,6 +64,7 @@ fn data() -> Result<Batch> {
     let labels = Tensor::from_vec(classes, EXAMPLES, &Device::Cpu)?;
     Ok(Batch { images, labels, indices: (0..EXAMPLES).collect() })
 }
+// ANCHOR_END: data
 
 fn main() -> anyhow::Result<()> {
     let (batch, loss) = (data()?, Loss::Mse);
@@ -68,6 +72,7 @@ fn main() -> anyhow::Result<()> {
         [("plain", Plain.into()), ("sam", Sam::new(0.2).into()), ("rsp", Rsp::new(0.5).into())];
     println!("{:<6} {:>6} {:>10} {:>9} {:>10} {:>20}", "rule", "evals", "loss", "accuracy", "trace", "95 % interval");
     for (name, rule) in rules {
+        // ANCHOR: train
         // the weights are drawn by seed and name: every rule starts at the same point
         let model = Model::of(Net { hidden: 32 }, DType::F32, &Device::Cpu, &Streams::new(0))?;
 
@@ -77,7 +82,9 @@ fn main() -> anyhow::Result<()> {
         for _ in 0..STEPS {
             optimizer.step(&mut BatchLoss::new(&model, loss, &batch, &mut tally))?;
         }
+        // ANCHOR_END: train
 
+        // ANCHOR: measure
         // Hutchinson's estimate of the Hessian's trace, by exact Hessian-vector products
         let (x, y) = (batch.images.clone(), batch.labels.clone());
         let training_loss = ModelObjective::new(&model, loss, Mode::Eval, vec![(x.clone(), y.clone())])?;
@@ -86,6 +93,7 @@ fn main() -> anyhow::Result<()> {
             &Streams::new(2),
             &mut Silent,
         )?;
+        // ANCHOR_END: measure
 
         let logits = model.logits_no_grad(&x, Mode::Eval)?;
         let value: f32 = loss.mean(&logits, &y)?.to_scalar()?;

@@ -5,6 +5,7 @@
 mod accuracy;
 mod bench;
 mod bf16;
+mod book;
 mod bundle;
 mod canon;
 mod canon_small;

@@ -27,6 +27,7 @@ mod json;
 mod library;
 mod lost;
 mod names;
+mod log;
 mod other_data;
 mod parity;
 mod report;

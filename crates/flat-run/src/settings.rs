@@ -14,7 +14,7 @@ pub(crate) mod tests;
 
 pub use args::{EvalArgs, HessianArgs};
 pub use choice::{
-    BnModeName, Flatness, FlatnessName, Float, HvpName, LossName, NormalizeName, OptimizerName, PerturbName,
+    BnModeName, Flatness, FlatnessName, Float, HvpName, LogName, LossName, NormalizeName, OptimizerName, PerturbName,
     RadiusScheduleName, SamplerName, ScheduleName, SplitName,
 };
 pub use file::{table as read_table, to_toml, values as values_of};

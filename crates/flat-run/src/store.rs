@@ -5,6 +5,7 @@ pub(crate) mod file;
 pub(crate) mod fingerprint;
 pub(crate) mod journal;
 pub(crate) mod line;
+pub(crate) mod log;
 pub(crate) mod run_dir;
 
 pub use checkpoint::{Epoch, Evaluation, Extension, list as checkpoints, step_of as checkpoint_step};

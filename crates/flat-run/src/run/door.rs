@@ -43,6 +43,9 @@ const LENGTHS: [&str; 3] = ["epochs", "steps", "evals"];
 /// The setting that says where the data are, which a run that was moved is told anew.
 const DATA_DIR: &str = "data-dir";
 
+/// The setting that says in which formats the journal is written too, which decides nothing else.
+const LOG: &str = "log";
+
 /// Where a run is.
 enum Place {
     /// In a directory to be made; `None` for one named after the run.
@@ -52,8 +55,8 @@ enum Place {
         dir: RunDir,
         /// Whether its length may have changed since.
         extend: bool,
-        /// Whether its data are elsewhere now.
-        moved: bool,
+        /// Whether its data are elsewhere now, or its log has other formats.
+        retold: bool,
     },
 }
 
@@ -93,15 +96,18 @@ impl<'a> Run<'a> {
     }
 
     /// The run in this directory, to go on after its last checkpoint. `changed` may hold `epochs`, `steps` or `evals`: the
-    /// length of the whole run, where it is to be longer than it was; and `data-dir`, where its data are now.
+    /// length of the whole run, where it is to be longer than it was; `data-dir`, where its data are now; and `log`, of which
+    /// every file is made from the journal's beginning on.
     ///
     /// # Errors
     /// No run there, one that lost its checkpoints, another process at it, another setting; as [`Self::new`].
     pub fn resume(root: &Path, changed: &Values) -> Result<Self> {
-        if let Some((name, _)) = changed.iter().find(|(name, _)| !LENGTHS.contains(name) && *name != DATA_DIR) {
+        let retellable = [DATA_DIR, LOG];
+        if let Some((name, _)) = changed.iter().find(|(name, _)| !LENGTHS.contains(name) && !retellable.contains(name))
+        {
             return Err(usage(format!(
                 "--resume continues the run as it was configured and takes no --{name}, only --epochs, --steps or --evals to make \
-                 it longer and --data-dir where its data were moved; for another run start from \
+                 it longer, --data-dir where its data were moved and --log for other formats; for another run start from \
                  `--config {}/config.toml` with the flag",
                 root.display()
             )));
@@ -121,12 +127,12 @@ impl<'a> Run<'a> {
         }
         config.check()?;
         config.to_toml()?;
-        let moved = changed.get(DATA_DIR).is_some();
+        let retold = retellable.iter().any(|name| changed.get(name).is_some());
         let parts = RunParts::new(&config, !begun)?;
-        if moved {
+        if changed.get(DATA_DIR).is_some() {
             config.data_dir = Some(std::path::absolute(&parts.data.dir)?);
         }
-        Ok(Self { config, parts, place: Place::Begun { dir, extend, moved }, pause: None, ui: Ui::NONE })
+        Ok(Self { config, parts, place: Place::Begun { dir, extend, retold }, pause: None, ui: Ui::NONE })
     }
 
     /// Sets the directory of a new run, which must not hold a run yet; `runs/DATASET-MODEL-OPTIMIZER-sSEED` by
@@ -174,11 +180,11 @@ impl<'a> Run<'a> {
         let Self { config, parts, place, pause, ui } = self;
         let (dir, begun) = match place {
             Place::New(out) => (start(out.as_deref(), &config)?, None),
-            Place::Begun { dir, extend, moved } => (dir, Some((extend, moved))),
+            Place::Begun { dir, extend, retold } => (dir, Some((extend, retold))),
         };
         introduce(&config, &parts, &dir, ui);
         let mut trainer = match begun {
-            Some((extend, moved)) => resumed((extend, moved), &config, parts, &dir, ui)?,
+            Some((extend, retold)) => resumed((extend, retold), &config, parts, &dir, ui)?,
             None => Trainer::new(&config, parts, &dir, ui)?,
         };
         if let (None, Some(sigma), "rsp") = (config.option("rho"), config.number("sigma"), config.optimizer.name) {
@@ -259,7 +265,7 @@ fn refuse_lost(dir: &RunDir) -> Result<()> {
 /// The trainer of a run that goes on. Where flags make it longer, says what becomes of the schedule; writes down what they
 /// changed once the checkpoint was found to be of these data.
 fn resumed<'a>(
-    (extend, moved): (bool, bool),
+    (extend, retold): (bool, bool),
     config: &'a RunConfig,
     parts: RunParts,
     dir: &'a RunDir,
@@ -268,7 +274,7 @@ fn resumed<'a>(
     let per_epoch = setup::steps_per_epoch(config, &parts.data);
     let trainer = Trainer::resume(config, parts, dir, extend, ui)?;
     if !extend {
-        if moved {
+        if retold {
             write_whole(&dir.config(), config.to_toml()?.as_bytes())?;
         }
         return Ok(trainer);
@@ -291,7 +297,7 @@ fn resumed<'a>(
             std::fs::rename(dir.summary(), dir.shorter_summary(from))?;
         }
     }
-    if from != to || moved {
+    if from != to || retold {
         write_whole(&dir.config(), config.to_toml()?.as_bytes())?;
     }
     Ok(trainer)

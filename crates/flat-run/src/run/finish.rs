@@ -7,18 +7,29 @@ use crate::device::DeviceChoice;
 use crate::measure::document::{Document, SCHEMA};
 use crate::measure::trace::{TraceSettings, trace};
 use crate::parts::evaluate::{Score, evaluate};
+use crate::settings::choice::LogName;
 use crate::settings::config::RunConfig;
 use crate::store::checkpoint::{Evaluation, Progress};
 use crate::store::file::write_whole;
 use crate::store::line::{Flatness, Line, Point};
+use crate::store::log;
 use crate::store::run_dir::RunDir;
 use crate::ui::Ui;
 use anyhow::{Context, Result};
 use flat_nn::{Bf16, Mode, Precision};
 
-/// Saves the final weights, scores them, writes the summary, and measures their flatness; `None` where a signal
-/// interrupted it.
+/// Saves the final weights, scores them, writes the summary, measures their flatness, and closes the log; `None` where a
+/// signal interrupted it.
 pub(super) fn finish(trainer: &mut Trainer<'_>, config: &RunConfig, dir: &RunDir, ui: Ui) -> Result<Option<Summary>> {
+    let Some(summary) = summed_up(trainer, config, dir, ui)? else { return Ok(None) };
+    if config.log.contains(&LogName::Csv) {
+        write_whole(&dir.summary_csv(), &log::of_summary(&summary)?)?;
+    }
+    trainer.end_log(summary.state == RunState::Finished)?;
+    Ok(Some(summary))
+}
+
+fn summed_up(trainer: &mut Trainer<'_>, config: &RunConfig, dir: &RunDir, ui: Ui) -> Result<Option<Summary>> {
     if trainer.save_model(&dir.model())? == Some(false) {
         ui.warn("the last weights are not finite: no model.safetensors is written");
     }

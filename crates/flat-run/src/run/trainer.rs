@@ -19,6 +19,7 @@ use crate::signal;
 use crate::store::checkpoint::{self, Checkpoint, Extension, Progress};
 use crate::store::fingerprint::Fingerprint;
 use crate::store::journal::Journal;
+use crate::store::log;
 use crate::store::run_dir::RunDir;
 use crate::ui::{Bar, Ui};
 use crate::usage::usage;
@@ -193,7 +194,11 @@ impl<'a> Trainer<'a> {
             next_line: progress.wall_s + config.log_interval,
             log_every: config.steps_between_reads(&device),
             fingerprint,
-            journal: Journal::open(&dir.metrics(), progress.journal_bytes)?,
+            journal: Journal::open(&dir.metrics(), progress.journal_bytes)?.with_copies(log::begin(
+                config,
+                dir,
+                progress.wall_s,
+            )?)?,
             observer: None,
             stop: false,
             pause: None,
@@ -336,6 +341,15 @@ impl<'a> Trainer<'a> {
     /// None in practice.
     pub fn metadata(&self) -> Result<BTreeMap<String, String>> {
         Ok(pixels::to_metadata(&pixels::of_run(self.config)?))
+    }
+
+    /// Closes the log of a run that has a summary, which says whether it is a good one.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub(super) fn end_log(&mut self, good: bool) -> Result<()> {
+        let seconds = self.wall();
+        self.journal.end(good, seconds)
     }
 
     /// The model.

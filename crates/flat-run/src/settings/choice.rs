@@ -169,6 +169,16 @@ named! {
 }
 
 named! {
+    /// Formats of a run's log beside its journal, by name.
+    pub enum LogName, "log" {
+        /// An event file for TensorBoard.
+        Tensorboard = "tensorboard" | "tb",
+        /// Tables: a row a line of the journal, and a row for the summary.
+        Csv = "csv",
+    }
+}
+
+named! {
     /// Which statistics BatchNorm uses while a metric is measured.
     pub enum BnModeName, "bn-mode" {
         /// The running ones.

@@ -1,7 +1,7 @@
 //! The settings of a run: every flag of `train` and key of `config.toml`, with its default, range and need.
 
 use super::choice::{
-    FlatnessName, Float, LossName, NormalizeName, PerturbName, RadiusScheduleName, SamplerName, ScheduleName,
+    FlatnessName, Float, LogName, LossName, NormalizeName, PerturbName, RadiusScheduleName, SamplerName, ScheduleName,
 };
 use super::rule_schedule::RuleSchedule;
 use crate::device::DeviceChoice;
@@ -48,6 +48,9 @@ flat_core::settings! {
         /// further apart in proportion to the time, so that a day has less than four thousand.
         log_interval as "log-interval": f64 = 1.0, range: Range::NonNegative, metavar: "SECONDS",
             needs: Needs::That(logs_not_every_step, "a run without --log-steps, which writes every step");
+        /// Formats to write the lines of metrics.jsonl in too: tensorboard is an event file, csv are metrics.csv and
+        /// summary.csv, all in the run directory.
+        log as "log": Vec<LogName> = Vec::new(), default_in_words: "none", metavar: "FORMATS";
         /// Read losses and accuracies from the device every N steps. Between reads the host does not wait for it, and
         /// lines of metrics.jsonl are written N at a time.
         log_every as "log-every": Option<usize> = None, range: Range::AtLeast(1),

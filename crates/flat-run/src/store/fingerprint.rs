@@ -11,7 +11,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 /// Settings that decide where a run computes, and what it writes and measures on the way, but not its weights.
-const FREE: [&str; 21] = [
+const FREE: [&str; 22] = [
     "checkpoint-every",
     "data-dir",
     "device",
@@ -22,6 +22,7 @@ const FREE: [&str; 21] = [
     "flatness-probes",
     "init",
     "keep-checkpoints",
+    "log",
     "log-every",
     "log-interval",
     "log-steps",

@@ -1,6 +1,7 @@
-//! `metrics.jsonl`: one JSON object a line, flushed, in step with the checkpoints.
+//! `metrics.jsonl`: one JSON object a line, flushed, in step with the checkpoints; what else `--log` asks for follows from it.
 
 use crate::store::line::Line;
+use crate::store::log::LogFile;
 use anyhow::{Context, Result, anyhow, bail};
 use flat_core::file;
 use std::cmp::Ordering;
@@ -14,6 +15,8 @@ pub struct Journal {
     file: File,
     path: PathBuf,
     missing: Option<u64>,
+    /// Files that say the same in other formats.
+    copies: Vec<LogFile>,
 }
 
 impl Journal {
@@ -42,7 +45,19 @@ impl Journal {
             Ok(file)
         };
         let file = open().with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self { file, path: path.to_path_buf(), missing })
+        Ok(Self { file, path: path.to_path_buf(), missing, copies: Vec::new() })
+    }
+
+    /// The journal with these files, which were just begun: they get its lines so far, and those to come.
+    ///
+    /// # Errors
+    /// A damaged line, by its number; a full disk.
+    pub fn with_copies(mut self, mut copies: Vec<LogFile>) -> Result<Self> {
+        if !copies.is_empty() {
+            each(&self.path, false, |line| copies.iter_mut().try_for_each(|copy| copy.write(&line)))?;
+        }
+        self.copies = copies;
+        Ok(self)
     }
 
     /// Bytes that it lacked when it was opened; `None` where it was as long as it should.
@@ -57,7 +72,16 @@ impl Journal {
     pub fn write(&mut self, line: &Line) -> Result<()> {
         let mut text = serde_json::to_string(line)?;
         text.push('\n');
-        self.file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", self.path.display()))
+        self.file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", self.path.display()))?;
+        self.copies.iter_mut().try_for_each(|copy| copy.write(line))
+    }
+
+    /// Closes the other files of the log: the run has ended after so many seconds, and has diverged where not `good`.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn end(&mut self, good: bool, seconds: f64) -> Result<()> {
+        std::mem::take(&mut self.copies).iter_mut().try_for_each(|copy| copy.end(good, seconds))
     }
 
     /// Bytes written so far, all of which are on the disk by then.
@@ -81,9 +105,19 @@ const LONGEST: u64 = 16 << 20;
 /// # Errors
 /// A missing file or one that is not regular, or a line that is no journal's, by its number.
 pub fn read(path: &Path, in_progress: bool) -> Result<Vec<Line>> {
+    let mut lines = Vec::new();
+    each(path, in_progress, |line| {
+        lines.push(line);
+        Ok(())
+    })?;
+    Ok(lines)
+}
+
+/// As [`read`], a line after the other.
+fn each(path: &Path, in_progress: bool, mut take: impl FnMut(Line) -> Result<()>) -> Result<()> {
     let name = path.display();
     let mut file = BufReader::new(file::open(path).with_context(|| format!("cannot read {name}"))?);
-    let (mut lines, mut text) = (Vec::new(), Vec::new());
+    let mut text = Vec::new();
     for number in 1.. {
         text.clear();
         let mut line = file.by_ref().take(LONGEST);
@@ -95,12 +129,12 @@ pub fn read(path: &Path, in_progress: bool) -> Result<Vec<Line>> {
             bail!("{name} is damaged in line {number}: it has more than the {LONGEST} bytes that are read of a line");
         }
         match serde_json::from_slice(&text) {
-            Ok(line) => lines.push(line),
+            Ok(line) => take(line)?,
             Err(_) if in_progress && !whole => break,
             Err(e) => return Err(anyhow!("{name} is damaged in line {number}: {e}")),
         }
     }
-    Ok(lines)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -7,6 +7,9 @@ use flat_core::file;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+/// How the names of event files begin.
+pub(crate) const EVENTS: &str = "events.out.tfevents.";
+
 /// A run directory, locked for this process as long as the value lives.
 #[derive(Debug)]
 pub struct RunDir {
@@ -102,6 +105,16 @@ impl RunDir {
         self.root.join("metrics.jsonl")
     }
 
+    /// The same as a table, with `--log csv`.
+    pub fn metrics_csv(&self) -> PathBuf {
+        self.root.join("metrics.csv")
+    }
+
+    /// The result as a table of one row, with `--log csv`.
+    pub fn summary_csv(&self) -> PathBuf {
+        self.root.join("summary.csv")
+    }
+
     /// The result.
     pub fn summary(&self) -> PathBuf {
         self.root.join("summary.json")
@@ -119,13 +132,15 @@ impl RunDir {
 }
 
 /// Refuses a folder that holds a run. What a process leaves that was killed before it wrote `config.toml` is none: an empty folder
-/// for checkpoints, a lock and a half-written file.
+/// for checkpoints, a lock and a half-written file. A file of `--log` without its run is refused too: nobody wants it emptied.
 fn refuse_run(root: &Path) -> Result<()> {
-    let files = ["config.toml", "metrics.jsonl", "model.safetensors", "summary.json"].map(|file| root.join(file));
-    let inside =
-        std::fs::read_dir(root.join("checkpoints")).into_iter().flatten().filter_map(|file| Some(file.ok()?.path()));
-    let checkpoints = inside.filter(|file| file.extension().is_some_and(|kind| kind == "safetensors"));
-    match files.into_iter().filter(|file| file.exists()).chain(checkpoints).next() {
+    let files = ["config.toml", "metrics.jsonl", "model.safetensors", "summary.json", "metrics.csv", "summary.csv"]
+        .map(|file| root.join(file));
+    let inside = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().filter_map(|f| Some(f.ok()?.path()));
+    let checkpoints = inside(root.join("checkpoints")).filter(|f| f.extension().is_some_and(|k| k == "safetensors"));
+    let events = inside(root.to_path_buf())
+        .filter(|f| f.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(EVENTS)));
+    match files.into_iter().filter(|file| file.exists()).chain(checkpoints).chain(events).next() {
         None => Ok(()),
         Some(file) => Err(usage(format!(
             "--out {dir} holds a run already ({} is there): continue it with `--resume {dir}`, or choose another folder",

@@ -14,7 +14,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "FILE", help_heading = "Run")]
     pub config: Option<PathBuf>,
     /// Continue the run in this directory where its last checkpoint left it. Other flags are --data-dir, where the data
-    /// were moved, and --epochs or --steps, which make it longer. Schedules are then those of a run of the new length.
+    /// were moved, --log for other formats, and --epochs or --steps, which make it longer. Schedules are then those of a run of the new length.
     #[arg(long, value_name = "RUN", help_heading = "Run")]
     pub resume: Option<PathBuf>,
     /// Run directory, which must not hold a run yet [default: runs/DATASET-MODEL-OPTIMIZER-sSEED, numbered].

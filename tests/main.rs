@@ -17,6 +17,7 @@ mod damage;
 mod dependencies;
 mod device;
 mod emulated;
+mod epochs;
 mod fetch;
 mod flatness;
 mod foreign;

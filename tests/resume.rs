@@ -133,7 +133,7 @@ fn a_checkpoint_beyond_the_end_of_the_run_is_refused() {
     assert!(text.contains("20 steps") && text.contains("says 5"), "{text}");
     std::fs::write(out.join("config.toml"), config).expect("written");
     let text = fails(&format!("train --resume {} --steps 5", out.display()), 2);
-    assert!(text.contains("step 20") && text.contains("5 steps"), "{text}");
+    assert!(text.contains("20 steps (2.5 epochs) are done") && text.contains("5 steps"), "{text}");
 }
 
 #[test]

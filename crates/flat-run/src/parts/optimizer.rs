@@ -59,6 +59,13 @@ pub fn optimizer(config: &RunConfig, model: &Model, data: &Data) -> Result<Optim
     {
         return Err(usage(format!("--evals {evals}: a step costs {cost} gradient evaluations, give at least that")));
     }
+    if let Some(epochs) = config.epochs.filter(|epochs| epochs.in_steps(epoch) == 0) {
+        let what = format!("an epoch has {epoch} steps, and this is nearer to none");
+        return Err(usage(format!(
+            "--epochs {epochs}: {what}; give {} or more, or --steps",
+            1.0 / epoch.max(1) as f64
+        )));
+    }
     let (lr, rho) = schedules(config, epoch)?;
     let options = config.all_values();
     let mut builder = Optimizer::builder(model.params())

@@ -235,5 +235,5 @@ pub fn total_steps(config: &RunConfig, steps_per_epoch: u64) -> u64 {
     // what a rule costs is known once its options are checked
     let paid = |evals: u64| paid::steps(config, evals, steps_per_epoch).unwrap_or(0);
     let steps = config.steps.or(config.evals.map(paid));
-    steps.unwrap_or(config.epochs.unwrap_or_default().saturating_mul(steps_per_epoch))
+    steps.or(config.epochs.map(|epochs| epochs.in_steps(steps_per_epoch))).unwrap_or_default()
 }

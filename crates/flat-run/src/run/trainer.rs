@@ -23,6 +23,7 @@ use crate::store::log;
 use crate::store::run_dir::RunDir;
 use crate::ui::{Bar, Ui};
 use crate::usage::usage;
+use crate::value::number::short;
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use flat_nn::{Loss, Model};
@@ -121,6 +122,7 @@ impl<'a> Trainer<'a> {
         let total = parts.total_steps(config);
         let now = Fingerprint::of(config, parts.data.splits(), total)?;
         let run = dir.root().display().to_string();
+        let per_epoch = setup::steps_per_epoch(config, &parts.data);
         let (model, optimizer) = (&parts.model, &mut parts.optimizer);
         let accept = |found: &Checkpoint| {
             if let Some(then) = &found.fingerprint {
@@ -135,8 +137,9 @@ impl<'a> Trainer<'a> {
             }
             if found.progress.step > total {
                 return Err(usage(format!(
-                    "--resume {run}: it is at step {} already, beyond the end of a run of {total} steps",
-                    found.progress.step
+                    "--resume {run}: {} steps ({} epochs) are done already, beyond the end of a run of {total} steps",
+                    found.progress.step,
+                    short(found.progress.step as f64 / per_epoch.max(1) as f64)
                 )));
             }
             model.set_state(&found.model).map_err(|e| match e {

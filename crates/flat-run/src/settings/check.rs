@@ -61,7 +61,11 @@ impl RunConfig {
                  --schedule out, --warmup stays",
             ),
             (
-                [self.epochs, self.steps, self.evals].iter().flatten().count() > 1,
+                [self.epochs.is_some(), self.steps.is_some(), self.evals.is_some()]
+                    .into_iter()
+                    .filter(|given| *given)
+                    .count()
+                    > 1,
                 "--epochs, --steps and --evals exclude each other",
             ),
         ];

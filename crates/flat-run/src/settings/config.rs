@@ -5,6 +5,7 @@ use super::choice::{
 };
 use super::rule_schedule::RuleSchedule;
 use crate::device::DeviceChoice;
+use crate::value::epochs::{Epochs, MOST};
 use crate::value::every::Every;
 use flat_core::setting::{Needs, Range, Text, Value, Values};
 use flat_data::{Augment, DatasetKind};
@@ -18,8 +19,8 @@ flat_core::settings! {
     /// [`flat_optim::BASES`]; they lie in `options`.
     #[derive(Debug, Clone, PartialEq)]
     pub struct RunConfig {
-        /// Passes over the training set.
-        epochs as "epochs": Option<u64> = None, default_in_words: "2";
+        /// Passes over the training set, as in 3 or 1.5; parts of one are rounded to whole steps.
+        epochs as "epochs": Option<Epochs> = None, range: Range::PositiveUpTo(MOST), default_in_words: "2", metavar: "N";
         /// Optimizer steps, instead of --epochs.
         steps as "steps": Option<u64> = None;
         /// Gradient evaluations of a batch to spend, instead of --epochs. They pay for so many steps, half as many for a rule with

@@ -266,7 +266,8 @@ impl RunConfig {
     /// A working directory that is gone.
     pub fn filled(mut self) -> Result<Self> {
         if self.steps.is_none() && self.evals.is_none() {
-            self.epochs.get_or_insert(self.rule_schedule.as_ref().and_then(|s| s.epochs()).unwrap_or(2));
+            let all = || self.rule_schedule.as_ref().and_then(|s| s.epochs()).unwrap_or(2).into();
+            self.epochs = Some(self.epochs.unwrap_or_else(all));
         }
         if self.mean.is_none() && self.std.is_none() {
             self.normalize.get_or_insert(super::choice::NormalizeName::Dataset);

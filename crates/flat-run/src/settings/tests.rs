@@ -106,6 +106,11 @@ fn flags_that_change_the_optimizer_base_or_model_drop_what_belonged_to_the_old_o
         ("--schedule step", "--base adamw", "schedule = \"step\""),
         ("--optimizer sgd", "--optimizer entropy-sgd", "momentum = 0.0"),
         ("--optimizer entropy-sgd", "--optimizer sam", "lr = 0.05"),
+        ("--optimizer sap --rho 0.3 --sap-examples 4 --eps0 0.5", "--optimizer sam", "lr = 0.05"),
+        ("--optimizer sap --rho 0.3 --sap-examples 4 --eps0 0.5", "--optimizer sam", "rho = 0.05"),
+        ("--optimizer bsam --lr 0.7 --dataset mnist", "--optimizer sam", "lr = 0.05"),
+        ("--epochs 1.5", "--seed 1", "epochs = 1.5"),
+        ("--epochs 1.5", "--epochs 3", "epochs = 3"),
         ("--optimizer entropy-sgd --base adamw", "--seed 1", "lr = 0.001"),
         ("--optimizer entropy-sgd --lr 0.7", "--seed 1", "lr = 0.7"),
         ("--rule-schedule plain:0-1,entropy-sgd:1-2 --dataset mnist", "--seed 1", "lr = 0.05"),
@@ -135,9 +140,17 @@ fn a_wrong_value_in_the_file_names_file_and_key() -> Result<()> {
 fn unknown_names_in_the_file_are_refused() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("c.toml");
-    std::fs::write(&path, "learning-rate = 0.5\n")?;
-    let e = parse(&format!("--config {}", path.display())).expect_err("unknown field").to_string();
-    assert!(e.contains("learning-rate"), "{e}");
+    for (line, near) in [
+        ("learning-rate = 0.5", ""),
+        ("epoch = 2", "did you mean `epochs`?"),
+        ("batch_size = 64", "did you mean `batch-size`?"),
+        ("optimiser = 'sam'", "did you mean `optimizer`?"),
+    ] {
+        std::fs::write(&path, line)?;
+        let e = parse(&format!("--config {}", path.display())).expect_err("unknown field").to_string();
+        let key = line.split(' ').next().unwrap_or_default();
+        assert!(e.contains("c.toml") && e.contains(&format!("`{key}` is no setting")) && e.contains(near), "{e}");
+    }
     Ok(())
 }
 
@@ -149,6 +162,10 @@ fn values_out_of_range_name_their_flag() {
         ("--momentum 1", "--momentum"),
         ("--optimizer sam --rho -1", "--rho"),
         ("--batch-size 0", "--batch-size"),
+        ("--epochs 0", "--epochs"),
+        ("--epochs NaN", "--epochs"),
+        ("--epochs 1e30", "--epochs"),
+        ("--epochs 1e12", "--epochs"),
         ("--optimizer rsp --eps0 NaN", "--eps0"),
         ("--nesterov --momentum 0", "--nesterov"),
         ("--model mlp --hidden 0", "--hidden"),

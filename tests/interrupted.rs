@@ -1,6 +1,6 @@
 //! SIGINT while a measure runs: what there is by then is printed and marked, with status 130.
 
-use crate::tool::{command, json};
+use crate::tool::{Room, SMALL, bytes, command, json};
 use serde_json::Value;
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -113,4 +113,19 @@ fn an_interrupted_slice_has_the_points_that_were_reached() {
         assert!(reached > 0 && loss[reached..].iter().all(Value::is_null), "{name}: {reached} of {}", loss.len());
         assert!(out.join("landscape.csv").is_file());
     }
+}
+
+#[test]
+fn an_interrupted_measure_of_a_run_is_kept_but_not_in_place_of_a_whole_one() {
+    let room = Room::new();
+    let out = room.path("run");
+    json(&format!("{SMALL} --steps 4 --out {}", out.display()));
+    let kept = || -> Value { serde_json::from_slice(&bytes(&out.join("metrics/trace.json"))).expect("JSON") };
+    let measure = format!("metrics trace --checkpoint {} --limit 64", out.display());
+    let part = report(&format!("{measure} --probes 10000000"));
+    assert_eq!((&kept(), &kept()["interrupted"]), (&part, &true.into()));
+    let whole = json(&format!("{measure} --probes 3"));
+    assert_eq!(kept(), whole);
+    report(&format!("{measure} --probes 10000000"));
+    assert_eq!(kept(), whole);
 }

@@ -1,9 +1,22 @@
 //! The subcommands of `metrics`: one for each measure of the list, and `all`.
 
-use super::given::{typed, with};
-use clap::{ArgMatches, Command, Error, FromArgMatches, Subcommand, error::ErrorKind};
+use super::given::{Given, typed, with};
+use clap::{ArgMatches, Args, Command, Error, FromArgMatches, Subcommand, error::ErrorKind};
 use flat_core::setting::Values;
 use flat_run::measure::{Entry, MEASURES, all};
+use flat_run::settings::{Flag, Flags, given};
+
+flat_core::settings! {
+    /// What becomes of a measurement beside its print.
+    #[derive(Debug, Clone)]
+    pub struct Keeping {
+        /// Leave the run directory alone. Otherwise what --json prints is kept in RUN/metrics, a file a measure, where
+        /// --checkpoint is a run directory.
+        no_save as "no-save": bool = false;
+    }
+}
+
+impl Flags for Keeping {}
 
 /// A subcommand of `metrics` with its flags.
 pub struct MetricsCommand {
@@ -11,6 +24,8 @@ pub struct MetricsCommand {
     pub measure: Option<&'static dyn Entry>,
     /// The flags that were given.
     pub given: Values,
+    /// What becomes of the result.
+    pub keeping: Keeping,
 }
 
 impl std::fmt::Debug for MetricsCommand {
@@ -24,7 +39,9 @@ impl FromArgMatches for MetricsCommand {
         let Some((name, matches)) = matches.subcommand() else { return Err(Error::new(ErrorKind::MissingSubcommand)) };
         let measure = MEASURES.iter().find(|measure| measure.name() == name).copied();
         let flags = measure.map_or_else(|| all::flags(MEASURES), Entry::flags);
-        Ok(Self { measure, given: typed(&flags, matches) })
+        let keeping = given(&typed(&Keeping::flags(), matches))
+            .map_err(|e| Error::raw(ErrorKind::InvalidValue, format!("{e:#}\n")))?;
+        Ok(Self { measure, given: typed(&flags, matches), keeping })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
@@ -35,8 +52,10 @@ impl FromArgMatches for MetricsCommand {
 
 impl Subcommand for MetricsCommand {
     fn augment_subcommands(command: Command) -> Command {
-        let of = |measure: &&dyn Entry| with(Command::new(measure.name()).about(measure.about()), &measure.flags());
-        let all = with(Command::new(all::NAME).about(all::ABOUT), &all::flags(MEASURES));
+        let one =
+            |name, about, flags: &[Flag]| Given::<Keeping>::augment_args(with(Command::new(name).about(about), flags));
+        let of = |measure: &&dyn Entry| one(measure.name(), measure.about(), &measure.flags());
+        let all = one(all::NAME, all::ABOUT, &all::flags(MEASURES));
         command.subcommands(MEASURES.iter().map(of)).subcommand(all).subcommand_required(true)
     }
 

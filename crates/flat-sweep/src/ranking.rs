@@ -64,8 +64,7 @@ pub(crate) fn rows(tried: &[Tried<'_>], select: Select, seeds: usize) -> Vec<Row
     let row = |(i, t): (usize, &Tried<'_>)| {
         let own = t.numbers(|run| select.of(run));
         let comparable = i > 0 && t.dropped_after == best.and_then(|b| b.dropped_after);
-        let pairs: Vec<f64> = own.iter().filter_map(|(seed, x)| Some(x - of_best.get(seed)?)).collect();
-        let difference = if comparable { Spread::of(&pairs) } else { None };
+        let difference = if comparable { Spread::paired(&own, &of_best) } else { None };
         Row {
             rank: i + 1,
             cell: t.cell.name.clone(),
@@ -108,10 +107,10 @@ fn verdict(i: usize, tried: &Tried<'_>, seeds: usize, difference: Option<&Spread
     if i == 0 {
         return "best".into();
     }
-    let worse = |[low, high]: [f64; 2]| if select.sign() > 0.0 { high < 0.0 } else { low > 0.0 };
-    match difference.and_then(|d| d.ci95).map(worse) {
-        Some(true) => "worse".into(),
-        Some(false) => "not distinguishable".into(),
+    let worse = if select.sign() > 0.0 { Ordering::Less } else { Ordering::Greater };
+    match difference.and_then(Spread::sign) {
+        Some(shown) if shown == worse => "worse".into(),
+        Some(_) => "not distinguishable".into(),
         None => "one seed: no interval".into(),
     }
 }

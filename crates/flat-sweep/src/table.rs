@@ -1,6 +1,7 @@
 //! The leaderboard as text for a person and as CSV.
 
 use crate::board::{Board, Row};
+use crate::csv::csv;
 use crate::select::Select;
 use crate::spread::Spread;
 use flat_run::value::table::{Table, item};
@@ -137,7 +138,7 @@ impl Board {
             line.push(row.dropped_after.map(|n| n.to_string()).unwrap_or_default());
             lines.push(line);
         }
-        lines.iter().map(|line| line.iter().map(|cell| quoted(cell)).collect::<Vec<_>>().join(",") + "\n").collect()
+        csv(&lines)
     }
 }
 
@@ -156,11 +157,4 @@ const LAST: [&str; 8] = ["verdict", "evals", "steps", "wall_s", "finished", "div
 
 fn of(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
-}
-
-fn quoted(cell: &str) -> String {
-    match cell.contains(['"', ',', '\n']) {
-        true => format!("\"{}\"", cell.replace('"', "\"\"")),
-        false => cell.to_string(),
-    }
 }

@@ -162,7 +162,8 @@ fn the_document_describes_every_key_that_is_printed_and_no_other() {
     print("bench", &format!("{cell} --baseline {bench}"));
     print("reproduce", &format!("reproduce theory --scale smoke --out {}", path("theory")));
     print("bench", &format!("{} --devices cpu,cuda:9", cell.replace(" --devices cpu", "")));
-    print("report", &format!("report {} {} {} --out {page}", path("run"), path("theory"), path("sweep")));
+    let runs = format!("{} {}", path("run"), path("conv"));
+    print("report", &format!("report {runs} {} {} --out {page}", path("theory"), path("sweep")));
     print("data verify", "data verify mnist");
     print("data color", &format!("data color --out {}", path("colors")));
     print(

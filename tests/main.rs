@@ -33,6 +33,7 @@ mod names;
 mod other_data;
 mod parity;
 mod report;
+mod report_ranking;
 mod reproduce_escape;
 mod reproduce_study;
 mod reproduce_theory;

@@ -4,26 +4,38 @@
 //! variables, the plots of a reproduction are embedded as images. All text from the folders is escaped.
 
 mod base64;
+mod cell;
 mod chart;
 mod curve;
+mod export;
 mod html;
 mod journal;
+mod judge;
+mod measured;
 mod names;
 mod page;
 mod panel;
+mod paper;
+mod ranking;
 mod run;
 mod scale;
+mod scatter;
+mod sheet;
 mod study;
 mod summary;
 mod sweep;
 mod tables;
+mod verdict;
 
+use crate::args::ReportArgs;
 use anyhow::{Context, Result};
-use flat_run::store::write_whole;
+use cell::{Cell, cells};
+use flat_run::store::write_with_folders;
 use flat_run::{Ui, signal, usage};
+use ranking::Ranking;
 use run::Run;
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use study::StudyPage;
 use sweep::SweepPage;
 
@@ -31,6 +43,8 @@ use sweep::SweepPage;
 #[derive(Debug)]
 pub struct Report {
     runs: Vec<Run>,
+    cells: Vec<Cell>,
+    ranking: Option<Ranking>,
     sweeps: Vec<SweepPage>,
     studies: Vec<StudyPage>,
 }
@@ -40,6 +54,7 @@ pub struct Report {
 pub struct Contents {
     out: PathBuf,
     bytes: usize,
+    ranking: Option<Ranking>,
     runs: Vec<RunEntry>,
     sweeps: Vec<SweepEntry>,
     studies: Vec<StudyEntry>,
@@ -74,23 +89,39 @@ struct StudyEntry {
     figures: usize,
 }
 
-/// Refuses what is no name of an HTML file, so that nothing else is written over.
+/// Refuses flags that make no sense, before anything is read.
 ///
 /// # Errors
 /// A usage error that names the flag.
-pub fn check_name(file: &Path) -> Result<()> {
-    match file.extension().and_then(|e| e.to_str()) {
-        Some(e) if e.eq_ignore_ascii_case("html") || e.eq_ignore_ascii_case("htm") => Ok(()),
-        _ => Err(usage(format!("--out {}: the page is HTML, name a file that ends in .html", file.display()))),
+pub fn check(args: &ReportArgs) -> Result<()> {
+    let files = [
+        ("out", Some(&args.out), &["html", "htm"][..], "the page is HTML"),
+        ("csv", args.csv.as_ref(), &["csv"], "the table is CSV"),
+        ("markdown", args.markdown.as_ref(), &["md", "markdown"], "the table is Markdown"),
+    ];
+    for (flag, file, endings, what) in files {
+        let Some(file) = file else { continue };
+        let ending = file.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        if !endings.iter().any(|e| e.eq_ignore_ascii_case(ending)) {
+            // so that nothing else is written over
+            return Err(usage(format!(
+                "--{flag} {}: {what}, name a file that ends in .{}",
+                file.display(),
+                endings[0]
+            )));
+        }
     }
+    Ok(())
 }
 
 impl Report {
-    /// Reads the folders; `None` where a signal asked to stop.
+    /// Reads the folders and ranks their runs; `None` where a signal asked to stop.
     ///
     /// # Errors
-    /// A folder that holds no run, no sweep and no reproduction, or is named twice; a missing or damaged file.
-    pub fn read(folders: &[PathBuf], ui: Ui) -> Result<Option<Self>> {
+    /// A folder that holds no run, no sweep and no reproduction, or is named twice; a missing or damaged file; a baseline
+    /// that is not among the runs; a flag that needs runs without any.
+    pub fn read(args: &ReportArgs, ui: Ui) -> Result<Option<Self>> {
+        let folders = &args.runs[..];
         let mut seen: Vec<PathBuf> = Vec::new();
         for folder in folders {
             let kind = ["config.toml", "study.json", "sweep.json"].into_iter().find(|file| folder.join(file).exists());
@@ -106,7 +137,8 @@ impl Report {
             }
             seen.push(real);
         }
-        let mut report = Self { runs: Vec::new(), sweeps: Vec::new(), studies: Vec::new() };
+        let mut report =
+            Self { runs: Vec::new(), cells: Vec::new(), ranking: None, sweeps: Vec::new(), studies: Vec::new() };
         let mut bar = ui.bar("reading", 0, folders.len() as u64, "folders");
         for ((folder, name), done) in folders.iter().zip(names::apart(&seen)).zip(1..) {
             if folder.join("config.toml").exists() {
@@ -121,20 +153,62 @@ impl Report {
                 return Ok(None);
             }
         }
+        report.rank(args)?;
         Ok(Some(report))
     }
 
-    /// Writes the page whole and says what it holds.
+    fn rank(&mut self, args: &ReportArgs) -> Result<()> {
+        if self.runs.is_empty() {
+            let given = [("baseline", args.baseline.is_some()), ("csv", args.csv.is_some())];
+            let given = given.into_iter().chain([("markdown", args.markdown.is_some())]).find(|(_, given)| *given);
+            let Some((flag, _)) = given else { return Ok(()) };
+            return Err(usage(format!("--{flag} has no effect here: it needs runs, for they are what is ranked")));
+        }
+        self.cells = cells(&self.runs);
+        self.ranking = Some(judge::ranking(&self.runs, &self.cells, args.baseline.as_deref())?);
+        Ok(())
+    }
+
+    /// Whether a run, a sweep or a reproduction has not ended.
+    pub fn in_progress(&self) -> bool {
+        self.runs.iter().any(|run| run.summary.is_none())
+            || self.sweeps.iter().any(|sweep| !sweep.board.complete)
+            || self.studies.iter().any(|study| !study.finished)
+    }
+
+    fn title(&self) -> String {
+        match (&self.runs[..], &self.sweeps[..], &self.studies[..]) {
+            ([run], [], []) => format!("Run {}", run.name),
+            ([], [sweep], []) => format!("Sweep {}", sweep.name),
+            ([], [], [study]) => study.title.clone(),
+            _ => "Report of flat-train".into(),
+        }
+    }
+
+    /// Writes the page and the tables that were asked for, each whole, and says what they hold. `refresh` is the seconds
+    /// after which a browser reads the page again.
     ///
     /// # Errors
     /// The folder cannot be written; the old file is untouched then.
-    pub fn write(&self, out: &Path) -> Result<Contents> {
-        let file = std::path::absolute(out)?;
-        if let Some(parent) = file.parent() {
-            std::fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+    pub fn write(&self, args: &ReportArgs, refresh: Option<u64>) -> Result<Contents> {
+        let title = args.title.clone().unwrap_or_else(|| self.title());
+        let page = page::html(&page::Content {
+            title: &title,
+            note: args.note.as_deref(),
+            refresh,
+            runs: &self.runs,
+            cells: &self.cells,
+            ranking: self.ranking.as_ref().filter(|_| self.runs.len() > 1),
+            sweeps: &self.sweeps,
+            studies: &self.studies,
+        });
+        write_with_folders(&args.out, page.as_bytes())?;
+        if let (Some(file), Some(ranking)) = (&args.csv, &self.ranking) {
+            write_with_folders(file, ranking.csv().as_bytes())?;
         }
-        let page = page::html(&self.runs, &self.sweeps, &self.studies);
-        write_whole(&file, page.as_bytes())?;
+        if let (Some(file), Some(ranking)) = (&args.markdown, &self.ranking) {
+            write_with_folders(file, ranking.markdown(&title, args.note.as_deref()).as_bytes())?;
+        }
         let run = |run: &Run| RunEntry {
             name: run.name.clone(),
             path: run.path.clone(),
@@ -159,11 +233,12 @@ impl Report {
             figures: study.figures.len(),
         };
         Ok(Contents {
-            out: out.to_path_buf(),
+            out: args.out.clone(),
             bytes: page.len(),
             runs: self.runs.iter().map(run).collect(),
             sweeps: self.sweeps.iter().map(sweep).collect(),
             studies: self.studies.iter().map(study).collect(),
+            ranking: self.ranking.clone().filter(|_| self.runs.len() > 1),
         })
     }
 }
@@ -172,7 +247,8 @@ impl Contents {
     /// A list for a person.
     pub fn text(&self) -> String {
         let state = |finished: bool| if finished { "" } else { " (in progress)" };
-        let mut lines = vec![self.out.display().to_string()];
+        let mut lines = self.ranking.as_ref().map(Ranking::lines).unwrap_or_default();
+        lines.push(self.out.display().to_string());
         lines.extend(
             self.runs.iter().map(|r| {
                 format!("  run    {}{}: {} steps, {} curves", r.name, state(r.finished), r.step, r.curves.len())

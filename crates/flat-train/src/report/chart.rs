@@ -1,16 +1,11 @@
-//! A chart as inline SVG. Colours come from the page's style by the class of the run, so that they follow light and dark.
+//! A chart as inline SVG. Colours come from the page's style by the class of the cell, so that they follow light and dark.
 
 use super::curve::{Curve, Point};
 use super::html::escape;
+use super::paper::{HEIGHT, Paper, WIDTH};
 use super::scale::Scale;
 use flat_run::value::short;
 use std::fmt::Write;
-
-const WIDTH: f64 = 400.0;
-const HEIGHT: f64 = 250.0;
-const TOP: f64 = 10.0;
-const RIGHT: f64 = 14.0;
-const BOTTOM: f64 = 40.0;
 
 /// Up to so many points each gets a mark.
 const MARKED: usize = 40;
@@ -18,8 +13,8 @@ const MARKED: usize = 40;
 /// A curve of a run.
 #[derive(Debug)]
 pub(super) struct Series<'a> {
-    /// Which run: decides colour, dashes and marks.
-    pub run: usize,
+    /// Which cell: decides colour, dashes and marks.
+    pub cell: usize,
     /// The run's name.
     pub name: &'a str,
     /// Its curve.
@@ -37,31 +32,13 @@ pub(super) struct Chart<'a> {
     pub series: Vec<Series<'a>>,
 }
 
-/// The paper: axes and the place of the ordinate.
-struct Paper {
-    x: Scale,
-    y: Scale,
-    left: f64,
-}
-
-impl Paper {
-    fn at(&self, x: f64, y: f64) -> (f64, f64) {
-        (self.across(x), TOP + (1.0 - self.y.place(y)) * (HEIGHT - TOP - BOTTOM))
-    }
-
-    fn across(&self, x: f64) -> f64 {
-        self.left + self.x.place(x) * (WIDTH - RIGHT - self.left)
-    }
-}
-
 impl Chart<'_> {
     /// The SVG element; `id` is unlike that of every other chart of the page.
     pub fn svg(&self, id: usize) -> String {
         let values = || self.series.iter().flat_map(|s| s.curve.finite());
         let intervals = self.series.iter().flat_map(|s| s.curve.points.iter().filter_map(|p| p.interval)).flatten();
         let y = Scale::roomy(values().map(|(_, y)| y), values().map(|(_, y)| y).chain(intervals));
-        let longest = y.ticks.iter().map(|(_, label)| label.len()).max().unwrap_or(1);
-        let paper = Paper { x: Scale::whole(values().map(|(x, _)| x)), y, left: 16.0 + 6.4 * longest as f64 };
+        let paper = Paper::new(Scale::whole(values().map(|(x, _)| x)), y);
 
         let mut out = format!(
             "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-labelledby=\"t{id} d{id}\">\n\
@@ -69,7 +46,8 @@ impl Chart<'_> {
             escape(&self.heading(&paper.y)),
             escape(&self.description())
         );
-        self.axes(&paper, &mut out);
+        let below = if paper.y.logarithmic { " (value on a log scale)" } else { "" };
+        paper.axes(&format!("{}{below}", self.along), &mut out);
         for series in &self.series {
             draw(series, &paper, &mut out);
         }
@@ -106,41 +84,12 @@ impl Chart<'_> {
         };
         self.series.iter().map(of).collect::<Vec<_>>().join("; ") + "."
     }
-
-    fn axes(&self, paper: &Paper, out: &mut String) {
-        let (left, right, floor) = (paper.left, WIDTH - RIGHT, HEIGHT - BOTTOM);
-        for (value, label) in &paper.y.ticks {
-            let (_, y) = paper.at(0.0, *value);
-            let _ = writeln!(
-                out,
-                "<path class=\"grid\" d=\"M{left:.1} {y:.1}H{right:.1}\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>",
-                left - 6.0,
-                y + 4.0
-            );
-        }
-        for (value, label) in &paper.x.ticks {
-            let x = paper.across(*value);
-            let _ = writeln!(
-                out,
-                "<path class=\"axis\" d=\"M{x:.1} {floor:.1}v4\"/><text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>",
-                floor + 17.0
-            );
-        }
-        let _ = writeln!(
-            out,
-            "<path class=\"axis\" d=\"M{left:.1} {floor:.1}H{right:.1}\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}{}</text>",
-            f64::midpoint(left, right),
-            HEIGHT - 6.0,
-            escape(self.along),
-            if paper.y.logarithmic { " (value on a log scale)" } else { "" }
-        );
-    }
 }
 
 /// Band, line and marks of a curve.
 fn draw(series: &Series<'_>, paper: &Paper, out: &mut String) {
     let points = &series.curve.points;
-    let _ = writeln!(out, "<g class=\"s{}\">", series.run);
+    let _ = writeln!(out, "<g class=\"s{}\">", series.cell);
     for part in points.split(|p| p.interval.is_none() || p.y.is_none()).filter(|part| part.len() > 1) {
         let end = |k: usize| move |p: &Point| Some((p.x, p.interval?[k]));
         let around = part.iter().filter_map(end(0)).chain(part.iter().rev().filter_map(end(1)));
@@ -182,14 +131,14 @@ fn mark(series: &Series<'_>, point: &Point, paper: &Paper, out: &mut String) {
     let _ = writeln!(
         out,
         "<path class=\"mark\" d=\"M{x:.1} {y:.1}{}\"><title>{}</title></path>",
-        shape(series.run),
+        shape(series.cell),
         escape(&words)
     );
 }
 
-/// The outline of a run's marks around the place where the pen is.
-pub(super) fn shape(run: usize) -> &'static str {
-    match run % 5 {
+/// The outline of a cell's marks around the place where the pen is.
+pub(super) fn shape(cell: usize) -> &'static str {
+    match cell % 5 {
         0 => "m-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0z",
         1 => "m-2.8-2.8h5.6v5.6h-5.6z",
         2 => "m0-3.8l3.6 6.4h-7.2z",
@@ -207,12 +156,12 @@ fn line(points: impl Iterator<Item = (f64, f64)>, paper: &Paper) -> String {
     path
 }
 
-/// The mark of a run beside its name.
-pub(super) fn swatch(run: usize) -> String {
+/// The mark of a cell beside its name.
+pub(super) fn swatch(cell: usize) -> String {
     format!(
-        "<svg class=\"swatch s{run}\" viewBox=\"0 0 28 12\" aria-hidden=\"true\"><path class=\"line\" d=\"M1 6H27\"/>\
+        "<svg class=\"swatch s{cell}\" viewBox=\"0 0 28 12\" aria-hidden=\"true\"><path class=\"line\" d=\"M1 6H27\"/>\
          <path class=\"mark\" d=\"M14 6{}\"/></svg>",
-        shape(run)
+        shape(cell)
     )
 }
 
@@ -229,8 +178,8 @@ mod tests {
     #[test]
     fn a_chart_says_what_it_shows_and_a_name_cannot_leave_its_text() {
         let series = vec![
-            Series { run: 0, name: "</title><script>", curve: points(&[1.0, 0.5, f64::NAN, 0.25]) },
-            Series { run: 9, name: "b", curve: points(&[3.0]) },
+            Series { cell: 0, name: "</title><script>", curve: points(&[1.0, 0.5, f64::NAN, 0.25]) },
+            Series { cell: 9, name: "b", curve: points(&[3.0]) },
         ];
         let svg = Chart { title: "Loss", along: "steps", series }.svg(7);
         assert!(svg.contains("<title id=\"t7\">Loss along steps</title>"), "{svg}");

@@ -22,23 +22,24 @@ pub(super) fn escape(text: &str) -> String {
     out
 }
 
-/// A table in a box of its own, within which it scrolls. The first column heads the rows. `columns` and `rows` are HTML
-/// already, the caption is text.
-pub(super) fn table(caption: &str, columns: &[String], rows: &[Vec<String>]) -> String {
+/// A table in a box of its own, within which it scrolls; on a narrow screen its rows are cards. The first column heads the
+/// rows. Caption and heads are text, the cells are HTML already.
+pub(super) fn table(caption: &str, heads: &[String], rows: &[Vec<String>]) -> String {
     let caption = escape(caption);
+    let heads: Vec<String> = heads.iter().map(|head| escape(head)).collect();
     let mut out = format!(
         "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{caption}\">\n<table>\n<caption><span>{caption}</span></caption>\n<thead><tr>"
     );
-    for column in columns {
-        let _ = write!(out, "<th scope=\"col\">{column}</th>");
+    for head in &heads {
+        let _ = write!(out, "<th scope=\"col\">{head}</th>");
     }
     out.push_str("</tr></thead>\n<tbody>\n");
     for row in rows {
         out.push_str("<tr>");
-        for (i, cell) in row.iter().enumerate() {
+        for (i, (head, cell)) in heads.iter().zip(row).enumerate() {
             let _ = match i {
                 0 => write!(out, "<th scope=\"row\">{cell}</th>"),
-                _ => write!(out, "<td>{cell}</td>"),
+                _ => write!(out, "<td data-head=\"{head}\">{cell}</td>"),
             };
         }
         out.push_str("</tr>\n");

@@ -1,10 +1,14 @@
 //! The page: its frame and the order of its parts.
 
+use super::cell::Cell;
 use super::chart::{Chart, Series, swatch};
 use super::curve::{AT_MOST, Curve};
+use super::export::CAPTION;
 use super::html::{escape, table};
 use super::panel::{Panel, panels};
+use super::ranking::{Ranking, Row};
 use super::run::Run;
+use super::scatter;
 use super::study::{Plot, StudyPage};
 use super::sweep::SweepPage;
 use super::tables;
@@ -17,22 +21,40 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src dat
 const HUES: usize = 8;
 const DASHES: [&str; 4] = ["none", "7 3", "2 2.5", "9 3 2 3"];
 
+/// What a page shows.
+pub(super) struct Content<'a> {
+    pub title: &'a str,
+    pub note: Option<&'a str>,
+    /// Seconds after which a browser reads it again.
+    pub refresh: Option<u64>,
+    pub runs: &'a [Run],
+    pub cells: &'a [Cell],
+    pub ranking: Option<&'a Ranking>,
+    pub sweeps: &'a [SweepPage],
+    pub studies: &'a [StudyPage],
+}
+
 /// The whole page.
-pub(super) fn html(runs: &[Run], sweeps: &[SweepPage], studies: &[StudyPage]) -> String {
-    let title = title(runs, sweeps, studies);
+pub(super) fn html(content: &Content<'_>) -> String {
+    let Content { runs, sweeps, studies, .. } = *content;
+    let title = escape(content.title);
+    let refresh = content.refresh.map(|s| format!("<meta http-equiv=\"refresh\" content=\"{s}\">\n"));
+    let note = content.note.map(|note| format!("<p class=\"told\">{}</p>\n", escape(note)));
     let mut out = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n{}\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
          <style>\n{STYLE}{}</style>\n</head>\n<body>\n<header>\n\
          <label class=\"theme\"><input type=\"checkbox\" id=\"theme\"> switch light and dark</label>\n<h1>{title}</h1>\n\
-         <p>{}. Written by flat-train {}.</p>\n</header>\n<main>\n",
-        style_of(runs),
+         {}<p>{}. Written by flat-train {}.</p>\n</header>\n<main>\n",
+        refresh.unwrap_or_default(),
+        style_of(content.cells),
+        note.unwrap_or_default(),
         contents(runs, sweeps, studies),
         env!("CARGO_PKG_VERSION")
     );
     if !runs.is_empty() {
-        of_runs(runs, &mut out);
+        of_runs(content, &mut out);
     }
     for sweep in sweeps {
         of_sweep(sweep, &mut out);
@@ -42,15 +64,6 @@ pub(super) fn html(runs: &[Run], sweeps: &[SweepPage], studies: &[StudyPage]) ->
     }
     out.push_str("</main>\n</body>\n</html>\n");
     out
-}
-
-fn title(runs: &[Run], sweeps: &[SweepPage], studies: &[StudyPage]) -> String {
-    match (runs, sweeps, studies) {
-        ([run], [], []) => format!("Run {}", escape(&run.name)),
-        ([], [sweep], []) => format!("Sweep {}", escape(&sweep.name)),
-        ([], [], [study]) => escape(&study.title),
-        _ => "Report of flat-train".into(),
-    }
 }
 
 fn contents(runs: &[Run], sweeps: &[SweepPage], studies: &[StudyPage]) -> String {
@@ -66,9 +79,9 @@ fn contents(runs: &[Run], sweeps: &[SweepPage], studies: &[StudyPage]) -> String
         .join(", ")
 }
 
-/// Colour, dashes and visibility of each run.
-fn style_of(runs: &[Run]) -> String {
-    (0..runs.len())
+/// Colour, dashes and visibility of each cell.
+fn style_of(cells: &[Cell]) -> String {
+    (0..cells.len())
         .map(|i| {
             let (hue, dash) = (i % HUES, DASHES[(i + i / HUES) % DASHES.len()]);
             format!(
@@ -78,11 +91,18 @@ fn style_of(runs: &[Run]) -> String {
         .collect()
 }
 
-fn of_runs(runs: &[Run], out: &mut String) {
+fn of_runs(content: &Content<'_>, out: &mut String) {
+    let Content { runs, cells, .. } = *content;
+    let cell_of = |run: usize| cells.iter().position(|cell| cell.runs.contains(&run)).unwrap_or_default();
+    let places: Vec<usize> = (0..runs.len()).map(cell_of).collect();
+    if let Some(ranking) = content.ranking {
+        of_ranking(ranking, out);
+    }
     if runs.len() > 1 {
         out.push_str("<section>\n<h2>What differs</h2>\n");
         out.push_str(
-            &tables::differences(runs).unwrap_or_else(|| "<p>Nothing: the settings are the same.</p>\n".into()),
+            &tables::differences(runs, &places)
+                .unwrap_or_else(|| "<p>Nothing: the settings are the same.</p>\n".into()),
         );
         out.push_str("</section>\n");
     }
@@ -91,10 +111,14 @@ fn of_runs(runs: &[Run], out: &mut String) {
         "<section>\n<h2>Results</h2>\n{}<p class=\"note\">Small figures are 95 % intervals. That of an accuracy is Wilson's, for the \
          choice of test images; that of a trace is of its probes. An eigenvalue lies within ± of the largest one given, which is \
          the last measured along the run. The best accuracy on the way was chosen by the test images and is no estimate.</p>\n</section>\n",
-        tables::results(runs)
+        tables::results(runs, &places)
     );
-    of_curves(runs, out);
-    let _ = write!(out, "<section>\n<h2>Environment</h2>\n{}", tables::environment(runs));
+    let measured = tables::measured(runs, &places);
+    if !measured.is_empty() {
+        let _ = write!(out, "<section>\n<h2>Measured afterwards</h2>\n{measured}</section>\n");
+    }
+    of_curves(content, &places, out);
+    let _ = write!(out, "<section>\n<h2>Environment</h2>\n{}", tables::environment(runs, &places));
     for run in runs {
         let _ = write!(
             out,
@@ -106,12 +130,52 @@ fn of_runs(runs: &[Run], out: &mut String) {
     out.push_str("</section>\n");
 }
 
-fn of_curves(runs: &[Run], out: &mut String) {
+fn of_ranking(ranking: &Ranking, out: &mut String) {
+    let Some((first, others)) = ranking.verdict.split_first() else { return };
+    let _ = write!(
+        out,
+        "<section class=\"ranking\">\n<h2>Who won</h2>\n<p class=\"verdict\"><strong>{}</strong> {}</p>\n",
+        escape(first),
+        escape(&others.join(" "))
+    );
+    let (heads, rows) = ranking.table();
+    let cell = |cell: &String| match cell.split_once(" [") {
+        Some((mean, ends)) => format!("{} <small>[{}</small>", escape(mean), escape(ends)),
+        None => escape(cell),
+    };
+    let row = |(row, cells): (&Row, &Vec<String>)| -> Vec<String> {
+        let cells = cells.iter().enumerate();
+        cells
+            .map(|(i, text)| if i == 0 { format!("{}{}", swatch(row.cell), escape(text)) } else { cell(text) })
+            .collect()
+    };
+    let rows: Vec<Vec<String>> = ranking.rows.iter().zip(&rows).map(row).collect();
+    out.push_str(&table(CAPTION, &heads, &rows));
+    out.push_str("<ul class=\"note\">\n");
+    for note in &ranking.notes {
+        let _ = writeln!(out, "<li>{}</li>", escape(note));
+    }
+    out.push_str("</ul>\n");
+    if let (Some(chart), Some(metric)) = (scatter::svg(ranking), ranking.metric) {
+        let _ = write!(
+            out,
+            "<figure class=\"scatter\">\n<figcaption><h3>{metric}, percent, against the trace</h3>\
+             <small>Means of the settings with 95 % intervals.</small></figcaption>\n{chart}</figure>\n"
+        );
+    }
+    out.push_str("</section>\n");
+}
+
+fn of_curves(content: &Content<'_>, places: &[usize], out: &mut String) {
+    let Content { runs, cells, .. } = *content;
     out.push_str(
         "<section>\n<h2>Along the runs</h2>\n<div class=\"legend\" role=\"group\" aria-label=\"runs shown\">\n",
     );
-    for (i, run) in runs.iter().enumerate() {
-        let name = escape(&run.name);
+    for (i, cell) in cells.iter().enumerate() {
+        let name = match cell.runs[..] {
+            [run] => escape(&runs[run].name),
+            _ => format!("{} <small>{} runs</small>", escape(&cell.name), cell.runs.len()),
+        };
         let _ = writeln!(
             out,
             "<label><input type=\"checkbox\" id=\"r{i}\" checked>{}<span>{name}</span></label>",
@@ -121,7 +185,7 @@ fn of_curves(runs: &[Run], out: &mut String) {
     out.push_str("</div>\n<div class=\"charts\">\n");
     let (mut any, mut thinned) = (false, false);
     for (id, panel) in panels().iter().enumerate().filter(|(_, panel)| !panel.by_cost || costs_differ(runs)) {
-        let series = series(runs, panel);
+        let series = series(runs, places, panel);
         if series.is_empty() {
             continue;
         }
@@ -144,12 +208,12 @@ fn of_curves(runs: &[Run], out: &mut String) {
     out.push_str("</section>\n");
 }
 
-fn series<'a>(runs: &'a [Run], panel: &Panel) -> Vec<Series<'a>> {
-    let one = |(run, r): (usize, &'a Run)| {
-        let points = panel.points(&r.journal);
-        (!points.is_empty()).then(|| Series { run, name: &r.name, curve: Curve::new(points) })
+fn series<'a>(runs: &'a [Run], places: &[usize], panel: &Panel) -> Vec<Series<'a>> {
+    let one = |(run, cell): (&'a Run, &usize)| {
+        let points = panel.points(&run.journal);
+        (!points.is_empty()).then(|| Series { cell: *cell, name: &run.name, curve: Curve::new(points) })
     };
-    runs.iter().enumerate().filter_map(one).collect()
+    runs.iter().zip(places).filter_map(one).collect()
 }
 
 /// Whether a step of one run costs more gradients than that of another.
@@ -173,9 +237,8 @@ fn of_study(study: &StudyPage, out: &mut String) {
         out.push_str("<p>In progress: it has no results.json yet.</p>\n");
     }
     for t in &study.tables {
-        let columns: Vec<String> = t.columns.iter().map(|c| escape(c)).collect();
         let rows: Vec<Vec<String>> = t.rows.iter().map(|row| row.iter().map(|cell| escape(cell)).collect()).collect();
-        out.push_str(&table(&t.caption, &columns, &rows));
+        out.push_str(&table(&t.caption, &t.columns, &rows));
     }
     study.figures.iter().for_each(|plot| figure(plot, out));
     out.push_str("</section>\n");
@@ -188,9 +251,8 @@ fn of_sweep(sweep: &SweepPage, out: &mut String) {
         out.push_str("<p>In progress: not all of its runs have ended.</p>\n");
     }
     let (heads, rows) = board.columns();
-    let columns: Vec<String> = heads.iter().map(|head| escape(head)).collect();
     let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| escape(cell)).collect()).collect();
-    out.push_str(&table("Leaderboard: means over the seeds ± standard deviation [95 % interval].", &columns, &rows));
+    out.push_str(&table("Leaderboard: means over the seeds ± standard deviation [95 % interval].", &heads, &rows));
     out.push_str("<ul class=\"note\">\n");
     let failed = board.failures.iter().map(|f| format!("failed: {} seed {}: {}", f.cell, f.seed, f.why));
     for line in failed.chain(board.notes.iter().cloned()).chain([board.describe()]) {

@@ -1,6 +1,7 @@
 //! A run directory, read back.
 
 use super::journal::Journal;
+use super::measured::Measured;
 use super::summary::Summary;
 use anyhow::{Context, Result, anyhow};
 use flat_optim::parse_optimizer;
@@ -22,6 +23,8 @@ pub(super) struct Run {
     pub journal: Journal,
     /// `None` while the run is in progress.
     pub summary: Option<Summary>,
+    /// Measurements that lie beside it.
+    pub measured: Vec<Measured>,
 }
 
 impl Run {
@@ -51,12 +54,34 @@ impl Run {
             Err(e) => return Err(e).with_context(|| format!("cannot read {}", file.display())),
         };
         let journal = Journal::read(&folder.join("metrics.jsonl"), summary.is_none())?;
-        Ok(Self { name, path: folder.display().to_string(), settings, config, journal, summary })
+        let measured = Measured::beside(folder);
+        Ok(Self { name, path: folder.display().to_string(), settings, config, journal, summary, measured })
     }
 
     /// A setting, where it had an effect.
     pub fn setting(&self, key: &str) -> Option<&str> {
         self.settings.get(key).map(String::as_str)
+    }
+
+    /// Its rule or its schedule of rules, or its base where that is alone.
+    pub fn method(&self) -> &str {
+        let rule = self.setting("optimizer").filter(|rule| *rule != "plain");
+        self.setting("rule-schedule").or(rule).or(self.setting("base")).unwrap_or("plain")
+    }
+
+    /// Whether it is SGD without a rule.
+    pub fn is_plain_sgd(&self) -> bool {
+        self.method() == "sgd"
+    }
+
+    /// Its seed.
+    pub fn seed(&self) -> Option<u64> {
+        self.setting("seed").and_then(|seed| seed.parse().ok()).or(self.summary.as_ref().map(|s| s.seed))
+    }
+
+    /// What it came to, where it took all of its steps and did not diverge.
+    pub fn ended(&self) -> Option<&Summary> {
+        self.summary.as_ref().filter(|summary| !summary.diverged())
     }
 
     /// Whether its rule perturbs gradients.

@@ -38,6 +38,13 @@ pub(super) struct Summary {
     pub version: String,
 }
 
+impl Summary {
+    /// Whether its loss is not finite, or far above that of a constant prediction.
+    pub fn diverged(&self) -> bool {
+        self.state.as_deref() == Some("diverged")
+    }
+}
+
 /// The numbers of a run that are known now.
 #[derive(Debug, Clone)]
 pub(super) struct Standing {

@@ -1,128 +1,175 @@
-//! The tables of the runs: what differs, what they came to, what they ran on.
+//! The tables of the runs: what differs, what they came to, what was measured of them, what they ran on.
 
-use super::html::{escape, table};
+use super::cell::varied;
+use super::html::escape;
+use super::measured::{Document, Number};
 use super::run::Run;
+use super::sheet::Sheet;
 use super::summary::{Standing, Summary};
 use flat_run::measure::{self, TraceRecord};
 use flat_run::store::Point;
 use flat_run::value::{percent, short, wilson};
-use std::collections::BTreeSet;
 
-const NONE: &str = "–";
-
-/// The settings that are not the same in all of the runs; `None` where there are none.
-pub(super) fn differences(runs: &[Run]) -> Option<String> {
-    let keys: BTreeSet<&str> = runs.iter().flat_map(|r| r.settings.keys().map(String::as_str)).collect();
-    let rows: Vec<Vec<String>> = keys
-        .into_iter()
-        .filter(|key| runs.iter().any(|r| r.setting(key) != runs[0].setting(key)))
-        .map(|key| row(escape(key), runs, |run| run.setting(key).map(escape)))
-        .collect();
-    (!rows.is_empty())
-        .then(|| table("One column a run; – where a setting has no effect.", &columns("setting", runs), &rows))
+/// The settings that are not the same in all of the runs, one row each; `None` where there are none.
+pub(super) fn differences(runs: &[Run], cells: &[usize]) -> Option<String> {
+    let mut keys = varied(&runs.iter().collect::<Vec<_>>());
+    if runs.iter().any(|run| run.seed() != runs[0].seed()) {
+        keys.push("seed");
+    }
+    let mut sheet = Sheet::new(runs, cells);
+    for key in &keys {
+        sheet.column(key, |run| run.setting(key).map(escape));
+    }
+    (!keys.is_empty()).then(|| sheet.html())
 }
 
 /// What the runs came to.
-pub(super) fn results(runs: &[Run]) -> String {
-    let standings: Vec<Standing> = runs.iter().map(|r| Standing::of(r.summary.as_ref(), &r.journal)).collect();
-    let now = |name: &str, cell: &dyn Fn(&Run, &Standing) -> Option<String>| -> Vec<String> {
-        let cells = runs.iter().zip(&standings).map(|(r, s)| cell(r, s).unwrap_or_else(|| NONE.into()));
-        [escape(name)].into_iter().chain(cells).collect()
+pub(super) fn results(runs: &[Run], cells: &[usize]) -> String {
+    let mut sheet = Sheet::new(runs, cells);
+    let mut now = |name: &str, cell: &dyn Fn(&Run, &Standing) -> Option<String>| {
+        sheet.column(name, |run| cell(run, &Standing::of(run.summary.as_ref(), &run.journal)));
     };
-    let end = |name: &str, cell: &dyn Fn(&Summary) -> Option<String>| {
-        row(escape(name), runs, |run| run.summary.as_ref().and_then(cell))
-    };
-    let state = |run: &Run, s: &Standing| match &run.summary {
+    fn end(cell: impl Fn(&Summary) -> Option<String>) -> impl Fn(&Run, &Standing) -> Option<String> {
+        move |run, _| run.summary.as_ref().and_then(&cell)
+    }
+    now("state", &|run, s| match &run.summary {
         Some(summary) => Some(escape(summary.state.as_deref().unwrap_or("finished"))),
         None => Some(with("in progress", &format!("at step {}, numbers so far", s.steps))),
-    };
-    let mut rows = vec![
-        now("state", &state),
-        now("test accuracy", &|run, s| {
-            let accuracy = s.test_accuracy?;
-            let interval = run.test_images(accuracy).map(|n| wilson(accuracy, n));
-            Some(interval.map_or(percent(accuracy), |[low, high]| {
-                with(&percent(accuracy), &format!("{:.2} to {:.2}", 100.0 * low, 100.0 * high))
-            }))
-        }),
-        now("test loss", &|_, s| s.test_loss.map(short)),
-        now("best test accuracy on the way", &|_, s| s.best_test_accuracy.map(percent)),
-        now("validation accuracy", &|run, s| {
-            let (accuracy, n) = (s.val_accuracy?, run.setting("validation")?.parse().ok()?);
-            let [low, high] = wilson(accuracy, n);
-            Some(with(&percent(accuracy), &format!("{:.2} to {:.2}", 100.0 * low, 100.0 * high)))
-        }),
-        now("validation loss", &|_, s| s.val_loss.map(short)),
-        now("best validation accuracy on the way", &|_, s| s.best_val_accuracy.map(percent)),
-        end("train accuracy", &|s| s.train_accuracy.map(percent)),
-        end("train loss", &|s| s.train_loss.map(short)),
-        now("Hessian trace", &|_, s| s.trace.as_ref().and_then(trace)),
-        now("||gradient|| there", &|_, s| {
-            s.trace.as_ref().and_then(|t| t.read::<TraceRecord>().ok()?.grad_norm).map(short)
-        }),
-    ];
-    rows.extend(measure::along().filter(|along| along.name != "trace").map(|along| {
-        let name = along.name.to_string();
-        now(&lower(along.title), &|run, _| run.journal.last(&name).and_then(measured))
-    }));
-    rows.extend([
-        now("steps", &|_, s| Some(s.steps.to_string())),
-        now("gradient evaluations", &|_, s| s.evals.map(|e| format!("{e:.0}"))),
-        now("perturbed steps", &|run, s| {
-            let perturbed = s.perturbed.filter(|_| run.perturbs())?;
-            Some(with(&perturbed.to_string(), &format!("of {}", s.steps)))
-        }),
-        end("skipped steps", &|s| Some(s.skipped_steps.to_string())),
-        end("seconds", &|s| s.wall_s.map(|w| format!("{w:.1}"))),
-        end("warnings", &|s| (!s.warnings.is_empty()).then(|| escape(&s.warnings.join("; ")))),
-    ]);
-    let known = rows.into_iter().filter(|row| row[1..].iter().any(|cell| cell != NONE)).collect::<Vec<_>>();
-    table("One column a run.", &columns("result", runs), &known)
+    });
+    now("test accuracy", &|run, s| {
+        let accuracy = s.test_accuracy?;
+        let interval = run.test_images(accuracy).map(|n| wilson(accuracy, n));
+        Some(with(&percent(accuracy), &interval.map_or(String::new(), percents)))
+    });
+    now("test loss", &|_, s| s.test_loss.map(short));
+    now("best test accuracy on the way", &|_, s| s.best_test_accuracy.map(percent));
+    now("validation accuracy", &|run, s| {
+        let (accuracy, n) = (s.val_accuracy?, run.setting("validation")?.parse().ok()?);
+        Some(with(&percent(accuracy), &percents(wilson(accuracy, n))))
+    });
+    now("validation loss", &|_, s| s.val_loss.map(short));
+    now("best validation accuracy on the way", &|_, s| s.best_val_accuracy.map(percent));
+    now("train accuracy", &end(|s| s.train_accuracy.map(percent)));
+    now("train loss", &end(|s| s.train_loss.map(short)));
+    now("Hessian trace", &|_, s| s.trace.as_ref().and_then(|t| number(t.value, t.interval)));
+    now("trace from", &|_, s| s.trace.as_ref().and_then(taken_from));
+    now("||gradient|| there", &|_, s| {
+        s.trace.as_ref().and_then(|t| t.read::<TraceRecord>().ok()?.grad_norm).map(short)
+    });
+    for along in measure::along().filter(|along| along.name != "trace") {
+        now(&lower(along.title), &|run, _| {
+            let point = run.journal.last(along.name)?;
+            number(point.value, point.interval)
+        });
+    }
+    now("steps", &|_, s| Some(s.steps.to_string()));
+    now("gradient evaluations", &|_, s| s.evals.map(|e| format!("{e:.0}")));
+    now("perturbed steps", &|run, s| {
+        let perturbed = s.perturbed.filter(|_| run.perturbs())?;
+        Some(with(&perturbed.to_string(), &format!("of {}", s.steps)))
+    });
+    now("skipped steps", &end(|s| Some(s.skipped_steps.to_string())));
+    now("seconds", &end(|s| s.wall_s.map(|w| format!("{w:.1}"))));
+    now("warnings", &end(|s| (!s.warnings.is_empty()).then(|| escape(&s.warnings.join("; ")))));
+    sheet.html()
+}
+
+/// What was measured of the runs afterwards: a heading and a table a file name, then the files that do not read.
+pub(super) fn measured(runs: &[Run], cells: &[usize]) -> String {
+    let mut names: Vec<(&str, &str)> = Vec::new();
+    for (file, document) in runs.iter().flat_map(found) {
+        if !names.contains(&(file, document.measure.as_str())) {
+            names.push((file, &document.measure));
+        }
+    }
+    let mut out = String::new();
+    for (file, measure) in names {
+        let mut sheet = Sheet::new(runs, cells);
+        let mut quantities: Vec<&str> = Vec::new();
+        for number in runs.iter().filter_map(|run| document(run, file, measure)).flat_map(|d| &d.numbers) {
+            if !quantities.contains(&number.name.as_str()) {
+                quantities.push(&number.name);
+            }
+        }
+        for name in quantities {
+            sheet.column(name, |run| {
+                let found: &Number = document(run, file, measure)?.numbers.iter().find(|n| n.name == name)?;
+                number(found.value, found.interval)
+            });
+        }
+        sheet.column("on", |run| Some(escape(&document(run, file, measure)?.on)));
+        sheet.column("more in the file", |run| {
+            let more = document(run, file, measure)?.more;
+            (more > 0).then(|| more.to_string())
+        });
+        sheet.column("ended", |run| Some(escape(&document(run, file, measure)?.stopped_by)));
+        out.push_str(&format!("<h3>{} <small>{}</small></h3>\n{}", escape(measure), escape(file), sheet.html()));
+    }
+    for run in runs {
+        for file in &run.measured {
+            if let Err(why) = &file.documents {
+                let path = format!("{}/metrics/{}", run.path, file.file);
+                out.push_str(&format!("<p class=\"note\"><code>{}</code> {}.</p>\n", escape(&path), escape(why)));
+            }
+        }
+    }
+    out
+}
+
+/// The measurements beside a run, each with the name of its file.
+fn found(run: &Run) -> impl Iterator<Item = (&str, &Document)> {
+    run.measured.iter().flat_map(|m| m.documents.iter().flatten().map(|d| (m.file.as_str(), d)))
+}
+
+/// The measurement of a name in a file beside a run.
+fn document<'a>(run: &'a Run, file: &str, measure: &str) -> Option<&'a Document> {
+    found(run).find(|(name, document)| *name == file && document.measure == measure).map(|(_, document)| document)
 }
 
 /// What the runs ran on.
-pub(super) fn environment(runs: &[Run]) -> String {
-    let said = |name: &str, of_summary: fn(&Summary) -> String, key: &'static str| {
-        row(escape(name), runs, |run| {
+pub(super) fn environment(runs: &[Run], cells: &[usize]) -> String {
+    let mut sheet = Sheet::new(runs, cells);
+    let mut said = |name: &str, of_summary: fn(&Summary) -> String, key: &str| {
+        sheet.column(name, |run| {
             let said = run.summary.as_ref().map(of_summary).or_else(|| run.setting(key).map(str::to_string));
             said.map(|text| escape(&text))
-        })
+        });
     };
-    let setting = |name: &str, key: &'static str| row(escape(name), runs, |run| run.setting(key).map(escape));
-    let rows = [
-        row("version of flat-train".into(), runs, |run| run.version().map(escape)),
-        said("device", |s| s.device.clone(), "device"),
-        said("element type", |s| s.dtype.clone(), "dtype"),
-        said("seed", |s| s.seed.to_string(), "seed"),
-        setting("data set", "dataset"),
-        setting("model", "model"),
-        row("parameters".into(), runs, |run| run.summary.as_ref().map(|s| s.dim.to_string())),
-        row("optimizer".into(), runs, |run| match &run.summary {
-            Some(s) if s.base == s.optimizer => Some(escape(&s.optimizer)),
-            Some(s) => Some(escape(&format!("{} over {}", s.optimizer, s.base))),
-            None => run.setting("optimizer").filter(|rule| *rule != "plain").or(run.setting("base")).map(escape),
-        }),
-        row("folder".into(), runs, |run| Some(format!("<code>{}</code>", escape(&run.path)))),
-    ];
-    table("One column a run.", &columns("", runs), &rows)
+    said("device", |s| s.device.clone(), "device");
+    said("element type", |s| s.dtype.clone(), "dtype");
+    said("seed", |s| s.seed.to_string(), "seed");
+    sheet.column("version of flat-train", |run| run.version().map(escape));
+    sheet.column("data set", |run| run.setting("dataset").map(escape));
+    sheet.column("model", |run| run.setting("model").map(escape));
+    sheet.column("parameters", |run| run.summary.as_ref().map(|s| s.dim.to_string()));
+    sheet.column("optimizer", |run| match &run.summary {
+        Some(s) if s.base == s.optimizer => Some(escape(&s.optimizer)),
+        Some(s) => Some(escape(&format!("{} over {}", s.optimizer, s.base))),
+        None => Some(escape(run.method())),
+    });
+    sheet.column("folder", |run| Some(format!("<code>{}</code>", escape(&run.path))));
+    sheet.html()
 }
 
-fn trace(trace: &Point) -> Option<String> {
-    let mut words = trace.interval.map_or(String::new(), |[low, high]| format!("{} to {}", short(low), short(high)));
+/// The random vectors and images that a trace was found from.
+fn taken_from(trace: &Point) -> Option<String> {
     let record = trace.read::<TraceRecord>().ok()?;
-    for (count, what) in [(record.trace.probes, "probes"), (record.examples, "images")] {
-        if let Some(count) = count {
-            let comma = if words.is_empty() { "" } else { "; " };
-            words.push_str(&format!("{comma}{count} {what}"));
-        }
-    }
-    Some(with(&short(trace.value?), &words))
+    let counts = [(record.trace.probes, "probes"), (record.examples, "images")];
+    let words: Vec<String> = counts.iter().filter_map(|(count, what)| Some(format!("{} {what}", (*count)?))).collect();
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
-/// A number measured along the run, with its interval.
-fn measured(point: &Point) -> Option<String> {
-    let interval = point.interval.map_or(String::new(), |[low, high]| format!("{} to {}", short(low), short(high)));
-    Some(with(&short(point.value?), &interval))
+/// A number with its interval.
+fn number(value: Option<f64>, interval: Option<[f64; 2]>) -> Option<String> {
+    Some(with(&short(value?), &interval.map_or(String::new(), ends)))
+}
+
+fn ends([low, high]: [f64; 2]) -> String {
+    format!("{} to {}", short(low), short(high))
+}
+
+fn percents([low, high]: [f64; 2]) -> String {
+    format!("{:.2} to {:.2}", 100.0 * low, 100.0 * high)
 }
 
 /// A title within a row's head.
@@ -134,14 +181,4 @@ fn lower(title: &str) -> String {
 /// A value and, smaller, what belongs to it.
 fn with(value: &str, small: &str) -> String {
     if small.is_empty() { escape(value) } else { format!("{} <small>{}</small>", escape(value), escape(small)) }
-}
-
-fn row(head: String, runs: &[Run], cell: impl Fn(&Run) -> Option<String>) -> Vec<String> {
-    let cells = runs.iter().map(|run| cell(run).unwrap_or_else(|| NONE.into()));
-    [head].into_iter().chain(cells).collect()
-}
-
-fn columns(corner: &str, runs: &[Run]) -> Vec<String> {
-    let names = runs.iter().enumerate().map(|(i, run)| format!("{}{}", super::chart::swatch(i), escape(&run.name)));
-    [escape(corner)].into_iter().chain(names).collect()
 }

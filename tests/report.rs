@@ -108,7 +108,8 @@ fn a_report_of_real_runs_shows_what_differs_what_came_out_and_how() {
     assert_eq!(contents["runs"][1]["step"], 24);
     let differs = between(&html, "<h2>What differs</h2>", "</section>");
     for (head, cell) in [("rho", "–"), ("rho", "0.25"), ("optimizer", "plain"), ("optimizer", "rsp")] {
-        assert!(differs.contains(&format!("<td data-head=\"{head}\">{cell}</td>")), "{head} {cell}: {differs}");
+        let none = if cell == "–" { " class=\"none\"" } else { "" };
+        assert!(differs.contains(&format!("<td data-head=\"{head}\"{none}>{cell}</td>")), "{head} {cell}: {differs}");
     }
     assert!(!differs.contains("batch-size") && !differs.contains(">seed<"), "{differs}");
     let results = between(&html, "<h2>Results</h2>", "</section>");

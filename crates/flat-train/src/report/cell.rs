@@ -1,7 +1,10 @@
 //! Cells: the runs that differ in nothing but their seed.
 
 use super::run::Run;
+use flat_core::setting::{Setting, Settings};
+use flat_run::RunConfig;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 /// The setting that a cell is taken over.
 const SEED: &str = "seed";
@@ -29,7 +32,7 @@ pub(super) fn cells(runs: &[Run]) -> Vec<Cell> {
     let firsts: Vec<&Run> = groups.iter().map(|(_, members)| &runs[members[0]]).collect();
     let name = |run: &Run| {
         let alike: Vec<&Run> = firsts.iter().copied().filter(|other| other.method() == run.method()).collect();
-        let more = varied(&alike).into_iter().filter_map(|key| Some(format!(" {key}={}", run.setting(key)?)));
+        let more = differing(&alike).into_iter().filter_map(|key| Some(format!(" {key}={}", run.setting(key)?)));
         let more: String = more.collect();
         match more.is_empty() && alike.len() > 1 {
             // the cell that lacks a setting which the others of its rule have
@@ -41,8 +44,28 @@ pub(super) fn cells(runs: &[Run]) -> Vec<Cell> {
     names.into_iter().zip(groups).map(|(name, (_, runs))| Cell { name, runs }).collect()
 }
 
-/// The settings whose values are not the same in all of the runs, but for the seed.
+/// The settings that somebody varied: those whose values differ, but for the seed and for what follows from the rule. A
+/// setting that only some of the runs take, all of them at its default, follows from their rules.
 pub(super) fn varied<'a>(runs: &[&'a Run]) -> Vec<&'a str> {
+    let follows = |key: &str| {
+        let mut taken = runs.iter().filter_map(|run| run.setting(key));
+        runs.iter().any(|run| run.setting(key).is_none()) && taken.all(|value| is_default(key, value))
+    };
+    differing(runs).into_iter().filter(|key| !follows(key)).collect()
+}
+
+fn is_default(key: &str, value: &str) -> bool {
+    static DEFAULTS: LazyLock<BTreeMap<&str, String>> = LazyLock::new(|| {
+        let default = |setting: Setting| Some((setting.name, setting.default?.to_string()));
+        RunConfig::settings().into_iter().filter_map(default).collect()
+    });
+    let number = |text: &str| text.parse::<f64>().ok();
+    let same = |default: &String| default == value || number(default).is_some_and(|x| number(value) == Some(x));
+    DEFAULTS.get(key).is_some_and(same)
+}
+
+/// The settings whose values are not the same in all of the runs, but for the seed.
+fn differing<'a>(runs: &[&'a Run]) -> Vec<&'a str> {
     let keys: BTreeSet<&str> = runs.iter().flat_map(|run| run.settings.keys().map(String::as_str)).collect();
     let differs = |key: &&str| *key != SEED && runs.iter().any(|run| run.setting(key) != runs[0].setting(key));
     keys.into_iter().filter(differs).collect()
@@ -77,6 +100,18 @@ mod tests {
         let more = ["optimizer=sam lr=0.1 rho=0.05 seed=7", "optimizer=plain base=sgd lr=0.1 seed=1"];
         let expected = [("sam".to_string(), vec![0, 2]), ("sgd".to_string(), vec![1, 3])];
         assert_eq!(found(&[a, b, more[0], more[1]]), expected);
+    }
+
+    #[test]
+    fn what_follows_from_the_rule_was_not_varied() {
+        let found = |runs: &[&str]| {
+            let runs: Vec<Run> = runs.iter().map(|settings| run(settings)).collect();
+            varied(&runs.iter().collect::<Vec<_>>()).into_iter().map(String::from).collect::<Vec<_>>()
+        };
+        let sgd = "optimizer=plain base=sgd lr=0.1 seed=0";
+        assert_eq!(found(&[sgd, "optimizer=sam base=sgd lr=0.1 seed=1 perturb=all rule-every=1"]), ["optimizer"]);
+        let every = ["optimizer", "perturb", "rule-every"];
+        assert_eq!(found(&[sgd, "optimizer=sam base=sgd lr=0.1 perturb=norm rule-every=2"]), every);
     }
 
     #[test]

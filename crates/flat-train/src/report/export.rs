@@ -1,5 +1,6 @@
 //! The ranking as CSV, as Markdown and as text.
 
+use super::html::NONE;
 use super::ranking::{Ranking, Row};
 use flat_reproduce::Table;
 use flat_run::value::{percentage, short};
@@ -43,18 +44,22 @@ impl Ranking {
             (text("setting"), |_, row| Some(format!("{}. {}", row.rank, row.name))),
             (text("seeds"), |_, row| Some(row.seeds.len().to_string())),
             (format!("{}, %", self.metric.unwrap_or("accuracy")), |_, row| row.score.map(|s| interval(s, percentage))),
-            (format!("above {}, points", self.baseline), |ranking, row| match row.name == ranking.baseline {
+            (format!("minus {}, points", self.baseline), |ranking, row| match row.name == ranking.baseline {
                 true => Some("baseline".into()),
                 false => row.above_baseline.map(|s| interval(s, signed)),
             }),
-            (text("above the first, points"), |_, row| row.above_first.map(|s| interval(s, signed))),
+            (text("minus the first, points"), |ranking, row| {
+                // where the baseline is the first, the column before says it
+                let other = ranking.rows.first().is_some_and(|first| first.name != ranking.baseline);
+                row.above_first.filter(|_| other).map(|s| interval(s, signed))
+            }),
             (text("shown"), |_, row| Some(row.verdict.clone())),
             (text("gradient evaluations"), |_, row| row.evals.map(|x| format!("{x:.0}"))),
             (text("seconds"), |_, row| row.wall_s.map(|x| format!("{x:.1}"))),
             (text("trace"), |_, row| row.trace.map(|s| interval(s, short))),
         ];
         let used = || columns.iter().filter(|(_, of)| self.rows.iter().any(|row| of(self, row).is_some()));
-        let row = |row: &Row| used().map(|(_, of)| of(self, row).unwrap_or_else(|| "–".into())).collect();
+        let row = |row: &Row| used().map(|(_, of)| of(self, row).unwrap_or_else(|| NONE.into())).collect();
         (used().map(|(head, _)| head.clone()).collect(), self.rows.iter().map(row).collect())
     }
 
@@ -70,7 +75,7 @@ impl Ranking {
     /// The answer in short lines.
     pub(super) fn lines(&self) -> Vec<String> {
         let row = |row: &Row| {
-            let score = row.score.map_or("–".into(), |s| format!("{} %", interval(s, percentage)));
+            let score = row.score.map_or(NONE.into(), |s| format!("{} %", interval(s, percentage)));
             format!("  {}. {}: {score}, {}", row.rank, row.name, row.verdict)
         };
         self.verdict.iter().cloned().chain(self.rows.iter().map(row)).collect()

@@ -2,6 +2,9 @@
 
 use std::fmt::Write;
 
+/// Stands in a table where nothing is known.
+pub(super) const NONE: &str = "–";
+
 /// Text as it may stand between tags and in quoted attributes. Control characters, and those that turn the direction of what
 /// follows, would let a name pose as another: they are replaced.
 pub(super) fn escape(text: &str) -> String {
@@ -39,6 +42,7 @@ pub(super) fn table(caption: &str, heads: &[String], rows: &[Vec<String>]) -> St
         for (i, (head, cell)) in heads.iter().zip(row).enumerate() {
             let _ = match i {
                 0 => write!(out, "<th scope=\"row\">{cell}</th>"),
+                _ if cell == NONE => write!(out, "<td data-head=\"{head}\" class=\"none\">{cell}</td>"),
                 _ => write!(out, "<td data-head=\"{head}\">{cell}</td>"),
             };
         }

@@ -7,7 +7,7 @@ use std::fmt::Write;
 pub(super) const WIDTH: f64 = 400.0;
 pub(super) const HEIGHT: f64 = 250.0;
 const TOP: f64 = 10.0;
-pub(super) const RIGHT: f64 = 14.0;
+const RIGHT: f64 = 14.0;
 const BOTTOM: f64 = 40.0;
 
 /// Two axes.

@@ -2,7 +2,7 @@
 
 use super::chart::shape;
 use super::html::escape;
-use super::paper::{HEIGHT, Paper, RIGHT, WIDTH};
+use super::paper::{HEIGHT, Paper, WIDTH};
 use super::ranking::{Ranking, Row};
 use super::scale::Scale;
 use flat_run::value::short;
@@ -76,17 +76,18 @@ pub(super) fn svg(ranking: &Ranking) -> Option<String> {
     Some(out)
 }
 
-/// A name beside its point, on the side that has room, a line lower where another name lies there.
+/// A name beside its point: above or below, right or left, where no other name is.
 fn name(name: &str, x: f64, y: f64, taken: &mut Vec<(f64, f64, f64)>, out: &mut String) {
     let width = LETTER * name.chars().count() as f64;
-    let left = if x + 7.0 + width > WIDTH - RIGHT { (x - 7.0 - width).max(2.0) } else { x + 7.0 };
-    let mut line = y - 6.0;
-    let free = |line: f64, taken: &[(f64, f64, f64)]| {
-        taken.iter().all(|(l, r, at)| left > *r || left + width < *l || (line - at).abs() >= LINE)
+    let mut places = [-6.0, LINE + 1.0, -6.0 - LINE, 2.0 * LINE + 1.0]
+        .into_iter()
+        .flat_map(|line| [x + 7.0, x - 7.0 - width].into_iter().map(move |left| (left, y + line)));
+    let within = |left: f64| left >= 0.0 && left + width <= WIDTH;
+    let free = |left: f64, line: f64| {
+        taken.iter().all(|(from, to, at)| left > *to || left + width < *from || (line - at).abs() >= LINE)
     };
-    while !free(line, taken) && line < HEIGHT {
-        line += LINE;
-    }
+    let found = places.find(|(left, line)| within(*left) && free(*left, *line));
+    let (left, line) = found.unwrap_or(((x + 7.0).min(WIDTH - width).max(0.0), y - 6.0));
     taken.push((left, left + width, line));
     let _ = writeln!(out, "<text x=\"{left:.1}\" y=\"{line:.1}\">{}</text>", escape(name));
 }

@@ -1,11 +1,8 @@
 //! A table of runs: one row each, one column a quantity. What is the same in all of them is said in a sentence instead.
 
 use super::chart::swatch;
-use super::html::{escape, table};
+use super::html::{NONE, escape, table};
 use super::run::Run;
-
-/// Stands where a run has no number.
-pub(super) const NONE: &str = "–";
 
 /// Columns over runs.
 pub(super) struct Sheet<'a> {
@@ -29,7 +26,7 @@ impl<'a> Sheet<'a> {
         }
     }
 
-    /// The table; of a single run one row a quantity.
+    /// The table, without the runs that it knows nothing of; of a single run one row a quantity.
     pub fn html(self) -> String {
         let name = |i: usize| format!("{}{}", swatch(self.cells[i]), escape(&self.runs[i].name));
         if let [run] = self.runs {
@@ -55,7 +52,8 @@ impl<'a> Sheet<'a> {
                 let cells = differ.iter().map(|(_, cells)| cells[i].clone().unwrap_or_else(|| NONE.into()));
                 [name(i)].into_iter().chain(cells).collect::<Vec<String>>()
             };
-            let rows: Vec<Vec<String>> = (0..self.runs.len()).map(row).collect();
+            let known = |i: &usize| differ.iter().any(|(_, cells)| cells[*i].is_some());
+            let rows: Vec<Vec<String>> = (0..self.runs.len()).filter(known).map(row).collect();
             out.push_str(&table("One row a run.", &heads, &rows));
         }
         out

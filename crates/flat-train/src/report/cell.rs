@@ -1,8 +1,7 @@
 //! Cells: the runs that differ in nothing but their seed.
 
 use super::run::Run;
-use flat_core::setting::{Setting, Settings};
-use flat_run::RunConfig;
+use flat_run::settings::{Flag, flags};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
@@ -48,20 +47,23 @@ pub(super) fn cells(runs: &[Run]) -> Vec<Cell> {
 /// setting that only some of the runs take, all of them at its default, follows from their rules.
 pub(super) fn varied<'a>(runs: &[&'a Run]) -> Vec<&'a str> {
     let follows = |key: &str| {
-        let mut taken = runs.iter().filter_map(|run| run.setting(key));
-        runs.iter().any(|run| run.setting(key).is_none()) && taken.all(|value| is_default(key, value))
+        runs.iter().any(|run| run.setting(key).is_none()) && runs.iter().all(|run| is_default(run, key).unwrap_or(true))
     };
     differing(runs).into_iter().filter(|key| !follows(key)).collect()
 }
 
-fn is_default(key: &str, value: &str) -> bool {
-    static DEFAULTS: LazyLock<BTreeMap<&str, String>> = LazyLock::new(|| {
-        let default = |setting: Setting| Some((setting.name, setting.default?.to_string()));
-        RunConfig::settings().into_iter().filter_map(default).collect()
-    });
+/// Whether a setting is at its default, which may be that of the run's rule or base; `None` where the run does not take it.
+fn is_default(run: &Run, key: &str) -> Option<bool> {
+    static FLAGS: LazyLock<Vec<Flag>> = LazyLock::new(flags);
+    let value = run.setting(key)?;
+    let Some(flag) = FLAGS.iter().find(|flag| flag.setting.name == key) else { return Some(false) };
+    let own = |rule: &str| flag.owners.iter().rev().find(|(owner, _)| *owner == rule)?.1.clone();
+    let default = match flag.owners.is_empty() {
+        true => flag.setting.default_text(),
+        false => run.setting("optimizer").and_then(own).or_else(|| run.setting("base").and_then(own)),
+    };
     let number = |text: &str| text.parse::<f64>().ok();
-    let same = |default: &String| default == value || number(default).is_some_and(|x| number(value) == Some(x));
-    DEFAULTS.get(key).is_some_and(same)
+    Some(default.is_some_and(|d| d == value || number(&d).is_some_and(|x| number(value) == Some(x))))
 }
 
 /// The settings whose values are not the same in all of the runs, but for the seed.
@@ -112,6 +114,10 @@ mod tests {
         assert_eq!(found(&[sgd, "optimizer=sam base=sgd lr=0.1 seed=1 perturb=all rule-every=1"]), ["optimizer"]);
         let every = ["optimizer", "perturb", "rule-every"];
         assert_eq!(found(&[sgd, "optimizer=sam base=sgd lr=0.1 perturb=norm rule-every=2"]), every);
+        // rho is 0.05 for sam and 0.5 for asam
+        let (sam, asam) = ("optimizer=sam lr=0.1 rho=0.05", "optimizer=asam lr=0.1 rho=0.5");
+        assert_eq!(found(&[sgd, sam, asam]), ["optimizer"]);
+        assert_eq!(found(&[sgd, sam, "optimizer=asam lr=0.1 rho=0.05"]), ["optimizer", "rho"]);
     }
 
     #[test]

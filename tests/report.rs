@@ -305,10 +305,33 @@ fn missing_and_damaged_files_are_named_and_the_old_page_stays() {
 }
 
 /// A headless browser on the PATH.
-fn browser() -> Option<PathBuf> {
+pub fn browser() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let names = ["chromium", "chromium-browser", "google-chrome"];
     std::env::split_paths(&path).flat_map(|dir| names.map(|name| dir.join(name))).find(|file| file.is_file())
+}
+
+/// Whole numbers that a script finds in a page: `d` is its document, `e` the element at the root.
+pub fn laid_out(browser: &Path, room: &Room, html: &str, width: u32, script: &str) -> Vec<u32> {
+    let quoted = html.replace('&', "&amp;").replace('"', "&quot;");
+    let wrapper = format!(
+        "<!DOCTYPE html><body><iframe style=\"width:{width}px;height:900px;border:0\" srcdoc=\"{quoted}\"></iframe><script>\
+         addEventListener('load', () => {{ const d = document.querySelector('iframe').contentDocument, e = d.documentElement; \
+         const found = {script}; document.body.innerHTML = `<p id=\"found\">${{found.map(Math.round).join(' ')}}</p>`; }});\
+         </script></body>"
+    );
+    let file = room.path(&format!("wrapper-{width}.html"));
+    std::fs::write(&file, wrapper).expect("written");
+    let out = Command::new(browser)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--window-size=1400,1000", "--virtual-time-budget=5000"])
+        .arg("--dump-dom")
+        .arg(format!("--user-data-dir={}", room.path("profile").display()))
+        .arg(format!("file://{}", file.display()))
+        .output()
+        .expect("the browser starts");
+    let dom = String::from_utf8_lossy(&out.stdout).into_owned();
+    let found = between(&dom, "<p id=\"found\">", "</p>").trim_start_matches("<p id=\"found\">");
+    found.split(' ').map(|n| n.parse().expect("a number")).collect()
 }
 
 #[test]
@@ -327,33 +350,10 @@ fn a_browser_lays_the_page_out_on_a_phone_and_on_a_desk_without_scrolling_sidewa
     let mut folders: Vec<&Path> = vec![&run, &study];
     folders.extend(others.iter().map(PathBuf::as_path));
     let (html, _) = page(&room.path("r.html"), &folders);
-    let quoted = html.replace('&', "&amp;").replace('"', "&quot;");
     for width in [390, 1280] {
-        let wrapper = format!(
-            "<!DOCTYPE html><body><iframe style=\"width:{width}px;height:900px;border:0\" srcdoc=\"{quoted}\"></iframe><script>\
-             addEventListener('load', () => {{ const d = document.querySelector('iframe').contentDocument, e = d.documentElement; \
-             const wide = [...d.querySelectorAll('.scroll')].filter(s => s.scrollWidth > s.clientWidth).length; \
-             document.body.innerHTML = `<p id=\"found\">${{e.scrollWidth}} ${{e.clientWidth}} ${{d.querySelectorAll('svg.chart').length}} ${{wide}}</p>`; }});\
-             </script></body>"
-        );
-        let file = room.path(&format!("wrapper-{width}.html"));
-        std::fs::write(&file, wrapper).expect("written");
-        let out = Command::new(&browser)
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--window-size=1400,1000",
-                "--virtual-time-budget=5000",
-                "--dump-dom",
-            ])
-            .arg(format!("--user-data-dir={}", room.path("profile").display()))
-            .arg(format!("file://{}", file.display()))
-            .output()
-            .expect("the browser starts");
-        let dom = String::from_utf8_lossy(&out.stdout).into_owned();
-        let found = between(&dom, "<p id=\"found\">", "</p>").trim_start_matches("<p id=\"found\">");
-        let numbers: Vec<u32> = found.split(' ').map(|n| n.parse().expect("a number")).collect();
+        let script = "[e.scrollWidth, e.clientWidth, d.querySelectorAll('svg.chart').length, [...d.querySelectorAll('.scroll')]\
+             .filter(s => s.scrollWidth > s.clientWidth).length]";
+        let numbers = laid_out(&browser, &room, &html, width, script);
         println!("{width} px: scroll width, client width, charts, boxes that scroll within: {numbers:?}");
         // a bar for scrolling downwards may take some of the width
         assert!((width - 20..=width).contains(&numbers[1]), "{numbers:?}");

@@ -1,5 +1,6 @@
 //! Who won, of 20 fabricated runs. The numbers are those of `reference/report_ranking.json`, printed by `report_ranking.py`.
 
+use crate::report::{browser, laid_out};
 use crate::tool::{Room, bytes, command};
 use serde::Deserialize;
 use serde_json::{Map, Value, json as object};
@@ -249,6 +250,25 @@ fn a_row_is_a_run_and_what_is_the_same_is_said_once() {
         html.split("class=\"scatter\"").nth(1).and_then(|rest| rest.split("</figure>").next()).expect("a plot");
     assert_eq!((scatter.matches("class=\"mark\"").count(), scatter.matches("class=\"whisker\"").count()), (5, 10));
     assert!(html.find("<h2>Who won</h2>") < html.find("<h2>What differs</h2>"));
+}
+
+#[test]
+fn a_browser_shows_winner_and_baseline_at_once_and_nothing_sideways() {
+    let Some(browser) = browser() else {
+        println!("skipped: no chromium on the PATH");
+        return;
+    };
+    let room = Room::new();
+    let runs = fabricated(&room);
+    ranking(&report(&room, &runs, &[]));
+    let html = String::from_utf8(bytes(&room.path("report.html"))).expect("UTF-8");
+    for width in [390, 1280] {
+        let script = "[e.scrollWidth - e.clientWidth, d.querySelector('.verdict').getBoundingClientRect().bottom, \
+             [...d.querySelectorAll('.scroll')].filter(s => s.scrollWidth > s.clientWidth).length]";
+        let numbers = laid_out(&browser, &room, &html, width, script);
+        assert!(numbers[0] == 0 && numbers[1] < 800, "{width}: {numbers:?}");
+        assert_eq!(numbers[2], 0, "a table of 20 runs is wider than {width} px: {numbers:?}");
+    }
 }
 
 #[test]

@@ -18,8 +18,8 @@ pub struct ReportArgs {
     /// A paragraph below the title.
     #[arg(long, value_name = "TEXT")]
     pub note: Option<String>,
-    /// The setting that the others are compared with, seed by seed, as the ranking names it, or one of its runs
-    /// [default: plain SGD where there is one, else the first].
+    /// The setting that the others are compared with, as the ranking names it, or one of its runs [default: plain SGD, else
+    /// the first].
     #[arg(long, value_name = "NAME")]
     pub baseline: Option<String>,
     /// Write the ranking as CSV too: a line a setting, plain decimals.

@@ -10,7 +10,7 @@ use flat_core::name::instead;
 use flat_run::usage;
 use flat_sweep::Spread;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 
 /// What cells may be ranked by: its name, its key, and where a run has it, in 0..1.
 type Metric = (&'static str, &'static str, fn(&Summary) -> Option<f64>);
@@ -59,10 +59,11 @@ pub(super) fn ranking(runs: &[Run], cells: &[Cell], baseline: Option<&str>) -> R
                 missing += 1;
                 continue;
             };
-            if scores.contains_key(&seed) {
-                notes.push(format!("{} is left out: seed {seed} of {} is there already", run.name, cell.name));
-            } else {
-                scores.insert(seed, score);
+            match scores.entry(seed) {
+                btree_map::Entry::Vacant(free) => _ = free.insert(score),
+                btree_map::Entry::Occupied(_) => {
+                    notes.push(format!("{} is left out: seed {seed} of {} is there already", run.name, cell.name));
+                }
             }
         }
         entries.push(Entry { place, cell, scores, missing });

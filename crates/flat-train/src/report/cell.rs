@@ -43,8 +43,8 @@ pub(super) fn cells(runs: &[Run]) -> Vec<Cell> {
     names.into_iter().zip(groups).map(|(name, (_, runs))| Cell { name, runs }).collect()
 }
 
-/// The settings that somebody varied: those whose values differ, but for the seed and for what follows from the rule. A
-/// setting that only some of the runs take, all of them at its default, follows from their rules.
+/// The settings that somebody varied: those whose values differ, but for the seed and what follows from the rule. A setting
+/// that only some of the runs take, all of them at its default, follows from their rules.
 pub(super) fn varied<'a>(runs: &[&'a Run]) -> Vec<&'a str> {
     let follows = |key: &str| {
         runs.iter().any(|run| run.setting(key).is_none()) && runs.iter().all(|run| is_default(run, key).unwrap_or(true))
@@ -52,7 +52,8 @@ pub(super) fn varied<'a>(runs: &[&'a Run]) -> Vec<&'a str> {
     differing(runs).into_iter().filter(|key| !follows(key)).collect()
 }
 
-/// Whether a setting is at its default, which may be that of the run's rule or base; `None` where the run does not take it.
+/// Whether a setting is at its default, which may be that of the run's rule or base; `None` where the run does not
+/// take it.
 fn is_default(run: &Run, key: &str) -> Option<bool> {
     static FLAGS: LazyLock<Vec<Flag>> = LazyLock::new(flags);
     let value = run.setting(key)?;

@@ -7,8 +7,8 @@ use flat_run::value::{percentage, short};
 use flat_sweep::{Spread, csv};
 
 impl Ranking {
-    /// A line a setting in CSV, in plain decimals; empty where there is no number. Accuracies are in percent, differences
-    /// in points.
+    /// A line a setting in CSV, in plain decimals; empty where there is no number. Accuracies are in percent,
+    /// differences in points.
     pub(super) fn csv(&self) -> String {
         let ends = |name: &str| ["", "_low", "_high"].map(|end| format!("{name}{end}"));
         let mut head: Vec<String> = ["rank", "name"].map(String::from).into();

@@ -42,8 +42,8 @@ impl Entry<'_> {
     }
 }
 
-/// The ranking of these cells of these runs, beside a baseline: the cell of that name, or of a run of that name; without
-/// one the best cell of plain SGD, else the first cell named.
+/// The ranking of these cells of these runs, beside a baseline: the cell of that name, or of a run of that name;
+/// without one the best cell of plain SGD, else the first cell named.
 ///
 /// # Errors
 /// A baseline that is no cell, in a usage error that lists those that there are.

@@ -166,13 +166,15 @@ mod tests {
     #[test]
     fn every_number_with_an_interval_is_found_once() {
         let trace = json!({"measure": "trace", "loss": 0.5, "trace": {"value": 2.0, "ci95": [1.0, 3.0]},
-            "trace_normalized": 0.25, "trace_normalized_ci95": [0.125, 0.5], "per_layer": {"a": {"value": 1.0, "ci95": [0.0, 2.0]}}});
+            "trace_normalized": 0.25, "trace_normalized_ci95": [0.125, 0.5],
+            "per_layer": {"a": {"value": 1.0, "ci95": [0.0, 2.0]}}});
         let expected = [("trace", 2.0, [1.0, 3.0]), ("trace normalized", 0.25, [0.125, 0.5])]
             .map(|(n, v, i)| (n.into(), Some(v), Some(i)));
         assert_eq!(read(&trace), expected);
         let gradnorm = json!({"measure": "gradnorm", "value": 3.0, "ci95": [2.0, 4.0], "loss": 0.5});
         assert_eq!(read(&gradnorm), [("gradnorm".into(), Some(3.0), Some([2.0, 4.0]))]);
-        let eig = json!({"measure": "eig", "eigenvalues": [{"value": 5.0, "residual": 0.5}, {"value": 1.0, "residual": 0.25}],
+        let eig = json!({"measure": "eig",
+            "eigenvalues": [{"value": 5.0, "residual": 0.5}, {"value": 1.0, "residual": 0.25}],
             "top": [{"value": 5.0, "residual": 0.5}]});
         let expected = [("eigenvalues 1", 5.0, [4.5, 5.5]), ("eigenvalues 2", 1.0, [0.75, 1.25])];
         assert_eq!(read(&eig), expected.map(|(n, v, i)| (n.into(), Some(v), Some(i))));

@@ -89,13 +89,14 @@ fn negative(spread: &Spread) -> Spread {
 /// What to know when reading the numbers.
 pub(super) fn notes(ranking: &Ranking) -> Vec<String> {
     let mut notes = vec![
-        "Intervals are Student's 95 % over the seeds, not widened for the number of settings; differences are paired by seed."
+        "Intervals are Student's 95 % over the seeds, not widened for the number of settings; differences are \
+         paired by seed."
             .to_string(),
     ];
     match ranking.metric {
         Some("test accuracy") if ranking.rows.len() > 1 => notes.push(
-            "The test images chose the first, so that its own accuracy is a little too good; a sweep chooses by images held \
-             out."
+            "The test images chose the first, so that its own accuracy is a little too good; a sweep chooses by images \
+             held out."
                 .into(),
         ),
         Some("training accuracy") => notes.push("No run has an accuracy on images that it did not train on.".into()),

@@ -29,6 +29,9 @@ use flat_reproduce::ReproduceArgs;
 use flat_run::settings::EvalArgs;
 use std::path::PathBuf;
 
+/// The group of the flags of all commands.
+const GLOBAL: &str = "Of every command";
+
 /// Train image classifiers with any flat-minima optimizer and measure the flatness of what came out.
 #[derive(Debug, Parser)]
 #[command(name = "flat-train", version, long_version = version::LONG.as_str(), propagate_version = true, max_term_width = 110)]
@@ -37,19 +40,19 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
     /// Print no progress, only the result.
-    #[arg(long, short, global = true, display_order = 900)]
+    #[arg(long, short, global = true, display_order = 900, help_heading = GLOBAL)]
     pub quiet: bool,
     /// What shows progress: auto is tui on a terminal, plain elsewhere.
-    #[arg(long, global = true, display_order = 900, value_enum, default_value_t = UiName::Auto)]
+    #[arg(long, global = true, display_order = 900, help_heading = GLOBAL, value_enum, default_value_t = UiName::Auto)]
     pub ui: UiName,
     /// Print the result as one JSON object on stdout, and nothing else there.
-    #[arg(long, global = true, display_order = 900)]
+    #[arg(long, global = true, display_order = 900, help_heading = GLOBAL)]
     pub json: bool,
     /// Stop as by SIGINT when standard input ends: how a sweep stops its runs, and they stop where it dies.
     #[arg(long, global = true, hide = true)]
     pub stop_at_eof: bool,
     /// CPU threads, at most 4 a core or 64 [default: all cores].
-    #[arg(long, global = true, display_order = 900, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, global = true, display_order = 900, help_heading = GLOBAL, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 

@@ -1,5 +1,6 @@
 //! The flags of a command, made of its settings. `train` also has the options of every rule and base, once each.
 
+use super::args::EvalArgs;
 use super::config::{HEADINGS, RunConfig};
 use crate::usage::{BadFlag, no_effect};
 use anyhow::Result;
@@ -24,11 +25,19 @@ impl From<Setting> for Flag {
     }
 }
 
+/// The group of the flags that say which checkpoint is looked at, and on what data.
+const CHECKPOINT: &str = "Checkpoint and data";
+
 /// Settings that a command takes as flags.
 pub trait Flags: Settings {
-    /// Its flags, in the order of help.
+    /// Its flags, in the order of help; those that say what is looked at are a group.
     fn flags() -> Vec<Flag> {
-        Self::settings().into_iter().map(Flag::from).collect()
+        let on: Vec<&str> = EvalArgs::settings().iter().map(|setting| setting.name).collect();
+        let flag = |setting: Setting| Flag {
+            heading: if on.contains(&setting.name) { CHECKPOINT } else { "" },
+            ..Flag::from(setting)
+        };
+        Self::settings().into_iter().map(flag).collect()
     }
 }
 

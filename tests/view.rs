@@ -67,6 +67,13 @@ impl Pane {
         }
     }
 
+    /// The number of the tool's process.
+    fn process(&self) -> String {
+        let shell = self.tmux(&["display-message", "-p", "#{pane_pid}"]).unwrap_or_default();
+        let found = Command::new("pgrep").args(["-P", shell.trim()]).output().expect("pgrep runs");
+        String::from_utf8_lossy(&found.stdout).trim().to_string()
+    }
+
     /// The terminal was given back: no other screen, a cursor, echo and lines.
     fn assert_restored(&self, status: i32) -> String {
         let picture = self.awaits(&[&format!("status {status}"), "echo", "icanon"]);
@@ -97,6 +104,13 @@ const SETTLED: Duration = Duration::from_millis(500);
 fn step(picture: &str) -> u64 {
     let after = picture.split("step ").nth(1).and_then(|rest| rest.split(' ').next());
     after.and_then(|step| step.parse().ok()).unwrap_or_else(|| panic!("no step in\n{picture}"))
+}
+
+/// Step of the newest checkpoint.
+fn newest_checkpoint(run: &Path) -> u64 {
+    let files = std::fs::read_dir(run.join("checkpoints")).expect("checkpoints");
+    let step = |name: &str| name.strip_prefix("step-")?.split('.').next()?.parse().ok();
+    files.filter_map(|file| step(file.ok()?.file_name().to_str()?)).max().expect("a checkpoint")
 }
 
 #[test]
@@ -132,13 +146,7 @@ fn a_run_is_shown_at_every_size_held_let_go_and_stopped_by_a_key() {
     pane.key("q");
     let picture = pane.assert_restored(130);
     assert!(picture.contains("epoch "), "the news are not there\n{picture}");
-    let done = std::fs::read_dir(out.join("checkpoints")).expect("checkpoints");
-    let newest = done
-        .filter_map(|file| {
-            file.ok()?.file_name().to_str()?.strip_prefix("step-")?.split('.').next()?.parse::<u64>().ok()
-        })
-        .max();
-    let newest = newest.expect("a checkpoint");
+    let newest = newest_checkpoint(&out);
     assert!(newest >= still + 5, "{newest}");
     let resumed = json(&format!("train --resume {} --steps {}", out.display(), newest + 2));
     assert_eq!(resumed["steps"], newest + 2);
@@ -153,13 +161,29 @@ fn a_terminal_is_given_back_after_sigterm_and_ctrl_c() {
         if how == "C-c" {
             pane.key(how);
         } else {
-            let shell = pane.tmux(&["display-message", "-p", "#{pane_pid}"]).unwrap_or_default();
-            let sent = Command::new("pkill").args([&format!("-{how}"), "-P", shell.trim()]).status();
-            assert!(sent.expect("pkill runs").success(), "{how}");
+            let sent = Command::new("kill").args([&format!("-{how}"), &pane.process()]).status();
+            assert!(sent.expect("kill runs").success(), "{how}");
         }
         let picture = pane.assert_restored(130);
         assert!(!picture.contains("panicked"), "{how}: {picture}");
     }
+}
+
+#[test]
+fn a_terminal_that_goes_away_ends_the_run_with_a_checkpoint() {
+    let room = Room::new();
+    let out = room.path("run");
+    let Some(pane) = Pane::start(80, 24, &endless(&out)) else { return };
+    pane.awaits(&["q save and stop", "training "]);
+    let process = pane.process();
+    drop(pane);
+    let begun = Instant::now();
+    let lives = || Command::new("kill").args(["-0", &process]).output().is_ok_and(|out| out.status.success());
+    while lives() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "process {process} does not end");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(newest_checkpoint(&out) > 0);
 }
 
 #[test]

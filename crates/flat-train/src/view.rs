@@ -16,11 +16,10 @@ use flat_run::{Gauge, Screen};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::{cursor, event, execute, terminal};
-use std::io::{Stderr, stderr};
+use std::io::{IsTerminal, Stderr, stderr, stdin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How long work takes before it gets a view.
@@ -33,10 +32,14 @@ static THREAD: Mutex<Option<Live>> = Mutex::new(None);
 /// Whether the terminal is the view's.
 static UP: AtomicBool = AtomicBool::new(false);
 
+/// How long the end of the work waits for that of the view.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// The thread that draws.
 struct Live {
     stop: Sender<()>,
-    thread: JoinHandle<()>,
+    /// Hangs up when it has ended.
+    ended: Receiver<()>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -93,19 +96,24 @@ impl Drop for Shown {
 fn open() {
     let mut thread = locked(&THREAD);
     if thread.is_none() {
-        let (stop, stopped) = channel();
+        let ((stop, stopped), (ending, ended)) = (channel(), channel());
+        let work = move || {
+            live(&stopped);
+            drop(ending);
+        };
         // where no thread can be had, there is no view
-        let started = std::thread::Builder::new().name("view".into()).spawn(move || live(&stopped));
-        *thread = started.ok().map(|thread| Live { stop, thread });
+        let started = std::thread::Builder::new().name("view".into()).spawn(work);
+        *thread = started.ok().map(|_| Live { stop, ended });
     }
 }
 
 /// Ends the view and gives the terminal back.
 pub(crate) fn close() {
-    if let Some(Live { stop, thread }) = locked(&THREAD).take() {
+    if let Some(Live { stop, ended }) = locked(&THREAD).take() {
         drop(stop);
-        // a thread that panicked has restored the terminal
-        let _ = thread.join();
+        // it sends nothing; where it hangs on a terminal that is no more, nobody waits for it
+        let _ = ended.recv_timeout(PATIENCE);
+        restore();
         *locked(&STATE) = State::NEW;
     }
 }
@@ -125,8 +133,8 @@ fn live(stop: &Receiver<()>) {
         return;
     }
     let Ok(mut raised) = Raised::new() else { return };
-    // it is up no more after a panic or an abort
-    while UP.load(Ordering::SeqCst) {
+    // it is up no more after a panic or an abort; a terminal that hung up would be asked for keys for ever
+    while UP.load(Ordering::SeqCst) && stderr().is_terminal() && stdin().is_terminal() {
         let drawn = raised.terminal.draw(|frame| draw::picture(frame, &locked(&STATE), Instant::now()));
         while event::poll(Duration::ZERO).unwrap_or(false) {
             if let Ok(event) = event::read() {

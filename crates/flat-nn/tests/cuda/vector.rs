@@ -109,7 +109,9 @@ impl Update<1, 1> for Momentum {
     }
 }
 
-fn recurrences<T: Element, const M: usize, const N: usize, U: Update<M, N>>(of: impl Fn(usize) -> U + Sync) -> Result<()> {
+fn recurrences<T: Element, const M: usize, const N: usize, U: Update<M, N>>(
+    of: impl Fn(usize) -> U + Sync,
+) -> Result<()> {
     let params = params::<T>()?;
     let mut v = vectors(&params, (M + N) as u64)?;
     let (parts, table) = copies::<T>(&params)?;

@@ -34,7 +34,8 @@ const GLOBAL: &str = "Of every command";
 
 /// Train image classifiers with any flat-minima optimizer and measure the flatness of what came out.
 #[derive(Debug, Parser)]
-#[command(name = "flat-train", version, long_version = version::LONG.as_str(), propagate_version = true, max_term_width = 110)]
+#[command(name = "flat-train", version, long_version = version::LONG.as_str(), propagate_version = true)]
+#[command(max_term_width = 110)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -43,23 +44,25 @@ pub struct Cli {
     #[arg(long, short, global = true, display_order = 900, help_heading = GLOBAL)]
     pub quiet: bool,
     /// What shows progress: auto is tui on a terminal, plain elsewhere.
-    #[arg(long, global = true, display_order = 900, help_heading = GLOBAL, value_enum, default_value_t = UiName::Auto)]
+    #[arg(long, global = true, display_order = 900, help_heading = GLOBAL, hide_short_help = true)]
+    #[arg(value_enum, default_value_t = UiName::Auto)]
     pub ui: UiName,
-    /// Print the result as one JSON object on stdout, and nothing else there.
+    /// Print the result on stdout as one JSON object.
     #[arg(long, global = true, display_order = 900, help_heading = GLOBAL)]
     pub json: bool,
     /// Stop as by SIGINT when standard input ends: how a sweep stops its runs, and they stop where it dies.
     #[arg(long, global = true, hide = true)]
     pub stop_at_eof: bool,
     /// CPU threads, at most 4 a core or 64 [default: all cores].
-    #[arg(long, global = true, display_order = 900, help_heading = GLOBAL, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, global = true, display_order = 900, help_heading = GLOBAL)]
+    #[arg(value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Train a classifier; leaves a run directory with weights, checkpoints, metrics and a summary.
+    /// Train a classifier into a run directory: weights, checkpoints, journal, summary.
     Train(Box<TrainArgs>),
     /// Search over settings: a grid or random draws, at equal cost, ranked on validation images with intervals over seeds.
     Sweep(Box<SweepArgs>),

@@ -18,8 +18,14 @@ pub(super) fn run(args: &ReportArgs, ui: Ui, json: bool) -> Result<Outcome> {
     check(args)?;
     let mut last = None;
     loop {
-        let Some(report) = Report::read(args, ui)? else {
-            return last.map_or(Ok(Outcome::Interrupted), |report| end(&report, args, json));
+        let report = match Report::read(args, ui) {
+            Ok(Some(report)) => report,
+            Ok(None) => return last.map_or(Ok(Outcome::Interrupted), |report| end(&report, args, json)),
+            Err(e) => {
+                // the page is read again by nobody
+                last.map(|report: Report| report.write(args, None)).transpose()?;
+                return Err(e);
+            }
         };
         if !(args.watch && report.in_progress()) {
             return end(&report, args, json);

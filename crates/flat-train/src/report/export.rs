@@ -26,10 +26,10 @@ impl Ranking {
             line.extend(self.varied.iter().map(|name| row.settings.get(name).cloned().unwrap_or_default()));
             line.extend([row.runs, row.seeds.len(), row.in_progress, row.diverged].map(|n| n.to_string()));
             for spread in [row.score, row.above_baseline, row.above_first] {
-                line.extend(decimals(spread, 100.0));
+                line.extend(decimals(spread, percent));
             }
             line.extend([row.evals, row.wall_s].map(decimal));
-            line.extend(decimals(row.trace, 1.0));
+            line.extend(decimals(row.trace, |x| x));
             line.push(row.verdict.clone());
             lines.push(line);
         }
@@ -100,7 +100,12 @@ fn decimal(x: Option<f64>) -> String {
     x.map(|x| x.to_string()).unwrap_or_default()
 }
 
-fn decimals(spread: Option<Spread>, by: f64) -> [String; 3] {
+fn decimals(spread: Option<Spread>, scale: fn(f64) -> f64) -> [String; 3] {
     let ends = spread.and_then(|s| s.ci95);
-    [spread.map(|s| s.mean), ends.map(|e| e[0]), ends.map(|e| e[1])].map(|x| decimal(x.map(|x| by * x)))
+    [spread.map(|s| s.mean), ends.map(|e| e[0]), ends.map(|e| e[1])].map(|x| decimal(x.map(scale)))
+}
+
+/// A part of 1 in percent, without what the product adds by rounding.
+fn percent(x: f64) -> f64 {
+    (1e12 * x).round() / 1e10
 }

@@ -18,13 +18,13 @@ impl Pane {
         Self::start_with("", width, height, words)
     }
 
-    /// The same with these variables set, as `env` takes them.
-    fn start_with(variables: &str, width: u16, height: u16, words: &str) -> Option<Self> {
+    /// The same with these words of the shell before the tool.
+    fn start_with(before: &str, width: u16, height: u16, words: &str) -> Option<Self> {
         static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let pane = Self { socket: format!("flat-{}-{count}", std::process::id()) };
         let script = format!(
-            "export FLAT_DATA_DIR='{}' TERM=screen-256color; unset NO_COLOR; cd '{}'; env {variables} '{}' {words}; \
+            "export FLAT_DATA_DIR='{}' TERM=screen-256color; unset NO_COLOR; cd '{}'; {before} '{}' {words}; \
              echo status $?; stty -a | tr ' ;' '\\n\\n' | grep -x -e echo -e icanon; sleep 600",
             top().join("data").display(),
             top().display(),
@@ -189,12 +189,24 @@ fn a_terminal_that_goes_away_ends_the_run_with_a_checkpoint() {
 #[test]
 fn pipes_dumb_terminals_and_no_color_have_no_view() {
     let room = Room::new();
-    for (i, set) in ["TERM=dumb", "NO_COLOR=1"].into_iter().enumerate() {
+    for (i, set) in ["env TERM=dumb", "env NO_COLOR=1"].into_iter().enumerate() {
         let out = room.path(&format!("run-{i}"));
         let words = format!("{SMALL} --epochs 1 --out {}", out.display());
         let Some(pane) = Pane::start_with(set, 80, 24, &words) else { return };
         let picture = pane.assert_restored(0);
         assert!(picture.contains("epoch 1"), "{set}: {picture}");
+    }
+    // a process in the background would be stopped where it takes the terminal
+    let out = room.path("background");
+    let words = format!("{SMALL} --steps 20000 --eval-every 0 --threads 1 --out {} & wait $!", out.display());
+    let Some(pane) = Pane::start_with("set -m;", 80, 24, &words) else { return };
+    let mut seen = String::new();
+    let begun = Instant::now();
+    while !seen.contains("status 0") {
+        seen = pane.picture();
+        assert!(!seen.contains("q save"), "a view from the background\n{seen}");
+        assert!(begun.elapsed() < Duration::from_secs(60), "{seen}");
+        std::thread::sleep(Duration::from_millis(50));
     }
     let said = crate::tool::fails(&format!("{SMALL} --epochs 1 --ui tui"), 2);
     assert!(said.contains("--ui") && said.contains("terminal"), "{said}");

@@ -3,7 +3,7 @@
 
 use crate::args::UiName;
 use crate::news;
-use crate::view::View;
+use crate::view::{self, View};
 use flat_run::{Gauge, Screen, Ui, usage};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
@@ -22,23 +22,29 @@ pub enum Terminal {
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Terminal {
-    /// What `--ui` says; by default what the terminal can show. `quiet` leaves warnings alone. `view` says that a live
+    /// What `--ui` says; by default what the terminal can show. `quiet` leaves warnings alone. `live` says that a live
     /// view is of use, and that standard input is free for its keys.
     ///
     /// # Errors
     /// A view or bars without a terminal.
-    pub fn choose(name: UiName, quiet: bool, view: bool) -> anyhow::Result<Ui<'static>> {
+    pub fn choose(name: UiName, quiet: bool, live: bool) -> anyhow::Result<Ui<'static>> {
         let is_terminal = std::io::stderr().is_terminal();
-        if !is_terminal && matches!(name, UiName::Tui | UiName::Bars) {
-            let message = "--ui tui and --ui bars need a terminal on standard error; --ui plain needs none";
-            return Err(usage(message));
+        match name {
+            UiName::Bars if !is_terminal => {
+                return Err(usage("--ui bars needs a terminal on standard error; --ui plain needs none"));
+            }
+            UiName::Tui if !view::is_possible() => {
+                let message =
+                    "--ui tui needs a terminal on standard input and error, and its foreground; --ui plain needs none";
+                return Err(usage(message));
+            }
+            _ => {}
         }
         let variable = |name: &str| std::env::var_os(name).unwrap_or_default();
         let is_plain = !variable("NO_COLOR").is_empty() || variable("TERM") == "dumb";
-        let view = view && is_terminal && !is_plain && std::io::stdin().is_terminal();
         Ok(match name {
             _ if quiet => Ui::on(&Self::Lines).quiet(),
-            UiName::Auto if view => Ui::on(&View),
+            UiName::Auto if live && !is_plain && view::is_possible() => Ui::on(&View),
             UiName::Tui => Ui::on(&View),
             UiName::Bars => Ui::on(&Self::Bars),
             UiName::Auto if is_terminal && !is_plain => Ui::on(&Self::Bars),

@@ -6,6 +6,7 @@
 
 mod curves;
 mod draw;
+mod foreground;
 mod keys;
 mod state;
 
@@ -92,6 +93,11 @@ impl Drop for Shown {
     }
 }
 
+/// Whether there is a terminal for it: one that shows it and has keys, with this process in its foreground.
+pub(crate) fn is_possible() -> bool {
+    stderr().is_terminal() && stdin().is_terminal() && foreground::is_ours()
+}
+
 /// Starts the thread, unless it runs.
 fn open() {
     let mut thread = locked(&THREAD);
@@ -132,9 +138,13 @@ fn live(stop: &Receiver<()>) {
     if stop.recv_timeout(DELAY) != Err(RecvTimeoutError::Timeout) {
         return;
     }
+    // it may have gone to the background since
+    if !is_possible() {
+        return;
+    }
     let Ok(mut raised) = Raised::new() else { return };
     // it is up no more after a panic or an abort; a terminal that hung up would be asked for keys for ever
-    while UP.load(Ordering::SeqCst) && stderr().is_terminal() && stdin().is_terminal() {
+    while UP.load(Ordering::SeqCst) && is_possible() {
         let drawn = raised.terminal.draw(|frame| draw::picture(frame, &locked(&STATE), Instant::now()));
         while event::poll(Duration::ZERO).unwrap_or(false) {
             if let Ok(event) = event::read() {

@@ -113,7 +113,12 @@ fn killed(
             Ended::Code(130) | Ended::Signal(_) => {}
             // a second Ctrl-C aborts
             Ended::Code(137) if twice => {}
-            Ended::Code(_) | Ended::Hung => return Ok(false),
+            Ended::Code(_) | Ended::Hung => {
+                if ears == Ears::File {
+                    *history += &format!(" {}", std::fs::read_to_string(room.path("said"))?.trim());
+                }
+                return Ok(false);
+            }
         }
         if case.kind == Kind::Run && checkpoints && !has_checkpoint(out) {
             *history += "[its checkpoints are gone]";

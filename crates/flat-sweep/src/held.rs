@@ -2,7 +2,7 @@
 //! also where the sweep that started it was killed.
 
 use anyhow::{Context, Result, bail};
-use flat_run::signal;
+use flat_run::signal::{self, GivenUp};
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -30,14 +30,18 @@ pub(crate) fn take(path: &Path) -> Result<File> {
 /// Tries again and again what another process may be in the way of.
 ///
 /// # Errors
-/// The last one, once the patience is over or a signal asked to stop.
-pub(crate) fn patiently<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+/// The last one, once the patience is over; [`GivenUp`] where a signal asked to stop: whoever stops a sweep that waits has done
+/// nothing wrong.
+pub(crate) fn patiently<T>(attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    tried(attempt, signal::stop_requested)
+}
+
+fn tried<T>(mut attempt: impl FnMut() -> Result<T>, stopped: fn() -> bool) -> Result<T> {
     let begun = Instant::now();
     loop {
         match attempt() {
-            Err(_) if begun.elapsed() <= PATIENCE && !signal::stop_requested() => {
-                std::thread::sleep(Duration::from_millis(20));
-            }
+            Err(_) if stopped() => return Err(GivenUp.into()),
+            Err(_) if begun.elapsed() <= PATIENCE => std::thread::sleep(Duration::from_millis(20)),
             ended => return ended,
         }
     }
@@ -47,6 +51,14 @@ pub(crate) fn patiently<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> 
 mod tests {
     use super::*;
     use std::process::{Command, Stdio};
+
+    #[test]
+    fn who_is_asked_to_stop_while_it_waits_gives_up_and_does_not_fail() {
+        let busy = || bail!("busy");
+        let given_up = tried::<()>(busy, || true).expect_err("it was asked to stop");
+        assert!(signal::is_given_up(&given_up), "{given_up:#}");
+        assert_eq!(tried(|| Ok(3), || true).ok(), Some(3));
+    }
 
     #[test]
     fn a_file_is_free_once_the_process_that_has_it_for_its_output_has_ended() -> Result<()> {

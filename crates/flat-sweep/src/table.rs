@@ -1,11 +1,10 @@
 //! The leaderboard as text for a person and as CSV.
 
 use crate::board::{Board, Row};
-use crate::csv::csv;
 use crate::select::Select;
 use crate::spread::Spread;
 use flat_run::value::table::{Table, item};
-use flat_run::value::{percentage, short};
+use flat_run::value::{csv, percentage, short};
 
 /// A column: its head with the unit, and a cell's text.
 type Column = (&'static str, fn(&Board, &Row) -> Option<String>);

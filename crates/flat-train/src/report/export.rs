@@ -3,8 +3,8 @@
 use super::html::NONE;
 use super::ranking::{Ranking, Row};
 use flat_reproduce::Table;
-use flat_run::value::{percentage, short};
-use flat_sweep::{Spread, csv};
+use flat_run::value::{csv, percentage, short};
+use flat_sweep::Spread;
 
 impl Ranking {
     /// A line a setting in CSV, in plain decimals; empty where there is no number. Accuracies are in percent,

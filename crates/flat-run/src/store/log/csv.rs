@@ -4,6 +4,7 @@ use super::Format;
 use super::scalars::{collect, scalars, step};
 use crate::measure;
 use crate::store::line::{Line, Point};
+use crate::value::csv::row;
 use anyhow::Result;
 use serde::Serialize;
 use serde_json::Value;
@@ -58,7 +59,7 @@ impl Table {
 
 impl Format for Table {
     fn head(&self) -> Vec<u8> {
-        row(self.columns.iter().cloned())
+        row(&self.columns).into_bytes()
     }
 
     fn line(&mut self, line: &Line) -> Result<Vec<u8>> {
@@ -72,7 +73,7 @@ impl Format for Table {
             let texts = fields.into_iter().filter_map(|(key, value)| Some((key, value.as_str()?.to_string())));
             cells.extend(texts);
         }
-        Ok(row(self.columns.iter().map(|column| cells.remove(column).unwrap_or_default())))
+        Ok(row(self.columns.iter().map(|column| cells.remove(column).unwrap_or_default())).into_bytes())
     }
 
     fn end(&self, _: bool, _: f64) -> Vec<u8> {
@@ -103,16 +104,7 @@ pub(crate) fn of_summary(summary: &impl Serialize) -> Result<Vec<u8>> {
         }
         cells.extend(numbers.into_iter().map(|(name, number)| (name, number.to_string())));
     }
-    Ok([row(cells.keys().cloned()), row(cells.values().cloned())].concat())
-}
-
-/// A row by RFC 4180, but for the line's end, which is a line feed alone.
-fn row(cells: impl Iterator<Item = String>) -> Vec<u8> {
-    let quoted = |cell: String| match cell.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", cell.replace('"', "\"\"")),
-        false => cell,
-    };
-    (cells.map(quoted).collect::<Vec<_>>().join(",") + "\n").into_bytes()
+    Ok((row(cells.keys()) + &row(cells.values())).into_bytes())
 }
 
 #[cfg(test)]

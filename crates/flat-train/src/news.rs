@@ -38,6 +38,11 @@ pub fn tell(line: &str) {
     }
 }
 
+/// Tells a warning.
+pub fn warn(line: &str) {
+    tell(&format!("warning: {line}"));
+}
+
 fn write(line: &str) {
     // one write, so that lines of several threads do not mix; what becomes of it is none of the run's business
     let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());

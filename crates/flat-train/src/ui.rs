@@ -59,7 +59,7 @@ impl Screen for Terminal {
     }
 
     fn warn(&self, line: &str) {
-        news::tell(&format!("warning: {line}"));
+        news::warn(line);
     }
 
     fn transient(&self) -> bool {

@@ -63,11 +63,16 @@ fn blocks(widths: &[usize]) -> Vec<Vec<usize>> {
 
 /// Names and what they stand for, a line each; longer ones go on below, and an empty name goes on with the one before.
 pub fn pairs<N: AsRef<str>, V: AsRef<str>>(rows: impl IntoIterator<Item = (N, V)>) -> String {
+    pairs_within(WIDTH, rows)
+}
+
+/// [`pairs`] of another width.
+pub fn pairs_within<N: AsRef<str>, V: AsRef<str>>(width: usize, rows: impl IntoIterator<Item = (N, V)>) -> String {
     let rows: Vec<(N, V)> = rows.into_iter().collect();
     let indent = rows.iter().map(|(name, _)| name.as_ref().chars().count()).max().unwrap_or(0) + 2;
     let mut lines = Vec::new();
     for (name, value) in &rows {
-        for (i, part) in wrapped(value.as_ref(), WIDTH.saturating_sub(indent)).into_iter().enumerate() {
+        for (i, part) in wrapped(value.as_ref(), width.saturating_sub(indent)).into_iter().enumerate() {
             let name = if i == 0 { name.as_ref() } else { "" };
             lines.push(format!("{name:<indent$}{part}"));
         }

@@ -24,17 +24,11 @@ pub(super) fn paragraph(text: &str) -> String {
 }
 
 fn set(entries: &[Entry], columns: usize) -> String {
-    let indent = entries.iter().map(|entry| entry.name.len()).max().unwrap_or_default() + 2;
-    let mut out = Vec::new();
-    for Entry { name, lines } in entries {
-        let lines = lines.iter().filter(|line| !line.is_empty());
-        let lines = lines.flat_map(|line| table::wrapped(line, columns.saturating_sub(indent)));
-        for (i, line) in lines.enumerate() {
-            let name = if i == 0 { name } else { "" };
-            out.push(format!("{name:<indent$}{line}"));
-        }
-    }
-    out.join("\n")
+    let rows = entries.iter().flat_map(|Entry { name, lines }| {
+        let names = std::iter::once(name.as_str()).chain(std::iter::repeat(""));
+        names.zip(lines.iter().filter(|line| !line.is_empty()))
+    });
+    table::pairs_within(columns, rows)
 }
 
 /// Columns of the terminal, or what `COLUMNS` says.

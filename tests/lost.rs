@@ -1,7 +1,7 @@
 //! A run is not lost: whoever stops reading, hangs up, asks twice, moves its data or takes its files, what was done is kept or
 //! the error says what is gone.
 
-use crate::tool::{Room, SMALL, bytes, command, fails, json, run, top};
+use crate::tool::{Room, SMALL, bytes, command, fails, json, last_checkpoint, run, top};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -50,13 +50,6 @@ fn await_end(child: &mut Child, most: Duration) -> ExitStatus {
 }
 
 const SOON: Duration = Duration::from_secs(20);
-
-/// Step of the newest checkpoint.
-fn last_checkpoint(out: &Path) -> Option<u64> {
-    let files =
-        std::fs::read_dir(out.join("checkpoints")).ok()?.filter_map(|file| file.ok()?.file_name().into_string().ok());
-    files.filter_map(|name| name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok()).max()
-}
 
 /// The run was stopped with status 130, and goes on where it was.
 fn assert_saved(status: ExitStatus, out: &Path, what: &str) {

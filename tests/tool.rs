@@ -74,6 +74,13 @@ pub fn step_losses(run: &Path) -> Vec<f64> {
     journal(run).iter().filter(|r| r["kind"] == "step").map(|r| r["loss"].as_f64().expect("a loss")).collect()
 }
 
+/// Step of the newest checkpoint.
+pub fn last_checkpoint(out: &Path) -> Option<u64> {
+    let files =
+        std::fs::read_dir(out.join("checkpoints")).ok()?.filter_map(|file| file.ok()?.file_name().into_string().ok());
+    files.filter_map(|name| name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok()).max()
+}
+
 /// A file's bytes.
 pub fn bytes(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))

@@ -2,7 +2,7 @@
 //! Skipped where there is no tmux.
 #![cfg(unix)]
 
-use crate::tool::{Room, SMALL, json, tool, top};
+use crate::tool::{Room, SMALL, json, last_checkpoint, tool, top};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -106,13 +106,6 @@ fn step(picture: &str) -> u64 {
     after.and_then(|step| step.parse().ok()).unwrap_or_else(|| panic!("no step in\n{picture}"))
 }
 
-/// Step of the newest checkpoint.
-fn newest_checkpoint(run: &Path) -> u64 {
-    let files = std::fs::read_dir(run.join("checkpoints")).expect("checkpoints");
-    let step = |name: &str| name.strip_prefix("step-")?.split('.').next()?.parse().ok();
-    files.filter_map(|file| step(file.ok()?.file_name().to_str()?)).max().expect("a checkpoint")
-}
-
 #[test]
 fn a_run_is_shown_at_every_size_held_let_go_and_stopped_by_a_key() {
     let room = Room::new();
@@ -146,7 +139,7 @@ fn a_run_is_shown_at_every_size_held_let_go_and_stopped_by_a_key() {
     pane.key("q");
     let picture = pane.assert_restored(130);
     assert!(picture.contains("epoch "), "the news are not there\n{picture}");
-    let newest = newest_checkpoint(&out);
+    let newest = last_checkpoint(&out).expect("a checkpoint");
     assert!(newest >= still + 5, "{newest}");
     let resumed = json(&format!("train --resume {} --steps {}", out.display(), newest + 2));
     assert_eq!(resumed["steps"], newest + 2);
@@ -183,7 +176,7 @@ fn a_terminal_that_goes_away_ends_the_run_with_a_checkpoint() {
         assert!(begun.elapsed() < Duration::from_secs(30), "process {process} does not end");
         std::thread::sleep(Duration::from_millis(50));
     }
-    assert!(newest_checkpoint(&out) > 0);
+    assert!(last_checkpoint(&out).is_some_and(|step| step > 0));
 }
 
 #[test]

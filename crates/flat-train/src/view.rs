@@ -32,6 +32,10 @@ static STATE: Mutex<State> = Mutex::new(State::NEW);
 static THREAD: Mutex<Option<Live>> = Mutex::new(None);
 /// Whether the terminal is the view's.
 static UP: AtomicBool = AtomicBool::new(false);
+/// Whether a picture is being drawn.
+static DRAWING: AtomicBool = AtomicBool::new(false);
+/// The name of the thread that draws.
+const NAME: &str = "view";
 
 /// How long the end of the work waits for that of the view.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -57,7 +61,7 @@ impl Screen for View {
     }
 
     fn warn(&self, line: &str) {
-        news::tell(&format!("warning: {line}"));
+        news::warn(line);
     }
 
     fn bar(&self, what: &str, done: u64, length: u64, unit: &str) -> Box<dyn Gauge> {
@@ -108,7 +112,7 @@ fn open() {
             drop(ending);
         };
         // where no thread can be had, there is no view
-        let started = std::thread::Builder::new().name("view".into()).spawn(work);
+        let started = std::thread::Builder::new().name(NAME.into()).spawn(work);
         *thread = started.ok().map(|_| Live { stop, ended });
     }
 }
@@ -127,6 +131,12 @@ pub(crate) fn close() {
 /// Gives the terminal back at once, for a process that ends here.
 pub(crate) fn restore() {
     if UP.swap(false, Ordering::SeqCst) {
+        // a picture that is half drawn would go on in the restored terminal; one that panicked has ended
+        let begun = Instant::now();
+        let draws = || DRAWING.load(Ordering::SeqCst) && std::thread::current().name() != Some(NAME);
+        while draws() && begun.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         // what cannot be restored cannot be told either
         let _ = execute!(stderr(), terminal::LeaveAlternateScreen, cursor::Show);
         let _ = terminal::disable_raw_mode();
@@ -143,16 +153,23 @@ fn live(stop: &Receiver<()>) {
         return;
     }
     let Ok(mut raised) = Raised::new() else { return };
-    // it is up no more after a panic or an abort; a terminal that hung up would be asked for keys for ever
-    while UP.load(Ordering::SeqCst) && is_possible() {
-        let drawn = raised.terminal.draw(|frame| draw::picture(frame, &locked(&STATE), Instant::now()));
+    // a terminal that hung up would be asked for keys for ever
+    while is_possible() {
+        DRAWING.store(true, Ordering::SeqCst);
+        let drawn = UP
+            .load(Ordering::SeqCst)
+            .then(|| raised.terminal.draw(|frame| draw::picture(frame, &locked(&STATE), Instant::now())).is_ok());
+        DRAWING.store(false, Ordering::SeqCst);
+        // it is up no more after a panic or an abort; a terminal that went away takes its view along
+        if drawn != Some(true) {
+            return;
+        }
         while event::poll(Duration::ZERO).unwrap_or(false) {
             if let Ok(event) = event::read() {
                 keys::take(&event, &mut locked(&STATE));
             }
         }
-        // a terminal that went away takes its view along
-        if drawn.is_err() || stop.recv_timeout(FRAME) != Err(RecvTimeoutError::Timeout) {
+        if stop.recv_timeout(FRAME) != Err(RecvTimeoutError::Timeout) {
             return;
         }
     }

@@ -1,6 +1,6 @@
 //! Comma-separated values.
 
-/// Lines of cells as CSV, each as [`row`] has it.
+/// Lines of cells as CSV by RFC 4180, each ended by a line feed alone.
 pub fn csv(lines: &[Vec<String>]) -> String {
     lines.iter().map(row).collect()
 }

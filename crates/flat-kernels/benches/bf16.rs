@@ -77,13 +77,13 @@ fn row(name: &str, flops: f64, mut ways: Vec<Way<'_>>) {
 }
 
 fn available() -> impl Iterator<Item = Bf16> {
-    [Bf16::Avx512, Bf16::Amx].into_iter().filter(|by| by.available())
+    Bf16::ALL.into_iter().filter(|by| *by != Bf16::Rounding && by.available())
 }
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     // words that name a set choose among sets
-    let is_set = |word: &str| ["f32", "avx512", "amx"].contains(&word);
+    let is_set = |word: &str| word == "f32" || Bf16::ALL.into_iter().any(|by| by.name() == word);
     let (sets, wanted): (Vec<String>, Vec<String>) = wanted.into_iter().partition(|word| is_set(word));
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| name.contains(w.as_str()));
     for (name, n, m, k) in [("product-2048", 2048, 2048, 2048), ("linear-128x1024x1024", 128, 1024, 1024)] {

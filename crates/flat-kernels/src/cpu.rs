@@ -15,5 +15,7 @@ pub mod normal;
 pub mod pointwise;
 mod reduce;
 pub mod softmax;
+mod transpose;
 pub mod vector;
 pub mod winograd;
+mod word;

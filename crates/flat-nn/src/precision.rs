@@ -19,8 +19,9 @@ named! {
         /// CUDA's tensor cores: operands of 10 bits, sums in f32 (candle's `gemm_reduced_precision_f32`, and cuDNN's).
         Tf32 = "tf32",
         /// Operands rounded to bf16 (8 bits), sums in f32, the result rounded to bf16. As bf16 has the range of f32, no
-        /// loss scale is needed. A CPU multiplies by AMX or AVX-512 where it has them for bf16; otherwise the same
-        /// numbers are rounded and then multiplied in f32, which is right and no faster ([`Bf16`]).
+        /// loss scale is needed. A CPU multiplies by AMX or AVX-512 where it has them for bf16, with AVX-512 also by
+        /// Winograd's algorithm, which rounds what its transforms give; otherwise the same numbers are rounded and then
+        /// multiplied in f32, which is right and no faster ([`Bf16`]).
         Bf16 = "bf16" | "bfloat16",
     }
 }
@@ -45,8 +46,8 @@ impl Precision {
 
     /// Sets the arithmetic of all further products of this process.
     ///
-    /// The first bf16 on a CPU also settles by which instructions it multiplies: those that `FLAT_BF16` names (`amx`, `avx512` or
-    /// `rounding`), the fastest without.
+    /// The first bf16 on a CPU also settles by which instructions it multiplies: those that `FLAT_BF16` names (`amx`,
+    /// `winograd`, `avx512` or `rounding`), the fastest without.
     ///
     /// # Errors
     /// [`Error::Precision`] for tf32 where the device is not CUDA, [`Error::Bf16`] for a `FLAT_BF16` that names nothing this

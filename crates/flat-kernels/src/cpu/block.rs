@@ -5,15 +5,17 @@
 
 use super::buffer::Dst;
 use super::lanes::Lanes;
-use pulp::{Arch, Simd, WithSimd};
+use super::word::Word;
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
+use std::marker::PhantomData;
 
 /// Rows of a block: operands are padded to multiples of it.
 pub(crate) const ROWS: usize = 8;
 /// Columns of a panel: a cache line of f32.
 pub(crate) const PANEL: usize = 16;
 
-/// `C (8 x n) <- A (8 x k) B (k x n)`, or `<- C + ...`: where the operands lie.
+/// `C (8 x n) <- A (8 x k) B (k x n)`, or `<- C + ...`, for operands of words: where they lie.
 #[derive(Clone, Copy)]
 pub(crate) struct Block {
     pub k: usize,
@@ -37,21 +39,25 @@ impl Block {
     /// # Safety
     /// All elements must lie in memory, those of C touched by nobody else.
     #[inline(always)]
-    pub(crate) unsafe fn run<S: Simd>(self, simd: S, panels: usize) {
+    pub(crate) unsafe fn run<W: Word, S: Simd>(self, simd: S, panels: usize) {
         // sixteen sums in registers of a panel's width, eight where there are fewer and narrower ones
         // SAFETY: the caller's promise; the parts cover the block.
         unsafe {
             if Lanes::<S>::N == PANEL {
-                if panels == 2 { self.part::<S, ROWS, 2>(simd, 0, 0) } else { self.part::<S, ROWS, 1>(simd, 0, 0) }
+                if panels == 2 {
+                    self.part::<W, S, ROWS, 2>(simd, 0, 0)
+                } else {
+                    self.part::<W, S, ROWS, 1>(simd, 0, 0)
+                }
             } else if Lanes::<S>::N == PANEL / 2 {
                 for p in 0..panels {
-                    self.part::<S, { ROWS / 2 }, 2>(simd, 0, p * PANEL);
-                    self.part::<S, { ROWS / 2 }, 2>(simd, ROWS / 2, p * PANEL);
+                    self.part::<W, S, { ROWS / 2 }, 2>(simd, 0, p * PANEL);
+                    self.part::<W, S, { ROWS / 2 }, 2>(simd, ROWS / 2, p * PANEL);
                 }
             } else {
                 let n = Lanes::<S>::N;
                 for j in 0..panels * PANEL / n {
-                    self.part::<S, ROWS, 1>(simd, 0, j * n);
+                    self.part::<W, S, ROWS, 1>(simd, 0, j * n);
                 }
             }
         }
@@ -62,7 +68,7 @@ impl Block {
     /// # Safety
     /// As in [`Self::run`].
     #[inline(always)]
-    unsafe fn part<S: Simd, const R: usize, const N: usize>(self, simd: S, row: usize, column: usize) {
+    unsafe fn part<W: Word, S: Simd, const R: usize, const N: usize>(self, simd: S, row: usize, column: usize) {
         let n = Lanes::<S>::N;
         let c = self.c.at(row * self.c_row + column);
         let mut sums = [[Lanes::splat(simd, 0.0); N]; R];
@@ -90,7 +96,7 @@ impl Block {
                 for i in 0..R {
                     let lhs = Lanes::splat(simd, *a.add(i * self.a_row));
                     for j in 0..N {
-                        sums[i][j] = lhs.mul_add(rhs[j], sums[i][j]);
+                        sums[i][j] = W::multiply(lhs, rhs[j], sums[i][j]);
                     }
                 }
                 a = a.wrapping_add(self.a_step);
@@ -130,7 +136,7 @@ impl Products {
     ///
     /// # Safety
     /// All elements must lie in memory, those of the results apart from each other and touched by nobody else.
-    pub(crate) unsafe fn run(self) {
+    pub(crate) unsafe fn run<W: Word>(self) {
         let groups = self.panels.div_ceil(TASK_PANELS);
         (0..self.count * groups).into_par_iter().for_each(|task| {
             let (product, first) = (task / groups, task % groups * TASK_PANELS);
@@ -145,15 +151,15 @@ impl Products {
                 panels: TASK_PANELS.min(self.panels - first),
                 ..self
             };
-            Arch::new().dispatch(One(part));
+            W::dispatch(One::<W>(part, PhantomData));
         });
     }
 }
 
 /// One product, by one thread.
-struct One(Products);
+struct One<W>(Products, PhantomData<W>);
 
-impl WithSimd for One {
+impl<W: Word> WithSimd for One<W> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
@@ -170,7 +176,7 @@ impl WithSimd for One {
                     ..block
                 };
                 // SAFETY: who called `Products::run` answers for the operands.
-                unsafe { part.run(simd, width) }
+                unsafe { part.run::<W, S>(simd, width) }
             }
             panel += width;
         }

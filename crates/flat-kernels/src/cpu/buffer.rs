@@ -28,6 +28,11 @@ impl<T: Copy> Buffer<T> {
         Self { data: Vec::with_capacity(len), len }
     }
 
+    /// All elements, to be written.
+    pub(crate) fn all(&mut self) -> &mut [MaybeUninit<T>] {
+        &mut self.data.spare_capacity_mut()[..self.len]
+    }
+
     pub(crate) fn runs(&mut self) -> Runs<'_, T> {
         Runs { start: self.data.as_mut_ptr(), len: self.len, buffer: PhantomData }
     }

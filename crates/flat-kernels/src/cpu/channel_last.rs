@@ -1,6 +1,10 @@
 //! Images repacked from NCHW to channel-last panels: sixteen channels of a pixel next to each other.
 
 use super::block::PANEL;
+use super::transpose;
+use std::mem::MaybeUninit;
+
+const _: () = assert!(PANEL == transpose::SIDE);
 
 /// A channel-last image of one panel of channels, with a border.
 #[derive(Clone, Copy)]
@@ -44,8 +48,14 @@ impl Strip {
         }
     }
 
-    /// Writes the image in the strip to planes of `h x w`, adding `shift` of each channel.
-    pub(crate) fn write(&self, strip: &[f32], planes: &mut [f32], (h, w): (usize, usize), shift: Option<&[f32]>) {
+    /// Writes the image in the strip to planes of `h x w`, all of them, adding `shift` of each channel.
+    pub(crate) fn write(
+        &self,
+        strip: &[f32],
+        planes: &mut [MaybeUninit<f32>],
+        (h, w): (usize, usize),
+        shift: Option<&[f32]>,
+    ) {
         let b = self.border;
         let count = planes.len() / (h * w);
         for y in 0..h {
@@ -54,44 +64,15 @@ impl Strip {
                 unpack(row, &mut planes[y * w..], h * w, w);
             } else {
                 for (x, from) in row.chunks_exact(PANEL).enumerate() {
-                    (0..count).for_each(|c| planes[c * h * w + y * w + x] = from[c]);
+                    (0..count).for_each(|c| _ = planes[c * h * w + y * w + x].write(from[c]));
                 }
             }
         }
         if let Some(shift) = shift {
             for (plane, shift) in planes.chunks_exact_mut(h * w).zip(shift) {
-                plane.iter_mut().for_each(|y| *y += shift);
+                // SAFETY: all have been written above.
+                plane.iter_mut().for_each(|y| *unsafe { y.assume_init_mut() } += shift);
             }
-        }
-    }
-}
-
-/// `to[j][i] = from[i][j]` for a square of four, whose rows are `stride` and `to_stride` apart.
-///
-/// # Safety
-/// All sixteen numbers must lie in memory on both sides.
-#[inline(always)]
-unsafe fn turn(from: *const f32, stride: usize, to: *mut f32, to_stride: usize) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: the caller's promise; these instructions are part of every x86-64.
-    unsafe {
-        use std::arch::x86_64::{
-            _mm_loadu_ps, _mm_movehl_ps, _mm_movelh_ps, _mm_storeu_ps, _mm_unpackhi_ps, _mm_unpacklo_ps,
-        };
-        let (a, b) = (_mm_loadu_ps(from), _mm_loadu_ps(from.add(stride)));
-        let (c, d) = (_mm_loadu_ps(from.add(2 * stride)), _mm_loadu_ps(from.add(3 * stride)));
-        let (ab, cd) = (_mm_unpacklo_ps(a, b), _mm_unpacklo_ps(c, d));
-        _mm_storeu_ps(to, _mm_movelh_ps(ab, cd));
-        _mm_storeu_ps(to.add(to_stride), _mm_movehl_ps(cd, ab));
-        let (ab, cd) = (_mm_unpackhi_ps(a, b), _mm_unpackhi_ps(c, d));
-        _mm_storeu_ps(to.add(2 * to_stride), _mm_movelh_ps(ab, cd));
-        _mm_storeu_ps(to.add(3 * to_stride), _mm_movehl_ps(cd, ab));
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    for i in 0..4 {
-        for j in 0..4 {
-            // SAFETY: the caller's promise.
-            unsafe { *to.add(j * to_stride + i) = *from.add(i * stride + j) };
         }
     }
 }
@@ -102,32 +83,16 @@ pub(crate) fn pack(planes: &[f32], stride: usize, out: &mut [f32], to: usize, le
         return;
     }
     assert!(planes.len() >= (PANEL - 1) * stride + len && out.len() >= (len - 1) * to + PANEL);
-    let whole = len / 4 * 4;
-    for x in (0..whole).step_by(4) {
-        for c in (0..PANEL).step_by(4) {
-            // SAFETY: rows c to c + 3 and columns x to x + 3 are within both, as was asserted.
-            unsafe { turn(planes.as_ptr().add(c * stride + x), stride, out.as_mut_ptr().add(x * to + c), to) };
-        }
-    }
-    for x in whole..len {
-        (0..PANEL).for_each(|c| out[x * to + c] = planes[c * stride + x]);
-    }
+    // SAFETY: sixteen rows of `len` numbers are within both, as was asserted.
+    unsafe { transpose::from_rows(planes.as_ptr(), stride, len, out.as_mut_ptr(), to) }
 }
 
 /// `planes[c][x] = from[x][c]`, the inverse of [`pack`].
-fn unpack(from: &[f32], planes: &mut [f32], stride: usize, len: usize) {
+fn unpack(from: &[f32], planes: &mut [MaybeUninit<f32>], stride: usize, len: usize) {
     if len == 0 {
         return;
     }
     assert!(planes.len() >= (PANEL - 1) * stride + len && from.len() >= len * PANEL);
-    let whole = len / 4 * 4;
-    for c in (0..PANEL).step_by(4) {
-        for x in (0..whole).step_by(4) {
-            // SAFETY: as in `pack`.
-            unsafe { turn(from.as_ptr().add(x * PANEL + c), PANEL, planes.as_mut_ptr().add(c * stride + x), stride) };
-        }
-        for x in whole..len {
-            (0..4).for_each(|i| planes[(c + i) * stride + x] = from[x * PANEL + c + i]);
-        }
-    }
+    // SAFETY: as in `pack`.
+    unsafe { transpose::to_rows(from.as_ptr(), PANEL, len, planes.as_mut_ptr().cast(), stride) }
 }

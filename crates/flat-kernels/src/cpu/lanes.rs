@@ -47,6 +47,18 @@ impl<S: Simd> Lanes<S> {
         self.mul_add(Self::splat(self.simd, factor), plus)
     }
 
+    /// The register.
+    #[inline(always)]
+    pub(crate) fn raw(self) -> S::f32s {
+        self.x
+    }
+
+    /// Another register in its place.
+    #[inline(always)]
+    pub(crate) fn with(self, x: S::f32s) -> Self {
+        Self { x, ..self }
+    }
+
     #[inline(always)]
     pub(crate) fn scale(self, factor: f32) -> Self {
         Self { x: self.simd.mul_f32s(self.x, self.simd.splat_f32s(factor)), ..self }

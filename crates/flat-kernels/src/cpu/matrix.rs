@@ -3,6 +3,7 @@
 use super::block::{Block, PANEL, ROWS};
 use super::buffer::Dst;
 use super::channel_last::pack;
+use super::word::Single;
 use crate::Float;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -235,10 +236,10 @@ impl WithSimd for Rows<'_> {
             // SAFETY: `product` checked the operands; what does not fit the destination goes by the edge.
             unsafe {
                 if full && cols.is_multiple_of(PANEL) {
-                    part.run(simd, cols / PANEL);
+                    part.run::<Single, S>(simd, cols / PANEL);
                 } else {
                     let place = Block { c: Dst(edge.as_mut_ptr()), c_row: COLS, accumulate: false, ..part };
-                    place.run(simd, cols.div_ceil(PANEL));
+                    place.run::<Single, S>(simd, cols.div_ceil(PANEL));
                     for i in 0..ROWS.min(rows - row) {
                         for j in 0..cols {
                             let (to, x) = (c.at(i * block.c_row + j), edge[i * COLS + j]);

@@ -14,7 +14,9 @@ mod tiles;
 mod transform;
 
 use super::block::{PANEL, ROWS};
-use crate::Geometry;
+use super::buffer::Buffer;
+use super::word::{Single, Word};
+use crate::{Geometry, Pass};
 use plan::Plan;
 use transform::POINTS;
 
@@ -32,10 +34,10 @@ pub enum Winograd {
 
 /// Calls a function of this module for a size of tiles and windows.
 macro_rules! sized {
-    ($size:expr, $function:ident($($operand:expr),*)) => {
+    ($size:expr, $function:ident::<$word:ty>($($operand:expr),*)) => {
         match $size {
-            Winograd::Three => $function::<4, 3>($($operand),*),
-            Winograd::Five => $function::<2, 5>($($operand),*),
+            Winograd::Three => $function::<$word, 4, 3>($($operand),*),
+            Winograd::Five => $function::<$word, 2, 5>($($operand),*),
         }
     };
 }
@@ -50,24 +52,38 @@ impl Winograd {
         }
     }
 
+    /// A pass over the first and the second operand of [`Pass`], its transformed operands rounded to these words.
+    pub(super) fn convolve<W: Word>(self, pass: Pass, g: &Geometry, a: &[f32], b: &[f32]) -> Vec<f32> {
+        match pass {
+            Pass::Forward => sized!(self, forward::<W>(g, a, b, None)),
+            Pass::GradInput => sized!(self, grad_input::<W>(g, a, b)),
+            Pass::GradWeight => sized!(self, grad_weight::<W>(g, a, b)),
+        }
+    }
+
     /// See [`super::conv::forward`].
     pub fn forward(self, g: &Geometry, x: &[f32], w: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
-        sized!(self, forward(g, x, w, bias))
+        sized!(self, forward::<Single>(g, x, w, bias))
     }
 
     /// See [`super::conv::grad_input`].
     pub fn grad_input(self, g: &Geometry, gy: &[f32], w: &[f32]) -> Vec<f32> {
-        sized!(self, grad_input(g, gy, w))
+        sized!(self, grad_input::<Single>(g, gy, w))
     }
 
     /// See [`super::conv::grad_weight`].
     pub fn grad_weight(self, g: &Geometry, x: &[f32], gy: &[f32]) -> Vec<f32> {
-        sized!(self, grad_weight(g, x, gy))
+        sized!(self, grad_weight::<Single>(g, x, gy))
     }
 
     /// Both gradients of `<gy, F(x, w)>` for `[x, w, gy]`, with one transform of `gy`.
     pub fn gradients(self, g: &Geometry, operands: [&[f32]; 3]) -> [Vec<f32>; 2] {
-        sized!(self, gradients(g, operands))
+        self.gradients_of::<Single>(g, operands)
+    }
+
+    /// The same, with transformed operands rounded to these words.
+    pub(super) fn gradients_of<W: Word>(self, g: &Geometry, operands: [&[f32]; 3]) -> [Vec<f32>; 2] {
+        sized!(self, gradients::<W>(g, operands))
     }
 
     /// `F(x, w) + bias` and its tangent, for `[x, w]`, their directions, bias and its direction.
@@ -78,12 +94,12 @@ impl Winograd {
         dot: [&[f32]; 2],
         biases: [Option<&[f32]>; 2],
     ) -> [Vec<f32>; 2] {
-        sized!(self, tangent(g, of, dot, biases))
+        sized!(self, tangent::<Single>(g, of, dot, biases))
     }
 
     /// Gradients for `x`, `x_dot` and `w` of `<gy, F> + <gy_dot, F_dot>`, for `[x, w, gy]` and their directions.
     pub fn tangent_gradients(self, g: &Geometry, of: [&[f32]; 3], dot: [&[f32]; 3]) -> [Vec<f32>; 3] {
-        sized!(self, tangent_gradients(g, of, dot))
+        sized!(self, tangent_gradients::<Single>(g, of, dot))
     }
 }
 
@@ -102,50 +118,57 @@ fn faster<const M: usize>(g: &Geometry) -> bool {
 }
 
 /// `F(x, w) + bias`.
-fn forward<const M: usize, const R: usize>(g: &Geometry, x: &[f32], w: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+fn forward<W: Word, const M: usize, const R: usize>(
+    g: &Geometry,
+    x: &[f32],
+    w: &[f32],
+    bias: Option<&[f32]>,
+) -> Vec<f32> {
     let plan = Plan::new::<M>(g);
     let (inputs, outputs) = (&plan.inputs, &plan.outputs);
-    let mut y = vec![0.0; g.n * outputs.image()];
+    let mut y = Buffer::new(g.n * outputs.image());
     plan.with_points(POINTS * g.channels * outputs.padded, |xs, ys, ws| {
-        plan.weights::<R>(w, false, ws);
-        for (x, y) in x.chunks(plan.chunk(inputs)).zip(y.chunks_mut(plan.chunk(outputs))) {
-            plan.transform::<M>(inputs, false, x, xs);
-            plan.multiply((inputs, xs), ws, (outputs, ys), false);
-            plan.restore::<M>(outputs, false, ys, y, bias);
+        plan.weights::<W, R>(w, false, ws);
+        for (x, y) in x.chunks(plan.chunk(inputs)).zip(y.all().chunks_mut(plan.chunk(outputs))) {
+            plan.transform::<W, M>(inputs, false, x, xs);
+            plan.multiply::<W>((inputs, xs), ws, (outputs, ys), false);
+            plan.restore::<W, M>(outputs, false, ys, y, bias);
         }
     });
-    y
+    // SAFETY: the chunks cover all images, as in the other passes.
+    unsafe { y.finish() }
 }
 
 /// The gradient for `x` of `<gy, F(x, w)>`.
-fn grad_input<const M: usize, const R: usize>(g: &Geometry, gy: &[f32], w: &[f32]) -> Vec<f32> {
+fn grad_input<W: Word, const M: usize, const R: usize>(g: &Geometry, gy: &[f32], w: &[f32]) -> Vec<f32> {
     let plan = Plan::new::<M>(g);
     let (inputs, outputs) = (&plan.inputs, &plan.outputs);
-    let mut gx = vec![0.0; g.n * inputs.image()];
+    let mut gx = Buffer::new(g.n * inputs.image());
     plan.with_points(POINTS * g.out_channels * inputs.padded, |xs, ys, ws| {
-        plan.weights::<R>(w, true, ws);
-        for (gy, gx) in gy.chunks(plan.chunk(outputs)).zip(gx.chunks_mut(plan.chunk(inputs))) {
-            plan.transform::<M>(outputs, true, gy, ys);
-            plan.multiply((outputs, ys), ws, (inputs, xs), false);
-            plan.restore::<M>(inputs, true, xs, gx, None);
+        plan.weights::<W, R>(w, true, ws);
+        for (gy, gx) in gy.chunks(plan.chunk(outputs)).zip(gx.all().chunks_mut(plan.chunk(inputs))) {
+            plan.transform::<W, M>(outputs, true, gy, ys);
+            plan.multiply::<W>((outputs, ys), ws, (inputs, xs), false);
+            plan.restore::<W, M>(inputs, true, xs, gx, None);
         }
     });
-    gx
+    // SAFETY: as in `forward`.
+    unsafe { gx.finish() }
 }
 
 /// The gradient for `w` of `<gy, F(x, w)>`.
-fn grad_weight<const M: usize, const R: usize>(g: &Geometry, x: &[f32], gy: &[f32]) -> Vec<f32> {
+fn grad_weight<W: Word, const M: usize, const R: usize>(g: &Geometry, x: &[f32], gy: &[f32]) -> Vec<f32> {
     let plan = Plan::new::<M>(g);
     let (inputs, outputs) = (&plan.inputs, &plan.outputs);
     let mut dw = vec![0.0; g.out_channels * g.channels * R * R];
     let point = outputs.padded * inputs.padded;
     plan.with_points(POINTS * point, |xs, ys, ws| {
         for (i, (x, gy)) in x.chunks(plan.chunk(inputs)).zip(gy.chunks(plan.chunk(outputs))).enumerate() {
-            plan.transform::<M>(inputs, false, x, xs);
-            plan.transform::<M>(outputs, true, gy, ys);
-            plan.correlate(ys, xs, ws, i == 0);
+            plan.transform::<W, M>(inputs, false, x, xs);
+            plan.transform::<W, M>(outputs, true, gy, ys);
+            plan.correlate::<W>(ys, xs, ws, i == 0);
         }
-        plan.collect::<R>(ws, &mut dw);
+        plan.collect::<W, R>(ws, &mut dw);
     });
     dw
 }
@@ -160,29 +183,30 @@ fn parts<const N: usize>(mut buffer: &mut [f32], lengths: [usize; N]) -> [&mut [
 }
 
 /// The gradients for `x` and `w` of `<gy, F(x, w)>`.
-fn gradients<const M: usize, const R: usize>(g: &Geometry, [x, w, gy]: [&[f32]; 3]) -> [Vec<f32>; 2] {
+fn gradients<W: Word, const M: usize, const R: usize>(g: &Geometry, [x, w, gy]: [&[f32]; 3]) -> [Vec<f32>; 2] {
     let plan = Plan::new::<M>(g);
     let (inputs, outputs) = (&plan.inputs, &plan.outputs);
-    let (mut gx, mut dw) = (vec![0.0; g.n * inputs.image()], vec![0.0; g.out_channels * g.channels * R * R]);
+    let (mut gx, mut dw) = (Buffer::new(g.n * inputs.image()), vec![0.0; g.out_channels * g.channels * R * R]);
     let (weights, sums) = (POINTS * g.out_channels * inputs.padded, POINTS * outputs.padded * inputs.padded);
     plan.with_points(weights + sums, |xs, ys, rest| {
         let [ws, sums] = parts(rest, [weights, sums]);
-        plan.weights::<R>(w, true, ws);
-        let chunks = x.chunks(plan.chunk(inputs)).zip(gx.chunks_mut(plan.chunk(inputs)));
+        plan.weights::<W, R>(w, true, ws);
+        let chunks = x.chunks(plan.chunk(inputs)).zip(gx.all().chunks_mut(plan.chunk(inputs)));
         for (i, ((x, gx), gy)) in chunks.zip(gy.chunks(plan.chunk(outputs))).enumerate() {
-            plan.transform::<M>(outputs, true, gy, ys);
-            plan.multiply((outputs, ys), ws, (inputs, xs), false);
-            plan.restore::<M>(inputs, true, xs, gx, None);
-            plan.transform::<M>(inputs, false, x, xs);
-            plan.correlate(ys, xs, sums, i == 0);
+            plan.transform::<W, M>(outputs, true, gy, ys);
+            plan.multiply::<W>((outputs, ys), ws, (inputs, xs), false);
+            plan.restore::<W, M>(inputs, true, xs, gx, None);
+            plan.transform::<W, M>(inputs, false, x, xs);
+            plan.correlate::<W>(ys, xs, sums, i == 0);
         }
-        plan.collect::<R>(sums, &mut dw);
+        plan.collect::<W, R>(sums, &mut dw);
     });
-    [gx, dw]
+    // SAFETY: as in `forward`.
+    [unsafe { gx.finish() }, dw]
 }
 
 /// `y = F(x, w) + bias` and `F(x_dot, w) + F(x, w_dot) + bias_dot`: every image is transformed once.
-fn tangent<const M: usize, const R: usize>(
+fn tangent<W: Word, const M: usize, const R: usize>(
     g: &Geometry,
     [x, w]: [&[f32]; 2],
     [x_dot, w_dot]: [&[f32]; 2],
@@ -190,60 +214,63 @@ fn tangent<const M: usize, const R: usize>(
 ) -> [Vec<f32>; 2] {
     let plan = Plan::new::<M>(g);
     let (inputs, outputs) = (&plan.inputs, &plan.outputs);
-    let [mut y, mut y_dot] = [(); 2].map(|()| vec![0.0; g.n * outputs.image()]);
+    let [mut y, mut y_dot] = [(); 2].map(|()| Buffer::new(g.n * outputs.image()));
     let weights = POINTS * g.channels * outputs.padded;
     plan.with_points(plan.len(inputs) + 2 * weights, |xs, ys, rest| {
         let [xs_dot, ws, ws_dot] = parts(rest, [plan.len(inputs), weights, weights]);
-        plan.weights::<R>(w, false, ws);
-        plan.weights::<R>(w_dot, false, ws_dot);
+        plan.weights::<W, R>(w, false, ws);
+        plan.weights::<W, R>(w_dot, false, ws_dot);
         let (chunk, out) = (plan.chunk(inputs), plan.chunk(outputs));
-        let results = y.chunks_mut(out).zip(y_dot.chunks_mut(out));
+        let results = y.all().chunks_mut(out).zip(y_dot.all().chunks_mut(out));
         for ((x, x_dot), (y, y_dot)) in x.chunks(chunk).zip(x_dot.chunks(chunk)).zip(results) {
-            plan.transform::<M>(inputs, false, x, xs);
-            plan.transform::<M>(inputs, false, x_dot, xs_dot);
-            plan.multiply((inputs, xs), ws, (outputs, ys), false);
-            plan.restore::<M>(outputs, false, ys, y, bias);
-            plan.multiply((inputs, xs), ws_dot, (outputs, ys), false);
-            plan.multiply((inputs, xs_dot), ws, (outputs, ys), true);
-            plan.restore::<M>(outputs, false, ys, y_dot, bias_dot);
+            plan.transform::<W, M>(inputs, false, x, xs);
+            plan.transform::<W, M>(inputs, false, x_dot, xs_dot);
+            plan.multiply::<W>((inputs, xs), ws, (outputs, ys), false);
+            plan.restore::<W, M>(outputs, false, ys, y, bias);
+            plan.multiply::<W>((inputs, xs), ws_dot, (outputs, ys), false);
+            plan.multiply::<W>((inputs, xs_dot), ws, (outputs, ys), true);
+            plan.restore::<W, M>(outputs, false, ys, y_dot, bias_dot);
         }
     });
-    [y, y_dot]
+    // SAFETY: as in `forward`.
+    [y, y_dot].map(|y| unsafe { y.finish() })
 }
 
 /// The gradients of [`tangent`]: `X(gy, w) + X(gy_dot, w_dot)` for `x`, `X(gy_dot, w)` for `x_dot`,
 /// `W(x, gy) + W(x_dot, gy_dot)` for `w`.
-fn tangent_gradients<const M: usize, const R: usize>(
+fn tangent_gradients<W: Word, const M: usize, const R: usize>(
     g: &Geometry,
     [x, w, gy]: [&[f32]; 3],
     [x_dot, w_dot, gy_dot]: [&[f32]; 3],
 ) -> [Vec<f32>; 3] {
     let plan = Plan::new::<M>(g);
     let (inputs, outputs) = (&plan.inputs, &plan.outputs);
-    let [mut gx, mut gx_dot] = [(); 2].map(|()| vec![0.0; g.n * inputs.image()]);
+    let [mut gx, mut gx_dot] = [(); 2].map(|()| Buffer::new(g.n * inputs.image()));
     let mut dw = vec![0.0; g.out_channels * g.channels * R * R];
     let (weights, sums) = (POINTS * g.out_channels * inputs.padded, POINTS * outputs.padded * inputs.padded);
     plan.with_points(plan.len(outputs) + 2 * weights + sums, |xs, ys, rest| {
         let [ys_dot, ws, ws_dot, sums] = parts(rest, [plan.len(outputs), weights, weights, sums]);
-        plan.weights::<R>(w, true, ws);
-        plan.weights::<R>(w_dot, true, ws_dot);
+        plan.weights::<W, R>(w, true, ws);
+        plan.weights::<W, R>(w_dot, true, ws_dot);
         let (chunk, out) = (plan.chunk(inputs), plan.chunk(outputs));
-        let results = gx.chunks_mut(chunk).zip(gx_dot.chunks_mut(chunk));
+        let results = gx.all().chunks_mut(chunk).zip(gx_dot.all().chunks_mut(chunk));
         let images = x.chunks(chunk).zip(x_dot.chunks(chunk)).zip(gy.chunks(out).zip(gy_dot.chunks(out)));
         for (i, (((x, x_dot), (gy, gy_dot)), (gx, gx_dot))) in images.zip(results).enumerate() {
-            plan.transform::<M>(outputs, true, gy, ys);
-            plan.transform::<M>(outputs, true, gy_dot, ys_dot);
-            plan.multiply((outputs, ys), ws, (inputs, xs), false);
-            plan.multiply((outputs, ys_dot), ws_dot, (inputs, xs), true);
-            plan.restore::<M>(inputs, true, xs, gx, None);
-            plan.multiply((outputs, ys_dot), ws, (inputs, xs), false);
-            plan.restore::<M>(inputs, true, xs, gx_dot, None);
-            plan.transform::<M>(inputs, false, x, xs);
-            plan.correlate(ys, xs, sums, i == 0);
-            plan.transform::<M>(inputs, false, x_dot, xs);
-            plan.correlate(ys_dot, xs, sums, false);
+            plan.transform::<W, M>(outputs, true, gy, ys);
+            plan.transform::<W, M>(outputs, true, gy_dot, ys_dot);
+            plan.multiply::<W>((outputs, ys), ws, (inputs, xs), false);
+            plan.multiply::<W>((outputs, ys_dot), ws_dot, (inputs, xs), true);
+            plan.restore::<W, M>(inputs, true, xs, gx, None);
+            plan.multiply::<W>((outputs, ys_dot), ws, (inputs, xs), false);
+            plan.restore::<W, M>(inputs, true, xs, gx_dot, None);
+            plan.transform::<W, M>(inputs, false, x, xs);
+            plan.correlate::<W>(ys, xs, sums, i == 0);
+            plan.transform::<W, M>(inputs, false, x_dot, xs);
+            plan.correlate::<W>(ys_dot, xs, sums, false);
         }
-        plan.collect::<R>(sums, &mut dw);
+        plan.collect::<W, R>(sums, &mut dw);
     });
+    // SAFETY: as in `forward`.
+    let [gx, gx_dot] = [gx, gx_dot].map(|x| unsafe { x.finish() });
     [gx, gx_dot, dw]
 }

@@ -9,9 +9,14 @@ use flat_kernels::host::with_slices;
 
 const OP: &str = "conv2d";
 
-/// The kernels for this convolution, if they are the ones to use.
+/// The kernels for this convolution in f32, if they are the ones to use.
 fn kernels(conv: Conv2d, x: &Tensor, w: &Tensor) -> Result<Option<(Geometry, Winograd)>> {
-    if x.dtype() != DType::F32 || !x.device().is_cpu() || Precision::rounds(x.dtype()) {
+    if Precision::rounds(x.dtype()) { Ok(None) } else { joint(conv, x, w) }
+}
+
+/// The same, in whatever precision.
+fn joint(conv: Conv2d, x: &Tensor, w: &Tensor) -> Result<Option<(Geometry, Winograd)>> {
+    if x.dtype() != DType::F32 || !x.device().is_cpu() {
         return Ok(None);
     }
     let geometry = conv.geometry(x.shape(), w.shape())?;
@@ -33,9 +38,14 @@ fn tensor(data: Vec<f32>, like: &Tensor) -> Result<Tensor> {
 impl Conv2d {
     /// The gradients for `x` and `w` of `<g, F(x, w)>`; `None` where no kernel computes them together.
     pub(crate) fn gradients(self, x: &Tensor, w: &Tensor, g: &Tensor) -> Result<Option<[Tensor; 2]>> {
-        let Some((geometry, kernels)) = kernels(self, x, w)? else { return Ok(None) };
+        let by = Precision::rounds_by(x.dtype());
+        let Some((geometry, kernels)) = joint(self, x, w)? else { return Ok(None) };
         let operands = contiguous([x, w, g])?;
-        let [dx, dw] = with_slices(OP, operands.each_ref(), |operands| kernels.gradients(&geometry, operands))?;
+        let found = with_slices(OP, operands.each_ref(), |operands| match by {
+            Some(by) => by.gradients(&geometry, operands),
+            None => Some(kernels.gradients(&geometry, operands)),
+        })?;
+        let Some([dx, dw]) = found else { return Ok(None) };
         Ok(Some([tensor(dx, x)?, tensor(dw, w)?]))
     }
 

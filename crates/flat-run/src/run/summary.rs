@@ -95,7 +95,7 @@ pub struct Summary {
     pub dtype: String,
     /// Arithmetic of the products in training.
     pub precision: String,
-    /// By which instructions the CPU multiplied in bf16: `amx`, `avx512` or `rounding`.
+    /// By which instructions the CPU multiplied in bf16: `amx`, `winograd`, `avx512` or `rounding`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bf16: Option<&'static str>,
     /// Device.

@@ -1,9 +1,10 @@
 //! Operands of products in bf16, in the order in which the instructions read them.
 
-use super::avx512::{gather, narrow, pairs, turn};
+use super::avx512::{gather, narrow, pairs};
 use super::block::{DEPTH, SIDE, TILE, TILE_BYTES};
 use super::grid::{Grid, Line, Planes};
 use crate::cpu::buffer::{Buffer, Dst};
+use crate::cpu::transpose::sixteen;
 use rayon::prelude::*;
 
 /// A cache line: what operands are aligned to.
@@ -150,7 +151,7 @@ pub(super) unsafe fn channel_rows(
 pub(super) unsafe fn place_pairs(rows: *const u16, len: usize, to: *mut u8, apart: usize) {
     for block in 0..len / DEPTH {
         // SAFETY: the caller's promise.
-        unsafe { turn(rows.add(block * DEPTH).cast(), len / 2, to.add(block * apart).cast()) };
+        unsafe { sixteen(rows.add(block * DEPTH).cast(), len / 2, (TILE, TILE), to.add(block * apart).cast(), TILE) };
     }
 }
 
@@ -185,7 +186,7 @@ pub(super) fn right(data: &[f32], (k, m): (usize, usize), at: Strides) -> Vec<Ca
                     tile.as_mut_ptr().add(col * TILE).cast(),
                 );
             }
-            turn(tile.as_ptr(), TILE, to);
+            sixteen(tile.as_ptr(), TILE, (TILE, TILE), to, TILE);
         }
     });
     // SAFETY: all tiles were written.

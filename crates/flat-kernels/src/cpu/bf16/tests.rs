@@ -1,5 +1,7 @@
 //! Every instruction set here against sums in f64 over the rounded operands.
 
+mod winograd;
+
 use super::Bf16;
 use crate::cpu::matrix::{rows, transposed};
 use crate::{Float, Geometry, Pass};
@@ -34,8 +36,9 @@ struct Exact {
 }
 
 impl Exact {
-    fn add(&mut self, a: f32, b: f32) {
-        let product = f64::from(a.to_bf16()) * f64::from(b.to_bf16());
+    fn add(&mut self, a: f32, b: f32, rounded: bool) {
+        let of = |x: f32| f64::from(if rounded { x.to_bf16() } else { x });
+        let product = of(a) * of(b);
         self.value += product;
         self.size += product.abs();
         self.terms += 1.0;
@@ -52,8 +55,8 @@ impl Exact {
     }
 }
 
-/// All three passes by the definition of a convolution, for an `x`, a `w` and a gradient of the result.
-fn exact(g: &Geometry, x: &[f32], w: &[f32], gy: &[f32]) -> [Vec<Exact>; 3] {
+/// All three passes by the definition of a convolution, for an `x`, a `w` and a gradient of the result, rounded or not.
+fn exact(g: &Geometry, x: &[f32], w: &[f32], gy: &[f32], rounded: bool) -> [Vec<Exact>; 3] {
     let mut out = [gy.len(), x.len(), w.len()].map(|len| vec![Exact::default(); len]);
     for image in 0..g.n {
         for (o, c) in (0..g.out_channels).flat_map(|o| (0..g.channels).map(move |c| (o, c))) {
@@ -67,9 +70,9 @@ fn exact(g: &Geometry, x: &[f32], w: &[f32], gy: &[f32]) -> [Vec<Exact>; 3] {
                     let xi = ((image * g.channels + c) * g.h + row - g.padding) * g.w + col - g.padding;
                     let wi = ((o * g.channels + c) * g.kh + ky) * g.kw + kx;
                     let yi = ((image * g.out_channels + o) * g.oh + oy) * g.ow + ox;
-                    out[0][yi].add(x[xi], w[wi]);
-                    out[1][xi].add(gy[yi], w[wi]);
-                    out[2][wi].add(x[xi], gy[yi]);
+                    out[0][yi].add(x[xi], w[wi], rounded);
+                    out[1][xi].add(gy[yi], w[wi], rounded);
+                    out[2][wi].add(x[xi], gy[yi], rounded);
                 }
             }
         }
@@ -113,7 +116,7 @@ fn every_pass_of_a_convolution_is_the_sum_over_rounded_operands_to_the_error_of_
         let x = numbers(g.x_shape().elem_count(), 1);
         let w = numbers(g.w_shape().elem_count(), 2);
         let gy = numbers(g.y_shape().elem_count(), 3);
-        let [y, gx, gw] = exact(&g, &x, &w, &gy);
+        let [y, gx, gw] = exact(&g, &x, &w, &gy, true);
         for by in sets() {
             let passes =
                 [(Pass::Forward, &x, &w, &y), (Pass::GradInput, &gy, &w, &gx), (Pass::GradWeight, &x, &gy, &gw)];
@@ -138,7 +141,7 @@ fn a_matrix_product_is_the_sum_over_rounded_operands_however_the_operands_lie() 
         let (at, bt) = (turned(&a, n, k), turned(&b, k, m));
         let mut exact = vec![Exact::default(); n * m];
         for (i, l, j) in (0..n).flat_map(|i| (0..k).flat_map(move |l| (0..m).map(move |j| (i, l, j)))) {
-            exact[i * m + j].add(a[i * k + l], b[l * m + j]);
+            exact[i * m + j].add(a[i * k + l], b[l * m + j], true);
         }
         for by in sets() {
             for (a, b) in [
@@ -184,7 +187,7 @@ fn what_is_not_finite_reaches_the_windows_that_hold_it_and_no_others() {
         for (at, bad) in [(0, f32::NAN), (g.x_shape().elem_count() - 1, f32::INFINITY), (g.w + 1, f32::NEG_INFINITY)] {
             let mut x = numbers(g.x_shape().elem_count(), 1);
             x[at] = bad;
-            let [y, ..] = exact(&g, &x, &w, &vec![0.0; g.y_shape().elem_count()]);
+            let [y, ..] = exact(&g, &x, &w, &vec![0.0; g.y_shape().elem_count()], true);
             for by in sets() {
                 let found = by.convolve(Pass::Forward, &g, &x, &w);
                 for (found, exact) in found.iter().zip(&y) {
@@ -207,7 +210,7 @@ fn gradients_of_what_is_not_finite_are_not_finite() {
         let (x, w) = (numbers(g.x_shape().elem_count(), 1), vec![0.5; g.w_shape().elem_count()]);
         let mut gy = numbers(g.y_shape().elem_count(), 2);
         gy[g.ow] = f32::INFINITY;
-        let [_, gx, gw] = exact(&g, &x, &w, &gy);
+        let [_, gx, gw] = exact(&g, &x, &w, &gy, true);
         for by in sets() {
             let found = by.convolve(Pass::GradInput, &g, &gy, &w);
             assert!(found.iter().zip(&gx).all(|(found, exact)| found.is_finite() == exact.value.is_finite()));

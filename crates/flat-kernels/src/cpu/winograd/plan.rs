@@ -5,9 +5,11 @@ use super::transform::{POINTS, TILE};
 use crate::cpu::block::{Block, PANEL, Products, ROWS};
 use crate::cpu::buffer::Dst;
 use crate::cpu::channel_last::Strip;
+use crate::cpu::word::Word;
 use crate::{Float, Geometry};
-use pulp::Arch;
 use rayon::prelude::*;
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 
 /// Numbers that the transformed images of a chunk may take: 12 MB, which a last-level cache holds.
 const CHUNK: usize = 3 << 20;
@@ -85,37 +87,44 @@ impl<'g> Plan<'g> {
     }
 
     /// Transforms the images of a chunk: inputs with `B^T`, or output gradients with `A`.
-    pub(super) fn transform<const M: usize>(&self, side: &Side, adjoint: bool, images: &[f32], points: &mut [f32]) {
-        let (plane, point) = (side.h * side.w, self.point(side));
+    pub(super) fn transform<W: Word, const M: usize>(
+        &self,
+        side: &Side,
+        adjoint: bool,
+        images: &[f32],
+        points: &mut [f32],
+    ) {
+        let (plane, point, row) = (side.h * side.w, self.point(side), side.padded / W::NUMBERS);
         let to = Dst(points.as_mut_ptr());
         images.par_chunks(side.image()).enumerate().for_each(|(image, planes)| {
             f32::with_scratch(side.strip.len(), |strip| {
                 for (panel, planes) in planes.chunks(PANEL * plane).enumerate() {
                     side.strip.read(planes, (side.h, side.w), strip);
-                    Arch::new().dispatch(ToPoints::<M> {
+                    W::dispatch(ToPoints::<W, M> {
                         strip,
                         cols: side.strip.cols,
                         grid: (self.down, self.across),
                         adjoint,
-                        to: to.at(image * self.tiles() * side.padded + panel * PANEL),
-                        tile: side.padded,
+                        to: to.at(image * self.tiles() * row + panel * (PANEL / W::NUMBERS)),
+                        tile: row,
                         point,
+                        words: PhantomData,
                     });
                 }
             });
         });
         // the rows that pad the matrices must hold numbers
         let used = images.len() / side.image() * self.tiles();
-        points.chunks_mut(point).for_each(|matrix| matrix[used * side.padded..].fill(0.0));
+        points.chunks_mut(point).for_each(|matrix| matrix[used * row..self.rows() * row].fill(0.0));
     }
 
-    /// Transforms the points of a chunk back to images: outputs with `A^T`, or input gradients with `B`.
-    pub(super) fn restore<const M: usize>(
+    /// Transforms the points of a chunk back to images, all of them: outputs with `A^T`, or input gradients with `B`.
+    pub(super) fn restore<W: Word, const M: usize>(
         &self,
         side: &Side,
         adjoint: bool,
         points: &[f32],
-        images: &mut [f32],
+        images: &mut [MaybeUninit<f32>],
         shift: Option<&[f32]>,
     ) {
         let plane = side.h * side.w;
@@ -125,7 +134,7 @@ impl<'g> Plan<'g> {
                     if adjoint {
                         strip.fill(0.0);
                     }
-                    Arch::new().dispatch(FromPoints::<M> {
+                    W::dispatch(FromPoints::<W, M> {
                         strip,
                         cols: side.strip.cols,
                         grid: (self.down, self.across),
@@ -133,6 +142,7 @@ impl<'g> Plan<'g> {
                         from: points[image * self.tiles() * side.padded + panel * PANEL..].as_ptr(),
                         tile: side.padded,
                         point: self.point(side),
+                        words: PhantomData,
                     });
                     side.strip.write(strip, planes, (side.h, side.w), shift.map(|s| &s[panel * PANEL..]));
                 }
@@ -141,39 +151,40 @@ impl<'g> Plan<'g> {
     }
 
     /// The weights' points, panel by panel of the columns of the product: output channels, or input channels.
-    pub(super) fn weights<const R: usize>(&self, w: &[f32], adjoint: bool, points: &mut [f32]) {
+    pub(super) fn weights<W: Word, const R: usize>(&self, w: &[f32], adjoint: bool, points: &mut [f32]) {
         let (taps, g) = (R * R, self.g);
         let (from, into) = ((g.channels, taps), (g.out_channels, g.channels * taps));
         let ((lanes, lane), (steps, step)) = if adjoint { (from, into) } else { (into, from) };
-        let panels = lanes.div_ceil(PANEL);
+        let (panels, words) = (lanes.div_ceil(PANEL), steps.div_ceil(W::NUMBERS));
         let to = Dst(points.as_mut_ptr());
         (0..panels).into_par_iter().for_each(|panel| {
-            Arch::new().dispatch(WeightPoints::<R> {
+            W::dispatch(WeightPoints::<W, R> {
                 w: &w[panel * PANEL * lane..],
                 lanes: PANEL.min(lanes - panel * PANEL),
                 lane,
                 steps,
                 step,
-                to: to.at(panel * steps * PANEL),
-                point: panels * steps * PANEL,
+                to: to.at(panel * words * PANEL),
+                point: panels * words * PANEL,
+                words: PhantomData,
             });
         });
     }
 
     /// `from (tiles x channels) * weights (channels x channels of to)` at every point, added to what is there or not.
-    pub(super) fn multiply(
+    pub(super) fn multiply<W: Word>(
         &self,
         (from, a): (&Side, &mut [f32]),
         weights: &mut [f32],
         (to, c): (&Side, &mut [f32]),
         accumulate: bool,
     ) {
-        let (k, panels) = (from.channels, to.padded / PANEL);
+        let (k, panels, row) = (from.channels.div_ceil(W::NUMBERS), to.padded / PANEL, from.padded / W::NUMBERS);
         let products = Products {
             block: Block {
                 k,
                 a: Dst(a.as_mut_ptr()),
-                a_row: from.padded,
+                a_row: row,
                 a_step: 1,
                 b: Dst(weights.as_mut_ptr()),
                 b_step: PANEL,
@@ -187,21 +198,22 @@ impl<'g> Plan<'g> {
             b: panels * k * PANEL,
             c: self.point(to),
             rows: self.rows() / ROWS,
-            a_rows: ROWS * from.padded,
+            a_rows: ROWS * row,
             c_rows: ROWS * to.padded,
             panels,
         };
         // SAFETY: the buffers have the lengths of `len` and of the weights' points; the results are apart.
-        unsafe { products.run() }
+        unsafe { products.run::<W>() }
     }
 
     /// The sum over a chunk's tiles of the products of output gradients and inputs at every point, added to `c`
     /// (out channels x channels) but for the first chunk.
-    pub(super) fn correlate(&self, gy: &mut [f32], x: &mut [f32], c: &mut [f32], first: bool) {
+    pub(super) fn correlate<W: Word>(&self, gy: &mut [f32], x: &mut [f32], c: &mut [f32], first: bool) {
         let (inputs, outputs) = (&self.inputs, &self.outputs);
+        let (gy, x) = (self.words_of_tiles::<W>(outputs, gy), self.words_of_tiles::<W>(inputs, x));
         let products = Products {
             block: Block {
-                k: self.rows(),
+                k: self.rows() / W::NUMBERS,
                 a: Dst(gy.as_mut_ptr()),
                 a_row: 1,
                 a_step: outputs.padded,
@@ -222,14 +234,24 @@ impl<'g> Plan<'g> {
             panels: inputs.padded / PANEL,
         };
         // SAFETY: as in `multiply`; `c` holds a padded matrix a point.
-        unsafe { products.run() }
+        unsafe { products.run::<W>() }
+    }
+
+    /// The points of a chunk in words that hold the numbers of neighbouring tiles, not of neighbouring channels.
+    fn words_of_tiles<'p, W: Word>(&self, side: &Side, points: &'p mut [f32]) -> &'p mut [f32] {
+        let (rows, numbers) = (self.rows(), side.padded);
+        // SAFETY: a point has room for a word a number, of which its words take the first part.
+        points
+            .par_chunks_mut(self.point(side))
+            .for_each(|point| unsafe { W::of_rows(point.as_mut_ptr(), rows, numbers) });
+        &mut points[rows * (numbers - numbers / W::NUMBERS)..]
     }
 
     /// The gradient for the weights from the sums of [`Self::correlate`].
-    pub(super) fn collect<const R: usize>(&self, sums: &[f32], dw: &mut [f32]) {
+    pub(super) fn collect<W: Word, const R: usize>(&self, sums: &[f32], dw: &mut [f32]) {
         let (row, point) = (self.inputs.padded, self.outputs.padded * self.inputs.padded);
         dw.par_chunks_mut(self.g.channels * R * R).enumerate().for_each(|(o, dw)| {
-            Arch::new().dispatch(WeightFromPoints::<R> { dw, from: sums[o * row..].as_ptr(), point });
+            W::dispatch(WeightFromPoints::<W, R> { dw, from: sums[o * row..].as_ptr(), point, words: PhantomData });
         });
     }
 

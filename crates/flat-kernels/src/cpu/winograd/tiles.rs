@@ -6,21 +6,24 @@
 use super::transform::{Collect, Evaluate, Input, InputAdjoint, TILE, Weight, WeightAdjoint, square, window};
 use crate::cpu::block::PANEL;
 use crate::cpu::lanes::Lanes;
+use crate::cpu::word::Word;
 use pulp::{Simd, WithSimd};
+use std::marker::PhantomData;
 
-/// From a strip to the points of its tiles: inputs with `B^T`, or output gradients with `A`.
-pub(super) struct ToPoints<'a, const M: usize> {
+/// From a strip to the points of its tiles, in words: inputs with `B^T`, or output gradients with `A`.
+pub(super) struct ToPoints<'a, W, const M: usize> {
     pub strip: &'a [f32],
     pub cols: usize,
     pub grid: (usize, usize),
     pub adjoint: bool,
-    /// First tile's place at the first point, the distance of tiles, and of points.
+    /// First tile's place at the first point, the distance of tiles, and of points, in words.
     pub to: *mut f32,
     pub tile: usize,
     pub point: usize,
+    pub words: PhantomData<W>,
 }
 
-impl<const M: usize> WithSimd for ToPoints<'_, M> {
+impl<W: Word, const M: usize> WithSimd for ToPoints<'_, W, M> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
@@ -33,13 +36,13 @@ impl<const M: usize> WithSimd for ToPoints<'_, M> {
                     unsafe {
                         let (from, row) = (from.add(lane), self.cols * PANEL);
                         let t = if self.adjoint {
-                            square::<S, Evaluate, M, TILE>(window(simd, from, row, PANEL))
+                            square::<S, W, Evaluate, M, TILE>(window(simd, from, row, PANEL))
                         } else {
-                            square::<S, Input, TILE, TILE>(window(simd, from, row, PANEL))
+                            square::<S, W, Input, TILE, TILE>(window(simd, from, row, PANEL))
                         };
                         for i in 0..TILE {
                             for j in 0..TILE {
-                                t[i][j].store(to.add((i * TILE + j) * self.point + lane));
+                                W::put(t[i][j], to.add((i * TILE + j) * self.point + lane / W::NUMBERS));
                             }
                         }
                     }
@@ -50,7 +53,7 @@ impl<const M: usize> WithSimd for ToPoints<'_, M> {
 }
 
 /// From points to a strip: outputs with `A^T`, or input gradients with `B`, which overlap and are added.
-pub(super) struct FromPoints<'a, const M: usize> {
+pub(super) struct FromPoints<'a, W, const M: usize> {
     pub strip: &'a mut [f32],
     pub cols: usize,
     pub grid: (usize, usize),
@@ -58,9 +61,10 @@ pub(super) struct FromPoints<'a, const M: usize> {
     pub from: *const f32,
     pub tile: usize,
     pub point: usize,
+    pub words: PhantomData<W>,
 }
 
-impl<const M: usize> WithSimd for FromPoints<'_, M> {
+impl<W: Word, const M: usize> WithSimd for FromPoints<'_, W, M> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
@@ -73,7 +77,7 @@ impl<const M: usize> WithSimd for FromPoints<'_, M> {
                     unsafe {
                         let t = window::<S, TILE>(simd, from.add(lane), TILE * self.point, self.point);
                         if self.adjoint {
-                            let x = square::<S, InputAdjoint, TILE, TILE>(t);
+                            let x = square::<S, W, InputAdjoint, TILE, TILE>(t);
                             for i in 0..TILE {
                                 for j in 0..TILE {
                                     let place = to.add((i * self.cols + j) * PANEL + lane);
@@ -81,7 +85,7 @@ impl<const M: usize> WithSimd for FromPoints<'_, M> {
                                 }
                             }
                         } else {
-                            let y = square::<S, Collect, TILE, M>(t);
+                            let y = square::<S, W, Collect, TILE, M>(t);
                             for i in 0..M {
                                 for j in 0..M {
                                     y[i][j].store(to.add((i * self.cols + j) * PANEL + lane));
@@ -95,8 +99,9 @@ impl<const M: usize> WithSimd for FromPoints<'_, M> {
     }
 }
 
-/// The weights' points, `(point, panel, step, 16)`: lanes are output channels and steps input channels, or the reverse.
-pub(super) struct WeightPoints<'a, const R: usize> {
+/// The weights' points in words, `(point, panel, step, 16)`: lanes are output channels and steps input channels, or the reverse.
+/// A word holds the numbers of neighbouring steps.
+pub(super) struct WeightPoints<'a, W, const R: usize> {
     pub w: &'a [f32],
     /// Lanes of the panel that exist, their distance and that of steps.
     pub lanes: usize,
@@ -105,31 +110,32 @@ pub(super) struct WeightPoints<'a, const R: usize> {
     pub step: usize,
     pub to: *mut f32,
     pub point: usize,
+    pub words: PhantomData<W>,
 }
 
-impl<const R: usize> WithSimd for WeightPoints<'_, R> {
+impl<W: Word, const R: usize> WithSimd for WeightPoints<'_, W, R> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let mut taps = [[[0f32; PANEL]; R]; R];
-        for k in 0..self.steps {
-            for l in 0..self.lanes {
-                let w = &self.w[l * self.lane + k * self.step..][..R * R];
-                for i in 0..R {
-                    for j in 0..R {
-                        taps[i][j][l] = w[i * R + j];
-                    }
-                }
+        let mut taps = [[[[0f32; PANEL]; R]; R]; 2];
+        for word in 0..self.steps.div_ceil(W::NUMBERS) {
+            for n in 0..W::NUMBERS {
+                self.read(word * W::NUMBERS + n, &mut taps[n]);
             }
-            let to = self.to.wrapping_add(k * PANEL);
+            let to = self.to.wrapping_add(word * PANEL);
             for lane in (0..PANEL).step_by(Lanes::<S>::N) {
-                // SAFETY: `to` is this task's panel, a step has a place at each point.
+                // SAFETY: `to` is this task's panel, a word has a place at each point.
                 unsafe {
                     let from = taps.as_ptr().cast::<f32>().add(lane);
-                    let u = square::<S, Weight, R, TILE>(window(simd, from, R * PANEL, PANEL));
+                    let first = square::<S, W, Weight, R, TILE>(window(simd, from, R * PANEL, PANEL));
+                    let mut last = first;
+                    if W::NUMBERS == 2 {
+                        let from = from.add(R * R * PANEL);
+                        last = square::<S, W, Weight, R, TILE>(window(simd, from, R * PANEL, PANEL));
+                    }
                     for i in 0..TILE {
                         for j in 0..TILE {
-                            u[i][j].store(to.add((i * TILE + j) * self.point + lane));
+                            W::join([first[i][j], last[i][j]], to.add((i * TILE + j) * self.point + lane));
                         }
                     }
                 }
@@ -138,14 +144,33 @@ impl<const R: usize> WithSimd for WeightPoints<'_, R> {
     }
 }
 
+impl<W, const R: usize> WeightPoints<'_, W, R> {
+    /// The taps of a step, zeros beyond the last.
+    #[inline(always)]
+    fn read(&self, step: usize, taps: &mut [[[f32; PANEL]; R]; R]) {
+        if step >= self.steps {
+            return *taps = [[[0.0; PANEL]; R]; R];
+        }
+        for l in 0..self.lanes {
+            let w = &self.w[l * self.lane + step * self.step..][..R * R];
+            for i in 0..R {
+                for j in 0..R {
+                    taps[i][j][l] = w[i * R + j];
+                }
+            }
+        }
+    }
+}
+
 /// The gradient for the weights of one output channel from its points `(point, o, channels)`.
-pub(super) struct WeightFromPoints<'a, const R: usize> {
+pub(super) struct WeightFromPoints<'a, W, const R: usize> {
     pub dw: &'a mut [f32],
     pub from: *const f32,
     pub point: usize,
+    pub words: PhantomData<W>,
 }
 
-impl<const R: usize> WithSimd for WeightFromPoints<'_, R> {
+impl<W: Word, const R: usize> WithSimd for WeightFromPoints<'_, W, R> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
@@ -155,7 +180,7 @@ impl<const R: usize> WithSimd for WeightFromPoints<'_, R> {
                 // SAFETY: the points hold whole panels.
                 unsafe {
                     let from = self.from.add(panel * PANEL + lane);
-                    let w = square::<S, WeightAdjoint, TILE, R>(window(simd, from, TILE * self.point, self.point));
+                    let w = square::<S, W, WeightAdjoint, TILE, R>(window(simd, from, TILE * self.point, self.point));
                     for i in 0..R {
                         for j in 0..R {
                             w[i][j].store(taps[i][j][lane..].as_mut_ptr());

@@ -3,7 +3,6 @@
 //! The page is a single file that asks the network for nothing and runs no script: plots are inline SVG whose colours are CSS
 //! variables, the plots of a reproduction are embedded as images. All text from the folders is escaped.
 
-mod base64;
 mod cell;
 mod chart;
 mod curve;

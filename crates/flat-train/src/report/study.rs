@@ -1,7 +1,8 @@
 //! The folder of a reproduction, read back.
 
-use super::base64::base64;
 use anyhow::{Context, Result, anyhow, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use flat_reproduce::{Provenance, Table};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -92,7 +93,7 @@ fn plot(folder: &Path, results: &Path, Figure { file, caption }: Figure) -> Resu
 
 /// An SVG as the address of an image.
 pub(super) fn svg_address(svg: &str) -> String {
-    format!("data:image/svg+xml;base64,{}", base64(svg.as_bytes()))
+    format!("data:image/svg+xml;base64,{}", STANDARD.encode(svg))
 }
 
 fn parse<T: DeserializeOwned>(file: &Path) -> Result<T> {

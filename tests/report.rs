@@ -44,8 +44,13 @@ fn fake_study(folder: &Path, text: &str, figure: &str) {
 const SVG: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\"><script>alert(1)</script></svg>\n";
 
 fn report(out: &Path, folders: &[&Path]) -> Output {
+    told(out, folders, &[])
+}
+
+/// A report with more flags.
+fn told(out: &Path, folders: &[&Path], more: &[&str]) -> Output {
     let mut command = command("report --json --quiet");
-    command.arg("--out").arg(out).args(folders).output().expect("flat-train starts")
+    command.arg("--out").arg(out).args(folders).args(more).output().expect("flat-train starts")
 }
 
 /// The page and what `--json` says of it.
@@ -78,7 +83,7 @@ fn assert_self_contained(html: &str) {
     let lower = html.to_ascii_lowercase();
     for never in ["http://", "https://", "<script", "<link", "<iframe", "<object", "<embed", "<base", "@import", "url("]
     {
-        assert!(!lower.contains(never), "{never}: {}", between(&lower, never, "\n"));
+        assert!(!lower.contains(never), "{never}: {}", between(&lower, never, ">"));
     }
     for tag in lower.split('<').skip(1).map(|rest| rest.split('>').next().unwrap_or_default()) {
         // names of attributes stand outside of the quotes
@@ -163,14 +168,24 @@ fn hostile_text_stays_text() {
     let (other, study) = (room.path("other"), room.path("study"));
     fake_run(&other, 3);
     fake_study(&study, "\"><script>alert(3)</script><svg/onload=alert(4)>", "plot.svg");
-    let (html, _) = page(&room.path("r.html"), &[&run, &other, &study]);
+    let metrics = other.join("metrics");
+    std::fs::create_dir(&metrics).expect("a folder");
+    let measured = object!({"measure": "\"><script>alert(5)</script>", "value": 1.0, "ci95": [0.5, 1.5],
+        "data": "' onload='alert(6)", "stopped_by": "\" onload=\"alert(7)"});
+    std::fs::write(metrics.join("a\"<i>.json"), measured.to_string()).expect("written");
+    let out = room.path("r.html");
+    let words =
+        ["--title", "\"'</title><script>alert(8)</script>", "--note", "</p>\"'<script>alert(9)</script>\n\u{2066}"];
+    let done = told(&out, &[&run, &other, &study], &words);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let html = String::from_utf8(bytes(&out)).expect("UTF-8");
     assert_self_contained(&html);
-    for never in ["<img src=x", "<svg/onload", "</script", "<b>", "\u{202e}"] {
+    for never in ["<img src=x", "<svg/onload", "</script", "<b>", "<i>", "\u{202e}", "\u{2066}", "\" onload"] {
         assert!(!html.contains(never), "{never}");
     }
-    for shown in ["&lt;img src=x onerror=alert(1)&gt;", "&lt;script&gt;alert(2)", "&lt;script&gt;alert(3)", "&lt;b&gt;"]
-    {
-        assert!(html.contains(shown), "{shown}");
+    assert!(html.contains("&lt;img src=x onerror=alert(1)&gt;&quot;'&amp;\u{fffd}"), "the name of the run");
+    for shown in (2..=5).chain(8..=9).map(|i| format!("&lt;script&gt;alert({i})")).chain(["&lt;b&gt;".into()]) {
+        assert!(shown.contains("alert(4)") || html.contains(&shown), "{shown}");
     }
     // tags close: as many as open
     for tag in ["table", "div", "section", "figure", "svg", "g", "details", "pre", "title", "desc", "label"] {
@@ -211,7 +226,7 @@ fn long_journals_are_thinned_without_losing_a_spike() {
     fake_run(&run, 5000);
     let (html, _) = page(&room.path("r.html"), &[&run]);
     let figure = between(&html, "<h3>Training loss of the step</h3>", "</figure>");
-    let path = between(figure, "class=\"line\"", "/>");
+    let path = between(figure, "class=\"line\"", ">");
     let points = path.matches(['M', 'L']).count();
     assert!((200..=400).contains(&points), "{points} points");
     assert!(

@@ -217,7 +217,7 @@ fn csv_has_plain_decimals_with_units_and_markdown_the_same_table() {
     assert!(text.contains("| 1. gsam | 4 | 94.55 [94.24, 94.85] | +1.43 [+1.36, +1.51] | – | first |"), "{text}");
     assert!(text.contains("| 4. sgd | 4 | 93.12 [92.74, 93.49] | baseline |"), "{text}");
     let html = String::from_utf8(bytes(&room.path("report.html"))).expect("UTF-8");
-    assert!(html.contains("<h1>Five &lt;rules&gt;</h1>\n<p class=\"told\">On a | small set</p>"), "{html}");
+    assert!(html.contains("<h1>Five &lt;rules&gt;</h1><p class=\"told\">On a | small set</p>"), "{html}");
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod sheet;
 mod study;
 mod summary;
 mod sweep;
+mod table;
 mod tables;
 mod verdict;
 

@@ -5,6 +5,7 @@ use super::html::escape;
 use super::paper::{HEIGHT, Paper, WIDTH};
 use super::scale::Scale;
 use flat_run::value::short;
+use maud::{Markup, html};
 use std::fmt::Write;
 
 /// Up to so many points each gets a mark.
@@ -157,12 +158,13 @@ fn line(points: impl Iterator<Item = (f64, f64)>, paper: &Paper) -> String {
 }
 
 /// The mark of a cell beside its name.
-pub(super) fn swatch(cell: usize) -> String {
-    format!(
-        "<svg class=\"swatch s{cell}\" viewBox=\"0 0 28 12\" aria-hidden=\"true\"><path class=\"line\" d=\"M1 6H27\"/>\
-         <path class=\"mark\" d=\"M14 6{}\"/></svg>",
-        shape(cell)
-    )
+pub(super) fn swatch(cell: usize) -> Markup {
+    html! {
+        svg class={ "swatch s" (cell) } viewBox="0 0 28 12" aria-hidden="true" {
+            path class="line" d="M1 6H27" {}
+            path class="mark" d={ "M14 6" (shape(cell)) } {}
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The ranking as CSV, as Markdown and as text.
 
-use super::html::NONE;
 use super::ranking::{Ranking, Row};
+use super::table::NONE;
 use flat_reproduce::Table;
 use flat_run::value::{csv, percentage, short};
 use flat_sweep::Spread;

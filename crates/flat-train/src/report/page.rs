@@ -4,15 +4,15 @@ use super::cell::Cell;
 use super::chart::{Chart, Series, swatch};
 use super::curve::{AT_MOST, Curve};
 use super::export::CAPTION;
-use super::html::{escape, table};
 use super::panel::{Panel, panels};
 use super::ranking::{Ranking, Row};
 use super::run::Run;
 use super::scatter;
 use super::study::{Plot, StudyPage};
 use super::sweep::SweepPage;
+use super::table::{plain, table, with};
 use super::tables;
-use std::fmt::Write;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = include_str!("style.css");
 /// What a browser may do with the page: show it.
@@ -36,34 +36,46 @@ pub(super) struct Content<'a> {
 
 /// The whole page.
 pub(super) fn html(content: &Content<'_>) -> String {
-    let Content { runs, sweeps, studies, .. } = *content;
-    let title = escape(content.title);
-    let refresh = content.refresh.map(|s| format!("<meta http-equiv=\"refresh\" content=\"{s}\">\n"));
-    let note = content.note.map(|note| format!("<p class=\"told\">{}</p>\n", escape(note)));
-    let mut out = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n{}\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
-         <style>\n{STYLE}{}</style>\n</head>\n<body>\n<header>\n\
-         <label class=\"theme\"><input type=\"checkbox\" id=\"theme\"> switch light and dark</label>\n<h1>{title}</h1>\n\
-         {}<p>{}. Written by flat-train {}.</p>\n</header>\n<main>\n",
-        refresh.unwrap_or_default(),
-        style_of(content.cells),
-        note.unwrap_or_default(),
-        contents(runs, sweeps, studies),
-        env!("CARGO_PKG_VERSION")
-    );
-    if !runs.is_empty() {
-        of_runs(content, &mut out);
-    }
-    for sweep in sweeps {
-        of_sweep(sweep, &mut out);
-    }
-    for study in studies {
-        of_study(study, &mut out);
-    }
-    out.push_str("</main>\n</body>\n</html>\n");
-    out
+    let Content { title, runs, sweeps, studies, .. } = *content;
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                @if let Some(seconds) = content.refresh { meta http-equiv="refresh" content=(seconds); }
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) }
+                style { (PreEscaped(STYLE)) (PreEscaped(style_of(content.cells))) }
+            }
+            body {
+                header {
+                    label class="theme" { input type="checkbox" id="theme"; " switch light and dark" }
+                    h1 { (title) }
+                    @if let Some(note) = content.note { p class="told" { (note) } }
+                    p { (contents(runs, sweeps, studies)) ". Written by flat-train " (env!("CARGO_PKG_VERSION")) "." }
+                }
+                main {
+                    @if !runs.is_empty() { (of_runs(content)) }
+                    @for sweep in sweeps { (of_sweep(sweep)) }
+                    @for study in studies { (of_study(study)) }
+                }
+            }
+        }
+    };
+    legible(&page.into_string())
+}
+
+/// Control characters, and those that turn the direction of what follows, would let a name pose as another: they are
+/// replaced.
+fn legible(page: &str) -> String {
+    let replaced = |c: char| match c {
+        '\n' | '\t' => c,
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    };
+    page.chars().map(replaced).collect()
 }
 
 fn contents(runs: &[Run], sweeps: &[SweepPage], studies: &[StudyPage]) -> String {
@@ -91,121 +103,128 @@ fn style_of(cells: &[Cell]) -> String {
         .collect()
 }
 
-fn of_runs(content: &Content<'_>, out: &mut String) {
+fn of_runs(content: &Content<'_>) -> Markup {
     let Content { runs, cells, .. } = *content;
     let cell_of = |run: usize| cells.iter().position(|cell| cell.runs.contains(&run)).unwrap_or_default();
     let places: Vec<usize> = (0..runs.len()).map(cell_of).collect();
-    if let Some(ranking) = content.ranking {
-        of_ranking(ranking, out);
-    }
-    if runs.len() > 1 {
-        out.push_str("<section>\n<h2>What differs</h2>\n");
-        out.push_str(
-            &tables::differences(runs, &places)
-                .unwrap_or_else(|| "<p>Nothing: the settings are the same.</p>\n".into()),
-        );
-        out.push_str("</section>\n");
-    }
-    let _ = write!(
-        out,
-        "<section>\n<h2>Results</h2>\n{}<p class=\"note\">Small figures are 95 % intervals. That of an accuracy is Wilson's, for the \
-         choice of test images; that of a trace is of its probes. An eigenvalue lies within ± of the largest one given, which is \
-         the last measured along the run. The best accuracy on the way was chosen by the test images and is no estimate.</p>\n</section>\n",
-        tables::results(runs, &places)
-    );
-    let measured = tables::measured(runs, &places);
-    if !measured.is_empty() {
-        let _ = write!(out, "<section>\n<h2>Measured afterwards</h2>\n{measured}</section>\n");
-    }
-    of_curves(content, &places, out);
-    let _ = write!(out, "<section>\n<h2>Environment</h2>\n{}", tables::environment(runs, &places));
-    for run in runs {
-        let _ = write!(
-            out,
-            "<details><summary>All settings of {}</summary>\n<pre class=\"scroll\" tabindex=\"0\">{}</pre>\n</details>\n",
-            escape(&run.name),
-            escape(&run.config)
-        );
-    }
-    out.push_str("</section>\n");
-}
-
-fn of_ranking(ranking: &Ranking, out: &mut String) {
-    let Some((first, others)) = ranking.verdict.split_first() else { return };
-    let _ = write!(
-        out,
-        "<section class=\"ranking\">\n<h2>Who won</h2>\n<p class=\"verdict\"><strong>{}</strong> {}</p>\n",
-        escape(first),
-        escape(&others.join(" "))
-    );
-    let (heads, rows) = ranking.table();
-    let cell = |cell: &String| match cell.split_once(" [") {
-        Some((mean, ends)) => format!("{} <small>[{}</small>", escape(mean), escape(ends)),
-        None => escape(cell),
-    };
-    let row = |(row, cells): (&Row, &Vec<String>)| -> Vec<String> {
-        let cells = cells.iter().enumerate();
-        cells
-            .map(|(i, text)| if i == 0 { format!("{}{}", swatch(row.cell), escape(text)) } else { cell(text) })
-            .collect()
-    };
-    let rows: Vec<Vec<String>> = ranking.rows.iter().zip(&rows).map(row).collect();
-    out.push_str(&table(CAPTION, &heads, &rows));
-    out.push_str("<ul class=\"note\">\n");
-    for note in &ranking.notes {
-        let _ = writeln!(out, "<li>{}</li>", escape(note));
-    }
-    out.push_str("</ul>\n");
-    if let (Some(chart), Some(metric)) = (scatter::svg(ranking), ranking.metric) {
-        let _ = write!(
-            out,
-            "<figure class=\"scatter\">\n<figcaption><h3>{metric}, percent, against the trace</h3>\
-             <small>Means of the settings with 95 % intervals.</small></figcaption>\n{chart}</figure>\n"
-        );
-    }
-    out.push_str("</section>\n");
-}
-
-fn of_curves(content: &Content<'_>, places: &[usize], out: &mut String) {
-    let Content { runs, cells, .. } = *content;
-    out.push_str(
-        "<section>\n<h2>Along the runs</h2>\n<div class=\"legend\" role=\"group\" aria-label=\"runs shown\">\n",
-    );
-    for (i, cell) in cells.iter().enumerate() {
-        let name = match cell.runs[..] {
-            [run] => escape(&runs[run].name),
-            _ => format!("{} <small>{} runs</small>", escape(&cell.name), cell.runs.len()),
-        };
-        let _ = writeln!(
-            out,
-            "<label><input type=\"checkbox\" id=\"r{i}\" checked>{}<span>{name}</span></label>",
-            swatch(i)
-        );
-    }
-    out.push_str("</div>\n<div class=\"charts\">\n");
-    let (mut any, mut thinned) = (false, false);
-    for (id, panel) in panels().iter().enumerate().filter(|(_, panel)| !panel.by_cost || costs_differ(runs)) {
-        let series = series(runs, places, panel);
-        if series.is_empty() {
-            continue;
+    html! {
+        @if let Some(ranking) = content.ranking { (of_ranking(ranking)) }
+        @if runs.len() > 1 {
+            section {
+                h2 { "What differs" }
+                @if let Some(table) = tables::differences(runs, &places) {
+                    (table)
+                } @else {
+                    p { "Nothing: the settings are the same." }
+                }
+            }
         }
-        any = true;
-        thinned |= series.iter().any(|s| s.curve.of > s.curve.points.len());
-        let band = panel.band.map_or(String::new(), |band| format!("<small>Band: {band}.</small>"));
-        let chart = Chart { title: panel.title, along: panel.along, series }.svg(id);
-        let _ = write!(out, "<figure>\n<figcaption><h3>{}</h3>{band}</figcaption>\n{chart}</figure>\n", panel.title);
+        section {
+            h2 { "Results" }
+            (tables::results(runs, &places))
+            p class="note" {
+                "Small figures are 95 % intervals. That of an accuracy is Wilson's, for the choice of test images; \
+                 that of a trace is of its probes. An eigenvalue lies within ± of the largest one given, which is \
+                 the last measured along the run. The best accuracy on the way was chosen by the test images and \
+                 is no estimate."
+            }
+        }
+        @if let Some(measured) = tables::measured(runs, &places) {
+            section { h2 { "Measured afterwards" } (measured) }
+        }
+        (of_curves(content, &places))
+        section {
+            h2 { "Environment" }
+            (tables::environment(runs, &places))
+            @for run in runs {
+                details {
+                    summary { "All settings of " (run.name) }
+                    pre class="scroll" tabindex="0" { (run.config) }
+                }
+            }
+        }
     }
-    out.push_str("</div>\n");
-    if !any {
-        out.push_str("<p>Nothing has been logged yet.</p>\n");
+}
+
+fn of_ranking(ranking: &Ranking) -> Markup {
+    let (first, others) = ranking.verdict.split_first().map(|(a, b)| (a.as_str(), b)).unwrap_or_default();
+    let (heads, rows) = ranking.table();
+    let cell = |text: &String| match text.split_once(" [") {
+        Some((mean, ends)) => with(mean, &format!("[{ends}")),
+        None => with(text, ""),
+    };
+    let row = |(row, cells): (&Row, &Vec<String>)| -> Vec<Markup> {
+        let name = |text: &String| html! { (swatch(row.cell)) (text) };
+        cells.iter().take(1).map(name).chain(cells.iter().skip(1).map(cell)).collect()
+    };
+    let rows: Vec<Vec<Markup>> = ranking.rows.iter().zip(&rows).map(row).collect();
+    html! {
+        section class="ranking" {
+            h2 { "Who won" }
+            p class="verdict" { strong { (first) } " " (others.join(" ")) }
+            (table(CAPTION, &heads, &rows))
+            ul class="note" { @for note in &ranking.notes { li { (note) } } }
+            @if let (Some(chart), Some(metric)) = (scatter::svg(ranking), ranking.metric) {
+                figure class="scatter" {
+                    figcaption {
+                        h3 { (metric) ", percent, against the trace" }
+                        small { "Means of the settings with 95 % intervals." }
+                    }
+                    (PreEscaped(chart))
+                }
+            }
+        }
     }
-    if thinned {
-        let _ = writeln!(
-            out,
-            "<p class=\"note\">Of a curve with more than {AT_MOST} points the smallest and the largest of equal parts are drawn.</p>"
-        );
+}
+
+fn of_curves(content: &Content<'_>, places: &[usize]) -> Markup {
+    let Content { runs, cells, .. } = *content;
+    let drawn: Vec<(Panel, Vec<Series<'_>>)> = panels()
+        .into_iter()
+        .filter(|panel| !panel.by_cost || costs_differ(runs))
+        .map(|panel| (series(runs, places, &panel), panel))
+        .filter(|(series, _)| !series.is_empty())
+        .map(|(series, panel)| (panel, series))
+        .collect();
+    let thinned = drawn.iter().flat_map(|(_, series)| series).any(|s| s.curve.of > s.curve.points.len());
+    let nothing = drawn.is_empty();
+    html! {
+        section {
+            h2 { "Along the runs" }
+            div class="legend" role="group" aria-label="runs shown" {
+                @for (i, cell) in cells.iter().enumerate() {
+                    label {
+                        input type="checkbox" id={ "r" (i) } checked;
+                        (swatch(i))
+                        span {
+                            @if let [run] = cell.runs[..] {
+                                (runs[run].name)
+                            } @else {
+                                (with(&cell.name, &format!("{} runs", cell.runs.len())))
+                            }
+                        }
+                    }
+                }
+            }
+            div class="charts" {
+                @for (id, (panel, series)) in drawn.into_iter().enumerate() {
+                    figure {
+                        figcaption {
+                            h3 { (panel.title) }
+                            @if let Some(band) = panel.band { small { "Band: " (band) "." } }
+                        }
+                        (PreEscaped(Chart { title: panel.title, along: panel.along, series }.svg(id)))
+                    }
+                }
+            }
+            @if nothing { p { "Nothing has been logged yet." } }
+            @if thinned {
+                p class="note" {
+                    "Of a curve with more than " (AT_MOST) " points the smallest and the largest of equal parts are drawn."
+                }
+            }
+        }
     }
-    out.push_str("</section>\n");
 }
 
 fn series<'a>(runs: &'a [Run], places: &[usize], panel: &Panel) -> Vec<Series<'a>> {
@@ -223,51 +242,56 @@ fn costs_differ(runs: &[Run]) -> bool {
     costs.iter().any(|c| (c - costs[0]).abs() > 1e-6 * costs[0].abs())
 }
 
-fn of_study(study: &StudyPage, out: &mut String) {
-    let _ = write!(
-        out,
-        "<section>\n<h2>{}</h2>\n<p>Folder <code>{}</code>, made by <code>flat-train reproduce {}</code>, \
-         version {}.</p>\n",
-        escape(&study.title),
-        escape(&study.path),
-        escape(&study.provenance.words()),
-        escape(&study.provenance.version)
-    );
-    if !study.finished {
-        out.push_str("<p>In progress: it has no results.json yet.</p>\n");
+fn of_study(study: &StudyPage) -> Markup {
+    html! {
+        section {
+            h2 { (study.title) }
+            p {
+                "Folder " code { (study.path) } ", made by " code { "flat-train reproduce " (study.provenance.words()) }
+                ", version " (study.provenance.version) "."
+            }
+            @if !study.finished { p { "In progress: it has no results.json yet." } }
+            @for t in &study.tables { (plain(&t.caption, &t.columns, &t.rows)) }
+            @for plot in &study.figures { (figure(plot)) }
+        }
     }
-    for t in &study.tables {
-        let rows: Vec<Vec<String>> = t.rows.iter().map(|row| row.iter().map(|cell| escape(cell)).collect()).collect();
-        out.push_str(&table(&t.caption, &t.columns, &rows));
-    }
-    study.figures.iter().for_each(|plot| figure(plot, out));
-    out.push_str("</section>\n");
 }
 
-fn of_sweep(sweep: &SweepPage, out: &mut String) {
-    let (board, name) = (&sweep.board, escape(&sweep.name));
-    let _ = write!(out, "<section>\n<h2>Sweep {name}</h2>\n<p>Folder <code>{}</code>.</p>\n", escape(&sweep.path));
-    if !board.complete {
-        out.push_str("<p>In progress: not all of its runs have ended.</p>\n");
-    }
+fn of_sweep(sweep: &SweepPage) -> Markup {
+    let board = &sweep.board;
     let (heads, rows) = board.columns();
-    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| escape(cell)).collect()).collect();
-    out.push_str(&table("Leaderboard: means over the seeds ± standard deviation [95 % interval].", &heads, &rows));
-    out.push_str("<ul class=\"note\">\n");
     let failed = board.failures.iter().map(|f| format!("failed: {} seed {}: {}", f.cell, f.seed, f.why));
-    for line in failed.chain(board.notes.iter().cloned()).chain([board.describe()]) {
-        let _ = writeln!(out, "<li>{}</li>", escape(&line));
+    html! {
+        section {
+            h2 { "Sweep " (sweep.name) }
+            p { "Folder " code { (sweep.path) } "." }
+            @if !board.complete { p { "In progress: not all of its runs have ended." } }
+            (plain("Leaderboard: means over the seeds ± standard deviation [95 % interval].", &heads, &rows))
+            ul class="note" {
+                @for line in failed.chain(board.notes.iter().cloned()).chain([board.describe()]) { li { (line) } }
+            }
+            @for plot in &sweep.figures { (figure(plot)) }
+        }
     }
-    out.push_str("</ul>\n");
-    sweep.figures.iter().for_each(|plot| figure(plot, out));
-    out.push_str("</section>\n");
 }
 
-fn figure(plot: &Plot, out: &mut String) {
-    let caption = escape(&plot.caption);
-    let _ = write!(
-        out,
-        "<figure class=\"plot\">\n<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"plot\"><img src=\"{}\" alt=\"{caption}\"></div>\n<figcaption>{caption}</figcaption>\n</figure>\n",
-        plot.address
-    );
+fn figure(plot: &Plot) -> Markup {
+    html! {
+        figure class="plot" {
+            div class="scroll" role="region" tabindex="0" aria-label="plot" {
+                img src=(plot.address) alt=(plot.caption);
+            }
+            figcaption { (plot.caption) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_turns_the_direction_of_what_follows_or_hides() {
+        assert_eq!(legible("a\u{0}b\u{202e}c\u{1b}\n\td"), "a\u{fffd}b\u{fffd}c\u{fffd}\n\td");
+    }
 }

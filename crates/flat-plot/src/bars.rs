@@ -1,8 +1,10 @@
 //! Horizontal bars with intervals.
 
-use super::{FONT, GRID, INK, SERIES, draw, label};
+use super::file::{COLOURS, Heading, file};
+use super::frame::text;
+use super::scale::{Scale, label};
 use anyhow::{Result, bail};
-use plotters::prelude::*;
+use maud::html;
 
 /// One bar.
 #[derive(Debug, Clone)]
@@ -26,28 +28,27 @@ pub fn bars(title: &str, caption: &str, unit: &str, bars: &[Bar]) -> Result<Stri
     if longest <= 0.0 {
         bail!("{title}: there is no bar to draw");
     }
-    let (top, row, left, width) = (84, 34, 300, 960);
-    let foot = top + row * bars.len() as i32;
-    let at = |x: f64| left + (x / longest * f64::from(width - left - 110)).round() as i32;
-    draw((width as u32, (foot + 50) as u32), |root| {
-        root.draw(&Text::new(title, (24, 14), (FONT, 24).into_font().color(&INK)))?;
-        root.draw(&Text::new(caption, (24, 46), (FONT, 15).into_font().color(&INK)))?;
-        for tick in 0..=4 {
-            let value = longest * f64::from(tick) / 4.0;
-            root.draw(&PathElement::new([(at(value), top - 6), (at(value), foot)], GRID.stroke_width(1)))?;
-            root.draw(&Text::new(label(value), (at(value) - 12, foot + 6), (FONT, 14).into_font().color(&INK)))?;
+    let (top, row, left, width) = (84.0, 34.0, 300.0, 960.0);
+    let foot = top + row * bars.len() as f64;
+    let scale = Scale::between(0.0, longest, false, 4);
+    let at = |x: f64| left + scale.place(x) * (width - left - 110.0);
+    let drawn = bars.iter().enumerate().filter(|(_, b)| b.value.is_finite());
+    let rows = drawn.map(|(i, bar)| (bar, top + row * i as f64, bar.interval.map(at)));
+    let heading = Heading { caption: caption.into(), notes: Vec::new() };
+    let drawing = html! {
+        @for (value, name) in &scale.ticks {
+            path class="grid" d=(format_args!("M{:.1} {:.1}V{foot:.1}", at(*value), top - 6.0)) {}
+            (text((at(*value), foot + 17.0), "middle", name))
         }
-        root.draw(&Text::new(unit, (left, foot + 26), (FONT, 15).into_font().color(&INK)))?;
-        for (i, bar) in bars.iter().enumerate().filter(|(_, b)| b.value.is_finite()) {
-            let y = top + row * i as i32;
-            let colour = SERIES[bar.group % SERIES.len()];
-            root.draw(&Text::new(bar.name.as_str(), (24, y + 3), (FONT, 15).into_font().color(&INK)))?;
-            root.draw(&Rectangle::new([(left, y), (at(bar.value), y + 22)], colour.mix(0.75).filled()))?;
-            let [low, high] = bar.interval.map(at);
-            root.draw(&PathElement::new([(low, y + 11), (high, y + 11)], INK.stroke_width(2)))?;
-            let text = at(bar.value).max(high) + 8;
-            root.draw(&Text::new(label(bar.value), (text, y + 3), (FONT, 15).into_font().color(&INK)))?;
+        (text((left, foot + 38.0), "start", unit))
+        @for (bar, y, [low, high]) in rows {
+            g class={ "s" (bar.group % COLOURS) } {
+                (text((24.0, y + 15.0), "start", &bar.name))
+                rect class="bar" x=(left) y=(y) width=(format_args!("{:.1}", at(bar.value) - left)) height="22" {}
+                path class="axis" d=(format_args!("M{low:.1} {:.1}H{high:.1}", y + 11.0)) {}
+                (text((at(bar.value).max(high) + 8.0, y + 15.0), "start", &label(bar.value)))
+            }
         }
-        Ok(())
-    })
+    };
+    Ok(file([width, foot + 50.0], title, &heading, &drawing))
 }

@@ -1,8 +1,12 @@
 //! Loss and accuracy along one direction.
 
-use super::{BLUE, FONT, GRID, Heading, INK, ORANGE, coordinate, draw, extent, headed, label};
+use super::curve::Point;
+use super::file::{Heading, file};
+use super::frame::{Frame, text};
+use super::scale::{Scale, span};
+use super::trace::Trace;
 use anyhow::Result;
-use plotters::prelude::*;
+use maud::html;
 
 /// Loss and accuracy along a direction.
 #[derive(Debug, Clone, Copy)]
@@ -27,76 +31,41 @@ pub struct Line<'a> {
 /// # Errors
 /// None in practice.
 pub fn line(drawn: &Line<'_>, heading: &Heading) -> Result<String> {
-    let Line { x, loss, accuracy, label: x_label, marks, range } = *drawn;
-    let [lo, hi] = range.unwrap_or_else(|| extent(loss));
-    let logarithmic = lo > 0.0 && hi / lo > 100.0;
-    // the logarithm by hand, so that both scales are one type of chart
-    let scale = |l: f64| if logarithmic { l.log10() } else { l };
-    let (low, high) = (scale(lo), scale(hi));
-    let margin = 0.05 * (high - low).max(1e-12);
+    let Line { x, loss, accuracy, label, marks, range } = *drawn;
+    let finite = |values: &[f64]| span(values.iter().copied().filter(|v| v.is_finite())).unwrap_or((0.0, 1.0));
+    let (low, high) = range.map_or_else(|| finite(loss), |[low, high]| (low, high));
+    let logarithmic = low > 0.0 && high / low > 100.0;
     let (first, last) = (x.first().copied().unwrap_or(0.0), x.last().copied().unwrap_or(1.0));
-    let (worst, best) =
-        accuracy.iter().filter(|a| a.is_finite()).fold((1.0f64, 0.0f64), |(a, b), v| (a.min(*v), b.max(*v)));
+    let (worst, best) = finite(accuracy);
     let room = (5.0 * (best - worst)).max(0.5);
-    draw((960, 600), |root| {
-        let (head, body) = headed(root, "Loss along a line", heading)?;
-        // the key is above the chart, where no curve can be under it
-        let key = [(560, 24, "loss (left axis)", BLUE), (560, 48, "accuracy (right axis)", ORANGE)];
-        for (at, height, text, colour) in key {
-            let ends = [(at, height), (at + 28, height)];
-            if colour == BLUE {
-                head.draw(&PathElement::new(ends, colour.stroke_width(2)))?;
-            } else {
-                head.draw(&PathElement::new([(at, height), (at + 12, height)], colour.stroke_width(2)))?;
-                head.draw(&PathElement::new([(at + 17, height), (at + 28, height)], colour.stroke_width(2)))?;
-            }
-            head.draw(&Text::new(text, (at + 36, height - 9), (FONT, 15).into_font().color(&INK)))?;
-        }
-        let mut chart = ChartBuilder::on(&body)
-            .margin(16)
-            .x_label_area_size(52)
-            .y_label_area_size(86)
-            .right_y_label_area_size(76)
-            .build_cartesian_2d(first..last, low - margin..high + margin)?
-            .set_secondary_coord(first..last, 100.0 * worst - room..100.0 * best + room);
-        chart
-            .configure_mesh()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(GRID)
-            .axis_style(INK)
-            .x_labels(9)
-            .x_label_formatter(&|at| coordinate(*at, x))
-            .y_label_formatter(&|y| label(if logarithmic { 10f64.powf(*y) } else { *y }))
-            .label_style((FONT, 15).into_font().color(&INK))
-            .axis_desc_style((FONT, 17).into_font().color(&INK))
-            .x_desc(x_label)
-            .y_desc(if logarithmic { "loss (log)" } else { "loss" })
-            .draw()?;
-        chart
-            .configure_secondary_axes()
-            .axis_style(INK)
-            .y_label_formatter(&|y| label(*y))
-            .label_style((FONT, 15).into_font().color(&INK))
-            .axis_desc_style((FONT, 17).into_font().color(&INK))
-            .y_desc("accuracy, percent")
-            .draw()?;
+    let frame = |y: Scale| {
+        let (top, x) = (heading.height() + 16.0, Scale::between(first, last, false, 8));
+        Frame { left: 101.0, top, right: 868.0, bottom: 532.0, x, y }
+    };
+    let left = Scale::around([low, high].into_iter(), logarithmic, 6);
+    let left = frame(left.unwrap_or_else(|| Scale::between(0.0, 1.0, false, 6)));
+    let right = frame(Scale::between(100.0 * worst - room, 100.0 * best + room, false, 8));
+    let curve = |values: &[f64], times: f64| -> Vec<Point> {
+        x.iter().zip(values).map(|(x, y)| Point { x: *x, y: times * y, band: None }).collect()
+    };
+    let look = |class: usize, dashed: bool| Trace { class, shape: 0, dashed, marked: 0, shaded: false, words: None };
+    let drawing = html! {
+        (left.axes(label, Some(if logarithmic { "loss (log)" } else { "loss" })))
+        (right.right_axis(Some("accuracy, percent")))
         // what is beyond a given scale runs along its edge
-        let clipped = |l: f64| scale(l).clamp(low - margin, high + margin);
-        let points: Vec<(f64, f64)> = x.iter().zip(loss).map(|(x, l)| (*x, clipped(*l))).collect();
-        let parts = points.split(|(_, y)| !y.is_finite()).filter(|part| part.len() > 1);
-        chart.draw_series(parts.map(|part| PathElement::new(part.to_vec(), BLUE.stroke_width(2))))?;
-        let right = x.iter().zip(accuracy).filter(|(_, a)| a.is_finite()).map(|(x, a)| (*x, 100.0 * a));
-        chart.draw_secondary_series(DashedLineSeries::new(right, 8, 4, ORANGE.stroke_width(2)))?;
-        let top = high + margin;
-        for (i, (at, name)) in marks.iter().enumerate() {
-            let here = [(*at, low - margin), (*at, top)];
-            chart.draw_series(DashedLineSeries::new(here, 3, 4, INK.stroke_width(1)))?;
+        (look(0, false).draw(&curve(loss, 1.0), &left))
+        (look(1, true).draw(&curve(accuracy, 100.0), &right))
+        @for ((at, name), i) in marks.iter().zip(0..) {
+            path class="place" d=(format_args!("M{:.1} {:.1}V{:.1}", left.across(*at), left.bottom, left.top)) {}
             // one below another, so that long names of near checkpoints do not meet
-            let offset = (5, 4 + 20 * i as i32);
-            let name =
-                EmptyElement::at((*at, top)) + Text::new(name.clone(), offset, (FONT, 15).into_font().color(&INK));
-            chart.draw_series([name])?;
+            (text((left.across(*at) + 5.0, left.top + 13.0 + 20.0 * f64::from(i)), "start", name))
         }
-        Ok(())
-    })
+        // the key is above the chart, where no curve can be under it
+        g class="s0" { path class="line" d="M560 24h28" {} (text((596.0, 28.0), "start", "loss (left axis)")) }
+        g class="s1" {
+            path class="line dashed" d="M560 44h28" {}
+            (text((596.0, 48.0), "start", "accuracy (right axis)"))
+        }
+    };
+    Ok(file([960.0, 600.0], "Loss along a line", heading, &drawing))
 }

@@ -1,8 +1,12 @@
 //! A value over two directions, as a map of colours.
 
-use super::{FONT, Heading, INK, coordinate, draw, extent, headed, label};
+use super::contour::Refined;
+use super::file::{Heading, file};
+use super::frame::{Frame, text};
+use super::scale::{Scale, span};
 use anyhow::Result;
-use plotters::prelude::*;
+use maud::{Markup, html};
+use std::fmt::Write;
 
 /// A value at every point of a grid.
 #[derive(Debug, Clone, Copy)]
@@ -37,12 +41,12 @@ const SCALE: [(u8, u8, u8); 9] = [
 ];
 
 /// The colour at a fraction of the scale.
-fn colour(at: f64) -> RGBColor {
+fn colour(at: f64) -> String {
     let place = at.clamp(0.0, 1.0) * (SCALE.len() - 1) as f64;
     let i = (place as usize).min(SCALE.len() - 2);
     let mix = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * (place - i as f64)).round() as u8;
     let (a, b) = (SCALE[i], SCALE[i + 1]);
-    RGBColor(mix(a.0, b.0), mix(a.1, b.1), mix(a.2, b.2))
+    format!("#{:02X}{:02X}{:02X}", mix(a.0, b.0), mix(a.1, b.1), mix(a.2, b.2))
 }
 
 /// Edges of the cells around the coordinates.
@@ -56,173 +60,67 @@ fn edges(x: &[f64]) -> Vec<f64> {
 /// # Errors
 /// None in practice.
 pub fn surface(grid: &Grid<'_>, heading: &Heading) -> Result<String> {
-    let [lo, hi] = grid.range.unwrap_or_else(|| extent(grid.values));
+    let [lo, hi] = grid.range.unwrap_or_else(|| {
+        let (lo, hi) = span(grid.values.iter().copied().filter(|v| v.is_finite())).unwrap_or((0.0, 1.0));
+        [lo, hi]
+    });
     let logarithmic = grid.logarithmic && lo > 0.0 && hi / lo > 10.0;
     let scale = |v: f64| if logarithmic { v.log10() } else { v };
-    let back = |v: f64| if logarithmic { 10f64.powf(v) } else { v };
     let (low, high) = (scale(lo), if hi > lo { scale(hi) } else { scale(lo) + 1.0 });
-    let fraction = |v: f64| (scale(v) - low) / (high - low);
     let (columns, rows) = (edges(grid.x), edges(grid.y));
-    let span = |e: &[f64]| e.first().copied().unwrap_or(0.0)..e.last().copied().unwrap_or(1.0);
-    let title = format!("{}{} around the checkpoint", grid.name[..1].to_uppercase(), &grid.name[1..]);
-    draw((860, 760), |root| {
-        let (_, body) = headed(root, &title, heading)?;
-        let (map, bar) = body.split_horizontally(720);
-        let mut chart = ChartBuilder::on(&map)
-            .margin(16)
-            .margin_top(32)
-            .x_label_area_size(52)
-            .y_label_area_size(76)
-            .build_cartesian_2d(span(&columns), span(&rows))?;
-        chart
-            .configure_mesh()
-            .disable_mesh()
-            .axis_style(INK)
-            .x_label_formatter(&|x| coordinate(*x, grid.x))
-            .y_label_formatter(&|y| coordinate(*y, grid.y))
-            .label_style((FONT, 15).into_font().color(&INK))
-            .axis_desc_style((FONT, 16).into_font().color(&INK))
-            .x_desc(grid.labels[0].as_str())
-            .y_desc(grid.labels[1].as_str())
-            .draw()?;
-        let cells = grid.values.iter().enumerate().filter(|(_, v)| v.is_finite()).map(|(k, v)| {
-            let (i, j) = (k % grid.x.len(), k / grid.x.len());
-            Rectangle::new([(columns[i], rows[j]), (columns[i + 1], rows[j + 1])], colour(fraction(*v)).filled())
-        });
-        chart.draw_series(cells)?;
-        // nine levels between the ends of the scale
-        let fine = Refined::of(grid, &scale);
-        for level in (1..10).map(|k| low + (high - low) * f64::from(k) / 10.0) {
-            let lines = fine.contour(level).into_iter();
-            chart.draw_series(lines.map(|ends| PathElement::new(ends, WHITE.mix(0.7).stroke_width(1))))?;
-        }
-        chart.draw_series([Cross::new((0.0, 0.0), 6, WHITE.stroke_width(2))])?;
-        let mut key = ChartBuilder::on(&bar)
-            .margin(16)
-            .margin_top(32)
-            .margin_bottom(68)
-            .right_y_label_area_size(72)
-            .build_cartesian_2d(0.0..1.0, low..high)?
-            .set_secondary_coord(0.0..1.0, low..high);
-        key.configure_secondary_axes()
-            .axis_style(INK)
-            .y_label_formatter(&|v| label(back(*v)))
-            .label_style((FONT, 15).into_font().color(&INK))
-            .draw()?;
-        key.draw_series((0..200).map(|k| {
-            let at = |k: i32| low + (high - low) * f64::from(k) / 200.0;
-            Rectangle::new([(0.0, at(k)), (1.0, at(k + 1))], colour(f64::from(k) / 199.0).filled())
-        }))?;
-        let name = if logarithmic { format!("{} (log)", grid.name) } else { grid.name.to_string() };
-        bar.draw(&Text::new(name, (16, 0), (FONT, 15).into_font().color(&INK)))?;
-        Ok(())
-    })
-}
-
-/// Parts into which the refined grid divides a cell along each axis.
-const PARTS: usize = 6;
-
-/// The scaled values on a finer grid, by the cubic through each point and its neighbours (Catmull & Rom 1974), so that contours
-/// are curves and go through the points themselves.
-struct Refined {
-    x: Vec<f64>,
-    y: Vec<f64>,
-    values: Vec<f64>,
-}
-
-impl Refined {
-    fn of(grid: &Grid<'_>, scale: &dyn Fn(f64) -> f64) -> Self {
-        let scaled: Vec<f64> = grid.values.iter().map(|v| scale(*v)).collect();
-        let rows: Vec<Vec<f64>> = scaled.chunks(grid.x.len()).map(refined).collect();
-        let (nx, ny) = (rows.first().map_or(0, Vec::len), PARTS * grid.y.len().saturating_sub(1) + 1);
-        let columns: Vec<Vec<f64>> =
-            (0..nx).map(|i| refined(&rows.iter().map(|row| row[i]).collect::<Vec<_>>())).collect();
-        let values = (0..ny).flat_map(|j| columns.iter().map(move |column| column[j])).collect();
-        let even = |x: &[f64]| {
-            let last = x.len() - 1;
-            let at = |k: usize| {
-                x[(k / PARTS).min(last)] + part(k) * (x[(k / PARTS + 1).min(last)] - x[(k / PARTS).min(last)])
-            };
-            (0..=PARTS * last).map(at).collect()
-        };
-        Self { x: even(grid.x), y: even(grid.y), values }
+    let ends =
+        |e: &[f64]| Scale::between(e.first().copied().unwrap_or(0.0), e.last().copied().unwrap_or(1.0), false, 10);
+    let top = heading.height() + 32.0;
+    let area = |left: f64, right: f64, x: Scale, y: Scale| Frame { left, top, right, bottom: 691.0, x, y };
+    let map = area(91.0, 703.0, ends(&columns), ends(&rows));
+    let back = |v: f64| if logarithmic { 10f64.powf(v) } else { v };
+    let key = Scale::between(back(low), back(high), logarithmic, 6);
+    let key = area(736.0, 772.0, Scale::between(0.0, 1.0, false, 1), key);
+    let cells = grid.values.iter().enumerate().filter(|(_, v)| v.is_finite()).map(|(k, v)| {
+        let (i, j) = (k % grid.x.len(), k / grid.x.len());
+        (map.at(columns[i], rows[j + 1]), map.at(columns[i + 1], rows[j]), colour(key.y.place(*v)))
+    });
+    // nine levels between the ends of the scale
+    let fine = Refined::of(grid, &scale);
+    let levels = (1..10).map(|k| low + (high - low) * f64::from(k) / 10.0);
+    let mut contours = String::new();
+    for [from, to] in levels.flat_map(|level| fine.contour(level)) {
+        let ((x, y), (to_x, to_y)) = (map.at(from.0, from.1), map.at(to.0, to.1));
+        let _ = write!(contours, "M{x:.1} {y:.1}L{to_x:.1} {to_y:.1}");
     }
-
-    /// Where the value crosses `level`: a line through each cell between four neighbouring points, two where it is a saddle.
-    fn contour(&self, level: f64) -> Vec<[(f64, f64); 2]> {
-        let (nx, ny) = (self.x.len(), self.y.len());
-        let mut lines = Vec::new();
-        for j in 0..ny - 1 {
-            for i in 0..nx - 1 {
-                let corner = |k: usize| {
-                    let (a, b) = [(0, 0), (1, 0), (1, 1), (0, 1)][k % 4];
-                    ((self.x[i + a], self.y[j + b]), self.values[(j + b) * nx + i + a] - level)
-                };
-                let crossings: Vec<(f64, f64)> = (0..4)
-                    .filter_map(|k| {
-                        let ((p, v), (q, w)) = (corner(k), corner(k + 1));
-                        let t = v / (v - w);
-                        let at = (p.0 + t * (q.0 - p.0), p.1 + t * (q.1 - p.1));
-                        ((v < 0.0) != (w < 0.0) && t.is_finite()).then_some(at)
-                    })
-                    .collect();
-                lines.extend(crossings.chunks_exact(2).map(|pair| [pair[0], pair[1]]));
+    let (x, y) = map.at(0.0, 0.0);
+    let drawing = html! {
+        linearGradient id="scale" x1="0" y1="1" x2="0" y2="0" {
+            @for k in (0..SCALE.len()).map(|k| k as f64 / (SCALE.len() - 1) as f64) {
+                stop offset=(k) stop-color=(colour(k)) {}
             }
         }
-        lines
-    }
-}
-
-/// How far into its cell a point of the refined grid lies.
-fn part(k: usize) -> f64 {
-    (k % PARTS) as f64 / PARTS as f64
-}
-
-/// Values along an axis with the points between them. Beyond the ends the values go on straight; beside one that is not
-/// finite the line is straight too.
-fn refined(v: &[f64]) -> Vec<f64> {
-    let last = v.len() - 1;
-    let beyond = |end: f64, before: f64| 2.0 * end - before;
-    let between = |i: usize, t: f64| {
-        let (b, c) = (v[i], v[(i + 1).min(last)]);
-        if t == 0.0 {
-            return b;
+        (map.axes(&grid.labels[0], Some(&grid.labels[1])))
+        g class="cells" {
+            (rect(&map, "#fff"))
+            @for ((x, y), (right, bottom), fill) in cells {
+                path fill=(fill) d=(format_args!("M{x:.1} {y:.1}H{right:.1}V{bottom:.1}H{x:.1}z")) {}
+            }
         }
-        let a = if i > 0 { v[i - 1] } else { beyond(b, c) };
-        let d = if i + 2 <= last { v[i + 2] } else { beyond(c, b) };
-        let cubic = b + 0.5 * t * (c - a + t * (2.0 * a - 5.0 * b + 4.0 * c - d + t * (3.0 * (b - c) + d - a)));
-        if cubic.is_finite() { cubic } else { b + t * (c - b) }
+        path class="contour" d=(contours) {}
+        path class="centre" d=(format_args!("M{x:.1} {y:.1}m-6-6l12 12m0-12l-12 12")) {}
+        (rect(&key, "url(#scale)"))
+        (key.right_axis(None))
+        (text((736.0, top - 22.0), "start", &format!("{}{}", grid.name, if logarithmic { " (log)" } else { "" })))
     };
-    (0..=PARTS * last).map(|k| between(k / PARTS, part(k))).collect()
+    let title = format!("{}{} around the checkpoint", grid.name[..1].to_uppercase(), &grid.name[1..]);
+    Ok(file([860.0, 760.0], &title, heading, &drawing))
+}
+
+/// The area of a frame.
+fn rect(of: &Frame, fill: &str) -> Markup {
+    let (width, height) = (of.right - of.left, of.bottom - of.top);
+    html! { rect fill=(fill) x=(of.left) y=(of.top) width=(width) height=(height) {} }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn contours_lie_where_the_value_is_the_level() {
-        let x: Vec<f64> = (0..21).map(|i| f64::from(i) / 10.0 - 1.0).collect();
-        let values: Vec<f64> = x.iter().flat_map(|b| x.iter().map(move |a| a * a + b * b)).collect();
-        let labels = [String::new(), String::new()];
-        let grid =
-            Grid { x: &x, y: &x, values: &values, name: "loss", labels: &labels, logarithmic: false, range: None };
-        let lines = Refined::of(&grid, &|v| v).contour(0.5);
-        assert!(lines.len() > 120);
-        for (a, b) in lines.into_iter().flatten() {
-            // the cubic is the parabola; linear interpolation over a sixth of a cell of 0.1 errs by (0.1 / 6)^2 / 4 a direction
-            assert!((a * a + b * b - 0.5).abs() < 1.5e-4, "{a} {b}");
-        }
-    }
-
-    #[test]
-    fn a_point_without_a_value_takes_its_neighbours_alone_along() {
-        let fine = refined(&[0.0, 1.0, f64::NAN, 3.0, 4.0, 5.0]);
-        let finite: Vec<usize> = (0..fine.len()).filter(|k| fine[*k].is_finite()).collect();
-        let expected: Vec<usize> = (0..=PARTS).chain(3 * PARTS..=5 * PARTS).collect();
-        assert_eq!(finite, expected);
-        assert!(finite.iter().all(|k| (fine[*k] - *k as f64 / PARTS as f64).abs() < 1e-12));
-    }
 
     #[test]
     fn a_given_range_is_the_scale_of_every_map() -> Result<()> {
@@ -242,6 +140,6 @@ mod tests {
 
     #[test]
     fn the_scale_runs_from_dark_to_light() {
-        assert_eq!((colour(0.0), colour(1.0)), (RGBColor(68, 1, 84), RGBColor(253, 231, 37)));
+        assert_eq!((colour(0.0), colour(1.0)), ("#440154".into(), "#FDE725".into()));
     }
 }

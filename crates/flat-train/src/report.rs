@@ -4,20 +4,15 @@
 //! variables, the plots of a reproduction are embedded as images. All text from the folders is escaped.
 
 mod cell;
-mod chart;
-mod curve;
 mod export;
-mod html;
 mod journal;
 mod judge;
 mod measured;
 mod names;
 mod page;
 mod panel;
-mod paper;
 mod ranking;
 mod run;
-mod scale;
 mod scatter;
 mod sheet;
 mod study;

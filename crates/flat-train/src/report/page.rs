@@ -1,8 +1,6 @@
 //! The page: its frame and the order of its parts.
 
 use super::cell::Cell;
-use super::chart::{Chart, Series, swatch};
-use super::curve::{AT_MOST, Curve};
 use super::export::CAPTION;
 use super::panel::{Panel, panels};
 use super::ranking::{Ranking, Row};
@@ -12,6 +10,8 @@ use super::study::{Plot, StudyPage};
 use super::sweep::SweepPage;
 use super::table::{plain, table, with};
 use super::tables;
+use flat_plot::{Curve, Inline, Track, swatch};
+use flat_run::value::short;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = include_str!("style.css");
@@ -170,7 +170,7 @@ fn of_ranking(ranking: &Ranking) -> Markup {
                         h3 { (metric) ", percent, against the trace" }
                         small { "Means of the settings with 95 % intervals." }
                     }
-                    (PreEscaped(chart))
+                    (chart)
                 }
             }
         }
@@ -179,14 +179,13 @@ fn of_ranking(ranking: &Ranking) -> Markup {
 
 fn of_curves(content: &Content<'_>, places: &[usize]) -> Markup {
     let Content { runs, cells, .. } = *content;
-    let drawn: Vec<(Panel, Vec<Series<'_>>)> = panels()
-        .into_iter()
-        .filter(|panel| !panel.by_cost || costs_differ(runs))
-        .map(|panel| (series(runs, places, &panel), panel))
-        .filter(|(series, _)| !series.is_empty())
-        .map(|(series, panel)| (panel, series))
+    let wanted = panels().into_iter().filter(|panel| !panel.by_cost || costs_differ(runs));
+    let drawn: Vec<(Panel, Vec<Track<'_>>)> = wanted
+        .map(|panel| (tracks(runs, places, &panel), panel))
+        .filter(|(tracks, _)| !tracks.is_empty())
+        .map(|(tracks, panel)| (panel, tracks))
         .collect();
-    let thinned = drawn.iter().flat_map(|(_, series)| series).any(|s| s.curve.of > s.curve.points.len());
+    let thinned = drawn.iter().flat_map(|(_, tracks)| tracks).any(|t| t.curve.of > t.curve.points.len());
     let nothing = drawn.is_empty();
     html! {
         section {
@@ -207,30 +206,31 @@ fn of_curves(content: &Content<'_>, places: &[usize]) -> Markup {
                 }
             }
             div class="charts" {
-                @for (id, (panel, series)) in drawn.into_iter().enumerate() {
+                @for (id, (panel, tracks)) in drawn.into_iter().enumerate() {
                     figure {
                         figcaption {
                             h3 { (panel.title) }
                             @if let Some(band) = panel.band { small { "Band: " (band) "." } }
                         }
-                        (PreEscaped(Chart { title: panel.title, along: panel.along, series }.svg(id)))
+                        (Inline { title: panel.title, along: panel.along, tracks, number: short }.svg(id))
                     }
                 }
             }
             @if nothing { p { "Nothing has been logged yet." } }
             @if thinned {
                 p class="note" {
-                    "Of a curve with more than " (AT_MOST) " points the smallest and the largest of equal parts are drawn."
+                    "Of a curve with more than " (Curve::AT_MOST)
+                    " points the smallest and the largest of equal parts are drawn."
                 }
             }
         }
     }
 }
 
-fn series<'a>(runs: &'a [Run], places: &[usize], panel: &Panel) -> Vec<Series<'a>> {
+fn tracks<'a>(runs: &'a [Run], places: &[usize], panel: &Panel) -> Vec<Track<'a>> {
     let one = |(run, cell): (&'a Run, &usize)| {
         let points = panel.points(&run.journal);
-        (!points.is_empty()).then(|| Series { cell: *cell, name: &run.name, curve: Curve::new(points) })
+        (!points.is_empty()).then(|| Track { class: *cell, name: &run.name, curve: Curve::new(points) })
     };
     runs.iter().zip(places).filter_map(one).collect()
 }

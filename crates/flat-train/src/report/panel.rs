@@ -1,7 +1,7 @@
 //! The quantities that are drawn along the runs.
 
-use super::curve::Point;
 use super::journal::Journal;
+use flat_plot::Point;
 use flat_run::measure::{self, Along};
 use flat_run::store::{Part, Progress};
 
@@ -44,17 +44,19 @@ impl Panel {
             Of::Training(points) => points(journal),
             Of::Measured(name) => {
                 let measured = journal.flatness().filter_map(|at| Some((at.step, at.measured.get(name)?)));
-                measured.map(|(step, p)| Point { x: step as f64, y: p.value, interval: p.interval }).collect()
+                measured
+                    .map(|(step, p)| Point { x: step as f64, y: p.value.unwrap_or(f64::NAN), band: p.interval })
+                    .collect()
             }
         };
-        if points.iter().any(|p| p.y.is_some()) { points } else { Vec::new() }
+        if points.iter().any(|p| p.y.is_finite()) { points } else { Vec::new() }
     }
 }
 
 /// In the order of the page.
 pub(super) fn panels() -> Vec<Panel> {
     let by_cost = |j: &Journal| {
-        let point = |l: &Progress| Some(Point { x: l.evals?, y: percent(l), interval: None });
+        let point = |l: &Progress| Some(Point { x: l.evals?, ..point(l, percent(l)) });
         j.epochs(Part::Test).filter_map(point).collect()
     };
     let mut all = vec![
@@ -81,7 +83,7 @@ pub(super) fn titles(journal: &Journal) -> Vec<&'static str> {
 }
 
 fn point(line: &Progress, y: Option<f64>) -> Point {
-    Point { x: line.step as f64, y, interval: None }
+    Point { x: line.step as f64, y: y.unwrap_or(f64::NAN), band: None }
 }
 
 fn percent(line: &Progress) -> Option<f64> {

@@ -1,8 +1,8 @@
 //! A table of runs: one row each, one column a quantity. What is the same in all of them is said in a sentence instead.
 
-use super::chart::swatch;
 use super::run::Run;
 use super::table::{NONE, table};
+use flat_plot::swatch;
 use maud::{Markup, Render, html};
 
 /// Columns over runs.

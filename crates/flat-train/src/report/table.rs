@@ -5,8 +5,8 @@ use maud::{Markup, html};
 /// Stands in a table where nothing is known.
 pub(super) const NONE: &str = "–";
 
-/// A table in a box of its own, within which it scrolls; on a narrow screen its rows are cards. The first column heads the
-/// rows.
+/// A table in a box of its own, within which it scrolls; on a narrow screen its rows are cards. The first column heads
+/// the rows.
 pub(super) fn table(caption: &str, heads: &[String], rows: &[Vec<Markup>]) -> Markup {
     html! {
         div class="scroll" role="region" tabindex="0" aria-label=(caption) {

@@ -75,3 +75,32 @@ fn beside(name: &str, (x, y): (f64, f64), taken: &mut Vec<(f64, f64, f64)>) -> (
     taken.push((left, left + width, line));
     (left, line)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_points_at_one_place_stand_apart_and_within() {
+        let mut taken = Vec::new();
+        let places: Vec<(f64, f64)> = (0..6).map(|_| beside("a long name", (380.0, 100.0), &mut taken)).collect();
+        for (i, (left, line)) in places.iter().enumerate() {
+            let (right, others) = (left + 11.0 * LETTER, &places[..i]);
+            assert!(*left >= 0.0 && right <= SIZE[0], "{left}");
+            // right of the point there is no room, and to the left of it are four lines
+            let apart = others.iter().all(|(x, y)| (x - left).abs() > 11.0 * LETTER || (y - line).abs() >= LINE);
+            assert_eq!(apart, i < 4, "{i}: {left} {line}");
+        }
+    }
+
+    #[test]
+    fn a_point_has_a_mark_whiskers_and_words_that_stay_text() {
+        let spot = |name, x, y| Spot { class: 1, name, x, y, words: "\"</desc><script>".into() };
+        let spots =
+            [spot("<b>", (1.0, Some([0.5, 2.0])), (3.0, Some([2.0, 4.0]))), spot("c", (500.0, None), (5.0, None))];
+        let svg = scatter("r", "accuracy", "trace", &spots).into_string();
+        assert_eq!((svg.matches("class=\"mark\"").count(), svg.matches("class=\"whisker\"").count()), (2, 2), "{svg}");
+        assert!(svg.contains("trace (log scale)") && svg.contains("aria-labelledby=\"tr dr\""), "{svg}");
+        assert!(svg.contains("&lt;b&gt;") && !svg.contains("<script"), "{svg}");
+    }
+}

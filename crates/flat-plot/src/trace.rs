@@ -95,3 +95,28 @@ pub fn swatch(class: usize) -> Markup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::scale::Scale;
+    use super::*;
+
+    /// How many bands, lines, whiskers and marks are drawn of eleven points, the tenth without a value.
+    fn drawn(dashed: bool, marked: usize, shaded: bool) -> [usize; 4] {
+        let point = |x: u32| Point { x: f64::from(x), y: if x == 9 { f64::NAN } else { 1.0 }, band: Some([0.0, 2.0]) };
+        let points: Vec<Point> = (0..11).map(point).collect();
+        let axis = || Scale::between(0.0, 12.0, false, 4);
+        let frame = Frame { left: 0.0, top: 0.0, right: 12.0, bottom: 12.0, x: axis(), y: axis() };
+        let look = Trace { class: 0, shape: 0, dashed, marked, shaded, words: None };
+        let svg = look.draw(&points, &frame).into_string();
+        ["band", "line", "whisker", "mark"].map(|part| svg.matches(&format!("class=\"{part}")).count())
+    }
+
+    #[test]
+    fn many_points_have_a_band_few_have_marks_and_a_lone_one_has_its_mark() {
+        assert_eq!(drawn(false, 8, false), [1, 1, 1, 1], "the point after the gap stands alone");
+        assert_eq!(drawn(false, 11, false), [0, 1, 10, 10]);
+        assert_eq!(drawn(false, 11, true), [1, 1, 10, 10]);
+        assert_eq!(drawn(true, 11, true), [0, 1, 0, 0], "a bound is dashes alone");
+    }
+}

@@ -14,7 +14,12 @@ pub(crate) struct Scale {
 impl Scale {
     /// An axis from one number to another with about `n` ticks; of a logarithmic one both are above 0.
     pub fn between(low: f64, high: f64, logarithmic: bool, n: usize) -> Self {
-        let (low, high) = if logarithmic { (low.log10(), high.log10()) } else { (low, high) };
+        let at = |x: f64| if logarithmic { x.log10() } else { x };
+        Self::over(at(low), at(high), logarithmic, n)
+    }
+
+    /// An axis from one place to another: of a logarithmic one they are exponents.
+    fn over(low: f64, high: f64, logarithmic: bool, n: usize) -> Self {
         let ticks = if logarithmic { powers(low, high, n) } else { linear(low, high, n, 0.0) };
         Self { low, high, logarithmic, ticks }
     }
@@ -22,13 +27,10 @@ impl Scale {
     /// An axis with room around all values that it can show; `None` where there are none.
     pub fn around(values: impl Iterator<Item = f64>, logarithmic: bool, n: usize) -> Option<Self> {
         let shown = values.filter(|x| x.is_finite() && (!logarithmic || *x > 0.0));
-        let (low, high) = span(shown)?;
-        let (low, high) = if logarithmic { (low.log10(), high.log10()) } else { (low, high) };
+        let (low, high) = span(shown.map(|x| if logarithmic { x.log10() } else { x }))?;
         let part = if logarithmic { 0.04 } else { 0.06 };
         let room = if low < high { part * (high - low) } else { (0.1 * low.abs()).max(1e-3) };
-        let (low, high) = (low - room, high + room);
-        let ticks = if logarithmic { powers(low, high, n) } else { linear(low, high, n, 0.0) };
-        Some(Self { low, high, logarithmic, ticks })
+        Some(Self::over(low - room, high + room, logarithmic, n))
     }
 
     /// An axis over all of `values`, exactly from the smallest to the largest, with ticks at whole numbers.
@@ -58,8 +60,8 @@ impl Scale {
         x.is_finite() && (!self.logarithmic || x > 0.0)
     }
 
-    /// The place of a number, 0 at the low end and 1 at the high end; beyond the ends, the end. What is no number, or has
-    /// no logarithm, is at the low end.
+    /// The place of a number, 0 at the low end and 1 at the high end; beyond the ends, the end. What is no number, or
+    /// has no logarithm, is at the low end.
     pub fn place(&self, x: f64) -> f64 {
         let x = match self.logarithmic {
             true if x > 0.0 => x.log10(),

@@ -43,5 +43,6 @@ mod spectrum;
 mod sweep;
 mod tool;
 mod untrusted;
+mod verbose;
 mod view;
 mod words;

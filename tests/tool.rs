@@ -25,7 +25,7 @@ pub fn tool() -> PathBuf {
 pub fn command(words: &str) -> Command {
     let mut command = Command::new(tool());
     command.args(words.split_whitespace()).current_dir(top()).stdin(Stdio::null());
-    command.env("FLAT_DATA_DIR", top().join("data")).env_remove("HF_ENDPOINT");
+    command.env("FLAT_DATA_DIR", top().join("data")).env_remove("HF_ENDPOINT").env_remove("FLAT_LOG");
     command
 }
 

@@ -8,18 +8,18 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// A terminal of its own.
-struct Pane {
+pub struct Pane {
     socket: String,
 }
 
 impl Pane {
     /// Starts the tool in a terminal of this size; `None` without tmux. The status of its end is shown after it.
-    fn start(width: u16, height: u16, words: &str) -> Option<Self> {
+    pub fn start(width: u16, height: u16, words: &str) -> Option<Self> {
         Self::start_with("", width, height, words)
     }
 
     /// The same with these words of the shell before the tool.
-    fn start_with(before: &str, width: u16, height: u16, words: &str) -> Option<Self> {
+    pub fn start_with(before: &str, width: u16, height: u16, words: &str) -> Option<Self> {
         static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let pane = Self { socket: format!("flat-{}-{count}", std::process::id()) };
@@ -40,7 +40,7 @@ impl Pane {
         }
     }
 
-    fn tmux(&self, words: &[&str]) -> Option<String> {
+    pub fn tmux(&self, words: &[&str]) -> Option<String> {
         let out = Command::new("tmux").args(["-L", &self.socket]).args(words).output().ok()?;
         assert!(out.status.success(), "tmux {words:?}: {}", String::from_utf8_lossy(&out.stderr));
         Some(String::from_utf8_lossy(&out.stdout).into_owned())
@@ -50,12 +50,12 @@ impl Pane {
         self.tmux(&["capture-pane", "-p"]).unwrap_or_default()
     }
 
-    fn key(&self, key: &str) {
+    pub fn key(&self, key: &str) {
         self.tmux(&["send-keys", key]);
     }
 
     /// Waits for a picture that has all of these.
-    fn awaits(&self, texts: &[&str]) -> String {
+    pub fn awaits(&self, texts: &[&str]) -> String {
         let begun = Instant::now();
         loop {
             let picture = self.picture();
@@ -75,7 +75,7 @@ impl Pane {
     }
 
     /// The terminal was given back: no other screen, a cursor, echo and lines.
-    fn assert_restored(&self, status: i32) -> String {
+    pub fn assert_restored(&self, status: i32) -> String {
         let picture = self.awaits(&[&format!("status {status}"), "echo", "icanon"]);
         let modes = self.tmux(&["display-message", "-p", "#{alternate_on} #{cursor_flag}"]).unwrap_or_default();
         assert_eq!(modes.trim(), "0 1", "{picture}");
@@ -89,7 +89,7 @@ impl Drop for Pane {
     }
 }
 
-fn endless(out: &Path) -> String {
+pub fn endless(out: &Path) -> String {
     let more = "--optimizer sam --steps 10000000 --eval-every 50 --checkpoint-every 0 --threads 1 --device cpu";
     format!(
         "{SMALL} {more} --flatness trace,lambda_max --flatness-every 200 --flatness-examples 64 --out {}",

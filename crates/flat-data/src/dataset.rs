@@ -1,6 +1,7 @@
 //! A data set in memory: its training and test split, read from disk.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use crate::batches::Form;
 use crate::idx::{label_file, read_images, read_labels, read_pairs};
@@ -34,13 +35,17 @@ impl Dataset {
     /// # Errors
     /// [`Error::Io`] and [`Error::Corrupt`].
     pub fn read(kind: DatasetKind, files: &Files) -> Result<Self> {
+        let begun = Instant::now();
         let split = |(images, labels)| Split::new(images, labels, kind.shape(), kind.classes);
         let [train, test] = match files.format {
             Format::Archive => <[_; 2]>::from(archive::read(one(kind, files, &files.train)?, kind)?).map(split),
             Format::Idx => [&files.train, &files.test].map(|list| read_idx(kind, files, list)),
             _ => [&files.train, &files.test].map(|list| read_split(kind, files, list).and_then(split)),
         };
-        Ok(Self { kind, train: train?, test: test? })
+        let (train, test) = (train?, test?);
+        let s = begun.elapsed().as_secs_f64();
+        tracing::info!(set = %kind, train = train.len(), test = test.len(), s, "data set read");
+        Ok(Self { kind, train, test })
     }
 }
 

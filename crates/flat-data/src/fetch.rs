@@ -176,6 +176,7 @@ pub fn fetch(
         let may_be = fs::metadata(&path).is_ok_and(|there| there.is_file() && there.len() <= file.limit);
         let there = if may_be { check(kind, split, file, &path)?.ok() } else { None };
         let downloaded = there.is_none();
+        tracing::info!(file = name, there = !downloaded, "file of the set");
         let (sha256, checked) = match there {
             Some(right) => right,
             None => {

@@ -76,11 +76,15 @@ fn search(kind: DatasetKind, roots: &[PathBuf]) -> Result<Files> {
         let mut part = None;
         for (dir, own) in [(root.join(kind.name()), true), (root.clone(), others_folder(kind, root).is_none())] {
             match find(kind, &dir, own) {
-                Ok(Some(files)) => return Ok(files),
+                Ok(Some(files)) => {
+                    tracing::info!(set = %kind, format = ?files.format, dir = %files.dir.display(), "files found");
+                    return Ok(files);
+                }
                 Ok(None) => {}
                 Err(error @ Error::Incomplete { .. }) => part = part.or(Some(error)),
                 Err(error) => return Err(error),
             }
+            tracing::debug!(set = %kind, dir = %dir.display(), "no files");
             looked.push(Looked::at(&dir, others_folder(kind, &dir).filter(|_| !own)));
         }
         if let Some(error) = part {

@@ -7,6 +7,7 @@ pub(crate) mod batch_norm;
 pub(crate) mod channel;
 mod conv;
 mod conv_joint;
+mod conv_kernel;
 mod cross_entropy;
 mod linear;
 mod max_pool;

@@ -78,6 +78,7 @@ impl Precision {
             return Err(unavailable(by.name()));
         }
         BF16.store(by as u8, Ordering::Relaxed);
+        tracing::info!(by = by.name(), "products in bf16 on the CPU");
         Ok(())
     }
 

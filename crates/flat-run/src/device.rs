@@ -82,6 +82,12 @@ impl Opened {
     pub fn new(choice: DeviceChoice) -> anyhow::Result<Self> {
         let found = |device: Device, why: &str| {
             let note = format!("{} ({why})", DeviceChoice::of(&device));
+            tracing::info!(%choice, device = note, "device opened");
+            if let (DeviceLocation::Cuda { gpu_id }, true) =
+                (device.location(), tracing::enabled!(tracing::Level::DEBUG))
+            {
+                tracing::debug!(gpu = ?gpu::Driver::gpu(gpu_id), driver = ?gpu::Driver::here().map(|d| d.cuda), "CUDA");
+            }
             Ok(Self { device, note })
         };
         match choice {

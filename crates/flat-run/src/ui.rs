@@ -62,7 +62,8 @@ impl<'a> Ui<'a> {
 
     /// Starts to show the progress of `length` units of work, `done` of which were done before.
     pub fn bar(self, what: &str, done: u64, length: u64, unit: &str) -> Bar {
-        Bar(self.shown().map(|screen| screen.bar(what, done, length, unit)))
+        let gauge = self.shown().map(|screen| screen.bar(what, done, length, unit));
+        Bar { gauge, what: what.into(), length }
     }
 
     /// Shows a line of a run's journal.
@@ -88,19 +89,24 @@ impl<'a> Ui<'a> {
 }
 
 /// Progress of one piece of work; disappears when dropped.
-pub struct Bar(Option<Box<dyn Gauge>>);
+pub struct Bar {
+    gauge: Option<Box<dyn Gauge>>,
+    what: String,
+    length: u64,
+}
 
 impl Bar {
     /// Sets what is done and the numbers shown beside it.
     pub fn update(&mut self, done: u64, message: impl Fn() -> String) {
-        if let Some(gauge) = &mut self.0 {
+        tracing::trace!(what = self.what, done, of = self.length, message = message());
+        if let Some(gauge) = &mut self.gauge {
             gauge.update(done, &mut || message());
         }
     }
 
     /// Tells a line of news above the bar.
     pub fn say(&self, line: impl AsRef<str>) {
-        if let Some(gauge) = &self.0 {
+        if let Some(gauge) = &self.gauge {
             gauge.say(line.as_ref());
         }
     }

@@ -116,6 +116,7 @@ impl Jobs {
                     continue;
                 };
                 let done = running.swap_remove(i).task;
+                tracing::info!(run = tasks[done].name, %status, "run ended");
                 ended(done, Exit { code: status.code(), said: last_line(&tasks[done].log) })?;
             }
             if running.is_empty() && (stop || next == tasks.len()) {
@@ -137,7 +138,9 @@ impl Jobs {
         let mut command = Command::new(&self.program);
         command.args(&task.args).arg("--stop-at-eof").arg("--quiet").arg("--threads").arg(self.threads.to_string());
         command.stdin(Stdio::piped()).stdout(open(&task.out)?).stderr(open(&task.log)?);
-        command.spawn().with_context(|| format!("cannot start {}", self.program.display()))
+        let child = command.spawn().with_context(|| format!("cannot start {}", self.program.display()))?;
+        tracing::info!(run = task.name, pid = child.id(), log = %task.log.display(), "run started");
+        Ok(child)
     }
 }
 

@@ -43,6 +43,13 @@ pub struct Cli {
     /// Print no progress, only the result.
     #[arg(long, short, global = true, display_order = 900, help_heading = GLOBAL)]
     pub quiet: bool,
+    /// Tell on stderr what is done, beside --quiet too; -vv for choices, -vvv for all.
+    ///
+    /// The variable FLAT_LOG chooses events by parts of the program, as in FLAT_LOG=flat_run=debug,flat_data=trace; there
+    /// -v counts for the other parts.
+    #[arg(long, short, global = true, display_order = 900, help_heading = GLOBAL)]
+    #[arg(action = clap::ArgAction::Count, hide_short_help = true)]
+    pub verbose: u8,
     /// What shows progress: auto is tui on a terminal, plain elsewhere.
     #[arg(long, global = true, display_order = 900, help_heading = GLOBAL, hide_short_help = true)]
     #[arg(value_enum, default_value_t = UiName::Auto)]

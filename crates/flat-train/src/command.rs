@@ -14,6 +14,7 @@ mod sweep;
 mod train;
 
 use crate::args::{Cli, Command};
+use crate::events;
 use crate::exit::{self, Outcome};
 use crate::interrupt;
 use crate::news;
@@ -32,6 +33,13 @@ const DOUBLE: Needs = Needs::Is("hvp", "double");
 pub fn run(cli: Cli) -> ExitCode {
     // SAFETY: the only thread so far is this one.
     let threads = unsafe { Threads::set(cli.threads) };
+    // of a run of a sweep, the last line on stderr is what became of it
+    if !cli.stop_at_eof
+        && let Err(e) = events::tell(cli.verbose)
+    {
+        return exit::status(Err(e));
+    }
+    threads.tell();
     let double = match &cli.command {
         Command::Landscape(given) => DOUBLE.met(&given.values),
         Command::Metrics(metrics) => DOUBLE.met(&metrics.given),

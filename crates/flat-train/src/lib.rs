@@ -5,6 +5,7 @@ pub mod args;
 pub mod bench;
 pub mod command;
 mod driver;
+mod events;
 mod exit;
 mod interrupt;
 mod news;

@@ -1,5 +1,6 @@
 //! The one door to standard error: a line that cannot be written is dropped, and control characters of names are escaped.
 
+use indicatif::ProgressBar;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::Write;
@@ -7,6 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Lines that wait for the end of a view of the whole terminal.
 static HELD: Mutex<Option<Held>> = Mutex::new(None);
+
+/// The bars on the terminal, the innermost last: a line is written above them.
+static BARS: Mutex<Vec<ProgressBar>> = Mutex::new(Vec::new());
 
 /// The newest lines, and how many there were before them.
 #[derive(Default)]
@@ -45,7 +49,23 @@ pub fn warn(line: &str) {
 
 fn write(line: &str) {
     // one write, so that lines of several threads do not mix; what becomes of it is none of the run's business
-    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+    let write = || drop(std::io::stderr().write_all(format!("{line}\n").as_bytes()));
+    let bar = BARS.lock().unwrap_or_else(PoisonError::into_inner).last().cloned();
+    match bar {
+        Some(bar) => bar.suspend(write),
+        None => write(),
+    }
+}
+
+/// From here on lines are written above this bar.
+pub fn raise(bar: &ProgressBar) {
+    BARS.lock().unwrap_or_else(PoisonError::into_inner).push(bar.clone());
+}
+
+/// Takes a bar away; lines are written above the one before.
+pub fn lower(bar: &ProgressBar) {
+    bar.finish_and_clear();
+    BARS.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| !other.is_finished());
 }
 
 /// From here on lines are held back.

@@ -67,4 +67,9 @@ impl Threads {
         }
         Self { number, warning }
     }
+
+    /// Makes an event of it.
+    pub(crate) fn tell(&self) {
+        tracing::info!(threads = self.number.unwrap_or_else(cores), cores = cores(), "thread pools");
+    }
 }

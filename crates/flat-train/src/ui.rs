@@ -77,6 +77,7 @@ impl Screen for Terminal {
             bar.set_prefix(news::printable(what).into_owned());
             bar.set_position(done);
             bar.reset_eta();
+            news::raise(&bar);
             bar
         });
         Box::new(Bar {
@@ -125,17 +126,14 @@ impl Gauge for Bar {
     }
 
     fn say(&self, line: &str) {
-        match &self.inner {
-            Some(bar) => bar.println(news::printable(line)),
-            None => self.terminal.say(line),
-        }
+        self.terminal.say(line);
     }
 }
 
 impl Drop for Bar {
     fn drop(&mut self) {
         if let Some(bar) = &self.inner {
-            bar.finish_and_clear();
+            news::lower(bar);
         }
     }
 }

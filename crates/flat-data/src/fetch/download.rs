@@ -74,6 +74,7 @@ impl Download<'_> {
             if Instant::now() + after > end {
                 return Err(fault.into());
             }
+            tracing::info!(file = self.name, attempt, %fault, ?after, "the hub is asked once more");
             go_on(watch(FetchEvent::Again { fault: &fault, after }))?;
             let until = Instant::now() + after;
             while let Some(left) = until.checked_duration_since(Instant::now()) {
@@ -88,9 +89,16 @@ impl Download<'_> {
     fn attempt(&self, staged: &mut Staged, end: Instant, watch: Watch) -> Result<(), Stop> {
         let mut at = Address::of(self.endpoint, self.pinned, self.file)?;
         for _ in 0..=MAX_REDIRECTS {
+            tracing::debug!(
+                file = self.name,
+                host = at.host(),
+                token = self.token.is_some() && at.takes_token(),
+                "request"
+            );
             let parts = exchange::start(&at, self.token, self.patience)?;
             let head = self.head(&at, &parts, end, watch)?;
             let host = at.host().to_string();
+            tracing::debug!(file = self.name, host, status = head.status, bytes = head.length, "answer");
             at = match (head.status, &head.location) {
                 (200, _) => return self.body(&at, &head, &parts, staged, end, watch),
                 (301 | 302 | 303 | 307 | 308, Some(location)) => at.redirected(location)?,

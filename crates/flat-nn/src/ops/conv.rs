@@ -6,13 +6,13 @@
 
 use super::backward_graph::released;
 use super::channel::{channel_shift, channel_sum};
+use super::conv_kernel::Kernel;
 use crate::precision::{Precision, in_precision};
 #[cfg(feature = "cudnn")]
 use candle_core::CudaStorage;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor, bail};
 use flat_kernels::cpu::conv as kernel;
-use flat_kernels::cpu::winograd::Winograd;
 use flat_kernels::host::contiguous;
 use flat_kernels::{Float, Geometry, Pass, dispatch};
 
@@ -165,23 +165,22 @@ impl Conv {
         bias: Option<(&CpuStorage, &Layout)>,
     ) -> Result<CpuStorage> {
         let (g, name) = (&self.geometry, self.name());
-        if let Some(by) = Precision::rounds_by(s1.dtype()) {
+        match Kernel::of(s1.dtype(), g) {
             // the bias is no part of a rounded product: `forward` adds it
-            return Ok(CpuStorage::F32(by.convolve(
-                self.pass,
-                g,
-                contiguous(name, s1, l1)?,
-                contiguous(name, s2, l2)?,
-            )));
-        }
-        if let (CpuStorage::F32(_), Some(winograd)) = (s1, Winograd::of(g)) {
-            let (a, b) = (contiguous(name, s1, l1)?, contiguous(name, s2, l2)?);
-            let bias = bias.map(|(s, l)| contiguous(name, s, l)).transpose()?;
-            return Ok(CpuStorage::F32(match self.pass {
-                Pass::Forward => winograd.forward(g, a, b, bias),
-                Pass::GradInput => winograd.grad_input(g, a, b),
-                Pass::GradWeight => winograd.grad_weight(g, a, b),
-            }));
+            Kernel::Rounded(by) => {
+                let (a, b) = (contiguous(name, s1, l1)?, contiguous(name, s2, l2)?);
+                return Ok(CpuStorage::F32(by.convolve(self.pass, g, a, b)));
+            }
+            Kernel::Winograd(winograd) => {
+                let (a, b) = (contiguous(name, s1, l1)?, contiguous(name, s2, l2)?);
+                let bias = bias.map(|(s, l)| contiguous(name, s, l)).transpose()?;
+                return Ok(CpuStorage::F32(match self.pass {
+                    Pass::Forward => winograd.forward(g, a, b, bias),
+                    Pass::GradInput => winograd.grad_input(g, a, b),
+                    Pass::GradWeight => winograd.grad_weight(g, a, b),
+                }));
+            }
+            Kernel::Windows => {}
         }
         dispatch!(name, s1.dtype(), T => {
             let (a, b) = (contiguous::<T>(name, s1, l1)?, contiguous::<T>(name, s2, l2)?);

@@ -13,6 +13,7 @@ use flat_metrics::{Effort, Stop};
 use serde::Serialize;
 use serde_json::Value;
 use std::marker::PhantomData;
+use std::time::Instant;
 
 /// A measure, which is the type of its settings. An entry of [`super::MEASURES`] gives it a subcommand of `metrics` with their
 /// flags, its JSON, a part in `metrics all` and, with [`Self::ALONG`], a place in `--flatness`, the journal and the report.
@@ -134,7 +135,12 @@ impl<M: Measure> Asked for M {
     }
 
     fn report(&self, subject: &LoadedCheckpoint, ui: Ui) -> Result<Option<Report>> {
+        let span = tracing::info_span!("measure", name = M::NAME).entered();
+        let begun = Instant::now();
+        tracing::debug!("begun");
         let Some(taken) = self.take(subject, ui)? else { return Ok(None) };
+        tracing::info!(stop = ?taken.stop, s = begun.elapsed().as_secs_f64(), "taken");
+        drop(span);
         self.keep(&taken, ui)?;
         let (table, interrupted) = (M::table(&taken), taken.stop == Stop::Interrupted);
         let (provenance, effort) = (taken.provenance.clone(), taken.effort);

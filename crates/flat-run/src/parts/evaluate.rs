@@ -11,6 +11,7 @@ use flat_data::Loader;
 use flat_metrics::{ModelObjective, Objective};
 use flat_nn::{Loss, Mode, Model};
 use serde::Serialize;
+use std::time::Instant;
 
 /// Mean loss and accuracy.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -32,7 +33,13 @@ pub struct Score {
 /// candle's.
 pub fn evaluate(model: &Model, loss: Loss, data: &Loader, mode: Mode, what: &str, ui: Ui) -> Result<Option<Score>> {
     let mut bar = ui.bar(what, 0, data.batches_per_epoch() as u64, "batches");
-    score(model, loss, data, mode, |done, accuracy| bar.update(done, || format!("accuracy {accuracy:.4}")))
+    tracing::debug!(what, images = data.split().len(), "evaluation begun");
+    let begun = Instant::now();
+    let found =
+        score(model, loss, data, mode, |done, accuracy| bar.update(done, || format!("accuracy {accuracy:.4}")))?;
+    let (s, score) = (begun.elapsed().as_secs_f64(), found.as_ref());
+    tracing::info!(what, loss = score.map(|of| of.loss), accuracy = score.map(|of| of.accuracy), s, "evaluation ended");
+    Ok(found)
 }
 
 /// Loss and accuracy, calling `progress` with the batches done and the accuracy so far; `None` where a signal asked to

@@ -10,6 +10,7 @@ use anyhow::Result;
 use flat_data::Loader;
 use flat_nn::{Loss, Model};
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 /// Measures by name.
 pub type Measured = BTreeMap<String, Point>;
@@ -22,7 +23,10 @@ pub fn measure(config: &RunConfig, model: &Model, loss: Loss, data: &Loader, ui:
     let now = Moment { config, model, loss, data, ui };
     let mut out = Measured::new();
     for along in measure::along().filter(|along| config.flatness.iter().any(|name| *name == along.name)) {
+        let _span = tracing::info_span!("measure", name = along.name).entered();
+        let begun = Instant::now();
         let Some(point) = (along.take)(&now)? else { return Ok(None) };
+        tracing::info!(value = point.value, s = begun.elapsed().as_secs_f64(), "taken along the run");
         out.insert(along.name.to_string(), point);
     }
     Ok(Some(out))

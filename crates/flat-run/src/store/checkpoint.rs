@@ -285,6 +285,7 @@ pub fn newest(
         });
         match found {
             Ok(checkpoint) => {
+                tracing::info!(file = %path.display(), step = checkpoint.progress.step, "checkpoint taken up");
                 faults.into_iter().for_each(&mut warn);
                 return Ok(Some(checkpoint));
             }

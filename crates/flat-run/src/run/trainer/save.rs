@@ -62,7 +62,10 @@ impl Trainer<'_> {
             return Ok(Some(Fault::Flaw(flaw)));
         }
         let (folder, step) = (self.dir.checkpoints(), self.progress.step);
-        checkpoint.write(&checkpoint::file(&folder, step))?;
+        let (file, begun) = (checkpoint::file(&folder, step), Instant::now());
+        checkpoint.write(&file)?;
+        let (bytes, s) = (file.metadata().map_or(0, |file| file.len()), begun.elapsed().as_secs_f64());
+        tracing::info!(step, file = %file.display(), bytes, s, "checkpoint written");
         checkpoint::prune(&folder, self.config.keep_checkpoints)?;
         if step > 0 {
             checkpoint::remove_first(&folder)?;

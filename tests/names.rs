@@ -76,6 +76,16 @@ fn what_is_typed_in_another_case_or_by_another_name_is_understood() {
 }
 
 #[test]
+fn images_of_a_measure_go_by_both_names() {
+    for flag in ["--limit", "--examples"] {
+        let words = ["flat-train", "metrics", "trace", "--checkpoint", "run", flag, "64"];
+        let cli = Cli::read(words.map(Into::into)).unwrap_or_else(|e| panic!("{flag}: {e}"));
+        let Command::Metrics(metrics) = cli.command else { panic!("no metrics") };
+        assert_eq!(metrics.given.get("limit").map(Value::to_string).as_deref(), Some("64"), "{flag}");
+    }
+}
+
+#[test]
 fn what_is_mistyped_is_answered_with_the_right_word() {
     for (flag, typed, right) in [
         ("--optimizer", "sma", "sam"),

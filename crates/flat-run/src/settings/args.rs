@@ -27,7 +27,7 @@ flat_core::settings! {
             training images, else train";
         /// Use only the first N images.
         limit as "limit": Option<usize> = None, range: Range::AtLeast(1), default_in_words: "all; metrics and landscape without \
-            --split: those of the run's own trace, else 1024; metrics dimension: 2000";
+            --split: those of the run's own trace, else 1024; metrics dimension: 2000", aliases: &["examples"];
         /// Images a batch; changes memory and speed, not the result beyond rounding, but for --bn-mode batch.
         batch_size as "batch-size": usize = 256, range: Range::AtLeast(1);
         model as "model" of RunConfig: Option<Arch> = None, default_in_words: FILE;

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 pub(super) const FEATURES: [(&str, bool); 3] =
     [("hub", true), ("cuda", cfg!(feature = "cuda")), ("cudnn", cfg!(feature = "cudnn"))];
 
-/// The text after the name of the program. The revision is what `FLAT_REVISION` named at build time, as `scripts/wheel` does.
+/// The text after the name of the program. The revision is what `FLAT_REVISION` named at build time, as `scripts/revision` prints it.
 pub(super) static LONG: LazyLock<String> = LazyLock::new(|| said(option_env!("FLAT_REVISION")));
 
 fn said(revision: Option<&str>) -> String {

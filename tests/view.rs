@@ -145,6 +145,51 @@ fn a_run_is_shown_at_every_size_held_let_go_and_stopped_by_a_key() {
     assert_eq!(resumed["steps"], newest + 2);
 }
 
+/// The view at two sizes has these texts, also after a change of size; the key q ends the work.
+fn shows(words: &str, texts: &[&str]) {
+    for (width, height) in [(80, 24), (120, 40)] {
+        let Some(pane) = Pane::start(width, height, &words.replace("SIZE", &width.to_string())) else { return };
+        let picture = pane.awaits(&[texts, &["q save and stop", " news "]].concat());
+        assert_eq!(picture.lines().count(), usize::from(height), "{picture}");
+        pane.tmux(&["resize-window", "-x", "100", "-y", "30"]);
+        let begun = Instant::now();
+        while pane.picture().lines().count() != 30 || !pane.picture().contains("q save and stop") {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{}", pane.picture());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        std::thread::sleep(SETTLED);
+        pane.key("q");
+        pane.assert_restored(130);
+    }
+}
+
+#[test]
+fn a_sweep_shows_its_cells_by_rank_with_their_runs() {
+    let room = Room::new();
+    let small = SMALL.replacen("train", "sweep", 1).replace(" --trace-probes 0", "");
+    let sweep = format!("{small} --grid lr=0.01,0.05 --seeds 0..40 --validation 64 --steps 400 --jobs 2");
+    let words = format!("{sweep} --out {}", room.path("sweep-SIZE").display());
+    shows(&words, &["best so far: validation accuracy", "lr=0.05 ", "lr=0.01 ", " of 40, 1 running", " ± "]);
+}
+
+#[test]
+fn a_long_trace_shows_how_its_interval_narrows() {
+    let on = "--checkpoint models/sharp.safetensors --dataset mnist --split train --limit 500 --device cpu";
+    shows(&format!("metrics trace {on} --probes 1000000"), &["/1000000 probes", " trace ", " ± "]);
+    // once found, eigenvalues stay beside what is estimated after them
+    shows(
+        &format!("metrics all {on} --trace-probes 4 --top 3 --probes 1000000"),
+        &[" eigenvalues ", "spectral density"],
+    );
+}
+
+#[test]
+fn a_reproduction_shows_the_cells_that_are_done() {
+    let room = Room::new();
+    let out = room.path("theory-SIZE");
+    shows(&format!("reproduce theory --scale cpu --threads 1 --out {}", out.display()), &["cells done", "ends-d2-gd "]);
+}
+
 #[test]
 fn a_terminal_is_given_back_after_sigterm_and_ctrl_c() {
     for how in ["TERM", "HUP", "C-c"] {

@@ -10,13 +10,17 @@ use crate::scratch::{self, clear};
 use anyhow::{Context, Result, bail};
 use flat_run::measure::SCHEMA;
 use flat_run::store::{lock, same_data, write_whole};
-use flat_run::{Bar, Ui, signal, usage};
+use flat_run::value::short;
+use flat_run::{Bar, Shown, Standings, Ui, signal, usage};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+
+/// Cells that the screen is told of.
+const MOST_SHOWN: usize = 100;
 
 /// A cell as it lies in the folder.
 #[derive(Serialize, Deserialize)]
@@ -36,6 +40,8 @@ pub struct Study<'a> {
     bar: Option<Bar>,
     planned: u64,
     done: u64,
+    /// The cells done, for the screen, the newest first.
+    cells: Standings,
     wall_s: f64,
     _lock: File,
 }
@@ -81,6 +87,7 @@ impl<'a> Study<'a> {
             bar: None,
             planned: 0,
             done: 0,
+            cells: Standings { title: "cells done".into(), rows: Vec::new() },
             wall_s: 0.0,
             _lock: lock,
         })
@@ -185,6 +192,9 @@ impl<'a> Study<'a> {
     fn advance(&mut self, key: &str, wall_s: f64) {
         self.done += 1;
         self.wall_s += wall_s;
+        self.cells.rows.insert(0, [key.into(), String::new(), format!("{} s", short(wall_s))]);
+        self.cells.rows.truncate(MOST_SHOWN);
+        self.ui.show(Shown::Standings(&self.cells));
         self.show(key);
     }
 

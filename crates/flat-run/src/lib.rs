@@ -23,5 +23,5 @@ pub use run::{
     End, Ended, Measured, Observer, Plan, Run, RunState, Silent, SubspaceSpent, Summary, Trainer, measure_along,
 };
 pub use settings::config::RunConfig;
-pub use ui::{Bar, Gauge, Screen, Ui};
+pub use ui::{Bar, Gauge, Reading, Screen, Shown, Standings, Ui};
 pub use usage::{BadFlag, Usage, check_svg, flags_of, usage};

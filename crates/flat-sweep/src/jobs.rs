@@ -87,7 +87,7 @@ impl Drop for Running {
 }
 
 impl Jobs {
-    /// Runs the tasks in their order; `ended` hears of each, `shown` of the names of those that run. `false` where a signal
+    /// Runs the tasks in their order; `ended` hears of each, `shown` of those that run, by their places. `false` where a signal
     /// asked to stop: the processes have stopped then, with checkpoints written.
     ///
     /// # Errors
@@ -96,7 +96,7 @@ impl Jobs {
         &self,
         tasks: &[Task],
         mut ended: impl FnMut(usize, Exit) -> Result<()>,
-        mut shown: impl FnMut(&[&str]),
+        mut shown: impl FnMut(&[usize]),
     ) -> Result<bool> {
         let mut running: Vec<Running> = Vec::new();
         let mut next = 0;
@@ -122,9 +122,9 @@ impl Jobs {
             if running.is_empty() && (stop || next == tasks.len()) {
                 return Ok(next == tasks.len() && !signal::stop_requested());
             }
-            let mut names: Vec<(usize, &str)> = running.iter().map(|r| (r.task, tasks[r.task].name.as_str())).collect();
-            names.sort_unstable();
-            shown(&names.into_iter().map(|(_, name)| name).collect::<Vec<_>>());
+            let mut places: Vec<usize> = running.iter().map(|running| running.task).collect();
+            places.sort_unstable();
+            shown(&places);
             std::thread::sleep(POLL);
         }
     }

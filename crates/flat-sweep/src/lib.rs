@@ -39,6 +39,7 @@ mod sampler;
 mod seeds;
 mod select;
 mod spread;
+mod standing;
 mod store;
 mod study;
 mod sweep;

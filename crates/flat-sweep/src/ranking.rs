@@ -27,7 +27,12 @@ impl Tried<'_> {
         self.runs.iter().filter(|(_, run)| ended(run)).filter_map(|(seed, run)| Some((*seed, of(run)?))).collect()
     }
 
-    fn spread(&self, of: impl Fn(&Record) -> Option<f64>) -> Option<Spread> {
+    /// Runs that diverged or failed.
+    pub fn lost(&self) -> usize {
+        self.count(State::Diverged) + self.count(State::Failed)
+    }
+
+    pub fn spread(&self, of: impl Fn(&Record) -> Option<f64>) -> Option<Spread> {
         Spread::of(&self.numbers(of).into_values().collect::<Vec<_>>())
     }
 

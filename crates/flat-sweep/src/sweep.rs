@@ -7,6 +7,7 @@ use crate::outcome::{describe, result};
 use crate::ranking::{Tried, rank};
 use crate::record::{Record, State};
 use crate::results::{Results, rung};
+use crate::standing::Standing;
 use crate::store::{Found, Store};
 use crate::study::Study;
 use anyhow::{Context, Result};
@@ -124,8 +125,9 @@ impl<'a> Sweep<'a> {
         }
         let (done, of) = (all.len() - runs.len(), all.len());
         let bar = std::cell::RefCell::new(self.ui.bar("sweep", done as u64, of as u64, "runs"));
-        let Self { results, jobs, .. } = self;
+        let Self { results, jobs, ui } = self;
         let at = std::cell::Cell::new(done);
+        let standings = std::cell::RefCell::new(Standing::new(results, *ui));
         let ended = |i: usize, exit: Exit| {
             let run = runs[i];
             let place = results.store.place(&results.cells[run.cell], run.seed);
@@ -134,11 +136,13 @@ impl<'a> Sweep<'a> {
             at.set(at.get() + 1);
             bar.borrow().say(format!("{} of {of}  {}  {}", at.get(), tasks[i].name, describe(&record)));
             results.records.insert((run.cell, run.seed), record);
+            standings.borrow_mut().ended(results);
             results.write_board(jobs, false).map(drop)
         };
-        let shown = |names: &[&str]| {
-            let position = names.len();
-            bar.borrow_mut().update(at.get() as u64, || format!("{position} running: {}", names.join("; ")));
+        let shown = |places: &[usize]| {
+            let names = || places.iter().map(|i| tasks[*i].name.as_str()).collect::<Vec<_>>().join("; ");
+            bar.borrow_mut().update(at.get() as u64, || format!("{} running: {}", places.len(), names()));
+            standings.borrow_mut().running(places.iter().map(|i| runs[*i].cell).collect());
         };
         jobs.run(&tasks, ended, shown)
     }

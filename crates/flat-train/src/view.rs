@@ -12,8 +12,7 @@ mod state;
 
 use self::state::State;
 use crate::{interrupt, news};
-use flat_run::store::Line;
-use flat_run::{Gauge, Screen};
+use flat_run::{Gauge, Reading, Screen, Shown};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::{cursor, event, execute, terminal};
@@ -66,11 +65,11 @@ impl Screen for View {
 
     fn bar(&self, what: &str, done: u64, length: u64, unit: &str) -> Box<dyn Gauge> {
         open();
-        Box::new(Shown(locked(&STATE).begin(what, done, length, unit)))
+        Box::new(Progress(locked(&STATE).begin(what, done, length, unit)))
     }
 
-    fn line(&self, line: &Line) {
-        locked(&STATE).line(line);
+    fn show(&self, shown: Shown<'_>) {
+        locked(&STATE).show(shown);
     }
 
     fn transient(&self) -> bool {
@@ -79,11 +78,15 @@ impl Screen for View {
 }
 
 /// Progress of one piece of work, by its number.
-struct Shown(u64);
+struct Progress(u64);
 
-impl Gauge for Shown {
+impl Gauge for Progress {
     fn update(&mut self, done: u64, message: &mut dyn FnMut() -> String) {
         locked(&STATE).update(self.0, done, message());
+    }
+
+    fn read(&mut self, done: u64, reading: Reading) {
+        locked(&STATE).read(self.0, done, reading);
     }
 
     fn say(&self, line: &str) {
@@ -91,7 +94,7 @@ impl Gauge for Shown {
     }
 }
 
-impl Drop for Shown {
+impl Drop for Progress {
     fn drop(&mut self) {
         locked(&STATE).end(self.0);
     }
@@ -211,7 +214,8 @@ impl Drop for Raised {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flat_run::store::{Flatness, Point, Progress};
+    use flat_run::Standings;
+    use flat_run::store::{Flatness, Line, Point, Progress};
     use ratatui::backend::TestBackend;
 
     /// What a terminal of this size shows.
@@ -266,6 +270,34 @@ mod tests {
             shown(&state, width, height)?;
         }
         assert!(shown(&State::NEW, 80, 24)?.contains("q save and stop"));
+        Ok(())
+    }
+
+    #[test]
+    fn estimates_eigenvalues_and_standings_have_a_place_where_no_run_has_it() -> anyhow::Result<()> {
+        let mut state = State::NEW;
+        let number = state.begin("trace", 0, 64, "probes");
+        for done in 1..=40 {
+            let half = 10.0 / (done as f64).sqrt();
+            state.read(number, done, Reading { value: 100.0, interval: [100.0 - half, 100.0 + half] });
+        }
+        let one = shown(&state, 80, 24)?;
+        assert!(one.contains("trace 100 ± 1.58") && !one.contains("eigenvalues"), "{one}");
+        state.show(Shown::Eigenvalues(&[30.0, 20.0, 0.5, -2.0]));
+        for (width, height) in [(80, 24), (120, 40)] {
+            let both = shown(&state, width, height)?;
+            for text in ["trace 100", " eigenvalues ", "30", "20", "-2", " news "] {
+                assert!(both.contains(text), "{text} is not in\n{both}");
+            }
+        }
+        let rows = (0..100).map(|i| [format!("lr {i}"), format!("{i}.5 ± 0.1"), "1 of 3, 2 running".into()]).collect();
+        state.show(Shown::Standings(&Standings { title: "best so far".into(), rows }));
+        let small = shown(&state, 80, 24)?;
+        assert!(small.contains(" best so far ") && small.contains("lr 0 ") && small.contains("0.5 ± 0.1"), "{small}");
+        assert!(small.contains(" news ") && small.contains("q save"), "{small}");
+        for (width, height) in [(1, 1), (10, 3), (40, 10), (300, 200)] {
+            shown(&state, width, height)?;
+        }
         Ok(())
     }
 

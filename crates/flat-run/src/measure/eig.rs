@@ -10,7 +10,7 @@ use crate::parts::subject::LoadedCheckpoint;
 use crate::settings::args::{EvalArgs, HessianArgs};
 use crate::signal;
 use crate::store::line::Point;
-use crate::ui::Ui;
+use crate::ui::{Reading, Shown, Ui};
 use crate::usage::flags_of;
 use crate::value::number::{digits, short};
 use anyhow::Result;
@@ -117,6 +117,7 @@ impl Measure for EigArgs {
                     (Some(top), Some(residual)) => format!("largest {}, residuals {residual:.1e}", short(top)),
                     _ => String::new(),
                 });
+                bar.read(p.done, Reading::of_eigenvalue(p));
                 signal::go_on()
             })
         });
@@ -134,7 +135,8 @@ impl Measure for EigArgs {
         }
         let provenance = Provenance::of_hessian(subject, &self.hessian.on, which, report.provenance.clone())?;
         let pairs = report.top.iter().chain(report.bottom.iter().rev());
-        let eigenvalues = pairs.map(|p| Eigenvalue { value: p.value, residual: p.residual }).collect();
+        let eigenvalues: Vec<Eigenvalue> = pairs.map(|p| Eigenvalue { value: p.value, residual: p.residual }).collect();
+        ui.show(Shown::Eigenvalues(&eigenvalues.iter().map(|found| found.value).collect::<Vec<_>>()));
         Ok(Some(report.map(|pairs| Extremes { pairs, eigenvalues }).placed(|_| provenance)))
     }
 

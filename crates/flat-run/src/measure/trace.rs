@@ -17,7 +17,7 @@ use crate::parts::subject::LoadedCheckpoint;
 use crate::settings::args::EvalArgs;
 use crate::signal;
 use crate::store::line::Point;
-use crate::ui::Ui;
+use crate::ui::{Reading, Ui};
 use crate::usage::flags_of;
 use crate::value::number::short;
 use anyhow::Result;
@@ -106,6 +106,7 @@ pub fn measure(
             (Some(v), Some(e)) => format!("{} +- {}", short(v), short(e)),
             _ => String::new(),
         });
+        bar.read(p.done, Reading::of_estimate(p));
         signal::go_on()
     };
     let objective = which.grouped_objective(model, loss, data)?;

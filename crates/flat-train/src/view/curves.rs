@@ -63,6 +63,19 @@ impl Interval {
     }
 }
 
+/// Leaves every second of the numbers out where they are too many; the last stays.
+pub(super) fn thin(points: &mut Vec<Interval>) {
+    if points.len() < MOST {
+        return;
+    }
+    let last = points.len() - 1;
+    let mut i = 0;
+    points.retain(|_| {
+        i += 1;
+        (last + 1 - i).is_multiple_of(2)
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

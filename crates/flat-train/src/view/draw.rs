@@ -2,15 +2,18 @@
 
 use super::curves::{Curve, Interval};
 use super::keys;
-use super::state::{Run, State, Work};
+use super::state::{Estimate, Run, State, Work};
 use crate::news;
+use flat_run::Standings;
 use flat_run::value::short;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::symbols::Marker;
 use ratatui::text::Line;
-use ratatui::widgets::{Axis, Bar, BarChart, BarGroup, Block, Chart, Dataset, GraphType, LineGauge, Paragraph};
+use ratatui::widgets::{
+    Axis, Bar, BarChart, BarGroup, Block, Chart, Dataset, GraphType, LineGauge, Paragraph, Row, Table,
+};
 use std::time::Instant;
 
 /// Lines that the news have at least, with their frame.
@@ -27,9 +30,10 @@ pub(super) fn picture(frame: &mut Frame<'_>, state: &State, now: Instant) {
     for (area, work) in Layout::vertical(vec![Constraint::Length(2); work.len()]).split(head).iter().zip(work) {
         progress(frame, *area, state, work, now);
     }
+    let body = standings(frame, body, state);
     let lower = match &state.run {
         Some(run) => charts(frame, body, run),
-        None => body,
+        None => findings(frame, body, state),
     };
     let lines = news::newest(usize::from(lower.height.saturating_sub(2)));
     let lines: Vec<Line<'_>> = lines.into_iter().map(Line::from).collect();
@@ -66,6 +70,44 @@ fn duration(seconds: f64) -> String {
     }
 }
 
+/// How pieces of work stand, in as many lines as there is place for beside the rest; returns the place that is left.
+fn standings(frame: &mut Frame<'_>, area: Rect, state: &State) -> Rect {
+    let Some(Standings { title, rows }) = &state.standings else { return area };
+    let room = if state.run.is_some() { area.height / 3 } else { area.height.saturating_sub(NEWS) };
+    let height = room.min(rows.len() as u16 + 2);
+    if height < 3 {
+        return area;
+    }
+    let [upper, rest] = Layout::vertical([Constraint::Length(height), Constraint::Fill(1)]).areas(area);
+    let clean = |text: &String| news::printable(text).into_owned();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0) as u16;
+    let widths = [Constraint::Fill(1), Constraint::Length(width(1)), Constraint::Length(width(2))];
+    let lines = rows.iter().map(|row| Row::new(row.iter().map(clean)));
+    let title = format!(" {} ", clean(title));
+    frame.render_widget(Table::new(lines, widths).column_spacing(2).block(Block::bordered().title(title)), upper);
+    rest
+}
+
+/// The number that is estimated as it narrows, and the eigenvalues that were found; returns the place that is left.
+fn findings(frame: &mut Frame<'_>, area: Rect, state: &State) -> Rect {
+    let shown = usize::from(state.estimate.is_some()) + usize::from(!state.eigenvalues.is_empty());
+    let height = area.height.saturating_sub(NEWS).min(20);
+    if shown == 0 || height < CHART {
+        return area;
+    }
+    let [upper, rest] = Layout::vertical([Constraint::Length(height), Constraint::Fill(1)]).areas(area);
+    let places = Layout::horizontal(vec![Constraint::Fill(1); shown]).split(upper);
+    if let Some(Estimate { what, points, .. }) = &state.estimate {
+        let now = points.last().map_or(String::new(), |p| format!("{} ± {}", short(p.value), short(p.high - p.value)));
+        intervals(frame, places[0], &news::printable(&format!("{what} {now}")), points);
+    }
+    if !state.eigenvalues.is_empty() {
+        let ranked = state.eigenvalues.iter().enumerate().map(|(i, value)| ((i + 1) as f64, *value));
+        bars(frame, places[shown - 1], "eigenvalues", End::First, &ranked.collect::<Vec<_>>());
+    }
+    rest
+}
+
 /// The numbers and curves of the run; returns the place that is left.
 fn charts(frame: &mut Frame<'_>, area: Rect, run: &Run) -> Rect {
     let has_flatness = !run.trace.is_empty() || !run.lambda_max.is_empty();
@@ -87,8 +129,9 @@ fn charts(frame: &mut Frame<'_>, area: Rect, run: &Run) -> Rect {
     let [left, right] = Layout::horizontal([Constraint::Fill(1); 2]).areas(flatness);
     let (trace, lambda) = if rows == 2 { (left, right) } else { (*upper.get(2).unwrap_or(&left), right) };
     if has_flatness {
-        intervals(frame, trace, &run.trace);
-        bars(frame, lambda, &run.lambda_max);
+        intervals(frame, trace, "trace of the Hessian", &run.trace);
+        let found: Vec<(f64, f64)> = run.lambda_max.iter().map(|found| (found.x, found.value)).collect();
+        bars(frame, lambda, "largest eigenvalue", End::Last, &found);
     }
     rest
 }
@@ -124,28 +167,39 @@ fn chart(frame: &mut Frame<'_>, area: Rect, title: &str, curves: &[(&str, &Curve
 }
 
 /// Numbers over steps with their intervals, each an upright line.
-fn intervals(frame: &mut Frame<'_>, area: Rect, trace: &[Interval]) {
+fn intervals(frame: &mut Frame<'_>, area: Rect, title: &str, trace: &[Interval]) {
     let ends: Vec<[(f64, f64); 2]> = trace.iter().map(|t| [(t.x, t.low), (t.x, t.high)]).collect();
     let values: Vec<(f64, f64)> = trace.iter().map(|t| (t.x, t.value)).collect();
     let whole =
         |data| Dataset::default().marker(Marker::Braille).graph_type(GraphType::Line).style(Color::Blue).data(data);
     let mut sets: Vec<_> = ends.iter().map(|ends| whole(ends)).collect();
     sets.push(Dataset::default().marker(Marker::Dot).graph_type(GraphType::Scatter).style(Color::Yellow).data(&values));
-    frame.render_widget(axes("trace of the Hessian", ends.iter().flatten().copied(), sets), area);
+    frame.render_widget(axes(title, ends.iter().flatten().copied(), sets), area);
 }
 
-/// The largest eigenvalue, a bar for each time it was found, as many as there is place for.
-fn bars(frame: &mut Frame<'_>, area: Rect, lambda: &[Interval]) {
+/// The end of a row of numbers that is shown where there is no place for all.
+#[derive(Clone, Copy)]
+enum End {
+    First,
+    Last,
+}
+
+/// Numbers by place or step, a bar each, as many as there is place for.
+fn bars(frame: &mut Frame<'_>, area: Rect, title: &str, end: End, numbers: &[(f64, f64)]) {
     const WIDTH: u16 = 7;
-    let count = usize::from(area.width.saturating_sub(2) / (WIDTH + 1)).max(1);
-    let last = &lambda[lambda.len().saturating_sub(count)..];
-    let most = last.iter().map(|l| l.value).fold(f64::MIN_POSITIVE, f64::max);
-    let bar = |l: &Interval| {
-        let height = (1000.0 * (l.value / most).clamp(0.0, 1.0)) as u64;
-        Bar::default().value(height).text_value(short(l.value)).label(Line::from(format!("{:.0}", l.x)))
+    let count = usize::from(area.width.saturating_sub(2) / (WIDTH + 1)).max(1).min(numbers.len());
+    let shown = match end {
+        End::First => &numbers[..count],
+        End::Last => &numbers[numbers.len() - count..],
     };
-    let group = BarGroup::default().bars(&last.iter().map(bar).collect::<Vec<_>>());
-    let block = Block::bordered().title(" largest eigenvalue ");
+    let most = shown.iter().map(|(_, value)| *value).fold(f64::MIN_POSITIVE, f64::max);
+    let bar = |(x, value): &(f64, f64)| {
+        // a bar of no height would have no number either
+        let height = (1000.0 * (value / most).clamp(0.001, 1.0)) as u64;
+        Bar::default().value(height).text_value(short(*value)).label(Line::from(format!("{x:.0}")))
+    };
+    let group = BarGroup::default().bars(&shown.iter().map(bar).collect::<Vec<_>>());
+    let block = Block::bordered().title(format!(" {title} "));
     let chart = BarChart::default().block(block).data(group).bar_width(WIDTH).bar_gap(1).max(1000).style(Color::Blue);
     frame.render_widget(chart, area);
 }

@@ -1,7 +1,8 @@
 //! What the view shows: work under way, the newest numbers of the run, its curves, and time without that of pauses.
 
-use super::curves::{Curve, Interval};
+use super::curves::{self, Curve, Interval};
 use flat_run::store::{Line, Part};
+use flat_run::{Reading, Shown, Standings};
 use std::time::{Duration, Instant};
 
 /// One piece of work.
@@ -28,10 +29,24 @@ pub(super) struct State {
     pub work: Vec<Work>,
     /// The run in this process.
     pub run: Option<Run>,
+    /// How pieces of work stand.
+    pub standings: Option<Standings>,
+    /// The newest number that is estimated.
+    pub estimate: Option<Estimate>,
+    /// The eigenvalues that were found last, the largest first.
+    pub eigenvalues: Vec<f64>,
     paused: Duration,
     paused_since: Option<Instant>,
     /// Whether the person asked to stop.
     pub stopping: bool,
+}
+
+/// A number as it is estimated, over the units of the work.
+#[derive(Debug)]
+pub(super) struct Estimate {
+    number: u64,
+    pub what: String,
+    pub points: Vec<Interval>,
 }
 
 /// What the lines of a run's journal said.
@@ -58,8 +73,17 @@ pub(super) struct Run {
 const PAST: f64 = 0.9;
 
 impl State {
-    pub(super) const NEW: Self =
-        Self { next: 0, work: Vec::new(), run: None, paused: Duration::ZERO, paused_since: None, stopping: false };
+    pub(super) const NEW: Self = Self {
+        next: 0,
+        work: Vec::new(),
+        run: None,
+        standings: None,
+        estimate: None,
+        eigenvalues: Vec::new(),
+        paused: Duration::ZERO,
+        paused_since: None,
+        stopping: false,
+    };
 
     /// Begins a piece of work; returns its number.
     pub(super) fn begin(&mut self, what: &str, done: u64, length: u64, unit: &str) -> u64 {
@@ -86,6 +110,31 @@ impl State {
 
     pub(super) fn end(&mut self, number: u64) {
         self.work.retain(|work| work.number != number);
+    }
+
+    /// Takes up the number that a piece of work has come to. It stays until another work has one.
+    pub(super) fn read(&mut self, number: u64, done: u64, reading: Reading) {
+        let Some(work) = self.work.iter().find(|work| work.number == number) else { return };
+        let Some(point) = Interval::of(done as f64, reading.value, Some(reading.interval)) else { return };
+        let estimate = match &mut self.estimate {
+            Some(estimate) if estimate.number == number => estimate,
+            other => {
+                let what = work.what.clone();
+                other.insert(Estimate { number, what, points: Vec::new() })
+            }
+        };
+        estimate.points.retain(|before| before.x < point.x);
+        estimate.points.push(point);
+        curves::thin(&mut estimate.points);
+    }
+
+    /// Takes up what is shown beside the progress.
+    pub(super) fn show(&mut self, shown: Shown<'_>) {
+        match shown {
+            Shown::Line(line) => self.line(line),
+            Shown::Standings(standings) => self.standings = Some(standings.clone()),
+            Shown::Eigenvalues(found) => self.eigenvalues = found.to_vec(),
+        }
     }
 
     /// Takes up a line of a run's journal. One of an earlier step than the last is another run's.
@@ -177,6 +226,28 @@ mod tests {
         assert_eq!((run.train_loss.points().len(), run.step, run.evals_per_s), (4, 4, Some(4.0)));
         state.line(&step(1));
         assert_eq!(state.run.map(|run| run.train_loss.points().to_vec()), Some(vec![(1.0, 1.0)]));
+    }
+
+    #[test]
+    fn an_estimate_has_a_point_a_unit_and_outlives_its_work() {
+        let mut state = State::NEW;
+        let number = state.begin("trace", 0, 5000, "probes");
+        let about = |value: f64, half: f64| Reading { value, interval: [value - half, value + half] };
+        state.read(number, 1, about(3.0, 2.0));
+        state.read(number, 1, about(4.0, 2.0));
+        state.read(number, 2, about(f64::NAN, 1.0));
+        state.read(number, 2, about(5.0, 1.0));
+        let points = |state: &State| state.estimate.as_ref().map(|e| e.points.iter().map(|p| (p.x, p.low)).collect());
+        assert_eq!(points(&state), Some(vec![(1.0, 2.0), (2.0, 4.0)]));
+        (3..5000).for_each(|i| state.read(number, i, about(1.0, 1.0)));
+        let kept = state.estimate.as_ref().map_or(0, |e| e.points.len());
+        assert!((400..1024).contains(&kept), "{kept}");
+        state.end(number);
+        state.read(number, 5000, about(9.0, 1.0));
+        assert_eq!(state.estimate.as_ref().map(|e| e.points.len()), Some(kept));
+        let other = state.begin("eigenvalues", 0, 9, "products");
+        state.read(other, 1, about(1.0, 0.5));
+        assert_eq!(points(&state), Some(vec![(1.0, 0.5)]));
     }
 
     #[test]

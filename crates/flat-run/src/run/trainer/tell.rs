@@ -4,6 +4,7 @@ use super::{Trainer, steps};
 use crate::run::observer::Observer;
 use crate::run::perturbed::Perturbed;
 use crate::store::line::Line;
+use crate::ui::Shown;
 use anyhow::Result;
 use std::time::{Duration, Instant};
 
@@ -57,7 +58,7 @@ impl<'a> Trainer<'a> {
     }
 
     pub(super) fn tell(&mut self, line: &Line) {
-        self.ui.line(line);
+        self.ui.show(Shown::Line(line));
         if let Some(observer) = &mut self.observer {
             self.stop |= observer.line(line).is_break();
         }

@@ -16,13 +16,13 @@
 //! - every result is a [`Measured`] one: with what it was computed on ([`Provenance`]), what it cost ([`Effort`]) and why it
 //!   ended ([`Stop`]). An [`Observer`] sees the [`Progress`] and may end it; [`Silent`] does neither.
 //!
-//! | operator | cost of a product, in gradients of the data set | needs |
-//! |---|---|---|
-//! | [`TangentHessian`] | 1.6 (MLP), 2.1 (LeNet), 2.6 (ResNet-20) | layers that carry tangents |
-//! | [`ModelingError`] | 3 (MLP) to 4 (ResNet-20) | layers and logits that carry tangents |
-//! | [`DoubleBackwardHessian`] | 2 to 3.4, and the graph of a gradient in memory | [`DoubleBackwardThread`] |
-//! | [`DifferenceHessian`] | 2, or 4 with [`Stencil::Four`] | smoothness, f64 |
-//! | [`GaussNewton`], [`Fisher`], [`EmpiricalFisher`], [`MonteCarloFisher`] | about 1.4 | logits that carry tangents |
+//! | operator | cost of a product, in gradients of the data set | of a quadratic form alone | needs |
+//! |---|---|---|---|
+//! | [`TangentHessian`] | 1.6 (MLP), 2.4 (LeNet), 2.6 (ResNet-20) | 1.0, 1.1, 1.5 | layers that carry tangents |
+//! | [`ModelingError`] | 3.1 (MLP) to 4.4 (ResNet-20) | 2.1 to 2.4 | layers and logits that carry tangents |
+//! | [`DoubleBackwardHessian`] | 2 to 3.4, and the graph of a gradient in memory | the same | [`DoubleBackwardThread`] |
+//! | [`DifferenceHessian`] | 2, or 4 with [`Stencil::Four`] | the same | smoothness, f64 |
+//! | [`GaussNewton`], [`Fisher`], [`EmpiricalFisher`], [`MonteCarloFisher`] | 1.4 | 0.95 to 1.7 | logits that carry tangents |
 //!
 //! | estimator of the trace | products | standard error | vectors held |
 //! |---|---|---|---|

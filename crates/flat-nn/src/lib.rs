@@ -6,12 +6,12 @@
 //!   differentiation (the derivative of every operation is written with the others), so derivatives of any order are
 //!   exact; elsewhere they are candle's differentiable operations. With the feature `cuda` normalisation, pooling and the
 //!   losses have kernels on CUDA as well ([`flat_kernels`]), with `cudnn` convolutions are cuDNN's.
-//! - [`Value`]: what models compute with, a plain tensor, a value on a tape, or a [`Dual`] of value and tangent of either.
-//!   One model serves training and exact Hessian-vector products.
+//! - [`Value`]: what models compute with, a plain tensor, a value on a tape, a [`Dual`] of value and tangent of either, or a value
+//!   with its second derivative. One model serves training, exact Hessian-vector products and quadratic forms.
 //! - [`Network`]: a classifier written over any value, your own or one of [`networks`]. [`Model`] holds its weights, named and
 //!   initialised as in PyTorch, and its checkpoints; [`Loss`] is computed from its logits.
 //! - [`Pullback`]: a forward pass with the way back, faster and smaller than candle's graph; [`Model::loss_and_gradient`] and
-//!   [`Model::hessian_product`] are written with it.
+//!   [`Model::hessian_product`] are written with it. [`Model::hessian_form`] needs no way back.
 //!
 //! A product of the Hessian with a vector, by reverse over forward:
 //!
@@ -51,6 +51,7 @@ mod config;
 mod count;
 mod dual;
 mod error;
+mod jet;
 mod kinds;
 mod loss;
 mod model;

@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::count::Shaped;
 use crate::dual::Dual;
+use crate::jet::Jet;
 use crate::scope::Scope;
 use crate::specs::Specs;
 use crate::tape::TapeTensor;
@@ -12,7 +13,7 @@ use candle_core::Tensor;
 /// A classifier of your own: its parameters, and one forward pass over any [`Value`].
 ///
 /// [`Model::of`](crate::Model::of) runs that pass over plain tensors, over the tape (gradients), over tangents (exact
-/// Hessian-vector products) and over shapes (work, kinks).
+/// Hessian-vector products), over second derivatives along a line (quadratic forms) and over shapes (work, kinks).
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
@@ -110,6 +111,7 @@ macro_rules! instances {
 instances! {
     plain: Tensor,
     tangent: Dual,
+    jet: Jet,
     taped: TapeTensor,
     taped_tangent: Dual<TapeTensor>,
     shaped: Shaped,

@@ -12,6 +12,7 @@ mod cross_entropy;
 mod linear;
 mod max_pool;
 pub(crate) mod moments;
+pub(crate) mod norm_jet;
 pub(crate) mod norm_tangent;
 pub(crate) mod standardize;
 

@@ -1,4 +1,4 @@
-//! Values that networks are written over: tensors, tensors on the tape, either with a tangent, or shapes alone.
+//! Values that networks are written over: tensors, tensors on the tape, either with derivatives, or shapes alone.
 
 use crate::ops::batch_norm::Source;
 use crate::ops::batch_norm::{Normed, norm};
@@ -9,7 +9,7 @@ use candle_core::{D, Device, Tensor};
 use flat_kernels::Split;
 
 /// What layers and networks compute with: a [`Tensor`], one on the tape, a [`crate::Dual`] of either with its directional
-/// derivative, or a shape alone.
+/// derivative, one with its first and second derivatives along a line, or a shape alone.
 ///
 /// Methods ending in `_of` take a constant first operand, such as the images, so that no gradient or tangent is
 /// computed for it.

@@ -4,12 +4,15 @@
 //! Memory traffic is what they cost, so each goes over its operands channel by channel, the sums first and then the
 //! results while the channel is still in a cache. `r = 1 / sqrt(var + eps)` and the mean are the batch's, or constants.
 
+mod jet;
+
 use super::buffer::{Buffer, Runs, kernel, vectorized, write};
 use super::pointwise::{clip, masked};
 use super::reduce::{each_channel, mean_and_variance, sums};
 use crate::{Float, Split};
 
 pub use super::reduce::moments;
+pub use jet::{Coefficients, jet};
 
 /// Where mean and `r` come from.
 #[derive(Debug, Clone)]

@@ -86,15 +86,16 @@ impl Winograd {
         sized!(self, gradients::<W>(g, operands))
     }
 
-    /// `F(x, w) + bias` and its tangent, for `[x, w]`, their directions, bias and its direction.
-    pub fn tangent(
+    /// The Taylor coefficients of `F(x(t), w + t w_dot) + bias + t bias_dot` for those of `x`, of which only the last may be
+    /// left out as zero: two are a value and its tangent.
+    pub fn taylor(
         self,
         g: &Geometry,
-        of: [&[f32]; 2],
-        dot: [&[f32]; 2],
+        x: &[Option<&[f32]>],
+        w: [&[f32]; 2],
         biases: [Option<&[f32]>; 2],
-    ) -> [Vec<f32>; 2] {
-        sized!(self, tangent::<Single>(g, of, dot, biases))
+    ) -> Vec<Vec<f32>> {
+        sized!(self, taylor::<Single>(g, x, w, biases))
     }
 
     /// Gradients for `x`, `x_dot` and `w` of `<gy, F> + <gy_dot, F_dot>`, for `[x, w, gy]` and their directions.
@@ -205,38 +206,44 @@ fn gradients<W: Word, const M: usize, const R: usize>(g: &Geometry, [x, w, gy]: 
     [unsafe { gx.finish() }, dw]
 }
 
-/// `y = F(x, w) + bias` and `F(x_dot, w) + F(x, w_dot) + bias_dot`: every image is transformed once.
-fn tangent<W: Word, const M: usize, const R: usize>(
+/// The k-th result is `F(x_k, w) + F(x_{k-1}, w_dot)`: every image is transformed once.
+fn taylor<W: Word, const M: usize, const R: usize>(
     g: &Geometry,
-    [x, w]: [&[f32]; 2],
-    [x_dot, w_dot]: [&[f32]; 2],
-    [bias, bias_dot]: [Option<&[f32]>; 2],
-) -> [Vec<f32>; 2] {
+    x: &[Option<&[f32]>],
+    [w, w_dot]: [&[f32]; 2],
+    biases: [Option<&[f32]>; 2],
+) -> Vec<Vec<f32>> {
     let plan = Plan::new::<M>(g);
     let (inputs, outputs) = (&plan.inputs, &plan.outputs);
-    let [mut y, mut y_dot] = [(); 2].map(|()| Buffer::new(g.n * outputs.image()));
+    let len = g.n * outputs.image();
+    let mut y: Vec<Buffer<f32>> = x.iter().map(|_| Buffer::new(len)).collect();
     let weights = POINTS * g.channels * outputs.padded;
     plan.with_points(plan.len(inputs) + 2 * weights, |xs, ys, rest| {
-        let [xs_dot, ws, ws_dot] = parts(rest, [plan.len(inputs), weights, weights]);
+        let [before, ws, ws_dot] = parts(rest, [plan.len(inputs), weights, weights]);
+        let [mut xs, mut before] = [xs, before];
         plan.weights::<W, R>(w, false, ws);
         plan.weights::<W, R>(w_dot, false, ws_dot);
-        let (chunk, out) = (plan.chunk(inputs), plan.chunk(outputs));
-        let results = y.all().chunks_mut(out).zip(y_dot.all().chunks_mut(out));
-        for ((x, x_dot), (y, y_dot)) in x.chunks(chunk).zip(x_dot.chunks(chunk)).zip(results) {
-            plan.transform::<W, M>(inputs, false, x, xs);
-            plan.transform::<W, M>(inputs, false, x_dot, xs_dot);
-            plan.multiply::<W>((inputs, xs), ws, (outputs, ys), false);
-            plan.restore::<W, M>(outputs, false, ys, y, bias);
-            plan.multiply::<W>((inputs, xs), ws_dot, (outputs, ys), false);
-            plan.multiply::<W>((inputs, xs_dot), ws, (outputs, ys), true);
-            plan.restore::<W, M>(outputs, false, ys, y_dot, bias_dot);
+        let (images, chunk, out) = (g.n * inputs.image(), plan.chunk(inputs), plan.chunk(outputs));
+        for (i, at) in (0..images).step_by(chunk).enumerate() {
+            for (k, (x, y)) in x.iter().zip(&mut y).enumerate() {
+                if k > 0 {
+                    plan.multiply::<W>((inputs, before), ws_dot, (outputs, ys), false);
+                }
+                if let Some(x) = x {
+                    plan.transform::<W, M>(inputs, false, &x[at..images.min(at + chunk)], xs);
+                    plan.multiply::<W>((inputs, xs), ws, (outputs, ys), k > 0);
+                }
+                let end = len.min((i + 1) * out);
+                plan.restore::<W, M>(outputs, false, ys, &mut y.all()[i * out..end], biases.get(k).copied().flatten());
+                std::mem::swap(&mut xs, &mut before);
+            }
         }
     });
     // SAFETY: as in `forward`.
-    [y, y_dot].map(|y| unsafe { y.finish() })
+    y.into_iter().map(|y| unsafe { y.finish() }).collect()
 }
 
-/// The gradients of [`tangent`]: `X(gy, w) + X(gy_dot, w_dot)` for `x`, `X(gy_dot, w)` for `x_dot`,
+/// The gradients of [`taylor`] of two coefficients: `X(gy, w) + X(gy_dot, w_dot)` for `x`, `X(gy_dot, w)` for `x_dot`,
 /// `W(x, gy) + W(x_dot, gy_dot)` for `w`.
 fn tangent_gradients<W: Word, const M: usize, const R: usize>(
     g: &Geometry,

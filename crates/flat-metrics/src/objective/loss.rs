@@ -73,6 +73,15 @@ pub trait Objective {
         gradient_or_zero(self.params(), &along.backward()?)
     }
 
+    /// `<v, H_i v>` with batch `i`'s Hessian. The default takes the product; an objective that needs no backward pass for
+    /// it overrides it.
+    ///
+    /// # Errors
+    /// As [`Self::hessian_product`].
+    fn hessian_form(&self, i: usize, v: &ParamVec) -> Result<f64> {
+        Ok(v.dot(&self.hessian_product(i, v)?)?)
+    }
+
     /// Logits of batch `i` with their graph, their derivative along `v`, and what the loss makes of them: what the
     /// operators of the Gauss-Newton family ([`crate::GaussNewton`], [`crate::EmpiricalFisher`],
     /// [`crate::MonteCarloFisher`]) need.

@@ -154,6 +154,10 @@ impl Objective for ModelObjective<'_> {
         let (images, labels) = self.batch(i)?;
         Ok(self.model.hessian_product(self.loss, &images, &labels, v, self.mode)?)
     }
+    fn hessian_form(&self, i: usize, v: &ParamVec) -> Result<f64> {
+        let (images, labels) = self.batch(i)?;
+        Ok(self.model.hessian_form(self.loss, &images, &labels, v, self.mode)?)
+    }
     fn outputs(&self, i: usize, v: &ParamVec) -> Result<Outputs> {
         let (images, labels) = self.batch(i)?;
         let logits = self.model.logits_tangent(&images, v, self.mode)?;

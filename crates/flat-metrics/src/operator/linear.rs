@@ -34,8 +34,8 @@ pub trait LinearOperator {
 
     /// `<v, A v>` without the product, where that is cheaper; counts as a product.
     ///
-    /// The operators of the Gauss-Newton family need no backward pass for it; by default it is [`Self::product`] and an
-    /// inner product.
+    /// [`crate::TangentHessian`] and the operators of the Gauss-Newton family need no backward pass for it; by default it is
+    /// [`Self::product`] and an inner product.
     ///
     /// # Errors
     /// Those of [`Self::product`].

@@ -149,6 +149,11 @@ fn phi(x: &Tensor) -> Result<Tensor> {
     (x * std::f64::consts::FRAC_1_SQRT_2)?.erf()?.affine(0.5, 0.5)
 }
 
+/// The standard normal density.
+fn density(x: &Tensor) -> Result<Tensor> {
+    (x.sqr()? * -0.5)?.exp()?.affine(1.0 / (2.0 * std::f64::consts::PI).sqrt(), 0.0)
+}
+
 /// `x Phi(x)`, exact: the derivative of candle's own carries a constant of six digits.
 ///
 /// # Errors
@@ -185,10 +190,48 @@ impl Activation {
             }
             Self::Gelu => {
                 let cdf = phi(x)?;
-                let density = (x.sqr()? * -0.5)?.exp()?.affine(1.0 / (2.0 * std::f64::consts::PI).sqrt(), 0.0)?;
-                let slope = (&cdf + (x * density)?)?;
+                let slope = (&cdf + (x * density(x)?)?)?;
                 Ok(((x * cdf)?, (tangent * slope)?))
             }
         }
+    }
+
+    /// First and second derivative of the nonlinearity, element by element; relu, whose second is zero, is masked instead.
+    fn derivatives(self, x: &Tensor) -> Result<[Tensor; 2]> {
+        Ok(match self {
+            Self::Relu => [x.gt(0.0)?.to_dtype(x.dtype())?, x.zeros_like()?],
+            Self::Tanh => {
+                let y = x.tanh()?;
+                let slope = y.sqr()?.affine(-1.0, 1.0)?;
+                let bend = ((&slope * y)? * -2.0)?;
+                [slope, bend]
+            }
+            Self::Gelu => {
+                let density = density(x)?;
+                let bend = (&density * x.sqr()?.affine(-1.0, 2.0)?)?;
+                [(phi(x)? + (x * density)?)?, bend]
+            }
+        })
+    }
+
+    /// The nonlinearity of `x`, and its first and second Taylor coefficients for those of `x`, whose second may be zero.
+    pub(crate) fn forward_jet(
+        self,
+        x: &Tensor,
+        first: &Tensor,
+        second: Option<&Tensor>,
+    ) -> Result<(Tensor, Tensor, Option<Tensor>)> {
+        let y = self.forward(x)?;
+        if self == Self::Relu {
+            let (first, second) = (mask(first, &y)?, second.map(|s| mask(s, &y)).transpose()?);
+            return Ok((y, first, second));
+        }
+        let [slope, bend] = self.derivatives(x)?;
+        let bent = ((first.sqr()? * bend)? * 0.5)?;
+        let second = match second {
+            Some(second) => ((second * &slope)? + bent)?,
+            None => bent,
+        };
+        Ok((y, (first * slope)?, Some(second)))
     }
 }

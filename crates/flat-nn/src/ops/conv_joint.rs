@@ -31,6 +31,10 @@ fn contiguous<const N: usize>(tensors: [&Tensor; N]) -> Result<[Tensor; N]> {
     Ok(out)
 }
 
+fn exactly<const N: usize>(tensors: Vec<Tensor>) -> Result<[Tensor; N]> {
+    tensors.try_into().map_err(|t: Vec<Tensor>| candle_core::Error::Msg(format!("{OP}: {} coefficients", t.len())))
+}
+
 fn tensor(data: Vec<f32>, like: &Tensor) -> Result<Tensor> {
     Tensor::from_vec(data, like.shape().clone(), &Device::Cpu)
 }
@@ -56,21 +60,44 @@ impl Conv2d {
         [x_dot, w_dot]: [&Tensor; 2],
         biases: Option<[&Tensor; 2]>,
     ) -> Result<Option<[Tensor; 2]>> {
+        self.forward_taylor([x, x_dot], None, [w, w_dot], biases)?.map(exactly).transpose()
+    }
+
+    /// The coefficients of `F(x(t), w(t)) + bias(t)` up to the second for those of `x`, whose second may be zero; `None` where no
+    /// kernel computes them together.
+    pub(crate) fn forward_jet(
+        self,
+        x: [&Tensor; 2],
+        second: Option<&Tensor>,
+        w: [&Tensor; 2],
+        biases: Option<[&Tensor; 2]>,
+    ) -> Result<Option<[Tensor; 3]>> {
+        self.forward_taylor(x, Some(second), w, biases)?.map(exactly).transpose()
+    }
+
+    fn forward_taylor(
+        self,
+        [x, x_dot]: [&Tensor; 2],
+        second: Option<Option<&Tensor>>,
+        [w, w_dot]: [&Tensor; 2],
+        biases: Option<[&Tensor; 2]>,
+    ) -> Result<Option<Vec<Tensor>>> {
         let Some((geometry, kernels)) = kernels(self, x, w)? else { return Ok(None) };
-        let shape = geometry.y_shape();
-        let operands = contiguous([x, w, x_dot, w_dot])?;
-        let [y, y_dot] = match biases.map(contiguous).transpose()? {
-            None => with_slices(OP, operands.each_ref(), |[x, w, a, b]| {
-                kernels.tangent(&geometry, [x, w], [a, b], [None, None])
-            })?,
-            Some(biases) => with_slices(OP, biases.each_ref(), |biases| {
-                with_slices(OP, operands.each_ref(), |[x, w, a, b]| {
-                    kernels.tangent(&geometry, [x, w], [a, b], biases.map(Some))
-                })
-            })??,
-        };
-        let out = |data| Tensor::from_vec(data, shape.clone(), &Device::Cpu);
-        Ok(Some([out(y)?, out(y_dot)?]))
+        let orders = if second.is_some() { 3 } else { 2 };
+        // an operand in the place of each that is missing, which nobody reads
+        let (second, [bias, bias_dot]) = (second.flatten(), biases.map_or([None; 2], |b| b.map(Some)));
+        let all = [Some(x), Some(x_dot), second, Some(w), Some(w_dot), bias, bias_dot];
+        let operands = contiguous(all.map(|t| t.unwrap_or(x)))?;
+        let found = with_slices(OP, operands.each_ref(), |operands| {
+            let mut of = [None; 7];
+            for ((of, slice), given) in of.iter_mut().zip(operands).zip(&all) {
+                *of = given.map(|_| slice);
+            }
+            let [_, _, _, _, _, bias, bias_dot] = of;
+            kernels.taylor(&geometry, &of[..orders], [operands[3], operands[4]], [bias, bias_dot])
+        })?;
+        let out = |data| Tensor::from_vec(data, geometry.y_shape(), &Device::Cpu);
+        Ok(Some(found.into_iter().map(out).collect::<Result<_>>()?))
     }
 
     /// The gradients for `x`, `x_dot` and `w` of `<g, F> + <g_dot, F_dot>`; `None` where no kernel computes them together.

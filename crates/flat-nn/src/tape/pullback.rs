@@ -3,6 +3,7 @@
 //! A loss is any function of the logits. candle differentiates it for these few numbers; the VJP of the network before them
 //! runs on a [`Tape`] where there are kernels for it (gradients on CPU and CUDA, tangents on CPU), else on candle's graph.
 
+use crate::jet::Jet;
 use crate::tape::{Tape, TapeTensor};
 use crate::{Dual, Error, Loss, Mode, Model, Result};
 use candle_core::{DType, Tensor, Var};
@@ -221,5 +222,21 @@ impl Model {
         let pass = self.pullback_tangent(x, v, mode)?;
         let along = loss.mean(&pass.logits(), labels)?.tangent;
         pass.gradient(&along)
+    }
+
+    /// `<v, H v>` with the Hessian H of the mean loss, exact, without a backward pass.
+    ///
+    /// The second derivative along `v` is carried through the layers, in the memory of a forward pass without a graph. A
+    /// convolution makes five products where [`Self::hessian_product`] makes eight. The logits' part is computed in f64.
+    ///
+    /// # Errors
+    /// As [`Self::hessian_product`].
+    #[expect(clippy::disallowed_methods, reason = "a number for the caller; no step calls it")]
+    pub fn hessian_form(&self, loss: Loss, x: &Tensor, labels: &Tensor, v: &ParamVec, mode: Mode) -> Result<f64> {
+        self.params().layout().same_as(v.layout())?;
+        let logits = self.forward(x, mode, |i, var| Ok(Jet::line(var.as_detached_tensor(), v.entry(i)?)))?;
+        let value = loss.mean(&logits.to_dtype(DType::F64)?, labels)?;
+        let half = value.second.map_or(Ok(0.0), |second| second.to_scalar::<f64>())?;
+        Ok(2.0 * half)
     }
 }

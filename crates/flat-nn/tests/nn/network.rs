@@ -3,7 +3,7 @@
 use crate::models::config;
 use candle_core::{DType, Device, Tensor};
 use flat_core::{ParamVec, Purpose, Streams};
-use flat_nn::ops::Pool2d;
+use flat_nn::ops::{Conv2d, Pool2d};
 use flat_nn::{Activation, Init, Loss, Mode, Model, ModelConfig, Network, Result, Scope, Specs, Value, networks};
 
 /// The built-in mlp with one hidden layer, written again.
@@ -49,6 +49,32 @@ impl Network for Mixed {
     }
 }
 
+/// Every layer's parameters are curved functions of the variables.
+struct Bent;
+
+impl Network for Bent {
+    fn input(&self) -> Vec<usize> {
+        vec![2, 6, 6]
+    }
+    fn specs(&self) -> Result<Specs> {
+        let mut specs = Specs::default();
+        specs.conv("first", 2, 3, 3, true);
+        specs.conv("second", 3, 3, 3, true);
+        specs.param("scale", &[3], Init::Uniform(1.0));
+        specs.param("shift", &[3], Init::Uniform(1.0));
+        specs.linear("out", 3, 4);
+        Ok(specs)
+    }
+    fn forward<V: Value>(&self, scope: &Scope<'_, V>, x: &Tensor) -> Result<V> {
+        let bent = |name: &str| scope.param(name)?.activate(Activation::Tanh);
+        let conv = Conv2d { stride: 1, padding: 1 };
+        let h = V::conv2d_of(x, &bent("first.weight")?, Some(&bent("first.bias")?), conv)?;
+        let g = h.conv2d(&bent("second.weight")?, Some(&bent("second.bias")?), conv)?;
+        let (g, _) = g.batch_norm_add(&bent("scale")?, &bent("shift")?, 1e-5, Some(&h), Some(Activation::Relu))?;
+        g.global_mean()?.linear(&bent("out.weight")?, Some(&bent("out.bias")?))
+    }
+}
+
 fn batch(shape: &[usize], classes: u32) -> Result<(Tensor, Tensor)> {
     let x = Streams::new(5).at(Purpose::Test, 0).normals(shape.iter().product());
     let labels = (0..shape[0] as u32).map(|i| i % classes).collect::<Vec<_>>();
@@ -90,12 +116,29 @@ fn an_own_network_has_the_tapes_gradients_and_hessian_products_of_candles_graph(
         let along = loss.mean(&model.logits_tangent(&x, &v, mode)?, &labels)?;
         let graph = model.params().gradient(&along.tangent.backward()?)?;
         assert!(product.plus(-1.0, &graph)?.norm()? < 1e-11);
+        assert!((model.hessian_form(loss, &x, &labels, &v, mode)? - v.dot(&graph)?).abs() < 1e-11);
     }
     // 3x3 windows of 2 and 4 channels at 64 places for 4 channels, then two products of matrices; max pooling has kinks
     let by_hand = 64 * 4 * 9 * (2 + 4) + 5 * 4 + 3 * 5;
     assert_eq!((model.multiply_adds(), model.has_kinks(), model.last_layer()), (by_hand, true, "out"));
     assert_eq!(model.features(&x, Mode::Eval)?.dims(), [4, 5]);
     assert!(model.has_batch_norm());
+    Ok(())
+}
+
+#[test]
+fn a_quadratic_form_sees_the_curvature_of_parameters_that_are_functions_of_variables() -> Result<()> {
+    let streams = Streams::new(6);
+    let model = Model::of(Bent, DType::F64, &Device::Cpu, &streams)?;
+    let (x, labels) = batch(&[5, 2, 6, 6], 4)?;
+    for loss in [Loss::CrossEntropy { label_smoothing: 0.2 }, Loss::Mse] {
+        let v = ParamVec::rademacher(model.params().space(), &streams.at(Purpose::Probe, 0))?;
+        let along = loss.mean(&model.logits_tangent(&x, &v, Mode::BatchStats)?, &labels)?;
+        let exact = v.dot(&model.params().gradient(&along.tangent.backward()?)?)?;
+        let form = model.hessian_form(loss, &x, &labels, &v, Mode::BatchStats)?;
+        // roundings of sums of some hundred terms
+        assert!((form - exact).abs() < 1e-11 * exact.abs() && exact.abs() > 0.1, "{loss:?}: {form} for {exact}");
+    }
     Ok(())
 }
 

@@ -49,6 +49,10 @@ fn gradients_and_hessian_products_on_the_tape_are_those_of_the_graph() -> Result
             let along = loss.mean(&model.logits_tangent(&x, &v, mode)?, &labels)?.tangent;
             let hv = model.hessian_product(loss, &x, &labels, &v, mode)?;
             same(&hv, &params.gradient(&along.backward()?)?, "Hessian product")?;
+            let (form, expected) = (model.hessian_form(loss, &x, &labels, &v, mode)?, v.dot(&hv)?);
+            // the bound of the product, for a vector of length one
+            let off = (form - expected).abs() / hv.norm()?;
+            assert!(off < 1e-12, "form of {config:?}, {mode:?}, {loss:?}: {form} for {expected}");
         }
     }
     Ok(())
@@ -108,11 +112,15 @@ fn gradients_and_hessian_products_in_f32_are_those_in_f64() -> Result<()> {
                 single.hessian_product(loss, &x, &labels, &v, mode)?,
                 double.hessian_product(loss, &x64, &labels, &wide, mode)?,
             );
-            println!("{arch} {mode:?}: {:.1e} {:.1e}", off(&g, &g64)?, off(&h, &h64)?);
+            let form = single.hessian_form(loss, &x, &labels, &v, mode)?;
+            let form64 = double.hessian_form(loss, &x64, &labels, &wide, mode)?;
+            let off_form = (form - form64).abs() / form64.abs();
+            println!("{arch} {mode:?}: {:.1e} {:.1e} {off_form:.1e}", off(&g, &g64)?, off(&h, &h64)?);
             // transforms with relative errors of some 1e-6 each; the statistics of five images amplify them: seen 1e-6 to
             // 2e-6 without, 2e-5 and 4e-5 with them
             assert!(off(&g, &g64)? < 1e-4, "gradient of {arch}, {mode:?}: {:e}", off(&g, &g64)?);
             assert!(off(&h, &h64)? < 1e-4, "Hessian product of {arch}, {mode:?}: {:e}", off(&h, &h64)?);
+            assert!(off_form < 1e-4, "quadratic form of {arch}, {mode:?}: {form} for {form64}");
         }
     }
     Ok(())

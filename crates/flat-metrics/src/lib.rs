@@ -22,7 +22,7 @@
 //! | [`ModelingError`] | 3.1 (MLP) to 4.4 (ResNet-20) | 2.1 to 2.4 | layers and logits that carry tangents |
 //! | [`DoubleBackwardHessian`] | 2 to 3.4, and the graph of a gradient in memory | the same | [`DoubleBackwardThread`] |
 //! | [`DifferenceHessian`] | 2, or 4 with [`Stencil::Four`] | the same | smoothness, f64 |
-//! | [`GaussNewton`], [`Fisher`], [`EmpiricalFisher`], [`MonteCarloFisher`] | 1.4 | 0.95 to 1.7 | logits that carry tangents |
+//! | [`GaussNewton`], [`Fisher`], [`EmpiricalFisher`], [`MonteCarloFisher`] | 1.5 to 1.8 | 0.8 to 1.0 | logits that carry tangents |
 //!
 //! | estimator of the trace | products | standard error | vectors held |
 //! |---|---|---|---|
@@ -86,7 +86,7 @@ pub use hidden::{IntrinsicDimension, TwoNn};
 pub use linalg::{Eigenpair, Quadrature};
 pub use measured::{Effort, Measured, Provenance, Stop};
 pub use objective::{
-    ClosureObjective, ModelObjective, Objective, Outputs, check_determinism, gradient, gradient_watched,
+    ClosureObjective, ModelObjective, Objective, Outputs, WayBack, check_determinism, gradient, gradient_watched,
 };
 pub use observer::{Observer, Progress, Silent, Stage};
 pub use operator::{

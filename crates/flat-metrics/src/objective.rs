@@ -14,7 +14,7 @@ pub use determinism::check_determinism;
 pub use gradient::{gradient, gradient_watched};
 pub use loss::Objective;
 pub use model::ModelObjective;
-pub use outputs::Outputs;
+pub use outputs::{Outputs, WayBack};
 
 pub(crate) use gradient::batch_gradient;
 pub(crate) use loss::provenance;

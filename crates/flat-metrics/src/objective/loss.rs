@@ -1,6 +1,6 @@
 //! The loss over a data set, as a weighted sum of batch losses.
 
-use super::outputs::Outputs;
+use super::outputs::{Outputs, WayBack};
 use super::tensor::{gradient_or_zero, scalar};
 use crate::measured::Provenance;
 use crate::{Error, Result};
@@ -82,9 +82,9 @@ pub trait Objective {
         Ok(v.dot(&self.hessian_product(i, v)?)?)
     }
 
-    /// Logits of batch `i` with their graph, their derivative along `v`, and what the loss makes of them: what the
-    /// operators of the Gauss-Newton family ([`crate::GaussNewton`], [`crate::EmpiricalFisher`],
-    /// [`crate::MonteCarloFisher`]) need.
+    /// Logits of batch `i`, their derivative along `v`, and what the loss makes of them: what quadratic forms of the
+    /// Gauss-Newton family ([`crate::GaussNewton`], [`crate::EmpiricalFisher`], [`crate::MonteCarloFisher`]) need. The
+    /// logits have their graph, unless [`Self::outputs_and_way_back`] is overridden too.
     ///
     /// # Errors
     /// [`Error::Unsupported`] unless the objective is a loss of logits that carry tangents.
@@ -94,6 +94,18 @@ pub trait Objective {
             what: "the derivative of this objective's logits",
             remedy: "use ModelObjective, or give a ClosureObjective its logits by `with_outputs`",
         })
+    }
+
+    /// The same with the way back from the logits, which products of the Gauss-Newton family need. The default is candle's
+    /// backward pass; an objective that knows a faster way overrides it.
+    ///
+    /// # Errors
+    /// As [`Self::outputs`].
+    fn outputs_and_way_back(&self, i: usize, v: &ParamVec) -> Result<(Outputs, WayBack<'_>)> {
+        let outputs = self.outputs(i, v)?;
+        let logits = outputs.logits.clone();
+        let way = move |c: &Tensor| gradient_or_zero(self.params(), &(logits * c)?.sum_all()?.backward()?);
+        Ok((outputs, Box::new(way)))
     }
 
     /// State that evaluating the loss must leave alone, such as BatchNorm running statistics, with names. The

@@ -2,7 +2,7 @@
 
 use super::closure::count;
 use super::loss::Objective;
-use super::outputs::Outputs;
+use super::outputs::{Outputs, WayBack};
 use crate::{Error, Result};
 use candle_core::Tensor;
 use flat_core::{ParamVec, Params};
@@ -160,8 +160,16 @@ impl Objective for ModelObjective<'_> {
     }
     fn outputs(&self, i: usize, v: &ParamVec) -> Result<Outputs> {
         let (images, labels) = self.batch(i)?;
-        let logits = self.model.logits_tangent(&images, v, self.mode)?;
-        Ok(Outputs { logits: logits.value, along: logits.tangent.detach(), labels, loss: self.loss })
+        let logits = self.model.logits_along(&images, v, self.mode)?;
+        Ok(Outputs { logits: logits.value, along: logits.tangent, labels, loss: self.loss })
+    }
+    fn outputs_and_way_back(&self, i: usize, v: &ParamVec) -> Result<(Outputs, WayBack<'_>)> {
+        let (images, labels) = self.batch(i)?;
+        let pass = self.model.pullback_tangent(&images, v, self.mode)?;
+        let logits = pass.logits();
+        let (value, along) = (logits.value.detach(), logits.tangent.detach());
+        let outputs = Outputs { logits: value, along, labels, loss: self.loss };
+        Ok((outputs, Box::new(move |c| Ok(pass.value_gradient(c)?))))
     }
     fn buffers(&self) -> Vec<(String, Tensor)> {
         self.model.buffers().iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect()

@@ -1,15 +1,14 @@
 //! The logits of a batch, and the slopes and curvature of the loss in them.
 
-use super::tensor::{finite, gradient_or_zero};
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
-use flat_core::{ParamVec, Params, Stream};
+use flat_core::{ParamVec, Stream};
 use flat_nn::Loss;
 
 /// Logits of a batch, their directional derivative, and the loss they go into.
 #[derive(Debug, Clone)]
 pub struct Outputs {
-    /// Logits `(n, classes)`, with their graph.
+    /// Logits `(n, classes)`, with their graph where candle is to differentiate them.
     pub logits: Tensor,
     /// Their derivative along the direction, `(n, classes)`: `J v`.
     pub along: Tensor,
@@ -18,6 +17,9 @@ pub struct Outputs {
     /// The loss of an example is this one's of its row.
     pub loss: Loss,
 }
+
+/// `J^T c` for constants `c` of the logits' shape.
+pub type WayBack<'a> = Box<dyn FnOnce(&Tensor) -> Result<ParamVec> + 'a>;
 
 /// The rows of [`Outputs`] on the host, in f64: the arithmetic there costs nothing beside the passes through the model,
 /// and near a minimum `p - p^2` needs its digits.
@@ -53,14 +55,11 @@ impl Outputs {
         Ok(Rows { classes, p, along, labels, loss: self.loss })
     }
 
-    /// `J^T c / n` for constants `c` of the logits' shape: one backward pass.
-    pub(crate) fn pull_back(&self, params: &Params, c: Vec<f64>, batch: usize) -> Result<ParamVec> {
+    /// `c / n` as constants of the logits' shape, whose product with `J^T` is the batch's.
+    pub(crate) fn seed(&self, c: Vec<f64>) -> Result<Tensor> {
         let n = self.logits.dims2()?.0 as f64;
         let c = c.into_iter().map(|c| c / n).collect::<Vec<f64>>();
-        let c = Tensor::from_vec(c, self.logits.shape(), self.logits.device())?.to_dtype(self.logits.dtype())?;
-        let grad = gradient_or_zero(params, &(&self.logits * c)?.sum_all()?.backward()?)?;
-        finite(&grad, batch, "product")?;
-        Ok(grad)
+        Ok(Tensor::from_vec(c, self.logits.shape(), self.logits.device())?.to_dtype(self.logits.dtype())?)
     }
 }
 

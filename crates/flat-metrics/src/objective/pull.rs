@@ -2,6 +2,7 @@
 
 use super::loss::Objective;
 use super::outputs::Rows;
+use super::tensor::finite;
 use crate::Result;
 use flat_core::ParamVec;
 
@@ -13,8 +14,10 @@ pub(crate) fn product_of<O: Objective + ?Sized>(
     v: &ParamVec,
     c: impl FnOnce(&Rows) -> Vec<f64>,
 ) -> Result<ParamVec> {
-    let outputs = objective.outputs(i, v)?;
-    outputs.pull_back(objective.params(), c(&outputs.rows(i)?), i)
+    let (outputs, way_back) = objective.outputs_and_way_back(i, v)?;
+    let product = way_back(&outputs.seed(c(&outputs.rows(i)?))?)?;
+    finite(&product, i, "product")?;
+    Ok(product)
 }
 
 /// The quadratic form of the same matrix, without a backward pass.

@@ -13,8 +13,8 @@ use flat_core::{ParamVec, Purpose, Streams};
 /// an example's gradient.
 ///
 /// No loop over examples: one forward pass with tangents gives `<g_i, v>` of all examples of a batch, and since they are
-/// constants in `(1/n) sum_i <g_i, v> loss_i`, one backward pass gives `F v`: about 1.4 gradient evaluations of the data
-/// set a product, in constant memory. With BatchNorm's batch statistics g_i is the gradient of example i's loss within
+/// constants in `(1/n) sum_i <g_i, v> loss_i`, one backward pass gives `F v`: the cost of [`crate::GaussNewton`], in
+/// constant memory. With BatchNorm's batch statistics g_i is the gradient of example i's loss within
 /// its batch, which depends on the whole batch.
 pub type EmpiricalFisher<'a, O> = Curvature<'a, O, DataLabels>;
 
@@ -47,7 +47,7 @@ impl<O: Objective + ?Sized> BatchProduct<O> for DataLabels {
 /// `C/2` times the identity, and the mean over its labels is an integral. In the logits either mean is the loss's second
 /// derivative, so that the matrix equals [`crate::GaussNewton`]: no label is drawn, and no interval has to cover any.
 ///
-/// A product costs about 1.4 gradient evaluations of the data set, in constant memory.
+/// A product costs what one of [`crate::GaussNewton`] does.
 pub type Fisher<'a, O> = Curvature<'a, O, ModelLabels>;
 
 /// The matrix of [`Fisher`].

@@ -15,8 +15,8 @@ use flat_core::ParamVec;
 /// piecewise linear networks its trace and the Hessian's agree in all blocks of a single layer's weights.
 ///
 /// A product is one forward pass with tangents, which gives `J v` of all examples of a batch, arithmetic on the logits,
-/// and one backward pass from them: about 1.4 gradient evaluations of the data set, in constant memory. A quadratic form
-/// needs no backward pass.
+/// and one backward pass from them: 1.5 gradient evaluations of the data set for a multilayer perceptron and LeNet, 1.7 for
+/// ResNet-20, on a CPU and in constant memory. A quadratic form needs no backward pass: 0.8 to 1.0 gradients.
 pub type GaussNewton<'a, O> = Curvature<'a, O, OutputCurvature>;
 
 /// The matrix of [`GaussNewton`].

@@ -4,9 +4,9 @@ use crate::ops::activation::{mask, plus};
 use crate::ops::batch_norm::Source;
 use crate::ops::batch_norm::{Normed, norm, norm_gradients};
 use crate::ops::{self, Conv2d, Pool2d, add_relu};
-use crate::tape::TapeTensor;
 #[cfg(feature = "cuda")]
 use crate::tape::fused;
+use crate::tape::{Gradients, TapeTensor};
 use crate::value::fixed;
 use crate::{Activation, BatchMoments, Result, Value};
 use candle_core::Tensor;
@@ -16,18 +16,27 @@ pub(super) fn conv(x: &TapeTensor, w: &TapeTensor, bias: Option<&TapeTensor>, co
     let y = conv.forward(&x.value, &w.value, bias.map(|b| &b.value))?;
     let (xv, wv, at) = (x.value.clone(), w.value.clone(), (x.at, w.at, bias.and_then(|b| b.at)));
     let operands: Vec<&TapeTensor> = [w].into_iter().chain(bias).collect();
-    Ok(x.step(y, &operands, move |g, out| {
-        out.add(at.2, || Ok(ops::channel::channel_sum(g)?))?;
-        if at.0.is_some()
-            && at.1.is_some()
-            && let Some([dx, dw]) = conv.gradients(&xv, &wv, g)?
-        {
-            out.add(at.1, || Ok(dw))?;
-            return out.add(at.0, || Ok(dx));
-        }
-        out.add(at.1, || Ok(conv.grad_weight(&xv, wv.shape(), g)?))?;
-        out.add(at.0, || Ok(conv.grad_input(xv.shape(), &wv, g)?))
-    }))
+    Ok(x.step(y, &operands, move |g, out| conv_back(conv, [&xv, &wv], at, g, out)))
+}
+
+/// The way back from `F(x, w) + bias` to the places of `x`, `w` and the bias.
+pub(super) fn conv_back(
+    conv: Conv2d,
+    [x, w]: [&Tensor; 2],
+    at: (Option<usize>, Option<usize>, Option<usize>),
+    g: &Tensor,
+    out: &mut Gradients,
+) -> Result<()> {
+    out.add(at.2, || Ok(ops::channel::channel_sum(g)?))?;
+    if at.0.is_some()
+        && at.1.is_some()
+        && let Some([dx, dw]) = conv.gradients(x, w, g)?
+    {
+        out.add(at.1, || Ok(dw))?;
+        return out.add(at.0, || Ok(dx));
+    }
+    out.add(at.1, || Ok(conv.grad_weight(x, w.shape(), g)?))?;
+    out.add(at.0, || Ok(conv.grad_input(x.shape(), w, g)?))
 }
 
 /// `x w^T + bias` for a traced or constant input.

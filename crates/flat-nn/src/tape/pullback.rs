@@ -192,9 +192,38 @@ impl TangentPullback<'_> {
         let seeds = vec![derivative(&found, &self.logits.value)?, derivative(&found, &self.logits.tangent)?];
         self.way.back(self.model, seeds, true)
     }
+
+    /// `J^T seed`: the gradient of `<seed, logits>` for a constant, at the cost of a gradient's way back. The tangent takes no
+    /// part in it.
+    ///
+    /// # Errors
+    /// A seed of another shape than the logits.
+    pub fn value_gradient(self, seed: &Tensor) -> Result<ParamVec> {
+        if seed.shape() != self.logits.value.shape() {
+            let (given, wanted) = (seed.shape(), self.logits.value.shape());
+            return Err(Error::BadInput(format!("a seed {given:?} for logits {wanted:?}")));
+        }
+        self.way.back(self.model, vec![seed.clone()], true)
+    }
 }
 
 impl Model {
+    /// Logits and their directional derivative along `v`, without a graph: two forward passes in one, and each layer's memory
+    /// is free as soon as the next is done.
+    ///
+    /// # Errors
+    /// As [`Self::logits_tangent`].
+    pub fn logits_along(&self, x: &Tensor, v: &ParamVec, mode: Mode) -> Result<Dual> {
+        self.params().layout().same_as(v.layout())?;
+        if !x.device().is_cpu() {
+            return self.forward(x, mode, |i, var| Ok(Dual::new(var.as_detached_tensor(), v.entry(i)?)));
+        }
+        let tape = Rc::new(Tape::default());
+        let constant = |i, var: &Var| Ok(Dual::new(tape.constant(var.as_tensor()), tape.constant(&v.entry(i)?)));
+        let end = self.forward(x, mode, constant)?;
+        Ok(Dual::new(end.value.value, end.tangent.value))
+    }
+
     /// The mean loss of a batch and its gradient. One forward and one backward pass.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The VJP of every layer with its tangent, on CPU alone, where their kernels are.
 
-use super::layers::{conv, linear, masked, missing, normalise};
+use super::layers::{conv, conv_back, linear, masked, missing, normalise};
 use crate::dual::Dual;
 use crate::ops::activation::mask;
 use crate::ops::batch_norm::{Normed, Source};
@@ -26,11 +26,7 @@ fn conv_tangent(
     let at = (x.value.at, w.value.at, bias.and_then(|b| b.value.at), x.tangent.at);
     // for a tangent that nobody asks for
     let (xv, wv) = (of[0].clone(), of[1].clone());
-    let value = x.value.step(y, &operands, move |g, out| {
-        out.add(at.2, || Ok(ops::channel::channel_sum(g)?))?;
-        out.add(at.1, || Ok(c.grad_weight(&xv, wv.shape(), g)?))?;
-        out.add(at.0, || Ok(c.grad_input(xv.shape(), &wv, g)?))
-    });
+    let value = x.value.step(y, &operands, move |g, out| conv_back(c, [&xv, &wv], (at.0, at.1, at.2), g, out));
     // its step comes last in the list, hence first on the way back, when both gradients are complete
     let value_at = value.at;
     let tangent = x.tangent.step(y_dot, &[&x.value, &w.value], move |g_dot, out| {

@@ -18,8 +18,8 @@
 //!
 //! | operator | cost of a product, in gradients of the data set | of a quadratic form alone | needs |
 //! |---|---|---|---|
-//! | [`TangentHessian`] | 1.6 (MLP), 2.4 (LeNet), 2.6 (ResNet-20) | 1.0, 1.1, 1.5 | layers that carry tangents |
-//! | [`ModelingError`] | 3.1 (MLP) to 4.4 (ResNet-20) | 2.1 to 2.4 | layers and logits that carry tangents |
+//! | [`TangentHessian`] | 1.6 (MLP), 2.1 (LeNet), 2.6 (ResNet-20) | 0.6, 0.9, 1.3, four at a time | layers that carry tangents |
+//! | [`ModelingError`] | 3.0 (MLP) to 4.3 (ResNet-20) | 1.6 to 2.2 | layers and logits that carry tangents |
 //! | [`DoubleBackwardHessian`] | 2 to 3.4, and the graph of a gradient in memory | the same | [`DoubleBackwardThread`] |
 //! | [`DifferenceHessian`] | 2, or 4 with [`Stencil::Four`] | the same | smoothness, f64 |
 //! | [`GaussNewton`], [`Fisher`], [`EmpiricalFisher`], [`MonteCarloFisher`] | 1.5 to 1.8 | 0.8 to 1.0 | logits that carry tangents |

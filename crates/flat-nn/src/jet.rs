@@ -1,4 +1,4 @@
-//! Second derivatives along a line: the first three Taylor coefficients of a value, carried through a model together.
+//! Second derivatives along lines: a value and its first two Taylor coefficients along each, carried through a model together.
 //!
 //! Where the parameters move to `theta + t v`, every value is `x_0 + x_1 t + x_2 t^2 + ...`. A bilinear layer needs five
 //! products for three coefficients of its result. Twice the last coefficient of a loss is `<v, H v>`: the quadratic form of its
@@ -12,11 +12,18 @@ use crate::value::fixed;
 use crate::{Activation, BatchMoments, Result, Value};
 use candle_core::{D, DType, Tensor};
 
-/// A value that moves along a curve: its Taylor coefficients up to the second, of one shape, without graphs.
+/// A value that moves along curves: itself and its Taylor coefficients along each, without graphs.
 #[derive(Debug, Clone)]
 pub(crate) struct Jet {
     /// The value.
     pub value: Tensor,
+    /// What it does along each curve.
+    pub along: Vec<Line>,
+}
+
+/// Taylor coefficients of a value along a curve, of the value's shape.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
     /// The first coefficient: the derivative.
     pub first: Tensor,
     /// The second coefficient: half of the second derivative. `None` for zero, as of parameters.
@@ -35,10 +42,36 @@ fn sum(terms: impl IntoIterator<Item = Result<Option<Tensor>>>) -> Result<Option
     Ok(total)
 }
 
+impl Line {
+    /// A straight line.
+    pub(crate) fn straight(first: Tensor) -> Self {
+        Self { first, second: None }
+    }
+
+    fn map(&self, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Self> {
+        Ok(Self { first: f(&self.first)?, second: self.second.as_ref().map(f).transpose()? })
+    }
+
+    /// With the second coefficient of a bias a channel, whose first is in already.
+    fn shifted(self, bias: Option<&Self>) -> Result<Self> {
+        let Some(shift) = bias.and_then(|b| b.second.as_ref()) else { return Ok(self) };
+        let second = match self.second {
+            Some(second) => second,
+            None => self.first.zeros_like()?,
+        };
+        Ok(Self { second: Some(channel_shift(&second, shift)?), ..self })
+    }
+}
+
 impl Jet {
-    /// A value that moves along a straight line.
-    pub(crate) fn line(value: Tensor, first: Tensor) -> Self {
-        Self { value, first, second: None }
+    /// Whether it moves along straight lines, as parameters do.
+    pub(crate) fn is_straight(&self) -> bool {
+        self.along.iter().all(|line| line.second.is_none())
+    }
+
+    /// The value and the first coefficients.
+    fn terms(&self) -> Vec<&Tensor> {
+        [&self.value].into_iter().chain(self.along.iter().map(|line| &line.first)).collect()
     }
 
     /// The same numbers in another element type.
@@ -48,31 +81,30 @@ impl Jet {
 
     /// The same linear map of all coefficients.
     fn map(&self, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Self> {
-        let second = self.second.as_ref().map(&f).transpose()?;
-        Ok(Self { value: f(&self.value)?, first: f(&self.first)?, second })
+        let along = self.along.iter().map(|line| line.map(&f)).collect::<Result<_>>()?;
+        Ok(Self { value: f(&self.value)?, along })
     }
 
-    /// A bilinear map of two operands, with `bias` added to its value and its derivative and so on.
+    /// The lines of a bilinear map of two operands, with those of `bias` added.
     fn bilinear(
         &self,
         w: &Self,
         bias: Option<&Self>,
         f: impl Fn(&Tensor, &Tensor, Option<&Tensor>) -> Result<Tensor>,
     ) -> Result<Self> {
-        let value = f(&self.value, &w.value, bias.map(|b| &b.value))?;
-        let along_w = f(&self.value, &w.first, bias.map(|b| &b.first))?;
-        let first = activation::plus(&f(&self.first, &w.value, None)?, &along_w)?;
-        let product = |x: &Option<Tensor>, w: &Option<Tensor>| match (x, w) {
-            (Some(x), Some(w)) => Ok(Some(f(x, w, None)?)),
-            _ => Ok(None),
+        let line = |(i, (x, w_line)): (usize, (&Line, &Line))| {
+            let bias = bias.map(|b| &b.along[i]);
+            let along_w = f(&self.value, &w_line.first, bias.map(|b| &b.first))?;
+            let first = activation::plus(&f(&x.first, &w.value, None)?, &along_w)?;
+            let second = sum([
+                f(&x.first, &w_line.first, None).map(Some),
+                x.second.as_ref().map(|x| f(x, &w.value, None)).transpose(),
+                w_line.second.as_ref().map(|w| f(&self.value, w, None)).transpose(),
+            ])?;
+            Line { first, second }.shifted(bias)
         };
-        let of = |x: &Tensor| Some(x.clone());
-        let second = sum([
-            product(&of(&self.first), &of(&w.first)),
-            product(&self.second, &of(&w.value)),
-            product(&of(&self.value), &w.second),
-        ])?;
-        Self { value, first, second }.shifted(bias)
+        let along = self.along.iter().zip(&w.along).enumerate().map(line).collect::<Result<_>>()?;
+        Ok(Self { value: f(&self.value, &w.value, bias.map(|b| &b.value))?, along })
     }
 
     /// A map linear in `w`, of a constant.
@@ -81,19 +113,28 @@ impl Jet {
         bias: Option<&Self>,
         f: impl Fn(&Tensor, Option<&Tensor>) -> Result<Tensor>,
     ) -> Result<Self> {
-        let second = w.second.as_ref().map(|w| f(w, None)).transpose()?;
-        let value = f(&w.value, bias.map(|b| &b.value))?;
-        Self { value, first: f(&w.first, bias.map(|b| &b.first))?, second }.shifted(bias)
+        let line = |(i, w): (usize, &Line)| {
+            let bias = bias.map(|b| &b.along[i]);
+            let second = w.second.as_ref().map(|w| f(w, None)).transpose()?;
+            Line { first: f(&w.first, bias.map(|b| &b.first))?, second }.shifted(bias)
+        };
+        let along = w.along.iter().enumerate().map(line).collect::<Result<_>>()?;
+        Ok(Self { value: f(&w.value, bias.map(|b| &b.value))?, along })
     }
 
-    /// With the second coefficient of a bias a channel, whose others are in already.
-    fn shifted(self, bias: Option<&Self>) -> Result<Self> {
-        let Some(shift) = bias.and_then(|b| b.second.as_ref()) else { return Ok(self) };
-        let second = match self.second {
-            Some(second) => second,
-            None => self.value.zeros_like()?,
-        };
-        Ok(Self { second: Some(channel_shift(&second, shift)?), ..self })
+    /// [`Conv2d::forward_jet`] line by line, the value with the first of them.
+    fn joint_conv(&self, w: &Self, bias: Option<&Self>, conv: Conv2d) -> Result<Option<Self>> {
+        let (mut value, mut along) = (None, Vec::with_capacity(self.along.len()));
+        for (i, (x, w_line)) in self.along.iter().zip(&w.along).enumerate() {
+            let (of, weights) = ([&self.value, &x.first], [&w.value, &w_line.first]);
+            let biases = bias.map(|b| [&b.value, &b.along[i].first]);
+            let found = conv.forward_jet(of, x.second.as_ref(), weights, biases, i == 0)?;
+            let Some(mut found) = found.map(Vec::into_iter) else { return Ok(None) };
+            value = value.or_else(|| found.next());
+            let (Some(first), second) = (found.next(), found.next()) else { return Ok(None) };
+            along.push(Line { first, second });
+        }
+        Ok(value.map(|value| Self { value, along }))
     }
 
     fn normalise(
@@ -116,13 +157,9 @@ impl Value for Jet {
     }
 
     fn conv2d(&self, w: &Self, bias: Option<&Self>, conv: Conv2d) -> Result<Self> {
-        if w.second.is_none() && bias.is_none_or(|b| b.second.is_none()) {
-            let biases = bias.map(|b| [&b.value, &b.first]);
-            let of = [&self.value, &self.first];
-            if let Some(found) = conv.forward_jet(of, self.second.as_ref(), [&w.value, &w.first], biases)? {
-                let [value, first, second] = found;
-                return Ok(Self { value, first, second: Some(second) });
-            }
+        let straight = w.is_straight() && bias.is_none_or(Self::is_straight);
+        if let Some(joint) = straight.then(|| self.joint_conv(w, bias, conv)).transpose()?.flatten() {
+            return Ok(joint);
         }
         self.bilinear(w, bias, |x, w, bias| Ok(conv.forward(x, w, bias)?))
     }
@@ -135,22 +172,23 @@ impl Value for Jet {
         self.bilinear(w, bias, |x, w, bias| Ok(linear(x, w, bias)?))
     }
 
-    /// Value and derivative are one product with the weights of both, which reads the inputs once.
+    /// Value and derivatives are one product with the weights of all, which reads the inputs once.
     fn linear_of(x: &Tensor, w: &Self, bias: Option<&Self>) -> Result<Self> {
-        if w.second.is_some() {
+        if !(w.is_straight() && bias.is_none_or(Self::is_straight)) {
             return Self::linear_in(w, bias, |w, bias| Ok(linear(x, w, bias)?));
         }
+        let all = |p: &Self| Tensor::cat(&p.terms(), 0);
+        let y = linear(x, &all(w)?, bias.map(all).transpose()?.as_ref())?;
         let outputs = w.value.dim(0)?;
-        let both = bias.map(|b| Tensor::cat(&[&b.value, &b.first], 0)).transpose()?;
-        let y = linear(x, &Tensor::cat(&[&w.value, &w.first], 0)?, both.as_ref())?;
-        let half = |start| y.narrow(1, start, outputs)?.contiguous();
-        Self::line(half(0)?, half(outputs)?).shifted(bias)
+        let part = |i: usize| y.narrow(1, i * outputs, outputs)?.contiguous();
+        let along = (1..=w.along.len()).map(|i| Ok(Line::straight(part(i)?))).collect::<Result<_>>()?;
+        Ok(Self { value: part(0)?, along })
     }
 
     fn max_pool(&self, pool: Pool2d) -> Result<Self> {
         let (value, pick) = pool.max_and_pick(&self.value)?;
-        let second = self.second.as_ref().map(|s| pick.apply(s)).transpose()?;
-        Ok(Self { value, first: pick.apply(&self.first)?, second })
+        let along = self.along.iter().map(|line| line.map(|x| Ok(pick.apply(x)?))).collect::<Result<_>>()?;
+        Ok(Self { value, along })
     }
 
     fn mean_pool(&self, pool: Pool2d) -> Result<Self> {
@@ -166,12 +204,18 @@ impl Value for Jet {
     }
 
     fn constant(&self, x: Tensor) -> Result<Self> {
-        Ok(Self::line(x.clone(), x.zeros_like()?))
+        let still = Line::straight(x.zeros_like()?);
+        Ok(Self { value: x, along: vec![still; self.along.len()] })
     }
 
     fn activate(&self, activation: Activation) -> Result<Self> {
-        let (value, first, second) = activation.forward_jet(&self.value, &self.first, self.second.as_ref())?;
-        Ok(Self { value, first, second })
+        let curve = activation.curve(&self.value)?;
+        let line = |line: &Line| {
+            let (first, second) = curve.along(&line.first, line.second.as_ref())?;
+            Ok(Line { first, second })
+        };
+        let along = self.along.iter().map(line).collect::<Result<_>>()?;
+        Ok(Self { value: curve.value, along })
     }
 
     fn add_activate(&self, other: &Self, activation: Activation) -> Result<Self> {
@@ -179,8 +223,12 @@ impl Value for Jet {
     }
 
     fn plus(&self, other: &Self) -> Result<Self> {
-        let second = sum([Ok(self.second.clone()), Ok(other.second.clone())])?;
-        Ok(Self { value: self.value.plus(&other.value)?, first: self.first.plus(&other.first)?, second })
+        let line = |(a, b): (&Line, &Line)| {
+            let second = sum([Ok(a.second.clone()), Ok(b.second.clone())])?;
+            Ok(Line { first: a.first.plus(&b.first)?, second })
+        };
+        let along = self.along.iter().zip(&other.along).map(line).collect::<Result<_>>()?;
+        Ok(Self { value: self.value.plus(&other.value)?, along })
     }
 
     fn batch_norm_add(
@@ -210,25 +258,31 @@ impl Value for Jet {
     fn cross_entropy(&self, targets: &Tensor) -> Result<Self> {
         let p = softmax(&self.value)?;
         let slope = (&p - targets)?;
-        let mean = (&p * &self.first)?.sum_keepdim(D::Minus1)?;
-        let spread = ((&p * self.first.broadcast_sub(&mean)?.sqr()?)?.sum(D::Minus1)? * 0.5)?;
-        let second = match &self.second {
-            Some(second) => ((&slope * second)?.sum(D::Minus1)? + spread)?,
-            None => spread,
+        let line = |line: &Line| {
+            let mean = (&p * &line.first)?.sum_keepdim(D::Minus1)?;
+            let spread = ((&p * line.first.broadcast_sub(&mean)?.sqr()?)?.sum(D::Minus1)? * 0.5)?;
+            let second = match &line.second {
+                Some(second) => ((&slope * second)?.sum(D::Minus1)? + spread)?,
+                None => spread,
+            };
+            Ok(Line { first: (&slope * &line.first)?.sum(D::Minus1)?, second: Some(second) })
         };
-        let first = (slope * &self.first)?.sum(D::Minus1)?;
-        Ok(Self { value: cross_entropy(&self.value, targets)?, first, second: Some(second) })
+        let along = self.along.iter().map(line).collect::<Result<_>>()?;
+        Ok(Self { value: cross_entropy(&self.value, targets)?, along })
     }
 
     fn squared_error(&self, targets: &Tensor) -> Result<Self> {
         let error = (&self.value - targets)?;
-        let square = self.first.sqr()?.sum(D::Minus1)?;
-        let second = match &self.second {
-            Some(second) => (((&error * second)?.sum(D::Minus1)? * 2.0)? + square)?,
-            None => square,
+        let line = |line: &Line| {
+            let square = line.first.sqr()?.sum(D::Minus1)?;
+            let second = match &line.second {
+                Some(second) => (((&error * second)?.sum(D::Minus1)? * 2.0)? + square)?,
+                None => square,
+            };
+            Ok(Line { first: ((&error * &line.first)?.sum(D::Minus1)? * 2.0)?, second: Some(second) })
         };
-        let first = ((&error * &self.first)?.sum(D::Minus1)? * 2.0)?;
-        Ok(Self { value: error.sqr()?.sum(D::Minus1)?, first, second: Some(second) })
+        let along = self.along.iter().map(line).collect::<Result<_>>()?;
+        Ok(Self { value: error.sqr()?.sum(D::Minus1)?, along })
     }
 
     fn scaled_mean(&self, factor: f64) -> Result<Self> {

@@ -11,7 +11,7 @@
 //! - [`Network`]: a classifier written over any value, your own or one of [`networks`]. [`Model`] holds its weights, named and
 //!   initialised as in PyTorch, and its checkpoints; [`Loss`] is computed from its logits.
 //! - [`Pullback`]: a forward pass with the way back, faster and smaller than candle's graph; [`Model::loss_and_gradient`] and
-//!   [`Model::hessian_product`] are written with it. [`Model::hessian_form`] needs no way back.
+//!   [`Model::hessian_product`] are written with it. [`Model::hessian_forms`] needs no way back.
 //!
 //! A product of the Hessian with a vector, by reverse over forward:
 //!

@@ -86,16 +86,17 @@ impl Winograd {
         sized!(self, gradients::<W>(g, operands))
     }
 
-    /// The Taylor coefficients of `F(x(t), w + t w_dot) + bias + t bias_dot` for those of `x`, of which only the last may be
-    /// left out as zero: two are a value and its tangent.
+    /// The Taylor coefficients, from number `from` on, of `F(x(t), w + t w_dot) + bias + t bias_dot` for those of `x`, of
+    /// which only the last may be left out as zero: two are a value and its tangent.
     pub fn taylor(
         self,
         g: &Geometry,
         x: &[Option<&[f32]>],
         w: [&[f32]; 2],
         biases: [Option<&[f32]>; 2],
+        from: usize,
     ) -> Vec<Vec<f32>> {
-        sized!(self, taylor::<Single>(g, x, w, biases))
+        sized!(self, taylor::<Single>(g, x, w, biases, from))
     }
 
     /// Gradients for `x`, `x_dot` and `w` of `<gy, F> + <gy_dot, F_dot>`, for `[x, w, gy]` and their directions.
@@ -212,11 +213,12 @@ fn taylor<W: Word, const M: usize, const R: usize>(
     x: &[Option<&[f32]>],
     [w, w_dot]: [&[f32]; 2],
     biases: [Option<&[f32]>; 2],
+    from: usize,
 ) -> Vec<Vec<f32>> {
     let plan = Plan::new::<M>(g);
     let (inputs, outputs) = (&plan.inputs, &plan.outputs);
     let len = g.n * outputs.image();
-    let mut y: Vec<Buffer<f32>> = x.iter().map(|_| Buffer::new(len)).collect();
+    let mut y: Vec<Buffer<f32>> = x.iter().skip(from).map(|_| Buffer::new(len)).collect();
     let weights = POINTS * g.channels * outputs.padded;
     plan.with_points(plan.len(inputs) + 2 * weights, |xs, ys, rest| {
         let [before, ws, ws_dot] = parts(rest, [plan.len(inputs), weights, weights]);
@@ -225,16 +227,21 @@ fn taylor<W: Word, const M: usize, const R: usize>(
         plan.weights::<W, R>(w_dot, false, ws_dot);
         let (images, chunk, out) = (g.n * inputs.image(), plan.chunk(inputs), plan.chunk(outputs));
         for (i, at) in (0..images).step_by(chunk).enumerate() {
-            for (k, (x, y)) in x.iter().zip(&mut y).enumerate() {
-                if k > 0 {
+            for (k, x) in x.iter().enumerate() {
+                let wanted = k.checked_sub(from);
+                if wanted.is_some() && k > 0 {
                     plan.multiply::<W>((inputs, before), ws_dot, (outputs, ys), false);
                 }
                 if let Some(x) = x {
                     plan.transform::<W, M>(inputs, false, &x[at..images.min(at + chunk)], xs);
-                    plan.multiply::<W>((inputs, xs), ws, (outputs, ys), k > 0);
+                    if wanted.is_some() {
+                        plan.multiply::<W>((inputs, xs), ws, (outputs, ys), k > 0);
+                    }
                 }
-                let end = len.min((i + 1) * out);
-                plan.restore::<W, M>(outputs, false, ys, &mut y.all()[i * out..end], biases.get(k).copied().flatten());
+                if let Some(y) = wanted.and_then(|k| y.get_mut(k)) {
+                    let end = len.min((i + 1) * out);
+                    plan.restore::<W, M>(outputs, false, ys, &mut y.all()[i * out..end], biases.get(k).copied().flatten());
+                }
                 std::mem::swap(&mut xs, &mut before);
             }
         }

@@ -33,8 +33,8 @@ pub struct TraceConfig {
     /// Where the probes come from.
     pub probe: ProbeDistribution,
     /// Estimate the layers' traces too. Without them Hutchinson's estimator asks the operator for quadratic forms alone,
-    /// which spares [`crate::TangentHessian`] and those of the Gauss-Newton family the backward pass; it makes no difference to
-    /// the others.
+    /// several at a time, which spares [`crate::TangentHessian`] and those of the Gauss-Newton family the backward pass; it
+    /// makes no difference to the others.
     pub per_layer: bool,
 }
 

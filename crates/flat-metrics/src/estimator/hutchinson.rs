@@ -14,7 +14,9 @@ use flat_core::{Purpose, Streams};
 ///
 /// Each probe is unbiased, costs one product, and has the variance of its [`crate::ProbeDistribution`]. The part of
 /// `z^T A z` within one parameter's entries is an unbiased estimate of the trace of that parameter's diagonal block, so
-/// the traces of all layers come at no extra cost ([`TraceConfig::per_layer`] leaves them out). Memory: three vectors of d numbers beside the operator's.
+/// the traces of all layers come at no extra cost. Where [`TraceConfig::per_layer`] leaves them out, some probes may take one
+/// pass over the data together ([`LinearOperator::forms_at_once`]). Memory: three vectors of d numbers beside the operator's, or
+/// as many as there are such probes.
 ///
 /// Probe k is drawn from the stream (seed, probe, k): the same on every device, and independent of how many there are.
 #[derive(Debug, Clone)]
@@ -42,15 +44,22 @@ impl Hutchinson {
         observer: &mut dyn Observer,
     ) -> Result<Measured<Trace>> {
         let (meter, space) = (Meter::start(operator), operator.space().clone());
-        let sample = Sample::take(&self.config, &space, observer, |k, observer| {
-            let z = self.config.probe.draw(&space, &streams.at(Purpose::Probe, k))?;
-            if !self.config.per_layer {
-                let Form { value, batches } = operator.form(&z, observer)?;
-                return Draw::total(value, batches, k);
-            }
-            let Product { product, batches } = operator.product(&z, observer)?;
-            Draw::quadratic(&z, &product, 1.0, batches, k)
-        })?;
+        let probe = |k| self.config.probe.draw(&space, &streams.at(Purpose::Probe, k));
+        let sample = if self.config.per_layer {
+            Sample::take(&self.config, &space, observer, |k, observer| {
+                let z = probe(k)?;
+                let Product { product, batches } = operator.product(&z, observer)?;
+                Draw::quadratic(&z, &product, 1.0, batches, k)
+            })?
+        } else {
+            let block = operator.forms_at_once() as u64;
+            Sample::take_blocks(&self.config, &space, block, observer, |range, observer| {
+                let probes = range.clone().map(probe).collect::<Result<Vec<_>>>()?;
+                let forms = operator.forms(&probes, observer)?;
+                let draw = |(Form { value, batches }, k)| Draw::total(value, batches, k);
+                forms.into_iter().zip(range).map(draw).collect()
+            })?
+        };
         let (trace, layers) = sample.estimates(meter.matvecs(operator))?;
         let (clusters, stop) = (sample.clusters, sample.stop);
         let parts = Parts { estimator: "hutchinson", trace, layers, clusters, leave_one_out: None, radius: None };

@@ -7,6 +7,7 @@ use crate::operator::BatchForm;
 use crate::statistics::{Clusters, Estimate, Moments};
 use crate::{Error, Result};
 use flat_core::{ParamVec, Space};
+use std::ops::Range;
 
 /// One sample of a trace.
 pub(crate) struct Draw {
@@ -64,12 +65,26 @@ impl Sample {
     /// Draws `draw(k)` for k = 0, 1, ... until the budget, the tolerance or the observer ends it.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] before the first sample; those of `draw`.
+    /// As [`Self::take_blocks`].
     pub(crate) fn take(
         config: &TraceConfig,
         space: &Space,
         observer: &mut dyn Observer,
         mut draw: impl FnMut(u64, &mut dyn Observer) -> Result<Draw>,
+    ) -> Result<Self> {
+        Self::take_blocks(config, space, 1, observer, |k, observer| Ok(vec![draw(k.start, observer)?]))
+    }
+
+    /// The same with `block` samples drawn at a time, fewer where a look at the interval comes before.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] before the first sample; those of `draw`.
+    pub(crate) fn take_blocks(
+        config: &TraceConfig,
+        space: &Space,
+        block: u64,
+        observer: &mut dyn Observer,
+        mut draw: impl FnMut(Range<u64>, &mut dyn Observer) -> Result<Vec<Draw>>,
     ) -> Result<Self> {
         let looks = config.looks();
         let mut sample = Self {
@@ -87,31 +102,36 @@ impl Sample {
             error: e.std_error,
             ..*within
         };
-        while sample.probes < config.max_probes {
+        'budget: while sample.probes < config.max_probes {
             let so_far = sample.total.estimate(sample.t_level, 0)?;
             let mut last = Progress::within(0, 1);
-            let drawn = draw(sample.probes, &mut |within: &Progress| {
+            let first = sample.probes;
+            let look = looks.iter().find(|look| **look > first).map_or(config.max_probes, |look| *look);
+            let drawn = draw(first..look.min(first + block), &mut |within: &Progress| {
                 last = *within;
                 observer.observe(&at(sample.probes, within, &so_far))
             });
-            match drawn {
-                Ok(draw) => sample.push(&draw),
+            let drawn = match drawn {
+                Ok(drawn) => drawn,
                 Err(Error::Interrupted) if sample.probes > 0 => {
                     sample.stop = Stop::Interrupted;
                     break;
                 }
                 Err(e) => return Err(e),
-            }
-            let now = sample.total.estimate(sample.t_level, 0)?;
-            let narrow = || matches!((config.rel_tol, now.relative_half_width()), (Some(tol), Some(w)) if w <= tol);
-            if looks.contains(&sample.probes) && narrow() {
-                sample.stop = Stop::RelTol;
-                break;
-            }
-            let ended = at(sample.probes, &last.ended(), &now);
-            if observer.observe(&ended).is_break() && sample.probes < config.max_probes {
-                sample.stop = Stop::Interrupted;
-                break;
+            };
+            for draw in &drawn {
+                sample.push(draw);
+                let now = sample.total.estimate(sample.t_level, 0)?;
+                let narrow = || matches!((config.rel_tol, now.relative_half_width()), (Some(tol), Some(w)) if w <= tol);
+                if looks.contains(&sample.probes) && narrow() {
+                    sample.stop = Stop::RelTol;
+                    break 'budget;
+                }
+                let ended = at(sample.probes, &last.ended(), &now);
+                if observer.observe(&ended).is_break() && sample.probes < config.max_probes {
+                    sample.stop = Stop::Interrupted;
+                    break 'budget;
+                }
             }
         }
         Ok(sample)

@@ -73,13 +73,13 @@ pub trait Objective {
         gradient_or_zero(self.params(), &along.backward()?)
     }
 
-    /// `<v, H_i v>` with batch `i`'s Hessian. The default takes the product; an objective that needs no backward pass for
-    /// it overrides it.
+    /// `<v, H_i v>` with batch `i`'s Hessian for each direction v. The default takes the products; an objective that needs no
+    /// backward pass for it overrides it.
     ///
     /// # Errors
     /// As [`Self::hessian_product`].
-    fn hessian_form(&self, i: usize, v: &ParamVec) -> Result<f64> {
-        Ok(v.dot(&self.hessian_product(i, v)?)?)
+    fn hessian_forms(&self, i: usize, directions: &[ParamVec]) -> Result<Vec<f64>> {
+        directions.iter().map(|v| Ok(v.dot(&self.hessian_product(i, v)?)?)).collect()
     }
 
     /// Logits of batch `i`, their derivative along `v`, and what the loss makes of them: what quadratic forms of the

@@ -154,9 +154,9 @@ impl Objective for ModelObjective<'_> {
         let (images, labels) = self.batch(i)?;
         Ok(self.model.hessian_product(self.loss, &images, &labels, v, self.mode)?)
     }
-    fn hessian_form(&self, i: usize, v: &ParamVec) -> Result<f64> {
+    fn hessian_forms(&self, i: usize, directions: &[ParamVec]) -> Result<Vec<f64>> {
         let (images, labels) = self.batch(i)?;
-        Ok(self.model.hessian_form(self.loss, &images, &labels, v, self.mode)?)
+        Ok(self.model.hessian_forms(self.loss, &images, &labels, directions, self.mode)?)
     }
     fn outputs(&self, i: usize, v: &ParamVec) -> Result<Outputs> {
         let (images, labels) = self.batch(i)?;

@@ -20,13 +20,16 @@ pub(crate) fn product_of<O: Objective + ?Sized>(
     Ok(product)
 }
 
-/// The quadratic form of the same matrix, without a backward pass.
-pub(crate) fn form_of<O: Objective + ?Sized>(
+/// Quadratic forms of the same matrix, without a backward pass.
+pub(crate) fn forms_of<O: Objective + ?Sized>(
     objective: &O,
     i: usize,
-    v: &ParamVec,
-    c: impl FnOnce(&Rows) -> Vec<f64>,
-) -> Result<f64> {
-    let rows = objective.outputs(i, v)?.rows(i)?;
-    Ok(rows.form(&c(&rows)))
+    directions: &[ParamVec],
+    c: impl Fn(&Rows) -> Vec<f64>,
+) -> Result<Vec<f64>> {
+    let form = |v: &ParamVec| {
+        let rows = objective.outputs(i, v)?.rows(i)?;
+        Ok(rows.form(&c(&rows)))
+    };
+    directions.iter().map(form).collect()
 }

@@ -101,8 +101,13 @@ impl LinearOperator for Block<'_> {
         Ok(Product { product: self.extract(&product)?, batches })
     }
 
-    fn form(&mut self, v: &ParamVec, observer: &mut dyn Observer) -> Result<Form> {
-        self.whole.form(&self.embed(v)?, observer)
+    fn forms(&mut self, directions: &[ParamVec], observer: &mut dyn Observer) -> Result<Vec<Form>> {
+        let whole = directions.iter().map(|v| self.embed(v)).collect::<Result<Vec<_>>>()?;
+        self.whole.forms(&whole, observer)
+    }
+
+    fn forms_at_once(&self) -> usize {
+        self.whole.forms_at_once()
     }
 
     fn matvecs(&self) -> u64 {

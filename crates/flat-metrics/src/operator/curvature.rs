@@ -9,8 +9,11 @@ use flat_core::{ParamVec, Space};
 
 /// The mathematics of a curvature matrix: its product with a vector on one batch. [`Curvature`] makes an operator of it.
 pub trait BatchProduct<O: Objective + ?Sized> {
-    /// Whether [`Self::form`] is cheaper than the product.
+    /// Whether [`Self::forms`] is cheaper than products.
     const HAS_FORM: bool = false;
+
+    /// Directions that [`Self::forms`] takes at little more than the cost of fewer; more would only take memory.
+    const AT_ONCE: usize = 1;
 
     /// The matrix and how its products are computed, for reports.
     fn name(&self) -> String;
@@ -21,12 +24,12 @@ pub trait BatchProduct<O: Objective + ?Sized> {
     /// The objective's own.
     fn product(&self, objective: &O, i: usize, v: &ParamVec) -> Result<ParamVec>;
 
-    /// `<v, A_i v>`; by default from the product.
+    /// `<v, A_i v>` for each direction v; by default from the products.
     ///
     /// # Errors
     /// The objective's own.
-    fn form(&self, objective: &O, i: usize, v: &ParamVec) -> Result<f64> {
-        Ok(v.dot(&self.product(objective, i, v)?)?)
+    fn forms(&self, objective: &O, i: usize, directions: &[ParamVec]) -> Result<Vec<f64>> {
+        directions.iter().map(|v| Ok(v.dot(&self.product(objective, i, v)?)?)).collect()
     }
 
     /// `A v = sum_i weight_i A_i v` with `<v, A_i v>` of each batch; holds one product beside the sum.
@@ -98,24 +101,38 @@ impl<O: Objective + ?Sized, P: BatchProduct<O>> LinearOperator for Curvature<'_,
         Ok(out)
     }
 
-    fn form(&mut self, v: &ParamVec, observer: &mut dyn Observer) -> Result<Form> {
+    fn forms(&mut self, directions: &[ParamVec], observer: &mut dyn Observer) -> Result<Vec<Form>> {
         if !P::HAS_FORM {
-            let Product { product, batches } = self.product(v, observer)?;
-            return Ok(Form { value: v.dot(&product)?, batches });
+            let form = |v: &ParamVec| {
+                let Product { product, batches } = self.product(v, observer)?;
+                Ok(Form { value: v.dot(&product)?, batches })
+            };
+            return directions.iter().map(form).collect();
         }
-        self.objective.params().layout().same_as(v.layout())?;
+        for v in directions {
+            self.objective.params().layout().same_as(v.layout())?;
+        }
         let n = self.objective.batches();
-        let mut batches = Vec::with_capacity(n);
+        let mut found = vec![Vec::with_capacity(n); directions.len()];
         for i in 0..n {
             ask(observer, &Progress::within(i, n))?;
-            let form = self.matrix.form(self.objective, i, v)?;
-            if !form.is_finite() {
-                return Err(Error::NonFinite { quantity: format!("the quadratic form of batch {i}"), value: form });
+            for (batches, form) in found.iter_mut().zip(self.matrix.forms(self.objective, i, directions)?) {
+                if !form.is_finite() {
+                    return Err(Error::NonFinite { quantity: format!("the quadratic form of batch {i}"), value: form });
+                }
+                batches.push(BatchForm::of(self.objective, i, form));
             }
-            batches.push(BatchForm::of(self.objective, i, form));
         }
-        self.matvecs += 1;
-        Ok(Form { value: batches.iter().map(|b| b.weight * b.form).sum(), batches })
+        self.matvecs += directions.len() as u64;
+        let whole = |batches: Vec<BatchForm>| {
+            let value = batches.iter().map(|b| b.weight * b.form).sum();
+            Form { value, batches }
+        };
+        Ok(found.into_iter().map(whole).collect())
+    }
+
+    fn forms_at_once(&self) -> usize {
+        P::AT_ONCE
     }
 
     fn matvecs(&self) -> u64 {

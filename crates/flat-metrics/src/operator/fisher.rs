@@ -2,7 +2,7 @@
 
 use super::curvature::{BatchProduct, Curvature};
 use super::gauss_newton::OutputCurvature;
-use crate::objective::{Objective, Rows, check_determinism, form_of, product_of};
+use crate::objective::{Objective, Rows, check_determinism, forms_of, product_of};
 use crate::{Error, Result};
 use flat_core::{ParamVec, Purpose, Streams};
 
@@ -33,8 +33,8 @@ impl<O: Objective + ?Sized> BatchProduct<O> for DataLabels {
         product_of(objective, i, v, |rows| rows.sloped())
     }
 
-    fn form(&self, objective: &O, i: usize, v: &ParamVec) -> Result<f64> {
-        form_of(objective, i, v, |rows| rows.sloped())
+    fn forms(&self, objective: &O, i: usize, directions: &[ParamVec]) -> Result<Vec<f64>> {
+        forms_of(objective, i, directions, |rows| rows.sloped())
     }
 }
 
@@ -65,8 +65,8 @@ impl<O: Objective + ?Sized> BatchProduct<O> for ModelLabels {
         OutputCurvature.product(objective, i, v)
     }
 
-    fn form(&self, objective: &O, i: usize, v: &ParamVec) -> Result<f64> {
-        OutputCurvature.form(objective, i, v)
+    fn forms(&self, objective: &O, i: usize, directions: &[ParamVec]) -> Result<Vec<f64>> {
+        OutputCurvature.forms(objective, i, directions)
     }
 }
 
@@ -132,7 +132,7 @@ impl<O: Objective + ?Sized> BatchProduct<O> for DrawnLabels {
         product_of(objective, i, v, |rows| self.drawn(i, rows))
     }
 
-    fn form(&self, objective: &O, i: usize, v: &ParamVec) -> Result<f64> {
-        form_of(objective, i, v, |rows| self.drawn(i, rows))
+    fn forms(&self, objective: &O, i: usize, directions: &[ParamVec]) -> Result<Vec<f64>> {
+        forms_of(objective, i, directions, |rows| self.drawn(i, rows))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::curvature::{BatchProduct, Curvature};
 use crate::Result;
-use crate::objective::{Objective, form_of, product_of};
+use crate::objective::{Objective, forms_of, product_of};
 use flat_core::ParamVec;
 
 /// The generalised Gauss-Newton matrix `G = (1/n) sum_i J_i^T H_i J_i` (Schraudolph 2002, "Fast Curvature
@@ -34,7 +34,7 @@ impl<O: Objective + ?Sized> BatchProduct<O> for OutputCurvature {
         product_of(objective, i, v, |rows| rows.curved())
     }
 
-    fn form(&self, objective: &O, i: usize, v: &ParamVec) -> Result<f64> {
-        form_of(objective, i, v, |rows| rows.curved())
+    fn forms(&self, objective: &O, i: usize, directions: &[ParamVec]) -> Result<Vec<f64>> {
+        forms_of(objective, i, directions, |rows| rows.curved())
     }
 }

@@ -11,11 +11,12 @@ use flat_core::ParamVec;
 /// ordinary expression, and one backward pass over it gives `H v` (Pearlmutter 1994, "Fast Exact Multiplication by the
 /// Hessian", with the order of the two differentiations exchanged). It needs first derivatives of the layers'
 /// value-and-tangent expressions alone: no switch, no graph of a graph. Cost a product of a `flat-nn` model on a CPU: 1.6
-/// gradient evaluations of the data set for a multilayer perceptron, 2.4 for LeNet, 2.6 for ResNet-20.
+/// gradient evaluations of the data set for a multilayer perceptron, 2.1 for LeNet, 2.6 for ResNet-20 (3.0 with BatchNorm's
+/// batch statistics).
 ///
 /// A quadratic form of a [`crate::ModelObjective`] needs no backward pass: second derivatives along v are carried forward
-/// ([`flat_nn::Model::hessian_form`]). It costs 1.0 gradients for these perceptron and LeNet, 1.5 for ResNet-20, and holds two
-/// layers at a time.
+/// ([`flat_nn::Model::hessian_forms`]), two layers at a time. It costs
+/// 1.0, 1.1 and 1.5 (1.7) gradients; each of four that share the values costs 0.6, 0.9 and 1.3 (1.4).
 pub type TangentHessian<'a, O> = Curvature<'a, O, ReverseOverForward>;
 
 /// The matrix of [`TangentHessian`].
@@ -24,6 +25,8 @@ pub struct ReverseOverForward;
 
 impl<O: Objective + ?Sized> BatchProduct<O> for ReverseOverForward {
     const HAS_FORM: bool = true;
+    // eight save at most a tenth more, and need twice the memory
+    const AT_ONCE: usize = 4;
 
     fn name(&self) -> String {
         "hessian (reverse over forward)".into()
@@ -33,7 +36,7 @@ impl<O: Objective + ?Sized> BatchProduct<O> for ReverseOverForward {
         objective.hessian_product(i, v)
     }
 
-    fn form(&self, objective: &O, i: usize, v: &ParamVec) -> Result<f64> {
-        objective.hessian_form(i, v)
+    fn forms(&self, objective: &O, i: usize, directions: &[ParamVec]) -> Result<Vec<f64>> {
+        objective.hessian_forms(i, directions)
     }
 }

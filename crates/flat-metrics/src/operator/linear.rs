@@ -32,16 +32,24 @@ pub trait LinearOperator {
         Ok(self.product(v, &mut Silent)?.product)
     }
 
-    /// `<v, A v>` without the product, where that is cheaper; counts as a product.
+    /// `<v, A v>` for each direction v, without the product where that is cheaper; each counts as a product.
     ///
-    /// [`crate::TangentHessian`] and the operators of the Gauss-Newton family need no backward pass for it; by default it is
-    /// [`Self::product`] and an inner product.
+    /// [`crate::TangentHessian`] and the operators of the Gauss-Newton family need no backward pass for it, and the former
+    /// computes the values of the layers once for all directions; by default it is [`Self::product`] and an inner product.
     ///
     /// # Errors
     /// Those of [`Self::product`].
-    fn form(&mut self, v: &ParamVec, observer: &mut dyn Observer) -> Result<Form> {
-        let Product { product, batches } = self.product(v, observer)?;
-        Ok(Form { value: v.dot(&product)?, batches })
+    fn forms(&mut self, directions: &[ParamVec], observer: &mut dyn Observer) -> Result<Vec<Form>> {
+        let form = |v: &ParamVec| {
+            let Product { product, batches } = self.product(v, observer)?;
+            Ok(Form { value: v.dot(&product)?, batches })
+        };
+        directions.iter().map(form).collect()
+    }
+
+    /// Directions that [`Self::forms`] should be given at once: more than one where they share work.
+    fn forms_at_once(&self) -> usize {
+        1
     }
 
     /// Products completed so far.

@@ -254,9 +254,11 @@ fn each_batch_tells_its_part_of_the_quadratic_form() -> Result<()> {
         let name = operator.provenance().operator.expect("a name");
         // differences cancel: 1e-10 of terms larger than the form
         assert!((form - whole).abs() < 1e-8 * whole.abs().max(1.0), "{name}: {form} {whole}");
-        let alone = operator.form(&z, &mut Silent)?;
+        let mut forms = operator.forms(&[z.scaled(2.0)?, z.scaled(1.0)?], &mut Silent)?;
+        let (alone, twice) = (forms.remove(1), forms.remove(0).value);
+        assert!((twice - 4.0 * alone.value).abs() < 1e-8 * twice.abs().max(1.0), "{name}: {twice} for 2 z");
         assert!((alone.value - whole).abs() < 1e-8 * whole.abs().max(1.0), "{name}: {} {whole}", alone.value);
-        assert_eq!(operator.matvecs(), 2, "{name}");
+        assert_eq!(operator.matvecs(), 3, "{name}");
         for (a, b) in alone.batches.iter().zip(&out.batches) {
             assert!((a.form - b.form).abs() < 1e-8 * b.form.abs().max(1.0) && a.weight == b.weight, "{name}");
         }
@@ -275,14 +277,23 @@ fn each_batch_tells_its_part_of_the_quadratic_form() -> Result<()> {
 fn without_layers_the_trace_is_the_same() -> Result<()> {
     let model = model(networks::MLP, 3, Activation::Relu, DType::F64)?;
     let objective = ModelObjective::new(&model, LOSS, Mode::Eval, batches(&model)?)?;
-    let mut ggn = GaussNewton::new(&objective)?;
-    let (config, s) = (flat_metrics::TraceConfig::fixed(20), Streams::new(2));
-    let with = flat_metrics::Hutchinson::new(config.clone())?.run(&mut ggn, &s, &mut Silent)?;
-    let without = flat_metrics::Hutchinson::new(config.total_only())?.run(&mut ggn, &s, &mut Silent)?;
-    assert!((with.trace.value - without.trace.value).abs() < 1e-12 * with.trace.value);
-    let (a, b) = (with.data_std_error.expect("two batches"), without.data_std_error.expect("two batches"));
-    assert!((a - b).abs() < 1e-10 * a);
-    assert_eq!((with.per_layer.len(), without.per_layer.len(), without.trace.matvecs), (4, 0, 20));
+    let s = Streams::new(2);
+    // a number of probes that no block divides, and looks at the interval that come within blocks
+    let configs = [flat_metrics::TraceConfig::fixed(21), flat_metrics::TraceConfig::to_tolerance(0.25, 400)];
+    let operators: [&mut dyn LinearOperator; 2] =
+        [&mut GaussNewton::new(&objective)?, &mut TangentHessian::new(&objective)?];
+    for operator in operators {
+        for config in &configs {
+            let with = flat_metrics::Hutchinson::new(config.clone())?.run(operator, &s, &mut Silent)?;
+            let without = flat_metrics::Hutchinson::new(config.clone().total_only())?.run(operator, &s, &mut Silent)?;
+            assert!((with.trace.value - without.trace.value).abs() < 1e-11 * with.trace.value);
+            let (a, b) = (with.data_std_error.expect("two batches"), without.data_std_error.expect("two batches"));
+            assert!((a - b).abs() < 1e-9 * a);
+            assert_eq!((with.per_layer.len(), without.per_layer.len()), (4, 0));
+            assert_eq!((with.trace.matvecs, with.stop), (without.trace.matvecs, without.stop));
+            assert_eq!(config.rel_tol.is_some(), with.stop == flat_metrics::Stop::RelTol, "{}", with.trace.matvecs);
+        }
+    }
     Ok(())
 }
 

@@ -196,42 +196,44 @@ impl Activation {
         }
     }
 
-    /// First and second derivative of the nonlinearity, element by element; relu, whose second is zero, is masked instead.
-    fn derivatives(self, x: &Tensor) -> Result<[Tensor; 2]> {
-        Ok(match self {
-            Self::Relu => [x.gt(0.0)?.to_dtype(x.dtype())?, x.zeros_like()?],
+    /// The nonlinearity of `x` with its derivatives there.
+    pub(crate) fn curve(self, x: &Tensor) -> Result<Curve> {
+        let value = self.forward(x)?;
+        let derivatives = match self {
+            Self::Relu => None,
             Self::Tanh => {
-                let y = x.tanh()?;
-                let slope = y.sqr()?.affine(-1.0, 1.0)?;
-                let bend = ((&slope * y)? * -2.0)?;
-                [slope, bend]
+                let slope = value.sqr()?.affine(-1.0, 1.0)?;
+                let half = (&slope * &value)?.neg()?;
+                Some([slope, half])
             }
             Self::Gelu => {
                 let density = density(x)?;
-                let bend = (&density * x.sqr()?.affine(-1.0, 2.0)?)?;
-                [(phi(x)? + (x * density)?)?, bend]
+                let half = (&density * x.sqr()?.affine(-0.5, 1.0)?)?;
+                Some([(phi(x)? + (x * density)?)?, half])
             }
-        })
+        };
+        Ok(Curve { value, derivatives })
     }
+}
 
-    /// The nonlinearity of `x`, and its first and second Taylor coefficients for those of `x`, whose second may be zero.
-    pub(crate) fn forward_jet(
-        self,
-        x: &Tensor,
-        first: &Tensor,
-        second: Option<&Tensor>,
-    ) -> Result<(Tensor, Tensor, Option<Tensor>)> {
-        let y = self.forward(x)?;
-        if self == Self::Relu {
-            let (first, second) = (mask(first, &y)?, second.map(|s| mask(s, &y)).transpose()?);
-            return Ok((y, first, second));
-        }
-        let [slope, bend] = self.derivatives(x)?;
-        let bent = ((first.sqr()? * bend)? * 0.5)?;
+/// The values of a nonlinearity, and its derivatives there.
+pub(crate) struct Curve {
+    pub value: Tensor,
+    /// The first, and half of the second; `None` for relu, which masks.
+    derivatives: Option<[Tensor; 2]>,
+}
+
+impl Curve {
+    /// The first and second Taylor coefficients for those of the argument, whose second may be zero.
+    pub(crate) fn along(&self, first: &Tensor, second: Option<&Tensor>) -> Result<(Tensor, Option<Tensor>)> {
+        let Some([slope, half]) = &self.derivatives else {
+            return Ok((mask(first, &self.value)?, second.map(|s| mask(s, &self.value)).transpose()?));
+        };
+        let bent = (first.sqr()? * half)?;
         let second = match second {
-            Some(second) => ((second * &slope)? + bent)?,
+            Some(second) => ((second * slope)? + bent)?,
             None => bent,
         };
-        Ok((y, (first * slope)?, Some(second)))
+        Ok(((first * slope)?, Some(second)))
     }
 }

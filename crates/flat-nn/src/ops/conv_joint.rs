@@ -60,19 +60,20 @@ impl Conv2d {
         [x_dot, w_dot]: [&Tensor; 2],
         biases: Option<[&Tensor; 2]>,
     ) -> Result<Option<[Tensor; 2]>> {
-        self.forward_taylor([x, x_dot], None, [w, w_dot], biases)?.map(exactly).transpose()
+        self.forward_taylor([x, x_dot], None, [w, w_dot], biases, 0)?.map(exactly).transpose()
     }
 
-    /// The coefficients of `F(x(t), w(t)) + bias(t)` up to the second for those of `x`, whose second may be zero; `None` where no
-    /// kernel computes them together.
+    /// The first and second coefficients of `F(x(t), w(t)) + bias(t)` for those of `x`, whose second may be zero, after the value
+    /// where that is wanted; `None` where no kernel computes them together.
     pub(crate) fn forward_jet(
         self,
         x: [&Tensor; 2],
         second: Option<&Tensor>,
         w: [&Tensor; 2],
         biases: Option<[&Tensor; 2]>,
-    ) -> Result<Option<[Tensor; 3]>> {
-        self.forward_taylor(x, Some(second), w, biases)?.map(exactly).transpose()
+        with_value: bool,
+    ) -> Result<Option<Vec<Tensor>>> {
+        self.forward_taylor(x, Some(second), w, biases, usize::from(!with_value))
     }
 
     fn forward_taylor(
@@ -81,6 +82,7 @@ impl Conv2d {
         second: Option<Option<&Tensor>>,
         [w, w_dot]: [&Tensor; 2],
         biases: Option<[&Tensor; 2]>,
+        from: usize,
     ) -> Result<Option<Vec<Tensor>>> {
         let Some((geometry, kernels)) = kernels(self, x, w)? else { return Ok(None) };
         let orders = if second.is_some() { 3 } else { 2 };
@@ -94,7 +96,7 @@ impl Conv2d {
                 *of = given.map(|_| slice);
             }
             let [_, _, _, _, _, bias, bias_dot] = of;
-            kernels.taylor(&geometry, &of[..orders], [operands[3], operands[4]], [bias, bias_dot])
+            kernels.taylor(&geometry, &of[..orders], [operands[3], operands[4]], [bias, bias_dot], from)
         })?;
         let out = |data| Tensor::from_vec(data, geometry.y_shape(), &Device::Cpu);
         Ok(Some(found.into_iter().map(out).collect::<Result<_>>()?))

@@ -3,7 +3,7 @@
 //! A loss is any function of the logits. candle differentiates it for these few numbers; the VJP of the network before them
 //! runs on a [`Tape`] where there are kernels for it (gradients on CPU and CUDA, tangents on CPU), else on candle's graph.
 
-use crate::jet::Jet;
+use crate::jet::{Jet, Line};
 use crate::tape::{Tape, TapeTensor};
 use crate::{Dual, Error, Loss, Mode, Model, Result};
 use candle_core::{DType, Tensor, Var};
@@ -253,19 +253,35 @@ impl Model {
         pass.gradient(&along)
     }
 
-    /// `<v, H v>` with the Hessian H of the mean loss, exact, without a backward pass.
+    /// `<v, H v>` with the Hessian H of the mean loss for each direction v, exact, without a backward pass.
     ///
-    /// The second derivative along `v` is carried through the layers, in the memory of a forward pass without a graph. A
-    /// convolution makes five products where [`Self::hessian_product`] makes eight. The logits' part is computed in f64.
+    /// Second derivatives along the directions are carried through the layers, in the memory of a forward pass without a graph
+    /// with two more values a direction. A convolution makes four products a direction, and one for the value, where
+    /// [`Self::hessian_product`] makes eight. The logits' part is computed in f64.
     ///
     /// # Errors
     /// As [`Self::hessian_product`].
-    #[expect(clippy::disallowed_methods, reason = "a number for the caller; no step calls it")]
-    pub fn hessian_form(&self, loss: Loss, x: &Tensor, labels: &Tensor, v: &ParamVec, mode: Mode) -> Result<f64> {
-        self.params().layout().same_as(v.layout())?;
-        let logits = self.forward(x, mode, |i, var| Ok(Jet::line(var.as_detached_tensor(), v.entry(i)?)))?;
-        let value = loss.mean(&logits.to_dtype(DType::F64)?, labels)?;
-        let half = value.second.map_or(Ok(0.0), |second| second.to_scalar::<f64>())?;
-        Ok(2.0 * half)
+    #[expect(clippy::disallowed_methods, reason = "numbers for the caller; no step calls it")]
+    pub fn hessian_forms(
+        &self,
+        loss: Loss,
+        x: &Tensor,
+        labels: &Tensor,
+        directions: &[ParamVec],
+        mode: Mode,
+    ) -> Result<Vec<f64>> {
+        for v in directions {
+            self.params().layout().same_as(v.layout())?;
+        }
+        let logits = self.forward(x, mode, |i, var| {
+            let along = directions.iter().map(|v| Ok(Line::straight(v.entry(i)?))).collect::<Result<_>>()?;
+            Ok(Jet { value: var.as_detached_tensor(), along })
+        })?;
+        let loss = loss.mean(&logits.to_dtype(DType::F64)?, labels)?;
+        let form = |line: &Line| match &line.second {
+            Some(half) => Ok(2.0 * half.to_scalar::<f64>()?),
+            None => Ok(0.0),
+        };
+        loss.along.iter().map(form).collect()
     }
 }

@@ -116,7 +116,8 @@ fn an_own_network_has_the_tapes_gradients_and_hessian_products_of_candles_graph(
         let along = loss.mean(&model.logits_tangent(&x, &v, mode)?, &labels)?;
         let graph = model.params().gradient(&along.tangent.backward()?)?;
         assert!(product.plus(-1.0, &graph)?.norm()? < 1e-11);
-        assert!((model.hessian_form(loss, &x, &labels, &v, mode)? - v.dot(&graph)?).abs() < 1e-11);
+        let form = model.hessian_forms(loss, &x, &labels, std::slice::from_ref(&v), mode)?[0];
+        assert!((form - v.dot(&graph)?).abs() < 1e-11);
     }
     // 3x3 windows of 2 and 4 channels at 64 places for 4 channels, then two products of matrices; max pooling has kinks
     let by_hand = 64 * 4 * 9 * (2 + 4) + 5 * 4 + 3 * 5;
@@ -135,7 +136,7 @@ fn a_quadratic_form_sees_the_curvature_of_parameters_that_are_functions_of_varia
         let v = ParamVec::rademacher(model.params().space(), &streams.at(Purpose::Probe, 0))?;
         let along = loss.mean(&model.logits_tangent(&x, &v, Mode::BatchStats)?, &labels)?;
         let exact = v.dot(&model.params().gradient(&along.tangent.backward()?)?)?;
-        let form = model.hessian_form(loss, &x, &labels, &v, Mode::BatchStats)?;
+        let form = model.hessian_forms(loss, &x, &labels, std::slice::from_ref(&v), Mode::BatchStats)?[0];
         // roundings of sums of some hundred terms
         assert!((form - exact).abs() < 1e-11 * exact.abs() && exact.abs() > 0.1, "{loss:?}: {form} for {exact}");
     }

@@ -49,10 +49,17 @@ fn gradients_and_hessian_products_on_the_tape_are_those_of_the_graph() -> Result
             let along = loss.mean(&model.logits_tangent(&x, &v, mode)?, &labels)?.tangent;
             let hv = model.hessian_product(loss, &x, &labels, &v, mode)?;
             same(&hv, &params.gradient(&along.backward()?)?, "Hessian product")?;
-            let (form, expected) = (model.hessian_form(loss, &x, &labels, &v, mode)?, v.dot(&hv)?);
-            // the bound of the product, for a vector of length one
-            let off = (form - expected).abs() / hv.norm()?;
-            assert!(off < 1e-12, "form of {config:?}, {mode:?}, {loss:?}: {form} for {expected}");
+            let w = ParamVec::sphere(params.space(), &Streams::new(2).at(Purpose::Probe, 1))?;
+            let both = [v, w];
+            let products = [hv, model.hessian_product(loss, &x, &labels, &both[1], mode)?];
+            for (form, (v, hv)) in
+                model.hessian_forms(loss, &x, &labels, &both, mode)?.iter().zip(both.iter().zip(&products))
+            {
+                let (expected, size) = (v.dot(hv)?, hv.norm()?);
+                // the bound of the product, for a vector of length one
+                let off = (form - expected).abs() / size;
+                assert!(off < 1e-12, "form of {config:?}, {mode:?}, {loss:?}: {form} for {expected}");
+            }
         }
     }
     Ok(())
@@ -112,8 +119,11 @@ fn gradients_and_hessian_products_in_f32_are_those_in_f64() -> Result<()> {
                 single.hessian_product(loss, &x, &labels, &v, mode)?,
                 double.hessian_product(loss, &x64, &labels, &wide, mode)?,
             );
-            let form = single.hessian_form(loss, &x, &labels, &v, mode)?;
-            let form64 = double.hessian_form(loss, &x64, &labels, &wide, mode)?;
+            // the second direction takes the kernels that leave out the value
+            let forms = single.hessian_forms(loss, &x, &labels, &[v.scaled(1.0)?, v.scaled(1.0)?], mode)?;
+            let form64 = double.hessian_forms(loss, &x64, &labels, std::slice::from_ref(&wide), mode)?[0];
+            assert_eq!(forms[0].to_bits(), forms[1].to_bits());
+            let form = forms[0];
             let off_form = (form - form64).abs() / form64.abs();
             println!("{arch} {mode:?}: {:.1e} {:.1e} {off_form:.1e}", off(&g, &g64)?, off(&h, &h64)?);
             // transforms with relative errors of some 1e-6 each; the statistics of five images amplify them: seen 1e-6 to

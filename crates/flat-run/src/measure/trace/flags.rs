@@ -23,8 +23,8 @@ flat_core::settings! {
         /// Probes at most; products in all for hutchpp and xtrace, pairs of gradients or losses for the perturbed ones.
         probes as "probes": Option<u64> = None, range: Range::AtLeast(1), metavar: "K",
             default_in_words: "those of the run's own trace where nothing else is asked for, else 64";
-        /// Leave out the layers; about half the time with --operator hessian, ggn or fisher, which then need no backward pass.
-        /// For ReLU networks the trace of ggn is the Hessian's.
+        /// Leave out the layers; half the time with --operator hessian, two thirds with ggn or fisher, which then need no
+        /// backward pass. For ReLU networks the trace of ggn is the Hessian's.
         total_only as "total-only": bool = false, needs: Needs::Is("estimator", "hutchinson");
         /// Stop as soon as the interval's half-width is this fraction of the value.
         rel_tol as "rel-tol": Option<f64> = None, range: Range::Positive,

@@ -8,8 +8,8 @@ use crate::{Activation, Result};
 use candle_core::{D, Device, Tensor};
 use flat_kernels::Split;
 
-/// What layers and networks compute with: a [`Tensor`], one on the tape, a [`crate::Dual`] of either with its directional
-/// derivative, one with its first and second derivatives along a line, or a shape alone.
+/// What layers and networks compute with: a [`Tensor`], one on the tape, either with its derivatives along a line, or a shape
+/// alone. A [`crate::Dual`] has the first derivative.
 ///
 /// Methods ending in `_of` take a constant first operand, such as the images, so that no gradient or tangent is
 /// computed for it.

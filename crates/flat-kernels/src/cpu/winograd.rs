@@ -86,8 +86,8 @@ impl Winograd {
         sized!(self, gradients::<W>(g, operands))
     }
 
-    /// The Taylor coefficients, from number `from` on, of `F(x(t), w + t w_dot) + bias + t bias_dot` for those of `x`, of
-    /// which only the last may be left out as zero: two are a value and its tangent.
+    /// The Taylor coefficients, from number `from` on, of `F(x(t), w + t w_dot) + bias + t bias_dot`, for those of `x`. Two are
+    /// a value and its tangent. The last of `x` may be left out as zero.
     pub fn taylor(
         self,
         g: &Geometry,

@@ -287,8 +287,12 @@ fn without_layers_the_trace_is_the_same() -> Result<()> {
             let with = flat_metrics::Hutchinson::new(config.clone())?.run(operator, &s, &mut Silent)?;
             let without = flat_metrics::Hutchinson::new(config.clone().total_only())?.run(operator, &s, &mut Silent)?;
             assert!((with.trace.value - without.trace.value).abs() < 1e-11 * with.trace.value);
-            let (a, b) = (with.data_std_error.expect("two batches"), without.data_std_error.expect("two batches"));
-            assert!((a - b).abs() < 1e-9 * a);
+            // of two batches there is none where their difference is within what the probes leave
+            let errors = [with.data_std_error, without.data_std_error];
+            match errors {
+                [Some(a), Some(b)] => assert!((a - b).abs() < 1e-9 * a),
+                _ => assert_eq!(errors, [None, None]),
+            }
             assert_eq!((with.per_layer.len(), without.per_layer.len()), (4, 0));
             assert_eq!((with.trace.matvecs, with.stop), (without.trace.matvecs, without.stop));
             assert_eq!(config.rel_tol.is_some(), with.stop == flat_metrics::Stop::RelTol, "{}", with.trace.matvecs);

@@ -208,8 +208,8 @@ impl TangentPullback<'_> {
 }
 
 impl Model {
-    /// Logits and their directional derivative along `v`, without a graph: two forward passes in one, and each layer's memory
-    /// is free as soon as the next is done.
+    /// Logits and their directional derivative along `v`, without a graph. Two forward passes in one; each layer's memory is
+    /// free as soon as the next is done.
     ///
     /// # Errors
     /// As [`Self::logits_tangent`].

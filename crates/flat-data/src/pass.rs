@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
+use rayon::prelude::*;
 
 use crate::augment::Plan;
 use crate::resident::Resident;
@@ -75,19 +76,29 @@ impl Pass {
     }
 }
 
-/// The images through a table a channel, with `blank` in the holes.
-fn fill<T: Copy + Default>(split: &Split, indices: &[usize], plans: &[Plan], table: &[[T; 256]], blank: T) -> Vec<T> {
+/// Pixels that are worth a task of their own: some ten microseconds.
+const TASK: usize = 1 << 14;
+
+/// The images through a table a channel, with `blank` in the holes, on all threads.
+fn fill<T: Copy + Default + Send + Sync>(
+    split: &Split,
+    indices: &[usize],
+    plans: &[Plan],
+    table: &[[T; 256]],
+    blank: T,
+) -> Vec<T> {
     let [_, height, width] = split.shape();
     let (image, plane) = (split.image_bytes(), height * width);
     let mut out = vec![T::default(); indices.len() * image];
-    for ((&index, plan), out) in indices.iter().zip(plans).zip(out.chunks_exact_mut(image)) {
+    let images = indices.par_iter().zip(plans).zip(out.par_chunks_exact_mut(image));
+    images.with_min_len(TASK.div_ceil(image)).for_each(|((&index, plan), out)| {
         let source = &split.images()[index * image..(index + 1) * image];
         let planes = source.chunks_exact(plane).zip(out.chunks_exact_mut(plane));
         for ((source, out), table) in planes.zip(table) {
             plan.apply(source, height, table, out);
             plan.blank(width, blank, out);
         }
-    }
+    });
     out
 }
 

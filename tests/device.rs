@@ -240,8 +240,8 @@ impl Regression {
         Ok(match rule {
             Rule::Sam(rho) => self.gradient(&along(rho / dot(&g, &g).sqrt(), &g, w), &ALL),
             Rule::Rsp(rho) => {
-                let u = ParamVec::sphere(host, &streams.at(Purpose::Perturb, step))?.to_f64()?;
-                along(1.0, &g, &project(self.gradient(&along(*rho, &u, w), &ALL)))
+                let z = ParamVec::noise(host, &streams.at2(Purpose::Perturb, step, 0))?.to_f64()?;
+                along(1.0, &g, &project(self.gradient(&along(rho / dot(&z, &z).sqrt(), &z, w), &ALL)))
             }
             Rule::Sap(rho) => {
                 let i = streams.at(Purpose::Sample, step).below(4);
@@ -251,7 +251,7 @@ impl Regression {
                 along(1.0, &g, &project(self.gradient(&there, &[i])))
             }
             Rule::Nso(sigma) => {
-                let u = ParamVec::gaussian(host, 1.0, &streams.at2(Purpose::Perturb, step, 0))?.to_f64()?;
+                let u = ParamVec::noise(host, &streams.at2(Purpose::Perturb, step, 0))?.to_f64()?;
                 let (up, down) =
                     (self.gradient(&along(*sigma, &u, w), &ALL), self.gradient(&along(-sigma, &u, w), &ALL));
                 up.iter().zip(down).map(|(a, b)| 0.5 * (a + b)).collect()

@@ -158,14 +158,6 @@ impl Sample {
         mixed.add_scaled(share, other)?;
         Ok(mixed)
     }
-
-    /// The part of `v` that is orthogonal to the gradient: `v - (<grad, v> / ||grad||^2) grad`; `v` for a zero gradient.
-    ///
-    /// # Errors
-    /// Vectors of different spaces; candle's.
-    pub fn reject(&self, v: ParamVec) -> Result<ParamVec> {
-        Ok(v.rejected(&self.grad, self.norm.is_on_device())?)
-    }
 }
 
 /// A mean loss over the rows of the present batch, as a function of the model's variables.

@@ -54,17 +54,30 @@ impl ParamVec {
         if on_device { Scalar::on_device(&self.dot_tensor(x)?) } else { Ok(self.dot(x)?.into()) }
     }
 
+    /// `<u, self> / ||u||^2`, the coefficient of the projection on `u`, and 0 where `u` is zero; kept on the device where
+    /// `on_device`.
+    ///
+    /// # Errors
+    /// Vectors of different spaces; candle's.
+    pub fn coefficient(&self, u: &Self, on_device: bool) -> Result<Scalar> {
+        if !on_device {
+            return Ok(self.along(u)?.into());
+        }
+        let [square, along] = [u.dot_at(u, true)?, u.dot_at(self, true)?];
+        along.over(&square)
+    }
+
     /// The part orthogonal to `u`: `self - (<u, self> / ||u||^2) u`, and `self` where `u` is zero; in place on the host,
     /// without a read where `on_device`.
     ///
     /// # Errors
     /// Vectors of different spaces; candle's.
     pub fn rejected(mut self, u: &Self, on_device: bool) -> Result<Self> {
-        if on_device {
-            let [square, along] = [u.dot_at(u, true)?, u.dot_at(&self, true)?];
-            return self.plus_by(&along.over(&square)?.times(-1.0)?, u);
+        let by = self.coefficient(u, on_device)?.times(-1.0)?;
+        match by.host() {
+            Some(by) => self.add_scaled(by, u)?,
+            None => return self.plus_by(&by, u),
         }
-        self.add_scaled(-self.along(u)?, u)?;
         Ok(self)
     }
 

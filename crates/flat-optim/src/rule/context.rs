@@ -101,15 +101,18 @@ impl<'a> Ctx<'a> {
         self.streams.at2(purpose, self.step, index | self.part << 32)
     }
 
-    /// Uniform on the unit sphere of all perturbed parameters together.
+    /// Uniform on the unit sphere of all perturbed parameters together. A rule that goes along it spares a pass by
+    /// [`crate::Oracle::ascend_along`] a [`Self::gaussian`].
     ///
     /// # Errors
     /// candle's.
     pub fn sphere(&self) -> Result<ParamVec> {
-        let stream = self.stream(Purpose::Perturb);
-        let Some(mask) = self.mask else { return Ok(ParamVec::sphere(self.space, &stream)?) };
-        let u = ParamVec::gaussian(self.space, 1.0, &stream)?.hadamard(mask)?;
-        Ok(u.direction(!self.space.device.is_cpu())?)
+        let z = ParamVec::noise(self.space, &self.stream(Purpose::Perturb))?;
+        let perturbed = match self.mask {
+            Some(mask) => z.hadamard(mask)?,
+            None => z,
+        };
+        Ok(perturbed.direction(!self.space.device.is_cpu())?)
     }
 
     /// The `index`-th draw of N(0, I) of this step.
@@ -117,6 +120,6 @@ impl<'a> Ctx<'a> {
     /// # Errors
     /// candle's.
     pub fn gaussian(&self, index: u64) -> Result<ParamVec> {
-        Ok(ParamVec::gaussian(self.space, 1.0, &self.stream_at(Purpose::Perturb, index))?)
+        Ok(ParamVec::noise(self.space, &self.stream_at(Purpose::Perturb, index))?)
     }
 }

@@ -1,6 +1,6 @@
 //! The gradient gate and the rate behind it, shared by Algorithms 1 and 2 of Ahn, Jadbabaie and Sra.
 
-use crate::{Ctx, Estimate, Result, Sample};
+use crate::{Ctx, Estimate, Result, Sample, Scalar};
 use flat_core::ParamVec;
 use flat_core::setting::Range;
 
@@ -28,12 +28,13 @@ impl Gate {
         Ok(Ok(g))
     }
 
-    /// The gradient and, orthogonal to it, the perturbed one.
-    pub(super) fn combined(&self, g: &Sample, mut v: ParamVec) -> Result<Estimate> {
-        if !self.no_project {
-            v = g.reject(v)?;
-        }
-        v.add_scaled(1.0, &g.grad)?;
-        Ok(Estimate::perturbed(g, v))
+    /// The gradient and, orthogonal to it, the perturbed one: `v + (1 - c) g`, one pass for both.
+    pub(super) fn combined(&self, g: &Sample, v: &ParamVec) -> Result<Estimate> {
+        let whole = Scalar::from(1.0);
+        let by = match self.no_project {
+            true => whole,
+            false => whole.plus(&v.coefficient(&g.grad, g.norm.is_on_device())?.times(-1.0)?)?,
+        };
+        Ok(Estimate::perturbed(g, v.plus_by(&by, &g.grad)?))
     }
 }

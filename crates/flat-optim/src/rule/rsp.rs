@@ -78,8 +78,11 @@ impl GradientRule for Rsp {
             Ok(g) => g,
             Err(plain) => return Ok(plain),
         };
-        let u = cx.sphere()?;
-        let v = f.gradient_at(cx.rho, &u, Rows::All)?.grad;
-        self.gate.combined(&g, v)
+        // u is the direction of a normal vector
+        let z = cx.gaussian(0)?;
+        match f.ascend_along(cx.rho, &z, g.norm.is_on_device())? {
+            Some(there) => self.gate.combined(&g, &there.grad),
+            None => Ok(Estimate::plain(g)),
+        }
     }
 }

@@ -141,6 +141,6 @@ impl GradientRule for Sap {
         let direction = g_i.as_ref().unwrap_or(&g);
         let Some(by) = f.scale_to_host(cx.rho, direction)? else { return Ok(Estimate::plain(g)) };
         let v = f.gradient_at(sign * by, &direction.grad, i)?.grad;
-        self.gate.combined(&g, v)
+        self.gate.combined(&g, &v)
     }
 }

@@ -18,7 +18,8 @@ fn rsp_is_algorithm_1_written_out() -> Result<()> {
     let g = a.hadamard(&theta)?;
     for step in 0..5 {
         let cx = Ctx::new(step, rho, 0.1, Streams::new(2), params.space(), None);
-        let u = ParamVec::sphere(params.space(), &Streams::new(2).at(Purpose::Perturb, step))?;
+        let z = ParamVec::noise(params.space(), &Streams::new(2).at2(Purpose::Perturb, step, 0))?;
+        let u = z.scaled(1.0 / z.norm()?)?;
         let v = g.plus(rho, &a.hadamard(&u)?)?.reject(&g)?;
         let mut rule = Rsp::new(rho);
         let got = rule.estimate(&mut Oracle::new(&params, &mut f, &theta, None, 1)?, &cx)?;
@@ -38,8 +39,8 @@ fn nso_averages_antithetic_pairs() -> Result<()> {
     let got = Nso::new(sigma).pairs(2).estimate(&mut Oracle::new(&params, &mut f, &theta, None, 1)?, &cx)?;
     let mut expected = theta.hadamard(&theta)?.scaled(3.0)?;
     for j in 0..2 {
-        let u = ParamVec::gaussian(params.space(), sigma, &Streams::new(2).at2(Purpose::Perturb, 4, j))?;
-        expected.add_scaled(1.5, &u.hadamard(&u)?)?;
+        let z = ParamVec::noise(params.space(), &Streams::new(2).at2(Purpose::Perturb, 4, j))?;
+        expected.add_scaled(1.5 * sigma * sigma, &z.hadamard(&z)?)?;
     }
     assert!(got.grad.plus(-1.0, &expected)?.norm()? < 1e-13); // rounding of numbers near 10
     Ok(())

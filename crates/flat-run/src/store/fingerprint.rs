@@ -36,6 +36,12 @@ const FREE: [&str; 22] = [
     "steps",
 ];
 
+/// The number of the draws that a step is made with, from 0 in versions that wrote none.
+const DRAWS: u32 = 1;
+
+/// Rules whose steps are other ones than they were with draws of an earlier number.
+const REDRAWN: [&str; 3] = ["rsp", "nso", "sap"];
+
 /// Settings and data of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
@@ -45,6 +51,9 @@ pub struct Fingerprint {
     pub steps: u64,
     /// sha256 of the training and the test images with their labels, after `--train-limit` and `--test-limit`.
     data: BTreeMap<String, String>,
+    /// The number of its draws.
+    #[serde(default)]
+    draws: u32,
 }
 
 impl Fingerprint {
@@ -59,6 +68,7 @@ impl Fingerprint {
             settings: settings.map(|(key, value)| (key, value.to_string())).collect(),
             steps,
             data: sums.into_iter().map(|(name, split)| (name.into(), split.sha256())).collect(),
+            draws: DRAWS,
         })
     }
 
@@ -66,6 +76,13 @@ impl Fingerprint {
     fn parted_sam(&self) -> bool {
         let sam = self.settings.get("optimizer").is_some_and(|name| name.contains("sam"));
         sam && self.settings.contains_key("micro-batch") && !self.settings.contains_key("rule-every")
+    }
+
+    /// A rule of the run whose steps were other ones when it began.
+    fn redrawn(&self, now: &Self) -> Option<&'static str> {
+        let rules = || ["optimizer", "rule-schedule"].into_iter().filter_map(|key| self.settings.get(key));
+        let has = |rule: &&str| rules().any(|rules| rules.contains(*rule));
+        REDRAWN.into_iter().filter(|_| self.draws != now.draws).find(has)
     }
 
     /// Refuses to go on from a checkpoint of `self` under other settings or on other data.
@@ -85,6 +102,11 @@ impl Fingerprint {
         }
         if self.parted_sam() {
             changed.push("micro-batch was m-sharpness for sam when the run began, is accumulation alone: --m has taken its place".into());
+        }
+        if let Some(rule) = self.redrawn(now) {
+            changed.push(format!(
+                "{rule} draws other numbers in this version of flat-train than in that which began the run"
+            ));
         }
         let other = |(name, sum): (&String, &String)| {
             (now.data.get(name) != Some(sum)).then(|| format!("the {name} are others (sha256)"))
@@ -180,6 +202,29 @@ mod tests {
             before.check(&of(flags)?, "run")?;
             let text = before.check(&of(&format!("{flags} {other}"))?, "run").expect_err(key).to_string();
             assert!(text.contains(&format!("{key} was nothing, is ")), "{text}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_run_of_earlier_draws_is_gone_on_with_where_its_rule_draws_none_of_them() -> Result<()> {
+        for (flags, refused) in [
+            ("--optimizer rsp", true),
+            ("--rule-schedule plain:0-1,nso:1-2", true),
+            ("--optimizer sam", false),
+            ("--optimizer lpf", false),
+        ] {
+            let now = of(flags)?;
+            now.check(&now, "run")?;
+            let mut before = serde_json::to_value(&now)?;
+            before.as_object_mut().context("an object")?.remove("draws");
+            let checked = serde_json::from_value::<Fingerprint>(before)?.check(&now, "run");
+            assert_eq!(
+                checked.as_ref().is_err_and(|e| e.to_string().contains("draws other numbers")),
+                refused,
+                "{flags}"
+            );
+            assert_eq!(checked.is_err(), refused, "{flags}");
         }
         Ok(())
     }

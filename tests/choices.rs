@@ -119,7 +119,7 @@ fn models_and_datasets_are_listed_as_they_are_taken() {
 
 #[test]
 fn what_there_is_fits_80_columns_and_is_listed_whole() {
-    for list in ["optimizers", "models", "datasets"] {
+    for list in ["optimizers", "models", "datasets", "recipes"] {
         let found = command(list).env("COLUMNS", "80").output().expect("the tool");
         let text = String::from_utf8(found.stdout).expect("UTF-8");
         let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();

@@ -44,6 +44,7 @@ fn results_fit_eighty_columns() {
         "optimizers".into(),
         "models".into(),
         "datasets".into(),
+        "recipes".into(),
         format!("data verify mnist --data-dir {}", top().join("data").display()),
     ];
     for words in commands {

@@ -184,11 +184,19 @@ fn the_document_describes_every_key_that_is_printed_and_no_other() {
             path("dom")
         ),
     );
+    print(
+        "train",
+        &format!(
+            "train --recipe mnist-99 --channels 2 --train-limit 64 --test-limit 8 --steps 1 --device cpu --out {}",
+            path("recipe")
+        ),
+    );
     print("train --dry-run", "train --dry-run --optimizer sam --validation 10 --train-limit 64 --device cpu");
     print("optimizers", "optimizers");
     print("devices", "devices");
     print("models", "models");
     print("datasets", "datasets");
+    print("recipes", "recipes");
     let failed =
         crate::tool::run(&format!("{sweep} --init absent.safetensors --out {} --json --quiet", path("failed")));
     check.object(&serde_json::from_slice(&failed.stdout).expect("a board"), "sweep", "sweep");

@@ -20,7 +20,7 @@ pub mod value;
 
 pub use device::{DeviceChoice, Opened};
 pub use run::{
-    End, Ended, Measured, Observer, Plan, Run, RunState, Silent, SubspaceSpent, Summary, Trainer, measure_along,
+    End, Ended, Measured, Observer, Plan, Run, RunState, Silent, SubspaceSpent, Summary, Target, Trainer, measure_along,
 };
 pub use settings::config::RunConfig;
 pub use ui::{Bar, Gauge, Reading, Screen, Shown, Standings, Ui};

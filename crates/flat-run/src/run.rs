@@ -13,5 +13,5 @@ pub use along::{Measured, measure as measure_along};
 pub use door::{End, Run};
 pub use observer::{Observer, Silent};
 pub use plan::Plan;
-pub use summary::{RunState, SubspaceSpent, Summary};
+pub use summary::{RunState, SubspaceSpent, Summary, Target};
 pub use trainer::{Ended, Trainer};

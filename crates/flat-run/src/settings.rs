@@ -7,6 +7,7 @@ pub(crate) mod config;
 pub(crate) mod file;
 pub(crate) mod flags;
 pub(crate) mod pixels;
+pub(crate) mod recipe;
 pub(crate) mod resolve;
 pub(crate) mod rule_schedule;
 #[cfg(test)]
@@ -19,4 +20,5 @@ pub use choice::{
 };
 pub use file::{table as read_table, to_toml, values as values_of};
 pub use flags::{Flag, Flags, flags, given};
+pub use recipe::{Contents as RecipeContents, Recipe, RecipeSpec};
 pub use rule_schedule::{Phase, RuleSchedule};

@@ -94,6 +94,8 @@ pub enum Command {
     Models,
     /// The data sets: images, classes, whether they are on this machine, source.
     Datasets,
+    /// The recipes: what each reaches, in how many seconds, with which settings.
+    Recipes,
     /// Fetch, make and verify data sets.
     Data {
         /// What to do with them.

@@ -76,6 +76,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Optimizers => list::optimizers(json),
         Command::Models => list::models(json),
         Command::Datasets => list::datasets(json),
+        Command::Recipes => list::recipes(json),
         Command::Data { action } => data::run(action, ui, json),
         Command::Completions { shell } => shell::completions(shell),
         Command::Man(args) => shell::manual(&args, ui),

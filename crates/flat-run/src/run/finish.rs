@@ -1,7 +1,7 @@
 //! The end of a run: final weights, scores, the trace of the Hessian, and the summary.
 
 use super::perturbed::Perturbed;
-use super::summary::{RunState, SubspaceSpent, Summary};
+use super::summary::{RunState, SubspaceSpent, Summary, Target};
 use super::trainer::Trainer;
 use crate::device::DeviceChoice;
 use crate::measure::document::{Document, SCHEMA};
@@ -9,6 +9,7 @@ use crate::measure::trace::{TraceSettings, trace};
 use crate::parts::evaluate::{Score, evaluate};
 use crate::settings::choice::LogName;
 use crate::settings::config::RunConfig;
+use crate::settings::recipe::Recipe;
 use crate::store::checkpoint::{Evaluation, Progress};
 use crate::store::file::write_whole;
 use crate::store::line::{Flatness, Line, Point};
@@ -101,6 +102,12 @@ fn summarise(
         dataset: config.dataset.to_string(),
         model: config.model.to_string(),
         dim: trainer.model().params().layout().len(),
+        recipe: config.recipe.map(Recipe::name),
+        target: config.target_accuracy.map(|accuracy| Target {
+            accuracy,
+            on: if validation.is_some() { "validation" } else { "test" },
+            reached: trainer.has_reached_target(),
+        }),
         optimizer: config.optimizer_name().to_string(),
         base: config.base.to_string(),
         test_accuracy: test.map(|e| e.accuracy),
@@ -119,6 +126,7 @@ fn summarise(
         subspace: trainer.subspace().map(SubspaceSpent::of),
         extended: progress.extended.clone(),
         warnings: warnings(config, progress),
+        train_s: progress.train_s,
         wall_s: trainer.wall(),
         trace: None,
         seed: config.seed,

@@ -41,6 +41,12 @@ pub struct Summary {
     pub model: String,
     /// Trainable parameters, d.
     pub dim: usize,
+    /// Recipe beneath its settings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<&'static str>,
+    /// The accuracy it was to reach.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
     /// Optimizer, as `--optimizer` takes it.
     pub optimizer: String,
     /// Base optimizer.
@@ -84,6 +90,8 @@ pub struct Summary {
     /// What to know when reading the numbers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Seconds in optimizer steps, over all sittings: without evaluations, checkpoints and measures.
+    pub train_s: f64,
     /// Seconds from start to summary, over all sittings.
     pub wall_s: f64,
     /// Trace of the Hessian of the training loss, where measured.
@@ -106,6 +114,25 @@ pub struct Summary {
     pub version: String,
     /// Run directory.
     pub out: String,
+}
+
+/// The accuracy that a run was to reach.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Target {
+    /// `--target-accuracy`, in 0..1.
+    pub accuracy: f64,
+    /// The images it was looked for on: `test`, or `validation`.
+    pub on: &'static str,
+    /// Whether an evaluation found it, which ended the run.
+    pub reached: bool,
+}
+
+impl Target {
+    fn text(self, train_s: f64) -> String {
+        let Self { accuracy, on, reached } = self;
+        let how = if reached { format!("reached after {train_s:.1} s of training") } else { "not reached".into() };
+        format!("{} % on {on} images: {how}", short(100.0 * accuracy))
+    }
 }
 
 /// The cost of the dominant subspace of the Hessian, and the numbers of the last one.
@@ -157,6 +184,8 @@ impl Summary {
             Some((name, format!("{:.2} %   (loss {})", 100.0 * accuracy?, short(loss?))))
         };
         let mut rows = vec![("run", self.out.clone()), ("state", self.state.to_string())];
+        rows.extend(self.recipe.map(|recipe| ("recipe", recipe.to_string())));
+        rows.extend(self.target.map(|target| ("target", target.text(self.train_s))));
         rows.extend(scored("validation accuracy", self.val_accuracy, self.val_loss));
         rows.extend(scored("test accuracy", self.test_accuracy, self.test_loss));
         rows.extend([("average group", groups(0)), ("worst group", groups(1))]);
@@ -167,7 +196,10 @@ impl Summary {
         }
         rows.push((
             "cost",
-            format!("{} steps, {:.0} gradient evaluations, {:.0} s", self.steps, self.evals, self.wall_s),
+            format!(
+                "{} steps, {:.0} gradient evaluations, {:.0} s of training in {:.0} s",
+                self.steps, self.evals, self.train_s, self.wall_s
+            ),
         ));
         if let Some(perturbed) = self.perturbed_steps.filter(|_| self.optimizer != self.base) {
             rows.push(("perturbed", format!("{perturbed} of {} steps", self.steps)));

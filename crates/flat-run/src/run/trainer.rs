@@ -242,15 +242,19 @@ impl<'a> Trainer<'a> {
         let per_epoch = self.steps_per_epoch();
         loop {
             let step = self.progress.step;
-            let last = self.is_over();
-            let pause = !last && self.pause.is_some_and(|after| step >= after);
+            let pause = !self.is_over() && self.pause.is_some_and(|after| step >= after);
             let evaluated = self.progress.evaluated.is_some_and(|e| e.step == step);
-            if (last || pause || self.config.eval_every.due(step, per_epoch)) && !evaluated {
+            if (self.is_over() || pause || self.config.eval_every.due(step, per_epoch)) && !evaluated {
                 self.bar = None;
                 if !self.evaluate_held_out()? {
                     return self.stop();
                 }
+                // the target may be reached within an epoch
+                if self.has_reached_target() && self.progress.epoch.seen > 0 {
+                    self.end_epoch((step - 1) / per_epoch)?;
+                }
             }
+            let last = self.is_over();
             if self.config.flatness_every.due(step, per_epoch) && self.progress.measured != Some(step) {
                 self.bar = None;
                 if !self.measure_flatness()? {
@@ -307,14 +311,20 @@ impl<'a> Trainer<'a> {
         setup::steps_per_epoch(self.config, &self.data)
     }
 
-    /// Whether all steps are taken, or the evaluations left pay for no further one.
+    /// Whether the evaluation of the present step finds the accuracy that the run is to reach.
+    pub(crate) fn has_reached_target(&self) -> bool {
+        let found = self.progress.evaluated.filter(|e| e.step == self.progress.step);
+        self.config.target_accuracy.is_some_and(|target| found.is_some_and(|e| e.accuracy >= target))
+    }
+
+    /// Whether all steps are taken, the evaluations left pay for no further one, or the target is reached.
     fn is_over(&self) -> bool {
         let spent = self.config.evals.filter(|_| self.optimizer.is_paced_by_evals()).is_some_and(|evals| {
             let rows = if self.config.full_batch { usize::MAX } else { self.config.batch_size };
             // room for the rounding of sums of costs such as 4/3
             self.progress.evals + self.optimizer.next_evals(rows) > evals as f64 + 1e-6
         });
-        spent || self.progress.step >= self.total_steps()
+        spent || self.has_reached_target() || self.progress.step >= self.total_steps()
     }
 
     fn total_steps(&self) -> u64 {

@@ -3,6 +3,7 @@
 use super::choice::{
     FlatnessName, Float, LogName, LossName, NormalizeName, PerturbName, RadiusScheduleName, SamplerName, ScheduleName,
 };
+use super::recipe::Recipe;
 use super::rule_schedule::RuleSchedule;
 use crate::device::DeviceChoice;
 use crate::value::epochs::{Epochs, MOST};
@@ -26,6 +27,10 @@ flat_core::settings! {
         /// Gradient evaluations of a batch to spend, instead of --epochs. They pay for so many steps, half as many for a rule with
         /// two gradients a step. Where the data decide what a step costs, the schedules go by evaluations too.
         evals as "evals": Option<u64> = None, range: Range::AtLeast(1);
+        /// Settings that reached an accuracy, beneath those of --config and the flags; `flat-train recipes` lists them.
+        recipe as "recipe": Option<Recipe> = None;
+        /// End the run where an evaluation finds this accuracy, a share of the test images, or of those of --validation.
+        target_accuracy as "target-accuracy": Option<f64> = None, range: Range::Share, metavar: "SHARE";
         /// Seed of every random draw.
         seed as "seed": u64 = 0, range: Range::Between(0, i64::MAX as u64);
         /// Where to compute; auto is CUDA where a device can be opened, otherwise the CPU.

@@ -4,6 +4,7 @@ use super::choice::ScheduleName;
 use super::config::RunConfig;
 use super::file::{table as read_table, to_toml};
 use super::flags;
+use super::recipe::Recipe;
 use crate::usage::{BadFlag, no_effect, usage};
 use anyhow::{Context, Result};
 use flat_core::name::near;
@@ -42,18 +43,31 @@ impl RunConfig {
 
     fn layers(flags: &Values, file: Option<&Path>) -> Result<Layers> {
         let flags = split_optimizer(flags.clone(), "--")?;
-        let (mut file, name) = match file {
+        let (mut file, mut name) = match file {
             Some(path) => (split_optimizer(read_table(path)?, "")?, path.display().to_string()),
             None => (Values::default(), String::new()),
         };
-        let before = Self::with(&file, &name)?;
+        if let Some(named) = flags.get("recipe").or_else(|| file.get("recipe")) {
+            let recipe: Recipe = named.to_string().parse().map_err(BadFlag::from)?;
+            let beneath = split_optimizer(recipe.read()?.settings()?, "")?;
+            file = Self::lay(&file, beneath, &format!("recipe {recipe}"))?.merged;
+            if name.is_empty() {
+                name = format!("--recipe {recipe}");
+            }
+        }
+        Self::lay(&flags, file, &name)
+    }
+
+    /// Lays flags, or a file, over values of this name.
+    fn lay(flags: &Values, mut file: Values, name: &str) -> Result<Layers> {
+        let before = Self::with(&file, name)?;
         let changed = |key: &str| Some(file.get(key)?.to_string() != flags.get(key)?.to_string());
         let other = |key: &str| changed(key) == Some(true);
         let scheduled = flags.get("rule-schedule").is_some() && changed("rule-schedule") != Some(false);
         let other_rules = other("optimizer") || scheduled;
         let mut stale = before.own_options(other_rules, other("base"));
         if other_rules {
-            let now = Self::with(&flags, "the flags")?.rules();
+            let now = Self::with(flags, "the flags")?.rules();
             stale.extend(now.iter().flat_map(|rule| rule.over_sgd).map(|(name, _)| *name));
         }
         let exclusive: [(&[&str], &[&str]); 5] = [
@@ -70,11 +84,11 @@ impl RunConfig {
         }
         // a schedule-free base has another default, and refuses what an earlier base ran with
         let averages = |values: &Values| Ok::<_, anyhow::Error>(Self::with(values, FLAGS)?.base.averages());
-        if changed("base") == Some(true) && averages(&file)? != averages(&flags)? {
+        if changed("base") == Some(true) && averages(&file)? != averages(flags)? {
             stale.push("schedule");
         }
         stale.iter().for_each(|key| drop(file.remove(key)));
-        let mut merged = file.clone().under(&flags);
+        let mut merged = file.clone().under(flags);
         let (before, now) = (before.effects(), Self::with(&merged, FLAGS)?.effects());
         for (key, _) in file.iter().filter(|(key, _)| flags.get(key).is_none()) {
             if let Some(needs) = now.lacks(key) {
@@ -85,7 +99,7 @@ impl RunConfig {
             }
         }
         let ignored = flags.iter().filter_map(|(key, _)| Some((key.to_string(), now.lacks(key)?))).collect();
-        Ok(Layers { merged, ignored, name })
+        Ok(Layers { merged, ignored, name: name.into() })
     }
 
     /// The configuration of a TOML table with the flags' names.

@@ -40,6 +40,9 @@ pub struct Progress {
     /// Seconds of training, evaluation and saving so far.
     #[serde(with = "exact")]
     pub wall_s: f64,
+    /// Seconds in steps so far, without evaluation and saving; from 0 on where an earlier version counted none.
+    #[serde(with = "exact", default)]
+    pub train_s: f64,
     /// The epoch so far.
     pub epoch: Epoch,
     /// Where the run was made longer.

@@ -11,7 +11,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 /// Settings that decide where a run computes, and what it writes and measures on the way, but not its weights.
-const FREE: [&str; 22] = [
+const FREE: [&str; 24] = [
     "checkpoint-every",
     "data-dir",
     "device",
@@ -28,7 +28,9 @@ const FREE: [&str; 22] = [
     "log-steps",
     "no-test",
     "out",
+    "recipe",
     "save-init",
+    "target-accuracy",
     "trace-examples",
     "trace-probes",
     "epochs",

@@ -7,7 +7,7 @@ const OF_BOTH: [&str; 12] =
     ["optimizer", "base", "rho", "sigma", "lr", "model", "dataset", "epochs", "batch-size", "seed", "out", "config"];
 
 /// Of `train` alone.
-const OF_TRAIN: [&str; 1] = ["resume"];
+const OF_TRAIN: [&str; 2] = ["recipe", "resume"];
 
 /// Of `sweep` alone.
 const OF_SWEEP: [&str; 6] = ["grid", "sample", "random", "seeds", "budget", "jobs"];

@@ -1,11 +1,14 @@
-//! `flat-train optimizers`, `models` and `datasets`: the choices, read from their tables.
+//! `flat-train optimizers`, `models`, `datasets` and `recipes`: the choices, read from their tables.
 
 mod entry;
+mod recipes;
 
 use super::print;
 use crate::exit::Outcome;
 use anyhow::Result;
 use candle_core::{DType, Device, Var};
+pub(super) use recipes::recipes;
+
 use entry::Entry;
 use flat_core::Streams;
 use flat_core::setting::{Setting, Value as Given, Values};

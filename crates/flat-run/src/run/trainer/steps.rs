@@ -106,6 +106,7 @@ impl Trainer<'_> {
         let seconds = (of_queueing + begun.elapsed().as_secs_f64()) / n;
         for (report, (correct, examples, epoch, step, evals, account)) in reports.into_iter().zip(rest) {
             self.progress.epoch.seconds += seconds;
+            self.progress.train_s += seconds;
             match &report.skipped {
                 None => {
                     let sums = &mut self.progress.epoch;

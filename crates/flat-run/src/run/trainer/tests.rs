@@ -79,6 +79,23 @@ fn a_run_whose_numbers_stay_on_the_device_is_the_same_run() -> Result<()> {
 }
 
 #[test]
+fn a_run_ends_at_the_first_evaluation_that_finds_its_target_with_a_line_of_the_epoch_so_far() -> Result<()> {
+    let flags = "--optimizer sgd --steps 12 --eval-every 3";
+    let whole = run(flags, false)?;
+    let evaluations = whole.lines.iter().filter(|line| line["split"] == "test");
+    let mut evaluations = evaluations.filter_map(|line| Some((line["step"].as_u64()?, line["accuracy"].as_f64()?)));
+    let (end, target) = evaluations.find(|(_, accuracy)| *accuracy > 0.0).context("an accuracy above 0")?;
+    assert!(end < 12, "the test is about a run that ends early");
+    let stopped = run(&format!("{flags} --target-accuracy {target}"), false)?;
+    let steps = |ran: &Ran| ran.lines.iter().filter(|line| line["kind"] == "step").count() as u64;
+    assert_eq!((steps(&whole), steps(&stopped)), (12, end));
+    let last = stopped.lines.last().context("a line")?;
+    assert_eq!((last["kind"].as_str(), last["step"].as_u64()), (Some("epoch"), Some(end)));
+    assert!(stopped.lines.iter().any(|line| line["split"] == "train" && line["step"] == end));
+    Ok(())
+}
+
+#[test]
 fn a_skipped_step_leaves_running_statistics_alone_wherever_it_is_found_out() -> Result<()> {
     // the first step makes the weights so large that every later loss is not finite
     let flags = "--optimizer sgd --momentum 0 --lr 1e30 --steps 5";

@@ -187,7 +187,7 @@ fn the_document_describes_every_key_that_is_printed_and_no_other() {
     print(
         "train",
         &format!(
-            "train --recipe mnist-99 --channels 2 --train-limit 64 --test-limit 8 --steps 1 --device cpu --out {}",
+            "train --recipe mnist-99 --channels 2 --train-limit 64 --test-limit 8 --steps 1 --warmup 0 --device cpu --out {}",
             path("recipe")
         ),
     );

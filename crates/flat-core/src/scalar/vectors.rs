@@ -54,8 +54,8 @@ impl ParamVec {
         if on_device { Scalar::on_device(&self.dot_tensor(x)?) } else { Ok(self.dot(x)?.into()) }
     }
 
-    /// `<u, self> / ||u||^2`, the coefficient of the projection on `u`, and 0 where `u` is zero; kept on the device where
-    /// `on_device`.
+    /// `<u, self> / ||u||^2`, the coefficient of the projection on `u`, and 0 where `u` is zero; kept on the device
+    /// where `on_device`.
     ///
     /// # Errors
     /// Vectors of different spaces; candle's.

@@ -70,8 +70,8 @@ impl ParamVec {
         Self::drawn(space, stream, |part| part.normal() * sigma)
     }
 
-    /// N(0, I_d) by the draws of [`Self::recur_noise`]: many numbers at a time, so other ones than [`Self::gaussian`]'s, in a third
-    /// of the time. On the host its norm is found on the way.
+    /// N(0, I_d) by the draws of [`Self::recur_noise`]: many numbers at a time, so other ones than
+    /// [`Self::gaussian`]'s, in a third of the time. On the host its norm is found on the way.
     ///
     /// # Errors
     /// candle's.

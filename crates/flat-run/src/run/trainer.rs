@@ -249,10 +249,6 @@ impl<'a> Trainer<'a> {
                 if !self.evaluate_held_out()? {
                     return self.stop();
                 }
-                // the target may be reached within an epoch
-                if self.has_reached_target() && self.progress.epoch.seen > 0 {
-                    self.end_epoch((step - 1) / per_epoch)?;
-                }
             }
             let last = self.is_over();
             if self.config.flatness_every.due(step, per_epoch) && self.progress.measured != Some(step) {
@@ -309,12 +305,6 @@ impl<'a> Trainer<'a> {
     /// Steps an epoch.
     pub fn steps_per_epoch(&self) -> u64 {
         setup::steps_per_epoch(self.config, &self.data)
-    }
-
-    /// Whether the evaluation of the present step finds the accuracy that the run is to reach.
-    pub(crate) fn has_reached_target(&self) -> bool {
-        let found = self.progress.evaluated.filter(|e| e.step == self.progress.step);
-        self.config.target_accuracy.is_some_and(|target| found.is_some_and(|e| e.accuracy >= target))
     }
 
     /// Whether all steps are taken, the evaluations left pay for no further one, or the target is reached.

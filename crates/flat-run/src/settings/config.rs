@@ -29,7 +29,8 @@ flat_core::settings! {
         evals as "evals": Option<u64> = None, range: Range::AtLeast(1);
         /// Settings that reached an accuracy, beneath those of --config and the flags; `flat-train recipes` lists them.
         recipe as "recipe": Option<Recipe> = None;
-        /// End the run where an evaluation finds this accuracy, a share of the test images, or of those of --validation.
+        /// End the run where an evaluation finds this accuracy, a share of the test images, or of those of
+        /// --validation.
         target_accuracy as "target-accuracy": Option<f64> = None, range: Range::Share, metavar: "SHARE";
         /// Seed of every random draw.
         seed as "seed": u64 = 0, range: Range::Between(0, i64::MAX as u64);

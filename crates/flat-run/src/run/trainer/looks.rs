@@ -61,7 +61,17 @@ impl Trainer<'_> {
                 self.save_model(&file)?;
             }
         }
+        // the run ends here, within an epoch perhaps
+        if self.has_reached_target() && self.progress.epoch.seen > 0 {
+            self.end_epoch((step - 1) / self.steps_per_epoch())?;
+        }
         Ok(true)
+    }
+
+    /// Whether the evaluation of the present step finds the accuracy that the run is to reach.
+    pub(crate) fn has_reached_target(&self) -> bool {
+        let found = self.progress.evaluated.filter(|e| e.step == self.progress.step);
+        self.config.target_accuracy.is_some_and(|target| found.is_some_and(|e| e.accuracy >= target))
     }
 
     /// Takes the measures of `--flatness`; false where a signal interrupted them. A measure that fails costs a warning.

@@ -11,13 +11,17 @@ use crate::value::fixed;
 use crate::{Activation, BatchMoments, Result, Value};
 use candle_core::Tensor;
 
-/// A convolution and its tangent, with each other's transforms; `None` where no kernel computes them together.
+/// A convolution and its tangent, with each other's transforms; `None` where no kernel computes them together. The kernels
+/// take directions of weights for constants.
 fn conv_tangent(
     x: &Dual<TapeTensor>,
     w: &Dual<TapeTensor>,
     bias: Option<&Dual<TapeTensor>>,
     c: Conv2d,
 ) -> Result<Option<Dual<TapeTensor>>> {
+    if w.tangent.at.is_some() || bias.is_some_and(|b| b.tangent.at.is_some()) {
+        return Ok(None);
+    }
     let biases = bias.map(|b| [&b.value.value, &b.tangent.value]);
     let (of, dot) = ([&x.value.value, &w.value.value], [&x.tangent.value, &w.tangent.value]);
     let Some([y, y_dot]) = c.forward_tangent(of, dot, biases)? else { return Ok(None) };
@@ -59,6 +63,9 @@ impl Dual<TapeTensor> {
         skip: Option<&Self>,
         then: Option<Activation>,
     ) -> Result<(Self, Normed)> {
+        if gain.tangent.at.is_some() || bias.tangent.at.is_some() {
+            return self.normalise_bent(gain, bias, source, skip, then);
+        }
         let relu = then == Some(Activation::Relu);
         let (value, normed) = normalise(&self.value, &gain.value, &bias.value, source, skip.map(|s| &s.value), relu)?;
         let layer = NormTangent::new(
@@ -85,7 +92,33 @@ impl Dual<TapeTensor> {
     }
 }
 
-/// Directions of parameters are constants.
+impl Dual<TapeTensor> {
+    /// The same where gain and bias are functions of the variables, so that their directions are no constants.
+    fn normalise_bent(
+        &self,
+        gain: &Self,
+        bias: &Self,
+        source: &Source,
+        skip: Option<&Self>,
+        then: Option<Activation>,
+    ) -> Result<(Self, Normed)> {
+        let skip_value = skip.map(|s| &s.value);
+        let (value, normed) = normalise(&self.value, &gain.value, &bias.value, source, skip_value, false)?;
+        let operands: Vec<&TapeTensor> =
+            [self, gain, bias].into_iter().chain(skip).flat_map(|x| [&x.value, &x.tangent]).collect();
+        let source = source.clone();
+        let tangent = TapeTensor::function(&operands, move |t| {
+            let pairs: Vec<Dual> = t.chunks_exact(2).map(|t| Dual::new(t[0].clone(), t[1].clone())).collect();
+            let (x, gain, bias) = (&pairs[0], &pairs[1], &pairs[2]);
+            Ok(match &source {
+                Source::Batch(eps) => x.batch_norm_add(gain, bias, *eps, pairs.get(3), None)?.0.tangent,
+                Source::Fixed(mean, r) => x.fixed_norm_add(gain, bias, (mean, r), pairs.get(3), None)?.tangent,
+            })
+        })?;
+        Ok((Self { value, tangent }.finish(None, then)?, normed))
+    }
+}
+
 impl Value for Dual<TapeTensor> {
     fn primal(&self) -> &Tensor {
         &self.value.value

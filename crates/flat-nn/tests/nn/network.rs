@@ -128,14 +128,17 @@ fn an_own_network_has_the_tapes_gradients_and_hessian_products_of_candles_graph(
 }
 
 #[test]
-fn a_quadratic_form_sees_the_curvature_of_parameters_that_are_functions_of_variables() -> Result<()> {
+fn hessian_products_and_forms_see_that_parameters_are_functions_of_variables() -> Result<()> {
     let streams = Streams::new(6);
     let model = Model::of(Bent, DType::F64, &Device::Cpu, &streams)?;
     let (x, labels) = batch(&[5, 2, 6, 6], 4)?;
     for loss in [Loss::CrossEntropy { label_smoothing: 0.2 }, Loss::Mse] {
         let v = ParamVec::rademacher(model.params().space(), &streams.at(Purpose::Probe, 0))?;
         let along = loss.mean(&model.logits_tangent(&x, &v, Mode::BatchStats)?, &labels)?;
-        let exact = v.dot(&model.params().gradient(&along.tangent.backward()?)?)?;
+        let graph = model.params().gradient(&along.tangent.backward()?)?;
+        let product = model.hessian_product(loss, &x, &labels, &v, Mode::BatchStats)?;
+        assert!(product.plus(-1.0, &graph)?.norm()? < 1e-11 * graph.norm()?, "{loss:?}");
+        let exact = v.dot(&graph)?;
         let form = model.hessian_forms(loss, &x, &labels, std::slice::from_ref(&v), Mode::BatchStats)?[0];
         // roundings of sums of some hundred terms
         assert!((form - exact).abs() < 1e-11 * exact.abs() && exact.abs() > 0.1, "{loss:?}: {form} for {exact}");

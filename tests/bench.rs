@@ -54,6 +54,28 @@ fn every_cell_has_times_rates_and_memory_that_agree_with_each_other() {
 }
 
 #[test]
+fn a_roof_is_made_of_counted_bytes_and_measured_rates() {
+    let report = json(&format!("{QUICK} --optimizers sgd,sam --roofline"));
+    let (peak, copy) = (number(&report["peak_gflops"]["cpu"]), number(&report["bandwidth_gb_s"]["cpu"]));
+    assert!((0.1..1e4).contains(&copy), "GB/s: {copy}");
+    // 784-256-10: two products for the first layer and three for the second, each over input, output and weights; five
+    // passes for the relu
+    let image = 2.0 * (784.0 + 256.0) + 5.0 * 256.0 + 3.0 * (256.0 + 10.0);
+    let bytes = 4.0 * (16.0 * image + 2.0 * 784.0 * 256.0 + 3.0 * 256.0 * 10.0);
+    for (row, evals) in report["rows"].as_array().expect("rows").iter().zip([1.0, 2.0]) {
+        let roof = &row["roof"];
+        assert_eq!(number(&roof["bytes_per_step"]), evals * bytes, "{row}");
+        let intensity = number(&row["flops_per_step"]) / (evals * bytes);
+        assert!(close(number(&roof["intensity"]), intensity), "{row}");
+        let memory = copy * intensity < peak;
+        assert_eq!(roof["bound"], if memory { "memory" } else { "arithmetic" });
+        assert!(close(number(&roof["gflops"]), peak.min(copy * intensity)), "{row}");
+        assert!(close(number(&roof["fraction"]), number(&row["rates"]["gflops"]) / number(&roof["gflops"])));
+    }
+    assert!(json(&format!("{QUICK} --optimizers sgd"))["rows"][0].get("roof").is_none());
+}
+
+#[test]
 fn every_rule_is_timed_or_says_why_not() {
     // one burst of ten steps: what looksam costs on average
     let rules: Vec<&str> = flat_optim::RULES.iter().map(|rule| rule.name).collect();

@@ -39,7 +39,7 @@ fn results_fit_eighty_columns() {
         format!("metrics gradnorm {checkpoint} --limit 64"),
         format!("metrics all {checkpoint} --limit 64"),
         swept,
-        "bench --devices cpu --models lenet,resnet20 --optimizers sgd,entropy-sgd --batch-sizes 8 --rounds 2".into(),
+        "bench --devices cpu --models lenet,resnet20 --optimizers sgd,entropy-sgd --batch-sizes 8 --rounds 2 --roofline".into(),
         "devices".into(),
         "optimizers".into(),
         "models".into(),

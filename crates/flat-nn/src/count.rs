@@ -1,4 +1,4 @@
-//! Multiply-adds and kinks of a network, counted by its forward pass over shapes.
+//! Multiply-adds, kinks and traffic of a network, counted by its forward pass over shapes.
 
 use crate::kinds::Activation;
 use crate::ops::moments::{BatchMoments, Moments};
@@ -9,11 +9,25 @@ use candle_core::{DType, Device, Shape, Tensor};
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// What a forward pass of one example does.
+/// What a forward pass of one example does, and what its gradient reads and writes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Count {
     pub multiply_adds: u64,
     pub kinks: bool,
+    pub traffic: Traffic,
+}
+
+/// Numbers that the layers read and write for one gradient, if every pass reads its operands and writes its result once.
+///
+/// A product has three passes, the first layer's two. Normalisation with relu goes three times over its output forward and
+/// five times backward, four and eight times where a shortcut joins. Another nonlinearity takes five passes, a sum three,
+/// pooling two over its input and its output.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// For each example.
+    pub per_example: u64,
+    /// For each batch: weights and their gradients.
+    pub per_batch: u64,
 }
 
 /// A [`Value`] without numbers: its shape, and the count that all values of a pass share.
@@ -39,13 +53,23 @@ impl Shaped {
         Self::new(shape, &self.count)
     }
 
-    /// `outputs` numbers, each a sum of `terms` products.
-    fn products(&self, outputs: impl Into<Shape>, terms: usize) -> Result<Self> {
+    /// `outputs` numbers, each a sum of `terms` products with these weights, in so many passes of a gradient.
+    fn products(&self, w: &Self, outputs: impl Into<Shape>, terms: usize, passes: usize) -> Result<Self> {
         let out = self.with(outputs)?;
         let mut count = self.count.get();
         count.multiply_adds += (out.zero.elem_count() * terms) as u64;
+        count.traffic.per_batch += (passes * w.zero.elem_count()) as u64;
         self.count.set(count);
+        self.moved(passes);
+        out.moved(passes);
         Ok(out)
+    }
+
+    /// Counts passes over this value.
+    fn moved(&self, passes: usize) {
+        let mut count = self.count.get();
+        count.traffic.per_example += (passes * self.zero.elem_count()) as u64;
+        self.count.set(count);
     }
 
     fn kink(&self) {
@@ -54,7 +78,44 @@ impl Shaped {
 
     fn pooled(&self, pool: Pool2d) -> Result<Self> {
         let (n, c, h, w) = self.zero.dims4()?;
-        self.with((n, c, pool.output(h)?, pool.output(w)?))
+        let out = self.with((n, c, pool.output(h)?, pool.output(w)?))?;
+        self.moved(2);
+        out.moved(2);
+        Ok(out)
+    }
+
+    fn convolved(&self, w: &Self, conv: Conv2d, passes: usize) -> Result<Self> {
+        let g = conv.geometry(self.zero.shape(), w.zero.shape())?;
+        self.products(w, g.y_shape(), g.channels * g.kh * g.kw, passes)
+    }
+
+    fn connected(&self, w: &Self, passes: usize) -> Result<Self> {
+        let ((n, input), (out, wanted)) = (self.zero.dims2()?, w.zero.dims2()?);
+        if input != wanted {
+            return Err(Error::BadInput(format!("a layer of {wanted} inputs for {input}")));
+        }
+        self.products(w, (n, out), input, passes)
+    }
+
+    /// A normalisation with what follows in the same passes.
+    fn normalised(&self, skip: Option<&Self>, then: Option<Activation>) -> Result<Self> {
+        if let Some(skip) = skip {
+            self.fits(skip)?;
+        }
+        self.moved(if skip.is_some() { 12 } else { 8 });
+        match then {
+            Some(Activation::Relu) => self.kink(),
+            Some(_) => self.moved(5),
+            None => {}
+        }
+        Ok(self.clone())
+    }
+
+    fn fits(&self, other: &Self) -> Result<()> {
+        match self.zero.shape() == other.zero.shape() {
+            true => Ok(()),
+            false => Err(Error::BadInput(format!("the sum of {:?} and {:?}", self.zero.shape(), other.zero.shape()))),
+        }
     }
 }
 
@@ -66,24 +127,19 @@ impl Value for Shaped {
     }
 
     fn conv2d(&self, w: &Self, _: Option<&Self>, conv: Conv2d) -> Result<Self> {
-        let g = conv.geometry(self.zero.shape(), w.zero.shape())?;
-        self.products(g.y_shape(), g.channels * g.kh * g.kw)
+        self.convolved(w, conv, 3)
     }
 
-    fn conv2d_of(x: &Tensor, w: &Self, bias: Option<&Self>, conv: Conv2d) -> Result<Self> {
-        w.with(x.shape())?.conv2d(w, bias, conv)
+    fn conv2d_of(x: &Tensor, w: &Self, _: Option<&Self>, conv: Conv2d) -> Result<Self> {
+        w.with(x.shape())?.convolved(w, conv, 2)
     }
 
     fn linear(&self, w: &Self, _: Option<&Self>) -> Result<Self> {
-        let ((n, input), (out, wanted)) = (self.zero.dims2()?, w.zero.dims2()?);
-        if input != wanted {
-            return Err(Error::BadInput(format!("a layer of {wanted} inputs for {input}")));
-        }
-        self.products((n, out), input)
+        self.connected(w, 3)
     }
 
-    fn linear_of(x: &Tensor, w: &Self, bias: Option<&Self>) -> Result<Self> {
-        w.with(x.shape())?.linear(w, bias)
+    fn linear_of(x: &Tensor, w: &Self, _: Option<&Self>) -> Result<Self> {
+        w.with(x.shape())?.connected(w, 2)
     }
 
     fn max_pool(&self, pool: Pool2d) -> Result<Self> {
@@ -115,6 +171,7 @@ impl Value for Shaped {
         if activation == Activation::Relu {
             self.kink();
         }
+        self.moved(5);
         Ok(self.clone())
     }
 
@@ -123,10 +180,9 @@ impl Value for Shaped {
     }
 
     fn plus(&self, other: &Self) -> Result<Self> {
-        match self.zero.shape() == other.zero.shape() {
-            true => Ok(self.clone()),
-            false => Err(Error::BadInput(format!("the sum of {:?} and {:?}", self.zero.shape(), other.zero.shape()))),
-        }
+        self.fits(other)?;
+        self.moved(3);
+        Ok(self.clone())
     }
 
     fn batch_norm_add(
@@ -138,7 +194,7 @@ impl Value for Shaped {
         then: Option<Activation>,
     ) -> Result<(Self, BatchMoments)> {
         let none = Moments::Host { mean: Vec::new(), var: Vec::new() };
-        Ok((self.clone().finish(skip, then)?, BatchMoments::new(0, none)))
+        Ok((self.normalised(skip, then)?, BatchMoments::new(0, none)))
     }
 
     fn fixed_norm_add(
@@ -149,7 +205,7 @@ impl Value for Shaped {
         skip: Option<&Self>,
         then: Option<Activation>,
     ) -> Result<Self> {
-        self.clone().finish(skip, then)
+        self.normalised(skip, then)
     }
 
     fn cross_entropy(&self, _: &Tensor) -> Result<Self> {

@@ -69,6 +69,7 @@ mod value;
 pub use adopt::Adopted;
 pub use checkpoint::{read_config, read_metadata};
 pub use config::{Arch, ModelConfig, NetworkSpec};
+pub use count::Traffic;
 pub use dual::Dual;
 pub use error::{Difference, Error, Result};
 pub use flat_kernels::cpu::bf16::Bf16;

@@ -1,6 +1,6 @@
 //! A model: a network with its parameters and buffers.
 
-use crate::count::{Count, Shaped};
+use crate::count::{Count, Shaped, Traffic};
 use crate::network::{AnyNetwork, Instance};
 use crate::scope::Scope;
 use crate::specs::{Init, Spec, Specs};
@@ -168,6 +168,11 @@ impl Model {
     /// backward pass has two products for each of the forward pass.
     pub fn multiply_adds(&self) -> u64 {
         self.count.multiply_adds
+    }
+
+    /// Numbers that the layers read and write for one gradient, counted as [`Traffic`] says.
+    pub fn traffic(&self) -> Traffic {
+        self.count.traffic
     }
 
     /// The trainable parameters.

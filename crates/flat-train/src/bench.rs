@@ -1,14 +1,17 @@
 //! Timing of training steps over devices, models, optimizers and batch sizes.
 
+mod bandwidth;
 mod cell;
 mod compare;
 mod energy;
 mod environment;
 mod memory;
 mod peak;
+mod roof;
 mod table;
 mod timing;
 
+pub use bandwidth::Bandwidth;
 pub use cell::{Cell, Place, untimed};
 pub use compare::{Comparison, Verdict, compare};
 pub use energy::Meter;
@@ -16,5 +19,6 @@ pub use environment::Environment;
 pub(crate) use environment::processor;
 pub use memory::{Memory, host_peak_mib, of_cell};
 pub use peak::Peak;
+pub use roof::{Bound, Roof};
 pub use table::{BenchReport, Rates, Row};
 pub use timing::Timing;

@@ -240,7 +240,13 @@ fn taylor<W: Word, const M: usize, const R: usize>(
                 }
                 if let Some(y) = wanted.and_then(|k| y.get_mut(k)) {
                     let end = len.min((i + 1) * out);
-                    plan.restore::<W, M>(outputs, false, ys, &mut y.all()[i * out..end], biases.get(k).copied().flatten());
+                    plan.restore::<W, M>(
+                        outputs,
+                        false,
+                        ys,
+                        &mut y.all()[i * out..end],
+                        biases.get(k).copied().flatten(),
+                    );
                 }
                 std::mem::swap(&mut xs, &mut before);
             }

@@ -28,6 +28,8 @@ flat_core::settings! {
         steps as "steps": Option<u64> = None, range: Range::Between(1, 1_000_000);
         /// Bursts of each cell; those of different cells alternate.
         rounds as "rounds": u32 = 9, range: Range::Between(1, 1000);
+        /// Show the roof over each cell: operations, bytes, and what products and copies on this machine allow.
+        roofline as "roofline": bool = false;
         /// Compare with the JSON that an earlier bench printed.
         baseline as "baseline": Option<PathBuf> = None, metavar: "FILE";
         /// Write the table as CSV too.

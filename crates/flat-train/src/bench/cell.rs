@@ -151,6 +151,13 @@ impl Cell {
         6.0 * self.model.multiply_adds() as f64 * self.batch.len() as f64 * self.evals_per_step()
     }
 
+    /// Bytes that a step's gradients read and write, in f32.
+    pub fn bytes_per_step(&self) -> f64 {
+        let traffic = self.model.traffic();
+        let numbers = traffic.per_example as f64 * self.batch.len() as f64 + traffic.per_batch as f64;
+        size_of::<f32>() as f64 * numbers * self.evals_per_step()
+    }
+
     /// Trainable parameters.
     pub fn dim(&self) -> usize {
         self.model.params().space().layout.len()

@@ -1,6 +1,6 @@
 //! The rows of a benchmark, as text, CSV and JSON.
 
-use super::{Comparison, Environment, Memory, Place, Timing, compare};
+use super::{Comparison, Environment, Memory, Place, Roof, Timing, compare};
 use anyhow::Result;
 use flat_run::usage;
 use flat_run::value::table::{Table, item};
@@ -43,6 +43,9 @@ pub struct Row {
     /// Floating point operations of a step's gradients: 2 a multiply-add of convolutions and fully connected layers, a
     /// gradient three forward passes. Of the work done: with BatchNorm, one example's gradient takes its whole batch.
     pub flops_per_step: f64,
+    /// The roof over it, with `--roofline`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roof: Option<Roof>,
     /// Peak memory of a process that does this alone.
     pub memory: Memory,
     /// Joules a step, where the machine counts them.
@@ -73,6 +76,9 @@ pub struct BenchReport {
     pub environment: Environment,
     /// GFLOP/s of a large product of matrices on each device, the best seen.
     pub peak_gflops: BTreeMap<String, f64>,
+    /// GB/s of a copy on each device, its reads and its writes, the best seen; with `--roofline`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bandwidth_gb_s: BTreeMap<String, f64>,
     /// What to know when reading the numbers.
     pub notes: Vec<String>,
     /// The rows.
@@ -180,6 +186,14 @@ impl BenchReport {
         let mut out = vec![table.text()];
         let absent = |row: &Row| Some(item(&format!("{}: absent: {}", cell(&row.place), row.absent.as_ref()?)));
         out.extend(self.rows.iter().filter_map(absent));
+        let roofs =
+            || self.rows.iter().filter_map(|row| Some((cell(&row.place), row.flops_per_step, row.roof.as_ref()?)));
+        if roofs().next().is_some() {
+            out.push(Roof::table(roofs()));
+        }
+        for (device, bandwidth) in &self.bandwidth_gb_s {
+            out.push(format!("{device}: a copy reads and writes {bandwidth:.0} GB/s"));
+        }
         for (device, peak) in &self.peak_gflops {
             out.push(format!("{device}: a large product of matrices reaches {peak:.0} GFLOP/s"));
         }

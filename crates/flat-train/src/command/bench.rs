@@ -2,7 +2,9 @@
 
 use super::print;
 use crate::args::BenchSettings;
-use crate::bench::{BenchReport, Cell, Environment, Memory, Meter, Peak, Place, Row, Timing, of_cell, untimed};
+use crate::bench::{
+    Bandwidth, BenchReport, Cell, Environment, Memory, Meter, Peak, Place, Roof, Row, Timing, of_cell, untimed,
+};
 use crate::exit::Outcome;
 use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Device;
@@ -44,6 +46,7 @@ pub(super) fn run(args: &BenchSettings, of_memory: bool, ui: Ui, json: bool) -> 
     let mut report = BenchReport {
         environment: Environment::here(&there),
         peak_gflops: BTreeMap::new(),
+        bandwidth_gb_s: BTreeMap::new(),
         notes: Vec::new(),
         rows: Vec::new(),
         comparison: None,
@@ -53,14 +56,24 @@ pub(super) fn run(args: &BenchSettings, of_memory: bool, ui: Ui, json: bool) -> 
     if !measure(args, &mut timed, &mut report, ui)? {
         return Ok(Outcome::Interrupted);
     }
+    let mut bytes = Vec::new();
     for Timed { row, cell, ms, joules, steps, .. } in timed {
         (report.rows[row].evals_per_step, report.rows[row].flops_per_step) =
             (cell.evals_per_step(), cell.flops_per_step());
         let bursts = ms.len() as f64;
         report.rows[row].step = Timing::of(ms, steps);
         report.rows[row].joules_per_step = (joules > 0.0).then(|| joules / (bursts * steps as f64));
+        bytes.push((row, cell.bytes_per_step()));
     }
     report.conclude(baseline.as_ref());
+    for (row, bytes) in bytes {
+        let row = &mut report.rows[row];
+        let device = &row.place.device;
+        let rates = [report.peak_gflops.get(device), report.bandwidth_gb_s.get(device)];
+        if let ([Some(peak), Some(bandwidth)], Some(reached)) = (rates, &row.rates) {
+            row.roof = Some(Roof::over([row.flops_per_step, bytes], reached.gflops, [*peak, *bandwidth]));
+        }
+    }
     if let Some(file) = &args.csv {
         write_whole(&std::path::absolute(file)?, report.csv().as_bytes())?;
     }
@@ -118,6 +131,7 @@ fn prepare(
                     dim: 0,
                     evals_per_step: 0.0,
                     flops_per_step: 0.0,
+                    roof: None,
                     memory: Memory::default(),
                     joules_per_step: None,
                 };
@@ -158,6 +172,7 @@ fn prepare(
 /// a signal asked to stop.
 fn measure(args: &BenchSettings, timed: &mut [Timed], report: &mut BenchReport, ui: Ui) -> Result<bool> {
     let mut peaks = BTreeMap::new();
+    let mut copies = BTreeMap::new();
     let mut meters = BTreeMap::new();
     for t in timed.iter() {
         let name = report.rows[t.row].place.device.clone();
@@ -165,6 +180,9 @@ fn measure(args: &BenchSettings, timed: &mut [Timed], report: &mut BenchReport, 
             let peak = Peak::new(&t.device)?;
             peak.measure()?;
             peaks.insert(name.clone(), peak);
+            if args.roofline {
+                copies.insert(name.clone(), Bandwidth::new(&t.device)?);
+            }
             match Meter::of(&t.device) {
                 Ok(meter) => drop(meters.insert(name, meter)),
                 Err(why) => report.notes.push(format!("{name}: energy is not available: {why}")),
@@ -178,6 +196,10 @@ fn measure(args: &BenchSettings, timed: &mut [Timed], report: &mut BenchReport, 
         for (name, peak) in &peaks {
             let best = report.peak_gflops.entry(name.clone()).or_insert(0.0);
             *best = best.max(peak.measure()?);
+        }
+        for (name, copy) in &mut copies {
+            let best = report.bandwidth_gb_s.entry(name.clone()).or_insert(0.0);
+            *best = best.max(copy.measure()?);
         }
         for t in timed.iter_mut() {
             if signal::stop_requested() {

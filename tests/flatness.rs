@@ -224,7 +224,7 @@ fn a_killed_run_that_measures_resumes_to_the_same_weights_and_lines() {
     let (whole, cut) = (room.path("whole"), room.path("cut"));
     let run = format!(
         "{SMALL} --steps 400 --checkpoint-every 30 --flatness trace,lambda_max --flatness-every 15 --flatness-examples 64 \
-         --flatness-probes 3 --ema 0.99"
+         --flatness-probes 3 --ema 0.99 --log-interval 0"
     );
     json(&format!("{run} --out {}", whole.display()));
     let mut child = command(&format!("{run} --out {}", cut.display()))

@@ -236,7 +236,10 @@ fn pipes_dumb_terminals_and_no_color_have_no_view() {
     }
     // a process in the background would be stopped where it takes the terminal
     let out = room.path("background");
-    let words = format!("{SMALL} --steps 20000 --eval-every 0 --threads 1 --out {} & wait $!", out.display());
+    let words = format!(
+        "{SMALL} --steps 20000 --eval-every 0 --checkpoint-every 10000 --threads 1 --out {} & wait $!",
+        out.display()
+    );
     let Some(pane) = Pane::start_with("set -m;", 80, 24, &words) else { return };
     let mut seen = String::new();
     let begun = Instant::now();

@@ -1,6 +1,6 @@
 //! Contours of a grid of values.
 
-use super::surface::Grid;
+use super::grid::Grid;
 
 /// Parts into which the refined grid divides a cell along each axis.
 const PARTS: usize = 6;

@@ -2,7 +2,6 @@
 
 use super::choice::{BnModeName, Float, HvpName, LossName, NormalizeName, SplitName};
 use super::config::RunConfig;
-use super::flags::Flags;
 use crate::device::DeviceChoice;
 use flat_core::setting::{Needs, Range, Text};
 use flat_data::DatasetKind;
@@ -47,8 +46,6 @@ flat_core::settings! {
             needs: Needs::OneOf("loss", &["cross-entropy"]), default_in_words: "the run's, else 0";
     }
 }
-
-impl Flags for EvalArgs {}
 
 /// An estimator that takes products with the matrix.
 pub(crate) const BY_PRODUCTS: Needs = Needs::OneOf("estimator", &["hutchinson", "hutchpp", "xtrace"]);

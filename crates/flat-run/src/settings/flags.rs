@@ -53,6 +53,8 @@ pub fn given<S: Settings>(flags: &Values) -> Result<S> {
     }
 }
 
+impl Flags for EvalArgs {}
+
 impl Flags for RunConfig {
     fn flags() -> Vec<Flag> {
         flags()

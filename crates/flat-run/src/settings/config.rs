@@ -27,7 +27,7 @@ flat_core::settings! {
         /// Gradient evaluations of a batch to spend, instead of --epochs. They pay for so many steps, half as many for a rule with
         /// two gradients a step. Where the data decide what a step costs, the schedules go by evaluations too.
         evals as "evals": Option<u64> = None, range: Range::AtLeast(1);
-        /// Settings that reached an accuracy, beneath those of --config and the flags; `flat-train recipes` lists them.
+        /// Settings that reached an accuracy; those of --config and the flags lie over them. `flat-train recipes` lists them.
         recipe as "recipe": Option<Recipe> = None;
         /// End the run where an evaluation finds this accuracy, a share of the test images, or of those of
         /// --validation.

@@ -3,8 +3,8 @@
 use clap::Arg;
 
 /// Of `train` and `sweep`.
-const OF_BOTH: [&str; 12] =
-    ["optimizer", "base", "rho", "sigma", "lr", "model", "dataset", "epochs", "batch-size", "seed", "out", "config"];
+const OF_BOTH: [&str; 11] =
+    ["optimizer", "rho", "sigma", "lr", "model", "dataset", "epochs", "batch-size", "seed", "out", "config"];
 
 /// Of `train` alone.
 const OF_TRAIN: [&str; 2] = ["recipe", "resume"];

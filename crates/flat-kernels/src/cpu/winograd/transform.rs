@@ -1,5 +1,6 @@
-//! The one-dimensional transforms of Winograd's algorithm with the six points 0, a, -a, 2a, -2a and infinity, `a` being the
-//! point of the words that products are made of: 1 for f32.
+//! The one-dimensional transforms of Winograd's algorithm with the six points 0, a, -a, 2a, -2a and infinity.
+//!
+//! `a` is the point of the words that products are made of: 1 for f32.
 //!
 //! F(m, r) computes m outputs of a correlation with r taps from six inputs and six products, m + r = 7 (Winograd 1980;
 //! Lavin & Gray 2016, arXiv 1509.09308): `y = A^T [(G w) . (B^T x)]`. `A` evaluates a polynomial of m coefficients at the

@@ -13,8 +13,12 @@ use serde::Serialize;
 use squares::Squares;
 use std::collections::BTreeMap;
 
-/// The estimator of Bekas, Kokiopoulou and Saad (2007, "An Estimator for the Diagonal of a Matrix"):
-/// `diag A = E z * (A z)` element by element, for probes with `E z z^T = I`.
+/// The estimator of Bekas, Kokiopoulou and Saad (2007, "An Estimator for the Diagonal of a Matrix"), element by element,
+/// for probes with `E z z^T = I`.
+///
+/// ```text
+/// diag A = E z * (A z)
+/// ```
 ///
 /// Entry i has the variance `sum_{j != i} a_ij^2` a probe with signs, which is why [`TraceConfig`]'s default is them:
 /// the other distributions add their own. Most single entries of a network are smaller than their error, so that sizes of

@@ -9,8 +9,12 @@ use crate::observer::Observer;
 use crate::operator::{Form, LinearOperator, Meter, Product};
 use flat_core::{Purpose, Streams};
 
-/// Hutchinson's estimator: `tr A = E z^T A z` for a random vector z with `E z z^T = I` (Hutchinson 1990, "A Stochastic
-/// Estimator of the Trace of the Influence Matrix for Laplacian Smoothing Splines").
+/// Hutchinson's estimator (1990, "A Stochastic Estimator of the Trace of the Influence Matrix for Laplacian Smoothing
+/// Splines"), for random vectors z with `E z z^T = I`.
+///
+/// ```text
+/// tr A = E z^T A z
+/// ```
 ///
 /// Each probe is unbiased, costs one product, and has the variance of its [`crate::ProbeDistribution`]. The part of
 /// `z^T A z` within one parameter's entries is an unbiased estimate of the trace of that parameter's diagonal block, so

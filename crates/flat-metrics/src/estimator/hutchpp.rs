@@ -15,7 +15,9 @@ use flat_core::{Purpose, Streams};
 /// Hutch++ (Meyer, Musco, Musco, Woodruff 2021, arXiv 2010.09649): with Q an orthonormal basis of `A S` for k random
 /// probes S,
 ///
-/// `tr A = tr(Q^T A Q) + tr((I - QQ^T) A (I - QQ^T))`,
+/// ```text
+/// tr A = tr(Q^T A Q) + tr((I - Q Q^T) A (I - Q Q^T))
+/// ```
 ///
 /// the first exactly by k products and the second by Hutchinson's estimator with the remaining probes, projected. Of the
 /// `max_probes` products a third each goes to `A S`, `A Q` and the probes. The relative error falls as 1/products for a

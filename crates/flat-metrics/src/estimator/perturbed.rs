@@ -36,7 +36,9 @@ impl PerturbedConfig {
 
 /// The trace from central differences of gradients along the probe: with u uniform on the unit sphere,
 ///
-/// `tr H = E (d / 2 rho) <u, grad f(x + rho u) - grad f(x - rho u)> + O(rho^2)`.
+/// ```text
+/// tr H = E (d / 2 rho) <u, grad f(x + rho u) - grad f(x - rho u)> + O(rho^2)
+/// ```
 ///
 /// This is what the perturbed gradients of Ahn, Jadbabaie and Sra (2024, arXiv 2305.15659) know of the trace; its drift
 /// `grad f(x + rho u) = grad f + (rho^2 / 2) grad tr(H)/d + ...` is why their Algorithm 1 finds flat minima. It asks for
@@ -60,7 +62,9 @@ pub struct PerturbedGradient {
 
 /// The trace from losses at perturbed parameters: with u uniform on the unit sphere,
 ///
-/// `tr H = E (d / rho^2) (f(x + rho u) + f(x - rho u) - 2 f(x)) + O(rho^2)`,
+/// ```text
+/// tr H = E (d / rho^2) (f(x + rho u) + f(x - rho u) - 2 f(x)) + O(rho^2)
+/// ```
 ///
 /// since `E f(x + rho u) - f(x) = (rho^2 / 2) tr(H)/d + O(rho^4)` (Ahn, Jadbabaie and Sra 2024, arXiv 2305.15659): the
 /// mean loss around a point against that at it, the plainest meaning of sharpness. The antithetic pair removes the slope.

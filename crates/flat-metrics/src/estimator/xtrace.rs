@@ -16,7 +16,9 @@ use flat_core::{ParamVec, Purpose, Streams};
 /// XTrace (Epperly, Tropp, Webber 2024, arXiv 2301.07825): m probes `w_i`, and for each the Hutch++ estimate that uses
 /// `w_i` for the rest and all others for the dominant part,
 ///
-/// `t_i = tr(Q_i^T A Q_i) + w_i^T (I - Q_i Q_i^T) A (I - Q_i Q_i^T) w_i`,
+/// ```text
+/// t_i = tr(Q_i^T A Q_i) + w_i^T (I - Q_i Q_i^T) A (I - Q_i Q_i^T) w_i
+/// ```
 ///
 /// Q_i an orthonormal basis of `A w_j`, j other than i. Their mean is unbiased and does not depend on the order of the
 /// probes. All the bases come from one: `Q_i Q_i^T = Q (I - s_i s_i^T) Q^T`. Of the `max_probes` products one half goes

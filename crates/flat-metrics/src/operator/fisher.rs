@@ -6,7 +6,11 @@ use crate::objective::{Objective, Rows, check_determinism, forms_of, product_of}
 use crate::{Error, Result};
 use flat_core::{ParamVec, Purpose, Streams};
 
-/// The empirical Fisher matrix `F = (1/n) sum_i g_i g_i^T`, g_i the gradient of example i's loss at its own label.
+/// The empirical Fisher matrix, g_i the gradient of example i's loss at its own label.
+///
+/// ```text
+/// F = (1/n) sum_i g_i g_i^T
+/// ```
 ///
 /// It is neither the Fisher information nor an approximation of the Hessian away from a well-specified optimum (Kunstner,
 /// Balles, Hennig 2019, arXiv 1905.12558): it measures the noise of the gradients. Its trace is the mean squared norm of
@@ -39,8 +43,13 @@ impl<O: Objective + ?Sized> BatchProduct<O> for DataLabels {
 }
 
 /// The Fisher information of the model, with the exact mean over the labels that the model gives itself (Kunstner,
-/// Balles, Hennig 2019, arXiv 1905.12558). `F = (1/n) sum_i sum_c p_ic g_ic g_ic^T`, p_ic the probability of class c
-/// for example i and g_ic the gradient of its negative logarithm.
+/// Balles, Hennig 2019, arXiv 1905.12558).
+///
+/// ```text
+/// F = (1/n) sum_i sum_c p_{ic} g_{ic} g_{ic}^T
+/// ```
+///
+/// p_ic is the probability of class c for example i and g_ic the gradient of its negative logarithm.
 ///
 /// Cross entropy is the likelihood of the softmax; label smoothing changes the labels, not the model. The squared loss of
 /// C outputs, `|z - y|^2 / C`, is the negative logarithm of the normal distribution about the logits with the covariance
@@ -70,8 +79,13 @@ impl<O: Objective + ?Sized> BatchProduct<O> for ModelLabels {
     }
 }
 
-/// The Fisher matrix with labels drawn from the model. `F = (1/nS) sum_i sum_s g_is g_is^T`, where g_is is the
-/// gradient of example i's loss at the s-th label that the model's own distribution gave it. That is softmax, or for
+/// The Fisher matrix with labels drawn from the model.
+///
+/// ```text
+/// F = (1/(n S)) sum_i sum_s g_{is} g_{is}^T
+/// ```
+///
+/// g_is is the gradient of example i's loss at the s-th label that the model's own distribution gave it. That is softmax, or for
 /// the squared loss the normal distribution about the logits whose negative logarithm it is.
 ///
 /// Its expectation over the labels is [`Fisher`]. The labels are a function of (seed, batch, s) and the parameters: the

@@ -5,8 +5,14 @@ use crate::Result;
 use crate::objective::{Objective, forms_of, product_of};
 use flat_core::ParamVec;
 
-/// The generalised Gauss-Newton matrix `G = (1/n) sum_i J_i^T H_i J_i` (Schraudolph 2002, "Fast Curvature
-/// Matrix-Vector Products for Second-Order Gradient Descent"). J_i is the derivative of an example's logits in the
+/// The generalised Gauss-Newton matrix (Schraudolph 2002, "Fast Curvature Matrix-Vector Products for Second-Order Gradient
+/// Descent").
+///
+/// ```text
+/// G = (1/n) sum_i J_i^T H_i J_i
+/// ```
+///
+/// J_i is the derivative of an example's logits in the
 /// parameters, H_i the second derivative of its loss in its logits. H_i is `diag(p) - p p^T` for the cross entropy
 /// and `2/C` times the identity for the squared loss.
 ///

@@ -7,8 +7,13 @@ use crate::Result;
 use crate::objective::Objective;
 use flat_core::ParamVec;
 
-/// The nonlinear modeling error matrix `H - G = (1/n) sum_i sum_c s_ic Hess(z_ic)`, s_i the slope of example i's loss in its
-/// logits z_i (Dauphin, Agarwala, Mobahi 2024, arXiv 2401.10809). G is [`crate::GaussNewton`].
+/// The nonlinear modeling error matrix (Dauphin, Agarwala, Mobahi 2024, arXiv 2401.10809).
+///
+/// ```text
+/// H - G = (1/n) sum_i sum_c s_{ic} hess z_{ic}
+/// ```
+///
+/// s_i is the slope of example i's loss in its logits z_i, G is [`crate::GaussNewton`].
 ///
 /// It is the part of the Hessian that comes from the model's own curvature. It is indefinite and vanishes where every example
 /// is fitted. The paper explains by it why SAM and gradient penalties differ, and why the activation matters.

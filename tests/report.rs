@@ -1,6 +1,6 @@
 //! `flat-train report`: one page that is whole by itself, shows everything and trusts nothing it reads.
 
-use crate::tool::{Room, SMALL, bytes, command, json};
+use crate::tool::{Room, SMALL, bytes, command, fails, json};
 use serde_json::{Value, json as object};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -375,4 +375,29 @@ fn a_browser_lays_the_page_out_on_a_phone_and_on_a_desk_without_scrolling_sidewa
         assert!(numbers[0] <= numbers[1], "the page scrolls sideways at {width} px: {numbers:?}");
         assert!(numbers[2] >= 6 && numbers[3] >= 1, "{numbers:?}");
     }
+}
+
+#[test]
+fn a_landscape_of_a_run_is_kept_in_it_and_shown() {
+    let room = Room::new();
+    let out = room.path("run");
+    json(&format!("{SMALL} --steps 4 --out {}", out.display()));
+    let slice = format!("landscape --checkpoint {} --points 3 --limit 64", out.display());
+    let said = fails(&format!("{slice} --no-save"), 2);
+    assert!(said.contains("--out") && said.contains("--no-save"), "{said}");
+    let printed = json(&slice);
+    let kept = std::fs::read(out.join("metrics/landscape.json")).expect("what was printed is kept");
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&kept).expect("JSON"), printed);
+    assert!(
+        ["landscape.csv", "loss.svg", "accuracy.svg"].iter().all(|f| out.join("metrics/landscape").join(f).is_file())
+    );
+    let page = room.path("page.html");
+    json(&format!("report {} --out {}", out.display(), page.display()));
+    let text = std::fs::read_to_string(&page).expect("the page");
+    for caption in ["landscape: loss", "landscape: accuracy"] {
+        assert!(text.contains(&format!("alt=\"{caption}\"")), "{caption} is not shown");
+    }
+    assert_eq!(text.matches("src=\"data:image/svg+xml;base64,").count(), 2);
+    let said = fails("landscape --checkpoint models/sharp.safetensors --dataset mnist --points 3", 2);
+    assert!(said.contains("--out"), "{said}");
 }

@@ -15,7 +15,7 @@ mod version;
 pub use bench::{BenchArgs, BenchSettings};
 pub use given::Given;
 pub use landscape::{DirectionName, LandscapeArgs};
-pub use metrics::MetricsCommand;
+pub use metrics::{Keeping, MetricsCommand};
 pub use report::ReportArgs;
 pub use sweep::{SweepArgs, SweptSettings};
 pub use train::TrainArgs;

@@ -4,6 +4,7 @@ mod bench;
 mod data;
 mod devices;
 mod eval;
+mod keep;
 mod landscape;
 mod list;
 mod metrics;

@@ -1,5 +1,6 @@
 //! Settings of `landscape`.
 
+use super::metrics::Keeping;
 use flat_core::named;
 use flat_core::setting::{Needs, Range};
 use flat_run::settings::{Flags, HessianArgs};
@@ -25,11 +26,13 @@ flat_core::settings! {
         /// Ends of the scale of the loss in the plots, as in 0.001,10, so that several checkpoints share one.
         loss_range as "loss-range": Vec<f64> = Vec::new(), metavar: "LOW,HIGH", default_in_words: "those of the losses";
         /// Folder for landscape.csv and the plots.
-        out as "out": PathBuf = PathBuf::new(), required: true, metavar: "DIR";
+        out as "out": Option<PathBuf> = None, metavar: "DIR", default_in_words: "RUN/metrics/landscape of a run directory";
     }
     with {
         /// The checkpoint in the middle, the data and the products.
         hessian: HessianArgs;
+        /// What becomes of the result.
+        keeping: Keeping;
     }
 }
 

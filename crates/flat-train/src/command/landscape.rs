@@ -1,5 +1,6 @@
 //! `flat-train landscape`.
 
+use super::keep::{keep, place};
 use super::print_measured;
 use crate::args::{DirectionName, LandscapeArgs};
 use crate::exit::Outcome;
@@ -18,6 +19,8 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Instant;
 
+/// Its name among measures.
+const NAME: &str = "landscape";
 /// Streams of the random directions, apart from those of traces and spectra.
 const DIRECTIONS: u64 = u64::MAX - 5;
 
@@ -72,6 +75,12 @@ pub(super) fn run(args: &LandscapeArgs, ui: Ui, json: bool) -> Result<Outcome> {
         [low, high] if low < high && high.is_finite() && low.is_finite() => Some([low, high]),
         _ => return Err(usage("--loss-range: give two numbers, the smaller first, as in 0.001,10")),
     };
+    let checkpoint = &args.hessian.on.checkpoint;
+    let kept = place(checkpoint, &args.keeping, NAME);
+    let Some(out) = args.out.clone().or_else(|| Some(kept.as_ref()?.with_extension(""))) else {
+        let why = "name a folder for the table and the plots; only those of a run directory have one";
+        return Err(usage(format!("--out: {why}, and {} is none or --no-save was given", checkpoint.display())));
+    };
     let subject = LoadedCheckpoint::to_measure(&args.hessian.on)?.announced(ui);
     let started = Instant::now();
     let found = match &args.between {
@@ -82,7 +91,7 @@ pub(super) fn run(args: &LandscapeArgs, ui: Ui, json: bool) -> Result<Outcome> {
     let mode = HessianMethod::of(&args.hessian).mode();
     let here = score(&subject.model, subject.loss, &subject.data, mode, |_, _| ())?;
     report.loss_here = here.map_or(f64::NAN, |s| s.loss);
-    save(&mut report, &provenance, range, &args.out)?;
+    save(&mut report, &provenance, range, &out)?;
     let effort = Effort {
         matvecs,
         losses: report.loss.len() as u64 + 1,
@@ -91,7 +100,10 @@ pub(super) fn run(args: &LandscapeArgs, ui: Ui, json: bool) -> Result<Outcome> {
         ..Effort::default()
     };
     let stop = Stop::interrupted_if(interrupted);
-    let found = Document { measure: "landscape", taken: Measured { result: report, provenance, effort, stop } };
+    let found = Document { measure: NAME, taken: Measured { result: report, provenance, effort, stop } };
+    if let Some(file) = kept {
+        keep(&file, &serde_json::to_value(&found)?, ui);
+    }
     print_measured(json, interrupted, &found, || {
         let r = &found.taken;
         let finite = || r.loss.iter().copied().filter(|x| x.is_finite());

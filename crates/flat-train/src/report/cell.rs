@@ -89,6 +89,7 @@ mod tests {
             journal: Journal::default(),
             summary: None,
             measured: Vec::new(),
+            plots: Vec::new(),
         }
     }
 

@@ -57,12 +57,15 @@ impl Measured {
             Ok(entries) => entries,
         };
         let file = |entry: std::io::Result<std::fs::DirEntry>| match entry {
-            Err(e) => Self { file: String::new(), documents: Err(format!("cannot be read: {e}")) },
-            Ok(entry) => {
-                Self { file: entry.file_name().to_string_lossy().into_owned(), documents: documents(&entry.path()) }
-            }
+            Err(e) => Some(Self { file: String::new(), documents: Err(format!("cannot be read: {e}")) }),
+            // a folder holds plots
+            Ok(entry) if entry.path().is_dir() => None,
+            Ok(entry) => Some(Self {
+                file: entry.file_name().to_string_lossy().into_owned(),
+                documents: documents(&entry.path()),
+            }),
         };
-        let mut files: Vec<Self> = entries.map(file).collect();
+        let mut files: Vec<Self> = entries.filter_map(file).collect();
         files.sort_by(|a, b| a.file.cmp(&b.file));
         files
     }

@@ -130,7 +130,14 @@ fn of_runs(content: &Content<'_>) -> Markup {
             }
         }
         @if let Some(measured) = tables::measured(runs, &places) {
-            section { h2 { "Measured afterwards" } (measured) }
+            section {
+                h2 { "Measured afterwards" }
+                (measured)
+                @for run in runs.iter().filter(|run| !run.plots.is_empty()) {
+                    h3 { (run.name) }
+                    @for plot in &run.plots { (figure(plot)) }
+                }
+            }
         }
         (of_curves(content, &places))
         section {

@@ -2,6 +2,7 @@
 
 use super::journal::Journal;
 use super::measured::Measured;
+use super::study::Plot;
 use super::summary::Summary;
 use anyhow::{Context, Result, anyhow};
 use flat_optim::parse_optimizer;
@@ -25,6 +26,8 @@ pub(super) struct Run {
     pub summary: Option<Summary>,
     /// Measurements that lie beside it.
     pub measured: Vec<Measured>,
+    /// The plots beside them.
+    pub plots: Vec<Plot>,
 }
 
 impl Run {
@@ -54,8 +57,8 @@ impl Run {
             Err(e) => return Err(e).with_context(|| format!("cannot read {}", file.display())),
         };
         let journal = Journal::read(&folder.join("metrics.jsonl"), summary.is_none())?;
-        let measured = Measured::beside(folder);
-        Ok(Self { name, path: folder.display().to_string(), settings, config, journal, summary, measured })
+        let (measured, plots) = (Measured::beside(folder), Plot::beside(folder));
+        Ok(Self { name, path: folder.display().to_string(), settings, config, journal, summary, measured, plots })
     }
 
     /// A setting, where it had an effect.

@@ -78,17 +78,44 @@ impl StudyPage {
     }
 }
 
+impl Plot {
+    /// An SVG file.
+    ///
+    /// # Errors
+    /// One that cannot be read, or is no whole SVG.
+    pub fn read(path: &Path, caption: String) -> Result<Self> {
+        let svg = flat_core::file::read_text(path).with_context(|| format!("cannot read {}", path.display()))?;
+        if !(svg.contains("<svg") && svg.trim_end().ends_with("</svg>")) {
+            bail!("{} is damaged: it is no whole SVG file", path.display());
+        }
+        Ok(Self { caption, address: svg_address(&svg) })
+    }
+
+    /// The plots of the folders in `RUN/metrics`, by name; those that do not read are left out.
+    pub fn beside(run: &Path) -> Vec<Self> {
+        let entries = |folder: &Path| {
+            let found = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+            let mut found: Vec<_> = found.collect();
+            found.sort();
+            found
+        };
+        let files =
+            entries(&run.join("metrics")).into_iter().filter(|path| path.is_dir()).flat_map(|dir| entries(&dir));
+        let caption = |file: &Path| {
+            let names = [file.parent().and_then(Path::file_name), file.file_stem()];
+            names.into_iter().flatten().map(|name| name.to_string_lossy()).collect::<Vec<_>>().join(": ")
+        };
+        let svg = files.filter(|file| file.extension().is_some_and(|end| end == "svg"));
+        svg.filter_map(|file| Self::read(&file, caption(&file)).ok()).collect()
+    }
+}
+
 fn plot(folder: &Path, results: &Path, Figure { file, caption }: Figure) -> Result<Plot> {
     let mut parts = Path::new(&file).components();
     if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
         bail!("{} is damaged: the figure `{file}` is no file beside it", results.display());
     }
-    let path = folder.join(&file);
-    let svg = flat_core::file::read_text(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    if !(svg.contains("<svg") && svg.trim_end().ends_with("</svg>")) {
-        bail!("{} is damaged: it is no whole SVG file", path.display());
-    }
-    Ok(Plot { caption, address: svg_address(&svg) })
+    Plot::read(&folder.join(&file), caption)
 }
 
 /// An SVG as the address of an image.

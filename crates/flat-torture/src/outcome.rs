@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Keys of JSON that tell of the sitting, not of the run.
-const OF_THE_SITTING: [&str; 4] = ["wall_s", "samples_per_s", "out", "resumed"];
+const OF_THE_SITTING: [&str; 5] = ["wall_s", "train_s", "samples_per_s", "out", "resumed"];
 
 /// The parts of an outcome by name: bytes of a tensor, a line of the journal, a summary.
 #[derive(Debug, Clone, PartialEq)]

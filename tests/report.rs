@@ -1,6 +1,6 @@
 //! `flat-train report`: one page that is whole by itself, shows everything and trusts nothing it reads.
 
-use crate::tool::{Room, SMALL, bytes, command, fails, json};
+use crate::tool::{Room, SMALL, bytes, command, fails, json, top};
 use serde_json::{Value, json as object};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -400,4 +400,19 @@ fn a_landscape_of_a_run_is_kept_in_it_and_shown() {
     assert_eq!(text.matches("src=\"data:image/svg+xml;base64,").count(), 2);
     let said = fails("landscape --checkpoint models/sharp.safetensors --dataset mnist --points 3", 2);
     assert!(said.contains("--out"), "{said}");
+}
+
+#[test]
+fn a_kept_study_is_shown_with_its_prose() {
+    let room = Room::new();
+    for (study, said) in [("theory", "Choice of the constants"), ("tiny-subspace", "Dom-SGD")] {
+        let folder = top().join("docs/results").join(study);
+        let (html, _) = page(&room.path(&format!("{study}.html")), &[&folder]);
+        let markdown = std::fs::read_to_string(folder.join("results.md")).expect("the page of the study");
+        assert!(html.contains(said) && !html.contains("](") && !html.contains("\n## "), "{study}");
+        let count = |start: &str| markdown.lines().filter(|line| line.starts_with(start)).count();
+        assert_eq!(html.matches("<figure class=\"plot\">").count(), count("!["), "{study}");
+        assert_eq!(html.matches("<h3>").count(), count("## "), "{study}");
+        assert_eq!(html.matches("<table>").count(), count("|---"), "{study}");
+    }
 }

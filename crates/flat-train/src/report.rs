@@ -11,6 +11,8 @@ mod measured;
 mod names;
 mod page;
 mod panel;
+mod plot;
+mod prose;
 mod ranking;
 mod run;
 mod scatter;
@@ -119,11 +121,12 @@ impl Report {
         let folders = &args.runs[..];
         let mut seen: Vec<PathBuf> = Vec::new();
         for folder in folders {
-            let kind = ["config.toml", "study.json", "sweep.json"].into_iter().find(|file| folder.join(file).exists());
-            if kind.is_none() {
+            const KINDS: [&str; 4] = ["config.toml", "sweep.json", "study.json", "results.json"];
+            if !KINDS.iter().any(|file| folder.join(file).exists()) {
                 return Err(usage(format!(
-                    "{}: no run, no sweep and no reproduction is there (no config.toml, no sweep.json, no study.json)",
-                    folder.display()
+                    "{}: no run, no sweep and no reproduction is there (no {})",
+                    folder.display(),
+                    KINDS.join(", no ")
                 )));
             }
             let real = folder.canonicalize().with_context(|| format!("cannot read {}", folder.display()))?;

@@ -3,10 +3,11 @@
 use super::cell::Cell;
 use super::export::CAPTION;
 use super::panel::{Panel, panels};
+use super::prose::prose;
 use super::ranking::{Ranking, Row};
 use super::run::Run;
 use super::scatter;
-use super::study::{Plot, StudyPage};
+use super::study::StudyPage;
 use super::sweep::SweepPage;
 use super::table::{plain, table, with};
 use super::tables;
@@ -135,7 +136,7 @@ fn of_runs(content: &Content<'_>) -> Markup {
                 (measured)
                 @for run in runs.iter().filter(|run| !run.plots.is_empty()) {
                     h3 { (run.name) }
-                    @for plot in &run.plots { (figure(plot)) }
+                    @for plot in &run.plots { (plot.figure()) }
                 }
             }
         }
@@ -258,8 +259,12 @@ fn of_study(study: &StudyPage) -> Markup {
                 ", version " (study.provenance.version) "."
             }
             @if !study.finished { p { "In progress: it has no results.json yet." } }
-            @for t in &study.tables { (plain(&t.caption, &t.columns, &t.rows)) }
-            @for plot in &study.figures { (figure(plot)) }
+            @if let Some(text) = &study.prose {
+                (prose(text, &study.figures))
+            } @else {
+                @for t in &study.tables { (plain(&t.caption, &t.columns, &t.rows)) }
+                @for plot in &study.figures { (plot.figure()) }
+            }
         }
     }
 }
@@ -277,18 +282,7 @@ fn of_sweep(sweep: &SweepPage) -> Markup {
             ul class="note" {
                 @for line in failed.chain(board.notes.iter().cloned()).chain([board.describe()]) { li { (line) } }
             }
-            @for plot in &sweep.figures { (figure(plot)) }
-        }
-    }
-}
-
-fn figure(plot: &Plot) -> Markup {
-    html! {
-        figure class="plot" {
-            div class="scroll" role="region" tabindex="0" aria-label="plot" {
-                img src=(plot.address) alt=(plot.caption);
-            }
-            figcaption { (plot.caption) }
+            @for plot in &sweep.figures { (plot.figure()) }
         }
     }
 }

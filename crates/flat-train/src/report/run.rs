@@ -2,7 +2,7 @@
 
 use super::journal::Journal;
 use super::measured::Measured;
-use super::study::Plot;
+use super::plot::Plot;
 use super::summary::Summary;
 use anyhow::{Context, Result, anyhow};
 use flat_optim::parse_optimizer;

@@ -1,6 +1,6 @@
 //! The folder of a sweep, read back: its leaderboard, and the metric against each setting that varies.
 
-use super::study::{Plot, svg_address};
+use super::plot::{Plot, svg_address};
 use anyhow::Result;
 use flat_plot::{Axis, Chart, Point, Series, curves};
 use flat_sweep::{Board, Row};
@@ -91,7 +91,7 @@ fn plot(board: &Board, setting: &str) -> Result<Option<Plot>> {
         y: Axis { label, logarithmic: false },
         series: series.collect(),
     };
-    Ok(Some(Plot { address: svg_address(&curves(&chart)?), caption }))
+    Ok(Some(Plot { file: String::new(), address: svg_address(&curves(&chart)?), caption }))
 }
 
 /// Rows by what else varies, those of the best first.

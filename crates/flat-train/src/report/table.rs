@@ -6,12 +6,12 @@ use maud::{Markup, html};
 pub(super) const NONE: &str = "–";
 
 /// A table in a box of its own, within which it scrolls; on a narrow screen its rows are cards. The first column heads
-/// the rows.
+/// the rows. Without a caption, the text around it says what it shows.
 pub(super) fn table(caption: &str, heads: &[String], rows: &[Vec<Markup>]) -> Markup {
     html! {
-        div class="scroll" role="region" tabindex="0" aria-label=(caption) {
+        div class="scroll" role="region" tabindex="0" aria-label=(if caption.is_empty() { "table" } else { caption }) {
             table {
-                caption { span { (caption) } }
+                @if !caption.is_empty() { caption { span { (caption) } } }
                 thead { tr { @for head in heads { th scope="col" { (head) } } } }
                 tbody {
                     @for row in rows {

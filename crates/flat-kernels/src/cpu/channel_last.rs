@@ -1,10 +1,8 @@
 //! Images repacked from NCHW to channel-last panels: sixteen channels of a pixel next to each other.
 
 use super::block::PANEL;
-use super::transpose;
+use super::transpose::transpose;
 use std::mem::MaybeUninit;
-
-const _: () = assert!(PANEL == transpose::SIDE);
 
 /// A channel-last image of one panel of channels, with a border.
 #[derive(Clone, Copy)]
@@ -84,7 +82,7 @@ pub(crate) fn pack(planes: &[f32], stride: usize, out: &mut [f32], to: usize, le
     }
     assert!(planes.len() >= (PANEL - 1) * stride + len && out.len() >= (len - 1) * to + PANEL);
     // SAFETY: sixteen rows of `len` numbers are within both, as was asserted.
-    unsafe { transpose::from_rows(planes.as_ptr(), stride, len, out.as_mut_ptr(), to) }
+    unsafe { transpose(planes.as_ptr(), stride, (PANEL, len), out.as_mut_ptr(), to) }
 }
 
 /// `planes[c][x] = from[x][c]`, the inverse of [`pack`].
@@ -94,5 +92,5 @@ fn unpack(from: &[f32], planes: &mut [MaybeUninit<f32>], stride: usize, len: usi
     }
     assert!(planes.len() >= (PANEL - 1) * stride + len && from.len() >= len * PANEL);
     // SAFETY: as in `pack`.
-    unsafe { transpose::to_rows(from.as_ptr(), PANEL, len, planes.as_mut_ptr().cast(), stride) }
+    unsafe { transpose(from.as_ptr(), PANEL, (len, PANEL), planes.as_mut_ptr().cast(), stride) }
 }

@@ -94,57 +94,42 @@ pub(super) unsafe fn sixteen(
     }
 }
 
-/// `to[j][i] = from[i][j]` for sixteen rows of `len` numbers: `stride` and `to_stride` are the distances of rows.
+/// `to[j][i] = from[i][j]` for so many rows and columns: `stride` and `to_stride` are the distances of rows.
 ///
 /// # Safety
-/// All `16 len` numbers must lie in memory on both sides.
+/// All `rows cols` numbers must lie in memory on both sides.
 #[inline(always)]
-pub(super) unsafe fn from_rows(from: *const f32, stride: usize, len: usize, to: *mut f32, to_stride: usize) {
+pub(super) unsafe fn transpose(
+    from: *const f32,
+    stride: usize,
+    (rows, cols): (usize, usize),
+    to: *mut f32,
+    to_stride: usize,
+) {
+    let pair = |i: usize, j: usize| (from.wrapping_add(i * stride + j), to.wrapping_add(j * to_stride + i));
     // SAFETY: the caller's promise, for each part.
     unsafe {
         #[cfg(target_arch = "x86_64")]
         if has_sixteen() {
-            for x in (0..len).step_by(SIDE) {
-                let size = (SIDE, SIDE.min(len - x));
-                sixteen(from.add(x).cast(), stride, size, to.add(x * to_stride).cast(), to_stride);
+            for i in (0..rows).step_by(SIDE) {
+                for j in (0..cols).step_by(SIDE) {
+                    let (from, to) = pair(i, j);
+                    sixteen(from.cast(), stride, (SIDE.min(rows - i), SIDE.min(cols - j)), to.cast(), to_stride);
+                }
             }
             return;
         }
-        let whole = len / 4 * 4;
-        for c in (0..SIDE).step_by(4) {
-            for x in (0..whole).step_by(4) {
-                four(from.add(c * stride + x), stride, to.add(x * to_stride + c), to_stride);
-            }
-            for x in whole..len {
-                (c..c + 4).for_each(|c| *to.add(x * to_stride + c) = *from.add(c * stride + x));
-            }
-        }
-    }
-}
-
-/// The inverse of [`from_rows`]: `to[i][j] = from[j][i]` for `len` rows of sixteen numbers.
-///
-/// # Safety
-/// As there.
-#[inline(always)]
-pub(super) unsafe fn to_rows(from: *const f32, stride: usize, len: usize, to: *mut f32, to_stride: usize) {
-    // SAFETY: the caller's promise, for each part.
-    unsafe {
-        #[cfg(target_arch = "x86_64")]
-        if has_sixteen() {
-            for x in (0..len).step_by(SIDE) {
-                let size = (SIDE.min(len - x), SIDE);
-                sixteen(from.add(x * stride).cast(), stride, size, to.add(x).cast(), to_stride);
-            }
-            return;
-        }
-        let whole = len / 4 * 4;
-        for c in (0..SIDE).step_by(4) {
-            for x in (0..whole).step_by(4) {
-                four(from.add(x * stride + c), stride, to.add(c * to_stride + x), to_stride);
-            }
-            for x in whole..len {
-                (c..c + 4).for_each(|c| *to.add(c * to_stride + x) = *from.add(x * stride + c));
+        for i in (0..rows).step_by(4) {
+            for j in (0..cols).step_by(4) {
+                if i + 4 <= rows && j + 4 <= cols {
+                    let (from, to) = pair(i, j);
+                    four(from, stride, to, to_stride);
+                    continue;
+                }
+                for (i, j) in (i..rows.min(i + 4)).flat_map(|i| (j..cols.min(j + 4)).map(move |j| (i, j))) {
+                    let (from, to) = pair(i, j);
+                    *to = *from;
+                }
             }
         }
     }
@@ -160,14 +145,14 @@ mod tests {
             let from: Vec<f32> = (0..SIDE * stride).map(|x| x as f32).collect();
             let mut to = vec![-1.0; len * to_stride];
             // SAFETY: both hold all rows.
-            unsafe { from_rows(from.as_ptr(), stride, len, to.as_mut_ptr(), to_stride) };
+            unsafe { transpose(from.as_ptr(), stride, (SIDE, len), to.as_mut_ptr(), to_stride) };
             for (x, row) in to.chunks(to_stride).enumerate() {
                 assert!((0..SIDE).all(|c| row[c] == from[c * stride + x]));
                 assert!(row[SIDE..].iter().all(|x| *x == -1.0), "nothing beside the square is written");
             }
             let mut back = vec![-1.0; SIDE * stride];
             // SAFETY: as above.
-            unsafe { to_rows(to.as_ptr(), to_stride, len, back.as_mut_ptr(), stride) };
+            unsafe { transpose(to.as_ptr(), to_stride, (len, SIDE), back.as_mut_ptr(), stride) };
             for (i, (back, from)) in back.iter().zip(&from).enumerate() {
                 assert_eq!(*back, if i % stride < len { *from } else { -1.0 });
             }

@@ -19,7 +19,7 @@ fn conv_tangent(
     bias: Option<&Dual<TapeTensor>>,
     c: Conv2d,
 ) -> Result<Option<Dual<TapeTensor>>> {
-    if w.tangent.at.is_some() || bias.is_some_and(|b| b.tangent.at.is_some()) {
+    if w.is_bent() || bias.is_some_and(Dual::is_bent) {
         return Ok(None);
     }
     let biases = bias.map(|b| [&b.value.value, &b.tangent.value]);
@@ -49,6 +49,11 @@ fn conv_tangent(
 }
 
 impl Dual<TapeTensor> {
+    /// Whether its direction depends on the variables, as that of a parameter does which is a function of them.
+    fn is_bent(&self) -> bool {
+        self.tangent.at.is_some()
+    }
+
     /// The tangent as a function of value and tangent.
     fn tangent_of(&self, value: TapeTensor, f: impl Fn(&Dual) -> Result<Dual> + 'static) -> Result<Self> {
         let tangent = move |t: &[Tensor]| Ok(f(&Dual::new(t[0].clone(), t[1].clone()))?.tangent);
@@ -63,7 +68,7 @@ impl Dual<TapeTensor> {
         skip: Option<&Self>,
         then: Option<Activation>,
     ) -> Result<(Self, Normed)> {
-        if gain.tangent.at.is_some() || bias.tangent.at.is_some() {
+        if gain.is_bent() || bias.is_bent() {
             return self.normalise_bent(gain, bias, source, skip, then);
         }
         let relu = then == Some(Activation::Relu);
@@ -90,9 +95,7 @@ impl Dual<TapeTensor> {
         });
         Ok((Self { value, tangent }.finish(None, then.filter(|_| !relu))?, normed))
     }
-}
 
-impl Dual<TapeTensor> {
     /// The same where gain and bias are functions of the variables, so that their directions are no constants.
     fn normalise_bent(
         &self,

@@ -43,6 +43,9 @@ pub struct Row {
     /// Floating point operations of a step's gradients: 2 a multiply-add of convolutions and fully connected layers, a
     /// gradient three forward passes. Of the work done: with BatchNorm, one example's gradient takes its whole batch.
     pub flops_per_step: f64,
+    /// Bytes that they read and write; part of the roof in what is printed.
+    #[serde(skip)]
+    pub bytes_per_step: f64,
     /// The roof over it, with `--roofline`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roof: Option<Roof>,
@@ -54,8 +57,9 @@ pub struct Row {
 }
 
 impl Row {
-    /// Fills in the rates, once the time of a step is known; `peak` is the device's, in GFLOP/s.
-    pub fn rate(&mut self, peak: Option<f64>) {
+    /// Fills in the rates and the roof, once the time of a step is known; `peak` is the device's in GFLOP/s, `bandwidth` in
+    /// GB/s.
+    pub fn rate(&mut self, peak: Option<f64>, bandwidth: Option<f64>) {
         self.rates = self.step.as_ref().map(|step| {
             let a_second = 1e3 / step.median_ms;
             let gflops = 1e-9 * self.flops_per_step * a_second;
@@ -66,6 +70,10 @@ impl Row {
                 peak_fraction: peak.map(|peak| gflops / peak),
             }
         });
+        if let (Some(rates), Some(peak), Some(bandwidth)) = (&self.rates, peak, bandwidth) {
+            let work = [self.flops_per_step, self.bytes_per_step];
+            self.roof = Some(Roof::over(work, rates.gflops, [peak, bandwidth]));
+        }
     }
 }
 
@@ -132,7 +140,9 @@ impl BenchReport {
     /// Sets the rates and the comparison, and notes what else there is to know about them.
     pub fn conclude(&mut self, baseline: Option<&Self>) {
         for row in &mut self.rows {
-            row.rate(self.peak_gflops.get(&row.place.device).copied());
+            let of = |rates: &BTreeMap<String, f64>| rates.get(&row.place.device).copied();
+            let (peak, bandwidth) = (of(&self.peak_gflops), of(&self.bandwidth_gb_s));
+            row.rate(peak, bandwidth);
         }
         let coverage = self.rows.iter().filter_map(|r| r.step.as_ref()).map(|t| t.coverage).fold(1.0, f64::min);
         if coverage < 0.95 {

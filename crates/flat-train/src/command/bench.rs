@@ -3,7 +3,7 @@
 use super::print;
 use crate::args::BenchSettings;
 use crate::bench::{
-    Bandwidth, BenchReport, Cell, Environment, Memory, Meter, Peak, Place, Roof, Row, Timing, of_cell, untimed,
+    Bandwidth, BenchReport, Cell, Environment, Memory, Meter, Peak, Place, Row, Timing, of_cell, untimed,
 };
 use crate::exit::Outcome;
 use anyhow::{Context, Result, anyhow, bail};
@@ -56,24 +56,15 @@ pub(super) fn run(args: &BenchSettings, of_memory: bool, ui: Ui, json: bool) -> 
     if !measure(args, &mut timed, &mut report, ui)? {
         return Ok(Outcome::Interrupted);
     }
-    let mut bytes = Vec::new();
     for Timed { row, cell, ms, joules, steps, .. } in timed {
         (report.rows[row].evals_per_step, report.rows[row].flops_per_step) =
             (cell.evals_per_step(), cell.flops_per_step());
         let bursts = ms.len() as f64;
         report.rows[row].step = Timing::of(ms, steps);
         report.rows[row].joules_per_step = (joules > 0.0).then(|| joules / (bursts * steps as f64));
-        bytes.push((row, cell.bytes_per_step()));
+        report.rows[row].bytes_per_step = cell.bytes_per_step();
     }
     report.conclude(baseline.as_ref());
-    for (row, bytes) in bytes {
-        let row = &mut report.rows[row];
-        let device = &row.place.device;
-        let rates = [report.peak_gflops.get(device), report.bandwidth_gb_s.get(device)];
-        if let ([Some(peak), Some(bandwidth)], Some(reached)) = (rates, &row.rates) {
-            row.roof = Some(Roof::over([row.flops_per_step, bytes], reached.gflops, [*peak, *bandwidth]));
-        }
-    }
     if let Some(file) = &args.csv {
         write_whole(&std::path::absolute(file)?, report.csv().as_bytes())?;
     }
@@ -131,6 +122,7 @@ fn prepare(
                     dim: 0,
                     evals_per_step: 0.0,
                     flops_per_step: 0.0,
+                    bytes_per_step: 0.0,
                     roof: None,
                     memory: Memory::default(),
                     joules_per_step: None,

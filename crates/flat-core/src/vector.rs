@@ -3,7 +3,10 @@
 
 mod arithmetic;
 mod draw;
+mod lend;
 mod recurrence;
+
+pub use lend::Lent;
 
 use crate::{Error, Layout, Result, Space};
 use candle_core::{DType, Device, Tensor};

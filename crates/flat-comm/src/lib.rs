@@ -1,0 +1,33 @@
+//! Several processes of one run.
+//!
+//! An engine, a [`Communicator`], carries bytes between ranks: [`Alone`] is one process, [`Threads`] are ranks within one. [`Ranks`] is what the parts of a
+//! run see: sums of vectors whose order is a [`Tree`] over the parts of a batch and not the ranks', so that one process and any
+//! number of ranks find the same bits; numbers of all ranks; and words of the first.
+//!
+//! ```
+//! use flat_comm::{Ranks, Threads};
+//!
+//! let found = Threads::run(3, |engine| {
+//!     let ranks = Ranks::new(engine);
+//!     let own: Vec<f64> = ranks.own(4).map(|part| part as f64).collect();
+//!     ranks.gather(4, 1, &own)
+//! });
+//! assert!(found.iter().all(|all| matches!(all, Ok(all) if *all == [0.0, 1.0, 2.0, 3.0])));
+//! ```
+
+mod alone;
+mod communicator;
+mod error;
+mod growing;
+mod ranks;
+mod threads;
+mod tree;
+
+pub use alone::Alone;
+pub use communicator::{Communicator, Incoming, Outgoing};
+pub use error::{Error, Result};
+pub use flat_core::Lent;
+pub use growing::Growing;
+pub use ranks::{Ranks, SumOrder};
+pub use threads::Threads;
+pub use tree::Tree;

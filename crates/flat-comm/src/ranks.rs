@@ -1,6 +1,6 @@
 //! The ranks of a run, as its parts see them: sums, numbers and words for all.
 
-use crate::{Alone, Communicator, Error, Growing, Lent, Result, Tree};
+use crate::{Alone, Communicator, Error, Lent, Result, Tree};
 use flat_core::ParamVec;
 use std::ops::Range;
 use std::sync::Arc;
@@ -85,8 +85,9 @@ impl Ranks {
         out
     }
 
-    /// The sum over all parts of all ranks. `own` holds what this one has of its parts, those of [`Self::own`]; `zeros` makes the vector of
-    /// a rank without any. Bits do not depend on the number of ranks unless [`SumOrder::Engine`] was asked for.
+    /// The sum over all parts of all ranks. `own` holds this one's nodes of the tree ([`crate::Growing::nodes`]) over its parts, those of
+    /// [`Self::own`]; `zeros` makes the vector of a rank without any. Bits do not depend on the number of ranks unless
+    /// [`SumOrder::Engine`] was asked for.
     ///
     /// Moves `2 (P - 1) / P` times the vector out of a rank and into it, where `P` is the number of ranks.
     ///
@@ -95,10 +96,9 @@ impl Ranks {
     pub fn sum(
         &self,
         tree: Tree,
-        own: Growing<ParamVec>,
+        mut own: Vec<ParamVec>,
         zeros: impl FnOnce() -> flat_core::Result<ParamVec>,
     ) -> Result<ParamVec> {
-        let mut own: Vec<ParamVec> = own.nodes().collect();
         if self.is_alone() {
             return own.pop().filter(|_| own.is_empty()).ok_or_else(|| Error::Sizes("a sum over no parts".into()));
         }

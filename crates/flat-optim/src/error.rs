@@ -13,6 +13,9 @@ pub enum Error {
     /// Parameters or parameter vectors do not fit.
     #[error(transparent)]
     Core(#[from] flat_core::Error),
+    /// Another rank failed, or the engine between them.
+    #[error(transparent)]
+    Comm(#[from] flat_comm::Error),
     /// candle failed, most often inside the model.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

@@ -94,11 +94,13 @@ mod optimizer;
 mod oracle;
 mod parameter_groups;
 mod pending;
+mod ranked;
 mod rule;
 mod schedule;
 mod spec;
 mod state;
 mod subspace;
+mod team;
 mod then;
 mod undo;
 
@@ -109,6 +111,7 @@ pub use builder::Builder;
 pub use closures::{WithLosses, WithRows};
 pub use compose::{Every, PerPart, Phases};
 pub use error::{Error, Result};
+pub use flat_comm::{self, Ranks};
 pub use flat_core::{
     self, Entry, Layout, Number, ParamVec, Params, Purpose, Scalar, Space, Stream, Streams, Update, is_buffer,
 };
@@ -117,6 +120,7 @@ pub use optimizer::Optimizer;
 pub use oracle::Oracle;
 pub use parameter_groups::{Group, Groups, Masks};
 pub use pending::{PendingStep, StepReport};
+pub use ranked::Ranked;
 pub use rule::*;
 pub use schedule::{
     Constant, Cosine, Exponential, FollowLr, Milestones, RadiusSchedule, Schedule, ScheduleConfig, ScheduleShape,
@@ -125,4 +129,5 @@ pub use schedule::{
 pub use spec::Spec;
 pub use state::{StateVisitor, Stateful};
 pub use subspace::{Account, Subspace};
+pub use team::Team;
 pub use then::{Keep, Then};

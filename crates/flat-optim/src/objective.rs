@@ -1,6 +1,6 @@
 //! The objective of an optimizer: a mean loss over the rows of a batch.
 
-use crate::{Error, Result, Scalar};
+use crate::{Error, Result, Scalar, Team};
 use candle_core::Tensor;
 use flat_core::{ParamVec, Params};
 use std::ops::Range;
@@ -199,6 +199,14 @@ pub trait Objective {
     fn leaves_numbers(&self) -> bool {
         false
     }
+
+    /// The ranks that share it out, where a batch is evaluated in grains.
+    fn team(&self) -> Option<Team> {
+        None
+    }
+
+    /// Whether the evaluations that follow are this rank's own, of rows that no other rank evaluates.
+    fn set_alone(&mut self, _alone: bool) {}
 
     /// Whether it has what a rule may need beyond the above.
     fn offers(&self, _need: Need) -> bool {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 mod chosen;
 mod evaluate;
+mod shared;
 
 /// Gives a gradient rule losses and gradients at theta and at points near it.
 ///

@@ -5,50 +5,48 @@ use crate::{Error, Estimate, Query, Result, Rows, Sample, Scalar};
 use flat_core::ParamVec;
 
 impl Oracle<'_> {
-    /// Averages estimates over `parts` consecutive parts of the batch, weighted by their sizes; with one part the rows
-    /// are [`Rows::All`].
-    ///
-    /// # Errors
-    /// Whatever `each` returns.
-    pub fn average(
-        &mut self,
-        parts: usize,
-        mut each: impl FnMut(&mut Self, Rows) -> Result<Estimate>,
-    ) -> Result<Estimate> {
-        let all = self.rows();
-        let parts = parts.clamp(1, all);
-        if parts == 1 {
-            return each(self, Rows::All);
-        }
-        let mut mean: Option<Estimate> = None;
-        for index in 0..parts {
-            let rows = Rows::Shard { index, of: parts };
-            let weight = rows.share(all)?;
-            let part = each(self, rows)?;
-            match mean.as_mut() {
-                None => mean = Some(part.scaled(weight)?),
-                Some(mean) => mean.add(weight, part)?,
-            }
-        }
-        mean.ok_or(Error::NoSuchRows { asked: "an average".into(), available: all })
-    }
-
-    /// Averages estimates over parts as [`Self::average`] does, each of which is the whole batch to `each`, which gets the
-    /// index of the part.
+    /// Averages estimates over `parts` consecutive parts of the batch, weighted by their sizes, each of which is the whole batch to
+    /// `each`, which gets the index of the part. Ranks share the parts out where there are as many as grains: `each` must
+    /// not depend on the parts before, nor leave anything behind.
     ///
     /// # Errors
     /// Whatever `each` returns.
     pub fn average_within(
         &mut self,
         parts: usize,
+        each: impl FnMut(&mut Self, u64) -> Result<Estimate>,
+    ) -> Result<Estimate> {
+        match self.objective.team() {
+            Some(team) if parts.min(self.rows()) >= team.grains() => self.average_shared(&team, parts, each),
+            _ => self.average_in_turn(parts, each),
+        }
+    }
+
+    /// [`Self::average_within`] for parts that every rank has to see, one after another.
+    ///
+    /// # Errors
+    /// Whatever `each` returns.
+    pub fn average_in_turn(
+        &mut self,
+        parts: usize,
         mut each: impl FnMut(&mut Self, u64) -> Result<Estimate>,
     ) -> Result<Estimate> {
-        let mut index = 0;
-        self.average(parts, |f, rows| {
-            let estimate = if rows == Rows::All { each(f, index) } else { f.within(rows, |f| each(f, index)) };
-            index += 1;
-            estimate
-        })
+        let all = self.rows();
+        let parts = parts.clamp(1, all);
+        if parts == 1 {
+            return each(self, 0);
+        }
+        let mut mean: Option<Estimate> = None;
+        for index in 0..parts {
+            let rows = Rows::Shard { index, of: parts };
+            let weight = rows.share(all)?;
+            let part = self.within(rows, |f| each(f, index as u64))?;
+            match mean.as_mut() {
+                None => mean = Some(part.scaled(weight)?),
+                Some(mean) => mean.add(weight, part)?,
+            }
+        }
+        mean.ok_or(Error::NoSuchRows { asked: "an average".into(), available: all })
     }
 
     /// The parts in which some rows are evaluated, each with its share.

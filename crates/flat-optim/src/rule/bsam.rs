@@ -106,7 +106,7 @@ impl GradientRule for Bsam {
         };
         let rows = f.rows();
         let mut sizes = ParamVec::zeros(f.space())?;
-        let average = f.average_within(self.parts, |f, j| {
+        let average = f.average_in_turn(self.parts, |f, j| {
             let noise = ParamVec::recur_noise(&cx.stream_at(Purpose::Perturb, j), [s], [], |_| Noise { n })?;
             let q = f.gradient_at(1.0, &noise, Rows::All)?.grad;
             let share = f.rows() as f64 / rows as f64;

@@ -12,6 +12,7 @@ mod pace;
 mod pending;
 mod projection;
 mod pytorch;
+mod ranked;
 mod reductions;
 mod resume;
 mod rules;

@@ -1,0 +1,71 @@
+//! The ranks that share out a batch, and the grains in which they do.
+
+use crate::{Error, Result, Rows};
+use flat_comm::{Growing, Ranks, Tree};
+use flat_core::{ParamVec, Space};
+use std::ops::Range;
+
+/// The ranks of a run and the grains of its batches. A grain is a part of a batch that is evaluated at once; gradients of grains are
+/// added up as a balanced tree. So the number of grains is part of a run, and the number of ranks is not: any number
+/// of ranks up to that of grains finds the same bits.
+#[derive(Debug, Clone)]
+pub struct Team {
+    ranks: Ranks,
+    grains: usize,
+}
+
+/// A part of some rows: its rows, and its share of them.
+pub(crate) struct Grain {
+    pub index: usize,
+    pub rows: Range<usize>,
+    pub share: f64,
+}
+
+impl Team {
+    /// Of these ranks, with at least as many grains.
+    ///
+    /// # Errors
+    /// [`Error::BadSetting`] for fewer grains than ranks, or none.
+    pub fn new(ranks: Ranks, grains: usize) -> Result<Self> {
+        if grains < ranks.size() {
+            let why = format!("{} ranks share the grains of a batch out: give at least as many", ranks.size());
+            return Err(Error::option("grains", grains, why));
+        }
+        Ok(Self { ranks, grains })
+    }
+
+    /// The ranks.
+    pub fn ranks(&self) -> &Ranks {
+        &self.ranks
+    }
+
+    /// The parts of a batch.
+    pub fn grains(&self) -> usize {
+        self.grains
+    }
+
+    /// The tree over the grains of so many rows, no more than there are rows.
+    pub(crate) fn tree(&self, rows: usize) -> Tree {
+        Tree::over(self.grains.min(rows))
+    }
+
+    /// This rank's grains of some rows.
+    pub(crate) fn own(&self, tree: Tree, of: &Range<usize>) -> Result<Vec<Grain>> {
+        let grain = |index| {
+            let rows = Rows::Shard { index, of: tree.parts() }.range(of.len())?;
+            let share = rows.len() as f64 / of.len() as f64;
+            Ok(Grain { index, rows: of.start + rows.start..of.start + rows.end, share })
+        };
+        self.ranks.own(tree.parts()).map(grain).collect()
+    }
+
+    /// The sum of vectors of parts, of which `own` holds this rank's nodes.
+    pub(crate) fn sum(&self, tree: Tree, own: Growing<ParamVec>, space: &Space) -> Result<ParamVec> {
+        Ok(self.ranks.sum(tree, own.nodes().collect(), || ParamVec::zeros(space))?)
+    }
+}
+
+/// Adds a vector to a sum that grows.
+pub(crate) fn push(sum: &mut Growing<ParamVec>, x: ParamVec) -> Result<()> {
+    Ok(sum.push(x, |sum, x| sum.add_scaled(1.0, &x))?)
+}

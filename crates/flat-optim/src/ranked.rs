@@ -1,7 +1,7 @@
 //! An objective whose batch is shared out over ranks.
 
 use crate::team::{Grain, push};
-use crate::{Batch, Need, Objective, Query, Result, Rows, Sample, Scalar, Team};
+use crate::{Batch, Need, Objective, Query, Result, Rows, Sample, Team};
 use candle_core::{DType, Tensor};
 use flat_comm::Growing;
 use flat_core::Params;
@@ -63,18 +63,8 @@ impl<'a> Ranked<'a> {
             grad.scale(grain.share)?;
             push(&mut sum, grad)?;
         }
-        let loss = self.total(tree.parts(), losses)?;
+        let loss = self.team.total(tree.parts(), losses)?;
         Sample::new(loss, self.team.sum(tree, sum, params.space())?)
-    }
-
-    /// The sum of the losses of all grains, in their order. Waits for the device where there are several ranks.
-    fn total(&self, parts: usize, own: Vec<Scalar>) -> Result<Scalar> {
-        let ranks = self.team.ranks();
-        if ranks.is_alone() {
-            return own.iter().try_fold(Scalar::from(0.0), |sum, loss| Ok(sum.plus(loss)?));
-        }
-        let own = own.iter().map(Scalar::value).collect::<flat_core::Result<Vec<f64>>>()?;
-        Ok(Scalar::from(ranks.gather(parts, 1, &own)?.into_iter().sum::<f64>()))
     }
 
     /// Numbers of all rows, of which this rank has those of its grains.
@@ -130,7 +120,7 @@ impl Objective for Ranked<'_> {
     }
 
     fn team(&self) -> Option<Team> {
-        (!self.alone).then(|| self.team.clone())
+        (!self.alone && self.team.grains() > 1).then(|| self.team.clone())
     }
 
     fn set_alone(&mut self, alone: bool) {

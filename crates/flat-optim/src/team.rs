@@ -1,6 +1,6 @@
 //! The ranks that share out a batch, and the grains in which they do.
 
-use crate::{Error, Result, Rows};
+use crate::{Error, Result, Rows, Scalar};
 use flat_comm::{Growing, Ranks, Tree};
 use flat_core::{ParamVec, Space};
 use std::ops::Range;
@@ -57,6 +57,37 @@ impl Team {
             Ok(Grain { index, rows: of.start + rows.start..of.start + rows.end, share })
         };
         self.ranks.own(tree.parts()).map(grain).collect()
+    }
+
+    /// The sum of numbers and vectors over things in their order, such as the batches of an epoch: each grain some in a row, which `part` adds
+    /// up. With one grain that is `part` of all of them.
+    ///
+    /// # Errors
+    /// Those of `part`; a rank that is gone.
+    pub fn summed(
+        &self,
+        things: usize,
+        space: &Space,
+        mut part: impl FnMut(Range<usize>) -> Result<(Scalar, ParamVec)>,
+    ) -> Result<(Scalar, ParamVec)> {
+        let tree = self.tree(things);
+        let own = self.ranks.own(tree.parts());
+        let (mut sum, mut numbers) = (Growing::from(tree, own.start), Vec::with_capacity(own.len()));
+        for index in own {
+            let (number, x) = part(Rows::Shard { index, of: tree.parts() }.range(things)?)?;
+            numbers.push(number);
+            push(&mut sum, x)?;
+        }
+        Ok((self.total(tree.parts(), numbers)?, self.sum(tree, sum, space)?))
+    }
+
+    /// The sum of the numbers of all parts, in their order. Waits for the device where there are several ranks.
+    pub(crate) fn total(&self, parts: usize, own: Vec<Scalar>) -> Result<Scalar> {
+        if self.ranks.is_alone() {
+            return own.iter().try_fold(Scalar::from(0.0), |sum, number| Ok(sum.plus(number)?));
+        }
+        let own = own.iter().map(Scalar::value).collect::<flat_core::Result<Vec<f64>>>()?;
+        Ok(Scalar::from(self.ranks.gather(parts, 1, &own)?.into_iter().sum::<f64>()))
     }
 
     /// The sum of vectors of parts, of which `own` holds this rank's nodes.

@@ -3,13 +3,15 @@
 //! A program trains by `Run::new(config)?.train(&mut observer)?`; see [`Run`].
 //!
 //! Settings ([`settings`]) become data, model and optimizer ([`parts`]). A [`Run`] trains them and writes its files ([`store`]).
-//! Measures ([`measure`]) are taken of the trained model. A [`Ui`] shows progress, a [`signal`] stops the work.
+//! Measures ([`measure`]) are taken of the trained model. A [`Ui`] shows progress, a [`signal`] stops the work. Several
+//! processes may share a run out: its [`ranks`].
 
 #![forbid(unsafe_code)]
 
 mod device;
 pub mod measure;
 pub mod parts;
+pub mod ranks;
 mod run;
 pub mod settings;
 pub mod signal;

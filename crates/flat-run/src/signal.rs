@@ -1,6 +1,7 @@
 //! The request to stop, as by SIGINT: a run saves a checkpoint and ends, a measure ends with what it has. And the request to
 //! pause, which holds a run between two steps.
 
+use crate::ranks;
 use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,6 +9,8 @@ use std::time::{Duration, Instant};
 
 static REQUESTS: AtomicUsize = AtomicUsize::new(0);
 static OTHERWISE: AtomicBool = AtomicBool::new(false);
+/// That all ranks are to stop.
+static AGREED: AtomicBool = AtomicBool::new(false);
 static PAUSED: AtomicBool = AtomicBool::new(false);
 static LEFT: Mutex<Option<String>> = Mutex::new(None);
 
@@ -22,9 +25,33 @@ pub fn request_stop_otherwise() {
     OTHERWISE.store(true, Ordering::SeqCst);
 }
 
-/// Whether the run was asked to stop.
+/// Whether the run was asked to stop; where it has several ranks, whether they have [agreed](agree) that it was.
 pub fn stop_requested() -> bool {
+    match ranks::here().is_alone() {
+        true => asked(),
+        false => AGREED.load(Ordering::SeqCst),
+    }
+}
+
+/// Whether this process was asked to stop.
+fn asked() -> bool {
     REQUESTS.load(Ordering::SeqCst) > 0 || OTHERWISE.load(Ordering::SeqCst)
+}
+
+/// Has all ranks know whether one of them was asked to stop, or wants to; says so. Between two calls none stops, so that none waits for another.
+///
+/// # Errors
+/// A rank that is gone.
+pub(crate) fn agree(wants: bool) -> flat_comm::Result<bool> {
+    let ranks = ranks::here();
+    if ranks.is_alone() {
+        return Ok(wants || asked());
+    }
+    let stops = ranks.any(wants || asked())?;
+    if stops {
+        AGREED.store(true, Ordering::SeqCst);
+    }
+    Ok(stops)
 }
 
 /// Holds a run between two steps, or lets it go on; says which.

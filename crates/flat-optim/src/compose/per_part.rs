@@ -7,7 +7,7 @@ use flat_core::Space;
 /// m-sharpness: the rule runs on each part of at most m examples as if that were the batch. The estimates are
 /// averaged by the sizes of the parts.
 ///
-/// The batch is cut into ceil(rows / m) parts of nearly equal size. Only a rule without memory from step to step can run on
+/// The batch is cut into ceil(rows / m) parts of nearly equal size, or into a given number of them ([`Self::in_parts`]). Only a rule without memory from step to step can run on
 /// parts. Micro-batches are something else: they accumulate the gradient of one perturbed point.
 ///
 /// Cost: that of the rule on the parts. Foret et al. 2021, arXiv 2010.01412, section 4.1, for SAM.
@@ -24,18 +24,35 @@ use flat_core::Space;
 /// # }
 /// ```
 pub struct PerPart {
-    m: usize,
+    cut: Cut,
     rule: Box<dyn GradientRule>,
+}
+
+/// How a batch is cut.
+#[derive(Clone, Copy)]
+enum Cut {
+    /// Into parts of so many examples at most.
+    Examples(usize),
+    /// Into so many parts.
+    Parts(usize),
 }
 
 impl PerPart {
     /// `rule` on parts of at most `m` examples.
     pub fn new(m: usize, rule: impl Into<Box<dyn GradientRule>>) -> Self {
-        Self { m, rule: rule.into() }
+        Self { cut: Cut::Examples(m), rule: rule.into() }
+    }
+
+    /// `rule` on so many parts: on the grains of ranks that share a batch out.
+    pub fn in_parts(parts: usize, rule: impl Into<Box<dyn GradientRule>>) -> Self {
+        Self { cut: Cut::Parts(parts), rule: rule.into() }
     }
 
     fn parts(&self, rows: usize) -> usize {
-        rows.div_ceil(self.m.max(1))
+        match self.cut {
+            Cut::Examples(m) => rows.div_ceil(m.max(1)),
+            Cut::Parts(parts) => parts.clamp(1, rows.max(1)),
+        }
     }
 }
 
@@ -43,14 +60,18 @@ impl Stateful for PerPart {}
 
 impl Described for PerPart {
     fn check(&self) -> Result<()> {
-        if self.m == 0 {
-            return Err(Error::option("m", 0, "give at least 1"));
+        let (name, number) = match self.cut {
+            Cut::Examples(m) => ("m", m),
+            Cut::Parts(parts) => ("grains", parts),
+        };
+        if number == 0 {
+            return Err(Error::option(name, 0, "give at least 1"));
         }
-        over_a_base("m", self.rule.as_ref())?;
+        over_a_base(name, self.rule.as_ref())?;
         if !self.rule.memoryless() {
             let why =
                 format!("{} is not a rule for parts of a batch (it has a state or parts of its own)", self.rule.name());
-            return Err(Error::option("m", self.m, why));
+            return Err(Error::option(name, number, why));
         }
         self.rule.check()
     }
@@ -79,8 +100,7 @@ impl GradientRule for PerPart {
         self.rule.radius(dim)
     }
     fn estimate(&mut self, f: &mut Oracle<'_>, cx: &Ctx<'_>) -> Result<Estimate> {
-        let Self { rule, m } = self;
-        let parts = f.rows().div_ceil(*m);
-        f.average_within(parts, |f, part| rule.estimate(f, &cx.of_part(part)))
+        let parts = self.parts(f.rows());
+        f.average_within(parts, |f, part| self.rule.estimate(f, &cx.of_part(part)))
     }
 }

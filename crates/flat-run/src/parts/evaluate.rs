@@ -2,10 +2,12 @@
 
 use crate::parts::group_score::GroupScore;
 use crate::parts::tally::right_answers;
+use crate::ranks;
 use crate::signal;
 use crate::ui::Ui;
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
+use flat_comm::Ranks;
 use flat_core::ParamVec;
 use flat_data::Loader;
 use flat_metrics::{ModelObjective, Objective};
@@ -54,25 +56,69 @@ pub fn score(
     mode: Mode,
     mut progress: impl FnMut(u64, f64),
 ) -> Result<Option<Score>> {
-    let (mut loss_sum, mut right, mut seen, mut each) = (0.0, 0.0, 0, vec![false; data.split().len()]);
-    for index in 0..data.batches_per_epoch() {
+    let ranks = ranks::here();
+    let batches = data.batches_per_epoch();
+    let own = ranks.own(batches);
+    let (first, most) = (own.start, data.options().batch_size);
+    // of every batch its loss, and of its images which they are and whether they are right
+    let mut found = Vec::with_capacity(own.len());
+    let (mut right, mut seen) = (0.0, 0);
+    for index in own {
         if signal::stop_requested() {
             return Ok(None);
         }
         let batch = data.batch(0, index)?;
         let logits = model.logits_no_grad(&batch.images, mode)?;
         let mean = loss.mean(&logits, &batch.labels)?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-        loss_sum += mean * batch.len() as f64;
-        for (&example, &is_right) in batch.indices.iter().zip(&right_answers(&logits, &batch.labels)?.to_vec1::<u8>()?)
-        {
+        let answers = right_answers(&logits, &batch.labels)?.to_vec1::<u8>()?;
+        right += answers.iter().map(|is_right| f64::from(*is_right)).sum::<f64>();
+        seen += batch.len();
+        found.push(Scored { loss: mean * batch.len() as f64, examples: batch.indices, answers });
+        progress(((index - first + 1) * ranks.size()).min(batches) as u64, right / seen as f64);
+    }
+    let (mut loss_sum, mut right, mut seen, mut each) = (0.0, 0.0, 0, vec![false; data.split().len()]);
+    for Scored { loss, examples, answers } in Scored::of_all_ranks(&ranks, batches, most, found)? {
+        loss_sum += loss;
+        seen += examples.len();
+        for (example, is_right) in examples.into_iter().zip(answers) {
             each[example] = is_right == 1;
             right += f64::from(is_right);
         }
-        seen += batch.len();
-        progress(index as u64 + 1, right / seen as f64);
     }
     let groups = data.split().groups().and_then(|groups| GroupScore::of(groups, &each));
     Ok(Some(Score { loss: loss_sum / seen as f64, accuracy: right / seen as f64, examples: seen, groups }))
+}
+
+/// What was found of a batch.
+struct Scored {
+    /// Sum of the losses.
+    loss: f64,
+    examples: Vec<usize>,
+    /// Of each example, 1 where it is right.
+    answers: Vec<u8>,
+}
+
+impl Scored {
+    /// Those of all batches, of which every rank has found its own, of at most so many images.
+    fn of_all_ranks(ranks: &Ranks, batches: usize, most: usize, own: Vec<Self>) -> Result<Vec<Self>> {
+        if ranks.is_alone() {
+            return Ok(own);
+        }
+        let each = 2 + 2 * most;
+        let mut numbers = Vec::with_capacity(own.len() * each);
+        for Self { loss, examples, answers } in &own {
+            numbers.extend([*loss, examples.len() as f64]);
+            numbers.extend(examples.iter().zip(answers).flat_map(|(e, a)| [*e as f64, f64::from(*a)]));
+            numbers.resize(numbers.len().next_multiple_of(each), 0.0);
+        }
+        let all = ranks.gather(batches, each, &numbers)?;
+        let scored = |of: &[f64]| {
+            let pairs = of[2..].chunks(2).take(of[1] as usize);
+            let (examples, answers) = pairs.map(|pair| (pair[0] as usize, pair[1] as u8)).unzip();
+            Self { loss: of[0], examples, answers }
+        };
+        Ok(all.chunks(each).map(scored).collect())
+    }
 }
 
 /// Norm of the gradient of an objective; `None` where a signal asked to stop. Cost: a gradient of it.

@@ -8,7 +8,7 @@ use candle_core::Tensor;
 use flat_data::{Batch, Loader};
 use flat_nn::{Loss, Mode, Model, Pullback};
 use flat_optim::{
-    Batch as Which, Error, LESS_BIASED, Need, Objective, ParamVec, Params, Query, Result, Rows, Sample, Scalar,
+    Batch as Which, Error, LESS_BIASED, Need, Objective, ParamVec, Params, Query, Result, Rows, Sample, Scalar, Team,
 };
 use std::ops::Range;
 
@@ -117,7 +117,8 @@ impl Objective for BatchLoss<'_> {
         let part = self.part(query)?;
         let pass = self.model.pullback(&part.images, part.mode).map_err(Error::objective)?;
         if pass.fuses() && !part.with_its_batch {
-            return self.fused(self.counts(query, &part), pass, &part.labels);
+            let counted = self.counts(query, &part).then_some(part.rows.end);
+            return self.fused(counted, pass, &part.labels);
         }
         let loss = self.loss_of(query, part, pass.logits())?;
         self.sample(&loss, pass)
@@ -157,7 +158,7 @@ impl Objective for BatchLoss<'_> {
         let (images, labels) = (batch.images.index_select(&rows, 0)?, batch.labels.index_select(&rows, 0)?);
         let pass = self.model.pullback(&images, mode(update_stats)).map_err(Error::objective)?;
         if pass.fuses() {
-            return self.fused(false, pass, &labels);
+            return self.fused(None, pass, &labels);
         }
         let loss = self.loss.mean(pass.logits(), &labels).map_err(Error::objective)?;
         self.sample(&loss, pass)
@@ -250,7 +251,8 @@ impl BatchLoss<'_> {
 
     /// Whether the right answers of the part are still to be counted.
     fn counts(&self, query: Query, part: &Part) -> bool {
-        self.covered == Some(part.rows.start) && !matches!(query.rows, Rows::One(_))
+        // a rank sees its own rows alone, in their order
+        self.covered.is_some_and(|rows| rows <= part.rows.start) && !matches!(query.rows, Rows::One(_))
     }
 
     /// The mean loss of the rows, whose right answers are counted.
@@ -263,12 +265,13 @@ impl BatchLoss<'_> {
         self.loss.mean(&logits, &part.labels).map_err(Error::objective)
     }
 
-    /// Loss, gradient and right answers of all rows that went forward, where a kernel finds them together.
-    fn fused(&mut self, counts: bool, pass: Pullback<'_>, labels: &Tensor) -> Result<Sample> {
+    /// Loss, gradient and right answers of all rows that went forward, where a kernel finds them together. The answers count
+    /// where it is said where the rows end.
+    fn fused(&mut self, counted: Option<usize>, pass: Pullback<'_>, labels: &Tensor) -> Result<Sample> {
         ask(self.given_up)?;
         let found = pass.mean_loss(self.loss, labels).map_err(Error::objective)?;
-        if counts {
-            self.covered = self.covered.map(|rows| rows + labels.elem_count());
+        if let Some(end) = counted {
+            self.covered = Some(end);
             self.tally.add(found.right)?;
         }
         Sample::new(Scalar::of(&found.loss)?, found.gradient)
@@ -292,6 +295,8 @@ pub struct FullLoss<'a> {
     pub keep_on_device: bool,
     /// As [`BatchLoss::given_up_where`], before every batch.
     pub given_up: GivesUp,
+    /// The ranks that share the batches out, each grain some batches in a row.
+    pub team: &'a Team,
 }
 
 impl FullLoss<'_> {
@@ -299,6 +304,24 @@ impl FullLoss<'_> {
     fn example(&self, index: usize) -> Result<(Batch, usize)> {
         let size = self.loader.options().batch_size;
         Ok((self.batch(index / size)?, index % size))
+    }
+
+    /// The part of loss and gradient that these batches make up.
+    fn of_batches(&mut self, params: &Params, update_stats: bool, batches: Range<usize>) -> Result<(Scalar, ParamVec)> {
+        let (mut total, mut grad) = (Scalar::from(0.0), ParamVec::zeros(params.space())?);
+        for index in batches {
+            let batch = self.batch(index)?;
+            let weight = batch.len() as f64 / self.rows() as f64;
+            let mut unused = Tally::default();
+            let tally = if update_stats { &mut *self.tally } else { &mut unused };
+            let mut part = BatchLoss::new(self.model, self.loss, &batch, tally).keep_on_device(self.keep_on_device);
+            // one update of the running statistics a step, whatever the number of batches
+            let update_stats = update_stats && index == 0;
+            let sample = part.loss_and_grad(params, Query { rows: Rows::All, update_stats })?;
+            total = total.plus(&sample.loss.times(weight)?)?;
+            grad.add_scaled(weight, &sample.grad)?;
+        }
+        Ok((total, grad))
     }
 
     fn batch(&self, index: usize) -> Result<Batch> {
@@ -354,20 +377,11 @@ impl Objective for FullLoss<'_> {
         if rows.len() != self.rows() {
             return Err(Error::objective(format!("{:?} of the whole training set is not streamed", query.rows)));
         }
-        let (mut total, mut grad) = (Scalar::from(0.0), ParamVec::zeros(params.space())?);
-        for index in 0..self.loader.batches_per_epoch() {
-            let batch = self.batch(index)?;
-            let weight = batch.len() as f64 / rows.len() as f64;
-            let mut unused = Tally::default();
-            let tally = if query.update_stats { &mut *self.tally } else { &mut unused };
-            let mut part = BatchLoss::new(self.model, self.loss, &batch, tally).keep_on_device(self.keep_on_device);
-            // one update of the running statistics a step, whatever the number of batches
-            let update_stats = query.update_stats && index == 0;
-            let sample = part.loss_and_grad(params, Query { rows: Rows::All, update_stats })?;
-            total = total.plus(&sample.loss.times(weight)?)?;
-            grad.add_scaled(weight, &sample.grad)?;
-        }
-        Sample::new(total, grad)
+        let team = self.team;
+        let (loss, grad) = team.summed(self.loader.batches_per_epoch(), params.space(), |batches| {
+            self.of_batches(params, query.update_stats, batches)
+        })?;
+        Sample::new(loss, grad)
     }
 }
 

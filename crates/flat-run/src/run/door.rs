@@ -7,6 +7,7 @@ use super::trainer::{Ended, Trainer};
 use crate::device::DeviceChoice;
 use crate::parts::group_score::largest_beta;
 use crate::parts::{RunParts, schedules, setup};
+use crate::ranks;
 use crate::settings::config::RunConfig;
 use crate::store::checkpoint;
 use crate::store::file::write_whole;
@@ -17,6 +18,7 @@ use crate::value::number::short;
 use anyhow::Result;
 use flat_core::setting::{Settings as _, Text, Values};
 use std::path::{Path, PathBuf};
+use twox_hash::XxHash64;
 
 /// A training run, loaded and built; [`Self::train`] carries it out and leaves its files in a directory.
 ///
@@ -112,7 +114,10 @@ impl<'a> Run<'a> {
                 root.display()
             )));
         }
-        let dir = RunDir::open(root)?;
+        let dir = ranks::agree(match ranks::here().is_first() {
+            true => RunDir::open(root),
+            false => Ok(RunDir::of_another(root)),
+        })?;
         let begun = !checkpoint::list(&dir.checkpoints())?.is_empty();
         if !begun {
             refuse_lost(&dir)?;
@@ -178,8 +183,10 @@ impl<'a> Run<'a> {
     /// last good checkpoint stays.
     pub fn train(self, observer: &mut dyn Observer) -> Result<End> {
         let Self { config, parts, place, pause, ui } = self;
+        let ui = if ranks::here().is_first() { ui } else { Ui::NONE };
+        same_everywhere(&config)?;
         let (dir, begun) = match place {
-            Place::New(out) => (start(out.as_deref(), &config)?, None),
+            Place::New(out) => (shared(out.as_deref(), &config)?, None),
             Place::Begun { dir, extend, retold } => (dir, Some((extend, retold))),
         };
         introduce(&config, &parts, &dir, ui);
@@ -238,6 +245,26 @@ fn warn_of_negative_weights(config: &RunConfig, parts: &RunParts, ui: Ui<'_>) {
     }
 }
 
+/// Makes sure that all ranks are of one version and have one configuration.
+fn same_everywhere(config: &RunConfig) -> Result<()> {
+    let ranks = ranks::here();
+    let sum = |text: &str| XxHash64::oneshot(0, text.as_bytes());
+    ranks.agree("the version", sum(env!("CARGO_PKG_VERSION")))?;
+    // where the data are may differ from machine to machine
+    let mut told = config.clone();
+    (told.data_dir, told.init) = (None, None);
+    Ok(ranks.agree("the configuration", sum(&told.to_toml()?))?)
+}
+
+/// The directory of a new run: the first rank makes it, and the others hear which it is.
+fn shared(out: Option<&Path>, config: &RunConfig) -> Result<RunDir> {
+    let ranks = ranks::here();
+    let own = ranks::agree(ranks.is_first().then(|| start(out, config)).transpose())?;
+    let told =
+        ranks.tell(own.as_ref().map(|dir| dir.root().as_os_str().as_encoded_bytes().to_vec()).unwrap_or_default())?;
+    Ok(own.unwrap_or_else(|| RunDir::of_another(Path::new(&*String::from_utf8_lossy(&told)))))
+}
+
 fn start(out: Option<&Path>, config: &RunConfig) -> Result<RunDir> {
     let dir = match out {
         Some(out) => RunDir::create(out)?,
@@ -275,7 +302,7 @@ fn resumed<'a>(
     let trainer = Trainer::resume(config, parts, dir, extend, ui)?;
     if !extend {
         if retold {
-            write_whole(&dir.config(), config.to_toml()?.as_bytes())?;
+            rewrite(dir, config)?;
         }
         return Ok(trainer);
     }
@@ -293,12 +320,17 @@ fn resumed<'a>(
             short(rate(config)?),
             short(rate(&before)?)
         ));
-        if dir.summary().exists() {
+        if dir.is_own() && dir.summary().exists() {
             std::fs::rename(dir.summary(), dir.shorter_summary(from))?;
         }
     }
     if from != to || retold {
-        write_whole(&dir.config(), config.to_toml()?.as_bytes())?;
+        rewrite(dir, config)?;
     }
     Ok(trainer)
+}
+
+/// Writes down what flags changed.
+fn rewrite(dir: &RunDir, config: &RunConfig) -> Result<()> {
+    if dir.is_own() { write_whole(&dir.config(), config.to_toml()?.as_bytes()) } else { Ok(()) }
 }

@@ -23,7 +23,7 @@ use flat_nn::{Bf16, Mode, Precision};
 /// signal interrupted it.
 pub(super) fn finish(trainer: &mut Trainer<'_>, config: &RunConfig, dir: &RunDir, ui: Ui) -> Result<Option<Summary>> {
     let Some(summary) = summed_up(trainer, config, dir, ui)? else { return Ok(None) };
-    if config.log.contains(&LogName::Csv) {
+    if config.log.contains(&LogName::Csv) && dir.is_own() {
         write_whole(&dir.summary_csv(), &log::of_summary(&summary)?)?;
     }
     trainer.end_log(summary.state == RunState::Finished)?;
@@ -128,6 +128,9 @@ fn summarise(
         warnings: warnings(config, progress),
         train_s: progress.train_s,
         wall_s: trainer.wall(),
+        grains: config.grains.unwrap_or(1),
+        ranks: trainer.team().ranks().size(),
+        exchange_s: (!trainer.team().ranks().is_alone()).then(|| trainer.team().ranks().spent().as_secs_f64()),
         trace: None,
         seed: config.seed,
         dtype: config.dtype.to_string(),
@@ -153,5 +156,8 @@ fn warnings(config: &RunConfig, progress: &Progress) -> Vec<String> {
 }
 
 fn write_summary(summary: &Summary, dir: &RunDir) -> Result<()> {
+    if !dir.is_own() {
+        return Ok(());
+    }
     write_whole(&dir.summary(), serde_json::to_string_pretty(summary)?.as_bytes())
 }

@@ -94,6 +94,13 @@ pub struct Summary {
     pub train_s: f64,
     /// Seconds from start to summary, over all sittings.
     pub wall_s: f64,
+    /// Parts of a batch that gradients are added up over.
+    pub grains: usize,
+    /// Processes that shared them out, in the last sitting.
+    pub ranks: usize,
+    /// Seconds of the last sitting in exchanges between ranks and waiting for them; `None` for one rank.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exchange_s: Option<f64>,
     /// Trace of the Hessian of the training loss, where measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<Document<TraceFound>>,

@@ -4,6 +4,7 @@
 mod looks;
 mod save;
 mod steps;
+mod team;
 mod tell;
 
 use self::save::Fault;
@@ -12,6 +13,7 @@ use crate::parts::evaluate::constant_loss;
 use crate::parts::objective::GivesUp;
 use crate::parts::setup::{self, Data};
 use crate::parts::tally::Tally;
+use crate::ranks;
 use crate::run::observer::Observer;
 use crate::settings::config::RunConfig;
 use crate::settings::pixels;
@@ -27,7 +29,7 @@ use crate::value::number::short;
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use flat_nn::{Loss, Model};
-use flat_optim::{Optimizer, StepReport};
+use flat_optim::{Optimizer, StepReport, Team};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -69,6 +71,8 @@ pub struct Trainer<'a> {
     keep_on_device: bool,
     /// Whether the run is to stop, within a step too.
     given_up: GivesUp,
+    /// The ranks of the run, and the grains of its batches.
+    team: Team,
 }
 
 /// The end of the training loop.
@@ -98,7 +102,7 @@ impl<'a> Trainer<'a> {
         ui: Ui<'a>,
     ) -> Result<Self> {
         let mut trainer = Self::at(Progress::begin(), fingerprint, config, parts, dir, ui)?;
-        if config.save_init {
+        if config.save_init && dir.is_own() {
             trainer.model.save(&dir.init(), &trainer.metadata()?)?;
         }
         // from the first line of its journal on a run has a checkpoint: one without has lost them
@@ -155,6 +159,7 @@ impl<'a> Trainer<'a> {
         let found = checkpoint::newest(&dir.checkpoints(), &parts.device, accept, |w| {
             ui.warn(format!("{w}; going on from the one before"));
         })?;
+        ranks::here().agree("whether there is a checkpoint", u64::from(found.is_some()))?;
         let Some(found) = found else {
             ui.say("no checkpoint was written yet: starting from the beginning");
             return Self::begin(now, config, parts, dir, ui);
@@ -164,6 +169,8 @@ impl<'a> Trainer<'a> {
             ui.say("the checkpoint is of an earlier version and has no checksum: damage to it would go unnoticed");
         }
         let mut progress = found.progress;
+        // all have read it before any writes
+        ranks::here().agree("the step of the checkpoint", progress.step)?;
         let from = found.fingerprint.map_or(total, |then| then.steps);
         if from != total {
             progress.extended.push(Extension { step: progress.step, from, to: total });
@@ -194,14 +201,17 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self> {
         let RunParts { device, device_note, data, model, loss, optimizer, .. } = parts;
         Ok(Self {
+            team: team::of(config)?,
             next_line: progress.wall_s + config.log_interval,
             log_every: config.steps_between_reads(&device),
             fingerprint,
-            journal: Journal::open(&dir.metrics(), progress.journal_bytes)?.with_copies(log::begin(
-                config,
-                dir,
-                progress.wall_s,
-            )?)?,
+            journal: match dir.is_own() {
+                true => {
+                    let copies = log::begin(config, dir, progress.wall_s)?;
+                    Journal::open(&dir.metrics(), progress.journal_bytes)?.with_copies(copies)?
+                }
+                false => Journal::nowhere(),
+            },
             observer: None,
             stop: false,
             pause: None,
@@ -267,7 +277,7 @@ impl<'a> Trainer<'a> {
             if last {
                 return Ok(Ended::Complete);
             }
-            if pause || self.stop || (self.given_up)() {
+            if signal::agree(pause || self.stop || (self.given_up)())? {
                 return self.stop();
             }
             // seconds in which nothing was done are none of the run's
@@ -291,6 +301,7 @@ impl<'a> Trainer<'a> {
             self.read_steps()?;
         }
         self.show();
+        self.compare_ranks(team::EVERY)?;
         if epoch_ends {
             self.end_epoch((self.progress.step - 1) / per_epoch)?;
         }
@@ -383,6 +394,11 @@ impl<'a> Trainer<'a> {
     /// The device.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// The ranks of the run, and the grains of its batches.
+    pub fn team(&self) -> &Team {
+        &self.team
     }
 
     /// The device, and why it is that one.

@@ -1,6 +1,6 @@
 //! What a configuration is refused for: values out of range, and settings that do not go together.
 
-use super::choice::ScheduleName;
+use super::choice::{PerturbByName, ScheduleName};
 use super::config::RunConfig;
 use super::pixels;
 use super::resolve::option;
@@ -46,6 +46,10 @@ impl RunConfig {
             (
                 !self.flatness.is_empty() && self.flatness_every.in_steps(1) == 0,
                 "--flatness-every 0: --flatness would never be taken; give steps, or epochs as in 1ep",
+            ),
+            (
+                self.m.is_some() && self.perturb_by == PerturbByName::Grain,
+                "--m and --perturb-by grain exclude each other: both say which parts of a batch have a perturbation of their own",
             ),
             (
                 self.ema.is_some() && self.swa_start.is_some(),

@@ -71,6 +71,26 @@ named! {
 }
 
 named! {
+    /// Whose gradient a rule perturbs by.
+    pub enum PerturbByName, "perturb-by" {
+        /// That of the whole batch, one perturbation for all.
+        Batch = "batch",
+        /// That of each grain: one perturbation each, m-sharpness (Foret et al. 2021, arXiv 2010.01412, section 4.1).
+        Grain = "grain",
+    }
+}
+
+named! {
+    /// Orders in which ranks add up gradients.
+    pub enum SumName, "sum" {
+        /// A tree over the grains: the same bits on any number of ranks.
+        Tree = "tree",
+        /// The engine's own sum: other bits on another number of ranks.
+        Fast = "fast",
+    }
+}
+
+named! {
     /// Schedules by name.
     pub enum ScheduleName, "schedule" {
         /// The same value throughout.

@@ -1,7 +1,8 @@
 //! The settings of a run: every flag of `train` and key of `config.toml`, with its default, range and need.
 
 use super::choice::{
-    FlatnessName, Float, LogName, LossName, NormalizeName, PerturbName, RadiusScheduleName, SamplerName, ScheduleName,
+    FlatnessName, Float, LogName, LossName, NormalizeName, PerturbByName, PerturbName, RadiusScheduleName, SamplerName,
+    ScheduleName, SumName,
 };
 use super::recipe::Recipe;
 use super::rule_schedule::RuleSchedule;
@@ -151,6 +152,15 @@ flat_core::settings! {
         /// Images a micro-batch: gradients are accumulated over them, which saves memory and changes nothing but rounding and
         /// BatchNorm's statistics.
         micro_batch as "micro-batch": Option<usize> = None, range: Range::AtLeast(1), needs: STREAMS_NOT;
+        /// Parts of a batch whose gradients are added up as a tree, shared out over the ranks that `mpirun` starts: at least as many as
+        /// ranks. BatchNorm normalises each by itself. A run has the same bits on any number of ranks.
+        grains as "grains": Option<usize> = None, range: Range::Between(1, 1 << 16), metavar: "G",
+            default_in_words: "1, under mpirun the number of ranks";
+        /// Perturb by the gradient of the whole batch, or each grain by its own (m-sharpness, one exchange between ranks in place of two).
+        perturb_by as "perturb-by": PerturbByName = PerturbByName::Batch,
+            needs: Needs::All(&[Needs::That(has_rule, "a rule other than plain as --optimizer"), STREAMS_NOT]);
+        /// Order in which ranks add up gradients.
+        sum as "sum": SumName = SumName::Tree;
         /// Clip the step's gradient to this norm.
         clip as "clip": Option<f64> = None, range: Range::Positive, metavar: "NORM";
         /// Find the dominant subspace of the Hessian anew every so many steps, from the one before; between, it is used as it is.

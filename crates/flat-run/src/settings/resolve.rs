@@ -1,10 +1,11 @@
 //! Resolves flags and a file to a run's configuration, and writes it to `config.toml` and reads it back, bit for bit.
 
-use super::choice::ScheduleName;
+use super::choice::{PerturbByName, ScheduleName};
 use super::config::RunConfig;
 use super::file::{table as read_table, to_toml};
 use super::flags;
 use super::recipe::Recipe;
+use crate::ranks;
 use crate::usage::{BadFlag, no_effect, usage};
 use anyhow::{Context, Result};
 use flat_core::name::near;
@@ -286,6 +287,10 @@ impl RunConfig {
         if self.mean.is_none() && self.std.is_none() {
             self.normalize.get_or_insert(super::choice::NormalizeName::Dataset);
         }
+        let ranks = ranks::here().size();
+        if ranks > 1 {
+            self.grains.get_or_insert(ranks);
+        }
         let values = self.all_values();
         for setting in self.own_settings().into_iter().filter(|s| s.needs.met(&values)) {
             if let (Some(value), None) = (setting.default, self.options.get(setting.name)) {
@@ -309,6 +314,9 @@ impl RunConfig {
         }
         if let Some(m) = self.m {
             built = PerPart::new(m, built).into();
+        }
+        if self.perturb_by == PerturbByName::Grain {
+            built = PerPart::in_parts(self.grains.unwrap_or(1), built).into();
         }
         if self.rule_every > 1 {
             built = Every::new(self.rule_every, built).into();

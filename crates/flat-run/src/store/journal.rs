@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 /// The open journal.
 #[derive(Debug)]
 pub struct Journal {
-    file: File,
+    /// `None` where another rank writes it.
+    file: Option<File>,
     path: PathBuf,
     missing: Option<u64>,
     /// Files that say the same in other formats.
@@ -45,7 +46,12 @@ impl Journal {
             Ok(file)
         };
         let file = open().with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self { file, path: path.to_path_buf(), missing, copies: Vec::new() })
+        Ok(Self { file: Some(file), path: path.to_path_buf(), missing, copies: Vec::new() })
+    }
+
+    /// One that keeps nothing: another rank's has the same lines.
+    pub fn nowhere() -> Self {
+        Self { file: None, path: PathBuf::new(), missing: None, copies: Vec::new() }
     }
 
     /// The journal with these files, which were just begun: they get its lines so far, and those to come.
@@ -70,9 +76,10 @@ impl Journal {
     /// # Errors
     /// The disk is full.
     pub fn write(&mut self, line: &Line) -> Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
         let mut text = serde_json::to_string(line)?;
         text.push('\n');
-        self.file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", self.path.display()))?;
+        file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", self.path.display()))?;
         self.copies.iter_mut().try_for_each(|copy| copy.write(line))
     }
 
@@ -89,9 +96,10 @@ impl Journal {
     /// # Errors
     /// The disk is full or failing.
     pub fn synced_length(&self) -> Result<u64> {
+        let Some(file) = &self.file else { return Ok(0) };
         let length = || -> std::io::Result<u64> {
-            self.file.sync_data()?;
-            Ok(self.file.metadata()?.len())
+            file.sync_data()?;
+            Ok(file.metadata()?.len())
         };
         length().with_context(|| format!("cannot write {}", self.path.display()))
     }

@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 /// How the names of event files begin.
 pub(crate) const EVENTS: &str = "events.out.tfevents.";
 
-/// A run directory, locked for this process as long as the value lives.
+/// A run directory, locked for this process as long as the value lives, or another rank's.
 #[derive(Debug)]
 pub struct RunDir {
     root: PathBuf,
-    _lock: File,
+    /// `None` where another rank has it.
+    lock: Option<File>,
 }
 
 impl RunDir {
@@ -77,7 +78,17 @@ impl RunDir {
 
     fn lock(root: &Path) -> Result<Self> {
         let lock = lock(root, "checkpoints")?;
-        Ok(Self { root: root.to_path_buf(), _lock: lock })
+        Ok(Self { root: root.to_path_buf(), lock: Some(lock) })
+    }
+
+    /// The directory of a run that another rank has: to read from.
+    pub fn of_another(root: &Path) -> Self {
+        Self { root: root.to_path_buf(), lock: None }
+    }
+
+    /// Whether this process writes in it.
+    pub fn is_own(&self) -> bool {
+        self.lock.is_some()
     }
 
     /// The directory.

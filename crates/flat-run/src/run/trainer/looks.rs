@@ -111,6 +111,7 @@ impl Trainer<'_> {
     /// # Errors
     /// Those of `f`; the weights are put back all the same.
     pub fn with_final_weights<T>(&mut self, f: impl FnOnce(&mut Self) -> Result<Option<T>>) -> Result<Option<T>> {
+        self.follow_statistics()?;
         let params = self.model.params().clone();
         let point = match self.optimizer.evaluation_point()? {
             Some(point) => point,

@@ -48,6 +48,8 @@ impl Trainer<'_> {
         if self.last.as_ref().is_some_and(|report| report.skipped.is_some()) {
             return Ok(Some(Fault::Skipped));
         }
+        self.follow_statistics()?;
+        self.compare_ranks(1)?;
         self.progress.journal_bytes = self.journal.synced_length()?;
         self.progress.wall_s = self.wall();
         self.session_start = Instant::now();
@@ -61,6 +63,14 @@ impl Trainer<'_> {
         if let Some(flaw) = checkpoint.flaw()? {
             return Ok(Some(Fault::Flaw(flaw)));
         }
+        if self.dir.is_own() {
+            self.write(&checkpoint)?;
+        }
+        self.saved(self.progress.step);
+        Ok(None)
+    }
+
+    fn write(&self, checkpoint: &Checkpoint) -> Result<()> {
         let (folder, step) = (self.dir.checkpoints(), self.progress.step);
         let (file, begun) = (checkpoint::file(&folder, step), Instant::now());
         checkpoint.write(&file)?;
@@ -70,8 +80,7 @@ impl Trainer<'_> {
         if step > 0 {
             checkpoint::remove_first(&folder)?;
         }
-        self.saved(step);
-        Ok(None)
+        Ok(())
     }
 
     /// Notes that the checkpoint after this step is the newest.
@@ -89,7 +98,7 @@ impl Trainer<'_> {
     pub fn save_model(&mut self, file: &Path) -> Result<Option<bool>> {
         self.with_final_weights(|t| {
             let good = TensorFile::not_finite(&t.model.state()?)?.is_none();
-            if good {
+            if good && t.dir.is_own() {
                 t.model.save(file, &t.metadata()?)?;
             }
             Ok(Some(good))

@@ -12,7 +12,7 @@ use crate::store::line::{Line, Part, Progress};
 use crate::value::number::short;
 use anyhow::Result;
 use candle_core::Tensor;
-use flat_optim::{Account, PendingStep};
+use flat_optim::{Account, PendingStep, Ranked};
 use std::time::Instant;
 
 /// A step whose numbers are to be read.
@@ -47,6 +47,7 @@ impl Trainer<'_> {
                 tally: &mut self.tally,
                 keep_on_device: self.keep_on_device,
                 given_up: self.given_up,
+                team: &self.team,
             };
             self.optimizer.launch(&mut full).map(|pending| (pending, self.data.train.split().len()))
         } else {
@@ -58,7 +59,8 @@ impl Trainer<'_> {
                 .keep_on_device(self.keep_on_device)
                 .with_others(OtherBatches { train, less_biased, position })
                 .given_up_where(self.given_up);
-            self.optimizer.launch(&mut objective).map(|pending| (pending, objective.seen()))
+            let launched = self.optimizer.launch(&mut Ranked::new(&mut objective, &self.team));
+            launched.map(|pending| (pending, objective.seen()))
         };
         let (pending, examples) = match launched {
             Ok(launched) => launched,
@@ -91,16 +93,12 @@ impl Trainer<'_> {
             return Ok(());
         }
         let begun = Instant::now();
-        let counts: Vec<&Tensor> = launched.iter().filter_map(|l| l.correct.as_ref()).collect();
-        let counts = if counts.is_empty() { Vec::new() } else { Tensor::stack(&counts, 0)?.to_vec1::<f64>()? };
-        let mut counts = counts.into_iter();
+        let mut counts = self.right_answers(&launched)?.into_iter();
         let of_queueing: f64 = launched.iter().map(|l| l.seconds).sum();
         let n = launched.len() as f64;
         let (pending, rest): (Vec<_>, Vec<_>) = launched
             .into_iter()
-            .map(|l| {
-                (l.pending, (l.correct.and_then(|_| counts.next()), l.examples, l.epoch, l.step, l.evals, l.account))
-            })
+            .map(|l| (l.pending, (counts.next().unwrap_or(0.0), l.examples, l.epoch, l.step, l.evals, l.account)))
             .unzip();
         let reports = self.optimizer.read(pending)?;
         let seconds = (of_queueing + begun.elapsed().as_secs_f64()) / n;
@@ -111,7 +109,7 @@ impl Trainer<'_> {
                 None => {
                     let sums = &mut self.progress.epoch;
                     sums.loss_sum += report.loss * examples as f64;
-                    sums.correct += correct.unwrap_or(0.0);
+                    sums.correct += correct;
                     sums.seen += examples as u64;
                 }
                 Some(why) => {
@@ -142,6 +140,19 @@ impl Trainer<'_> {
             self.last = Some(report);
         }
         Ok(())
+    }
+
+    /// Right answers of each of these steps, on all ranks.
+    #[expect(clippy::disallowed_methods, reason = "at the log interval")]
+    fn right_answers(&self, launched: &[Launched]) -> Result<Vec<f64>> {
+        let counts: Vec<&Tensor> = launched.iter().filter_map(|l| l.correct.as_ref()).collect();
+        let counts = if counts.is_empty() { Vec::new() } else { Tensor::stack(&counts, 0)?.to_vec1::<f64>()? };
+        let mut counts = counts.into_iter();
+        let own: Vec<f64> =
+            launched.iter().map(|l| l.correct.as_ref().and_then(|_| counts.next()).unwrap_or(0.0)).collect();
+        let ranks = self.team.ranks();
+        let all = ranks.gather(ranks.size(), own.len(), &own)?;
+        Ok((0..own.len()).map(|step| all.iter().skip(step).step_by(own.len()).sum()).collect())
     }
 
     /// Copies of BatchNorm's running statistics.

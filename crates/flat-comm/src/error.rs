@@ -28,6 +28,9 @@ pub enum Error {
         /// Its name.
         engine: String,
     },
+    /// No engine, or not the launcher's.
+    #[error("--mpi: {0}")]
+    NoEngine(String),
     /// What the engine reports.
     #[error("{engine}: {call}: {what}")]
     Engine {

@@ -19,9 +19,13 @@ mod alone;
 mod communicator;
 mod error;
 mod growing;
+pub mod launcher;
+#[cfg(unix)]
+pub mod mpi;
 mod ranks;
 mod threads;
 mod tree;
+pub mod watchdog;
 
 pub use alone::Alone;
 pub use communicator::{Communicator, Incoming, Outgoing};

@@ -119,27 +119,28 @@ impl Ranks {
         Ok(sum)
     }
 
-    /// Every rank adds up a piece of the vector for all: pieces of all nodes go to their rank, and its sum comes back to all.
+    /// Every rank adds up a piece of each block for all: pieces of all nodes go to their rank, and its sum comes back to all.
     fn tree_sum(&self, tree: Tree, mut own: Vec<ParamVec>) -> Result<ParamVec> {
         let nodes = |rank| tree.nodes(&tree.of_rank(rank, self.size()));
         let held: Vec<Vec<Range<usize>>> = (0..self.size()).map(nodes).collect();
         let rounds = held.iter().map(Vec::len).max().unwrap_or(0);
         let with_a_node = held[self.rank()].len();
-        let mut scratch = Scratch::default();
-        for round in 0..rounds {
-            let gives = |rank: usize| round < held[rank].len();
-            // a rank with fewer nodes gives nothing in the last rounds
-            let x = &mut own[round.min(with_a_node.saturating_sub(1))];
-            x.lend(|x| match x {
-                Lent::F32(x) => scratch.round(self, x, gives),
-                Lent::F64(x) => scratch.round(self, x, gives),
+        let mut scratch = Scratch { rounds: vec![Vec::new(); rounds] };
+        for block in blocks(own[0].layout().len(), self.size()) {
+            for round in 0..rounds {
+                let gives = |rank: usize| round < held[rank].len();
+                // a rank with fewer nodes gives nothing in the last rounds
+                let x = &mut own[round.min(with_a_node.saturating_sub(1))];
+                x.lend(|x| match x {
+                    Lent::F32(x) => scratch.round(self, round, &x[block.clone()], gives),
+                    Lent::F64(x) => scratch.round(self, round, &x[block.clone()], gives),
+                })??;
+            }
+            own[0].lend(|x| match x {
+                Lent::F32(x) => scratch.add_up(self, tree, &held, &mut x[block]),
+                Lent::F64(x) => scratch.add_up(self, tree, &held, &mut x[block]),
             })??;
         }
-        let sum = &mut own[0];
-        sum.lend(|x| match x {
-            Lent::F32(x) => scratch.add_up(self, tree, &held, x),
-            Lent::F64(x) => scratch.add_up(self, tree, &held, x),
-        })??;
         own.truncate(1);
         own.pop().ok_or_else(|| Error::Sizes("a sum over no parts".into()))
     }
@@ -233,32 +234,32 @@ trait Real: bytemuck::Pod + std::ops::AddAssign {}
 impl Real for f32 {}
 impl Real for f64 {}
 
-/// Pieces of the nodes of all ranks, that this one adds up: as bytes of rounds, in the order of ranks.
-#[derive(Default)]
+/// Pieces of the nodes of all ranks, that this one adds up: as bytes of rounds, in the order of ranks. The same for every block.
 struct Scratch {
     rounds: Vec<Vec<u64>>,
 }
 
 impl Scratch {
     /// Gives the pieces of one node of every rank that has one to their ranks.
-    fn round<T: Real>(&mut self, ranks: &Ranks, x: &mut [T], gives: impl Fn(usize) -> bool) -> Result<()> {
+    fn round<T: Real>(&mut self, ranks: &Ranks, round: usize, x: &[T], gives: impl Fn(usize) -> bool) -> Result<()> {
         let (rank, size) = (ranks.rank(), ranks.size());
         let pieces = pieces(x.len(), size);
         let own = pieces[rank].len();
-        let mut received = vec![0u64; (own * size * size_of::<T>()).div_ceil(size_of::<u64>())];
+        let received = &mut self.rounds[round];
+        received.resize((own * size * size_of::<T>()).div_ceil(size_of::<u64>()), 0);
         let empty = 0..0;
+        // of the first round, this rank's own piece is added up where it is
+        let moves = |from: usize, to: usize| gives(from) && (round > 0 || from != to);
         let to: Vec<_> =
-            pieces.iter().map(|piece| if gives(rank) { in_bytes::<T>(piece) } else { empty.clone() }).collect();
+            (0..size).map(|r| if moves(rank, r) { in_bytes::<T>(&pieces[r]) } else { empty.clone() }).collect();
         let from: Vec<_> = (0..size)
-            .map(|r| if gives(r) { in_bytes::<T>(&(r * own..(r + 1) * own)) } else { empty.clone() })
+            .map(|r| if moves(r, rank) { in_bytes::<T>(&(r * own..(r + 1) * own)) } else { empty.clone() })
             .collect();
-        ranks.engine.all_to_all(bytemuck::cast_slice(x), &to, bytemuck::cast_slice_mut(&mut received), &from)?;
-        self.rounds.push(received);
-        Ok(())
+        ranks.engine.all_to_all(bytemuck::cast_slice(x), &to, bytemuck::cast_slice_mut(received), &from)
     }
 
     /// Adds the pieces up and gives the sum to all, in `x`.
-    fn add_up<T: Real>(mut self, ranks: &Ranks, tree: Tree, held: &[Vec<Range<usize>>], x: &mut [T]) -> Result<()> {
+    fn add_up<T: Real>(&mut self, ranks: &Ranks, tree: Tree, held: &[Vec<Range<usize>>], x: &mut [T]) -> Result<()> {
         let pieces = pieces(x.len(), ranks.size());
         let mine = pieces[ranks.rank()].clone();
         let nodes: Vec<Range<usize>> = held.iter().flatten().cloned().collect();
@@ -275,20 +276,37 @@ impl Scratch {
             .collect();
         let take = |(round, rank): (usize, usize)| pieces_of[round].get_mut(rank).and_then(Option::take);
         let mut sums: Vec<Option<&mut [T]>> = places.into_iter().map(take).collect();
-        if !mine.is_empty() {
-            tree.add_up(&nodes, |a, b| {
-                let other = sums[b].take();
-                if let (Some(sum), Some(other)) = (&mut sums[a], other) {
-                    sum.iter_mut().zip(other.iter()).for_each(|(a, b)| *a += *b);
-                }
-            });
-            if let Some(Some(sum)) = sums.first() {
-                x[mine].copy_from_slice(sum);
+        // where the own piece is a summand, every sum that it goes into is put in its place: no copy is made
+        let mut at = held[..ranks.rank()].iter().map(Vec::len).sum();
+        let mut piece = Some(&mut x[mine]);
+        if !held[ranks.rank()].is_empty() {
+            sums[at] = piece.take();
+        }
+        tree.add_up(&nodes, |a, b| {
+            let (mut to, mut of) = (sums[a].take(), sums[b].take());
+            if at == b {
+                at = a;
+                std::mem::swap(&mut to, &mut of);
             }
+            if let (Some(to), Some(of)) = (&mut to, of) {
+                to.iter_mut().zip(of.iter()).for_each(|(to, of)| *to += *of);
+            }
+            sums[a] = to;
+        });
+        if let (Some(piece), Some(Some(sum))) = (piece, sums.first()) {
+            piece.copy_from_slice(&sum[..piece.len()]);
         }
         let parts: Vec<_> = pieces.iter().map(in_bytes::<T>).collect();
         ranks.engine.all_gather(bytemuck::cast_slice_mut(x), &parts)
     }
+}
+
+/// Numbers of a block that a rank adds up. Fewer cost more messages, more leave the cache before they are added up and sent on.
+const PIECE: usize = 1 << 17;
+
+/// The blocks of a vector that are summed one after another.
+fn blocks(len: usize, ranks: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..len).step_by(PIECE * ranks).map(move |start| start..(start + PIECE * ranks).min(len))
 }
 
 /// The piece of a vector that each rank adds up.

@@ -23,7 +23,13 @@ fn summed(ranks: &Ranks, parts: usize, space: &Space) -> Result<ParamVec> {
 
 #[test]
 fn a_sum_has_the_same_bits_for_any_number_of_ranks_that_are_threads() -> Result<()> {
-    for (parts, len, dtype) in [(8, 1000, DType::F32), (6, 37, DType::F64), (5, 3, DType::F32), (1, 40, DType::F32)] {
+    for (parts, len, dtype) in [
+        (8, 1000, DType::F32),
+        (6, 37, DType::F64),
+        (5, 3, DType::F32),
+        (1, 40, DType::F32),
+        (4, 2 * PIECE + 5, DType::F32),
+    ] {
         let space = space(len, dtype);
         let expected = summed(&Ranks::default(), parts, &space)?.to_f64()?;
         for size in [2, 3, 4, 8] {

@@ -1,6 +1,7 @@
 //! The ranks of a run, as its parts see them: sums, numbers and words for all.
 
 use crate::{Alone, Communicator, Error, Lent, Result, Tree};
+use candle_core::Device;
 use flat_core::ParamVec;
 use std::ops::Range;
 use std::sync::Arc;
@@ -92,7 +93,7 @@ impl Ranks {
     /// Moves `2 (P - 1) / P` times the vector out of a rank and into it, where `P` is the number of ranks.
     ///
     /// # Errors
-    /// Vectors that are not in main memory, where there are several ranks; the engine's.
+    /// candle's, the engine's.
     pub fn sum(
         &self,
         tree: Tree,
@@ -105,10 +106,24 @@ impl Ranks {
         if own.is_empty() {
             own.push(zeros()?);
         }
+        let device = own[0].space().device;
+        if !device.is_cpu() {
+            return self.through_host(tree, own, &device);
+        }
         match self.order {
             SumOrder::Tree => self.timed(|| self.tree_sum(tree, own)),
             SumOrder::Engine => self.timed(|| self.engine_sum(own)),
         }
+    }
+
+    /// The sum of vectors on a device, which come to main memory for it.
+    fn through_host(&self, tree: Tree, own: Vec<ParamVec>, device: &Device) -> Result<ParamVec> {
+        let moved = |x: &ParamVec, to: &Device| -> Result<ParamVec> {
+            let flat = x.as_tensor().to_device(to).map_err(flat_core::Error::from)?;
+            Ok(ParamVec::from_tensor(x.layout().clone(), flat)?)
+        };
+        let own = own.iter().map(|x| moved(x, &Device::Cpu)).collect::<Result<_>>()?;
+        moved(&self.sum(tree, own, || Err(flat_core::Error::BadParams("no node".into())))?, device)
     }
 
     fn engine_sum(&self, own: Vec<ParamVec>) -> Result<ParamVec> {

@@ -60,10 +60,36 @@ pub struct Cli {
     /// Stop as by SIGINT when standard input ends: how a sweep stops its runs, and they stop where it dies.
     #[arg(long, global = true, hide = true)]
     pub stop_at_eof: bool,
-    /// CPU threads, at most 4 a core or 64 [default: all cores].
+    /// Whether the processes that mpirun, mpiexec or srun started share the work out: auto opens the launcher's MPI,
+    /// off refuses to do the same in each.
+    #[arg(long, global = true, display_order = 900, help_heading = GLOBAL, hide_short_help = true)]
+    #[arg(value_name = "WHEN", default_value = "auto")]
+    pub mpi: MpiChoice,
+    /// Seconds that a process waits for another one before all end.
+    #[arg(long, global = true, display_order = 900, help_heading = GLOBAL, hide_short_help = true)]
+    #[arg(value_name = "SECONDS", default_value_t = 1800.0, value_parser = patience)]
+    pub mpi_timeout: f64,
+    /// CPU threads, at most 4 a core or 64 [default: all cores, shared out over the processes of mpirun].
     #[arg(long, global = true, display_order = 900, help_heading = GLOBAL)]
     #[arg(value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+}
+
+/// Whether processes of a launcher are ranks of one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum MpiChoice {
+    /// They are.
+    Auto,
+    /// They are refused.
+    Off,
+}
+
+/// A time to wait, in seconds.
+fn patience(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(s) if s > 0.0 && s <= 1e7 => Ok(s),
+        _ => Err("give seconds above 0, 10,000,000 at most".into()),
+    }
 }
 
 /// The subcommands.
@@ -115,6 +141,11 @@ impl Command {
     /// Whether its work is long enough for someone to look on.
     pub(crate) fn is_long(&self) -> bool {
         matches!(self, Self::Train(_) | Self::Sweep(_) | Self::Metrics(_) | Self::Reproduce(_))
+    }
+
+    /// Whether several processes share it out.
+    pub(crate) fn is_shared_out(&self) -> bool {
+        matches!(self, Self::Train(_) | Self::Eval(_))
     }
 }
 

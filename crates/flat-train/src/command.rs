@@ -15,6 +15,7 @@ mod sweep;
 mod train;
 
 use crate::args::{Cli, Command};
+use crate::company::Company;
 use crate::events;
 use crate::exit::{self, Outcome};
 use crate::interrupt;
@@ -32,8 +33,9 @@ const DOUBLE: Needs = Needs::Is("hvp", "double");
 
 /// Runs a parsed command line to its exit status.
 pub fn run(cli: Cli) -> ExitCode {
+    let mut company = Company::of_environment();
     // SAFETY: the only thread so far is this one.
-    let threads = unsafe { Threads::set(cli.threads) };
+    let threads = unsafe { Threads::set(cli.threads, company.threads()) };
     // of a run of a sweep, the last line on stderr is what became of it
     if !cli.stop_at_eof
         && let Err(e) = events::tell(cli.verbose)
@@ -59,12 +61,20 @@ pub fn run(cli: Cli) -> ExitCode {
         interrupt::stop_at_eof();
     }
     let json = cli.json;
-    let ui = match Terminal::choose(cli.ui, cli.quiet, cli.command.is_long() && !cli.stop_at_eof) {
+    let ranks = match company.join(cli.mpi, cli.mpi_timeout) {
+        Ok(ranks) => ranks,
+        Err(e) => return company.leave(Err(e)),
+    };
+    if !Company::takes_part(&ranks, &cli.command) {
+        return company.leave(Ok(Outcome::Done));
+    }
+    let quiet = cli.quiet || !ranks.is_first();
+    let ui = match Terminal::choose(cli.ui, quiet, cli.command.is_long() && !cli.stop_at_eof) {
         Ok(ui) => ui,
-        Err(e) => return exit::status(Err(e)),
+        Err(e) => return company.leave(Err(e)),
     };
     threads.warning.iter().for_each(|warning| ui.warn(warning));
-    let result = interrupt::install().and_then(|()| match cli.command {
+    let work = || match cli.command {
         Command::Train(args) => train::run(&args, ui, json),
         Command::Sweep(args) => sweep::run(&args, threads.number, ui, json),
         Command::Eval(given) => eval::run(&given.resolved()?, ui, json),
@@ -81,9 +91,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Data { action } => data::run(action, ui, json),
         Command::Completions { shell } => shell::completions(shell),
         Command::Man(args) => shell::manual(&args, ui),
-    });
+    };
+    let result = interrupt::install().and_then(|()| flat_run::ranks::with(ranks, work));
     view::close();
-    exit::status(result)
+    company.leave(result)
 }
 
 /// Prints what was measured, which a signal may have ended: the exit status says so, as the result itself does.
@@ -108,6 +119,9 @@ fn print(json: bool, value: &impl serde::Serialize, text: impl FnOnce() -> Strin
 /// Writes to stdout as it is; a reader that went away is no error.
 fn print_bytes(bytes: &[u8]) -> anyhow::Result<Outcome> {
     use std::io::Write;
+    if !flat_run::ranks::here().is_first() {
+        return Ok(Outcome::Done);
+    }
     // a result stays on the terminal
     view::close();
     match std::io::stdout().write_all(bytes) {

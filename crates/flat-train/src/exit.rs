@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 /// Status of a run that diverged.
 const DIVERGED: u8 = 3;
+/// Status of a process that ends because another one of the same run failed, and has nothing to say.
+pub(crate) const SILENT: u8 = 1;
 /// Status of a command that a signal stopped.
 const INTERRUPTED: u8 = 130;
 /// Status of a command that a second Ctrl-C aborted: what SIGKILL would have left is there, and the shell's status for that.
@@ -31,22 +33,27 @@ impl Outcome {
 
 /// The exit status of a command's result; prints the error.
 pub fn status(result: anyhow::Result<Outcome>) -> ExitCode {
+    ExitCode::from(status_of(result, ""))
+}
+
+/// The same as a number; the error is printed after `prefix`.
+pub(crate) fn status_of(result: anyhow::Result<Outcome>, prefix: &str) -> u8 {
     match result {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Diverged) => ExitCode::from(DIVERGED),
-        Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
-        Err(e) if signal::is_given_up(&e) => ExitCode::from(INTERRUPTED),
+        Ok(Outcome::Done) => 0,
+        Ok(Outcome::Diverged) => DIVERGED,
+        Ok(Outcome::Interrupted) => INTERRUPTED,
+        Err(e) if signal::is_given_up(&e) => INTERRUPTED,
         Err(e) => {
             let remedy = crate::driver::remedy(&e).map(|remedy| format!("; {remedy}")).unwrap_or_default();
-            news::tell(&format!("error: {}{remedy}", text(&e)));
+            news::tell(&format!("{prefix}error: {}{remedy}", text(&e)));
             let diverged = |c: &(dyn std::error::Error + 'static)| {
                 matches!(c.downcast_ref(), Some(flat_optim::Error::TooManySkips { .. }))
             };
-            ExitCode::from(match e {
+            match e {
                 e if e.chain().any(|c| c.is::<Usage>() || c.is::<BadFlag>()) => 2,
                 e if e.chain().any(diverged) => DIVERGED,
                 _ => 1,
-            })
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 pub mod args;
 pub mod bench;
 pub mod command;
+mod company;
 mod driver;
 mod events;
 mod exit;

@@ -7,6 +7,14 @@ unsafe extern "C" {
     fn mi_option_set(option: c_int, value: c_long);
 }
 
+unsafe extern "C" {
+    /// Of the C library; -1 for what it does not know.
+    fn sysconf(name: c_int) -> c_long;
+}
+
+/// Processors in use, in the C library of this system.
+const _SC_NPROCESSORS_ONLN: c_int = if cfg!(target_os = "macos") { 58 } else { 84 };
+
 /// `mi_option_purge_delay` of mimalloc's header.
 const PURGE_DELAY: c_int = 15;
 
@@ -35,6 +43,13 @@ pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// Cores of the machine, those included that this process may not use.
+pub(crate) fn cores_of_machine() -> usize {
+    // SAFETY: asks for a number.
+    let online = unsafe { sysconf(_SC_NPROCESSORS_ONLN) };
+    usize::try_from(online).unwrap_or(1).max(cores())
+}
+
 /// Threads that the thread pools of the process will have.
 pub(crate) struct Threads {
     /// How many, where they are not as many as there are cores.
@@ -47,15 +62,18 @@ pub(crate) struct Threads {
 const VARIABLES: [&str; 2] = ["RAYON_NUM_THREADS", "RAYON_RS_NUM_CPUS"];
 
 impl Threads {
-    /// As many as the flag `--threads` says, or else the environment, but not so many that their start takes longer than
+    /// As many as the flag `--threads` says, or else the environment, or else what falls to this of several processes, but not so many that their start takes longer than
     /// what they do: 4 a core, or 64. Results do not depend on it.
     ///
     /// # Safety
     /// No other thread may have been started: one could read the environment while it is written.
-    pub(crate) unsafe fn set(flag: Option<u16>) -> Self {
+    pub(crate) unsafe fn set(flag: Option<u16>, share: Option<usize>) -> Self {
         let of = |name: &str| std::env::var(name).ok()?.parse::<usize>().ok().filter(|n| *n > 0);
         let variable = VARIABLES.iter().find_map(|name| of(name).map(|n| (format!("{name}={n}"), n)));
-        let asked = flag.map(|n| (format!("--threads {n}"), usize::from(n))).or(variable);
+        let asked = flag
+            .map(|n| (format!("--threads {n}"), usize::from(n)))
+            .or(variable)
+            .or(share.map(|n| ("a share of the cores".into(), n)));
         let (cores, most) = (cores(), 64.max(4 * cores()));
         let warning = asked.as_ref().filter(|(_, n)| *n > most).map(|(name, _)| {
             format!("{name}: this machine has {cores} cores; {most} threads are started, as more would only cost time")

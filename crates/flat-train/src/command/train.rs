@@ -4,7 +4,7 @@ use super::print;
 use crate::args::TrainArgs;
 use crate::exit::Outcome;
 use anyhow::Result;
-use flat_run::{End, Run, RunConfig, RunState, Silent, Ui, signal, usage};
+use flat_run::{End, Run, RunConfig, RunState, Silent, Ui, ranks, signal, usage};
 use serde::Serialize;
 
 /// What `--pause-after` leaves.
@@ -16,12 +16,31 @@ struct Paused {
 
 /// Trains, or continues a run, to its summary.
 pub(super) fn run(args: &TrainArgs, ui: Ui, json: bool) -> Result<Outcome> {
+    let Some(run) = ranks::agree(begun(args, json))? else { return Ok(Outcome::Done) };
+    if args.dry_run {
+        let plan = run.plan();
+        return print(json, &plan, || plan.text());
+    }
+    match run.shown_on(ui).pause_after(args.pause_after).train(&mut Silent)? {
+        End::Stopped(out) if args.pause_after.is_some() && !signal::stop_requested() => {
+            print(json, &Paused { state: "paused", out: out.display().to_string() }, String::new)
+        }
+        End::Stopped(_) => Ok(Outcome::Interrupted),
+        End::Finished(summary) => {
+            let printed = print(json, &summary, || summary.text())?;
+            Ok(if summary.state == RunState::Diverged { Outcome::Diverged } else { printed })
+        }
+    }
+}
+
+/// The run that the flags ask for; `None` where its configuration was all that was asked for.
+fn begun<'a>(args: &TrainArgs, json: bool) -> Result<Option<Run<'a>>> {
     let given = &args.given.values;
     if args.print_config {
         let config = RunConfig::resolve(given, args.config.as_deref())?.filled()?;
         config.check()?;
         let text = config.to_toml()?;
-        return print(json, &config, || text.trim_end().into());
+        return print(json, &config, || text.trim_end().into()).map(|_| None);
     }
     let run = match &args.resume {
         Some(_) if args.config.is_some() || args.out.is_some() => {
@@ -37,18 +56,5 @@ pub(super) fn run(args: &TrainArgs, ui: Ui, json: bool) -> Result<Outcome> {
             }
         }
     };
-    if args.dry_run {
-        let plan = run.plan();
-        return print(json, &plan, || plan.text());
-    }
-    match run.shown_on(ui).pause_after(args.pause_after).train(&mut Silent)? {
-        End::Stopped(out) if args.pause_after.is_some() && !signal::stop_requested() => {
-            print(json, &Paused { state: "paused", out: out.display().to_string() }, String::new)
-        }
-        End::Stopped(_) => Ok(Outcome::Interrupted),
-        End::Finished(summary) => {
-            let printed = print(json, &summary, || summary.text())?;
-            Ok(if summary.state == RunState::Diverged { Outcome::Diverged } else { printed })
-        }
-    }
+    Ok(Some(run))
 }

@@ -22,6 +22,7 @@ mod growing;
 pub mod launcher;
 #[cfg(unix)]
 pub mod mpi;
+mod place;
 mod ranks;
 mod threads;
 mod tree;
@@ -32,6 +33,7 @@ pub use communicator::{Communicator, Incoming, Outgoing};
 pub use error::{Error, Result};
 pub use flat_core::Lent;
 pub use growing::Growing;
+pub use place::{here, with};
 pub use ranks::{Ranks, SumOrder};
 pub use threads::Threads;
 pub use tree::Tree;

@@ -10,6 +10,9 @@ pub enum Error {
     /// A parameter vector or layout is wrong.
     #[error(transparent)]
     Core(#[from] flat_core::Error),
+    /// Another rank failed, or the engine between them.
+    #[error(transparent)]
+    Comm(#[from] flat_comm::Error),
     /// A layer or model failed.
     #[error(transparent)]
     Nn(#[from] flat_nn::Error),

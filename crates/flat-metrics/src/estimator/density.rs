@@ -2,6 +2,7 @@
 
 mod config;
 mod curve;
+mod shared;
 
 pub use config::DensityConfig;
 
@@ -15,6 +16,7 @@ use crate::{Error, Result};
 use curve::Curve;
 use flat_core::{ParamVec, Purpose, Streams};
 use serde::Serialize;
+use std::collections::VecDeque;
 
 /// Stochastic Lanczos quadrature: an estimate of the smoothed density of all eigenvalues of a symmetric operator
 /// (Lin, Saad & Yang 2016, "Approximating Spectral Densities of Large Matrices"; Ghorbani, Krishnan & Xiao 2019,
@@ -28,6 +30,8 @@ use serde::Serialize;
 /// exact for polynomials of degree `2 steps - 1`, and details finer than about `range / steps` in the bulk are those of the
 /// quadrature, while well separated outer eigenvalues are sharp. The moments up to degree `2 steps - 1` carry no error but
 /// that of the probes.
+///
+/// [Ranks](flat_comm::here) take a probe each; the result is that of one process.
 ///
 /// Probe k is uniform on the sphere from the stream (seed, probe, (2^64 - 2, k)), which no trace or [`crate::Lanczos`]
 /// draws from.
@@ -98,21 +102,42 @@ impl SpectralDensity {
         streams: &Streams,
         observer: &mut dyn Observer,
     ) -> Result<Measured<Density>> {
-        let meter = Meter::start(operator);
+        let mut meter = Meter::start(operator);
+        let ranks = flat_comm::here();
         let space = operator.space().clone();
         let steps = self.config.steps.min(space.layout.len());
         let of = self.config.probes * steps as u64;
         let mut quadratures: Vec<Quadrature> = Vec::new();
+        // those that ranks computed beside the first of them
+        let mut ahead = VecDeque::new();
         let (mut range, mut stop) = (None::<[f64; 2]>, Stop::Budget);
         for k in 0..self.config.probes {
             let at = |probes: u64, within: &Progress, range: Option<[f64; 2]>| {
                 let done = probes * steps as u64 + within.done;
                 Progress { done, of, value: range.map(|r| r[1]), range, ..*within }
             };
-            let v = ParamVec::sphere(&space, &streams.at2(Purpose::Probe, u64::MAX - 1, k))?;
             let watch = &mut |within: &Progress| observer.observe(&at(k, within, range));
-            match Quadrature::compute(operator, v, steps, watch) {
-                Ok(quadrature) => quadratures.push(quadrature),
+            let found = match ahead.pop_front() {
+                Some(found) => Ok(found),
+                None => {
+                    let until = self.config.probes.min(k + ranks.size() as u64);
+                    let compute = |k| {
+                        let v = ParamVec::sphere(&space, &streams.at2(Purpose::Probe, u64::MAX - 1, k))?;
+                        let before = operator.matvecs();
+                        let quadrature = Quadrature::compute(operator, v, steps, watch)?;
+                        Ok((quadrature, operator.matvecs() - before))
+                    };
+                    shared::computed(&ranks, k..until, steps, compute).and_then(|all| {
+                        ahead.extend(all);
+                        ahead.pop_front().ok_or(Error::Interrupted)
+                    })
+                }
+            };
+            match found {
+                Ok((quadrature, elsewhere)) => {
+                    meter.count_elsewhere(elsewhere);
+                    quadratures.push(quadrature);
+                }
                 Err(Error::Interrupted) if k > 0 => {
                     stop = Stop::Interrupted;
                     break;

@@ -22,6 +22,8 @@ use flat_core::{Purpose, Streams};
 /// pass over the data together ([`LinearOperator::forms_at_once`]). Memory: three vectors of d numbers beside the operator's, or
 /// as many as there are such probes.
 ///
+/// [Ranks](flat_comm::here) draw a share of the probes each; the estimate and where it stops are those of one process.
+///
 /// Probe k is drawn from the stream (seed, probe, k): the same on every device, and independent of how many there are.
 #[derive(Debug, Clone)]
 pub struct Hutchinson {
@@ -47,23 +49,25 @@ impl Hutchinson {
         streams: &Streams,
         observer: &mut dyn Observer,
     ) -> Result<Measured<Trace>> {
-        let (meter, space) = (Meter::start(operator), operator.space().clone());
+        let (mut meter, space) = (Meter::start(operator), operator.space().clone());
+        let ranks = flat_comm::here();
         let probe = |k| self.config.probe.draw(&space, &streams.at(Purpose::Probe, k));
         let sample = if self.config.per_layer {
-            Sample::take(&self.config, &space, observer, |k, observer| {
-                let z = probe(k)?;
+            Sample::take_blocks(&self.config, &space, (1, &ranks), observer, |range, observer| {
+                let z = probe(range.start)?;
                 let Product { product, batches } = operator.product(&z, observer)?;
-                Draw::quadratic(&z, &product, 1.0, batches, k)
+                Ok(vec![Draw::quadratic(&z, &product, 1.0, batches, range.start)?])
             })?
         } else {
             let block = operator.forms_at_once() as u64;
-            Sample::take_blocks(&self.config, &space, block, observer, |range, observer| {
+            Sample::take_blocks(&self.config, &space, (block, &ranks), observer, |range, observer| {
                 let probes = range.clone().map(probe).collect::<Result<Vec<_>>>()?;
                 let forms = operator.forms(&probes, observer)?;
                 let draw = |(Form { value, batches }, k)| Draw::total(value, batches, k);
                 forms.into_iter().zip(range).map(draw).collect()
             })?
         };
+        meter.count_elsewhere(sample.elsewhere);
         let (trace, layers) = sample.estimates(meter.matvecs(operator))?;
         let (clusters, stop) = (sample.clusters, sample.stop);
         let parts = Parts { estimator: "hutchinson", trace, layers, clusters, leave_one_out: None, radius: None };

@@ -6,8 +6,11 @@ use crate::observer::{Observer, Progress};
 use crate::operator::BatchForm;
 use crate::statistics::{Clusters, Estimate, Moments};
 use crate::{Error, Result};
+use flat_comm::Ranks;
 use flat_core::{ParamVec, Space};
 use std::ops::Range;
+
+mod shared;
 
 /// One sample of a trace.
 pub(crate) struct Draw {
@@ -44,6 +47,8 @@ pub(crate) struct Sample {
     layers: Vec<Moments>,
     pub(crate) clusters: Clusters,
     probes: u64,
+    /// How many of them other ranks drew.
+    pub(crate) elsewhere: u64,
     pub(crate) stop: Stop,
     t_level: f64,
 }
@@ -72,17 +77,19 @@ impl Sample {
         observer: &mut dyn Observer,
         mut draw: impl FnMut(u64, &mut dyn Observer) -> Result<Draw>,
     ) -> Result<Self> {
-        Self::take_blocks(config, space, 1, observer, |k, observer| Ok(vec![draw(k.start, observer)?]))
+        let one = |k: Range<u64>, observer: &mut dyn Observer| Ok(vec![draw(k.start, observer)?]);
+        Self::take_blocks(config, space, (1, &Ranks::default()), observer, one)
     }
 
-    /// The same with `block` samples drawn at a time, fewer where a look at the interval comes before.
+    /// The same with `block` samples drawn at a time, fewer where a look at the interval comes before. Several ranks draw a block
+    /// each at a time; the sample is that of one.
     ///
     /// # Errors
     /// [`Error::Interrupted`] before the first sample; those of `draw`.
     pub(crate) fn take_blocks(
         config: &TraceConfig,
         space: &Space,
-        block: u64,
+        (block, ranks): (u64, &Ranks),
         observer: &mut dyn Observer,
         mut draw: impl FnMut(Range<u64>, &mut dyn Observer) -> Result<Vec<Draw>>,
     ) -> Result<Self> {
@@ -92,6 +99,7 @@ impl Sample {
             layers: vec![Moments::default(); space.layout.entries().len()],
             clusters: Clusters::default(),
             probes: 0,
+            elsewhere: 0,
             stop: Stop::Budget,
             t_level: config.t_level(),
         };
@@ -107,9 +115,17 @@ impl Sample {
             let mut last = Progress::within(0, 1);
             let first = sample.probes;
             let look = looks.iter().find(|look| **look > first).map_or(config.max_probes, |look| *look);
-            let drawn = draw(first..look.min(first + block), &mut |within: &Progress| {
-                last = *within;
-                observer.observe(&at(sample.probes, within, &so_far))
+            let range = first..look.min(first + block * ranks.size() as u64);
+            let count = range.end - range.start;
+            let drawn = shared::drawn(ranks, range, block, |range| {
+                draw(range, &mut |within: &Progress| {
+                    last = *within;
+                    observer.observe(&at(sample.probes, within, &so_far))
+                })
+            });
+            let drawn = drawn.map(|(own, drawn)| {
+                sample.elsewhere += count - own;
+                drawn
             });
             let drawn = match drawn {
                 Ok(drawn) => drawn,

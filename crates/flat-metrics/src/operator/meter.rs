@@ -9,16 +9,23 @@ use std::time::Instant;
 pub(crate) struct Meter {
     start: Instant,
     before: u64,
+    /// Products that other ranks computed.
+    elsewhere: u64,
 }
 
 impl Meter {
     pub(crate) fn start(operator: &dyn LinearOperator) -> Self {
-        Self { start: Instant::now(), before: operator.matvecs() }
+        Self { start: Instant::now(), before: operator.matvecs(), elsewhere: 0 }
     }
 
     /// Products so far.
     pub(crate) fn matvecs(&self, operator: &dyn LinearOperator) -> u64 {
-        operator.matvecs() - self.before
+        operator.matvecs() - self.before + self.elsewhere
+    }
+
+    /// Counts products that other ranks computed.
+    pub(crate) fn count_elsewhere(&mut self, products: u64) {
+        self.elsewhere += products;
     }
 
     /// The result with the operator's provenance and the cost so far.

@@ -1,0 +1,68 @@
+//! Samples that ranks draw for each other.
+
+use super::Draw;
+use crate::operator::BatchForm;
+use crate::{Error, Result};
+use flat_comm::{Error as CommError, Ranks};
+use std::ops::Range;
+
+/// Draws a range in blocks, each on one rank; also says how many this one drew. Every rank gets all draws, in their order.
+pub(super) fn drawn(
+    ranks: &Ranks,
+    range: Range<u64>,
+    block: u64,
+    mut draw: impl FnMut(Range<u64>) -> Result<Vec<Draw>>,
+) -> Result<(u64, Vec<Draw>)> {
+    if ranks.is_alone() {
+        return Ok((range.end - range.start, draw(range)?));
+    }
+    let blocks: Vec<Range<u64>> =
+        range.clone().step_by(block as usize).map(|start| start..range.end.min(start + block)).collect();
+    let own = ranks.own(blocks.len());
+    let found: Result<Vec<Vec<Draw>>> = blocks[own.clone()].iter().map(|block| draw(block.clone())).collect();
+    let numbers: Vec<Vec<f64>> = match &found {
+        Ok(found) => found.iter().map(|block| block.iter().flat_map(to_numbers).collect()).collect(),
+        Err(_) => vec![vec![f64::NAN]; own.len()],
+    };
+    let longest = numbers.iter().map(Vec::len).max().unwrap_or(0) as f64;
+    let width = ranks.gather(ranks.size(), 1, &[longest])?.into_iter().fold(0.0, f64::max) as usize;
+    let mut padded = Vec::with_capacity(own.len() * width);
+    for mut block in numbers {
+        block.resize(width, 0.0);
+        padded.extend(block);
+    }
+    let all = ranks.gather(blocks.len(), width, &padded)?;
+    let count = found?.iter().map(|block| block.len() as u64).sum();
+    let mut draws = Vec::new();
+    for (numbers, block) in all.chunks(width).zip(blocks) {
+        let mut rest = numbers;
+        for _ in block {
+            let (draw, after) = of_numbers(rest).ok_or_else(|| {
+                Error::from(CommError::Differ("another rank could not draw its probes".into()))
+            })?;
+            draws.push(draw);
+            rest = after;
+        }
+    }
+    Ok((count, draws))
+}
+
+/// A draw as numbers: how many layers and batches it has, its total, and theirs.
+fn to_numbers(draw: &Draw) -> Vec<f64> {
+    let counts = [draw.layers.len() as f64, draw.batches.len() as f64, draw.total];
+    let batches = draw.batches.iter().flat_map(|b| [b.weight, b.form, b.group as f64]);
+    counts.into_iter().chain(draw.layers.iter().copied()).chain(batches).collect()
+}
+
+/// The first draw of numbers, and the numbers after it.
+fn of_numbers(numbers: &[f64]) -> Option<(Draw, &[f64])> {
+    let [layers, batches, total, rest @ ..] = numbers else { return None };
+    if layers.is_nan() {
+        return None;
+    }
+    let (layers, rest) = rest.split_at_checked(*layers as usize)?;
+    let (batches, rest) = rest.split_at_checked(3 * *batches as usize)?;
+    let form = |b: &[f64]| BatchForm { weight: b[0], form: b[1], group: b[2] as usize };
+    let draw = Draw { total: *total, layers: layers.to_vec(), batches: batches.chunks(3).map(form).collect() };
+    Some((draw, rest))
+}

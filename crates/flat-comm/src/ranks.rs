@@ -213,6 +213,23 @@ impl Ranks {
         })
     }
 
+    /// What every rank says, on all of them, in the order of ranks.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn hear(&self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
+        let lengths = self.gather(self.size(), 1, &[own.len() as f64])?;
+        let mut ends: Vec<usize> = vec![0];
+        lengths.iter().for_each(|length| ends.push(ends[ends.len() - 1] + *length as usize));
+        let parts: Vec<Range<usize>> = ends.windows(2).map(|ends| ends[0]..ends[1]).collect();
+        let mut all = vec![0; ends[self.size()]];
+        all[parts[self.rank()].clone()].copy_from_slice(own);
+        if !self.is_alone() {
+            self.timed(|| self.engine.all_gather(&mut all, &parts))?;
+        }
+        Ok(parts.into_iter().map(|part| all[part].to_vec()).collect())
+    }
+
     /// Gives every rank the first one's numbers.
     ///
     /// # Errors

@@ -33,8 +33,8 @@ pub fn stop_requested() -> bool {
     }
 }
 
-/// Whether this process was asked to stop.
-fn asked() -> bool {
+/// Whether this process was asked to stop, whatever its other ranks were.
+pub fn asked() -> bool {
     REQUESTS.load(Ordering::SeqCst) > 0 || OTHERWISE.load(Ordering::SeqCst)
 }
 

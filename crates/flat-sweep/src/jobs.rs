@@ -2,7 +2,10 @@
 
 use crate::held;
 use anyhow::{Context, Result};
+use flat_comm::Ranks;
+use flat_comm::launcher::Launcher;
 use flat_run::signal;
+use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -44,7 +47,7 @@ impl Jobs {
 }
 
 /// A process to start.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Task {
     /// What it is, for a person.
     pub name: String,
@@ -57,7 +60,7 @@ pub(crate) struct Task {
 }
 
 /// How a process ended.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Exit {
     /// Its exit status; `None` where a signal ended it.
     pub code: Option<i32>,
@@ -87,7 +90,8 @@ impl Drop for Running {
 }
 
 impl Jobs {
-    /// Runs the tasks in their order; `ended` hears of each, `shown` of those that run, by their places. `false` where a signal
+    /// Runs the tasks, in their order, or every rank its share of them; `ended` hears of each, of those of other ranks once all are done;
+    /// `shown` of those that run here, by their places. `false` where a signal
     /// asked to stop: the processes have stopped then, with checkpoints written.
     ///
     /// # Errors
@@ -96,17 +100,73 @@ impl Jobs {
         &self,
         tasks: &[Task],
         mut ended: impl FnMut(usize, Exit) -> Result<()>,
+        shown: impl FnMut(&[usize]),
+    ) -> Result<bool> {
+        let ranks = flat_comm::here();
+        if ranks.is_alone() {
+            return self.run_own(tasks, &(0..tasks.len()).collect::<Vec<_>>(), ended, shown);
+        }
+        ranks.tell(serde_json::to_vec(&(tasks, self.at_once, self.threads))?)?;
+        let own: Vec<usize> = share(&ranks, tasks.len()).collect();
+        let done = self.run_own(tasks, &own, &mut ended, shown)?;
+        let (mut all_done, said) = (done, ranks.hear(&[])?);
+        for said in said.iter().skip(1) {
+            let (done, exits): (bool, Vec<(usize, Exit)>) = serde_json::from_slice(said)?;
+            all_done &= done;
+            exits.into_iter().try_for_each(|(place, exit)| ended(place, exit))?;
+        }
+        Ok(all_done)
+    }
+
+    /// Runs the share of a rank that is not the first in every set of tasks that [`Self::run`] has there, until [`Self::end`].
+    ///
+    /// # Errors
+    /// A process cannot be started; a rank that is gone.
+    pub fn serve(program: &Path) -> Result<()> {
+        let ranks = flat_comm::here();
+        loop {
+            let told = ranks.tell(Vec::new())?;
+            if told.is_empty() {
+                return Ok(());
+            }
+            let (tasks, at_once, threads): (Vec<Task>, usize, usize) = serde_json::from_slice(&told)?;
+            let jobs = Self { program: program.to_path_buf(), at_once, threads, why: String::new() };
+            let mut exits: Vec<(usize, Exit)> = Vec::new();
+            let own: Vec<usize> = share(&ranks, tasks.len()).collect();
+            let keep = |place, exit| {
+                exits.push((place, exit));
+                Ok(())
+            };
+            let done = jobs.run_own(&tasks, &own, keep, |_| ())?;
+            ranks.hear(&serde_json::to_vec(&(done, exits))?)?;
+        }
+    }
+
+    /// Lets the other ranks go.
+    ///
+    /// # Errors
+    /// A rank that is gone.
+    pub fn end() -> Result<()> {
+        Ok(flat_comm::here().tell(Vec::new()).map(drop)?)
+    }
+
+    /// Runs those of the tasks that lie at these places.
+    fn run_own(
+        &self,
+        tasks: &[Task],
+        own: &[usize],
+        mut ended: impl FnMut(usize, Exit) -> Result<()>,
         mut shown: impl FnMut(&[usize]),
     ) -> Result<bool> {
         let mut running: Vec<Running> = Vec::new();
         let mut next = 0;
         loop {
-            let stop = signal::stop_requested();
+            let stop = signal::asked();
             if stop {
                 running.iter_mut().for_each(Running::ask_to_stop);
             }
-            while !stop && running.len() < self.at_once && next < tasks.len() {
-                running.push(Running { task: next, child: self.start(&tasks[next])? });
+            while !stop && running.len() < self.at_once && next < own.len() {
+                running.push(Running { task: own[next], child: self.start(&tasks[own[next]])? });
                 next += 1;
             }
             let mut i = 0;
@@ -119,8 +179,8 @@ impl Jobs {
                 tracing::info!(run = tasks[done].name, %status, "run ended");
                 ended(done, Exit { code: status.code(), said: last_line(&tasks[done].log) })?;
             }
-            if running.is_empty() && (stop || next == tasks.len()) {
-                return Ok(next == tasks.len() && !signal::stop_requested());
+            if running.is_empty() && (stop || next == own.len()) {
+                return Ok(next == own.len() && !signal::asked());
             }
             let mut places: Vec<usize> = running.iter().map(|running| running.task).collect();
             places.sort_unstable();
@@ -138,10 +198,17 @@ impl Jobs {
         let mut command = Command::new(&self.program);
         command.args(&task.args).arg("--stop-at-eof").arg("--quiet").arg("--threads").arg(self.threads.to_string());
         command.stdin(Stdio::piped()).stdout(open(&task.out)?).stderr(open(&task.log)?);
-        let child = command.spawn().with_context(|| format!("cannot start {}", self.program.display()))?;
+        let child = Launcher::hide_from(&mut command)
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.program.display()))?;
         tracing::info!(run = task.name, pid = child.id(), log = %task.log.display(), "run started");
         Ok(child)
     }
+}
+
+/// The tasks of this rank: every so many, since neighbours cost alike.
+fn share(ranks: &Ranks, tasks: usize) -> impl Iterator<Item = usize> + use<> {
+    (ranks.rank()..tasks).step_by(ranks.size())
 }
 
 /// The last line of a log that holds anything.

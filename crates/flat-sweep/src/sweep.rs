@@ -119,7 +119,7 @@ impl<'a> Sweep<'a> {
                 runs.push(*run);
                 tasks.push(task);
             }
-            if signal::stop_requested() {
+            if signal::asked() {
                 return Ok(false);
             }
         }

@@ -145,7 +145,7 @@ impl Command {
 
     /// Whether several processes share it out.
     pub(crate) fn is_shared_out(&self) -> bool {
-        matches!(self, Self::Train(_) | Self::Eval(_))
+        matches!(self, Self::Train(_) | Self::Eval(_) | Self::Metrics(_) | Self::Landscape(_) | Self::Sweep(_))
     }
 }
 

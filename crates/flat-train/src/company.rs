@@ -8,7 +8,7 @@ use flat_comm::launcher::Launcher;
 use flat_comm::mpi::Mpi;
 use flat_comm::{Communicator as _, Ranks};
 use flat_run::ranks::AnotherFailed;
-use flat_run::usage;
+use flat_run::{BadFlag, Usage, usage};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +60,11 @@ impl Company {
     /// Ends: with the others after work that went well, and all of them at once after an error.
     pub(crate) fn leave(self, result: Result<Outcome>) -> ExitCode {
         let Some(mpi) = self.mpi else { return exit::status(result) };
-        let silent = result.as_ref().is_err_and(|e| e.chain().any(|c| c.is::<AnotherFailed>()));
+        // wrong usage is wrong on every rank
+        let said = |e: &anyhow::Error| {
+            e.chain().any(|c| c.is::<AnotherFailed>() || mpi.rank() > 0 && (c.is::<Usage>() || c.is::<BadFlag>()))
+        };
+        let silent = result.as_ref().is_err_and(said);
         let failed = result.is_err();
         let prefix = if mpi.rank() == 0 { String::new() } else { format!("rank {}: ", mpi.rank()) };
         let status = if silent { exit::SILENT } else { exit::status_of(result, &prefix) };

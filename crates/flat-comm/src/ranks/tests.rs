@@ -51,6 +51,8 @@ fn numbers_and_words_reach_all_and_a_rank_that_differs_is_named() {
             assert_eq!(all, (0..7).flat_map(|part| [part as f64, -(part as f64)]).collect::<Vec<_>>());
             let word = if ranks.is_first() { b"runs/one".to_vec() } else { Vec::new() };
             assert_eq!(ranks.tell(word)?, b"runs/one");
+            let said = ranks.hear(&vec![7; ranks.rank()])?;
+            assert!(said.iter().enumerate().all(|(rank, said)| *said == vec![7; rank]));
             assert!(!ranks.any(false)? && ranks.any(ranks.rank() + 1 == size)?);
             ranks.agree("a seed", 3)?;
             ranks.agree("a version", if ranks.rank() == 2 { u64::MAX } else { 7 })

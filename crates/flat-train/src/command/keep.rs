@@ -16,6 +16,9 @@ pub(super) fn place(checkpoint: &Path, keeping: &Keeping, measure: &str) -> Opti
 /// Writes what `--json` prints. Where that is a part, a whole one of before stays. A folder that cannot be written costs a
 /// warning: the result is printed all the same.
 pub(super) fn keep(file: &Path, document: &Value, ui: Ui) {
+    if !flat_run::ranks::here().is_first() {
+        return;
+    }
     let name = file.display();
     let part = |document: &Value| document["interrupted"] == Value::Bool(true);
     let before: Option<Value> = flat_core::file::read_text(file).ok().and_then(|text| serde_json::from_str(&text).ok());

@@ -91,7 +91,9 @@ pub(super) fn run(args: &LandscapeArgs, ui: Ui, json: bool) -> Result<Outcome> {
     let mode = HessianMethod::of(&args.hessian).mode();
     let here = score(&subject.model, subject.loss, &subject.data, mode, |_, _| ())?;
     report.loss_here = here.map_or(f64::NAN, |s| s.loss);
-    save(&mut report, &provenance, range, &out)?;
+    if flat_run::ranks::here().is_first() {
+        save(&mut report, &provenance, range, &out)?;
+    }
     let effort = Effort {
         matvecs,
         losses: report.loss.len() as u64 + 1,

@@ -37,9 +37,8 @@ pub(super) fn drawn(
     for (numbers, block) in all.chunks(width).zip(blocks) {
         let mut rest = numbers;
         for _ in block {
-            let (draw, after) = of_numbers(rest).ok_or_else(|| {
-                Error::from(CommError::Differ("another rank could not draw its probes".into()))
-            })?;
+            let (draw, after) = of_numbers(rest)
+                .ok_or_else(|| Error::from(CommError::Differ("another rank could not draw its probes".into())))?;
             draws.push(draw);
             rest = after;
         }

@@ -7,7 +7,7 @@
 
 use crate::tool::{Room, SMALL, fails, json, run, step_losses};
 use candle_core::{DType, Device, Tensor, Var};
-use flat_core::{ParamVec, Params, Purpose, Space, Streams};
+use flat_core::{Layout, ParamVec, Params, Purpose, Space, Stream, Streams};
 use flat_data::{Augment, DatasetKind, Loader, LoaderOptions, Split};
 use flat_nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm, networks};
 use flat_optim::{AdamW, Base, GradientRule, Nso, Optimizer, Plain, Query, Rsp, Sam, Sap, Sgd, WithRows};
@@ -344,6 +344,33 @@ fn three_steps_of_each_rule_are_those_of_its_formula() -> Result {
                         "{context}: {report:?}, loss {loss} by hand"
                     );
                 }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Directions of `rsp` and `nso`, probes and masks, from the streams that draw them.
+#[test]
+fn random_vectors_have_the_bits_of_the_cpu_on_every_device() -> Result {
+    // two whole sub-streams and a part that is no multiple of the generators
+    let layout = Arc::new(Layout::new([("a".into(), (40, 1000).into()), ("b".into(), 77.into())])?);
+    for dtype in [DType::F32, DType::F64] {
+        let on = |device: &Device| Space { layout: layout.clone(), dtype, device: device.clone() };
+        let drawn = |space: &Space, stream: &Stream| -> Result<Vec<Vec<f64>>> {
+            let all = [
+                ParamVec::noise(space, stream)?,
+                ParamVec::rademacher(space, stream)?,
+                ParamVec::bernoulli(space, 0.6, stream)?,
+                ParamVec::gaussian(space, 0.5, stream)?,
+                ParamVec::sphere(space, stream)?,
+            ];
+            Ok(all.iter().map(|v| v.to_f64()).collect::<std::result::Result<_, _>>()?)
+        };
+        for stream in [Streams::new(3).at2(Purpose::Perturb, 5, 0), Streams::new(u64::MAX).at(Purpose::Probe, 1)] {
+            let expected = drawn(&on(&Device::Cpu), &stream)?;
+            for device in devices() {
+                assert!(drawn(&on(&device), &stream)? == expected, "{dtype:?} on {device:?}");
             }
         }
     }

@@ -123,6 +123,22 @@ fn a_step_of_every_rule_but_sap_waits_for_nothing() {
     }
 }
 
+/// LeNet has 1.1 million weights. A direction that came from the host would be four bytes for each.
+#[test]
+fn a_random_direction_is_drawn_where_the_weights_are() {
+    let bytes = |rule: &str| {
+        let step = Step::of(&format!("--model lenet --optimizer {rule}"))?;
+        println!("{rule}: {} bytes from the host a step", step.count("htod_bytes"));
+        Some(step.count("htod_bytes"))
+    };
+    let Some(sam) = bytes("sam") else { return };
+    for rule in ["rsp", "nso", "lpf"] {
+        let found = bytes(rule).unwrap_or(u64::MAX);
+        // tables of addresses and constants alone: twice as many as sam's in the longest of these rules
+        assert!(found < 3 * sam && found < 1 << 16, "{rule}: {found} bytes from the host a step, {sam} of sam");
+    }
+}
+
 #[test]
 fn a_sam_step_of_lenet_takes_few_launches() {
     let Some(step) = Step::of("--model lenet --optimizer sam") else { return };

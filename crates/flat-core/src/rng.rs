@@ -1,8 +1,8 @@
 //! Randomness keyed by (seed, purpose, index): every use draws from a stream of its own.
 //!
 //! Nothing is ever saved of a generator: a stream is recomputed from its key, so a resumed run draws what the
-//! uninterrupted one would have drawn, and adding a draw in one place shifts nothing elsewhere. All draws happen on the
-//! host, so that CPU and CUDA runs see the same numbers.
+//! uninterrupted one would have drawn, and adding a draw in one place shifts nothing elsewhere. CPU and CUDA runs see the
+//! same numbers: a kernel draws to the bit what the host would, and what none draws comes from the host.
 
 mod purpose;
 mod table;
@@ -158,6 +158,16 @@ impl Stream {
     /// `n` numbers uniform in [0, 1); in parallel, as [`Self::normals`].
     pub fn uniforms(&self, n: usize) -> Vec<f64> {
         self.fill(n, Self::uniform)
+    }
+
+    /// The words of the key, from which a device draws the same numbers; none where a table gives them.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn key(&self) -> Option<[u64; 4]> {
+        let mut words = [0; 4];
+        for (word, bytes) in words.iter_mut().zip(self.key.as_chunks().0) {
+            *word = u64::from_le_bytes(*bytes);
+        }
+        self.given.is_none().then_some(words)
     }
 
     fn fill(&self, n: usize, draw: impl Fn(&mut Self) -> f64 + Sync) -> Vec<f64> {

@@ -1,7 +1,7 @@
 //! CUDA kernels as sources and descriptions of launches. The feature `cuda` adds their compilation and launching.
 //!
 //! - [`launch`]: the sources, complete texts in CUDA C++ without includes, and a launch as plain data.
-//! - [`gather`], [`norm`], [`max_pool`], [`pointwise`], [`scalar`], [`softmax`], [`vector`]: the launches of an operation, made from addresses and sizes.
+//! - [`mod@draw`], [`gather`], [`norm`], [`max_pool`], [`pointwise`], [`scalar`], [`softmax`], [`vector`]: the launches of an operation, made from addresses and sizes.
 //!   [`vector::Recurrence`] writes one more source for every element-wise recurrence.
 //! - `device` (feature `cuda`): compiles a source by nvrtc when it is first needed, and launches.
 //! - `layers`, `fused`, `losses`, `elements`, `examples`, `parameters` (feature `cuda`), `conv` (feature `cudnn`): the same operations on candle's storage.
@@ -22,6 +22,7 @@
 pub mod conv;
 #[cfg(feature = "cuda")]
 pub mod device;
+pub mod draw;
 #[cfg(feature = "cuda")]
 pub mod elements;
 #[cfg(feature = "cuda")]

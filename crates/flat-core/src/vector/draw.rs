@@ -1,9 +1,10 @@
-//! Vectors from given numbers and from random numbers, computed on the host.
+//! Vectors from given numbers and from random numbers, computed on the host or, to the same bits, on a CUDA device.
 
 use super::ParamVec;
 use crate::{Error, Result, Space, Stream, rng};
 use candle_core::Device;
 use flat_kernels::cpu::vector as kernel;
+use flat_kernels::cuda::draw::{self, Law};
 use flat_kernels::{Float, dispatch, host};
 
 impl ParamVec {
@@ -25,6 +26,19 @@ impl ParamVec {
                 *out = T::from_f64(*x / by);
             }
         }))
+    }
+
+    /// The same numbers as on the host, drawn by a kernel; none where there is no kernel for the device.
+    fn drawn_there(space: &Space, law: Law, stream: &Stream) -> Result<Option<Self>> {
+        const { assert!(draw::CHUNK == rng::CHUNK) };
+        #[cfg(feature = "cuda")]
+        if let (true, Some(key)) = (space.device.is_cuda(), stream.key()) {
+            let (len, device) = (space.layout.len(), &space.device);
+            let flat = dispatch!("a vector", space.dtype, T => flat_kernels::cuda::parameters::drawn::<T>(law, key, len, device))?;
+            return Ok(Some(Self::own(space.layout.clone(), flat)));
+        }
+        let _ = (space, law, stream);
+        Ok(None)
     }
 
     /// Independent numbers, drawn in parallel from the sub-streams of `stream`.
@@ -76,6 +90,9 @@ impl ParamVec {
     /// # Errors
     /// candle's.
     pub fn noise(space: &Space, stream: &Stream) -> Result<Self> {
+        if let Some(drawn) = Self::drawn_there(space, Law::Normal, stream)? {
+            return Ok(drawn);
+        }
         dispatch!("a vector", space.dtype, T => {
             let (mut noise, squares) = Self::filled_and(space, |begin, out: &mut [T]| {
                 stream.noise(begin / rng::CHUNK, out);
@@ -93,7 +110,10 @@ impl ParamVec {
     /// # Errors
     /// candle's.
     pub fn bernoulli(space: &Space, p: f64, stream: &Stream) -> Result<Self> {
-        Self::drawn(space, stream, |part| f64::from(u8::from(part.uniform() < p)))
+        match Self::drawn_there(space, Law::Mask(p), stream)? {
+            Some(drawn) => Ok(drawn),
+            None => Self::drawn(space, stream, |part| f64::from(u8::from(part.uniform() < p))),
+        }
     }
 
     /// Independent signs, -1 or +1.
@@ -101,7 +121,10 @@ impl ParamVec {
     /// # Errors
     /// candle's.
     pub fn rademacher(space: &Space, stream: &Stream) -> Result<Self> {
-        Self::drawn(space, stream, Stream::sign)
+        match Self::drawn_there(space, Law::Sign, stream)? {
+            Some(drawn) => Ok(drawn),
+            None => Self::drawn(space, stream, Stream::sign),
+        }
     }
 }
 

@@ -25,6 +25,8 @@ macro_rules! source {
     };
 }
 
+/// Random draws.
+pub const DRAW: Source = source!("flat_draw", "draw.cu");
 /// Batches.
 pub const GATHER: Source = source!("flat_gather", "gather.cu");
 /// Normalisation by channel.
@@ -43,7 +45,7 @@ pub const VECTOR: Source = source!("flat_vector", "table.cuh", "vector.cu");
 pub const PRELUDE: &str = concat!(include_str!("source/common.cuh"), include_str!("source/table.cuh"));
 
 /// Every source that is known before the program runs.
-pub const ALL: [Source; 7] = [GATHER, NORM, POINTWISE, POOL, SCALAR, SOFTMAX, VECTOR];
+pub const ALL: [Source; 8] = [DRAW, GATHER, NORM, POINTWISE, POOL, SCALAR, SOFTMAX, VECTOR];
 
 /// Element type of a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,8 @@
 //! number is asked for.
 
 use crate::cuda::device::{New, address_of, run, tensor, touch};
-use crate::cuda::launch::{SCALAR, VECTOR, chunks};
+use crate::cuda::draw::{Law, draw};
+use crate::cuda::launch::{DRAW, SCALAR, VECTOR, chunks};
 use crate::cuda::scalar::{self, Op, Place};
 use crate::cuda::vector::{self, Table};
 use crate::{Float, Update, recurrence};
@@ -142,6 +143,18 @@ pub fn uninitialised<T: Float>(len: usize, on: &Device) -> Result<Tensor> {
         Device::Cuda(device) => Ok(tensor(New::<T>::new(device, len)?, len)),
         _ => bail!("expected a CUDA device"),
     }
+}
+
+/// Random numbers of the host's stream with this key, drawn on the device.
+///
+/// # Errors
+/// Another device; no memory; the driver's.
+pub fn drawn<T: Float>(law: Law, key: [u64; 4], len: usize, on: &Device) -> Result<Tensor> {
+    let Device::Cuda(device) = on else { bail!("expected a CUDA device") };
+    let mut out = New::<T>::new(device, len)?;
+    // SAFETY: there is room for the numbers.
+    unsafe { run(device, &DRAW, &[draw(T::REAL, law, key, len, out.address())]) }?;
+    Ok(tensor(out, len))
 }
 
 /// Carries out a program of numbers: those that are wanted, f64, and the flag, a u8 of one element. Operands are places of

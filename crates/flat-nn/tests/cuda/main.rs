@@ -2,6 +2,7 @@
 //! the values of the CPU's operations; and nvrtc, where its library is there, accepts every one of them.
 #![allow(clippy::disallowed_macros)] // what it prints is for whoever runs it
 
+mod draw;
 mod gather;
 #[allow(unsafe_code)]
 mod host;

@@ -5,7 +5,7 @@ use crate::tool::{Room, SMALL, command, json, step_losses};
 use serde_json::Value;
 
 /// What a step adds to each count: the difference of two runs, divided by the steps between them.
-struct Step(Value, Value);
+struct Step(Value, Value, u64);
 
 /// Launches of a SAM step as counted; the goals are 60 and 350. A channel of more than 8,192 elements takes two launches for
 /// normalisation each way instead of one: at most 80 more for ResNet-18, in batches of 128.
@@ -22,31 +22,45 @@ impl Step {
             return None;
         }
         let room = Room::new();
-        let counts = |steps: u64| -> Value {
-            let (out, file) = (room.path(&format!("run{steps}")), room.path(&format!("counts{steps}.json")));
-            let words = format!(
+        let words = |steps: u64| {
+            format!(
                 "train {flags} --train-limit 64 --test-limit 8 --batch-size 8 --trace-probes 0 --log-every 1000 --steps {steps} \
                  --device cuda --quiet --out {}",
-                out.display()
-            );
-            let run = command(&words).env("FLAT_EMULATED_COUNTS", &file).output().expect("flat-train starts");
-            assert!(run.status.success(), "{words}: {}", String::from_utf8_lossy(&run.stderr));
-            let text = std::fs::read(&file).expect("the device writes its counts");
-            serde_json::from_slice(&text).expect("counts in JSON")
+                room.path(&format!("run{steps}")).display()
+            )
         };
-        let step = Self(counts(STEPS.0), counts(STEPS.0 + STEPS.1));
+        let step = Self::between(&words(STEPS.0), &words(STEPS.0 + STEPS.1), STEPS.1);
         println!("{flags}: a step\n{}", step.table());
         Some(step)
     }
 
+    /// By two runs of the tool, of which the second makes so many steps more.
+    fn between(few: &str, more: &str, steps: u64) -> Self {
+        let room = Room::new();
+        let counts = |words: &str| -> Value {
+            let file = room.path("counts.json");
+            let run = command(words).env("FLAT_EMULATED_COUNTS", &file).output().expect("flat-train starts");
+            assert!(run.status.success(), "{words}: {}", String::from_utf8_lossy(&run.stderr));
+            let text = std::fs::read(&file).expect("the device writes its counts");
+            serde_json::from_slice(&text).expect("counts in JSON")
+        };
+        Self(counts(few), counts(more), steps)
+    }
+
     fn count(&self, name: &str) -> u64 {
         let at = |v: &Value| v[name].as_u64().unwrap_or_else(|| panic!("no count of {name}"));
-        (at(&self.1) - at(&self.0)) / STEPS.1
+        (at(&self.1) - at(&self.0)) / self.2
     }
 
     /// Kernels of ours and candle's, and calls of cuBLAS and cuDNN, each at least a kernel.
     fn launches(&self) -> u64 {
         self.count("launches") + self.count("library_calls")
+    }
+
+    /// Launches of a kernel.
+    fn kernel(&self, name: &str) -> u64 {
+        let of = |v: &Value| v["kernels"][name].as_u64().unwrap_or(0);
+        (of(&self.1) - of(&self.0)) / self.2
     }
 
     fn table(&self) -> String {
@@ -55,7 +69,7 @@ impl Step {
             return String::new();
         };
         let counts = counts.keys().filter(|k| *k != "kernels").map(|k| format!("  {k} {}\n", self.count(k)));
-        let kernels = kernels.keys().map(|k| (k, (of(&self.1, k) - of(&self.0, k)) as f64 / STEPS.1 as f64));
+        let kernels = kernels.keys().map(|k| (k, (of(&self.1, k) - of(&self.0, k)) as f64 / self.2 as f64));
         counts.chain(kernels.filter(|(_, n)| *n > 0.0).map(|(k, n)| format!("    {k} {n}\n"))).collect()
     }
 }
@@ -143,6 +157,13 @@ fn a_random_direction_is_drawn_where_the_weights_are() {
 fn a_sam_step_of_lenet_takes_few_launches() {
     let Some(step) = Step::of("--model lenet --optimizer sam") else { return };
     assert_eq!(step.launches(), LENET, "{}", step.table());
+}
+
+#[test]
+fn an_operand_in_bf16_is_rounded_once_for_all_products_of_a_gradient() {
+    let Some(step) = Step::of("--model lenet --optimizer sam --precision bf16") else { return };
+    // of each of two gradients and four layers: input, weight and the output's gradient, which two or three products take
+    assert_eq!(step.kernel("cast_f32_bf16"), 2 * 4 * 3, "{}", step.table());
 }
 
 #[test]

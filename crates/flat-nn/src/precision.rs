@@ -109,6 +109,15 @@ fn unavailable(given: &str) -> Error {
     Error::Bf16 { given: given.into(), available }
 }
 
+/// An operand as several products take it: in bf16 where those would each round it, so that it is rounded once. A CPU's
+/// kernels round by themselves.
+pub(crate) fn operand(x: &Tensor) -> candle_core::Result<Tensor> {
+    if x.device().is_cpu() || !Precision::rounds(x.dtype()) {
+        return Ok(x.clone());
+    }
+    x.to_dtype(DType::BF16)
+}
+
 /// `f(a, b)`, where a product in bf16 is asked for with operands and result in bf16; by candle's operations, for devices
 /// that multiply bf16.
 pub(crate) fn in_precision(

@@ -4,6 +4,7 @@ use crate::ops::activation::{mask, plus};
 use crate::ops::batch_norm::Source;
 use crate::ops::batch_norm::{Normed, norm, norm_gradients};
 use crate::ops::{self, Conv2d, Pool2d, add_relu};
+use crate::precision::operand;
 #[cfg(feature = "cuda")]
 use crate::tape::fused;
 use crate::tape::{Gradients, TapeTensor};
@@ -13,13 +14,31 @@ use candle_core::Tensor;
 
 /// `F(x, w) + bias` for a traced or constant input.
 pub(super) fn conv(x: &TapeTensor, w: &TapeTensor, bias: Option<&TapeTensor>, conv: Conv2d) -> Result<TapeTensor> {
-    let y = conv.forward(&x.value, &w.value, bias.map(|b| &b.value))?;
-    let (xv, wv, at) = (x.value.clone(), w.value.clone(), (x.at, w.at, bias.and_then(|b| b.at)));
+    let (xv, wv, at) = (operand(&x.value)?, operand(&w.value)?, (x.at, w.at, bias.and_then(|b| b.at)));
+    let y = product(&x.value, &xv, bias, |bias| conv.forward(&xv, &wv, bias))?;
     let operands: Vec<&TapeTensor> = [w].into_iter().chain(bias).collect();
     Ok(x.step(y, &operands, move |g, out| conv_back(conv, [&xv, &wv], at, g, out)))
 }
 
-/// The way back from `F(x, w) + bias` to the places of `x`, `w` and the bias.
+/// A product of operands that may be rounded, in the type of `x`. The bias, a number a channel, is no part of a rounded one.
+fn product(
+    x: &Tensor,
+    rounded: &Tensor,
+    bias: Option<&TapeTensor>,
+    f: impl Fn(Option<&Tensor>) -> candle_core::Result<Tensor>,
+) -> Result<Tensor> {
+    let bias = bias.map(|b| &b.value);
+    if rounded.dtype() == x.dtype() {
+        return Ok(f(bias)?);
+    }
+    let y = f(None)?.to_dtype(x.dtype())?;
+    Ok(match bias {
+        Some(bias) => ops::channel::channel_shift(&y, bias)?,
+        None => y,
+    })
+}
+
+/// The way back from `F(x, w) + bias` to the places of `x`, `w` and the bias, from the operands of its product.
 pub(super) fn conv_back(
     conv: Conv2d,
     [x, w]: [&Tensor; 2],
@@ -35,19 +54,21 @@ pub(super) fn conv_back(
         out.add(at.1, || Ok(dw))?;
         return out.add(at.0, || Ok(dx));
     }
-    out.add(at.1, || Ok(conv.grad_weight(x, w.shape(), g)?))?;
-    out.add(at.0, || Ok(conv.grad_input(x.shape(), w, g)?))
+    let (of, g) = (g.dtype(), operand(g)?);
+    out.add(at.1, || Ok(conv.grad_weight(x, w.shape(), &g)?.to_dtype(of)?))?;
+    out.add(at.0, || Ok(conv.grad_input(x.shape(), w, &g)?.to_dtype(of)?))
 }
 
 /// `x w^T + bias` for a traced or constant input.
 pub(super) fn linear(x: &TapeTensor, w: &TapeTensor, bias: Option<&TapeTensor>) -> Result<TapeTensor> {
-    let y = ops::linear(&x.value, &w.value, bias.map(|b| &b.value))?;
-    let (xv, wv, at) = (x.value.clone(), w.value.clone(), (x.at, w.at, bias.and_then(|b| b.at)));
+    let (xv, wv, at) = (operand(&x.value)?, operand(&w.value)?, (x.at, w.at, bias.and_then(|b| b.at)));
+    let y = product(&x.value, &xv, bias, |bias| ops::linear(&xv, &wv, bias))?;
     let operands: Vec<&TapeTensor> = [w].into_iter().chain(bias).collect();
     Ok(x.step(y, &operands, move |g, out| {
-        out.add(at.1, || Ok(ops::linear_grad_weight(&xv, g)?))?;
         out.add(at.2, || Ok(ops::channel::channel_sum(g)?))?;
-        out.add(at.0, || Ok(ops::linear_grad_input(&wv, g)?))
+        let (of, g) = (g.dtype(), operand(g)?);
+        out.add(at.1, || Ok(ops::linear_grad_weight(&xv, &g)?.to_dtype(of)?))?;
+        out.add(at.0, || Ok(ops::linear_grad_input(&wv, &g)?.to_dtype(of)?))
     }))
 }
 

@@ -135,6 +135,11 @@ bool workspace(const Call &call, void *p, size_t bytes) {
   call.writes("the workspace", p, WORKSPACE);
   return true;
 }
+// What a pass reads and writes: where it may, and at addresses that the kernels of tensor cores take.
+void operands(const Call &call, const char *a, const void *pa, const Tensor *da, const char *b, const void *pb, const Tensor *db, const char *to, void *p, const Tensor *d) {
+  check_aligned(a, pa), check_aligned(b, pb), check_aligned(to, p);
+  call.reads(a, pa, da->bytes()), call.reads(b, pb, db->bytes()), call.writes(to, p, d->bytes());
+}
 int made(void **out, void *p) {
   *out = p;
   return SUCCESS;
@@ -175,7 +180,7 @@ int cudnnConvolutionForward(void *h, const void *alpha, Tensor *xd, const void *
   Call call(name_of(names, xd, c), ((Handle *)h)->stream);
   allowed(FORWARD, algorithm);
   if (!fits(xd, wd, c, yd) || !plain(alpha, beta, xd->type) || !workspace(call, room, bytes)) return BAD_PARAM;
-  call.reads("x", x, xd->bytes()), call.reads("w", w, wd->bytes()), call.writes("y", y, yd->bytes());
+  operands(call, "x", x, xd, "w", w, wd, "y", y, yd);
   by_type(xd, wd, c, yd, [&](auto passes) { passes.forward(x, w, y); });
   return SUCCESS;
 }
@@ -184,7 +189,7 @@ int cudnnConvolutionBackwardData(void *h, const void *alpha, Tensor *wd, const v
   Call call(name_of(names, xd, c), ((Handle *)h)->stream);
   allowed(DATA, algorithm);
   if (!fits(xd, wd, c, yd) || !plain(alpha, beta, xd->type) || !workspace(call, room, bytes)) return BAD_PARAM;
-  call.reads("w", w, wd->bytes()), call.reads("dy", dy, yd->bytes()), call.writes("dx", dx, xd->bytes());
+  operands(call, "w", w, wd, "dy", dy, yd, "dx", dx, xd);
   by_type(xd, wd, c, yd, [&](auto passes) { passes.data(w, dy, dx); });
   return SUCCESS;
 }
@@ -193,7 +198,7 @@ int cudnnConvolutionBackwardFilter(void *h, const void *alpha, Tensor *xd, const
   Call call(name_of(names, xd, c), ((Handle *)h)->stream);
   allowed(FILTER, algorithm);
   if (!fits(xd, wd, c, yd) || !plain(alpha, beta, xd->type) || !workspace(call, room, bytes)) return BAD_PARAM;
-  call.reads("x", x, xd->bytes()), call.reads("dy", dy, yd->bytes()), call.writes("dw", dw, wd->bytes());
+  operands(call, "x", x, xd, "dy", dy, yd, "dw", dw, wd);
   by_type(xd, wd, c, yd, [&](auto passes) { passes.filter(x, dy, dw); });
   return SUCCESS;
 }

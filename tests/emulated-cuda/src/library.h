@@ -25,6 +25,11 @@ struct Call {
   }
 };
 
+// Ends the process for an operand that a library would take to slow kernels.
+inline void check_aligned(const char *what, const void *p) {
+  if ((Address)p % 16) finding("slow operand", "%s at %p, which is no multiple of 16 bytes", what, p);
+}
+
 struct Bf16 {
   uint16_t bits;
   operator float() const {

@@ -10,6 +10,7 @@ use candle_core::{CudaDevice, CudaStorage, Error, Layout, Result, WithDType, bai
 use plan::{Key, Plan};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::Range;
 
 /// What a thread keeps of cuDNN for a device: a handle, which is the thread's as its stream is, the plans of all passes so
 /// far, and the workspace that they take turns in.
@@ -67,6 +68,19 @@ pub fn run(
     }
 }
 
+/// A copy of the elements, where they do not begin at a multiple of 16 bytes as the kernels of tensor cores ask for. The part
+/// of a vector over all parameters may begin anywhere.
+fn aligned<T: DeviceRepr>(device: &CudaDevice, slice: &CudaSlice<T>, of: Range<usize>) -> Result<Option<CudaSlice<T>>> {
+    // allocations begin at multiples of 256 bytes
+    if (of.start * size_of::<T>()).is_multiple_of(16) {
+        return Ok(None);
+    }
+    // SAFETY: the copy writes every element.
+    let mut own = unsafe { device.alloc::<T>(of.len()) }?;
+    device.memcpy_dtod(&slice.slice(of), &mut own)?;
+    Ok(Some(own))
+}
+
 fn run_of<T, C>(
     pass: Pass,
     g: &Geometry,
@@ -107,6 +121,9 @@ where
             kept.plans.insert(key, Plan::new(kept.handle, &key)?);
         }
         let stream = device.cuda_stream();
+        let (own_a, own_b) = (aligned(device, s1, b1..e1)?, aligned(device, s2, b2..e2)?);
+        let (s1, b1) = own_a.as_ref().map_or((s1, b1), |own| (own, 0));
+        let (s2, b2) = own_b.as_ref().map_or((s2, b2), |own| (own, 0));
         let ((a, _read_a), (b, _read_b)) = (s1.device_ptr(&stream), s2.device_ptr(&stream));
         let (a, b) = (a + (b1 * size_of::<T>()) as u64, b + (b2 * size_of::<T>()) as u64);
         let (to, _written) = out.device_ptr_mut(&stream);

@@ -1,10 +1,10 @@
 //! CUDA kernels as sources and descriptions of launches. The feature `cuda` adds their compilation and launching.
 //!
 //! - [`launch`]: the sources, complete texts in CUDA C++ without includes, and a launch as plain data.
-//! - [`mod@draw`], [`gather`], [`norm`], [`max_pool`], [`pointwise`], [`scalar`], [`softmax`], [`vector`]: the launches of an operation, made from addresses and sizes.
+//! - [`mod@draw`], [`gather`], [`norm`], [`norm_tangent`], [`max_pool`], [`pointwise`], [`scalar`], [`softmax`], [`vector`]: the launches of an operation, made from addresses and sizes.
 //!   [`vector::Recurrence`] writes one more source for every element-wise recurrence.
 //! - `device` (feature `cuda`): compiles a source by nvrtc when it is first needed, and launches.
-//! - `layers`, `fused`, `losses`, `elements`, `examples`, `parameters` (feature `cuda`), `conv` (feature `cudnn`): the same operations on candle's storage.
+//! - `layers`, `tangents`, `fused`, `losses`, `elements`, `examples`, `parameters` (feature `cuda`), `conv` (feature `cudnn`): the same operations on candle's storage.
 //!
 //! Sources and launches know nothing of a device. The tests compile the same sources for the host, with threads as fibers,
 //! and carry out the same launches there: kernels, arguments and grids are checked for values without a GPU.
@@ -37,11 +37,14 @@ pub mod layers;
 pub mod losses;
 pub mod max_pool;
 pub mod norm;
+pub mod norm_tangent;
 #[cfg(feature = "cuda")]
 pub mod parameters;
 pub mod pointwise;
 pub mod scalar;
 pub mod softmax;
+#[cfg(feature = "cuda")]
+pub mod tangents;
 pub mod vector;
 #[cfg(feature = "cuda")]
 pub mod words;

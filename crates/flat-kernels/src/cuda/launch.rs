@@ -30,7 +30,9 @@ pub const DRAW: Source = source!("flat_draw", "draw.cu");
 /// Batches.
 pub const GATHER: Source = source!("flat_gather", "gather.cu");
 /// Normalisation by channel.
-pub const NORM: Source = source!("flat_norm", "norm.cu");
+pub const NORM: Source = source!("flat_norm", "channel.cuh", "norm.cu");
+/// The tangent of normalisation.
+pub const NORM_TANGENT: Source = source!("flat_norm_tangent", "channel.cuh", "norm_tangent.cu");
 /// Relu, and shifts and sums by channel.
 pub const POINTWISE: Source = source!("flat_pointwise", "pointwise.cu");
 /// Max pooling.
@@ -45,7 +47,7 @@ pub const VECTOR: Source = source!("flat_vector", "table.cuh", "vector.cu");
 pub const PRELUDE: &str = concat!(include_str!("source/common.cuh"), include_str!("source/table.cuh"));
 
 /// Every source that is known before the program runs.
-pub const ALL: [Source; 8] = [DRAW, GATHER, NORM, POINTWISE, POOL, SCALAR, SOFTMAX, VECTOR];
+pub const ALL: [Source; 9] = [DRAW, GATHER, NORM, NORM_TANGENT, POINTWISE, POOL, SCALAR, SOFTMAX, VECTOR];
 
 /// Element type of a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

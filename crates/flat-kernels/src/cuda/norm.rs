@@ -8,7 +8,7 @@ const WHOLE: usize = 8192;
 
 /// Runs that a channel is summed in: enough blocks to fill a device, unless they had too little to do; 0 where the channel
 /// belongs to one block.
-fn runs(s: Split) -> usize {
+pub(super) fn runs(s: Split) -> usize {
     if s.count() <= WHOLE {
         return 0;
     }
@@ -35,7 +35,7 @@ pub struct Layer {
 }
 
 /// Sizes as the kernels take them: elements of a channel, channels, pixels.
-fn sizes(s: Split) -> [u64; 3] {
+pub(super) fn sizes(s: Split) -> [u64; 3] {
     [s.count(), s.channels, s.inner].map(|n| n as u64)
 }
 
@@ -84,6 +84,18 @@ pub enum Mask {
     Output(u64),
 }
 
+impl Mask {
+    /// As the kernels take it, with whether the statistics are those of `x`; and the output's address.
+    pub(super) fn flags(self, batch: bool) -> (u64, u64) {
+        let (mask, y) = match self {
+            Self::All => (0, 0),
+            Self::Again => (1, 0),
+            Self::Output(y) => (2, y),
+        };
+        (mask | (4 * u64::from(batch)), y)
+    }
+}
+
 /// Addresses that the backward pass writes to.
 #[derive(Debug, Clone, Copy)]
 pub struct Gradients {
@@ -111,12 +123,8 @@ pub fn backward(
     to: Gradients,
 ) -> Vec<Launch> {
     let Layer { x, gain, bias, stats } = layer;
-    let (mask, y) = match mask {
-        Mask::All => (0, 0),
-        Mask::Again => (1, 0),
-        Mask::Output(y) => (2, y),
-    };
-    let (sizes, flags) = (sizes(s), [mask | (4 * u64::from(batch))]);
+    let (flags, y) = mask.flags(batch);
+    let (sizes, flags) = (sizes(s), [flags]);
     let (operands, to) = ([x, y, g, gain, bias, stats], [to.gain, to.bias, to.x, to.skip]);
     let channels = s.channels as u32;
     match runs(s) as u32 {

@@ -1,4 +1,4 @@
-//! The tangent of a normalisation layer, and its gradient, each as one kernel.
+//! The tangent of a normalisation layer, and its gradient, each as one kernel of the CPU or of CUDA.
 
 use super::batch_norm::{Found, Normed};
 use candle_core::{Result, Tensor, bail};
@@ -8,7 +8,15 @@ use flat_kernels::{Float, Split, dispatch};
 
 const OP: &str = "norm-tangent";
 
-/// A normalisation layer that has run, and the directions of all that went into it but `x`. On CPU.
+/// What the way back needs of a tangent, where it was computed.
+pub(crate) enum Moved {
+    Host(Vec<Along>),
+    /// `(2, channels)` in f64.
+    #[cfg(feature = "cuda")]
+    Device(Tensor),
+}
+
+/// A normalisation layer that has run, and the directions of all that went into it but `x`.
 pub(crate) struct NormTangent {
     x: Tensor,
     gain: Tensor,
@@ -49,6 +57,20 @@ impl NormTangent {
         }
     }
 
+    /// The layer for the kernels of CUDA.
+    #[cfg(feature = "cuda")]
+    fn on_device<'a>(&'a self, x_dot: &'a Tensor) -> Result<flat_kernels::cuda::tangents::Along<'a>> {
+        Ok(flat_kernels::cuda::tangents::Along {
+            of: [&self.x, &self.gain, &self.bias],
+            dot: [x_dot, &self.gain_dot, &self.bias_dot],
+            skip_dot: self.skip_dot.as_ref(),
+            y: self.y.as_ref(),
+            relu: self.relu,
+            batch: self.batch,
+            stats: self.found.on_device()?,
+        })
+    }
+
     /// Calls `f` with the layer, its mask and direction.
     fn with<T: Float, R>(
         &self,
@@ -81,15 +103,20 @@ impl NormTangent {
     ///
     /// # Errors
     /// Shapes that do not fit.
-    pub(crate) fn forward(&self, x_dot: &Tensor) -> Result<(Tensor, Vec<Along>)> {
+    pub(crate) fn forward(&self, x_dot: &Tensor) -> Result<(Tensor, Moved)> {
+        #[cfg(feature = "cuda")]
+        if x_dot.device().is_cuda() {
+            let (t, along) = self.on_device(x_dot)?.tangent()?;
+            return Ok((t, Moved::Device(along)));
+        }
         dispatch!(OP, x_dot.dtype(), T => self.forward_of::<T>(x_dot))
     }
 
-    fn forward_of<T: Float>(&self, x_dot: &Tensor) -> Result<(Tensor, Vec<Along>)> {
+    fn forward_of<T: Float>(&self, x_dot: &Tensor) -> Result<(Tensor, Moved)> {
         let Some(stats) = self.found.get() else { bail!("{OP}: the value comes first") };
         self.with::<T, _>(x_dot, |layer, mask, dot| {
             let (t, along) = kernel::tangent(layer, mask, dot, stats);
-            Ok((T::tensor(t, x_dot.shape())?, along))
+            Ok((T::tensor(t, x_dot.shape())?, Moved::Host(along)))
         })
     }
 
@@ -97,8 +124,12 @@ impl NormTangent {
     ///
     /// # Errors
     /// As [`Self::forward`].
-    pub(crate) fn backward(&self, x_dot: &Tensor, along: &[Along], g: &Tensor) -> Result<[Option<Tensor>; 4]> {
-        dispatch!(OP, x_dot.dtype(), T => self.backward_of::<T>(x_dot, along, g))
+    pub(crate) fn backward(&self, x_dot: &Tensor, along: &Moved, g: &Tensor) -> Result<[Option<Tensor>; 4]> {
+        match along {
+            Moved::Host(along) => dispatch!(OP, x_dot.dtype(), T => self.backward_of::<T>(x_dot, along, g)),
+            #[cfg(feature = "cuda")]
+            Moved::Device(along) => self.on_device(x_dot)?.gradients(along, g),
+        }
     }
 
     fn backward_of<T: Float>(&self, x_dot: &Tensor, along: &[Along], g: &Tensor) -> Result<[Option<Tensor>; 4]> {

@@ -1,7 +1,7 @@
 //! Vector-Jacobian products (VJP) of a whole network: gradients and Hessian-vector products without candle's graph.
 //!
 //! A loss is any function of the logits. candle differentiates it for these few numbers; the VJP of the network before them
-//! runs on a [`Tape`] where there are kernels for it (gradients on CPU and CUDA, tangents on CPU), else on candle's graph.
+//! runs on a [`Tape`] where there are kernels for it, on CPU and CUDA, else on candle's graph.
 
 use crate::jet::{Jet, Line};
 use crate::tape::{Tape, TapeTensor};
@@ -102,7 +102,7 @@ impl Model {
     /// # Errors
     /// As [`Self::logits_tangent`].
     pub fn pullback_tangent(&self, x: &Tensor, v: &ParamVec, mode: Mode) -> Result<TangentPullback<'_>> {
-        let (logits, way) = if x.device().is_cpu() {
+        let (logits, way) = if has_kernels(x.device()) {
             self.params().layout().same_as(v.layout())?;
             let tape = Rc::new(Tape::default());
             let end = self.forward(x, mode, |i, var| {

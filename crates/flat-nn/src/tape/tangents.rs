@@ -1,4 +1,4 @@
-//! The VJP of every layer with its tangent, on CPU alone, where their kernels are.
+//! The VJP of every layer with its tangent. A convolution has kernels for both at once on a CPU.
 
 use super::layers::{conv, conv_back, linear, masked, missing, normalise};
 use crate::dual::Dual;

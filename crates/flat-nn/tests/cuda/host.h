@@ -31,7 +31,7 @@ static inline long long __double_as_longlong(double x) {
 }
 
 typedef void (*Kernel)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t,
-                       uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
+                       uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
 
 static const size_t STACK = 1 << 16;
 static ucontext_t scheduler, *fibers;
@@ -44,12 +44,13 @@ static void __syncthreads() { swapcontext(&fibers[running], &scheduler); }
 
 static void fiber() {
   const uint64_t *a = arguments;
-  kernel_to_run(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]);
+  kernel_to_run(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15], a[16], a[17],
+                a[18], a[19]);
   done[running] = true;
   swapcontext(&fibers[running], &scheduler);
 }
 
-// Launches a kernel whose arguments are 64 bits each; `args` holds 16, of which it takes its own. Returns 1 where some
+// Launches a kernel whose arguments are 64 bits each; `args` holds 20, of which it takes its own. Returns 1 where some
 // threads of a block were done while others waited at a barrier.
 extern "C" int flat_launch(void *kernel, unsigned int gx, unsigned int gy, unsigned int threads, const uint64_t *args) {
   kernel_to_run = (Kernel)kernel;

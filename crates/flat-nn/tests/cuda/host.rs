@@ -67,7 +67,7 @@ pub unsafe fn run(source: &Source, launches: &[Launch]) {
     // SAFETY: the function of host.h.
     let flat_launch: FlatLaunch = unsafe { std::mem::transmute(symbol(library, "flat_launch")) };
     for launch in launches.iter().filter(|l| l.grid.iter().all(|n| *n > 0)) {
-        let mut args = [0; 16];
+        let mut args = [0; 20];
         args[..launch.args.len()].copy_from_slice(&launch.args);
         let kernel = symbol(library, &launch.kernel);
         // SAFETY: the caller's.

@@ -7,6 +7,7 @@ mod gather;
 #[allow(unsafe_code)]
 mod host;
 mod norm;
+mod norm_tangent;
 mod nvrtc;
 mod pointwise;
 mod pool;

@@ -4,22 +4,6 @@
 // short belongs to one block, which sums it and then goes over it again. A longer one is summed in gridDim.y runs, whose sums
 // are `partial[run][quantity][channel]`; the blocks of the next launch each add those up and take one run.
 
-struct Run {
-  u64 begin, end;
-};
-
-// The block's part of its channel, blockIdx.x.
-static __device__ inline Run run_of(u64 count) {
-  u64 per = (count + gridDim.y - 1) / gridDim.y, begin = blockIdx.y * per;
-  Run run = {begin < count ? begin : count, begin + per < count ? begin + per : count};
-  return run;
-}
-
-// The place of the `e`-th element of a channel.
-static __device__ inline u64 place(u32 e, u32 channel, u32 channels, u32 inner) {
-  return ((u64)(e / inner) * channels + channel) * inner + e % inner;
-}
-
 // Two sums over a run of a channel, in every thread.
 struct Sums {
   double first, second;
@@ -61,19 +45,6 @@ template <class T> static __device__ Sums sums(const T *x, u64 count, u64 channe
   return block_sums(s, lanes);
 }
 
-// What a channel is normalised by. A gain or bias that is no address is 1 or 0.
-template <class T> struct Channel {
-  T mean, r, gain, bias;
-};
-
-template <class T> static __device__ inline Channel<T> channel_of(double mean, double r, const T *gain, const T *bias, u32 c) {
-  Channel<T> of = {T(mean), T(r), gain ? gain[c] : T(1), bias ? bias[c] : T(0)};
-  return of;
-}
-
-// What every pass makes the output with, so that relu's place is the same in all of them.
-template <class T> static __device__ inline T affine(T x, Channel<T> of) { return fma(x - of.mean, of.r * of.gain, of.bias); }
-
 // From the sums of the whole channel: its statistics, written by the channel's first block, and the block's run of the output.
 template <class T>
 static __device__ void normalise(Sums s, const T *x, const T *gain, const T *bias, const T *skip, double *stats, T *y, u64 count, u64 channels, u64 inner, double eps, u64 relu) {
@@ -106,13 +77,6 @@ static __device__ void apply(const T *x, const T *gain, const T *bias, const T *
     if (skip) v += skip[e];
     y[e] = relu ? clip(v) : v;
   }
-}
-
-// g where relu let x through: where the output y is positive, which is given or computed again. mask: 0 no relu, 1 again, 2 given.
-template <class T> static __device__ inline T masked(T g, u64 e, const T *x, const T *y, Channel<T> of, u64 mask) {
-  if (mask == 0) return g;
-  T out = mask == 2 ? y[e] : affine(x[e], of);
-  return out <= T(0) ? T(0) : g;
 }
 
 // Of the masked gradient, and of its product with the normalised numbers.

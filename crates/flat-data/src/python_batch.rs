@@ -6,13 +6,17 @@ use std::path::Path;
 
 use crate::error::Wrong;
 use crate::idx::MAX_EXAMPLES;
-use crate::pickle::{Object, Pickle, Value};
+use crate::pickle::{array, bytes, integer, load};
 use crate::source::whole;
 use crate::split::Examples;
 use crate::{DatasetKind, Fault, Place, Result};
+use flat_pickle::{Object, Pickle, Value};
 
 /// Most bytes of a batch that are read: the largest, CIFAR-100's 50,000 images as Latin-1 text in UTF-8, takes 235 MB.
 pub(crate) const MAX_BATCH: u64 = 1 << 28;
+
+/// Most bytes of a key that an error shows.
+const MAX_KEY: usize = 200;
 
 /// Images and labels of one batch file.
 pub(crate) fn read_python_batch(path: &Path, kind: DatasetKind) -> Result<Examples> {
@@ -21,7 +25,7 @@ pub(crate) fn read_python_batch(path: &Path, kind: DatasetKind) -> Result<Exampl
 
 /// Images and labels in the bytes of a batch file.
 pub(crate) fn parse_python_batch(bytes: &[u8], kind: DatasetKind) -> Result<Examples, Wrong> {
-    let pickle = Pickle::load(bytes)?;
+    let pickle = load(bytes)?;
     let images = images(&pickle, kind)?;
     let labels = labels(&pickle, kind)?;
     let n = images.len() / kind.shape().iter().product::<usize>();
@@ -37,7 +41,7 @@ pub(crate) fn parse_python_batch(bytes: &[u8], kind: DatasetKind) -> Result<Exam
 fn images(pickle: &Pickle, kind: DatasetKind) -> Result<Vec<u8>, Fault> {
     let unusable = |reason: String| Fault::Column { column: "data".into(), reason };
     let value = entry(pickle, "data")?;
-    let Some(Object::Array(array)) = pickle.object(value) else {
+    let Some(array) = array(pickle, value, MAX_BATCH as usize).transpose()? else {
         return Err(unusable("it is no array of NumPy".into()));
     };
     let [channels, height, width] = kind.shape().map(|side| side as u64);
@@ -57,23 +61,22 @@ fn images(pickle: &Pickle, kind: DatasetKind) -> Result<Vec<u8>, Fault> {
     if *n > MAX_EXAMPLES {
         return Err(Fault::TooLarge { what: "the number of images", found: *n, limit: MAX_EXAMPLES });
     }
-    Ok(pickle.bytes(array.data).unwrap_or_default().to_vec())
+    Ok(array.data.into_owned())
 }
 
 fn labels(pickle: &Pickle, kind: DatasetKind) -> Result<Vec<u8>, Wrong> {
     let column = kind.batches.entry;
     let unusable = || Fault::Column { column: column.into(), reason: "it is no list of integers".into() };
     let value = entry(pickle, column)?;
-    let integers: Vec<i64> = match (pickle.items(value), pickle.object(value)) {
-        (Some(items), _) => {
-            let integer = |item: &Value| match item {
-                Value::Int(n) => Ok(*n),
-                _ => Err(unusable()),
-            };
+    let integers: Vec<i64> = match pickle.items(value) {
+        Some(items) => {
+            let integer = |item: &Value<'_>| integer(pickle, *item).ok_or_else(unusable);
             items.iter().map(integer).collect::<Result<_, _>>()?
         }
-        (None, Some(Object::Array(array))) => array.dtype.integers(pickle.bytes(array.data).unwrap_or_default())?,
-        _ => return Err(unusable().into()),
+        None => {
+            let array = array(pickle, value, MAX_BATCH as usize).transpose()?.ok_or_else(unusable)?;
+            array.dtype.integers(&array.data)?
+        }
     };
     let classes = kind.classes;
     let label = |(i, found): (usize, i64)| match u8::try_from(found) {
@@ -89,11 +92,12 @@ fn entry<'a>(pickle: &Pickle<'a>, key: &str) -> Result<Value<'a>, Fault> {
         return Err(Fault::Decode("pickle: it holds no dict, as a batch of images does".into()));
     };
     // the last one counts, as in Python
-    let found = pairs.iter().rev().find(|(name, _)| pickle.bytes(*name) == Some(key.as_bytes()));
+    let named = |name: Value<'_>| bytes(pickle, name, key.len()).as_deref() == Some(key.as_bytes());
+    let found = pairs.iter().rev().find(|(name, _)| named(*name));
     found.map(|(_, value)| *value).ok_or_else(|| {
-        let names = pairs.iter().take(10).filter_map(|(name, _)| pickle.bytes(*name));
+        let names = pairs.iter().take(10).filter_map(|(name, _)| bytes(pickle, *name, MAX_KEY));
         let names: Vec<String> =
-            names.map(|name| String::from_utf8_lossy(name).escape_debug().take(40).collect()).collect();
+            names.map(|name| String::from_utf8_lossy(&name).escape_debug().take(40).collect()).collect();
         Fault::Column { column: key.into(), reason: format!("the keys are {}", names.join(", ")) }
     })
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Segments within names that wrappers put in: `DataParallel`, `torch.compile`, FSDP and activation checkpoints.
 const WRAPPERS: [&str; 4] = ["module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
 /// Segments of the names of an optimizer's state, which has the parameters' own names and shapes.
-const OPTIMIZER: [&str; 8] = [
+pub(crate) const OPTIMIZER: [&str; 8] = [
     "optimizer",
     "optimizers",
     "optimizer_state",

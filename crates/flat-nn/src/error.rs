@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// Result with this crate's [`enum@Error`].
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Errors of layers, models and checkpoints.
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use candle_core::{DType, Device, Tensor};
 use flat_core::Streams;
 use flat_data::{DatasetKind, Normalisation};
-use flat_nn::{Error, Model, ModelConfig, TensorFile};
+use flat_nn::{Error, Model, ModelConfig, WeightsFile};
 use flat_optim::Averaging;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,8 @@ pub struct Weights {
     pub passed_over: Option<String>,
     /// Whether this program wrote them before it wrote checksums.
     unchecked: bool,
+    /// What was left out or converted as the file was read.
+    notes: Vec<String>,
 }
 
 /// What to know of a file without a checksum.
@@ -52,8 +54,8 @@ impl Weights {
         }
         let beside = beside(path);
         let file = path.to_path_buf();
-        let found = TensorFile::read(path, device).map_err(|e| match e {
-            Error::Checkpoint { reason, .. } => anyhow!(reason).context(format!("cannot read {}", path.display())),
+        let WeightsFile { file: found, notes, .. } = WeightsFile::read(path, device).map_err(|e| match e {
+            Error::Checkpoint { reason, path } => anyhow!(reason).context(format!("cannot read {}", path.display())),
             e => anyhow::Error::from(e).context("cannot read weights"),
         })?;
         // this program says of its files which model they hold; others write no checksum
@@ -71,7 +73,17 @@ impl Weights {
                 let lags = |run: &RunConfig| run.rules().iter().any(|rule| rule.lags_statistics());
                 let averaged = averaged || run.as_ref().is_some_and(lags);
                 let averaged = averaged && tensors.keys().any(|name| name.ends_with("running_var"));
-                return Ok(Self { file, tensors, model, averaged, pixels, run, passed_over, unchecked: !checked });
+                return Ok(Self {
+                    file,
+                    tensors,
+                    model,
+                    averaged,
+                    pixels,
+                    run,
+                    passed_over,
+                    unchecked: !checked,
+                    notes,
+                });
             }
             Err(e) => return Err(e.context(format!("cannot read {}", path.display()))),
         };
@@ -82,7 +94,7 @@ impl Weights {
             None => run.as_ref().map(pixels::of_run).transpose()?,
         };
         let unchecked = own.is_some() && !checked;
-        Ok(Self { file, tensors, model: own, averaged: false, pixels, run, passed_over, unchecked })
+        Ok(Self { file, tensors, model: own, averaged: false, pixels, run, passed_over, unchecked, notes })
     }
 
     fn of_run(root: &Path, device: &Device) -> Result<Self> {
@@ -138,7 +150,8 @@ impl Weights {
             }
         }
         let unchecked = self.unchecked.then(|| UNCHECKED.to_string());
-        let notes: Vec<String> = ignored(&adopted.ignored).into_iter().chain(unchecked).collect();
+        let notes = ignored(&adopted.ignored).into_iter().chain(unchecked).chain(self.notes.iter().cloned());
+        let notes: Vec<String> = notes.collect();
         Ok((!notes.is_empty()).then(|| notes.join("; ")))
     }
 

@@ -1,5 +1,6 @@
 //! Choices by name from a table: rules, bases and whatever else a user picks.
 
+use crate::name::Family;
 use crate::setting::{BadSetting, Kind, SettingType, Value, choose};
 use std::fmt;
 use std::ops::Deref;
@@ -19,6 +20,14 @@ pub trait Item: 'static + Sized {
     /// Other names that find it.
     fn others(&self) -> &'static [&'static str] {
         &[]
+    }
+
+    /// What the names of entries beyond the table are like, in words; empty where there are none.
+    const FAMILY: &'static str = "";
+
+    /// The entry beyond the table that somebody means by what was typed, the same one each time.
+    fn of_family(_typed: &str) -> Option<&'static Self> {
+        None
     }
 }
 
@@ -105,7 +114,8 @@ impl<T: Item> FromStr for Choice<T> {
     type Err = BadSetting;
     fn from_str(name: &str) -> Result<Self, BadSetting> {
         let name = choose::<Self>(T::WHAT, name)?;
-        Ok(Self::all().find(|entry| *entry == name).unwrap_or_default())
+        let entry = || T::of_family(name).map(Self);
+        Ok(Self::all().find(|entry| *entry == name).or_else(entry).unwrap_or_default())
     }
 }
 
@@ -116,6 +126,9 @@ impl<T: Item> SettingType for Choice<T> {
     }
     fn others() -> Vec<(&'static str, &'static str)> {
         T::table().iter().flat_map(|entry| entry.others().iter().map(|other| (*other, entry.name()))).collect()
+    }
+    fn family() -> Family {
+        Family { like: T::FAMILY, meant: |typed| T::of_family(typed).map(T::name) }
     }
     fn read(name: &str, value: &Value) -> Result<Self, BadSetting> {
         let text = value.to_string();
@@ -216,6 +229,7 @@ macro_rules! named {
 mod tests {
     use super::*;
 
+    #[derive(Debug)]
     struct Fruit(&'static str);
 
     impl Item for Fruit {
@@ -226,6 +240,10 @@ mod tests {
         fn name(&self) -> &'static str {
             self.0
         }
+        const FAMILY: &'static str = "fig-N";
+        fn of_family(typed: &str) -> Option<&'static Self> {
+            typed.eq_ignore_ascii_case("fig-2").then_some(&Fruit("fig-2"))
+        }
     }
 
     #[test]
@@ -233,8 +251,9 @@ mod tests {
         for fruit in Choice::<Fruit>::all() {
             assert_eq!(fruit.to_string().parse::<Choice<Fruit>>()?, fruit);
         }
+        assert_eq!("Fig-2".parse::<Choice<Fruit>>()?.name(), "fig-2", "an entry of the family");
         let text = "kiwi".parse::<Choice<Fruit>>().expect_err("unknown").to_string();
-        assert_eq!(text, "fruit = kiwi: give one of fig, plum");
+        assert_eq!(text, "fruit = kiwi: give one of fig, plum, fig-N");
         Ok(())
     }
 }

@@ -22,6 +22,25 @@ pub fn meant(typed: &str, names: &[&'static str], others: &[(&'static str, &'sta
     exact.or_else(alike).or_else(other).copied()
 }
 
+/// Names that are made of numbers, so that no list holds them all.
+#[derive(Debug, Clone, Copy)]
+pub struct Family {
+    /// What such a name is like, in words; empty where there is no family.
+    pub like: &'static str,
+    /// The name of the family that somebody means by what was typed.
+    pub meant: fn(&str) -> Option<&'static str>,
+}
+
+impl Family {
+    /// No names.
+    pub const NONE: Self = Self { like: "", meant: |_| None };
+
+    /// What to choose from: the names of a list, and what those of the family are like.
+    pub fn beside<'a>(self, names: &[&'a str]) -> Vec<&'a str> {
+        names.iter().copied().chain((!self.like.is_empty()).then_some(self.like)).collect()
+    }
+}
+
 /// What to give instead of a name that is not of the list: those near it, and all.
 pub fn instead(typed: &str, names: &[&str]) -> String {
     let did_you = match &near(typed, names.iter().copied())[..] {
@@ -86,5 +105,7 @@ mod tests {
         assert_eq!(instead("plane", &names), format!("did you mean plain? {all}"));
         assert_eq!(instead("momentum", &names), all);
         assert_eq!(instead("", &names), all);
+        let family = Family { like: "sam-N", ..Family::NONE };
+        assert_eq!(instead("momentum", &family.beside(&names)), format!("{all}, sam-N"));
     }
 }

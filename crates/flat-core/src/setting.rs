@@ -13,7 +13,7 @@ pub use needs::{Needs, in_words};
 pub use range::Range;
 pub use value::{Kind, SettingType, Text, Value, Values};
 
-use crate::name::{instead, meant};
+use crate::name::{Family, instead, meant};
 
 /// One option of a rule, a base optimizer, a measure or a run.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub struct Setting {
     pub names: Vec<&'static str>,
     /// Other names to choose by, each with the one that it stands for.
     pub others: Vec<(&'static str, &'static str)>,
+    /// The names beyond the listed ones.
+    pub family: Family,
     /// The value where the user gives none; `None` where there is none, or where it depends on other settings.
     pub default: Option<Value>,
     /// In words, where the default depends on other settings.
@@ -57,6 +59,7 @@ impl Setting {
             kind: T::KIND,
             names: T::names(),
             others: T::others(),
+            family: T::family(),
             default: default.value(),
             default_in_words: "",
             range: Range::Any,
@@ -92,7 +95,7 @@ impl Setting {
         };
         let read = read.unwrap_or_else(|| value.clone());
         if self.kind == Kind::Text && !self.names.is_empty() {
-            return Ok(chosen(self.name, &read.to_string(), &self.names, &self.others)?.into());
+            return Ok(chosen(self.name, &read.to_string(), &self.names, &self.others, self.family)?.into());
         }
         Ok(read)
     }
@@ -125,7 +128,7 @@ impl Setting {
 /// # Errors
 /// None is; `what` is chosen.
 pub fn choose<T: SettingType>(what: &str, typed: &str) -> Result<&'static str, BadSetting> {
-    chosen(what, typed, &T::names(), &T::others())
+    chosen(what, typed, &T::names(), &T::others(), T::family())
 }
 
 fn chosen(
@@ -133,8 +136,11 @@ fn chosen(
     typed: &str,
     names: &[&'static str],
     others: &[(&'static str, &'static str)],
+    family: Family,
 ) -> Result<&'static str, BadSetting> {
-    meant(typed, names, others).ok_or_else(|| BadSetting::new(what, typed, instead(typed, names)))
+    meant(typed, names, others)
+        .or_else(|| (family.meant)(typed))
+        .ok_or_else(|| BadSetting::new(what, typed, instead(typed, &family.beside(names))))
 }
 
 /// A struct whose fields are [`Setting`]s.

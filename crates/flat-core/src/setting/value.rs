@@ -1,6 +1,7 @@
 //! Values of settings as a user writes them, and the types that they stand for.
 
 use super::BadSetting;
+use crate::name::Family;
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::ops::Deref;
@@ -119,6 +120,11 @@ pub trait SettingType: Sized {
     /// A value of another kind.
     fn read(name: &str, value: &Value) -> Result<Self, BadSetting>;
 
+    /// The names beyond [`Self::names`].
+    fn family() -> Family {
+        Family::NONE
+    }
+
     /// The value, where it has one.
     fn value(&self) -> Option<Value>;
 }
@@ -192,6 +198,9 @@ impl<T: SettingType> SettingType for Option<T> {
     fn others() -> Vec<(&'static str, &'static str)> {
         T::others()
     }
+    fn family() -> Family {
+        T::family()
+    }
     fn read(name: &str, value: &Value) -> Result<Self, BadSetting> {
         T::read(name, value).map(Some)
     }
@@ -207,6 +216,9 @@ impl<T: SettingType> SettingType for Vec<T> {
     }
     fn others() -> Vec<(&'static str, &'static str)> {
         T::others()
+    }
+    fn family() -> Family {
+        T::family()
     }
     fn read(name: &str, value: &Value) -> Result<Self, BadSetting> {
         let all: Vec<Value> = match value {

@@ -4,7 +4,7 @@ use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
-use flat_core::name::{meant, near};
+use flat_core::name::{Family, meant, near};
 use flat_core::setting::{BadSetting, Kind, SettingType, Value, Values};
 use flat_run::settings::{Flag, Flags, OptimizerName, given};
 use std::ffi::OsStr;
@@ -72,7 +72,7 @@ pub(super) fn among<T>() -> impl TypedValueParser<Value = T>
 where
     T: SettingType + FromStr<Err = BadSetting> + Clone + Send + Sync + 'static,
 {
-    Names { names: T::names(), others: T::others() }.try_map(|name| name.parse::<T>())
+    Names { names: T::names(), others: T::others(), family: T::family() }.try_map(|name| name.parse::<T>())
 }
 
 /// The parser of names: in any case and by other names too. What it gives is the name itself.
@@ -80,6 +80,7 @@ where
 struct Names {
     names: Vec<&'static str>,
     others: Vec<(&'static str, &'static str)>,
+    family: Family,
 }
 
 impl TypedValueParser for Names {
@@ -87,15 +88,16 @@ impl TypedValueParser for Names {
 
     fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
         let typed = value.to_string_lossy();
-        if let Some(name) = meant(&typed, &self.names, &self.others) {
+        if let Some(name) = meant(&typed, &self.names, &self.others).or_else(|| (self.family.meant)(&typed)) {
             return Ok(name.into());
         }
         let mut error = clap::Error::new(ErrorKind::InvalidValue).with_cmd(command);
+        let all = self.family.beside(&self.names);
         let texts = |names: &[&str]| ContextValue::Strings(names.iter().map(ToString::to_string).collect());
         error.insert(ContextKind::InvalidArg, ContextValue::String(arg.map(ToString::to_string).unwrap_or_default()));
         error.insert(ContextKind::InvalidValue, ContextValue::String(typed.to_string()));
-        error.insert(ContextKind::ValidValue, texts(&self.names));
-        if let Some(nearest) = near(&typed, self.names.iter().copied()).first() {
+        error.insert(ContextKind::ValidValue, texts(&all));
+        if let Some(nearest) = near(&typed, all.iter().copied()).first() {
             error.insert(ContextKind::SuggestedValue, ContextValue::String(nearest.to_string()));
         }
         Err(error)
@@ -124,8 +126,16 @@ fn arg(flag: &Flag) -> Arg {
     let arg = match (setting.name, setting.names.is_empty()) {
         (_, true) => arg,
         // a base's name stands for the plain rule over it
-        ("optimizer", _) => arg.value_parser(Names { names: OptimizerName::names(), others: OptimizerName::others() }),
-        (_, false) => arg.value_parser(Names { names: setting.names.clone(), others: setting.others.clone() }),
+        ("optimizer", _) => arg.value_parser(Names {
+            names: OptimizerName::names(),
+            others: OptimizerName::others(),
+            family: OptimizerName::family(),
+        }),
+        (_, false) => arg.value_parser(Names {
+            names: setting.names.clone(),
+            others: setting.others.clone(),
+            family: setting.family,
+        }),
     };
     match setting.kind {
         Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),

@@ -14,7 +14,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};
 use flat::core::{ParamVec, Params, Purpose, Streams};
-use flat::nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm, Precision, networks, ops};
+use flat::nn::{Arch, Loss, Mode, Model, ModelConfig, Precision, networks, ops};
 use flat::optim::{GradientRule, Objective, Optimizer, Plain, Query, Sam, Sample, Sgd};
 use flat_train::bench::host_peak_mib;
 use std::collections::BTreeMap;
@@ -129,10 +129,7 @@ impl Bench {
             width: side,
             classes: 10,
             hidden: if arch == networks::MLP { vec![256] } else { vec![] },
-            channels: None,
-            groups: None,
-            activation: Activation::Relu,
-            norm: Norm::Batch,
+            ..ModelConfig::default()
         };
         let streams = Streams::new(0);
         let model = Model::new(&config, DType::F32, &Device::Cpu, &streams)?;

@@ -5,7 +5,7 @@ use candle_core::{DType, Device};
 use flat_core::{Purpose, Streams};
 use flat_data::{Dataset, DatasetKind, Loader, LoaderOptions};
 use flat_metrics::{Hutchinson, ModelObjective, Silent, TangentHessian, TraceConfig, exact_trace};
-use flat_nn::{Activation, Loss, Mode, Model, ModelConfig, Norm, networks};
+use flat_nn::{Loss, Mode, Model, ModelConfig, networks};
 use std::sync::Arc;
 
 /// An MLP 784-16-10 trained on 1,000 MNIST images: d = 12,730, so that the trace can be had from d Hessian-vector
@@ -66,10 +66,7 @@ fn the_interval_for_all_images_like_these_covers_the_trace_over_them() {
         width: 28,
         classes: 10,
         hidden: Vec::new(),
-        channels: None,
-        groups: None,
-        activation: Activation::Relu,
-        norm: Norm::Batch,
+        ..ModelConfig::default()
     };
     let model = Model::new(&config, DType::F64, &Device::Cpu, &Streams::new(1)).expect("a model");
     let all =

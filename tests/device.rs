@@ -41,10 +41,9 @@ fn model_config(arch: Arch, in_channels: usize, side: usize, norm: Norm) -> Mode
         width: side,
         classes: 10,
         hidden,
-        channels: None,
-        groups: None,
         activation,
         norm,
+        ..ModelConfig::default()
     }
 }
 

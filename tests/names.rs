@@ -54,6 +54,8 @@ fn what_is_typed_in_another_case_or_by_another_name_is_understood() {
         ("--model", "LeNet5", "lenet"),
         ("--model", "WRN16-4", "wrn-16-4"),
         ("--model", "WideResNet16-4", "wrn-16-4"),
+        ("--model", "WRN28-10", "wrn-28-10"),
+        ("--stem", "ImageNet", "imagenet"),
         ("--activation", "ReLU", "relu"),
         ("--norm", "BatchNorm", "batch"),
         ("--norm", "gn", "group"),

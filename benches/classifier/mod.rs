@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use flat::core::{Purpose, Streams};
-use flat::nn::{Activation, Arch, Model, ModelConfig, Norm, networks};
+use flat::nn::{Arch, Model, ModelConfig, networks};
 
 /// The model with its initial weights.
 pub fn model(arch: Arch) -> flat::nn::Result<Model> {
@@ -13,10 +13,7 @@ pub fn model(arch: Arch) -> flat::nn::Result<Model> {
         width: 28,
         classes: 10,
         hidden: if arch == networks::MLP { vec![256] } else { vec![] },
-        channels: None,
-        groups: None,
-        activation: Activation::Relu,
-        norm: Norm::Batch,
+        ..ModelConfig::default()
     };
     Model::new(&config, DType::F32, &Device::Cpu, &Streams::new(0))
 }

@@ -1,8 +1,8 @@
 //! The description of a built-in model: architecture, sizes, activation and norm.
 
-use crate::kinds::{Activation, Norm};
+use crate::kinds::{Activation, Norm, Stem};
 use crate::network::AnyNetwork;
-use crate::{Error, Result};
+use crate::{Error, Result, networks};
 use flat_core::Choice;
 use std::sync::Arc;
 
@@ -26,6 +26,8 @@ pub struct NetworkSpec {
     pub options: &'static [&'static str],
     /// Channels of the first convolution unless [`ModelConfig::channels`] says otherwise; 0 where there is none.
     pub width: usize,
+    /// Its stages: channels over [`Self::width`], and blocks. Empty where a network has none.
+    pub stages: &'static [(usize, usize)],
     /// Channels of the images that it is usually trained on.
     pub in_channels: usize,
     /// What is assumed of weights from elsewhere, whose names and shapes do not tell.
@@ -34,7 +36,7 @@ pub struct NetworkSpec {
 }
 
 impl NetworkSpec {
-    /// Whether the field of [`ModelConfig`] called `option` (`hidden`, `channels`, `groups`, `norm`) has an effect.
+    /// Whether the field of [`ModelConfig`] called `option` (`hidden`, `channels`, `groups`, `norm`, `stem`) has an effect.
     pub fn takes(&self, option: &str) -> bool {
         self.options.contains(&option)
     }
@@ -55,16 +57,36 @@ pub struct ModelConfig {
     pub classes: usize,
     /// Hidden widths, of `mlp` alone; empty means a linear classifier.
     pub hidden: Vec<usize>,
-    /// Channels of the first convolution, of `lenet` and the residual networks; all other channels, and `lenet`'s hidden
-    /// units, keep their ratio to it. `None` is the architecture's own ([`NetworkSpec::width`]).
+    /// Channels of the first convolution; all other channels, and `lenet`'s hidden units, keep their ratio to it. `None` is the architecture's own ([`NetworkSpec::width`]).
     pub channels: Option<usize>,
-    /// Groups of every layer of group normalisation, of the residual networks with [`Norm::Group`]. `None` is
+    /// Groups of every layer of group normalisation, with [`Norm::Group`]. `None` is
     /// [`Norm::groups`] of each layer's channels.
     pub groups: Option<usize>,
     /// The nonlinearity.
     pub activation: Activation,
-    /// The normalisation, of the residual networks alone.
+    /// The normalisation, of the networks that take it.
     pub norm: Norm,
+    /// How the network begins, of those that take it.
+    pub stem: Stem,
+}
+
+/// A LeNet of 10 classes for grey images of 28x28.
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            arch: networks::LENET,
+            in_channels: 1,
+            height: 28,
+            width: 28,
+            classes: 10,
+            hidden: Vec::new(),
+            channels: None,
+            groups: None,
+            activation: Activation::Relu,
+            norm: Norm::Batch,
+            stem: Stem::Cifar,
+        }
+    }
 }
 
 impl ModelConfig {
@@ -79,7 +101,7 @@ impl ModelConfig {
     }
 
     /// Channels of the first convolution.
-    pub(crate) fn stem(&self) -> usize {
+    pub(crate) fn first(&self) -> usize {
         self.channels.unwrap_or(self.arch.width)
     }
 
@@ -100,6 +122,8 @@ impl ModelConfig {
         let hidden: Vec<String> = self.hidden.iter().map(usize::to_string).collect();
         let channels = self.channels.map(|n| ("channels", n.to_string()));
         let groups = self.groups.map(|n| ("groups", n.to_string()));
+        // left out where it is the default, so that earlier versions read the file
+        let stem = (self.stem != Stem::default()).then(|| ("stem", self.stem.to_string()));
         let fields = [
             ("arch", self.arch.to_string()),
             ("in_channels", self.in_channels.to_string()),
@@ -110,7 +134,7 @@ impl ModelConfig {
             ("activation", self.activation.to_string()),
             ("norm", self.norm.to_string()),
         ];
-        fields.into_iter().chain(channels).chain(groups).map(|(k, v)| (k.to_string(), v)).collect()
+        fields.into_iter().chain(channels).chain(groups).chain(stem).map(|(k, v)| (k.to_string(), v)).collect()
     }
 
     /// Reads the fields back from text, `field(name)` giving the value of each.
@@ -144,6 +168,7 @@ impl ModelConfig {
             groups: field("groups").map(|t| whole("groups", t)).transpose()?,
             activation: text("activation")?.parse()?,
             norm: text("norm")?.parse()?,
+            stem: field("stem").map(str::parse).transpose()?.unwrap_or_default(),
         })
     }
 }
@@ -170,7 +195,7 @@ mod tests {
         let err = "resnet".parse::<Arch>().expect_err("unknown").to_string();
         assert_eq!(
             err,
-            "architecture = resnet: did you mean lenet or resnet18 or resnet20? give one of mlp, lenet, resnet20, resnet18, wrn-16-4"
+            "architecture = resnet: did you mean lenet or resnet18 or resnet20? give one of mlp, lenet, resnet20, resnet32, resnet44, resnet56, resnet110, resnet18, resnet34, resnet50, wrn-16-4, wrn-D-K with D = 6 n + 4"
         );
     }
 
@@ -187,12 +212,14 @@ mod tests {
             groups: None,
             activation: Activation::Gelu,
             norm: Norm::Group,
+            stem: Stem::Cifar,
         };
         let narrow = ModelConfig {
             arch: "resnet20".parse().expect("known"),
             hidden: vec![],
             channels: Some(8),
             groups: Some(2),
+            stem: Stem::Imagenet,
             ..config.clone()
         };
         for config in [config, narrow] {

@@ -15,7 +15,7 @@ named! {
 }
 
 named! {
-    /// The normalisation of the residual networks; `mlp` and `lenet` have none.
+    /// The normalisation of the networks that take one ([`crate::NetworkSpec::takes`]).
     pub enum Norm, "norm" {
         /// Batch normalisation (Ioffe & Szegedy 2015, arXiv 1502.03167).
         Batch = "batch" | "batch-norm" | "bn",
@@ -29,6 +29,17 @@ impl Norm {
     /// leaves at least 4 channels a group. 16 channels have 4 groups, 64 have 16, 128 and more have 32.
     pub fn groups(channels: usize) -> usize {
         (1..=32).rev().find(|g| channels.is_multiple_of(*g) && channels / g >= 4).unwrap_or(1)
+    }
+}
+
+named! {
+    /// How a network begins, and with which weights.
+    pub enum Stem, "stem" {
+        /// For small images: a 3x3 convolution without pooling, weights by PyTorch's defaults.
+        Cifar = "cifar",
+        /// torchvision's for large images: a 7x7 convolution of stride 2 and 3x3 max pooling of stride 2 in residual networks, its
+        /// classifier in VGG, and its initial weights.
+        Imagenet = "imagenet",
     }
 }
 

@@ -18,12 +18,12 @@
 //! ```
 //! use candle_core::{DType, Device, Tensor};
 //! use flat_core::{ParamVec, Purpose, Streams};
-//! use flat_nn::{Activation, Loss, Mode, Model, ModelConfig, Norm, networks};
+//! use flat_nn::{Activation, Loss, Mode, Model, ModelConfig, networks};
 //!
 //! # fn main() -> flat_nn::Result<()> {
 //! let config = ModelConfig {
 //!     arch: networks::MLP, in_channels: 1, height: 4, width: 4, classes: 3,
-//!     hidden: vec![8], channels: None, groups: None, activation: Activation::Tanh, norm: Norm::Batch,
+//!     hidden: vec![8], activation: Activation::Tanh, ..ModelConfig::default()
 //! };
 //! let streams = Streams::new(0);
 //! let model = Model::new(&config, DType::F64, &Device::Cpu, &streams)?;
@@ -75,7 +75,7 @@ pub use dual::Dual;
 pub use error::{Difference, Error, Result};
 pub use flat_kernels::cpu::bf16::Bf16;
 pub use foreign::{Format, WeightsFile};
-pub use kinds::{Activation, Mode, Norm};
+pub use kinds::{Activation, Mode, Norm, Stem};
 pub use loss::Loss;
 pub use model::Model;
 pub use network::Network;

@@ -22,12 +22,12 @@ use std::sync::Arc;
 /// ```
 /// use candle_core::{DType, Device, Tensor};
 /// use flat_core::Streams;
-/// use flat_nn::{Activation, Loss, Mode, Model, ModelConfig, Norm, networks};
+/// use flat_nn::{Activation, Loss, Mode, Model, ModelConfig, networks};
 ///
 /// # fn main() -> flat_nn::Result<()> {
 /// let config = ModelConfig {
 ///     arch: networks::MLP, in_channels: 1, height: 28, width: 28, classes: 10,
-///     hidden: vec![32], channels: None, groups: None, activation: Activation::Relu, norm: Norm::Batch,
+///     hidden: vec![32], ..ModelConfig::default()
 /// };
 /// let model = Model::new(&config, DType::F32, &Device::Cpu, &Streams::new(0))?;
 /// let x = Tensor::zeros((4, 1, 28, 28), DType::F32, &Device::Cpu)?;
@@ -358,6 +358,11 @@ fn variables(specs: &Specs, dtype: DType, device: &Device, streams: &Streams) ->
             Init::Uniform(bound) => {
                 let mut data = streams.named(Purpose::Init, &spec.name).uniforms(n);
                 data.iter_mut().for_each(|u| *u = (2.0 * *u - 1.0) * bound);
+                data
+            }
+            Init::Normal(std) => {
+                let mut data = streams.named(Purpose::Init, &spec.name).normals(n);
+                data.iter_mut().for_each(|x| *x *= std);
                 data
             }
         };

@@ -3,10 +3,12 @@
 mod lenet;
 mod mlp;
 mod residual;
+mod resnet;
+mod wide_resnet;
 
 use crate::config::{Arch, ModelConfig, NetworkSpec};
 use crate::network::AnyNetwork;
-use crate::{Error, Norm, Result};
+use crate::{Error, Norm, Result, Stem};
 use flat_core::{Choice, Item};
 use std::sync::Arc;
 
@@ -24,6 +26,12 @@ impl Item for NetworkSpec {
     fn others(&self) -> &'static [&'static str] {
         self.others
     }
+
+    const FAMILY: &'static str = wide_resnet::FAMILY;
+
+    fn of_family(typed: &str) -> Option<&'static Self> {
+        wide_resnet::of_family(typed)
+    }
 }
 
 macro_rules! networks {
@@ -39,9 +47,15 @@ macro_rules! networks {
 networks! {
     mlp::MLP,
     lenet::LENET,
-    residual::RESNET20,
-    residual::RESNET18,
-    residual::WRN_16_4,
+    resnet::RESNET20,
+    resnet::RESNET32,
+    resnet::RESNET44,
+    resnet::RESNET56,
+    resnet::RESNET110,
+    resnet::RESNET18,
+    resnet::RESNET34,
+    resnet::RESNET50,
+    wide_resnet::WRN_16_4,
 }
 
 impl ModelConfig {
@@ -98,6 +112,9 @@ pub(crate) fn build(config: &ModelConfig) -> Result<Arc<dyn AnyNetwork>> {
     }
     if let Some(n) = config.channels.filter(|_| !arch.takes("channels")) {
         return bad(format!("{n} channels belong to {}: leave them out for {arch}", takers("channels")));
+    }
+    if config.stem != Stem::default() && !arch.takes("stem") {
+        return bad(format!("stem {} belongs to {}: leave it out for {arch}", config.stem, takers("stem")));
     }
     (arch.build)(config)
 }

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 pub enum Init {
     /// Uniform in -bound..bound.
     Uniform(f64),
+    /// Normal with mean 0 and this standard deviation.
+    Normal(f64),
     /// The same number everywhere.
     Constant(f64),
 }
@@ -71,6 +73,16 @@ impl Specs {
     /// A convolution with square windows: weight `(out, channels, kernel, kernel)`, bias `(out)`.
     pub fn conv(&mut self, name: &str, channels: usize, out: usize, kernel: usize, bias: bool) {
         self.layer(name, &[out, channels, kernel, kernel], bias);
+    }
+
+    /// [`Self::conv`] with the start that torchvision gives before relu: weights normal with variance `2 / (out kernel^2)`, bias 0
+    /// (He, Zhang, Ren & Sun 2015, arXiv 1502.01852, by the outputs).
+    pub fn conv_he(&mut self, name: &str, channels: usize, out: usize, kernel: usize, bias: bool) {
+        if bias {
+            self.param(format!("{name}.bias"), &[out], Init::Constant(0.0));
+        }
+        let std = (2.0 / (out * kernel * kernel).max(1) as f64).sqrt();
+        self.param(format!("{name}.weight"), &[out, channels, kernel, kernel], Init::Normal(std));
     }
 
     /// A fully connected layer: weight `(out, input)`, bias `(out)`.

@@ -63,7 +63,7 @@ impl<'a> RunningStatistics<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Activation, ModelConfig, Norm, networks};
+    use crate::{ModelConfig, networks};
     use candle_core::{DType, Device};
     use flat_core::{Purpose, Streams};
 
@@ -77,9 +77,7 @@ mod tests {
             classes: 4,
             hidden: Vec::new(),
             channels: Some(4),
-            groups: None,
-            activation: Activation::Relu,
-            norm: Norm::Batch,
+            ..ModelConfig::default()
         };
         let streams = Streams::new(3);
         let model = Model::new(&config, DType::F64, &Device::Cpu, &streams)?;

@@ -1,18 +1,11 @@
 //! The networks of the studies, described in words.
 
 use crate::flags::Flags;
+use flat_nn::Arch;
 
 /// The network that the flags describe.
 pub(crate) fn network(flags: &Flags) -> String {
-    let arch = flags.text("model").unwrap_or("lenet");
-    let name = match arch {
-        "mlp" => "multilayer perceptron",
-        "lenet" => "LeNet",
-        "resnet20" => "ResNet-20",
-        "resnet18" => "ResNet-18",
-        "wrn-16-4" => "wide ResNet 16-4",
-        other => other,
-    };
+    let name = arch(flags).map_or("?", |arch| arch.title);
     let width = match (flags.list("hidden"), flags.number("channels")) {
         (Some(hidden), _) => format!(" with {hidden} hidden units"),
         (_, Some(channels)) => format!(" with {channels} channels in its first convolution"),
@@ -31,7 +24,11 @@ pub(crate) fn has_batch_norm(flags: &Flags) -> bool {
 }
 
 fn has_norm(flags: &Flags) -> bool {
-    !matches!(flags.text("model").unwrap_or("lenet"), "mlp" | "lenet")
+    arch(flags).is_some_and(|arch| arch.takes("norm"))
+}
+
+fn arch(flags: &Flags) -> Option<Arch> {
+    flags.text("model").unwrap_or("lenet").parse().ok()
 }
 
 #[cfg(test)]

@@ -20,12 +20,12 @@ type Load<'a> = Box<dyn Fn(usize) -> Result<(Tensor, Tensor)> + Send + Sync + 'a
 /// use candle_core::{DType, Device, Tensor};
 /// use flat_core::Streams;
 /// use flat_metrics::{Hutchinson, ModelObjective, Silent, TangentHessian, TraceConfig};
-/// use flat_nn::{Activation, Loss, Mode, Model, ModelConfig, Norm, networks};
+/// use flat_nn::{Activation, Loss, Mode, Model, ModelConfig, networks};
 ///
 /// # fn main() -> flat_metrics::Result<()> {
 /// let config = ModelConfig {
 ///     arch: networks::MLP, in_channels: 1, height: 4, width: 4, classes: 3,
-///     hidden: vec![8], channels: None, groups: None, activation: Activation::Tanh, norm: Norm::Batch,
+///     hidden: vec![8], activation: Activation::Tanh, ..ModelConfig::default()
 /// };
 /// let model = Model::new(&config, DType::F32, &Device::Cpu, &Streams::new(0))?;
 /// let images = Tensor::ones((6, 1, 4, 4), DType::F32, &Device::Cpu)?;

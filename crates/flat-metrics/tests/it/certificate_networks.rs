@@ -6,7 +6,7 @@ use flat_metrics::{
     Certificate, CertificateConfig, Dense, GaussNewton, Judgement, Known, Lanczos, LanczosConfig, Measured,
     ModelObjective, Objective, Result, Silent, TangentHessian, Verdict, dense_of, gradient,
 };
-use flat_nn::{Activation, Loss, Mode, Model, ModelConfig, Norm, networks};
+use flat_nn::{Activation, Loss, Mode, Model, ModelConfig, networks};
 
 const CLASSES: usize = 3;
 
@@ -26,10 +26,8 @@ impl Case {
             width: side,
             classes: CLASSES,
             hidden: hidden.to_vec(),
-            channels: None,
-            groups: None,
             activation,
-            norm: Norm::Batch,
+            ..ModelConfig::default()
         };
         let model = Model::new(&config, DType::F64, &Device::Cpu, &Streams::new(seed))?;
         let mut s = Streams::new(seed).at(Purpose::Test, 0);

@@ -9,7 +9,7 @@ use flat_metrics::{
     LinearOperator, ModelObjective, ModelingError, MonteCarloFisher, Objective, Result, Silent, TangentHessian,
     TraceConfig, check_symmetry, dense_of, exact_trace, gradient,
 };
-use flat_nn::{Activation, Loss, Mode, Model, ModelConfig, Norm, networks};
+use flat_nn::{Activation, Loss, Mode, Model, ModelConfig, networks};
 
 /// A network of d = 1,420 and batches of 7 and 5 examples with ten classes.
 fn wide(hidden: usize, side: usize) -> Result<(Model, Vec<(Tensor, Tensor)>)> {
@@ -20,10 +20,8 @@ fn wide(hidden: usize, side: usize) -> Result<(Model, Vec<(Tensor, Tensor)>)> {
         width: side,
         classes: 10,
         hidden: vec![hidden],
-        channels: None,
-        groups: None,
         activation: Activation::Gelu,
-        norm: Norm::Batch,
+        ..ModelConfig::default()
     };
     let model = Model::new(&config, DType::F64, &Device::Cpu, &Streams::new(31))?;
     let batches = [7usize, 5].iter().enumerate().map(|(k, &n)| {

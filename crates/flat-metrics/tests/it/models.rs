@@ -7,7 +7,7 @@ use flat_metrics::{
     DifferenceHessian, Error, Hutchinson, ModelObjective, Objective, Result, Silent, Stencil, TangentHessian,
     TraceConfig, check_symmetry, dense_of, disagreement, gradient,
 };
-use flat_nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm, networks};
+use flat_nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, networks};
 
 pub const LOSS: Loss = Loss::CrossEntropy { label_smoothing: 0.0 };
 
@@ -19,10 +19,8 @@ pub fn model(arch: Arch, size: usize, activation: Activation, dtype: DType) -> R
         width: size,
         classes: 3,
         hidden: if arch == networks::MLP { vec![6] } else { vec![] },
-        channels: None,
-        groups: None,
         activation,
-        norm: Norm::Batch,
+        ..ModelConfig::default()
     };
     Ok(Model::new(&config, dtype, &Device::Cpu, &Streams::new(21))?)
 }

@@ -15,6 +15,7 @@ pub(super) const LENET: NetworkSpec = NetworkSpec {
     paper: "LeCun, Bottou, Bengio & Haffner 1998",
     options: &["channels"],
     width: 32,
+    stages: &[],
     in_channels: 1,
     assumed: &["max pooling"],
     build: |config| Ok(Arc::new(LeNet(config.clone()))),
@@ -41,7 +42,7 @@ impl Network for LeNet {
     }
 
     fn specs(&self) -> Result<Specs> {
-        let (config, c) = (&self.0, self.0.stem());
+        let (config, c) = (&self.0, self.0.first());
         let mut specs = Specs::default();
         specs.conv("conv1", config.in_channels, c, 5, true);
         specs.conv("conv2", c, 2 * c, 5, true);

@@ -12,6 +12,7 @@ pub(super) const MLP: NetworkSpec = NetworkSpec {
     paper: "Rumelhart, Hinton & Williams 1986",
     options: &["hidden"],
     width: 0,
+    stages: &[],
     in_channels: 1,
     assumed: &[],
     build: |config| Ok(Arc::new(Mlp(config.clone()))),

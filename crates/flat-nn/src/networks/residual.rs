@@ -1,60 +1,62 @@
-//! Residual networks: ResNet-20 and ResNet-18 (He et al. 2016, arXiv 1512.03385), wide ResNet 16-4 (Zagoruyko &
-//! Komodakis 2016, arXiv 1605.07146). Parameter names are torchvision's.
+//! Residual networks of any stages: basic blocks, bottlenecks, and blocks that normalise first. Parameter names are
+//! torchvision's.
 
-use crate::{ModelConfig, Network, NetworkSpec, Result, Scope, Specs, Value};
+use crate::network::AnyNetwork;
+use crate::ops::Pool2d;
+use crate::{ModelConfig, Network, Result, Scope, Specs, Stem, Value};
 use candle_core::Tensor;
 use std::sync::Arc;
 
-pub(super) const RESNET20: NetworkSpec = NetworkSpec {
-    name: "resnet20",
-    others: &[],
-    title: "ResNet-20",
-    about: "CIFAR ResNet-20 (section 4.2), channels 16-32-64, shortcuts by 1x1 convolutions",
-    paper: "He, Zhang, Ren & Sun 2016, arXiv 1512.03385",
-    options: &["channels", "groups", "norm"],
-    width: 16,
-    in_channels: 3,
-    assumed: &[],
-    build: |config| Ok(Arc::new(Residual::new(config, &[1, 2, 4], 3, false))),
-};
+type Built = Result<Arc<dyn AnyNetwork>>;
 
-pub(super) const RESNET18: NetworkSpec = NetworkSpec {
-    name: "resnet18",
-    others: &[],
-    title: "ResNet-18",
-    about: "channels 64-512, with a 3x3 stem and no stem pooling, as used for CIFAR",
-    width: 64,
-    build: |config| Ok(Arc::new(Residual::new(config, &[1, 2, 4, 8], 2, false))),
-    ..RESNET20
-};
-
-pub(super) const WRN_16_4: NetworkSpec = NetworkSpec {
-    name: "wrn-16-4",
-    others: &["wide-resnet-16-4", "wideresnet16-4"],
-    title: "wide ResNet 16-4",
-    about: "wide ResNet 16-4, pre-activation, channels 16-64-128-256",
-    paper: "Zagoruyko & Komodakis 2016, arXiv 1605.07146",
-    build: |config| Ok(Arc::new(Residual::new(config, &[4, 8, 16], 2, true))),
-    ..RESNET20
-};
-
-/// A residual network of basic blocks (two 3x3 convolutions each).
-struct Residual {
-    config: ModelConfig,
-    /// Channels after the first convolution.
-    stem: usize,
-    /// Channels of each stage; every stage but the first halves the image.
-    widths: Vec<usize>,
-    /// Blocks a stage.
-    blocks: usize,
-    /// Normalise and activate before the convolutions (wide ResNet) instead of after them.
-    pre_activation: bool,
+/// Blocks of two 3x3 convolutions.
+pub(super) fn basic(config: &ModelConfig) -> Built {
+    built(config, Kind::Basic)
 }
 
-/// One block: its name, its channels and its stride.
+/// Blocks of a 1x1, a 3x3 and a 1x1 convolution, the last with four times the channels.
+pub(super) fn bottleneck(config: &ModelConfig) -> Built {
+    built(config, Kind::Bottleneck)
+}
+
+/// Blocks of two 3x3 convolutions, each after normalisation and nonlinearity.
+pub(super) fn pre_activation(config: &ModelConfig) -> Built {
+    built(config, Kind::PreActivation)
+}
+
+fn built(config: &ModelConfig, kind: Kind) -> Built {
+    Ok(Arc::new(Residual { config: config.clone(), kind }))
+}
+
+/// What the blocks are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Basic,
+    Bottleneck,
+    PreActivation,
+}
+
+impl Kind {
+    /// Channels of a block's result over those of its 3x3 convolutions.
+    fn expansion(self) -> usize {
+        match self {
+            Self::Basic | Self::PreActivation => 1,
+            Self::Bottleneck => 4,
+        }
+    }
+}
+
+/// A residual network.
+struct Residual {
+    config: ModelConfig,
+    kind: Kind,
+}
+
+/// One block: its name, its channels, within and after, and its stride.
 struct Block {
     name: String,
     input: usize,
+    inner: usize,
     out: usize,
     stride: usize,
 }
@@ -67,36 +69,45 @@ impl Block {
 }
 
 impl Residual {
-    fn new(config: &ModelConfig, ratios: &[usize], blocks: usize, pre_activation: bool) -> Self {
-        let stem = config.stem();
-        let widths = ratios.iter().map(|ratio| ratio * stem).collect();
-        Self { config: config.clone(), stem, widths, blocks, pre_activation }
-    }
-
-    fn last(&self) -> usize {
-        self.widths.last().copied().unwrap_or(self.stem)
-    }
-
+    /// Every stage but the first halves the image.
     fn blocks(&self) -> Vec<Block> {
-        let mut input = self.stem;
+        let mut input = self.config.first();
         let mut all = Vec::new();
-        for (stage, &out) in self.widths.iter().enumerate() {
-            for i in 0..self.blocks {
+        for (stage, (ratio, blocks)) in self.config.arch.stages.iter().enumerate() {
+            let inner = ratio * self.config.first();
+            let out = inner * self.kind.expansion();
+            for i in 0..*blocks {
                 let stride = if stage > 0 && i == 0 { 2 } else { 1 };
-                all.push(Block { name: format!("layer{}.{i}", stage + 1), input, out, stride });
+                all.push(Block { name: format!("layer{}.{i}", stage + 1), input, inner, out, stride });
                 input = out;
             }
         }
         all
     }
 
-    /// `activate(norm(conv(activate(norm(conv(x))))) + shortcut(x))`.
-    fn basic_block<V: Value>(&self, scope: &Scope<'_, V>, b: &Block, x: &V) -> Result<V> {
+    /// Channels of the last stage.
+    fn last(&self) -> usize {
+        self.blocks().last().map_or(self.config.first(), |b| b.out)
+    }
+
+    /// `activate(f(x) + shortcut(x))`, where f ends with normalisation: of two 3x3 convolutions, or of a 1x1, a 3x3 with the stride,
+    /// and a 1x1.
+    fn block<V: Value>(&self, scope: &Scope<'_, V>, b: &Block, x: &V) -> Result<V> {
         let (name, then) = (&b.name, Some(self.config.activation));
-        let h = scope.conv(&format!("{name}.conv1"), x, b.stride, 1)?;
-        let h = scope.norm(&format!("{name}.bn1"), &h, None, then)?;
-        let h = scope.conv(&format!("{name}.conv2"), &h, 1, 1)?;
-        let norm = format!("{name}.bn2");
+        let (h, norm) = match self.kind {
+            Kind::Basic | Kind::PreActivation => {
+                let h = scope.conv(&format!("{name}.conv1"), x, b.stride, 1)?;
+                let h = scope.norm(&format!("{name}.bn1"), &h, None, then)?;
+                (scope.conv(&format!("{name}.conv2"), &h, 1, 1)?, format!("{name}.bn2"))
+            }
+            Kind::Bottleneck => {
+                let h = scope.conv(&format!("{name}.conv1"), x, 1, 0)?;
+                let h = scope.norm(&format!("{name}.bn1"), &h, None, then)?;
+                let h = scope.conv(&format!("{name}.conv2"), &h, b.stride, 1)?;
+                let h = scope.norm(&format!("{name}.bn2"), &h, None, then)?;
+                (scope.conv(&format!("{name}.conv3"), &h, 1, 0)?, format!("{name}.bn3"))
+            }
+        };
         if b.reshapes() {
             let shortcut = scope.conv(&format!("{name}.downsample.0"), x, b.stride, 0)?;
             let shortcut = scope.norm(&format!("{name}.downsample.1"), &shortcut, None, None)?;
@@ -129,20 +140,32 @@ impl Network for Residual {
 
     fn specs(&self) -> Result<Specs> {
         let mut specs = Specs::default();
-        let config = &self.config;
+        let (config, first) = (&self.config, self.config.first());
+        let pre = self.kind == Kind::PreActivation;
         let norm = |specs: &mut Specs, name: &str, c: usize| specs.norm(name, c, config.norm_groups(c));
-        specs.conv("conv1", config.in_channels, self.stem, 3, false);
-        norm(&mut specs, "bn1", if self.pre_activation { self.last() } else { self.stem });
+        let conv = |specs: &mut Specs, name: &str, [input, out, kernel]: [usize; 3]| match config.stem {
+            Stem::Cifar => specs.conv(name, input, out, kernel, false),
+            Stem::Imagenet => specs.conv_he(name, input, out, kernel, false),
+        };
+        let window = match config.stem {
+            Stem::Cifar => 3,
+            Stem::Imagenet => 7,
+        };
+        conv(&mut specs, "conv1", [config.in_channels, first, window]);
+        norm(&mut specs, "bn1", if pre { self.last() } else { first });
         for b in self.blocks() {
-            let name = &b.name;
-            specs.conv(&format!("{name}.conv1"), b.input, b.out, 3, false);
-            norm(&mut specs, &format!("{name}.bn1"), if self.pre_activation { b.input } else { b.out });
-            specs.conv(&format!("{name}.conv2"), b.out, b.out, 3, false);
-            norm(&mut specs, &format!("{name}.bn2"), b.out);
+            let convs: &[[usize; 3]] = match self.kind {
+                Kind::Basic | Kind::PreActivation => &[[b.input, b.inner, 3], [b.inner, b.out, 3]],
+                Kind::Bottleneck => &[[b.input, b.inner, 1], [b.inner, b.inner, 3], [b.inner, b.out, 1]],
+            };
+            for (i, &[input, out, kernel]) in convs.iter().enumerate() {
+                conv(&mut specs, &format!("{}.conv{}", b.name, i + 1), [input, out, kernel]);
+                norm(&mut specs, &format!("{}.bn{}", b.name, i + 1), if pre { input } else { out });
+            }
             if b.reshapes() {
-                specs.conv(&format!("{name}.downsample.0"), b.input, b.out, 1, false);
-                if !self.pre_activation {
-                    norm(&mut specs, &format!("{name}.downsample.1"), b.out);
+                conv(&mut specs, &format!("{}.downsample.0", b.name), [b.input, b.out, 1]);
+                if !pre {
+                    norm(&mut specs, &format!("{}.downsample.1", b.name), b.out);
                 }
             }
         }
@@ -151,17 +174,23 @@ impl Network for Residual {
     }
 
     fn forward<V: Value>(&self, scope: &Scope<'_, V>, x: &Tensor) -> Result<V> {
-        let mut h = scope.conv_of("conv1", x, 1, 1)?;
+        let (stride, padding, pool) = match self.config.stem {
+            Stem::Cifar => (1, 1, None),
+            Stem::Imagenet => (2, 3, Some(Pool2d { kernel: 3, stride: 2, padding: 1 })),
+        };
+        let pooled = |h: V| pool.map_or(Ok(h.clone()), |pool| h.max_pool(pool));
+        let mut h = scope.conv_of("conv1", x, stride, padding)?;
         let then = Some(self.config.activation);
-        if self.pre_activation {
+        if self.kind == Kind::PreActivation {
+            h = pooled(h)?;
             for b in self.blocks() {
                 h = self.pre_activation_block(scope, &b, &h)?;
             }
             h = scope.norm("bn1", &h, None, then)?;
         } else {
-            h = scope.norm("bn1", &h, None, then)?;
+            h = pooled(scope.norm("bn1", &h, None, then)?)?;
             for b in self.blocks() {
-                h = self.basic_block(scope, &b, &h)?;
+                h = self.block(scope, &b, &h)?;
             }
         }
         scope.linear("fc", &h.global_mean()?)

@@ -11,3 +11,4 @@ mod models;
 mod network;
 mod pool;
 mod pullback;
+mod torchvision;

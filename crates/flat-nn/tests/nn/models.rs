@@ -3,7 +3,7 @@
 use crate::check::{F64, difference, double_backward, normal};
 use candle_core::{DType, Device, Tensor};
 use flat_core::{ParamVec, Purpose, Streams};
-use flat_nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm, Result, networks};
+use flat_nn::{Activation, Arch, Loss, Mode, Model, ModelConfig, Norm, Result, Stem, networks};
 
 pub fn config(arch: Arch, in_channels: usize, side: usize) -> ModelConfig {
     ModelConfig {
@@ -13,10 +13,7 @@ pub fn config(arch: Arch, in_channels: usize, side: usize) -> ModelConfig {
         width: side,
         classes: 10,
         hidden: if arch == networks::MLP { vec![12] } else { vec![] },
-        channels: None,
-        groups: None,
-        activation: Activation::Relu,
-        norm: Norm::Batch,
+        ..ModelConfig::default()
     }
 }
 
@@ -49,6 +46,18 @@ fn parameter_counts_are_those_of_pytorch() -> Result<()> {
     assert_eq!(count(&config(networks::RESNET18, 3, 32))?, 11_173_962);
     // stem 432, stages 121248, 525184 and 2098944, last norm 512, fc 2570
     assert_eq!(count(&config(networks::WRN_16_4, 3, 32))?, 2_748_890);
+    // Table 6 of He et al. 2016 has 0.46, 0.66, 0.85 and 1.7 M, without the 2752 of the shortcuts
+    for (arch, expected) in [
+        (networks::RESNET32, 466_906),
+        (networks::RESNET44, 661_338),
+        (networks::RESNET56, 855_770),
+        (networks::RESNET110, 1_730_714),
+    ] {
+        assert_eq!(count(&config(arch, 3, 32))?, expected, "{arch}");
+    }
+    // Table 4 of Zagoruyko & Komodakis 2016 has 36.5 M and 8.9 M
+    assert_eq!(count(&config("wrn-28-10".parse()?, 3, 32))?, 36_479_194);
+    assert_eq!(count(&config("wrn-40-4".parse()?, 3, 32))?, 8_949_210);
     // of PyTorch too, by tests/reference/models.py
     assert_eq!(count(&ModelConfig { channels: Some(5), ..config(networks::LENET, 1, 16) })?, 4_760);
     assert_eq!(count(&ModelConfig { channels: Some(6), ..config(networks::RESNET20, 3, 32) })?, 38_944);
@@ -102,6 +111,35 @@ fn hessian_vector_products_of_models_are_exact() -> Result<()> {
         }
         check_model(&ModelConfig { activation, ..config(networks::RESNET20, 2, 8) }, Mode::Eval, 1e-7)?;
     }
+    Ok(())
+}
+
+#[test]
+fn products_through_bottlenecks_and_the_stem_for_large_images_are_exact() -> Result<()> {
+    for arch in [networks::RESNET50, networks::RESNET18] {
+        let c = ModelConfig { channels: Some(4), activation: Activation::Tanh, ..config(arch, 2, 16) };
+        check_model(&ModelConfig { stem: Stem::Imagenet, ..c.clone() }, Mode::Eval, 1e-7)?;
+        check_model(&ModelConfig { norm: Norm::Group, ..c }, Mode::BatchStats, 1e-7)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_stem_decides_about_the_initial_weights() -> Result<()> {
+    let weights = |stem| -> Result<Vec<f64>> {
+        let model = build(&ModelConfig { stem, ..config(networks::RESNET18, 3, 32) }, DType::F64)?;
+        Ok(model.state()?["layer2.0.conv1.weight"].flatten_all()?.to_vec1()?)
+    };
+    let moments = |w: &[f64]| {
+        let [second, fourth] = [2, 4].map(|k| w.iter().map(|x| x.powi(k)).sum::<f64>() / w.len() as f64);
+        (second, fourth / (second * second))
+    };
+    // 128 x 64 x 3 x 3: PyTorch's uniform numbers of variance 1 / (3 fan_in) with kurtosis 9/5, torchvision's normal ones of
+    // variance 2 / fan_out with kurtosis 3; 73728 numbers make 0.5 % and 2 % of error, one deviation
+    let (variance, kurtosis) = moments(&weights(Stem::Cifar)?);
+    assert!((variance * 3.0 * 576.0 - 1.0).abs() < 0.03 && (kurtosis - 1.8).abs() < 0.1, "{variance}, {kurtosis}");
+    let (variance, kurtosis) = moments(&weights(Stem::Imagenet)?);
+    assert!((variance * 1152.0 / 2.0 - 1.0).abs() < 0.03 && (kurtosis - 3.0).abs() < 0.1, "{variance}, {kurtosis}");
     Ok(())
 }
 
@@ -172,6 +210,8 @@ fn unusable_sizes_and_inputs_are_refused_by_name() -> Result<()> {
     assert!(message(&ModelConfig { hidden: vec![3], ..config(networks::LENET, 1, 28) }).contains("hidden"));
     assert!(message(&ModelConfig { channels: Some(3), ..config(networks::MLP, 1, 28) }).contains("channels"));
     assert!(message(&ModelConfig { channels: Some(0), ..config(networks::LENET, 1, 28) }).contains("channels"));
+    let stemmed = ModelConfig { stem: Stem::Imagenet, ..config(networks::LENET, 1, 28) };
+    assert!(message(&stemmed).contains("stem imagenet belongs to resnet20"), "{}", message(&stemmed));
     assert!(message(&ModelConfig { hidden: vec![3, 0], ..config(networks::MLP, 1, 28) }).contains("hidden"));
 
     let model = build(&config(networks::MLP, 1, 4), DType::F32)?;
@@ -436,6 +476,7 @@ fn the_arithmetic_of_known_networks_is_counted() -> Result<()> {
         c
     };
     let narrow = |arch, side, channels| ModelConfig { channels: Some(channels), ..ten(config(arch, 1, side)) };
+    let large = |arch| ModelConfig { classes: 1000, stem: Stem::Imagenet, ..config(arch, 3, 224) };
     for (config, expected) in [
         (small, mlp),
         (ten(config(networks::LENET, 1, 28)), lenet),
@@ -443,6 +484,9 @@ fn the_arithmetic_of_known_networks_is_counted() -> Result<()> {
         (ten(config(networks::RESNET20, 3, 32)), 40_813_184),
         (ten(config(networks::RESNET18, 3, 32)), 555_422_720),
         (ten(config(networks::WRN_16_4, 3, 32)), 392_612_352),
+        // torchvision's 4.09 G with 1000 classes of images of 224x224
+        (large(networks::RESNET50), 4_089_184_256),
+        (large(networks::RESNET34), 3_663_761_408),
         (narrow(networks::RESNET20, 28, 8), 7_783_872),
         (narrow(networks::WRN_16_4, 17, 4), 8_124_580),
     ] {
@@ -463,6 +507,9 @@ fn relu_and_max_pooling_have_kinks_and_smooth_networks_have_none() -> Result<()>
             assert_eq!(build(&config, DType::F32)?.has_kinks(), expected, "{arch}, {activation}");
         }
     }
+    let pooled =
+        ModelConfig { stem: Stem::Imagenet, activation: Activation::Tanh, ..config(networks::RESNET20, 1, 16) };
+    assert!(build(&pooled, DType::F32)?.has_kinks(), "max pooling behind the stem");
     // nothing that relu is applied to
     let linear = ModelConfig { hidden: vec![], ..config(networks::MLP, 1, 16) };
     assert!(!build(&linear, DType::F32)?.has_kinks());

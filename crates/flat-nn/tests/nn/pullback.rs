@@ -4,7 +4,7 @@ use crate::check::normal;
 use crate::models::{build, config};
 use candle_core::{DType, Tensor};
 use flat_core::{ParamVec, Purpose, Streams};
-use flat_nn::{Activation, Loss, Mode, ModelConfig, Norm, Result, networks};
+use flat_nn::{Activation, Loss, Mode, ModelConfig, Norm, Result, Stem, networks};
 
 /// Every architecture with what its layers depend on.
 fn cases() -> Vec<(ModelConfig, Mode)> {
@@ -25,6 +25,9 @@ fn cases() -> Vec<(ModelConfig, Mode)> {
             }
         }
     }
+    let narrow = ModelConfig { channels: Some(4), ..config(networks::RESNET50, 2, 16) };
+    cases.push((ModelConfig { stem: Stem::Imagenet, ..narrow.clone() }, Mode::Eval));
+    cases.push((narrow, Mode::BatchStats));
     cases
 }
 

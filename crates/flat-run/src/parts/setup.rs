@@ -183,6 +183,7 @@ pub fn model_config_of(config: &RunConfig) -> ModelConfig {
         groups: config.groups,
         activation: config.activation,
         norm: config.norm,
+        stem: config.stem,
         ..model_config(config.model, config.dataset)
     }
 }
@@ -197,10 +198,9 @@ pub fn model_config(arch: Arch, dataset: DatasetKind) -> ModelConfig {
         width: dataset.size,
         classes: dataset.classes,
         hidden: if arch.takes("hidden") { default.hidden } else { Vec::new() },
-        channels: None,
-        groups: None,
         activation: default.activation,
         norm: default.norm,
+        ..ModelConfig::default()
     }
 }
 

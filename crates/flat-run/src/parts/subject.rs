@@ -82,6 +82,7 @@ impl LoadedCheckpoint {
                     groups: args.groups,
                     activation: args.activation.unwrap_or(usual.activation),
                     norm: args.norm.unwrap_or(usual.norm),
+                    stem: args.stem.unwrap_or(usual.stem),
                     ..usual
                 }
             }

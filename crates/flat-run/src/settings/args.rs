@@ -5,7 +5,7 @@ use super::config::RunConfig;
 use crate::device::DeviceChoice;
 use flat_core::setting::{Needs, Range, Text};
 use flat_data::DatasetKind;
-use flat_nn::{Activation, Arch, Norm};
+use flat_nn::{Activation, Arch, Norm, Stem};
 use std::path::PathBuf;
 
 /// Where a network's description comes from, where no flag has it.
@@ -33,6 +33,7 @@ flat_core::settings! {
         hidden as "hidden" of RunConfig: Option<Vec<usize>> = None, default_in_words: FILE, needs: MODEL;
         channels as "channels" of RunConfig: Option<usize> = None, default_in_words: FILE, needs: MODEL;
         activation as "activation" of RunConfig: Option<Activation> = None, default_in_words: FILE, needs: MODEL;
+        stem as "stem" of RunConfig: Option<Stem> = None, default_in_words: FILE, needs: MODEL;
         norm as "norm" of RunConfig: Option<Norm> = None, default_in_words: FILE, needs: MODEL;
         groups as "groups" of RunConfig: Option<usize> = None, default_in_words: FILE, needs: MODEL;
         normalize as "normalize" of RunConfig: Option<NormalizeName> = None,

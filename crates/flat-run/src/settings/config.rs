@@ -9,12 +9,19 @@ use super::rule_schedule::RuleSchedule;
 use crate::device::DeviceChoice;
 use crate::value::epochs::{Epochs, MOST};
 use crate::value::every::Every;
-use flat_core::setting::{Needs, Range, Text, Value, Values};
+use flat_core::setting::{Needs, Range, Text, Value, Values, in_words};
 use flat_data::{Augment, DatasetKind};
-use flat_nn::{Activation, Arch, Norm, Precision, networks};
+use flat_nn::{Activation, Arch, Norm, Precision, Stem, networks};
 use flat_optim::{BaseKind, LESS_BIASED, Need, RuleKind};
 use std::path::PathBuf;
 use std::sync::LazyLock;
+
+/// A network that has the option.
+macro_rules! models {
+    ($option:literal) => {
+        Needs::That(|values| is_taken(values, $option), takers($option))
+    };
+}
 
 flat_core::settings! {
     /// Everything that decides a run. The options of its rule and base optimizer are those of [`flat_optim::RULES`] and
@@ -105,18 +112,20 @@ flat_core::settings! {
         /// Network.
         model as "model": Arch = networks::LENET;
         /// Widths of the hidden layers, as in 256,128.
-        hidden as "hidden": Vec<usize> = vec![256], range: Range::Between(1, 1 << 16), needs: models("hidden");
+        hidden as "hidden": Vec<usize> = vec![256], range: Range::Between(1, 1 << 16), needs: models!("hidden");
         /// Channels of the first convolution, all others in proportion: a narrower network is a faster one.
         channels as "channels": Option<usize> = None, range: Range::Between(1, 1 << 12),
-            needs: models("channels"),
+            needs: models!("channels"),
             default_in_words: &WIDTHS;
         /// Activation of the hidden layers.
         activation as "activation": Activation = Activation::Relu;
-        /// Normalisation of the ResNets.
-        norm as "norm": Norm = Norm::Batch, needs: models("norm");
+        /// How the network begins: cifar is for small images, imagenet is torchvision's for large ones, with its initial weights.
+        stem as "stem": Stem = Stem::Cifar, needs: models!("stem");
+        /// Normalisation of ResNets.
+        norm as "norm": Norm = Norm::Batch, needs: models!("norm");
         /// Groups of group normalisation, a divisor of every layer's channels.
         groups as "groups": Option<usize> = None, range: Range::AtLeast(1),
-            needs: Needs::All(vec![Needs::Is("norm", "group"), models("groups")].leak()),
+            needs: Needs::All(vec![Needs::Is("norm", "group"), models!("groups")].leak()),
             default_in_words: "at most 32, with 4 channels each at least";
         /// Start from the weights in this safetensors file, or those of a run directory.
         init as "init": Option<PathBuf> = None, metavar: "FILE";
@@ -241,10 +250,15 @@ pub(super) const HEADINGS: [(&str, &str); 6] = [
     ("trace-probes", "Flatness"),
 ];
 
-/// A network that has the option.
-fn models(option: &str) -> Needs {
+/// Whether the network has the option.
+fn is_taken(values: &Values, option: &str) -> bool {
+    values.get("model").is_none_or(|name| name.to_string().parse().is_ok_and(|arch: Arch| arch.takes(option)))
+}
+
+/// The networks that have the option, as a flag.
+fn takers(option: &str) -> &'static str {
     let models: Vec<_> = Arch::all().filter(|arch| arch.takes(option)).map(Arch::name).collect();
-    Needs::OneOf("model", models.leak())
+    format!("--model {}", in_words(&models)).leak()
 }
 
 /// The channels of every network that has any, in words.

@@ -3,7 +3,7 @@
 use super::scratch::file;
 use candle_core::{DType, Device};
 use flat_core::Streams;
-use flat_nn::{Activation, Model, ModelConfig, Norm, networks};
+use flat_nn::{Model, ModelConfig, networks};
 use flat_run::RunConfig;
 use flat_run::store::{checkpoint_step, read_journal};
 
@@ -20,10 +20,7 @@ fn network() -> Model {
         width: 28,
         classes: 10,
         hidden: vec![1],
-        channels: None,
-        groups: None,
-        activation: Activation::Relu,
-        norm: Norm::Batch,
+        ..ModelConfig::default()
     };
     Model::new(&config, DType::F32, &Device::Cpu, &Streams::new(0)).expect("a network")
 }

@@ -29,9 +29,9 @@ fn model(batch_norm: bool) -> Model {
         classes: 3,
         hidden: if batch_norm { Vec::new() } else { vec![6] },
         channels: batch_norm.then_some(2),
-        groups: None,
         activation: flat_nn::Activation::Relu,
         norm: flat_nn::Norm::Batch,
+        ..ModelConfig::default()
     };
     Model::new(&config, DType::F64, &Device::Cpu, &Streams::new(1)).expect("model")
 }

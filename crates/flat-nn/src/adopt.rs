@@ -1,14 +1,18 @@
 //! State dicts from elsewhere: strips a prefix, maps other layer names, and sets aside entries that belong to no
 //! layer.
 
-use crate::{Difference, Error, Model, Result};
+mod difference;
+mod names;
+
+use crate::network::AnyNetwork;
+use crate::{Error, Model, Result};
 use candle_core::{Device, Tensor};
+use difference::compare;
+use names::{Names, Set};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Segments within names that wrappers put in: `DataParallel`, `torch.compile`, FSDP and activation checkpoints.
-const WRAPPERS: [&str; 4] = ["module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
 /// Segments of the names of an optimizer's state, which has the parameters' own names and shapes.
-pub(crate) const OPTIMIZER: [&str; 8] = [
+const OPTIMIZER: [&str; 8] = [
     "optimizer",
     "optimizers",
     "optimizer_state",
@@ -18,12 +22,16 @@ pub(crate) const OPTIMIZER: [&str; 8] = [
     "exp_avg_sq",
     "momentum_buffer",
 ];
-/// Names that others give the layer of the logits.
-const LAST: [&str; 5] = ["fc", "linear", "classifier", "head", "output"];
+/// Segments of the names of averaged weights, beside which a file has the weights themselves.
+const AVERAGES: [&str; 8] =
+    ["ema", "model_ema", "ema_model", "state_dict_ema", "ema_state_dict", "swa_model", "averaged_model", "model_avg"];
 /// Names of what a layer holds: a tensor of such a name that no layer of the model asks for is of another network.
 const OF_LAYERS: [&str; 6] = ["weight", "bias", "running_mean", "running_var", "gamma", "beta"];
 /// The buffer that counts batches; files older than PyTorch 0.4.1 lack it, and nothing is computed with it.
 const COUNTER: &str = "num_batches_tracked";
+
+/// Shapes by name.
+pub(crate) type Shapes = BTreeMap<String, Vec<usize>>;
 
 /// Tensors under a model's own names, and what was done to get there.
 #[derive(Debug, Clone)]
@@ -34,6 +42,8 @@ pub struct Adopted {
     pub prefix: String,
     /// Entries that belong to no parameter, by their names in the file.
     pub ignored: Vec<String>,
+    /// What comes before the names of averaged weights that the file holds beside these.
+    pub averages: Vec<String>,
 }
 
 impl Model {
@@ -42,58 +52,131 @@ impl Model {
     /// One prefix common to all names is taken off, whatever it is: `module.`, `_orig_mod.`, `state_dict.model.`. Layers go by the
     /// names of torchvision (`downsample`, `fc`), of kuangliu's pytorch-cifar (`shortcut`, `linear`) and the like, and
     /// those of a sequence (`0.weight`, `2.weight`) by their order. A missing `num_batches_tracked` is 0. Ignored are scalars,
-    /// tensors that are no layer's (`normalize.mean`), those outside the prefix, and optimizer state.
+    /// tensors that are no layer's (`normalize.mean`), those outside the prefix, and optimizer state. Of weights and
+    /// their average (`model_ema`) the weights are taken.
     ///
     /// # Errors
     /// [`Error::OtherModel`] with what was expected and seen; [`Error::Ambiguous`] where the model is there under several
     /// prefixes.
     pub fn adopt(&self, tensors: &BTreeMap<String, Tensor>) -> Result<Adopted> {
-        let known: BTreeMap<&str, &[usize]> = self.named().map(|(name, var)| (name, var.dims())).collect();
-        let parameters: BTreeSet<&str> = self.params().layout().entries().iter().map(|e| e.name.as_str()).collect();
-        let names = Names::of(self, tensors, &known);
-        let sets = names.sets(tensors, &known);
-        let whole = |set: &&Set| parameters.iter().all(|name| set.fitting.contains(*name));
-        let whole: Vec<&Set> = sets.values().filter(whole).collect();
-        let chosen = choose(&sets, &whole)?;
+        let known: Shapes = self.named().map(|(name, var)| (name.to_string(), var.dims().to_vec())).collect();
+        let parameters = self.params().layout().entries().iter().map(|e| e.name.clone()).collect();
+        let known = Known { known, parameters, last_layer: self.last_layer().to_string() };
+        let matched = known.find(&shapes(tensors))?;
+        let mut state: BTreeMap<String, Tensor> =
+            matched.names.into_iter().map(|(own, name)| (own, tensors[&name].clone())).collect();
+        for name in known.known.into_keys().filter(|name| name.ends_with(COUNTER)) {
+            if !state.contains_key(&name) {
+                state.insert(name, Tensor::new(0i64, &Device::Cpu)?);
+            }
+        }
+        Ok(Adopted { state, prefix: matched.prefix, ignored: matched.ignored, averages: matched.averages })
+    }
+}
 
-        let mut found = Adopted { state: BTreeMap::new(), prefix: String::new(), ignored: vec![] };
-        let mut used = BTreeSet::new();
+/// The shapes of tensors.
+pub(crate) fn shapes(tensors: &BTreeMap<String, Tensor>) -> Shapes {
+    tensors.iter().map(|(name, tensor)| (name.clone(), tensor.dims().to_vec())).collect()
+}
+
+/// The tensors that a network has.
+pub(crate) struct Known {
+    /// Parameters and buffers.
+    pub(crate) known: Shapes,
+    parameters: BTreeSet<String>,
+    last_layer: String,
+}
+
+/// Where a file has a network's tensors.
+pub(crate) struct Matched {
+    /// The file's full names by the network's.
+    names: BTreeMap<String, String>,
+    pub(crate) prefix: String,
+    pub(crate) ignored: Vec<String>,
+    pub(crate) averages: Vec<String>,
+}
+
+impl Known {
+    /// Those of a network of which no model was made.
+    ///
+    /// # Errors
+    /// Sizes that the network cannot take.
+    pub(crate) fn of(network: &dyn AnyNetwork) -> Result<Self> {
+        let specs = network.specs()?;
+        let parameters: BTreeSet<String> = specs.params.iter().map(|spec| spec.name.clone()).collect();
+        let mut known: Shapes = specs.params.iter().map(|spec| (spec.name.clone(), spec.shape.clone())).collect();
+        for (layer, norm) in specs.norms.iter().filter(|(_, norm)| norm.groups.is_none()) {
+            known.insert(format!("{layer}.running_mean"), vec![norm.channels]);
+            known.insert(format!("{layer}.running_var"), vec![norm.channels]);
+            known.insert(format!("{layer}.{COUNTER}"), vec![]);
+        }
+        let last = specs.params.iter().rev().find(|spec| spec.shape.len() == 2);
+        let last_layer = last.and_then(|spec| spec.name.strip_suffix(".weight")).unwrap_or_default().to_string();
+        Ok(Self { known, parameters, last_layer })
+    }
+
+    /// Whether a file has for every parameter a tensor of its shape, which is soon found out.
+    pub(crate) fn may_be_in(&self, tensors: &Shapes) -> bool {
+        let mut left: BTreeMap<&[usize], usize> = BTreeMap::new();
+        tensors.values().for_each(|shape| *left.entry(shape).or_insert(0) += 1);
+        self.parameters.iter().all(|name| {
+            let shape = self.known.get(name).map(Vec::as_slice).unwrap_or_default();
+            left.get_mut(shape).filter(|n| **n > 0).map(|n| *n -= 1).is_some()
+        })
+    }
+
+    /// Finds the network's tensors among a file's, of which the shapes suffice.
+    ///
+    /// # Errors
+    /// As [`Model::adopt`].
+    pub(crate) fn find(&self, tensors: &Shapes) -> Result<Matched> {
+        let known = &self.known;
+        let names = Names::of(&self.last_layer, tensors, known);
+        let sets = names.sets(tensors, known);
+        let whole = |set: &&Set<'_>| self.parameters.iter().all(|name| set.fitting.contains(name));
+        let whole: Vec<&Set<'_>> = sets.values().filter(whole).collect();
+        let (averages, raw): (Vec<&Set<'_>>, Vec<&Set<'_>>) = whole.iter().partition(|set| is_average(set.prefix));
+        let averages = if raw.is_empty() { Vec::new() } else { averages };
+        let candidates = if raw.is_empty() { &whole } else { &raw };
+        let chosen = choose(&sets, candidates)?;
+
+        let averages = averages.iter().map(|set| set.prefix.to_string()).collect();
+        let mut found = Matched { names: BTreeMap::new(), prefix: String::new(), ignored: vec![], averages };
         if let Some(set) = chosen {
             found.prefix = set.prefix.to_string();
-            for (own, name) in &set.names {
-                found.state.insert(own.clone(), tensors[*name].clone());
-                used.insert(*name);
-            }
+            found.names = set.names.iter().map(|(own, name)| (own.clone(), (*name).to_string())).collect();
         }
-        let mut strange = Vec::new();
-        for (name, tensor) in tensors.iter().filter(|(name, _)| !used.contains(name.as_str())) {
+        let used: BTreeSet<&String> = found.names.values().collect();
+        let (mut strange, mut ignored) = (Vec::new(), Vec::new());
+        for (name, shape) in tensors.iter().filter(|(name, _)| !used.contains(*name)) {
             let elsewhere = !name.starts_with(&found.prefix)
-                || name.split('.').any(|segment| OPTIMIZER.contains(&segment))
+                || of_optimizer(name)
                 || whole.iter().any(|set| set.prefix != found.prefix && name.starts_with(set.prefix));
-            match !elsewhere && tensor.elem_count() > 1 && of_layer(name) {
-                true => strange.push((name.clone(), tensor.dims().to_vec())),
-                false => found.ignored.push(name.clone()),
+            let several = shape.iter().product::<usize>() > 1;
+            match !elsewhere && several && of_layer(name) {
+                true => strange.push((name.clone(), shape.clone())),
+                false => ignored.push(name.clone()),
             }
         }
+        let mut seen: Shapes = found.names.iter().map(|(own, name)| (own.clone(), tensors[name].clone())).collect();
         for name in known.keys().filter(|name| name.ends_with(COUNTER)) {
-            if !found.state.contains_key(*name) {
-                found.state.insert((*name).to_string(), Tensor::new(0i64, &Device::Cpu)?);
-            }
+            seen.entry(name.clone()).or_default();
         }
-        match compare(self.last_layer(), &known, &found, &strange) {
+        found.ignored = ignored;
+        match compare(&self.last_layer, known, &seen, &strange) {
             Some(error) => Err(error),
             None => Ok(found),
         }
     }
 }
 
-/// What a file has under one prefix.
-struct Set<'a> {
-    prefix: &'a str,
-    /// The file's full names by the model's.
-    names: BTreeMap<String, &'a str>,
-    /// The model's names whose tensors have the right shape.
-    fitting: BTreeSet<String>,
+/// Whether a name is of an optimizer's state, which is as large as the weights and never one of them.
+pub(crate) fn of_optimizer(name: &str) -> bool {
+    name.split('.').any(|segment| OPTIMIZER.contains(&segment))
+}
+
+fn is_average(prefix: &str) -> bool {
+    prefix.split('.').any(|segment| AVERAGES.contains(&segment))
 }
 
 /// The set to read: the only whole one, the one under the model's own names, else the one that comes nearest.
@@ -109,147 +192,6 @@ fn choose<'s, 'a>(sets: &'s BTreeMap<&str, Set<'a>>, whole: &[&'s Set<'a>]) -> R
     }
 }
 
-/// The names in a file, as a model's.
-struct Names<'a> {
-    last_layer: &'a str,
-    /// Whether layers are numbered through, as in a sequence, rather than in blocks.
-    plain: bool,
-    /// Layers of a sequence by number, in the order of the model's layers.
-    numbered: BTreeMap<String, String>,
-}
-
-impl<'a> Names<'a> {
-    fn of(model: &'a Model, tensors: &BTreeMap<String, Tensor>, known: &BTreeMap<&str, &[usize]>) -> Self {
-        let plain = known.keys().all(|name| name.split('.').count() == 2);
-        let numbered = if plain { sequence(tensors, known) } else { BTreeMap::new() };
-        Self { last_layer: model.last_layer(), plain, numbered }
-    }
-
-    /// What there is of the model under each prefix, but for an optimizer's state.
-    fn sets<'t>(
-        &self,
-        tensors: &'t BTreeMap<String, Tensor>,
-        known: &BTreeMap<&str, &[usize]>,
-    ) -> BTreeMap<&'t str, Set<'t>> {
-        let mut sets: BTreeMap<&str, Set> = BTreeMap::new();
-        for (name, tensor) in tensors {
-            let ends = std::iter::once(0).chain(name.match_indices('.').map(|(i, _)| i + 1));
-            for (prefix, suffix) in ends.map(|end| name.split_at(end)) {
-                let own = self.own(suffix);
-                let Some(shape) = known.get(own.as_str()) else { continue };
-                if prefix.split('.').any(|segment| OPTIMIZER.contains(&segment)) {
-                    continue;
-                }
-                let set = sets.entry(prefix).or_insert_with(|| Set {
-                    prefix,
-                    names: BTreeMap::new(),
-                    fitting: BTreeSet::new(),
-                });
-                // the model's own name goes before others for the same
-                if own == suffix || !set.names.contains_key(&own) {
-                    let fits = *shape == tensor.dims() && !own.ends_with(COUNTER);
-                    match fits {
-                        true => set.fitting.insert(own.clone()),
-                        false => set.fitting.remove(&own),
-                    };
-                    set.names.insert(own, name);
-                }
-            }
-        }
-        sets
-    }
-
-    /// The model's name for what a file calls `suffix`, as far as can be told.
-    fn own(&self, suffix: &str) -> String {
-        let mut segments: Vec<&str> = suffix.split('.').collect();
-        // before the first segment it is a prefix
-        let mut first = true;
-        segments.retain(|segment| std::mem::take(&mut first) || !WRAPPERS.contains(segment));
-        let n = segments.len();
-        let segment = |(i, segment): (usize, &&str)| match *segment {
-            "shortcut" if !self.plain => "downsample".to_string(),
-            "gamma" if i + 1 == n => "weight".into(),
-            "beta" if i + 1 == n => "bias".into(),
-            name if i == 0 && n == 2 && LAST.contains(&name) => self.last_layer.to_string(),
-            name if i == 0 && n == 2 && self.numbered.contains_key(name) => self.numbered[name].clone(),
-            name if i == 0 && self.plain => match name.strip_prefix("linear").or(name.strip_prefix("lin")) {
-                Some(number) if number.parse::<usize>().is_ok() => format!("fc{number}"),
-                _ => name.to_string(),
-            },
-            name => name.to_string(),
-        };
-        segments.iter().enumerate().map(segment).collect::<Vec<_>>().join(".")
-    }
-}
-
-/// `0`, `2`, ... of a sequence's weights onto the model's layers in their order; nothing where they are not as many.
-fn sequence(tensors: &BTreeMap<String, Tensor>, known: &BTreeMap<&str, &[usize]>) -> BTreeMap<String, String> {
-    let numbers: BTreeSet<usize> =
-        tensors.keys().filter_map(|name| name.strip_suffix(".weight")?.rsplit('.').next()?.parse().ok()).collect();
-    let count = |kind: &str| known.keys().filter(|n| n.starts_with(kind) && n.ends_with(".weight")).count();
-    let layers: Vec<String> =
-        ["conv", "fc"].into_iter().flat_map(|kind| (1..=count(kind)).map(move |i| format!("{kind}{i}"))).collect();
-    match numbers.len() == layers.len() {
-        true => numbers.into_iter().map(|number| number.to_string()).zip(layers).collect(),
-        false => BTreeMap::new(),
-    }
-}
-
 fn of_layer(name: &str) -> bool {
     name.rsplit('.').next().is_some_and(|part| OF_LAYERS.contains(&part))
-}
-
-/// Why the tensors are another model's; `None` where they are this one's.
-fn compare(
-    last: &str,
-    known: &BTreeMap<&str, &[usize]>,
-    found: &Adopted,
-    strange: &[(String, Vec<usize>)],
-) -> Option<Error> {
-    let other = |difference, hint: String| Some(Error::OtherModel { difference, hint });
-    let general = || "it differs in --model, --hidden, --channels, --norm or the data set".to_string();
-    // a layer that is missing tells more than others of another size
-    let missing = known.iter().find(|(name, _)| !found.state.contains_key(**name));
-    let shapes = found.state.iter().filter(|(name, t)| known.get(name.as_str()).is_some_and(|s| *s != t.dims()));
-    let mut shapes: Vec<(&String, &Tensor)> = shapes.collect();
-    // the layer of the logits and the first one tell most
-    shapes.sort_by_key(|(name, _)| (!name.starts_with(last), name.contains(".bias"), !name.contains("1.weight")));
-    if let Some((name, tensor)) = shapes.first().filter(|_| missing.is_none()) {
-        let (wanted, seen) = (known.get(name.as_str())?.to_vec(), tensor.dims().to_vec());
-        let first = seen.len() == 4 && wanted.len() == 4 && *name == "conv1.weight";
-        let hint = if name.starts_with(last) && seen.first() != wanted.first() && seen.get(1) == wanted.get(1) {
-            format!("the network in the file tells {} classes apart, the model {}", seen[0], wanted[0])
-        } else if first && seen[1] != wanted[1] {
-            format!("the network in the file takes images of {} channels, the model of {}", seen[1], wanted[1])
-        } else if first && seen[2..] != wanted[2..] {
-            format!("its first convolution is {}x{}: a network for larger images has other layers", seen[2], seen[3])
-        } else {
-            general()
-        };
-        return other(Difference::Shape { name: (*name).clone(), wanted, seen }, hint);
-    }
-    match (missing, strange.first()) {
-        (None, None) => None,
-        (_, Some((name, seen))) if name.contains("running_") && !known.keys().any(|k| k.contains("running_")) => {
-            let hint = "it has the statistics of batch normalisation: give --norm batch".into();
-            other(Difference::Extra { name: name.clone(), seen: seen.clone() }, hint)
-        }
-        (Some((name, wanted)), stray) => {
-            let hint = match stray {
-                _ if name.contains("running_") => {
-                    "it has no statistics of batch normalisation: give --norm group if it is of group normalisation"
-                        .into()
-                }
-                _ if name.contains("downsample") => {
-                    "its shortcuts may have no weights (option A of He et al. 2016); those of this model are 1x1 \
-                     convolutions"
-                        .into()
-                }
-                Some((extra, seen)) => format!("the file has `{extra}` of shape {seen:?} instead; {}", general()),
-                None => general(),
-            };
-            other(Difference::Missing { name: (*name).to_string(), wanted: wanted.to_vec() }, hint)
-        }
-        (None, Some((name, seen))) => other(Difference::Extra { name: name.clone(), seen: seen.clone() }, general()),
-    }
 }

@@ -68,6 +68,16 @@ pub enum Error {
         /// What comes before the names of each set.
         prefixes: Vec<String>,
     },
+    /// Tensors of no built-in network.
+    #[error(
+        "no built-in network has these {tensors} tensors: {holds}; `flat-train models` lists the networks that are known"
+    )]
+    UnknownNetwork {
+        /// How many there are.
+        tensors: usize,
+        /// Names and shapes of the first ones.
+        holds: String,
+    },
     /// A checkpoint that cannot be read into the model.
     #[error("checkpoint {}: {reason}", path.display())]
     Checkpoint {

@@ -4,8 +4,8 @@ mod archive;
 mod shards;
 mod state_dict;
 mod strided;
+mod torch_writer;
 
-use crate::adopt::OPTIMIZER;
 use crate::{Error, Result, TensorFile};
 use candle_core::{DType, Device, Tensor};
 use flat_core::file;
@@ -80,6 +80,15 @@ impl WeightsFile {
         found.converted()
     }
 
+    /// Writes tensors as a state dict that `torch.load` reads, whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::BadState`] for an element type that PyTorch has not; candle's.
+    pub fn write_torch(tensors: &BTreeMap<String, Tensor>, path: &Path) -> Result<()> {
+        let bytes = torch_writer::archive(tensors)?;
+        file::write_whole(path, &bytes).map_err(|source| Error::Io { path: path.to_path_buf(), source })
+    }
+
     fn of(format: Format, file: TensorFile) -> Self {
         let mut dtypes = BTreeMap::new();
         file.tensors.values().for_each(|t| *dtypes.entry(t.dtype().as_str().to_string()).or_insert(0) += 1);
@@ -102,10 +111,5 @@ fn bad(path: &Path, reason: impl Into<String>) -> Error {
     Error::Checkpoint { path: path.to_path_buf(), reason: reason.into() }
 }
 
-/// Whether a name is of an optimizer's state, which is as large as the weights and never one of them.
-fn of_optimizer(name: &str) -> bool {
-    name.split('.').any(|segment| OPTIMIZER.contains(&segment))
-}
-
-/// Tensors by name, each of its bytes little endian.
+/// Tensors by name.
 type Tensors = BTreeMap<String, Tensor>;

@@ -2,8 +2,10 @@
 
 mod lenet;
 mod mlp;
+mod mnist_example;
 mod residual;
 mod resnet;
+mod resnet_a;
 mod wide_resnet;
 
 use crate::config::{Arch, ModelConfig, NetworkSpec};
@@ -47,6 +49,7 @@ macro_rules! networks {
 networks! {
     mlp::MLP,
     lenet::LENET,
+    mnist_example::MNIST_EXAMPLE,
     resnet::RESNET20,
     resnet::RESNET32,
     resnet::RESNET44,
@@ -55,6 +58,11 @@ networks! {
     resnet::RESNET18,
     resnet::RESNET34,
     resnet::RESNET50,
+    resnet_a::RESNET20_A,
+    resnet_a::RESNET32_A,
+    resnet_a::RESNET44_A,
+    resnet_a::RESNET56_A,
+    resnet_a::RESNET110_A,
     wide_resnet::WRN_16_4,
 }
 

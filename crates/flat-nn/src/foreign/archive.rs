@@ -1,7 +1,8 @@
 //! The zip archive that `torch.save` writes: `NAME/data.pkl` describes tensors, `NAME/data/KEY` are their storages.
 
 use super::state_dict::{self, Described};
-use super::{Format, Tensors, WeightsFile, bad, of_optimizer};
+use super::{Format, Tensors, WeightsFile, bad};
+use crate::adopt::of_optimizer;
 use crate::{Error, Result, TensorFile};
 use candle_core::Device;
 use flat_core::{file, memory};

@@ -2,7 +2,7 @@
 //! torchvision's.
 
 use crate::network::AnyNetwork;
-use crate::ops::Pool2d;
+use crate::ops::{Conv2d, Pool2d};
 use crate::{ModelConfig, Network, Result, Scope, Specs, Stem, Value};
 use candle_core::Tensor;
 use std::sync::Arc;
@@ -12,6 +12,11 @@ type Built = Result<Arc<dyn AnyNetwork>>;
 /// Blocks of two 3x3 convolutions.
 pub(super) fn basic(config: &ModelConfig) -> Built {
     built(config, Kind::Basic)
+}
+
+/// Blocks of two 3x3 convolutions, with shortcuts that have no weights.
+pub(super) fn padded(config: &ModelConfig) -> Built {
+    built(config, Kind::Padded)
 }
 
 /// Blocks of a 1x1, a 3x3 and a 1x1 convolution, the last with four times the channels.
@@ -32,6 +37,7 @@ fn built(config: &ModelConfig, kind: Kind) -> Built {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Basic,
+    Padded,
     Bottleneck,
     PreActivation,
 }
@@ -40,7 +46,7 @@ impl Kind {
     /// Channels of a block's result over those of its 3x3 convolutions.
     fn expansion(self) -> usize {
         match self {
-            Self::Basic | Self::PreActivation => 1,
+            Self::Basic | Self::Padded | Self::PreActivation => 1,
             Self::Bottleneck => 4,
         }
     }
@@ -65,6 +71,17 @@ impl Block {
     /// The shortcut needs a 1x1 convolution.
     fn reshapes(&self) -> bool {
         self.stride != 1 || self.input != self.out
+    }
+
+    /// The 1x1 convolution `(out, input, 1, 1)` that hands every channel on, between zeros for the new ones.
+    fn selection(&self, like: &Tensor) -> Result<Tensor> {
+        let before = self.out.saturating_sub(self.input) / 2;
+        let mut weight = vec![0f32; self.out * self.input];
+        for i in 0..self.input.min(self.out) {
+            weight[(before + i) * self.input + i] = 1.0;
+        }
+        let shape = (self.out, self.input, 1, 1);
+        Ok(Tensor::from_vec(weight, shape, like.device())?.to_dtype(like.dtype())?)
     }
 }
 
@@ -95,7 +112,7 @@ impl Residual {
     fn block<V: Value>(&self, scope: &Scope<'_, V>, b: &Block, x: &V) -> Result<V> {
         let (name, then) = (&b.name, Some(self.config.activation));
         let (h, norm) = match self.kind {
-            Kind::Basic | Kind::PreActivation => {
+            Kind::Basic | Kind::Padded | Kind::PreActivation => {
                 let h = scope.conv(&format!("{name}.conv1"), x, b.stride, 1)?;
                 let h = scope.norm(&format!("{name}.bn1"), &h, None, then)?;
                 (scope.conv(&format!("{name}.conv2"), &h, 1, 1)?, format!("{name}.bn2"))
@@ -108,7 +125,11 @@ impl Residual {
                 (scope.conv(&format!("{name}.conv3"), &h, 1, 0)?, format!("{name}.bn3"))
             }
         };
-        if b.reshapes() {
+        if b.reshapes() && self.kind == Kind::Padded {
+            let shortcut =
+                x.conv2d(&x.constant(b.selection(x.primal())?)?, None, Conv2d { stride: b.stride, padding: 0 })?;
+            scope.norm(&norm, &h, Some(&shortcut), then)
+        } else if b.reshapes() {
             let shortcut = scope.conv(&format!("{name}.downsample.0"), x, b.stride, 0)?;
             let shortcut = scope.norm(&format!("{name}.downsample.1"), &shortcut, None, None)?;
             scope.norm(&norm, &h, Some(&shortcut), then)
@@ -155,14 +176,14 @@ impl Network for Residual {
         norm(&mut specs, "bn1", if pre { self.last() } else { first });
         for b in self.blocks() {
             let convs: &[[usize; 3]] = match self.kind {
-                Kind::Basic | Kind::PreActivation => &[[b.input, b.inner, 3], [b.inner, b.out, 3]],
+                Kind::Basic | Kind::Padded | Kind::PreActivation => &[[b.input, b.inner, 3], [b.inner, b.out, 3]],
                 Kind::Bottleneck => &[[b.input, b.inner, 1], [b.inner, b.inner, 3], [b.inner, b.out, 1]],
             };
             for (i, &[input, out, kernel]) in convs.iter().enumerate() {
                 conv(&mut specs, &format!("{}.conv{}", b.name, i + 1), [input, out, kernel]);
                 norm(&mut specs, &format!("{}.bn{}", b.name, i + 1), if pre { input } else { out });
             }
-            if b.reshapes() {
+            if b.reshapes() && self.kind != Kind::Padded {
                 conv(&mut specs, &format!("{}.downsample.0", b.name), [b.input, b.out, 1]);
                 if !pre {
                     norm(&mut specs, &format!("{}.downsample.1", b.name), b.out);

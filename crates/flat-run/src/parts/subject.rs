@@ -68,6 +68,10 @@ impl LoadedCheckpoint {
     fn load(args: &EvalArgs, usual: Usual) -> Result<Self> {
         let Opened { device, note: device_note } = Opened::new(*args.device)?;
         let (weights, sha256) = read(&args.checkpoint, &device)?;
+        let weights = match &args.prefix {
+            Some(prefix) => weights.under(&prefix.0)?,
+            None => weights,
+        };
         let run = weights.run.as_ref();
         let Some(dataset) = args.dataset.or(run.map(|r| r.dataset)) else {
             let why = weights.passed_over.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
@@ -86,13 +90,22 @@ impl LoadedCheckpoint {
                     ..usual
                 }
             }
-            (None, Some(config)) => config.clone(),
+            (None, Some(config)) => match args.activation.filter(|given| *given != config.activation) {
+                None => config.clone(),
+                Some(given) => {
+                    let (file, own) = (weights.file.display(), config.activation);
+                    return Err(usage(format!(
+                        "--activation {given}: {file} says {own}; leave the flag out, or name the network with --model"
+                    )));
+                }
+            },
             (None, None) => {
-                let why = weights.passed_over.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
-                return Err(usage(format!(
-                    "{}: the file does not say which model it holds; add --model (and --hidden, --channels, --norm){why}",
-                    weights.file.display()
-                )));
+                let input = [dataset.channels, dataset.size, dataset.size];
+                let found = ModelConfig::detect(&weights.tensors, Some(input)).map_err(|e| {
+                    let why = weights.passed_over.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+                    usage(format!("{}: the file does not say which model it holds: {e}{why}", weights.file.display()))
+                })?;
+                ModelConfig { activation: args.activation.unwrap_or(found.config.activation), ..found.config }
             }
         };
         let (has, takes) = (dataset, (config.classes, config.in_channels, config.height));

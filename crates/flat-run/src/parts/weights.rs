@@ -1,17 +1,18 @@
-//! Weights on disk: a run directory, one of its files, or a safetensors file from elsewhere.
+//! Weights on disk: a run directory, one of its files, or a file from elsewhere: PyTorch's archive, safetensors, an index of shards.
 
 use crate::parts::setup;
 use crate::parts::statistics;
 use crate::settings::config::RunConfig;
 use crate::settings::pixels;
 use crate::store::checkpoint::{self, Checkpoint};
+use crate::usage::usage;
 use anyhow::{Context, Result, anyhow, bail};
 use candle_core::{DType, Device, Tensor};
 use flat_core::Streams;
 use flat_data::{DatasetKind, Normalisation};
 use flat_nn::{Error, Model, ModelConfig, WeightsFile};
 use flat_optim::Averaging;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Tensors by PyTorch name, with the model, run and normalisation that they belong to.
@@ -44,7 +45,7 @@ const UNCHECKED: &str = "an earlier version wrote the file without a checksum: d
 type Beside = Option<Result<RunConfig, String>>;
 
 impl Weights {
-    /// Reads the weights of a run directory, one of its files, or a safetensors file from elsewhere.
+    /// Reads the weights of a run directory, one of its files, or a file of weights from elsewhere.
     ///
     /// # Errors
     /// No such file, a damaged file, a run without weights.
@@ -95,6 +96,27 @@ impl Weights {
         };
         let unchecked = own.is_some() && !checked;
         Ok(Self { file, tensors, model: own, averaged: false, pixels, run, passed_over, unchecked, notes })
+    }
+
+    /// Those whose names begin with `prefix`, without it.
+    ///
+    /// # Errors
+    /// A usage error where there are none.
+    pub fn under(mut self, prefix: &str) -> Result<Self> {
+        let strip = |(name, tensor): (&String, &Tensor)| Some((name.strip_prefix(prefix)?.to_string(), tensor.clone()));
+        let under: BTreeMap<String, Tensor> = self.tensors.iter().filter_map(strip).collect();
+        if under.is_empty() {
+            let starts: BTreeSet<&str> =
+                self.tensors.keys().filter_map(|name| name.split('.').next()).take(200).collect();
+            let starts: Vec<String> = starts.into_iter().take(6).map(|s| format!("`{}.`", s.escape_debug())).collect();
+            let file = self.file.display();
+            return Err(usage(format!(
+                "--prefix {prefix}: no name in {file} begins with it; names begin with {}",
+                starts.join(", ")
+            )));
+        }
+        self.tensors = under;
+        Ok(self)
     }
 
     fn of_run(root: &Path, device: &Device) -> Result<Self> {
@@ -150,7 +172,11 @@ impl Weights {
             }
         }
         let unchecked = self.unchecked.then(|| UNCHECKED.to_string());
-        let notes = ignored(&adopted.ignored).into_iter().chain(unchecked).chain(self.notes.iter().cloned());
+        let average = adopted.averages.first().map(|average| {
+            format!("the file holds an average of the weights too: --prefix {} takes it", average.escape_debug())
+        });
+        let notes =
+            ignored(&adopted.ignored).into_iter().chain(unchecked).chain(average).chain(self.notes.iter().cloned());
         let notes: Vec<String> = notes.collect();
         Ok((!notes.is_empty()).then(|| notes.join("; ")))
     }

@@ -16,8 +16,10 @@ flat_core::settings! {
     /// A checkpoint and the data to look at it with.
     #[derive(Debug, Clone)]
     pub struct EvalArgs {
-        /// A run directory, its model.safetensors, one of its checkpoints, or a safetensors file of a known model.
+        /// A run directory, its model.safetensors, one of its checkpoints, or weights from elsewhere (.pt, .pth, .safetensors).
         checkpoint as "checkpoint": PathBuf = PathBuf::new(), required: true, metavar: "RUN_OR_FILE";
+        /// What the names of the weights begin with, where a file holds several networks or an average (model_ema.).
+        prefix as "prefix": Option<Text<String>> = None, default_in_words: "any one; the weights rather than their average";
         dataset as "dataset" of RunConfig: Option<DatasetKind> = None, default_in_words: "the run's";
         data_dir as "data-dir" of RunConfig: Option<PathBuf> = None,
             default_in_words: "the run's, else $FLAT_DATA_DIR, ./data, the download cache";
@@ -32,7 +34,7 @@ flat_core::settings! {
         model as "model" of RunConfig: Option<Arch> = None, default_in_words: FILE;
         hidden as "hidden" of RunConfig: Option<Vec<usize>> = None, default_in_words: FILE, needs: MODEL;
         channels as "channels" of RunConfig: Option<usize> = None, default_in_words: FILE, needs: MODEL;
-        activation as "activation" of RunConfig: Option<Activation> = None, default_in_words: FILE, needs: MODEL;
+        activation as "activation" of RunConfig: Option<Activation> = None, default_in_words: "what the file says, else relu";
         stem as "stem" of RunConfig: Option<Stem> = None, default_in_words: FILE, needs: MODEL;
         norm as "norm" of RunConfig: Option<Norm> = None, default_in_words: FILE, needs: MODEL;
         groups as "groups" of RunConfig: Option<usize> = None, default_in_words: FILE, needs: MODEL;

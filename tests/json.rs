@@ -137,6 +137,9 @@ fn the_document_describes_every_key_that_is_printed_and_no_other() {
     );
     print("train", &format!("train --resume {} --epochs 3", path("run")));
     print("eval", &format!("eval {small}"));
+    print("inspect", "inspect models/sharp.safetensors");
+    print("inspect", &format!("inspect {}", path("run")));
+    print("export", &format!("export --checkpoint {} --out {}", path("run"), path("exported.pt")));
     print("metrics trace", &format!("metrics trace --checkpoint {} --probes 2 --limit 32", path("conv")));
     print("metrics trace", &format!("metrics trace {small} --estimator perturbed-gradient --probes 4"));
     print("metrics layers", &format!("metrics layers {small} --probes 4 --max-matvecs 4"));

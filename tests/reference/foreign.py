@@ -4,7 +4,8 @@
 
 writes OUT/NAME and prints a JSON object a line: file, flags of flat-train, loss, accuracy, and the exact trace of the Hessian's
 estimate by Hutchinson's method with its standard error. Weights come from a seed and are trained for a few steps, so that
-running statistics differ from their start. Data: $FLAT_DATA_DIR/mnist (IDX) and $FLAT_DATA_DIR/cifar10 (binary or Python batches).
+running statistics differ from their start. Data: $FLAT_DATA_DIR/mnist (IDX) and CIFAR-10 (binary or Python batches, or
+the hub's parquet files, which take pyarrow and Pillow).
 timm's names are written from torchvision's network, which has the same ones.
 """
 
@@ -51,8 +52,17 @@ def mnist(n):
 
 
 def cifar(n):
-    path = found("test_batch", "test_batch.bin", "cifar-10-python.tar.gz")
-    if path.suffix == ".bin":
+    path = found("test_batch.bin", "test_batch", "test/0000.parquet")
+    if path.suffix == ".parquet":
+        import io
+
+        import pyarrow.parquet
+        from PIL import Image
+
+        rows = pyarrow.parquet.read_table(path).slice(0, n).to_pylist()
+        x = [np.asarray(Image.open(io.BytesIO(row["img"]["bytes"]))).transpose(2, 0, 1) for row in rows]
+        x, y = np.stack(x), [row["label"] for row in rows]
+    elif path.suffix == ".bin":
         rows = np.fromfile(path, np.uint8).reshape(-1, 3073)[:n]
         x, y = rows[:, 1:], rows[:, 0]
     else:
@@ -233,7 +243,7 @@ def main():
         if args.only and name not in args.only.split(","):
             continue
         x, y = data(args.limit)
-        net = warmed(make(), x[:32], y[:32])
+        net = warmed(make(), x[:16], y[:16])
         write(net, args.out / name)
         with torch.no_grad():
             logits = net(x)

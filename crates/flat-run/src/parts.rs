@@ -1,7 +1,9 @@
 //! What a run or a measure computes with: data, model, loss and optimizer. They are built from settings or read from
 //! a checkpoint, before anything is written.
 
+mod contents;
 pub(crate) mod evaluate;
+mod export;
 pub(crate) mod group_score;
 mod kept;
 mod memory;
@@ -17,7 +19,9 @@ pub(crate) mod subspace;
 pub(crate) mod tally;
 pub(crate) mod weights;
 
+pub use contents::{Contents, Layer};
 pub use evaluate::{Score, evaluate, score};
+pub use export::{ExportArgs, Exported};
 pub use group_score::{AverageGroup, GroupScore, WorstGroup};
 pub use kept::Kept;
 pub use objective::BatchLoss;

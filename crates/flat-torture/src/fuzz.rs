@@ -41,6 +41,11 @@ pub const TARGETS: &[Target] = &[
     Target { name: "cifar", words: &[b"\x1f\x8b"], body: data::cifar },
     Target { name: "archive", words: &[b"ustar\0", b"\x1f\x8b", b"data_batch_1.bin"], body: data::archive },
     Target { name: "pickle", words: &[b"\x80\x02", b"\x80\x04", b"U\x04data", b"(lp", b"q\x01"], body: data::pickle },
+    Target {
+        name: "torch",
+        words: &[b"PK\x03\x04", b"PK\x01\x02", b"_rebuild_tensor_v2", b"tQK\0"],
+        body: files::torch,
+    },
     Target { name: "parquet", words: &[b"PAR1", b"img", b"bytes", b"\x89PNG"], body: data::parquet },
     Target { name: "safetensors", words: WEIGHTS, body: files::safetensors },
     Target { name: "checkpoint", words: WEIGHTS, body: files::checkpoint },

@@ -3,6 +3,7 @@
 mod bench;
 mod brief;
 mod given;
+mod inspect;
 mod landscape;
 mod metrics;
 mod report;
@@ -14,6 +15,7 @@ mod version;
 
 pub use bench::{BenchArgs, BenchSettings};
 pub use given::Given;
+pub use inspect::InspectArgs;
 pub use landscape::{DirectionName, LandscapeArgs};
 pub use metrics::{Keeping, MetricsCommand};
 pub use report::ReportArgs;
@@ -26,6 +28,7 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 use flat_data::DatasetKind;
 use flat_reproduce::ReproduceArgs;
+use flat_run::parts::ExportArgs;
 use flat_run::settings::EvalArgs;
 use std::path::PathBuf;
 
@@ -106,6 +109,10 @@ pub enum Command {
     Metrics(MetricsCommand),
     /// Loss and accuracy on slices through a checkpoint: random directions, eigenvectors, or the line to another one.
     Landscape(Given<LandscapeArgs>),
+    /// What a file of weights holds: format, tensors, the network that they are of, what a measure would assume.
+    Inspect(InspectArgs),
+    /// Write weights for other programs: a state dict that PyTorch loads strictly.
+    Export(Given<ExportArgs>),
     /// Time of a training step over devices, models, optimizers and batch sizes.
     Bench(BenchArgs),
     /// The papers' results from scratch, with tables, plots and a page; an interrupted one is continued.

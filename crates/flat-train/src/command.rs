@@ -4,6 +4,8 @@ mod bench;
 mod data;
 mod devices;
 mod eval;
+mod export;
+mod inspect;
 mod keep;
 mod landscape;
 mod list;
@@ -80,6 +82,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Eval(given) => eval::run(&given.resolved()?, ui, json),
         Command::Metrics(metrics) => metrics::run(&metrics, ui, json),
         Command::Landscape(given) => landscape::run(&given.resolved()?, ui, json),
+        Command::Inspect(args) => inspect::run(&args, json),
+        Command::Export(given) => export::run(&given.resolved()?, json),
         Command::Bench(args) => bench::run(&args.given.resolved()?, args.memory_alone, ui, json),
         Command::Report(args) => report::run(&args, ui, json),
         Command::Reproduce(args) => reproduce::run(&args, ui, json),

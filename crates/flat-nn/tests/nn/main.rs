@@ -11,4 +11,6 @@ mod models;
 mod network;
 mod pool;
 mod pullback;
+mod theirs;
+mod torch_files;
 mod torchvision;

@@ -77,7 +77,7 @@ fn names_are_those_of_torchvision() -> Result<()> {
 }
 
 /// Products of the Hessian of a model's loss with a direction, three ways.
-fn check_model(config: &ModelConfig, mode: Mode, tolerance: f64) -> Result<()> {
+pub fn check_model(config: &ModelConfig, mode: Mode, tolerance: f64) -> Result<()> {
     let model = build(config, DType::F64)?;
     let (x, y) = batch(config, 6)?;
     let params = model.params();

@@ -231,23 +231,39 @@ fn read(path: &Path, device: &Device) -> Result<(Weights, String)> {
 /// What is assumed of weights that do not say it themselves: the file's shapes tell none of these, and another one gives other
 /// numbers without any error.
 fn assumed(args: &EvalArgs, weights: &Weights, config: &ModelConfig, pixels: bool) -> Option<String> {
-    let mut parts = Vec::new();
-    if weights.model.is_none() {
-        let mut part = |given: bool, text: String| parts.extend((!given).then_some(text));
-        part(args.activation.is_some(), format!("activation {} (--activation)", config.activation));
-        config.arch.assumed.iter().for_each(|of| part(false, (*of).into()));
-        if config.arch.takes("norm") {
-            part(args.norm.is_some(), format!("{} normalisation (--norm)", config.norm));
-        }
-        if config.norm == Norm::Group && config.arch.takes("groups") {
-            part(args.groups.is_some(), "at most 32 groups of at least 4 channels (--groups)".into());
-        }
-        part(args.loss.is_some(), "cross entropy (--loss)".into());
-    }
-    if pixels {
-        parts.push("the data set's normalisation of pixels (--normalize, --mean, --std)".into());
-    }
+    let given = |flag: &str| match flag {
+        "activation" => args.activation.is_some(),
+        // found by names and shapes, the normalisation is the file's
+        "norm" => args.norm.is_some() || args.model.is_none(),
+        "groups" => args.groups.is_some(),
+        _ => args.loss.is_some(),
+    };
+    let parts = match (weights.model.is_none(), pixels) {
+        (true, _) => unsaid(config, &given, pixels),
+        (false, true) => vec![PIXELS.into()],
+        (false, false) => Vec::new(),
+    };
     (!parts.is_empty()).then(|| format!("assumed, as {} does not say it: {}", weights.file.display(), parts.join(", ")))
+}
+
+/// What is assumed of pixels.
+const PIXELS: &str = "the data set's normalisation of pixels (--normalize, --mean, --std)";
+
+/// What neither the names nor the shapes of weights say, but for what was `given`, by flag.
+pub(super) fn unsaid(config: &ModelConfig, given: &dyn Fn(&str) -> bool, pixels: bool) -> Vec<String> {
+    let mut parts = Vec::new();
+    let mut part = |given: bool, text: String| parts.extend((!given).then_some(text));
+    part(given("activation"), format!("activation {} (--activation)", config.activation));
+    config.arch.assumed.iter().for_each(|of| part(false, (*of).into()));
+    if config.arch.takes("norm") {
+        part(given("norm"), format!("{} normalisation (--norm)", config.norm));
+    }
+    if config.norm == Norm::Group && config.arch.takes("groups") {
+        part(given("groups"), "at most 32 groups of at least 4 channels (--groups)".into());
+    }
+    part(given("loss"), "cross entropy (--loss)".into());
+    part(!pixels, PIXELS.into());
+    parts
 }
 
 fn is_supported(dtype: &DType) -> bool {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use candle_core::{DType, Device, Tensor};
 use flat_core::Streams;
 use flat_data::{DatasetKind, Normalisation};
-use flat_nn::{Error, Model, ModelConfig, WeightsFile};
+use flat_nn::{Error, Format, Model, ModelConfig, WeightsFile};
 use flat_optim::Averaging;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -34,6 +34,10 @@ pub struct Weights {
     pub passed_over: Option<String>,
     /// Whether this program wrote them before it wrote checksums.
     unchecked: bool,
+    /// What kind of file it is.
+    pub format: Format,
+    /// How many tensors of each element type the file has.
+    pub dtypes: BTreeMap<String, usize>,
     /// What was left out or converted as the file was read.
     notes: Vec<String>,
 }
@@ -55,10 +59,13 @@ impl Weights {
         }
         let beside = beside(path);
         let file = path.to_path_buf();
-        let WeightsFile { file: found, notes, .. } = WeightsFile::read(path, device).map_err(|e| match e {
-            Error::Checkpoint { reason, path } => anyhow!(reason).context(format!("cannot read {}", path.display())),
-            e => anyhow::Error::from(e).context("cannot read weights"),
-        })?;
+        let WeightsFile { file: found, notes, format, dtypes } =
+            WeightsFile::read(path, device).map_err(|e| match e {
+                Error::Checkpoint { reason, path } => {
+                    anyhow!(reason).context(format!("cannot read {}", path.display()))
+                }
+                e => anyhow::Error::from(e).context("cannot read weights"),
+            })?;
         // this program says of its files which model they hold; others write no checksum
         let own = flat_nn::ModelConfig::from_metadata(|key| found.metadata.get(key).map(String::as_str)).ok();
         let (said, checked) = (found.metadata.clone(), found.checked);
@@ -84,6 +91,8 @@ impl Weights {
                     passed_over,
                     unchecked: !checked,
                     notes,
+                    format,
+                    dtypes,
                 });
             }
             Err(e) => return Err(e.context(format!("cannot read {}", path.display()))),
@@ -95,7 +104,19 @@ impl Weights {
             None => run.as_ref().map(pixels::of_run).transpose()?,
         };
         let unchecked = own.is_some() && !checked;
-        Ok(Self { file, tensors, model: own, averaged: false, pixels, run, passed_over, unchecked, notes })
+        Ok(Self {
+            file,
+            tensors,
+            model: own,
+            averaged: false,
+            pixels,
+            run,
+            passed_over,
+            unchecked,
+            notes,
+            format,
+            dtypes,
+        })
     }
 
     /// Those whose names begin with `prefix`, without it.
@@ -179,6 +200,11 @@ impl Weights {
             ignored(&adopted.ignored).into_iter().chain(unchecked).chain(average).chain(self.notes.iter().cloned());
         let notes: Vec<String> = notes.collect();
         Ok((!notes.is_empty()).then(|| notes.join("; ")))
+    }
+
+    /// What was left out or converted as the file was read.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Element type of the weights.

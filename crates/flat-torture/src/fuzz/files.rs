@@ -3,7 +3,7 @@
 use super::scratch::file;
 use candle_core::{DType, Device};
 use flat_core::Streams;
-use flat_nn::{Model, ModelConfig, networks};
+use flat_nn::{Model, ModelConfig, WeightsFile, networks};
 use flat_run::RunConfig;
 use flat_run::store::{checkpoint_step, read_journal};
 
@@ -35,6 +35,13 @@ pub(super) fn safetensors(bytes: &[u8]) {
                 assert!(model.state().is_ok_and(|state| !state.is_empty()));
             }
         });
+    }
+}
+
+/// Weights in the files of other programs: PyTorch's archives, and the network that they are of.
+pub(super) fn torch(bytes: &[u8]) {
+    if let Ok(found) = WeightsFile::read(&file("weights.pt", bytes), &Device::Cpu) {
+        let _ = ModelConfig::detect(&found.file.tensors, None);
     }
 }
 

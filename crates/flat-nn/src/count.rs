@@ -151,6 +151,14 @@ impl Value for Shaped {
         self.pooled(pool)
     }
 
+    fn adaptive_mean(&self, side: usize) -> Result<Self> {
+        let (n, c, _, _) = self.zero.dims4()?;
+        let out = self.with((n, c, side, side))?;
+        self.moved(2);
+        out.moved(2);
+        Ok(out)
+    }
+
     fn global_mean(&self) -> Result<Self> {
         let (n, c, _, _) = self.zero.dims4()?;
         self.with((n, c))

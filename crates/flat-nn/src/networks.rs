@@ -6,6 +6,7 @@ mod mnist_example;
 mod residual;
 mod resnet;
 mod resnet_a;
+mod vgg;
 mod wide_resnet;
 
 use crate::config::{Arch, ModelConfig, NetworkSpec};
@@ -64,6 +65,9 @@ networks! {
     resnet_a::RESNET56_A,
     resnet_a::RESNET110_A,
     wide_resnet::WRN_16_4,
+    vgg::VGG11_BN,
+    vgg::VGG13_BN,
+    vgg::VGG16_BN,
 }
 
 impl ModelConfig {

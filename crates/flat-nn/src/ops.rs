@@ -11,6 +11,7 @@ mod conv_kernel;
 mod cross_entropy;
 mod linear;
 mod max_pool;
+mod mean_pool;
 pub(crate) mod moments;
 pub(crate) mod norm_jet;
 pub(crate) mod norm_tangent;
@@ -28,3 +29,4 @@ pub use max_pool::Pool2d;
 pub(crate) use max_pool::global_mean;
 #[cfg(feature = "cuda")]
 pub(crate) use max_pool::global_mean_share;
+pub(crate) use mean_pool::adaptive_means;

@@ -90,6 +90,12 @@ impl Specs {
         self.layer(name, &[out, input], true);
     }
 
+    /// [`Self::linear`] with normal weights of mean 0 and this standard deviation, and bias 0.
+    pub fn linear_normal(&mut self, name: &str, input: usize, out: usize, std: f64) {
+        self.param(format!("{name}.bias"), &[out], Init::Constant(0.0));
+        self.param(format!("{name}.weight"), &[out, input], Init::Normal(std));
+    }
+
     /// A normalisation layer, gain 1 and bias 0: of the batch, or of `groups` groups of channels of each example.
     pub fn norm(&mut self, name: &str, channels: usize, groups: Option<usize>) {
         self.param(format!("{name}.weight"), &[channels], Init::Constant(1.0));

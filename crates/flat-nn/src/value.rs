@@ -84,6 +84,20 @@ pub trait Value: Clone + Sized {
     /// As there.
     fn mean_pool(&self, pool: Pool2d) -> Result<Self>;
 
+    /// Means over windows that cover rows and columns of `(n, c, h, w)` by `side` each, as PyTorch's adaptive average pooling:
+    /// `(n, c, side, side)`. A product with a constant matrix, and nothing where the images have that side.
+    ///
+    /// # Errors
+    /// Anything but four dimensions.
+    fn adaptive_mean(&self, side: usize) -> Result<Self> {
+        let (n, c, h, w) = self.primal().dims4()?;
+        if (h, w) == (side, side) {
+            return Ok(self.clone());
+        }
+        let means = self.constant(ops::adaptive_means((h, w), side, self.primal())?)?;
+        self.reshape(&[n * c, h * w])?.linear(&means, None)?.reshape(&[n, c, side, side])
+    }
+
     /// Mean over rows and columns: `(n, c, h, w)` to `(n, c)`.
     ///
     /// # Errors

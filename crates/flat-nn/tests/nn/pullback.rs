@@ -28,6 +28,9 @@ fn cases() -> Vec<(ModelConfig, Mode)> {
     let narrow = ModelConfig { channels: Some(4), ..config(networks::RESNET50, 2, 16) };
     cases.push((ModelConfig { stem: Stem::Imagenet, ..narrow.clone() }, Mode::Eval));
     cases.push((narrow, Mode::BatchStats));
+    let vgg = ModelConfig { channels: Some(4), ..config(networks::VGG13_BN, 2, 32) };
+    cases.push((ModelConfig { stem: Stem::Imagenet, ..vgg.clone() }, Mode::BatchStats));
+    cases.push((vgg, Mode::Eval));
     cases
 }
 

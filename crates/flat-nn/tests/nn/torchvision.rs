@@ -3,7 +3,7 @@
 use crate::models::config;
 use candle_core::{DType, Device, Tensor};
 use flat_core::{ParamVec, Streams};
-use flat_nn::{Loss, Mode, Model, ModelConfig, Result};
+use flat_nn::{Arch, Loss, Mode, Model, ModelConfig, Result};
 
 /// Uniform in -1..1, as the script has it.
 fn noise(n: usize, k: usize) -> Vec<f64> {
@@ -34,13 +34,14 @@ fn against(lines: &str) -> Result<()> {
     for line in lines.lines() {
         let words: Vec<&str> = line.split(' ').collect();
         let number = |i: usize| words[i].parse::<f64>().expect("a number");
-        let side = number(2) as usize;
-        let config = ModelConfig { stem: words[1].parse()?, ..config(words[0].parse().expect("a network"), 3, side) };
+        let (arch, width, side) = (words[0].parse::<Arch>().expect("a network"), number(2), number(3) as usize);
+        let channels = arch.takes("channels").then_some(width as usize);
+        let config = ModelConfig { stem: words[1].parse()?, channels, ..config(arch, 3, side) };
         let model = model(&config)?;
         let x = Tensor::from_vec(noise(12 * side * side, 1000), (4, 3, side, side), &Device::Cpu)?;
         let y = Tensor::new(&[0u32, 3, 9, 3], &Device::Cpu)?;
         let params = model.params();
-        assert_eq!(params.layout().len() as f64, number(3), "{line}: parameters");
+        assert_eq!(params.layout().len() as f64, number(4), "{line}: parameters");
         let smooth = Loss::CrossEntropy { label_smoothing: 0.1 };
         let v = (0..params.layout().len()).map(|i| (0.3 * i as f64).cos()).collect();
         let v = ParamVec::from_f64(params.space(), v)?;
@@ -56,7 +57,7 @@ fn against(lines: &str) -> Result<()> {
         let got = [logit, scalar(&loss)?, mse, g.norm()?, g.dot(&v)?, hv.norm()?, hv.dot(&v)?, eval];
         let sizes = [0.0, 0.0, 0.0, 0.0, g.norm()? * v.norm()?, 0.0, hv.norm()? * v.norm()?, 0.0];
         for (i, (got, name)) in got.iter().zip(names).enumerate() {
-            let expected = number(4 + i);
+            let expected = number(5 + i);
             // rounding of f64, grown through fifty layers; products by the size of their vectors, which they cancel
             let off = (got - expected).abs() / expected.abs().max(1e-3 * sizes[i]);
             assert!(off < 1e-8, "{} {} {name}: {got} against {expected}", words[0], words[1]);
@@ -68,6 +69,6 @@ fn against(lines: &str) -> Result<()> {
 }
 
 #[test]
-fn residual_networks_are_those_of_torchvision_to_second_order() -> Result<()> {
+fn residual_networks_and_vgg_are_those_of_torchvision_to_second_order() -> Result<()> {
     against(include_str!("../reference/torchvision.txt"))
 }

@@ -2,7 +2,7 @@
 
 Weights and images are noise of integers, so that both sides build the same model: `noise(n, k)` for the k-th parameter
 (sorted by name), times sqrt(6 / fan_in) for tensors of two and more dimensions and 0.1 for vectors, to which 1 is added for
-weights of normalisation; images are noise(n, 1000). A line is the network's name, its stem, the side of the images, the number
+weights of normalisation; images are noise(n, 1000). A line is the network's name, its stem, channels of its first convolution, the side of the images, the number
 of parameters, a logit, the loss, the squared error, norm and slope of the gradient, norm and form of the Hessian product, and
 the loss by running statistics. Dropout is off.
 """
@@ -13,6 +13,7 @@ import torch
 import torchvision
 from torch import nn
 from torch.nn import functional as F
+from torchvision.models import vgg
 
 torch.set_default_dtype(torch.float64)
 
@@ -24,11 +25,23 @@ def noise(n, k):
     return (x ^ (x >> 16)).double() / 2**31 - 1
 
 
-def of(name, stem):
-    net = getattr(torchvision.models, name.replace("-", "_"))(num_classes=10)
-    if stem == "cifar" and name.startswith("resnet"):
-        # as every repository for CIFAR does
-        net.conv1, net.maxpool = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity()
+def of(name, stem, width):
+    if name.startswith("resnet"):
+        net = getattr(torchvision.models, name)(num_classes=10)
+        if stem == "cifar":
+            # as every repository for CIFAR does
+            net.conv1, net.maxpool = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity()
+        return net
+    letter = {"vgg11-bn": "A", "vgg13-bn": "B", "vgg16-bn": "D"}[name]
+    narrow = [c if c == "M" else c * width // 64 for c in vgg.cfgs[letter]]
+    net = vgg.VGG(vgg.make_layers(narrow, batch_norm=True), num_classes=10)
+    if stem == "cifar":
+        net.avgpool, net.classifier = nn.AdaptiveAvgPool2d(1), nn.Linear(8 * width, 10)
+    else:
+        # its own is of 64 channels
+        for at, (i, o) in {0: (8 * 49, 64), 3: (64, 64)}.items():
+            net.classifier[at] = nn.Linear(i * width, o * width)
+        net.classifier[6] = nn.Linear(64 * width, 10)
     return net
 
 
@@ -58,11 +71,15 @@ def report(title, net, side):
 
 
 if __name__ == "__main__":
-    for name, stem, side in [
-        ("resnet18", "imagenet", 40),
-        ("resnet34", "imagenet", 40),
-        ("resnet34", "cifar", 8),
-        ("resnet50", "imagenet", 40),
-        ("resnet50", "cifar", 8),
+    for name, stem, width, side in [
+        ("resnet18", "imagenet", 64, 40),
+        ("resnet34", "imagenet", 64, 40),
+        ("resnet34", "cifar", 64, 8),
+        ("resnet50", "imagenet", 64, 40),
+        ("resnet50", "cifar", 64, 8),
+        ("vgg11-bn", "cifar", 64, 32),
+        ("vgg11-bn", "imagenet", 8, 40),
+        ("vgg13-bn", "imagenet", 8, 64),
+        ("vgg16-bn", "cifar", 64, 40),
     ]:
-        report(f"{name} {stem}", of(name, stem), side)
+        report(f"{name} {stem} {width}", of(name, stem, width), side)

@@ -150,8 +150,8 @@ fn groups_are_said_by_a_flag_and_remembered_by_the_file() {
     let named = "--model resnet20 --channels 8 --norm group";
     assert_eq!(eval(&format!("{named} --groups 2"))["loss"], trained["test_loss"]);
     assert!(eval(&format!("{named} --groups 8"))["loss"] != trained["test_loss"]);
-    let text = fails(&format!("{words} --groups 3 --out {}", room.path("x").display()), 1);
-    assert!(text.contains("3 groups do not divide"), "{text}");
+    let text = fails(&format!("{words} --groups 3 --out {}", room.path("x").display()), 2);
+    assert!(text.contains("--model resnet20: 3 groups do not divide"), "{text}");
     let text = fails(&format!("{} --groups 2", words.replace("--norm group ", "")), 2);
     assert!(text.contains("--groups") && text.contains("--norm group"), "{text}");
 }

@@ -20,7 +20,7 @@ const SMALL: u64 = 256 << 20;
 /// # Errors
 /// A usage error that names the flag, what is needed and what is free.
 pub(super) fn check(config: &RunConfig, data: &Data) -> Result<()> {
-    let numbers = setup::model_config_of(config).numbers()?;
+    let numbers = setup::model_config_of(config).numbers().map_err(|e| setup::unusable(config, e))?;
     // a configuration that cannot be built is refused where it is built
     let kept = kept(config, data).unwrap_or(0);
     let bytes = u128::from(OF_EVERY_STEP + kept) * config.dtype.dtype().size_in_bytes() as u128;

@@ -209,7 +209,16 @@ pub fn model_config(arch: Arch, dataset: DatasetKind) -> ModelConfig {
 /// # Errors
 /// A model that the data does not fit.
 pub fn model(config: &RunConfig, device: &Device) -> Result<Model> {
-    Ok(Model::new(&model_config_of(config), config.dtype.dtype(), device, &Streams::new(config.seed))?)
+    let model = Model::new(&model_config_of(config), config.dtype.dtype(), device, &Streams::new(config.seed));
+    model.map_err(|e| unusable(config, e))
+}
+
+/// A network that the flags or the data do not fit, as a usage error; other errors as they are.
+pub(super) fn unusable(config: &RunConfig, error: flat_nn::Error) -> anyhow::Error {
+    match error {
+        flat_nn::Error::BadConfig(why) => usage(format!("--model {}: {why}", config.model)),
+        other => other.into(),
+    }
 }
 
 /// The training loss.

@@ -31,6 +31,7 @@ mod library;
 mod log;
 mod lost;
 mod names;
+mod networks;
 mod other_data;
 mod parity;
 mod report;

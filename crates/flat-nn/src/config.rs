@@ -36,7 +36,7 @@ pub struct NetworkSpec {
 }
 
 impl NetworkSpec {
-    /// Whether the field of [`ModelConfig`] called `option` (`hidden`, `channels`, `groups`, `norm`, `stem`) has an effect.
+    /// Whether the field of [`ModelConfig`] called `option` (`hidden`, `channels`, `groups`, `activation`, `norm`, `stem`, `patch`) has an effect.
     pub fn takes(&self, option: &str) -> bool {
         self.options.contains(&option)
     }
@@ -62,12 +62,14 @@ pub struct ModelConfig {
     /// Groups of every layer of group normalisation, with [`Norm::Group`]. `None` is
     /// [`Norm::groups`] of each layer's channels.
     pub groups: Option<usize>,
-    /// The nonlinearity.
+    /// The nonlinearity, of the networks that take one.
     pub activation: Activation,
     /// The normalisation, of the networks that take it.
     pub norm: Norm,
     /// How the network begins, of those that take it.
     pub stem: Stem,
+    /// Side of the square patches that an image is cut into, of the vision transformers.
+    pub patch: usize,
 }
 
 /// A LeNet of 10 classes for grey images of 28x28.
@@ -85,6 +87,7 @@ impl Default for ModelConfig {
             activation: Activation::Relu,
             norm: Norm::Batch,
             stem: Stem::Cifar,
+            patch: 4,
         }
     }
 }
@@ -124,6 +127,7 @@ impl ModelConfig {
         let groups = self.groups.map(|n| ("groups", n.to_string()));
         // left out where it is the default, so that earlier versions read the file
         let stem = (self.stem != Stem::default()).then(|| ("stem", self.stem.to_string()));
+        let patch = self.arch.takes("patch").then(|| ("patch", self.patch.to_string()));
         let fields = [
             ("arch", self.arch.to_string()),
             ("in_channels", self.in_channels.to_string()),
@@ -134,7 +138,14 @@ impl ModelConfig {
             ("activation", self.activation.to_string()),
             ("norm", self.norm.to_string()),
         ];
-        fields.into_iter().chain(channels).chain(groups).chain(stem).map(|(k, v)| (k.to_string(), v)).collect()
+        fields
+            .into_iter()
+            .chain(channels)
+            .chain(groups)
+            .chain(stem)
+            .chain(patch)
+            .map(|(k, v)| (k.to_string(), v))
+            .collect()
     }
 
     /// Reads the fields back from text, `field(name)` giving the value of each.
@@ -169,6 +180,7 @@ impl ModelConfig {
             activation: text("activation")?.parse()?,
             norm: text("norm")?.parse()?,
             stem: field("stem").map(str::parse).transpose()?.unwrap_or_default(),
+            patch: field("patch").map_or(Ok(Self::default().patch), |t| whole("patch", t))?,
         })
     }
 }
@@ -195,7 +207,7 @@ mod tests {
         let err = "resnet".parse::<Arch>().expect_err("unknown").to_string();
         assert_eq!(
             err,
-            "architecture = resnet: did you mean lenet or resnet18 or resnet20? give one of mlp, lenet, mnist-example, resnet20, resnet32, resnet44, resnet56, resnet110, resnet18, resnet34, resnet50, resnet20-a, resnet32-a, resnet44-a, resnet56-a, resnet110-a, wrn-16-4, vgg11-bn, vgg13-bn, vgg16-bn, wrn-D-K with D = 6 n + 4"
+            "architecture = resnet: did you mean lenet or resnet18 or resnet20? give one of mlp, lenet, mnist-example, resnet20, resnet32, resnet44, resnet56, resnet110, resnet18, resnet34, resnet50, resnet20-a, resnet32-a, resnet44-a, resnet56-a, resnet110-a, wrn-16-4, vgg11-bn, vgg13-bn, vgg16-bn, vit-tiny, wrn-D-K with D = 6 n + 4"
         );
     }
 
@@ -213,6 +225,7 @@ mod tests {
             activation: Activation::Gelu,
             norm: Norm::Group,
             stem: Stem::Cifar,
+            patch: 4,
         };
         let narrow = ModelConfig {
             arch: "resnet20".parse().expect("known"),
@@ -222,7 +235,8 @@ mod tests {
             stem: Stem::Imagenet,
             ..config.clone()
         };
-        for config in [config, narrow] {
+        let patched = ModelConfig { arch: networks::VIT_TINY, patch: 7, hidden: vec![], ..config.clone() };
+        for config in [config, narrow, patched] {
             let map: std::collections::BTreeMap<_, _> = config.to_metadata().into_iter().collect();
             let back = ModelConfig::from_metadata(|k| map.get(k).map(String::as_str)).expect("readable");
             assert_eq!(back, config);

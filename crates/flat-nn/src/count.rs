@@ -2,7 +2,7 @@
 
 use crate::kinds::Activation;
 use crate::ops::moments::{BatchMoments, Moments};
-use crate::ops::{Conv2d, Pool2d};
+use crate::ops::{Arrange, Conv2d, Pool2d};
 use crate::value::Value;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Shape, Tensor};
@@ -169,6 +169,29 @@ impl Value for Shaped {
             return Err(Error::BadInput(format!("{:?} as {shape:?}", self.zero.shape())));
         }
         self.with(shape)
+    }
+
+    fn arrange(&self, by: &Arrange) -> Result<Self> {
+        self.moved(2);
+        self.with(by.of(&self.zero)?.shape())
+    }
+
+    fn products(&self, other: &Self) -> Result<Self> {
+        let ((b, m, k), (b2, k2, n)) = (self.zero.dims3()?, other.zero.dims3()?);
+        if (b, k) != (b2, k2) {
+            return Err(Error::BadInput(format!("products of {:?} and {:?}", self.zero.shape(), other.zero.shape())));
+        }
+        let out = self.with((b, m, n))?;
+        let mut count = self.count.get();
+        count.multiply_adds += (b * m * n * k) as u64;
+        self.count.set(count);
+        [self, other, &out].iter().for_each(|of| of.moved(3));
+        Ok(out)
+    }
+
+    fn softmax(&self, _: f64) -> Result<Self> {
+        self.moved(5);
+        Ok(self.clone())
     }
 
     fn constant(&self, x: Tensor) -> Result<Self> {

@@ -59,8 +59,8 @@ impl ModelConfig {
 fn candidates(shapes: &Shapes, input: Option<[usize; 3]>) -> Vec<ModelConfig> {
     let convolutions = || shapes.values().filter(|shape| shape.len() == 4);
     let least = convolutions().map(|shape| shape[1]).min();
-    let firsts: BTreeSet<(usize, usize)> =
-        convolutions().filter(|shape| Some(shape[1]) == least).map(|shape| (shape[0], shape[1])).collect();
+    let firsts = convolutions().filter(|shape| Some(shape[1]) == least);
+    let firsts: BTreeSet<[usize; 3]> = firsts.map(|shape| [shape[0], shape[1], shape[2]]).collect();
     let classes: BTreeSet<usize> = shapes.values().filter(|shape| shape.len() == 2).map(|shape| shape[0]).collect();
     let statistics = shapes.keys().any(|name| name.ends_with("running_var"));
     let mut all = Vec::new();
@@ -71,7 +71,7 @@ fn candidates(shapes: &Shapes, input: Option<[usize; 3]>) -> Vec<ModelConfig> {
         }
         let norm = if arch.takes("norm") && !statistics { Norm::Group } else { Norm::Batch };
         let stems: &[Stem] = if arch.takes("stem") { Stem::ALL } else { &[Stem::Cifar] };
-        for (&(first, in_channels), &stem) in firsts.iter().flat_map(|first| stems.iter().map(move |s| (first, s))) {
+        for (&[first, in_channels, window], &stem) in firsts.iter().flat_map(|first| stems.iter().map(move |s| (first, s))) {
             let sides = match input {
                 Some([_, height, width]) => vec![[height, width]],
                 None => SIDES.map(|side| [side, side]).to_vec(),
@@ -79,7 +79,9 @@ fn candidates(shapes: &Shapes, input: Option<[usize; 3]>) -> Vec<ModelConfig> {
             for (&classes, [height, width]) in classes.iter().flat_map(|n| sides.iter().map(move |s| (n, *s))) {
                 let channels = (first != arch.width && arch.takes("channels")).then_some(first);
                 let usual = ModelConfig::default();
-                all.push(ModelConfig { arch, in_channels, height, width, classes, channels, norm, stem, ..usual });
+                let patch = if arch.takes("patch") { window } else { usual.patch };
+                let sizes = ModelConfig { in_channels, height, width, classes, channels, patch, ..usual };
+                all.push(ModelConfig { arch, norm, stem, ..sizes });
             }
         }
     }

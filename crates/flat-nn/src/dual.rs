@@ -6,7 +6,7 @@
 
 use crate::ops::channel::{channel_affine, channel_scale, channel_shift};
 use crate::ops::standardize::Standardized;
-use crate::ops::{Conv2d, Pool2d, cross_entropy, linear, mask, softmax};
+use crate::ops::{Arrange, Conv2d, Pool2d, cross_entropy, linear, mask, softmax};
 use crate::value::group_split;
 use crate::{Activation, BatchMoments, Result, Value};
 use candle_core::{D, Tensor};
@@ -93,6 +93,24 @@ impl Value for Dual {
 
     fn reshape(&self, shape: &[usize]) -> Result<Self> {
         self.map(|x| Value::reshape(x, shape))
+    }
+
+    fn arrange(&self, by: &Arrange) -> Result<Self> {
+        self.map(|x| x.arrange(by))
+    }
+
+    fn products(&self, other: &Self) -> Result<Self> {
+        let value = self.value.products(&other.value)?;
+        let tangent = (self.tangent.products(&other.value)? + self.value.products(&other.tangent)?)?;
+        Ok(Self { value, tangent })
+    }
+
+    /// The tangent is `p (z' - <p, z'>)` with the probabilities p.
+    fn softmax(&self, factor: f64) -> Result<Self> {
+        let p = Value::softmax(&self.value, factor)?;
+        let along = (&self.tangent * factor)?;
+        let mean = (&p * &along)?.sum_keepdim(D::Minus1)?;
+        Ok(Self { tangent: (&p * along.broadcast_sub(&mean)?)?, value: p })
     }
 
     fn constant(&self, x: Tensor) -> Result<Self> {

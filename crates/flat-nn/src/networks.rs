@@ -7,6 +7,7 @@ mod residual;
 mod resnet;
 mod resnet_a;
 mod vgg;
+mod vit;
 mod wide_resnet;
 
 use crate::config::{Arch, ModelConfig, NetworkSpec};
@@ -68,6 +69,7 @@ networks! {
     vgg::VGG11_BN,
     vgg::VGG13_BN,
     vgg::VGG16_BN,
+    vit::VIT_TINY,
 }
 
 impl ModelConfig {

@@ -2,6 +2,7 @@
 //! CUDA where candle's kernels are slow or wrong; from candle's own operations elsewhere.
 
 pub(crate) mod activation;
+mod arrange;
 mod backward_graph;
 pub(crate) mod batch_norm;
 pub(crate) mod channel;
@@ -19,6 +20,8 @@ pub(crate) mod standardize;
 
 pub(crate) use activation::{add_relu, mask};
 pub use activation::{gelu, relu};
+pub use arrange::Arrange;
+pub(crate) use arrange::products;
 pub use conv::Conv2d;
 pub(crate) use cross_entropy::cross_entropy;
 pub use cross_entropy::softmax;

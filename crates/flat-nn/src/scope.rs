@@ -10,8 +10,6 @@ use candle_core::{DType, Tensor, Var};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-/// PyTorch's constant under the square root of normalisation layers.
-const EPS: f64 = 1e-5;
 /// Weight of the batch in the running statistics.
 pub(crate) const MOMENTUM: f64 = 0.1;
 
@@ -120,17 +118,18 @@ impl<V: Value> Scope<'_, V> {
     /// Shapes that do not fit; a layer that the specs do not name; batch normalisation of one value a channel.
     pub fn norm(&self, layer: &str, x: &V, skip: Option<&V>, then: Option<Activation>) -> Result<V> {
         let (gain, bias) = (self.weight(layer)?, self.param(&format!("{layer}.bias"))?);
-        let groups = self.norms.get(layer).and_then(|norm| norm.groups);
+        let missing = || Error::BadState(format!("the normalisation `{layer}` is missing"));
+        let NormSpec { groups, eps, .. } = *self.norms.get(layer).ok_or_else(missing)?;
         match (groups, self.mode) {
-            (Some(groups), _) => x.group_norm_add(groups, gain, bias, EPS, skip, then),
+            (Some(groups), _) => x.group_norm_add(groups, gain, bias, eps, skip, then),
             (None, Mode::Eval) => {
                 let mean = self.buffer(layer, "running_mean")?.as_detached_tensor();
                 let var = self.buffer(layer, "running_var")?.as_detached_tensor();
-                let inv_std = (var + EPS)?.sqrt()?.recip()?;
+                let inv_std = (var + eps)?.sqrt()?.recip()?;
                 x.fixed_norm_add(gain, bias, (&mean, &inv_std), skip, then)
             }
             (None, Mode::Train | Mode::BatchStats) => {
-                let (y, moments) = x.batch_norm_add(gain, bias, EPS, skip, then)?;
+                let (y, moments) = x.batch_norm_add(gain, bias, eps, skip, then)?;
                 if moments.count < 2 {
                     return Err(Error::BadInput(format!(
                         "batch normalisation `{layer}` sees one value a channel: use more than one example, larger images or norm group"

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+/// PyTorch's constant under the square root of normalisation layers.
+const EPS: f64 = 1e-5;
+
 /// How a parameter starts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Init {
@@ -28,11 +31,13 @@ impl Spec {
 }
 
 /// A normalisation layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct NormSpec {
     pub channels: usize,
     /// Groups of group normalisation; `None` for batch normalisation.
     pub groups: Option<usize>,
+    /// The constant under the square root.
+    pub eps: f64,
 }
 
 /// All parameters of a network, and its normalisation layers by name.
@@ -98,8 +103,17 @@ impl Specs {
 
     /// A normalisation layer, gain 1 and bias 0: of the batch, or of `groups` groups of channels of each example.
     pub fn norm(&mut self, name: &str, channels: usize, groups: Option<usize>) {
-        self.param(format!("{name}.weight"), &[channels], Init::Constant(1.0));
-        self.param(format!("{name}.bias"), &[channels], Init::Constant(0.0));
-        self.norms.insert(name.to_string(), NormSpec { channels, groups });
+        self.normalise(name, NormSpec { channels, groups, eps: EPS });
+    }
+
+    /// Normalisation of every row of `(n, width)`, gain 1 and bias 0, with `eps` under the square root.
+    pub fn layer_norm(&mut self, name: &str, width: usize, eps: f64) {
+        self.normalise(name, NormSpec { channels: width, groups: Some(1), eps });
+    }
+
+    fn normalise(&mut self, name: &str, norm: NormSpec) {
+        self.param(format!("{name}.weight"), &[norm.channels], Init::Constant(1.0));
+        self.param(format!("{name}.bias"), &[norm.channels], Init::Constant(0.0));
+        self.norms.insert(name.to_string(), norm);
     }
 }

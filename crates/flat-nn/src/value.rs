@@ -1,11 +1,12 @@
 //! Values that networks are written over: tensors, tensors on the tape, either with derivatives, or shapes alone.
 
+mod plain;
+
 use crate::ops::batch_norm::Source;
-use crate::ops::batch_norm::{Normed, norm};
 use crate::ops::moments::BatchMoments;
-use crate::ops::{self, Conv2d, Pool2d, add_relu, cross_entropy};
+use crate::ops::{self, Arrange, Conv2d, Pool2d};
 use crate::{Activation, Result};
-use candle_core::{D, Device, Tensor};
+use candle_core::{Device, Tensor};
 use flat_kernels::Split;
 
 /// What layers and networks compute with: a [`Tensor`], one on the tape, either with its derivatives along a line, or a shape
@@ -109,6 +110,56 @@ pub trait Value: Clone + Sized {
     /// # Errors
     /// Another number of elements.
     fn reshape(&self, shape: &[usize]) -> Result<Self>;
+
+    /// The same elements elsewhere, see [`Arrange`].
+    ///
+    /// # Errors
+    /// A dimension or a place that is not there.
+    fn arrange(&self, by: &Arrange) -> Result<Self>;
+
+    /// The dimensions in another order.
+    ///
+    /// # Errors
+    /// As [`Self::arrange`].
+    fn permute(&self, dims: &[usize]) -> Result<Self> {
+        self.arrange(&Arrange::Permute(dims.to_vec()))
+    }
+
+    /// `len` places of a dimension from `start` on.
+    ///
+    /// # Errors
+    /// As [`Self::arrange`].
+    fn narrow(&self, dim: usize, start: usize, len: usize) -> Result<Self> {
+        self.arrange(&Arrange::Narrow { dim, start, len })
+    }
+
+    /// Zeros in front of a dimension and behind it.
+    ///
+    /// # Errors
+    /// As [`Self::arrange`].
+    fn pad(&self, dim: usize, before: usize, after: usize) -> Result<Self> {
+        self.arrange(&Arrange::Pad { dim, before, after })
+    }
+
+    /// The first dimension, of one place, `n` times.
+    ///
+    /// # Errors
+    /// As [`Self::arrange`].
+    fn repeat(&self, n: usize) -> Result<Self> {
+        self.arrange(&Arrange::Repeat(n))
+    }
+
+    /// The matrix products of two batches: `(b, m, k)` times `(b, k, n)`.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    fn products(&self, other: &Self) -> Result<Self>;
+
+    /// The softmax of `factor` times the last dimension.
+    ///
+    /// # Errors
+    /// No dimension.
+    fn softmax(&self, factor: f64) -> Result<Self>;
 
     /// A constant to compute with.
     ///
@@ -258,110 +309,4 @@ pub(crate) fn group_split(x: &Tensor, groups: usize) -> Result<Split> {
 /// Statistics that are constants.
 pub(crate) fn fixed((mean, inv_std): (&Tensor, &Tensor)) -> Source {
     Source::Fixed(mean.detach(), inv_std.detach())
-}
-
-/// Normalisation, the sum with `skip`, the nonlinearity; relu in the same pass.
-fn norm_then(
-    x: &Tensor,
-    gain: &Tensor,
-    bias: &Tensor,
-    source: &Source,
-    skip: Option<&Tensor>,
-    then: Option<Activation>,
-) -> Result<(Tensor, Normed)> {
-    let relu = then == Some(Activation::Relu);
-    let normed = norm(x, gain, bias, source, skip, relu)?;
-    Ok((normed.y.clone().finish(None, then.filter(|_| !relu))?, normed))
-}
-
-impl Value for Tensor {
-    fn primal(&self) -> &Tensor {
-        self
-    }
-
-    fn conv2d(&self, w: &Self, bias: Option<&Self>, conv: Conv2d) -> Result<Self> {
-        Ok(conv.forward(self, w, bias)?)
-    }
-
-    fn conv2d_of(x: &Tensor, w: &Self, bias: Option<&Self>, conv: Conv2d) -> Result<Self> {
-        Ok(conv.forward(&x.detach(), w, bias)?)
-    }
-
-    fn linear(&self, w: &Self, bias: Option<&Self>) -> Result<Self> {
-        Ok(ops::linear(self, w, bias)?)
-    }
-
-    fn linear_of(x: &Tensor, w: &Self, bias: Option<&Self>) -> Result<Self> {
-        Ok(ops::linear(&x.detach(), w, bias)?)
-    }
-
-    fn max_pool(&self, pool: Pool2d) -> Result<Self> {
-        Ok(pool.max(self)?)
-    }
-
-    fn mean_pool(&self, pool: Pool2d) -> Result<Self> {
-        Ok(pool.mean(self)?)
-    }
-
-    fn global_mean(&self) -> Result<Self> {
-        Ok(ops::global_mean(self)?)
-    }
-
-    fn reshape(&self, shape: &[usize]) -> Result<Self> {
-        Ok(self.reshape(shape)?)
-    }
-
-    fn constant(&self, x: Tensor) -> Result<Self> {
-        Ok(x)
-    }
-
-    fn activate(&self, activation: Activation) -> Result<Self> {
-        Ok(activation.forward(self)?)
-    }
-
-    fn add_activate(&self, other: &Self, activation: Activation) -> Result<Self> {
-        match activation {
-            Activation::Relu => Ok(add_relu(self, other)?),
-            _ => self.plus(other)?.activate(activation),
-        }
-    }
-
-    fn plus(&self, other: &Self) -> Result<Self> {
-        Ok(ops::activation::plus(self, other)?)
-    }
-
-    fn batch_norm_add(
-        &self,
-        gain: &Self,
-        bias: &Self,
-        eps: f64,
-        skip: Option<&Self>,
-        then: Option<Activation>,
-    ) -> Result<(Self, BatchMoments)> {
-        let (y, normed) = norm_then(self, gain, bias, &Source::Batch(eps), skip, then)?;
-        Ok((y, normed.moments(self)?))
-    }
-
-    fn fixed_norm_add(
-        &self,
-        gain: &Self,
-        bias: &Self,
-        statistics: (&Tensor, &Tensor),
-        skip: Option<&Self>,
-        then: Option<Activation>,
-    ) -> Result<Self> {
-        Ok(norm_then(self, gain, bias, &fixed(statistics), skip, then)?.0)
-    }
-
-    fn cross_entropy(&self, targets: &Tensor) -> Result<Self> {
-        Ok(cross_entropy(self, targets)?)
-    }
-
-    fn squared_error(&self, targets: &Tensor) -> Result<Self> {
-        Ok((self - targets)?.sqr()?.sum(D::Minus1)?)
-    }
-
-    fn scaled_mean(&self, factor: f64) -> Result<Self> {
-        Ok((self.mean_all()? * factor)?)
-    }
 }

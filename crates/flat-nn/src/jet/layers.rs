@@ -4,7 +4,7 @@ use super::{Jet, Line};
 use crate::ops::batch_norm::{Normed, Source};
 use crate::ops::channel::channel_shift;
 use crate::ops::norm_jet::norm_jet;
-use crate::ops::{Conv2d, Pool2d, activation, cross_entropy, linear, softmax};
+use crate::ops::{Arrange, Conv2d, Pool2d, activation, cross_entropy, linear, softmax};
 use crate::value::fixed;
 use crate::{Activation, BatchMoments, Result, Value};
 use candle_core::{D, DType, Tensor};
@@ -170,6 +170,32 @@ impl Value for Jet {
 
     fn reshape(&self, shape: &[usize]) -> Result<Self> {
         self.map(|x| Value::reshape(x, shape))
+    }
+
+    fn arrange(&self, by: &Arrange) -> Result<Self> {
+        self.map(|x| x.arrange(by))
+    }
+
+    fn products(&self, other: &Self) -> Result<Self> {
+        self.bilinear(other, None, |a, b, _| a.products(b))
+    }
+
+    /// The logarithm of the probabilities p moves by `u = z_1 - <p, z_1>` and `w = z_2 - <p, z_2> - <p, u^2> / 2`, p by `p u` and
+    /// `p (w + u^2 / 2)`.
+    fn softmax(&self, factor: f64) -> Result<Self> {
+        let p = Value::softmax(&self.value, factor)?;
+        let centred = |z: &Tensor| -> Result<Tensor> { Ok(z.broadcast_sub(&(&p * z)?.sum_keepdim(D::Minus1)?)?) };
+        let line = |line: &Line| {
+            let u = centred(&(&line.first * factor)?)?;
+            let spread = centred(&(u.sqr()? * 0.5)?)?;
+            let second = match &line.second {
+                Some(second) => (centred(&(second * factor)?)? + spread)?,
+                None => spread,
+            };
+            Ok(Line { first: (&p * u)?, second: Some((&p * second)?) })
+        };
+        let along = self.along.iter().map(line).collect::<Result<_>>()?;
+        Ok(Self { value: p, along })
     }
 
     fn constant(&self, x: Tensor) -> Result<Self> {

@@ -13,7 +13,7 @@ pub(super) const LENET: NetworkSpec = NetworkSpec {
     title: "LeNet",
     about: "two 5x5 convolutions with 2x2 max pooling, 32 and 64 channels, then 1024 hidden units",
     paper: "LeCun, Bottou, Bengio & Haffner 1998",
-    options: &["channels"],
+    options: &["activation", "channels"],
     width: 32,
     stages: &[],
     in_channels: 1,

@@ -10,7 +10,7 @@ pub(super) const MLP: NetworkSpec = NetworkSpec {
     title: "multilayer perceptron",
     about: "fully connected; no hidden layer makes a linear classifier",
     paper: "Rumelhart, Hinton & Williams 1986",
-    options: &["hidden"],
+    options: &["activation", "hidden"],
     width: 0,
     stages: &[],
     in_channels: 1,

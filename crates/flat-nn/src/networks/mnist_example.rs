@@ -13,7 +13,7 @@ pub(super) const MNIST_EXAMPLE: NetworkSpec = NetworkSpec {
     title: "PyTorch's MNIST example",
     about: "two 3x3 convolutions of 32 and 64 channels, 2x2 max pooling, 128 hidden units; no dropout",
     paper: "pytorch/examples, mnist/main.py",
-    options: &[],
+    options: &["activation"],
     width: 32,
     stages: &[],
     in_channels: 1,

@@ -10,7 +10,7 @@ pub(super) const RESNET20: NetworkSpec = NetworkSpec {
     title: "ResNet-20",
     about: "CIFAR ResNet-20 (section 4.2), channels 16-32-64, shortcuts by 1x1 convolutions",
     paper: "He, Zhang, Ren & Sun 2016, arXiv 1512.03385",
-    options: &["channels", "groups", "norm", "stem"],
+    options: &["activation", "channels", "groups", "norm", "stem"],
     width: 16,
     stages: &[(1, 3), (2, 3), (4, 3)],
     in_channels: 3,

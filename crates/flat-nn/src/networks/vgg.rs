@@ -13,7 +13,7 @@ pub(super) const VGG11_BN: NetworkSpec = NetworkSpec {
     title: "VGG-11",
     about: "8 convolutions with normalisation; --stem imagenet has torchvision's classifier, without its dropout",
     paper: "Simonyan & Zisserman 2015, arXiv 1409.1556",
-    options: &["channels", "groups", "norm", "stem"],
+    options: &["activation", "channels", "groups", "norm", "stem"],
     width: 64,
     stages: &[(1, 1), (2, 1), (4, 2), (8, 2), (8, 2)],
     in_channels: 3,

@@ -3,14 +3,14 @@
 use crate::ops::activation::{mask, plus};
 use crate::ops::batch_norm::Source;
 use crate::ops::batch_norm::{Normed, norm, norm_gradients};
-use crate::ops::{self, Conv2d, Pool2d, add_relu};
+use crate::ops::{self, Arrange, Conv2d, Pool2d, add_relu};
 use crate::precision::operand;
 #[cfg(feature = "cuda")]
 use crate::tape::fused;
 use crate::tape::{Gradients, TapeTensor};
 use crate::value::fixed;
 use crate::{Activation, BatchMoments, Result, Value};
-use candle_core::Tensor;
+use candle_core::{D, Tensor};
 
 /// `F(x, w) + bias` for a traced or constant input.
 pub(super) fn conv(x: &TapeTensor, w: &TapeTensor, bias: Option<&TapeTensor>, conv: Conv2d) -> Result<TapeTensor> {
@@ -181,6 +181,27 @@ impl Value for TapeTensor {
     fn reshape(&self, shape: &[usize]) -> Result<Self> {
         let before = self.value.shape().clone();
         Ok(self.linear_map(self.value.reshape(shape)?, move |g| Ok(g.reshape(&before)?)))
+    }
+
+    fn arrange(&self, by: &Arrange) -> Result<Self> {
+        let (before, map) = (self.value.shape().clone(), by.clone());
+        Ok(self.linear_map(by.of(&self.value)?, move |g| Ok(map.transpose(g, &before)?)))
+    }
+
+    fn products(&self, other: &Self) -> Result<Self> {
+        let (a, b, at) = (self.value.clone(), other.value.clone(), (self.at, other.at));
+        Ok(self.step(ops::products(&a, &b)?, &[other], move |g, out| {
+            out.add(at.0, || Ok(ops::products(g, &b.transpose(1, 2)?)?))?;
+            out.add(at.1, || Ok(ops::products(&a.transpose(1, 2)?, g)?))
+        }))
+    }
+
+    fn softmax(&self, factor: f64) -> Result<Self> {
+        let p = Value::softmax(&self.value, factor)?;
+        Ok(self.linear_map(p.clone(), move |g| {
+            let mean = (&p * g)?.sum_keepdim(D::Minus1)?;
+            Ok(((&p * g.broadcast_sub(&mean)?)? * factor)?)
+        }))
     }
 
     fn constant(&self, x: Tensor) -> Result<Self> {

@@ -5,7 +5,7 @@ use crate::dual::Dual;
 use crate::ops::activation::mask;
 use crate::ops::batch_norm::{Normed, Source};
 use crate::ops::norm_tangent::NormTangent;
-use crate::ops::{self, Conv2d, Pool2d};
+use crate::ops::{self, Arrange, Conv2d, Pool2d};
 use crate::tape::TapeTensor;
 use crate::value::fixed;
 use crate::{Activation, BatchMoments, Result, Value};
@@ -179,6 +179,20 @@ impl Value for Dual<TapeTensor> {
 
     fn reshape(&self, shape: &[usize]) -> Result<Self> {
         self.map(|x| Value::reshape(x, shape))
+    }
+
+    fn arrange(&self, by: &Arrange) -> Result<Self> {
+        self.map(|x| x.arrange(by))
+    }
+
+    fn products(&self, other: &Self) -> Result<Self> {
+        let along = self.tangent.products(&other.value)?;
+        let tangent = along.plus(&self.value.products(&other.tangent)?)?;
+        Ok(Self { value: self.value.products(&other.value)?, tangent })
+    }
+
+    fn softmax(&self, factor: f64) -> Result<Self> {
+        self.tangent_of(self.value.softmax(factor)?, move |z| z.softmax(factor))
     }
 
     fn constant(&self, x: Tensor) -> Result<Self> {

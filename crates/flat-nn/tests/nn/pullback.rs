@@ -31,6 +31,7 @@ fn cases() -> Vec<(ModelConfig, Mode)> {
     let vgg = ModelConfig { channels: Some(4), ..config(networks::VGG13_BN, 2, 32) };
     cases.push((ModelConfig { stem: Stem::Imagenet, ..vgg.clone() }, Mode::BatchStats));
     cases.push((vgg, Mode::Eval));
+    cases.push((config(networks::VIT_TINY, 2, 8), Mode::Eval));
     cases
 }
 

@@ -72,3 +72,8 @@ fn against(lines: &str) -> Result<()> {
 fn residual_networks_and_vgg_are_those_of_torchvision_to_second_order() -> Result<()> {
     against(include_str!("../reference/torchvision.txt"))
 }
+
+#[test]
+fn a_vision_transformer_is_that_of_timm_to_second_order() -> Result<()> {
+    against(include_str!("../reference/timm.txt"))
+}

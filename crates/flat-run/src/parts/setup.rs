@@ -184,6 +184,7 @@ pub fn model_config_of(config: &RunConfig) -> ModelConfig {
         activation: config.activation,
         norm: config.norm,
         stem: config.stem,
+        patch: config.patch,
         ..model_config(config.model, config.dataset)
     }
 }

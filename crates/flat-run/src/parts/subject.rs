@@ -87,6 +87,7 @@ impl LoadedCheckpoint {
                     activation: args.activation.unwrap_or(usual.activation),
                     norm: args.norm.unwrap_or(usual.norm),
                     stem: args.stem.unwrap_or(usual.stem),
+                    patch: args.patch.unwrap_or(usual.patch),
                     ..usual
                 }
             }
@@ -253,7 +254,9 @@ const PIXELS: &str = "the data set's normalisation of pixels (--normalize, --mea
 pub(super) fn unsaid(config: &ModelConfig, given: &dyn Fn(&str) -> bool, pixels: bool) -> Vec<String> {
     let mut parts = Vec::new();
     let mut part = |given: bool, text: String| parts.extend((!given).then_some(text));
-    part(given("activation"), format!("activation {} (--activation)", config.activation));
+    if config.arch.takes("activation") {
+        part(given("activation"), format!("activation {} (--activation)", config.activation));
+    }
     config.arch.assumed.iter().for_each(|of| part(false, (*of).into()));
     if config.arch.takes("norm") {
         part(given("norm"), format!("{} normalisation (--norm)", config.norm));

@@ -36,6 +36,7 @@ flat_core::settings! {
         channels as "channels" of RunConfig: Option<usize> = None, default_in_words: FILE, needs: MODEL;
         activation as "activation" of RunConfig: Option<Activation> = None, default_in_words: "what the file says, else relu";
         stem as "stem" of RunConfig: Option<Stem> = None, default_in_words: FILE, needs: MODEL;
+        patch as "patch" of RunConfig: Option<usize> = None, default_in_words: FILE, needs: MODEL;
         norm as "norm" of RunConfig: Option<Norm> = None, default_in_words: FILE, needs: MODEL;
         groups as "groups" of RunConfig: Option<usize> = None, default_in_words: FILE, needs: MODEL;
         normalize as "normalize" of RunConfig: Option<NormalizeName> = None,

@@ -11,7 +11,7 @@ use crate::value::epochs::{Epochs, MOST};
 use crate::value::every::Every;
 use flat_core::setting::{Needs, Range, Text, Value, Values, in_words};
 use flat_data::{Augment, DatasetKind};
-use flat_nn::{Activation, Arch, Norm, Precision, Stem, networks};
+use flat_nn::{Activation, Arch, ModelConfig, Norm, Precision, Stem, networks};
 use flat_optim::{BaseKind, LESS_BIASED, Need, RuleKind};
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -118,10 +118,12 @@ flat_core::settings! {
             needs: models!("channels"),
             default_in_words: &WIDTHS;
         /// Activation of the hidden layers.
-        activation as "activation": Activation = Activation::Relu;
+        activation as "activation": Activation = Activation::Relu, needs: models!("activation");
         /// How the network begins: cifar is for small images, imagenet is torchvision's for large ones, with its initial weights.
         stem as "stem": Stem = Stem::Cifar, needs: models!("stem");
-        /// Normalisation of ResNets.
+        /// Side of the square patches of a vision transformer, which divides the sides of the images.
+        patch as "patch": usize = ModelConfig::default().patch, range: Range::Between(1, 1 << 12), needs: models!("patch");
+        /// Normalisation of the ResNets and VGG.
         norm as "norm": Norm = Norm::Batch, needs: models!("norm");
         /// Groups of group normalisation, a divisor of every layer's channels.
         groups as "groups": Option<usize> = None, range: Range::AtLeast(1),
@@ -263,7 +265,7 @@ fn takers(option: &str) -> &'static str {
 
 /// The channels of every network that has any, in words.
 static WIDTHS: LazyLock<String> = LazyLock::new(|| {
-    let widths = Arch::all().filter(|arch| arch.width > 0).map(|arch| format!("{arch} {}", arch.width));
+    let widths = Arch::all().filter(|arch| arch.takes("channels")).map(|arch| format!("{arch} {}", arch.width));
     widths.collect::<Vec<_>>().join(", ")
 });
 

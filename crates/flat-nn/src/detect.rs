@@ -71,7 +71,9 @@ fn candidates(shapes: &Shapes, input: Option<[usize; 3]>) -> Vec<ModelConfig> {
         }
         let norm = if arch.takes("norm") && !statistics { Norm::Group } else { Norm::Batch };
         let stems: &[Stem] = if arch.takes("stem") { Stem::ALL } else { &[Stem::Cifar] };
-        for (&[first, in_channels, window], &stem) in firsts.iter().flat_map(|first| stems.iter().map(move |s| (first, s))) {
+        for (&[first, in_channels, window], &stem) in
+            firsts.iter().flat_map(|first| stems.iter().map(move |s| (first, s)))
+        {
             let sides = match input {
                 Some([_, height, width]) => vec![[height, width]],
                 None => SIDES.map(|side| [side, side]).to_vec(),

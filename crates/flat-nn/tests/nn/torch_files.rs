@@ -160,7 +160,7 @@ fn an_index_reads_its_shards_and_names_no_file_elsewhere() -> Result<()> {
     let at = |name: &str| folder.path().join(name);
     let all = read("plain.pt")?.file.tensors;
     let (first, second): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        all.clone().into_iter().partition(|(n, _)| n < &"fc2".into());
+        all.clone().into_iter().partition(|(n, _)| n.as_str() < "fc2");
     flat_nn::TensorFile::new(first, BTreeMap::new()).write(&at("1.safetensors"))?;
     WeightsFile::write_torch(&second, &at("2.bin"))?;
     let index = |map: &[(&str, &str)]| {

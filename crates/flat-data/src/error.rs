@@ -110,6 +110,16 @@ pub enum Error {
         /// How, where the folder says it.
         made: String,
     },
+    /// A path holds no images that can be used.
+    #[error("{}: {problem}: {remedy}", path.display())]
+    Unusable {
+        /// The folder or file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+        /// What to do about it.
+        remedy: String,
+    },
     /// There is nowhere to put downloads.
     #[error("no download cache: set XDG_CACHE_HOME or HOME, or name a folder")]
     NoCacheDir,
@@ -143,6 +153,10 @@ impl Error {
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io { path, source }
+    }
+
+    pub(crate) fn unusable(path: &Path, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Unusable { path: path.to_path_buf(), problem: problem.into(), remedy: remedy.into() }
     }
 
     pub(crate) fn corrupt(path: &Path, at: Place, fault: Fault) -> Self {

@@ -100,6 +100,13 @@ impl OwnImages {
     pub fn read(path: &Path, options: &OwnOptions) -> Result<Self> {
         let begun = Instant::now();
         let read = Parts::of(path, options)?;
+        if read.classes.len() < 2 {
+            return Err(Error::unusable(
+                path,
+                "all its images are of one class",
+                "give images of two classes at least",
+            ));
+        }
         let (mut notes, mut splits) = (read.notes, read.splits.into_iter());
         let Some(train) = splits.next() else {
             return Err(Error::unusable(path, "it holds no images", "give another path"));
@@ -129,6 +136,16 @@ impl OwnImages {
         let path = path.to_path_buf();
         let (train, test) = (Arc::new(train), Arc::new(test));
         Ok(Self { form: read.form, path, classes: read.classes, train, test, held_out, found: read.found, notes })
+    }
+
+    /// The sizes of the images in folders, from the heads of the files alone; `None` for what has one size by its form.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn survey(path: &Path) -> Result<Option<Sides>> {
+        let Found::Folder(train, test) = find::find(path)? else { return Ok(None) };
+        let dirs: Vec<&Path> = [Some(train.as_path()), test.as_deref()].into_iter().flatten().collect();
+        folder::survey(&dirs, path).map(Some)
     }
 
     /// Channels, height and width that they were brought to.

@@ -185,11 +185,18 @@ impl Found<'_> {
 
     /// Training images that a configuration uses.
     fn images(&mut self, config: &RunConfig) -> Result<Arc<Split>> {
-        let key = (config.dataset.to_string(), config.data_dir.clone());
+        let name = match config.dataset.own() {
+            None => config.dataset.to_string(),
+            Some(path) => {
+                let [channels, height, width] = config.shape();
+                format!("{} ({channels}x{height}x{width})", path.display())
+            }
+        };
+        let key = (name, config.data_dir.clone());
         let all = match self.splits.get(&key) {
             Some(split) => split.clone(),
             None => {
-                let split = parts::split(config.dataset, config.data_dir.as_deref(), true, None)?;
+                let split = parts::split(config, true, None)?;
                 self.splits.insert(key, split.clone());
                 split
             }

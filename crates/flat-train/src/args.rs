@@ -26,7 +26,7 @@ pub use ui::UiName;
 use self::given::among;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
-use flat_data::DatasetKind;
+use flat_data::{DatasetKind, ImageSize};
 use flat_reproduce::ReproduceArgs;
 use flat_run::parts::ExportArgs;
 use flat_run::settings::EvalArgs;
@@ -181,6 +181,26 @@ pub struct FetchArgs {
     pub max_time: f64,
 }
 
+/// Which images to show, and what to bring them to.
+#[derive(Debug, clap::Args)]
+pub struct ShowArgs {
+    /// Folder with a folder of images for each class, an .npz, IDX files, CIFAR's archive or batches.
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+    /// Size to bring them to [default: theirs, else the shorter side of the smallest].
+    #[arg(long, value_name = ImageSize::FORMS)]
+    pub image_size: Option<ImageSize>,
+    /// 1 for grey, 3 for colours [default: 3 where any has colours].
+    #[arg(long, value_name = "1|3")]
+    pub image_channels: Option<usize>,
+    /// Share to hold out to test on where there is no such part [default: 0.2].
+    #[arg(long, value_name = "SHARE")]
+    pub test_fraction: Option<f64>,
+    /// Seed of their choice.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub validation_seed: u64,
+}
+
 /// What to do with data sets.
 #[derive(Debug, Subcommand)]
 pub enum DataAction {
@@ -202,6 +222,8 @@ pub enum DataAction {
         #[arg(long, value_name = "DIR")]
         data_dir: Option<PathBuf>,
     },
+    /// Show what a path to images of one's own holds: form, classes, images a class, sizes, mean and deviation.
+    Show(ShowArgs),
     /// Check the files of a data set: sums, sizes, labels, every image.
     Verify {
         /// Data set.

@@ -186,12 +186,8 @@ fn within(path: &Path, root: &Path) -> Result<()> {
     }
 }
 
-/// The parts of a data set of folders, its classes, and what its images were like.
-pub(super) fn read(
-    dirs: &[&Path],
-    root: &Path,
-    options: &OwnOptions,
-) -> Result<(Vec<Split>, Vec<String>, Sides, usize)> {
+/// The parts of a data set of folders, the classes of the first being those of all.
+fn parts(dirs: &[&Path], root: &Path) -> Result<Vec<Listing>> {
     let mut parts: Vec<Listing> = Vec::new();
     for dir in dirs {
         let listing = Listing::of(dir, root)?;
@@ -200,23 +196,47 @@ pub(super) fn read(
             None => listing,
         });
     }
-    let heads: Vec<Heads> = parts.iter().map(Listing::heads).collect::<Result<_>>()?;
-    let channels = options.channels.unwrap_or(if heads.iter().any(|heads| heads.colored) { 3 } else { 1 });
+    Ok(parts)
+}
+
+/// What the images of these parts are.
+fn sides(heads: &[Heads]) -> (Sides, usize) {
     let all: BTreeSet<[usize; 2]> = heads.iter().flat_map(|heads| heads.sizes.iter().copied()).collect();
-    let smallest = all.iter().min_by_key(|[h, w]| h * w).copied().unwrap_or_default();
-    let largest = all.iter().max_by_key(|[h, w]| h * w).copied().unwrap_or_default();
-    let size = match (options.size, all.len()) {
+    let area = |[h, w]: &&[usize; 2]| h * w;
+    let smallest = all.iter().min_by_key(area).copied().unwrap_or_default();
+    let largest = all.iter().max_by_key(area).copied().unwrap_or_default();
+    let channels = if heads.iter().any(|heads| heads.colored) { 3 } else { 1 };
+    (Sides { smallest, largest, channels }, all.len())
+}
+
+/// What the images of folders are, from the heads of the files alone.
+pub(super) fn survey(dirs: &[&Path], root: &Path) -> Result<Sides> {
+    let heads: Vec<Heads> = parts(dirs, root)?.iter().map(Listing::heads).collect::<Result<_>>()?;
+    Ok(sides(&heads).0)
+}
+
+/// The parts of a data set of folders, its classes, and what its images were like.
+pub(super) fn read(
+    dirs: &[&Path],
+    root: &Path,
+    options: &OwnOptions,
+) -> Result<(Vec<Split>, Vec<String>, Sides, usize)> {
+    let mut parts = parts(dirs, root)?;
+    let heads: Vec<Heads> = parts.iter().map(Listing::heads).collect::<Result<_>>()?;
+    let (found, sizes) = sides(&heads);
+    let channels = options.channels.unwrap_or(found.channels);
+    let size = match (options.size, sizes) {
         (Some(size), _) => size,
-        (None, 1) => ImageSize::of(smallest),
+        (None, 1) => ImageSize::of(found.smallest),
         (None, _) => {
-            let [h, w] = smallest;
+            let [h, w] = found.smallest;
             let example = heads.iter().find_map(|heads| heads.odd.as_ref()).map(|pair| {
                 let one = |(path, [h, w]): &(PathBuf, [usize; 2])| format!("{} is {h}x{w}", path.display());
                 format!(": {}, {}", one(&pair[0]), one(&pair[1]))
             });
             return Err(Error::unusable(
                 root,
-                format!("its images are of {} sizes{}", all.len(), example.unwrap_or_default()),
+                format!("its images are of {sizes} sizes{}", example.unwrap_or_default()),
                 format!("bring them to one with --image-size N (the smallest is {h}x{w}, height by width)"),
             ));
         }
@@ -226,10 +246,5 @@ pub(super) fn read(
     let splits = parts.iter().map(|part| part.read(channels, size)).collect::<Result<_>>()?;
     let others = parts.iter().map(|part| part.others).sum();
     let classes = parts.swap_remove(0).classes;
-    Ok((
-        splits,
-        classes,
-        Sides { smallest, largest, channels: if heads.iter().any(|h| h.colored) { 3 } else { 1 } },
-        others,
-    ))
+    Ok((splits, classes, found, others))
 }

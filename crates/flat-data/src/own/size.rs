@@ -71,7 +71,7 @@ impl FromStr for ImageSize {
         let side = |text: &str| text.trim().parse().ok().filter(|n| (1..=MOST).contains(n));
         let size = match text.split_once(['x', 'X']) {
             None => side(text).map(Self::Square),
-            Some((height, width)) => side(height).zip(side(width)).map(|(h, w)| Self::of([h, w])),
+            Some((height, width)) => side(height).zip(side(width)).map(|(height, width)| Self::Exact { height, width }),
         };
         size.ok_or_else(|| format!("give a side from 1 to {MOST} as in 64, or height and width as in 48x64"))
     }

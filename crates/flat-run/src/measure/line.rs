@@ -38,8 +38,7 @@ impl Line {
         let read = || -> Result<Model> {
             let space = theta.space();
             let there = model.again(&Streams::new(0))?;
-            let images = subject.data_dir.as_deref().map(|dir| (subject.dataset, dir));
-            Weights::read(other, &space.device)?.load_into(&there, images)?;
+            Weights::read(other, &space.device)?.load_into(&there, Some(&subject.images))?;
             Ok(there)
         };
         let there = read().with_context(flag)?;

@@ -4,16 +4,16 @@ use super::paid;
 use crate::device::Opened;
 use crate::settings::choice::LossName;
 use crate::settings::config::RunConfig;
-use crate::settings::pixels;
+use crate::settings::{own, pixels};
 use crate::usage::usage;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use candle_core::{DType, Device};
 use flat_core::Streams;
 use flat_core::setting::Value;
 use flat_data::{Dataset, DatasetKind, Loader, LoaderOptions, Normalisation, Split};
 use flat_nn::{Arch, Loss, Model, ModelConfig};
 use flat_optim::{LESS_BIASED, Need};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Images a batch where nothing is trained: decides speed alone.
@@ -64,11 +64,20 @@ impl Data {
 /// # Errors
 /// Missing or damaged files.
 pub fn data(config: &RunConfig, device: &Device) -> Result<Data> {
-    let kind = config.dataset;
+    let (train, test, dir) = whole(config)?;
+    let (train, test) = (limited(&train, config.train_limit)?, limited(&test, config.test_limit)?);
+    data_of(config, train, test, dir, device)
+}
+
+/// All training and test images of a configuration, and where they come from.
+fn whole(config: &RunConfig) -> Result<(Arc<Split>, Arc<Split>, PathBuf)> {
+    let Some(kind) = config.dataset.known() else {
+        let own = own::images(config)?.context("--dataset: no images")?;
+        return Ok((own.train.clone(), own.test.clone(), own.path.clone()));
+    };
     let files = flat_data::locate(kind, config.data_dir.as_deref())?;
     let Dataset { train, test, .. } = Dataset::read(kind, &files)?;
-    let (train, test) = (limited(&Arc::new(train), config.train_limit)?, limited(&Arc::new(test), config.test_limit)?);
-    data_of(config, train, test, files.dir, device)
+    Ok((Arc::new(train), Arc::new(test), files.dir))
 }
 
 /// The data of a run on these images of `config.dataset`, whole; `dir` is where they come from.
@@ -117,12 +126,12 @@ pub fn data_of(config: &RunConfig, train: Arc<Split>, test: Arc<Split>, dir: Pat
     })
 }
 
-/// The images that a run trains on, of the data set in `dir`: the first `--train-limit`, without those of `--validation`.
+/// The images that a run trains on: the first `--train-limit`, without those of `--validation`.
 ///
 /// # Errors
 /// Missing or damaged files.
-pub(super) fn training(config: &RunConfig, dir: Option<&Path>) -> Result<Arc<Split>> {
-    Ok(validated(config, split(config.dataset, dir, true, config.train_limit)?)?.0)
+pub(super) fn training(config: &RunConfig) -> Result<Arc<Split>> {
+    Ok(validated(config, split(config, true, config.train_limit)?)?.0)
 }
 
 /// The training images that are left, and those held out by `--validation`.
@@ -151,13 +160,13 @@ pub(super) fn limited(split: &Arc<Split>, limit: Option<usize>) -> Result<Arc<Sp
     })
 }
 
-/// The training or test part of a data set, its first images where a limit is given.
+/// The training or test part of the data set of a configuration, its first images where a limit is given.
 ///
 /// # Errors
 /// Missing or damaged files.
-pub fn split(kind: DatasetKind, dir: Option<&Path>, train: bool, limit: Option<usize>) -> Result<Arc<Split>> {
-    let data = Dataset::load(kind, dir)?;
-    limited(&Arc::new(if train { data.train } else { data.test }), limit)
+pub fn split(config: &RunConfig, train: bool, limit: Option<usize>) -> Result<Arc<Split>> {
+    let (of_train, of_test, _) = whole(config)?;
+    limited(if train { &of_train } else { &of_test }, limit)
 }
 
 /// Batches in file order without augmentation.
@@ -185,19 +194,24 @@ pub fn model_config_of(config: &RunConfig) -> ModelConfig {
         norm: config.norm,
         stem: config.stem,
         patch: config.patch,
-        ..model_config(config.model, config.dataset)
+        ..usual_model(config.model, config.shape(), config.classes())
     }
 }
 
 /// The default model of an architecture for a data set.
 pub fn model_config(arch: Arch, dataset: DatasetKind) -> ModelConfig {
+    usual_model(arch, dataset.shape(), dataset.classes)
+}
+
+/// The default model of an architecture for images of this shape (channels, height, width) and number of classes.
+pub(super) fn usual_model(arch: Arch, [in_channels, height, width]: [usize; 3], classes: usize) -> ModelConfig {
     let default = RunConfig::default();
     ModelConfig {
         arch,
-        in_channels: dataset.channels,
-        height: dataset.size,
-        width: dataset.size,
-        classes: dataset.classes,
+        in_channels,
+        height,
+        width,
+        classes,
         hidden: if arch.takes("hidden") { default.hidden } else { Vec::new() },
         activation: default.activation,
         norm: default.norm,

@@ -6,13 +6,13 @@ use crate::parts::weights::Weights;
 use crate::settings::args::{EvalArgs, HessianArgs};
 use crate::settings::choice::SplitName;
 use crate::settings::config::RunConfig;
-use crate::settings::pixels;
+use crate::settings::{own, pixels};
 use crate::ui::Ui;
 use crate::usage::usage;
 use anyhow::Result;
 use candle_core::{DType, Device};
 use flat_core::Streams;
-use flat_data::{DatasetKind, Loader, Normalisation, Split, sha256_file};
+use flat_data::{Images, Loader, Normalisation, Split, sha256_file};
 use flat_nn::{Loss, Model, ModelConfig, Norm};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,15 +30,15 @@ pub struct LoadedCheckpoint {
     /// The loss.
     pub loss: Loss,
     /// The data set.
-    pub dataset: DatasetKind,
+    pub dataset: Images,
     /// The part of it that the data are of.
     pub split: SplitName,
     /// How pixels become the numbers that the network sees.
     pub pixels: Normalisation,
     /// What neither the flags nor the file say, and is assumed; empty where nothing is.
     pub assumed: Option<String>,
-    /// Folder with the data set, where the flags or the run say it.
-    pub data_dir: Option<PathBuf>,
+    /// The settings of the images: the run's where they are its own.
+    pub(crate) images: RunConfig,
     /// The configuration of the run that the weights are of.
     pub run: Option<RunConfig>,
     /// Device, and why it is that one.
@@ -73,13 +73,13 @@ impl LoadedCheckpoint {
             None => weights,
         };
         let run = weights.run.as_ref();
-        let Some(dataset) = args.dataset.or(run.map(|r| r.dataset)) else {
+        let Some(images) = images(args, run)? else {
             let why = weights.passed_over.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
             return Err(usage(format!("--dataset: a file by itself does not say its data set; name it{why}")));
         };
         let config = match (args.model, &weights.model) {
             (Some(arch), _) => {
-                let usual = setup::model_config(arch, dataset);
+                let usual = setup::usual_model(arch, images.shape(), images.classes());
                 ModelConfig {
                     hidden: args.hidden.clone().unwrap_or(usual.hidden),
                     channels: args.channels,
@@ -109,41 +109,28 @@ impl LoadedCheckpoint {
                 ModelConfig { activation: args.activation.unwrap_or(found.config.activation), ..found.config }
             }
         };
-        let (has, takes) = (dataset, (config.classes, config.in_channels, config.height));
-        if takes != (has.classes, has.channels, has.size) {
-            return Err(usage(format!(
-                "{}: a network of {} classes for {}x{} images of {} channels does not fit --dataset {has}, which has {} classes \
-                 of {}x{} images of {} channels",
-                weights.file.display(),
-                config.classes,
-                config.height,
-                config.width,
-                config.in_channels,
-                has.classes,
-                has.size,
-                has.size,
-                has.channels
-            )));
+        fits(&weights.file, &config, &images)?;
+        if let (Some(names), Some(path)) = (&weights.classes, images.dataset.own()) {
+            let found: Vec<String> = images.class_names.iter().flatten().map(|name| name.0.clone()).collect();
+            own::same_classes(path, &found, names)?;
         }
         let dtype =
             args.dtype.map(|f| f.dtype()).or(run.map(|r| r.dtype.dtype())).or(weights.dtype().filter(is_supported));
         let model = Model::new(&config, dtype.unwrap_or(DType::F32), &device, &Streams::new(0))?;
-        let weights_note = weights.load_into(&model, args.data_dir.as_deref().map(|dir| (dataset, dir)))?;
-        let data_dir = args.data_dir.clone().or(run.filter(|r| r.dataset == dataset).and_then(|r| r.data_dir.clone()));
-        let given = pixels::of_flags(dataset, args.normalize, args.mean.as_deref(), args.std.as_deref())?;
+        let weights_note = weights.load_into(&model, Some(&images))?;
+        let given = pixels::of_flags(&images, args.normalize, args.mean.as_deref(), args.std.as_deref())?;
         let known = given.or(weights.pixels.clone());
         let assumed = assumed(args, &weights, &config, known.is_none() && weights.model.is_none());
-        let pixels = known.unwrap_or_else(|| dataset.normalisation());
+        let pixels = known.unwrap_or_else(|| pixels::of_dataset(&images));
         let (part, split) = match (args.split, usual) {
             (None, Usual::TrainedOn) => {
-                let own = run.filter(|run| run.dataset == dataset);
+                let own = run.filter(|run| images.is_of_same_images(run));
                 let limit = args.limit.unwrap_or_else(|| own.unwrap_or(&RunConfig::default()).trace_examples);
-                let train = trained_on(own, dataset, data_dir.as_deref())?;
-                (SplitName::Train, setup::limited(&train, Some(limit))?)
+                (SplitName::Train, setup::limited(&trained_on(own.is_some(), &images)?, Some(limit))?)
             }
             (part, _) => {
                 let part = part.unwrap_or(SplitName::Test);
-                (part, setup::split(dataset, data_dir.as_deref(), part == SplitName::Train, args.limit)?)
+                (part, setup::split(&images, part == SplitName::Train, args.limit)?)
             }
         };
         let data = setup::plain_loader(split, pixels.clone(), args.batch_size, dtype.unwrap_or(DType::F32), &device)?;
@@ -157,11 +144,11 @@ impl LoadedCheckpoint {
             sha256,
             data,
             loss,
-            dataset,
+            dataset: images.dataset.clone(),
             split: part,
             pixels,
             assumed,
-            data_dir,
+            images,
             run: weights.run,
             device_note,
             weights_note,
@@ -173,8 +160,8 @@ impl LoadedCheckpoint {
     /// # Errors
     /// Missing or damaged files.
     pub fn training(&self) -> Result<Loader> {
-        let run = self.run.as_ref().filter(|run| run.dataset == self.dataset);
-        let split = trained_on(run, self.dataset, self.data_dir.as_deref())?;
+        let own = self.run.as_ref().is_some_and(|run| self.images.is_of_same_images(run));
+        let split = trained_on(own, &self.images)?;
         let space = self.model.params().space();
         setup::plain_loader(split, self.pixels.clone(), setup::EVAL_BATCH, space.dtype, &space.device)
     }
@@ -210,12 +197,68 @@ enum Usual {
     TrainedOn,
 }
 
-/// The images that a run trained on; without a run the training images of the data set.
-fn trained_on(run: Option<&RunConfig>, dataset: DatasetKind, dir: Option<&Path>) -> Result<Arc<Split>> {
-    match run {
-        Some(run) => setup::training(run, dir),
-        None => setup::split(dataset, dir, true, None),
+/// The images that a run trained on where they are its `own`, else all training images.
+fn trained_on(own: bool, images: &RunConfig) -> Result<Arc<Split>> {
+    if own { setup::training(images) } else { setup::split(images, true, None) }
+}
+
+/// The settings of the images that the flags or the run name, filled in: the run's where its own are meant, perhaps elsewhere.
+fn images(args: &EvalArgs, run: Option<&RunConfig>) -> Result<Option<RunConfig>> {
+    let own_run = run.filter(|run| run.dataset.own().is_some());
+    let moved = |dir: &Path| Images::Own(dir.into());
+    let dataset = match (&args.dataset, own_run, args.data_dir.as_deref()) {
+        (None, Some(_), Some(dir)) => moved(dir),
+        (None, ..) => match run {
+            Some(run) => run.dataset.clone(),
+            None => return Ok(None),
+        },
+        (Some(dataset), ..) => dataset.clone(),
+    };
+    let same = |run: &&RunConfig| run.dataset == dataset || (run.dataset.own().is_some() && dataset.own().is_some());
+    let mut images = run.filter(same).cloned().unwrap_or_default();
+    let shaped = args.image_size.is_some() || args.image_channels.is_some() || args.test_fraction.is_some();
+    if dataset.known().is_some() {
+        images.data_dir = args.data_dir.clone().or(images.data_dir);
+        if shaped {
+            return Err(usage(format!(
+                "--image-size, --image-channels and --test-fraction are for images of one's own: --dataset {dataset} has a size"
+            )));
+        }
+    } else if args.data_dir.is_some() && args.dataset.is_some() {
+        return Err(usage("--data-dir beside a --dataset that is a path: give the path alone"));
     }
+    images.dataset = dataset;
+    images.image_size = args.image_size.or(images.image_size);
+    images.image_channels = args.image_channels.or(images.image_channels);
+    images.test_fraction = args.test_fraction.or(images.test_fraction);
+    own::fill(&mut images)?;
+    Ok(Some(images))
+}
+
+/// Refuses a network for other images.
+fn fits(file: &Path, config: &ModelConfig, images: &RunConfig) -> Result<()> {
+    let ([channels, height, width], classes) = (images.shape(), images.classes());
+    let takes = ([config.in_channels, config.height, config.width], config.classes);
+    if takes == ([channels, height, width], classes) {
+        return Ok(());
+    }
+    let remedy = match (images.dataset.own().is_some(), takes.0 != [channels, height, width]) {
+        (true, true) => {
+            let size = flat_data::ImageSize::of([config.height, config.width]);
+            format!("; --image-size {size} --image-channels {} makes its images so", config.in_channels)
+        }
+        _ => String::new(),
+    };
+    Err(usage(format!(
+        "{}: a network of {} classes for {}x{} images of {} channels does not fit --dataset {}, which has {classes} classes of \
+         {height}x{width} images of {channels} channels{remedy}",
+        file.display(),
+        config.classes,
+        config.height,
+        config.width,
+        config.in_channels,
+        images.dataset,
+    )))
 }
 
 /// Weights with the sha256 of their file, which a run in progress may delete after either.

@@ -3,13 +3,13 @@
 use crate::parts::setup;
 use crate::parts::statistics;
 use crate::settings::config::RunConfig;
-use crate::settings::pixels;
+use crate::settings::{own, pixels};
 use crate::store::checkpoint::{self, Checkpoint};
 use crate::usage::usage;
 use anyhow::{Context, Result, anyhow, bail};
 use candle_core::{DType, Device, Tensor};
 use flat_core::Streams;
-use flat_data::{DatasetKind, Normalisation};
+use flat_data::Normalisation;
 use flat_nn::{Error, Format, Model, ModelConfig, WeightsFile};
 use flat_optim::Averaging;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +28,8 @@ pub struct Weights {
     averaged: bool,
     /// The normalisation of the pixels they were trained on, where the file or the run says it.
     pub pixels: Option<Normalisation>,
+    /// The names of the classes, where they are of images of one's own and the file says them.
+    pub classes: Option<Vec<String>>,
     /// The configuration of the run they are of.
     pub run: Option<RunConfig>,
     /// Why the `config.toml` beside them is not used, where there is one.
@@ -67,8 +69,9 @@ impl Weights {
                 e => anyhow::Error::from(e).context("cannot read weights"),
             })?;
         // this program says of its files which model they hold; others write no checksum
-        let own = flat_nn::ModelConfig::from_metadata(|key| found.metadata.get(key).map(String::as_str)).ok();
+        let model = flat_nn::ModelConfig::from_metadata(|key| found.metadata.get(key).map(String::as_str)).ok();
         let (said, checked) = (found.metadata.clone(), found.checked);
+        let classes = own::from_metadata(&said);
         let tensors = match Checkpoint::of(found.clone()) {
             Ok(None) => found.tensors,
             Ok(Some(found)) => {
@@ -87,6 +90,7 @@ impl Weights {
                     model,
                     averaged,
                     pixels,
+                    classes,
                     run,
                     passed_over,
                     unchecked: !checked,
@@ -98,18 +102,19 @@ impl Weights {
             Err(e) => return Err(e.context(format!("cannot read {}", path.display()))),
         };
         // a file from elsewhere says nothing of its model, and the run that it was put beside is not its own
-        let (run, passed_over) = owned(beside, |run| own.as_ref() == Some(&setup::model_config_of(run)));
+        let (run, passed_over) = owned(beside, |run| model.as_ref() == Some(&setup::model_config_of(run)));
         let pixels = match pixels::from_metadata(&said) {
             Some(said) => Some(said),
             None => run.as_ref().map(pixels::of_run).transpose()?,
         };
-        let unchecked = own.is_some() && !checked;
+        let unchecked = model.is_some() && !checked;
         Ok(Self {
             file,
             tensors,
-            model: own,
+            model,
             averaged: false,
             pixels,
+            classes,
             run,
             passed_over,
             unchecked,
@@ -163,12 +168,12 @@ impl Weights {
     }
 
     /// Puts the weights into a model, converted to its element type. Gives a line on what is to be known of the file, such
-    /// as entries that are no weights of the model. `images` says where the images of a data set are, which may be the
-    /// run's, if not where it read them.
+    /// as entries that are no weights of the model. `images` says where images are, which may be the run's,
+    /// if not where it read them.
     ///
     /// # Errors
     /// Weights of another model, more than one set of them, weights that are not finite.
-    pub fn load_into(&self, model: &Model, images: Option<(DatasetKind, &Path)>) -> Result<Option<String>> {
+    pub fn load_into(&self, model: &Model, images: Option<&RunConfig>) -> Result<Option<String>> {
         let of_file = |e: Error| match e {
             e @ (Error::OtherModel { .. } | Error::BadState(_)) => {
                 anyhow::Error::from(e).context(format!("{} is of another model", self.file.display()))
@@ -184,8 +189,7 @@ impl Weights {
                 Some(why) => format!("{}: {why}", self.file.display()),
             })?;
             let dtype = model.params().space().dtype;
-            let told = images.filter(|(dataset, _)| *dataset == run.dataset).map(|(_, dir)| dir);
-            let train = setup::training(run, told.or(run.data_dir.as_deref()))?;
+            let train = setup::training(images.filter(|told| told.is_of_same_images(run)).unwrap_or(run))?;
             let device = &model.params().space().device;
             let train = setup::plain_loader(train, pixels::of_run(run)?, setup::EVAL_BATCH, dtype, device)?;
             if !statistics::refresh(model, &train)? {

@@ -17,6 +17,7 @@ use crate::usage::{BadFlag, usage};
 use crate::value::number::short;
 use anyhow::Result;
 use flat_core::setting::{Settings as _, Text, Values};
+use flat_data::Images;
 use std::path::{Path, PathBuf};
 use twox_hash::XxHash64;
 
@@ -128,13 +129,16 @@ impl<'a> Run<'a> {
             (config.epochs, config.steps, config.evals) = (None, None, None);
         }
         for (name, value) in changed.iter() {
-            config.set(name, value).map_err(BadFlag::from)?;
+            match (name, config.dataset.own()) {
+                (DATA_DIR, Some(_)) => config.dataset = Images::Own(std::path::absolute(value.to_string())?),
+                _ => config.set(name, value).map_err(BadFlag::from)?,
+            }
         }
         config.check()?;
         config.to_toml()?;
         let retold = retellable.iter().any(|name| changed.get(name).is_some());
         let parts = RunParts::new(&config, !begun)?;
-        if changed.get(DATA_DIR).is_some() {
+        if changed.get(DATA_DIR).is_some() && config.dataset.known().is_some() {
             config.data_dir = Some(std::path::absolute(&parts.data.dir)?);
         }
         Ok(Self { config, parts, place: Place::Begun { dir, extend, retold }, pause: None, ui: Ui::NONE })
@@ -227,7 +231,7 @@ fn introduce(config: &RunConfig, parts: &RunParts, dir: &RunDir, ui: Ui<'_>) {
             None => format!("{} over {}", config.optimizer, config.base),
         },
     };
-    let (model, dataset, seed) = (config.model, config.dataset, config.seed);
+    let (model, dataset, seed) = (config.model, &config.dataset, config.seed);
     ui.say(format!("{model} on {dataset} with {optimizer}, seed {seed}: {}", dir.root().display()));
 }
 
@@ -269,7 +273,8 @@ fn start(out: Option<&Path>, config: &RunConfig) -> Result<RunDir> {
     let dir = match out {
         Some(out) => RunDir::create(out)?,
         None => {
-            let name = format!("{}-{}-{}-s{}", config.dataset, config.model, config.optimizer_name(), config.seed);
+            let name =
+                format!("{}-{}-{}-s{}", config.dataset.word(), config.model, config.optimizer_name(), config.seed);
             RunDir::create_numbered(&Path::new("runs").join(name))?
         }
     };

@@ -78,7 +78,14 @@ impl Plan {
         };
         pairs([
             ("device", self.device.clone()),
-            ("data", format!("{} in {}", self.dataset, self.data_dir)),
+            (
+                "data",
+                if self.dataset == self.data_dir {
+                    self.dataset.clone()
+                } else {
+                    format!("{} in {}", self.dataset, self.data_dir)
+                },
+            ),
             ("images", format!("{} to train on{held}, {} to test on", self.train_images, self.test_images)),
             ("model", format!("{}, {} parameters", self.model, self.dim)),
             ("optimizer", format!("{} over {}", self.optimizer, self.base)),

@@ -16,7 +16,7 @@ use crate::parts::tally::Tally;
 use crate::ranks;
 use crate::run::observer::Observer;
 use crate::settings::config::RunConfig;
-use crate::settings::pixels;
+use crate::settings::{own, pixels};
 use crate::signal;
 use crate::store::checkpoint::{self, Checkpoint, Extension, Progress};
 use crate::store::fingerprint::Fingerprint;
@@ -349,12 +349,15 @@ impl<'a> Trainer<'a> {
         Ok(self.progress.step > 0 && last && train_loss > 10.0 * constant)
     }
 
-    /// The metadata of a weights file of the run, beside its model: the normalisation of its pixels.
+    /// The metadata of a weights file of the run, beside its model: the normalisation of its pixels, and the names of its classes
+    /// where it has images of one's own.
     ///
     /// # Errors
     /// None in practice.
     pub fn metadata(&self) -> Result<BTreeMap<String, String>> {
-        Ok(pixels::to_metadata(&pixels::of_run(self.config)?))
+        let mut all = pixels::to_metadata(&pixels::of_run(self.config)?);
+        all.extend(own::to_metadata(self.config));
+        Ok(all)
     }
 
     /// Closes the log of a run that has a summary, which says whether it is a good one.

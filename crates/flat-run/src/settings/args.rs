@@ -4,7 +4,7 @@ use super::choice::{BnModeName, Float, HvpName, LossName, NormalizeName, SplitNa
 use super::config::RunConfig;
 use crate::device::DeviceChoice;
 use flat_core::setting::{Needs, Range, Text};
-use flat_data::DatasetKind;
+use flat_data::{ImageSize, Images};
 use flat_nn::{Activation, Arch, Norm, Stem};
 use std::path::PathBuf;
 
@@ -20,9 +20,14 @@ flat_core::settings! {
         checkpoint as "checkpoint": PathBuf = PathBuf::new(), required: true, metavar: "RUN_OR_FILE";
         /// What the names of the weights begin with, where a file holds several networks or an average (model_ema.).
         prefix as "prefix": Option<Text<String>> = None, default_in_words: "any one; the weights rather than their average";
-        dataset as "dataset" of RunConfig: Option<DatasetKind> = None, default_in_words: "the run's";
+        dataset as "dataset" of RunConfig: Option<Images> = None, default_in_words: "the run's";
         data_dir as "data-dir" of RunConfig: Option<PathBuf> = None,
             default_in_words: "the run's, else $FLAT_DATA_DIR, ./data, the download cache";
+        image_size as "image-size" of RunConfig: Option<Text<ImageSize>> = None,
+            default_in_words: "the run's, else theirs, which must be one";
+        image_channels as "image-channels" of RunConfig: Option<usize> = None,
+            default_in_words: "the run's, else 3 where any has colours";
+        test_fraction as "test-fraction" of RunConfig: Option<f64> = None, default_in_words: "the run's, else 0.2";
         /// Which part of the data set.
         split as "split": Option<SplitName> = None, default_in_words: "eval: test; metrics and landscape: the run's own \
             training images, else train";

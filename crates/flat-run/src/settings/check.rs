@@ -14,7 +14,7 @@ impl RunConfig {
     /// Refuses a rule whose batches the data or the run do not have.
     fn check_need(&self, rule: RuleKind, need: Need) -> Result<()> {
         match need {
-            Need::Source(_) if self.dataset.attributes == 0 => Err(usage(format!(
+            Need::Source(_) if self.dataset.attributes() == 0 => Err(usage(format!(
                 "--optimizer {rule}: --dataset {} has no groups of class and attribute, which it draws by; use --dataset \
                  colored-mnist (`flat-train {}` makes it)",
                 self.dataset,
@@ -72,6 +72,7 @@ impl RunConfig {
                     > 1,
                 "--epochs, --steps and --evals exclude each other",
             ),
+            (self.image_channels == Some(2), "--image-channels 2: give 1 for grey or 3 for colours"),
         ];
         match wrong.into_iter().find(|(wrong, _)| *wrong) {
             Some((_, text)) => Err(usage(text)),

@@ -10,7 +10,7 @@ use crate::device::DeviceChoice;
 use crate::value::epochs::{Epochs, MOST};
 use crate::value::every::Every;
 use flat_core::setting::{Needs, Range, Text, Value, Values, in_words};
-use flat_data::{Augment, DatasetKind};
+use flat_data::{Augment, DatasetKind, ImageSize, Images};
 use flat_nn::{Activation, Arch, ModelConfig, Norm, Precision, Stem, networks};
 use flat_optim::{BaseKind, LESS_BIASED, Need, RuleKind};
 use std::path::PathBuf;
@@ -71,11 +71,26 @@ flat_core::settings! {
         log_every as "log-every": Option<usize> = None, range: Range::AtLeast(1),
             default_in_words: "1 on the CPU, 50 on CUDA";
 
-        /// Data set.
-        dataset as "dataset": DatasetKind = DatasetKind::Mnist;
+        /// Data set, or a path to images of one's own: a folder of PNG or JPEG files for each class, perhaps within train/
+        /// and test/; an .npz; IDX files; CIFAR's as downloaded.
+        dataset as "dataset": Images = Images::default();
         /// Folder with the data.
         data_dir as "data-dir": Option<PathBuf> = None, metavar: "DIR",
-            default_in_words: "$FLAT_DATA_DIR, ./data, the download cache";
+            default_in_words: "$FLAT_DATA_DIR, ./data, the download cache",
+            needs: Needs::That(is_known, "a --dataset with a name: one's own is a path already");
+        /// Size of images of one's own: N makes the shorter side N long and takes the square in the centre, HxW makes both
+        /// sides so. Bilinear with antialiasing.
+        image_size as "image-size": Option<Text<ImageSize>> = None, metavar: ImageSize::FORMS, needs: OWN,
+            default_in_words: "theirs, which must be one";
+        /// Channels of images of one's own: 1 for grey, 3 for colours.
+        image_channels as "image-channels": Option<usize> = None, range: Range::Between(1, 3), metavar: "1|3", needs: OWN,
+            default_in_words: "3 where any has colours";
+        /// Share of images of one's own that is held out to test on where they have no such part, classes in proportion.
+        test_fraction as "test-fraction": Option<f64> = None, range: Range::Share, metavar: "SHARE", needs: OWN,
+            aliases: &["val-fraction"], default_in_words: "0.2";
+        /// Names of the classes of images of one's own, which those found must have.
+        class_names as "class-names": Option<Vec<Text<String>>> = None, metavar: "NAMES", needs: OWN,
+            default_in_words: "those found, by name";
         /// Use only the first N training images.
         train_limit as "train-limit": Option<usize> = None, range: Range::AtLeast(1);
         /// Use only the first N test images.
@@ -84,7 +99,7 @@ flat_core::settings! {
         /// is looked at once, at the end.
         validation as "validation": Option<usize> = None, range: Range::AtLeast(1);
         /// Seed of their choice, apart from --seed: runs of different seeds hold out the same images.
-        validation_seed as "validation-seed": u64 = 0, range: Range::Between(0, i64::MAX as u64), needs: VALIDATES;
+        validation_seed as "validation-seed": u64 = 0, range: Range::Between(0, i64::MAX as u64), needs: DRAWS_HELD_OUT;
         /// Leave the test set alone.
         no_test as "no-test": bool = false, needs: VALIDATES;
         /// Images a step.
@@ -278,6 +293,10 @@ const PERTURBS: Needs = Needs::That(perturbs, "an --optimizer that perturbs");
 const GROWS: Needs = Needs::All(&[Needs::Is("rho-schedule", "exponential"), PERTURBS]);
 const PROJECTS: Needs = Needs::That(projects, "--optimizer dom-sgd or bulk-sgd");
 const VALIDATES: Needs = Needs::That(validates, "--validation");
+/// Images of one's own.
+const OWN: Needs = Needs::That(is_own, "a --dataset that is a path to images of one's own");
+/// Images are held out of the training images, along the run or to test on.
+const DRAWS_HELD_OUT: Needs = Needs::Any(&[VALIDATES, OWN]);
 const ALONG: Needs = Needs::That(has_flatness, "--flatness");
 
 fn is(values: &Values, name: &str, accept: impl Fn(&Value) -> bool) -> bool {
@@ -302,6 +321,14 @@ fn draws_not(values: &Values) -> bool {
 
 fn has_groups(values: &Values) -> bool {
     is(values, "dataset", |v| v.to_string().parse().is_ok_and(|kind: DatasetKind| kind.attributes > 0))
+}
+
+fn is_known(values: &Values) -> bool {
+    values.get("dataset").is_none_or(|v| v.to_string().parse::<DatasetKind>().is_ok())
+}
+
+fn is_own(values: &Values) -> bool {
+    !is_known(values)
 }
 
 fn validates(values: &Values) -> bool {

@@ -4,27 +4,31 @@ use crate::settings::choice::NormalizeName;
 use crate::settings::config::RunConfig;
 use crate::usage::usage;
 use anyhow::Result;
-use flat_data::{DatasetKind, Normalisation};
+use flat_data::Normalisation;
 use std::collections::BTreeMap;
 
 /// What a weights file calls the mean and the standard deviation of its pixels.
 const NAMES: [&str; 2] = ["pixel_mean", "pixel_std"];
 
-/// The normalisation that the flags `--normalize`, `--mean` and `--std` ask for; `None` where they ask for nothing.
+/// The settings that are a normalisation of their own.
+pub(crate) const PIXELS: [&str; 2] = ["mean", "std"];
+
+/// The normalisation that the flags `--normalize`, `--mean` and `--std` ask for, on the images of this run; `None` where they
+/// ask for nothing.
 ///
 /// # Errors
 /// One of mean and deviation without the other, both beside `--normalize`, numbers that are not one a channel, a deviation
 /// that is not positive.
 pub fn of_flags(
-    kind: DatasetKind,
+    run: &RunConfig,
     name: Option<NormalizeName>,
     mean: Option<&[f64]>,
     std: Option<&[f64]>,
 ) -> Result<Option<Normalisation>> {
-    let channels = kind.channels;
+    let [channels, ..] = run.shape();
     let (mean, std) = match (name, mean, std) {
         (None, None, None) => return Ok(None),
-        (Some(NormalizeName::Dataset), None, None) => return Ok(Some(kind.normalisation())),
+        (Some(NormalizeName::Dataset), None, None) => return Ok(Some(of_dataset(run))),
         (Some(NormalizeName::None), None, None) => return Ok(Some(Normalisation::none(channels))),
         (None, Some(mean), Some(std)) => (mean, std),
         (None, Some(_), None) => return Err(usage("--mean has no effect without --std: give both")),
@@ -37,9 +41,10 @@ pub fn of_flags(
         if values.len() != channels || values.iter().any(|x| !x.is_finite()) {
             let given: Vec<String> = values.iter().map(f64::to_string).collect();
             return Err(usage(format!(
-                "--{flag} {}: give {channels} finite number{}, one a channel of {kind}, for pixels in [0, 1]",
+                "--{flag} {}: give {channels} finite number{}, one a channel of {}, for pixels in [0, 1]",
                 given.join(","),
-                if channels == 1 { "" } else { "s" }
+                if channels == 1 { "" } else { "s" },
+                run.dataset
             )));
         }
     }
@@ -54,8 +59,17 @@ pub fn of_flags(
 /// # Errors
 /// As [`of_flags`].
 pub fn of_run(config: &RunConfig) -> Result<Normalisation> {
-    let given = of_flags(config.dataset, config.normalize, config.mean.as_deref(), config.std.as_deref())?;
-    Ok(given.unwrap_or_else(|| config.dataset.normalisation()))
+    let given = of_flags(config, config.normalize, config.mean.as_deref(), config.std.as_deref())?;
+    Ok(given.unwrap_or_else(|| of_dataset(config)))
+}
+
+/// The normalisation of the run's images: of images of one's own that which was filled in.
+pub fn of_dataset(run: &RunConfig) -> Normalisation {
+    match (run.dataset.known(), &run.mean, &run.std) {
+        (Some(kind), ..) => kind.normalisation(),
+        (None, Some(mean), Some(std)) => Normalisation { mean: mean.clone(), std: std.clone() },
+        (None, ..) => Normalisation::none(run.shape()[0]),
+    }
 }
 
 /// The normalisation as a weights file records it.
@@ -83,6 +97,7 @@ pub fn in_words(normalisation: &Normalisation) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flat_data::DatasetKind;
 
     #[test]
     fn a_normalisation_survives_the_way_through_a_file_and_bad_ones_name_their_flag() {
@@ -90,7 +105,7 @@ mod tests {
             let own = kind.normalisation();
             assert_eq!(from_metadata(&to_metadata(&own)), Some(own));
         }
-        let of = |name, mean: Option<&[f64]>, std: Option<&[f64]>| of_flags(DatasetKind::Mnist, name, mean, std);
+        let of = |name, mean: Option<&[f64]>, std: Option<&[f64]>| of_flags(&RunConfig::default(), name, mean, std);
         for (name, mean, std, flag) in [
             (None, Some(&[0.1][..]), None, "--std"),
             (None, None, Some(&[0.1][..]), "--mean"),

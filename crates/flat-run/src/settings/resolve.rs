@@ -4,6 +4,7 @@ use super::choice::{PerturbByName, ScheduleName};
 use super::config::RunConfig;
 use super::file::{table as read_table, to_toml};
 use super::flags;
+use super::own;
 use super::recipe::Recipe;
 use crate::ranks;
 use crate::usage::{BadFlag, no_effect, usage};
@@ -83,6 +84,7 @@ impl RunConfig {
                 stale.extend(others);
             }
         }
+        stale.extend(own::stale(&file, flags));
         // a schedule-free base has another default, and refuses what an earlier base ran with
         let averages = |values: &Values| Ok::<_, anyhow::Error>(Self::with(values, FLAGS)?.base.averages());
         if changed("base") == Some(true) && averages(&file)? != averages(flags)? {
@@ -284,6 +286,7 @@ impl RunConfig {
             let all = || self.rule_schedule.as_ref().and_then(|s| s.epochs()).unwrap_or(2).into();
             self.epochs = Some(self.epochs.unwrap_or_else(all));
         }
+        own::fill(&mut self)?;
         if self.mean.is_none() && self.std.is_none() {
             self.normalize.get_or_insert(super::choice::NormalizeName::Dataset);
         }

@@ -64,7 +64,10 @@ impl Fingerprint {
     /// # Errors
     /// None in practice.
     pub fn of(config: &RunConfig, [train, test]: [&Split; 2], steps: u64) -> Result<Self> {
-        let settings = config.with_effect()?.into_iter().filter(|(key, _)| !FREE.contains(&key.as_str()));
+        // images of one's own may be moved: their sums and their classes stay
+        let moves = |key: &str| key == "dataset" && config.dataset.own().is_some();
+        let free = |key: &str| FREE.contains(&key) || moves(key);
+        let settings = config.with_effect()?.into_iter().filter(|(key, _)| !free(key));
         let sums = [("training images", train), ("test images", test)];
         Ok(Self {
             settings: settings.map(|(key, value)| (key, value.to_string())).collect(),

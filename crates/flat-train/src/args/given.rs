@@ -6,6 +6,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use flat_core::name::{Family, meant, near};
 use flat_core::setting::{BadSetting, Kind, SettingType, Value, Values};
+use flat_data::Images;
 use flat_run::settings::{Flag, Flags, OptimizerName, given};
 use std::ffi::OsStr;
 use std::marker::PhantomData;
@@ -72,7 +73,8 @@ pub(super) fn among<T>() -> impl TypedValueParser<Value = T>
 where
     T: SettingType + FromStr<Err = BadSetting> + Clone + Send + Sync + 'static,
 {
-    Names { names: T::names(), others: T::others(), family: T::family() }.try_map(|name| name.parse::<T>())
+    Names { names: T::names(), others: T::others(), family: T::family(), beside: |_| false }
+        .try_map(|name| name.parse::<T>())
 }
 
 /// The parser of names: in any case and by other names too. What it gives is the name itself.
@@ -81,6 +83,8 @@ struct Names {
     names: Vec<&'static str>,
     others: Vec<(&'static str, &'static str)>,
     family: Family,
+    /// What else is taken as it is typed.
+    beside: fn(&str) -> bool,
 }
 
 impl TypedValueParser for Names {
@@ -90,6 +94,9 @@ impl TypedValueParser for Names {
         let typed = value.to_string_lossy();
         if let Some(name) = meant(&typed, &self.names, &self.others).or_else(|| (self.family.meant)(&typed)) {
             return Ok(name.into());
+        }
+        if (self.beside)(&typed) {
+            return Ok(typed.into_owned());
         }
         let mut error = clap::Error::new(ErrorKind::InvalidValue).with_cmd(command);
         let all = self.family.beside(&self.names);
@@ -130,11 +137,13 @@ fn arg(flag: &Flag) -> Arg {
             names: OptimizerName::names(),
             others: OptimizerName::others(),
             family: OptimizerName::family(),
+            beside: |_| false,
         }),
-        (_, false) => arg.value_parser(Names {
+        (name, false) => arg.value_parser(Names {
             names: setting.names.clone(),
             others: setting.others.clone(),
             family: setting.family,
+            beside: if name == "dataset" { Images::is_path } else { |_: &str| false },
         }),
     };
     match setting.kind {

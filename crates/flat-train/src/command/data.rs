@@ -1,5 +1,7 @@
 //! `flat-train data`.
 
+mod shown;
+
 use super::print;
 use crate::args::{DataAction, FetchArgs};
 use crate::exit::Outcome;
@@ -21,6 +23,7 @@ pub(super) fn run(action: DataAction, ui: Ui<'static>, as_json: bool) -> Result<
         DataAction::Color { correlation, seed, out, data_dir } => {
             color(Coloring { correlation, seed }, data_dir.as_deref(), out.as_deref(), as_json)
         }
+        DataAction::Show(args) => shown::show(&args, as_json),
         DataAction::Verify { dataset, data_dir } => verify(dataset, data_dir.as_deref(), as_json),
     }
 }

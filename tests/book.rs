@@ -19,7 +19,7 @@ const NOT_RUN: [(&str, &str, &str); 9] = [
     ("data.md", "flat-train data fetch cifar10", "downloads"),
     (
         "data.md",
-        "flat-train train --dataset mnist --data-dir mine --mean 0.28 --std 0.35 --out runs/mine",
+        "flat-train data show flowers",
         "needs the \
      reader's images",
     ),

@@ -168,6 +168,7 @@ fn the_document_describes_every_key_that_is_printed_and_no_other() {
     let runs = format!("{} {}", path("run"), path("conv"));
     print("report", &format!("report {runs} {} {} --out {page}", path("theory"), path("sweep")));
     print("data verify", "data verify mnist");
+    print("data show", "data show data/mnist");
     print("data color", &format!("data color --out {}", path("colors")));
     print(
         "train",

@@ -33,6 +33,7 @@ mod lost;
 mod names;
 mod networks;
 mod other_data;
+mod own_data;
 mod parity;
 mod report;
 mod report_ranking;

@@ -52,7 +52,7 @@ fn sides(shape: &[usize]) -> Result<([usize; 3], Axis), String> {
 
 /// The images in an array of NumPy.
 pub(super) fn pixels(array: Npy) -> Result<Pixels, String> {
-    let shape = array.shape.clone();
+    let shape = array.shape().to_vec();
     let (bytes, note) = match array.is_bytes() {
         true => (array.into_bytes(), None),
         false => scaled(&array)?,
@@ -127,8 +127,11 @@ fn scaled(array: &Npy) -> Result<(Vec<u8>, Option<String>), String> {
 
 /// The labels in an array of NumPy.
 pub(super) fn labels(array: &Npy) -> Result<Vec<u8>, String> {
-    if !matches!(array.shape[..], [_] | [_, 1]) {
-        return Err(format!("labels of the shape {:?}: give one whole number an image, not one-hot rows", array.shape));
+    if !matches!(array.shape(), [_] | [_, 1]) {
+        return Err(format!(
+            "labels of the shape {:?}: give one whole number an image, not one-hot rows",
+            array.shape()
+        ));
     }
     let label = |(i, x): (usize, f64)| match x {
         x if x.fract() == 0.0 && (0.0..MAX_CLASSES as f64).contains(&x) => Ok(x as u8),

@@ -1,26 +1,30 @@
 //! NumPy's `.npy`: a header of text and the numbers of an array.
 
-/// An array of numbers, in the order of C.
-#[derive(Debug)]
-pub(super) struct Npy {
-    /// Its sizes, the last one the fastest.
-    pub(super) shape: Vec<usize>,
+/// What the header of an array says.
+#[derive(Debug, Clone)]
+struct Header {
+    shape: Vec<usize>,
     kind: u8,
     size: usize,
     big_endian: bool,
-    bytes: Vec<u8>,
+    /// Where the numbers begin.
     start: usize,
+    /// Bytes of the file.
+    total: usize,
 }
 
-/// Most bytes of a header.
-const MAX_HEADER: usize = 1 << 16;
+/// An array of numbers, in the order of C.
+#[derive(Debug)]
+pub(super) struct Npy {
+    header: Header,
+    bytes: Vec<u8>,
+}
 
-impl Npy {
-    /// The array in the bytes of a file.
-    ///
-    /// # Errors
-    /// Says what is wrong: no array, objects, an order or a type that is not read, bytes that the shape does not have.
-    pub(super) fn parse(bytes: Vec<u8>) -> Result<Self, String> {
+/// Most bytes of a header, with what stands before.
+pub(super) const MAX_HEADER: usize = 1 << 16;
+
+impl Header {
+    fn parse(bytes: &[u8]) -> Result<Self, String> {
         let version = bytes.strip_prefix(b"\x93NUMPY").and_then(|rest| rest.first()).copied();
         let number =
             |n: usize| bytes.get(8..8 + n).map(|b| b.iter().rev().fold(0usize, |n, &b| n << 8 | usize::from(b)));
@@ -29,7 +33,7 @@ impl Npy {
             Some(2 | 3) => (12, number(4)),
             _ => return Err("it is no array of NumPy".into()),
         };
-        let header = length.filter(|n| *n <= MAX_HEADER).and_then(|n| bytes.get(at..at + n));
+        let header = length.filter(|n| *n <= MAX_HEADER - 12).and_then(|n| bytes.get(at..at + n));
         let header = header.ok_or("its header is cut short")?;
         let start = at + header.len();
         let header = String::from_utf8_lossy(header).into_owned();
@@ -56,38 +60,64 @@ impl Npy {
             let descr: String = descr.escape_debug().take(20).collect();
             return Err(format!("its numbers are of type `{descr}`: integers, bool, float32 and float64 are read"));
         };
-        let count = shape.iter().try_fold(1usize, |n, side| n.checked_mul(*side)).and_then(|n| n.checked_mul(size));
-        if count != Some(bytes.len() - start) {
-            return Err(format!(
-                "its shape is {shape:?} of {size} bytes each, and {} bytes follow",
-                bytes.len() - start
-            ));
+        let count =
+            shape.iter().try_fold(size, |n: usize, side| n.checked_mul(*side)).and_then(|n| n.checked_add(start));
+        let total = count.ok_or_else(|| format!("its shape {shape:?} is more than any file holds"))?;
+        Ok(Self { shape, kind, size, big_endian: order == b'>', start, total })
+    }
+}
+
+impl Npy {
+    /// Whether a file of so many bytes can be the array whose first bytes these are: asked before the rest is inflated.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub(super) fn fits(head: &[u8], bytes: u64) -> Result<(), String> {
+        let Header { shape, size, start, total, .. } = Header::parse(head)?;
+        if total as u64 != bytes {
+            let follow = bytes.saturating_sub(start as u64);
+            return Err(format!("its shape is {shape:?} of {size} bytes each, and {follow} bytes follow"));
         }
-        Ok(Self { shape, kind, size, big_endian: order == b'>', bytes, start })
+        Ok(())
+    }
+
+    /// The array in the bytes of a file.
+    ///
+    /// # Errors
+    /// Says what is wrong: no array, objects, an order or a type that is not read, bytes that the shape does not have.
+    pub(super) fn parse(bytes: Vec<u8>) -> Result<Self, String> {
+        Self::fits(&bytes, bytes.len() as u64)?;
+        Ok(Self { header: Header::parse(&bytes)?, bytes })
+    }
+
+    /// Its sizes, the last one the fastest.
+    pub(super) fn shape(&self) -> &[usize] {
+        &self.header.shape
     }
 
     /// Whether the numbers are bytes, which need no conversion.
     pub(super) fn is_bytes(&self) -> bool {
-        (self.kind, self.size) == (b'u', 1)
+        (self.header.kind, self.header.size) == (b'u', 1)
     }
 
     /// Whether the numbers are floating point.
     pub(super) fn is_float(&self) -> bool {
-        self.kind == b'f'
+        self.header.kind == b'f'
     }
 
     /// The numbers of an array of bytes.
     pub(super) fn into_bytes(mut self) -> Vec<u8> {
-        self.bytes.drain(..self.start);
+        self.bytes.drain(..self.header.start);
         self.bytes
     }
 
     /// The numbers one by one.
     pub(super) fn numbers(&self) -> impl Iterator<Item = f64> + '_ {
-        self.bytes[self.start..].chunks_exact(self.size).map(|element| {
+        let Header { kind, size, big_endian, start, .. } = self.header;
+        self.bytes[start..].chunks_exact(size).map(move |element| {
             let step = |n: u64, &b: &u8| n << 8 | u64::from(b);
-            let n = if self.big_endian { element.iter().fold(0, step) } else { element.iter().rev().fold(0, step) };
-            match (self.kind, self.size) {
+            let n = if big_endian { element.iter().fold(0, step) } else { element.iter().rev().fold(0, step) };
+            match (kind, size) {
                 (b'f', 4) => f64::from(f32::from_bits(n as u32)),
                 (b'f', _) => f64::from_bits(n),
                 (b'i', size) => {

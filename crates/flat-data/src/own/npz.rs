@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::array::{self, Pixels};
-use super::npy::Npy;
+use super::npy::{MAX_HEADER, Npy};
 use super::room;
 use super::zip::{Member, Zip};
 use crate::{Error, Fault, Place, Result};
@@ -50,7 +50,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Part>> {
     let mut parts = Vec::new();
     for pair in members.chunks_exact(2) {
         let mut array = |member: &Member| -> Result<Npy> {
-            let bytes = zip.read(member, room())?;
+            let bytes = zip.read(member, room(), MAX_HEADER, |head| Npy::fits(head, member.bytes))?;
             Npy::parse(bytes).map_err(|problem| wrong(path, member, problem))
         };
         let (images, labels) = (array(&pair[0])?, array(&pair[1])?);

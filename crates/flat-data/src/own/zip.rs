@@ -109,11 +109,17 @@ impl<'a> Zip<'a> {
         Ok(Self { path, file, end: offset, members })
     }
 
-    /// The bytes of a member, at most `most`.
+    /// The bytes of a member, at most `most`, where `accept` takes the first `head` of them.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Corrupt`] for a member that is cut short, lies about its size or has another checksum.
-    pub(super) fn read(&mut self, member: &Member, most: u64) -> Result<Vec<u8>> {
+    pub(super) fn read(
+        &mut self,
+        member: &Member,
+        most: u64,
+        head: usize,
+        accept: impl FnOnce(&[u8]) -> Result<(), String>,
+    ) -> Result<Vec<u8>> {
         let path = self.path;
         let wrong = |what: &str| {
             let name: String = member.name.escape_debug().take(60).collect();
@@ -126,11 +132,11 @@ impl<'a> Zip<'a> {
                 member.bytes
             )));
         }
-        let head = read_at(&mut self.file, member.offset, 30).map_err(Error::io(path))?;
-        if head.len() < 30 || !head.starts_with(b"PK\x03\x04") {
+        let local = read_at(&mut self.file, member.offset, 30).map_err(Error::io(path))?;
+        if local.len() < 30 || !local.starts_with(b"PK\x03\x04") {
             return Err(wrong("there is no member where the directory says"));
         }
-        let start = member.offset + 30 + number(&head, 26, 2) + number(&head, 28, 2);
+        let start = member.offset + 30 + number(&local, 26, 2) + number(&local, 28, 2);
         if start + member.packed > self.end {
             return Err(wrong("it goes on past the end of the archive"));
         }
@@ -139,8 +145,11 @@ impl<'a> Zip<'a> {
         let mut reader: Box<dyn Read> =
             if member.deflated { Box::new(DeflateDecoder::new(packed)) } else { Box::new(packed) };
         let mut bytes = Vec::new();
+        reader.by_ref().take(head as u64).read_to_end(&mut bytes).map_err(|e| wrong(&format!("inflate: {e}")))?;
+        accept(&bytes).map_err(|problem| wrong(&problem))?;
         // one byte more than announced shows that there are more
-        reader.by_ref().take(member.bytes + 1).read_to_end(&mut bytes).map_err(|e| wrong(&format!("inflate: {e}")))?;
+        let rest = (member.bytes + 1).saturating_sub(bytes.len() as u64);
+        reader.by_ref().take(rest).read_to_end(&mut bytes).map_err(|e| wrong(&format!("inflate: {e}")))?;
         if bytes.len() as u64 != member.bytes {
             return Err(wrong(&format!("it does not have the {} bytes that are announced", member.bytes)));
         }

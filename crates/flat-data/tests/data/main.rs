@@ -10,6 +10,7 @@ mod download;
 mod found;
 #[cfg(feature = "hub")]
 mod hostile_hub;
+mod own;
 mod python_batches;
 mod real;
 #[cfg_attr(not(feature = "candle-datasets"), allow(dead_code))] // some of it is for candle's hub client

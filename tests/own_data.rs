@@ -3,14 +3,14 @@
 use crate::tool::{Room, bytes, fails, json, last_checkpoint, run};
 use std::path::Path;
 
-const MLP: &str = "--model mlp --hidden 8 --batch-size 16 --trace-probes 0 --device cpu";
+const MLP: &str = "--model mlp --hidden 32 --batch-size 16 --trace-probes 0 --device cpu";
 
 /// An image of a class: noise with a bright band whose place is the class.
 fn picture(class: u32, i: u32, [height, width]: [u32; 2]) -> image::RgbImage {
     image::RgbImage::from_fn(width, height, |x, y| {
         let noise = ((x + 31 * y + 977 * i).wrapping_mul(2_654_435_761) >> 27) as u8;
         let band = if y * 3 / height == class { 200 } else { 0 };
-        image::Rgb([noise + band, noise, 255 - noise])
+        image::Rgb([noise + band, noise + band, 255 - noise])
     })
 }
 
@@ -36,13 +36,13 @@ fn a_folder_of_images_is_trained_on_measured_resumed_and_swept() {
     write_folder(&data, ["aster", "broom", "clover"], &[[20, 24], [18, 18]]);
     let text = fails(&format!("train {MLP} --dataset {}", data.display()), 1);
     assert!(text.contains("--image-size") && text.contains("2 sizes"), "{text}");
-    let train = format!("train {MLP} --image-size 16 --augment flip,crop --dataset {}", data.display());
-    let summary = json(&format!("{train} --steps 30 --checkpoint-every 10 --out {}", out.display()));
+    let train = format!("train {MLP} --image-size 32 --augment flip,crop --dataset {}", data.display());
+    let summary = json(&format!("{train} --lr 0.01 --steps 60 --checkpoint-every 20 --out {}", out.display()));
     assert!(summary["test_accuracy"].as_f64() > Some(0.9), "the bands are easy to tell: {summary}");
     let config: toml::Table = std::fs::read_to_string(out.join("config.toml")).expect("read").parse().expect("TOML");
     let names: Vec<&str> = config["class-names"].as_array().expect("names").iter().filter_map(|v| v.as_str()).collect();
     assert_eq!(names, ["aster", "broom", "clover"]);
-    let shown = json(&format!("data show {} --image-size 16", data.display()));
+    let shown = json(&format!("data show {} --image-size 32", data.display()));
     for key in ["mean", "std"] {
         let list = |v: &toml::Value| {
             v.as_array().expect("numbers").iter().filter_map(toml::Value::as_float).collect::<Vec<_>>()
@@ -60,8 +60,8 @@ fn a_folder_of_images_is_trained_on_measured_resumed_and_swept() {
     fails(&format!("eval --checkpoint {}", out.display()), 1);
     let again = json(&format!("eval --checkpoint {} --dataset {}", out.display(), moved.display()));
     assert_eq!(again["accuracy"], scored["accuracy"]);
-    json(&format!("train --resume {} --steps 40 --data-dir {}", out.display(), moved.display()));
-    assert_eq!(last_checkpoint(&out), Some(40));
+    json(&format!("train --resume {} --steps 80 --data-dir {}", out.display(), moved.display()));
+    assert_eq!(last_checkpoint(&out), Some(80));
     let weights = room.path("alone.safetensors");
     std::fs::write(&weights, bytes(&out.join("model.safetensors"))).expect("copied");
     let other = room.path("other");
@@ -72,13 +72,13 @@ fn a_folder_of_images_is_trained_on_measured_resumed_and_swept() {
     }
     let text =
         fails(&format!("eval --checkpoint {} --dataset {} --image-size 12", weights.display(), moved.display()), 2);
-    assert!(text.contains("12x12") && text.contains("--image-size 16"), "{text}");
+    assert!(text.contains("12x12") && text.contains("--image-size 32"), "{text}");
     let file = moved.join("train/aster/00.png");
     picture(1, 99, [20, 24]).save(&file).expect("written");
-    let text = fails(&format!("train --resume {} --steps 50", out.display()), 2);
+    let text = fails(&format!("train --resume {} --steps 100", out.display()), 2);
     assert!(text.contains("training images are others"), "{text}");
     let board = json(&format!(
-        "sweep {MLP} --steps 4 --seeds 0..1 --grid lr=0.1,0.2 --image-size 16 --dataset {} --out {}",
+        "sweep {MLP} --steps 4 --seeds 0..1 --grid lr=0.1,0.2 --image-size 32 --dataset {} --out {}",
         moved.display(),
         room.path("sweep").display()
     ));
@@ -110,7 +110,7 @@ fn idx_files_of_a_known_set_read_as_ones_own_have_the_same_images() {
     };
     let model = |bytes: Vec<u8>| {
         let file = safetensors::SafeTensors::deserialize(&bytes).expect("safetensors").names().len();
-        let end = bytes.len() - 4 * (784 * 8 + 8 + 80 + 10);
+        let end = bytes.len() - 4 * (784 * 32 + 32 + 320 + 10);
         (file, bytes[end..].to_vec())
     };
     assert_eq!(model(run_of("mnist", "named")), model(run_of("./data/mnist", "own")), "bit for bit the same weights");

@@ -153,8 +153,9 @@ mod tests {
         for bad in [&[5, 3, 28, 3][..], &[5, 65], &[5], &[5, 7, 8, 9], &[1, 2, 3, 4, 5]] {
             assert!(sides(bad).is_err(), "{bad:?}");
         }
-        // one image of 1x2 pixels of red, green, blue, alpha
-        let (bytes, shape) = arranged(vec![1, 2, 3, 255, 4, 5, 6, 255], &[1, 1, 2, 4]).unwrap_or_default();
-        assert_eq!((bytes, shape), (vec![1, 4, 2, 5, 3, 6], [3, 1, 2]));
+        // one image of 2x2 pixels of red, green, blue, alpha
+        let pixels = (0..4u8).flat_map(|i| [i, 10 + i, 20 + i, 255]).collect();
+        let planes = (0..3u8).flat_map(|c| (0..4).map(move |i| 10 * c + i)).collect();
+        assert_eq!(arranged(pixels, &[1, 2, 2, 4]), Ok((planes, [3, 2, 2])));
     }
 }

@@ -349,8 +349,7 @@ impl<'a> Trainer<'a> {
         Ok(self.progress.step > 0 && last && train_loss > 10.0 * constant)
     }
 
-    /// The metadata of a weights file of the run, beside its model: the normalisation of its pixels, and the names of its classes
-    /// where it has images of one's own.
+    /// The metadata of a weights file of the run, beside its model: normalisation of the pixels, names of the classes.
     ///
     /// # Errors
     /// None in practice.

@@ -87,8 +87,9 @@ fn few(names: &[String]) -> String {
     if names.len() > SHOWN { format!("{shown} and {} more", names.len() - SHOWN) } else { shown }
 }
 
-/// Fills in what images of one's own are found to be, where the configuration does not say all of it: size, channels, classes,
-/// the share that is held out, and the mean and deviation of the training images.
+/// Fills in what images of one's own are found to be, where the configuration does not say all of it.
+///
+/// That is size, channels, classes, the share that is held out, and the mean and deviation of the training images.
 ///
 /// # Errors
 /// As [`images`].
@@ -155,8 +156,9 @@ impl RunConfig {
         }
     }
 
-    /// Whether its images are those of another configuration, as far as that can be told without reading them: the same data set,
-    /// or images of one's own of the same classes.
+    /// Whether its images are those of another configuration, as far as the two can tell.
+    ///
+    /// They are of the same data set, or images of one's own of the same classes and shape.
     pub fn is_of_same_images(&self, other: &Self) -> bool {
         let alike = self.class_names == other.class_names && self.shape() == other.shape();
         self.dataset == other.dataset || (self.dataset.own().is_some() && other.dataset.own().is_some() && alike)

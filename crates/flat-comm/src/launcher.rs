@@ -79,13 +79,18 @@ impl Launcher {
                 local_size: number(local_size),
             })
         })?;
-        // `srun` hands its tasks to MPICH (PMI) or to PMIx: who started them is Slurm still, but the engine is known
         (found.size != Some(1)).then_some(found)
     }
 
     /// How many processes were started; two at least where the environment leaves it open.
     pub fn least_size(&self) -> usize {
         self.size.unwrap_or(2)
+    }
+
+    /// The variable that every rank has, and the launcher has not.
+    pub(crate) fn rank_variable(&self) -> &'static str {
+        let of = |kind: LauncherKind| LAUNCHERS.iter().find(|(k, _)| *k == kind).map_or("", |(_, [_, rank, ..])| rank);
+        of(self.kind)
     }
 
     /// Takes the launcher's variables from a process that is to be started, which would believe itself to be this rank otherwise.

@@ -17,6 +17,8 @@
 
 mod alone;
 mod communicator;
+mod cores;
+pub mod cost;
 mod error;
 mod growing;
 pub mod launcher;
@@ -30,6 +32,7 @@ pub mod watchdog;
 
 pub use alone::Alone;
 pub use communicator::{Communicator, Incoming, Outgoing};
+pub use cores::threads_of_a_rank;
 pub use error::{Error, Result};
 pub use flat_core::Lent;
 pub use growing::Growing;

@@ -49,7 +49,7 @@ fn summed(ranks: &Ranks, parts: usize, space: &Space) -> Outcome<Vec<f64>> {
         growing.push(x, |a, b| a.add_scaled(1.0, &b))?;
     }
     #[expect(clippy::disallowed_methods)]
-    Ok(ranks.sum(tree, growing, || ParamVec::zeros(space))?.to_f64()?)
+    Ok(ranks.sum(tree, growing.nodes().collect(), || ParamVec::zeros(space))?.to_f64()?)
 }
 
 fn check(ranks: &Ranks) -> Outcome<()> {
@@ -83,7 +83,7 @@ fn speed(ranks: &Ranks, len: usize) -> Outcome<()> {
             let mut growing = Growing::from(tree, ranks.rank());
             growing.push(x, |a, b| a.add_scaled(1.0, &b))?;
             let begun = Instant::now();
-            x = ranks.sum(tree, growing, || ParamVec::zeros(&space))?;
+            x = ranks.sum(tree, growing.nodes().collect(), || ParamVec::zeros(&space))?;
             *best = best.min(begun.elapsed().as_secs_f64());
         }
     }

@@ -277,7 +277,8 @@ impl<'a> Trainer<'a> {
             if last {
                 return Ok(Ended::Complete);
             }
-            if signal::agree(pause || self.stop || (self.given_up)())? {
+            // a pause is no request to stop, and comes to all ranks at the same step
+            if pause || signal::agree(self.stop || (self.given_up)())? {
                 return self.stop();
             }
             // seconds in which nothing was done are none of the run's

@@ -2,7 +2,8 @@
 //!
 //! An engine, a [`Communicator`], carries bytes between ranks: [`Alone`] is one process, [`Threads`] are ranks within one. [`Ranks`] is what the parts of a
 //! run see: sums of vectors whose order is a [`Tree`] over the parts of a batch and not the ranks', so that one process and any
-//! number of ranks find the same bits; numbers of all ranks; and words of the first.
+//! number of ranks find the same bits; numbers of all ranks; and words of the first. [`Neighbours`] are agents of a network on them,
+//! which mix their vectors by the weights of a [`Mixing`] over a [`Graph`].
 //!
 //! ```
 //! use flat_comm::{Ranks, Threads};
@@ -20,6 +21,7 @@ mod communicator;
 mod cores;
 pub mod cost;
 mod error;
+mod graph;
 mod growing;
 pub mod launcher;
 #[cfg(unix)]
@@ -35,6 +37,7 @@ pub use communicator::{Communicator, Incoming, Outgoing};
 pub use cores::threads_of_a_rank;
 pub use error::{Error, Result};
 pub use flat_core::Lent;
+pub use graph::{Graph, MOST_AGENTS, Mixing, Neighbours};
 pub use growing::Growing;
 pub use place::{here, with};
 pub use ranks::{Ranks, SumOrder};

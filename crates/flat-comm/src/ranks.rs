@@ -79,7 +79,7 @@ impl Ranks {
         Tree::over(parts).of_rank(self.rank(), self.size())
     }
 
-    fn timed<T>(&self, exchange: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(crate) fn timed<T>(&self, exchange: impl FnOnce() -> Result<T>) -> Result<T> {
         let begun = Instant::now();
         let out = exchange();
         self.nanoseconds.fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);

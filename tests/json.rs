@@ -196,6 +196,9 @@ fn the_document_describes_every_key_that_is_printed_and_no_other() {
         ),
     );
     print("train --dry-run", "train --dry-run --optimizer sam --validation 10 --train-limit 64 --device cpu");
+    let network = "--strategy diffusion --agents 2 --model mlp --hidden 4 --train-limit 32 --test-limit 8 --device cpu";
+    print("train --dry-run", &format!("train --dry-run {network}"));
+    print("train", &format!("train {network} --epochs 1 --trace-probes 0 --out {}", path("network")));
     print("optimizers", "optimizers");
     print("devices", "devices");
     print("models", "models");
@@ -211,7 +214,7 @@ fn the_document_describes_every_key_that_is_printed_and_no_other() {
         "train --model mlp --hidden 8 --train-limit 256 --test-limit 64 --device cpu",
         path("broken")
     ));
-    let lines = ["run", "held", "broken", "dom"].map(|name| crate::tool::journal(&room.path(name)));
+    let lines = ["run", "held", "broken", "dom", "network"].map(|name| crate::tool::journal(&room.path(name)));
     for line in lines.into_iter().flatten() {
         let shape = format!("{} line", line["kind"].as_str().expect("a kind"));
         check.object(&line, &shape, &shape);

@@ -4,6 +4,7 @@
 
 mod accuracy;
 mod agreement;
+mod agents;
 mod bench;
 mod bf16;
 mod book;

@@ -93,7 +93,8 @@ impl Decided {
 }
 
 impl PendingStep {
-    pub(crate) fn known(report: StepReport) -> Self {
+    /// A step whose numbers the host has already, such as one put together from the steps of several optimizers.
+    pub fn known(report: StepReport) -> Self {
         Self { report, on_device: None }
     }
 

@@ -2,6 +2,7 @@
 //! a checkpoint, before anything is written.
 
 mod contents;
+pub(crate) mod agents;
 pub(crate) mod evaluate;
 mod export;
 pub(crate) mod group_score;
@@ -20,6 +21,7 @@ pub(crate) mod tally;
 pub(crate) mod weights;
 
 pub use contents::{Contents, Layer};
+pub use agents::Agents;
 pub use evaluate::{Score, evaluate, score};
 pub use export::{ExportArgs, Exported};
 pub use group_score::{AverageGroup, GroupScore, WorstGroup};
@@ -34,6 +36,7 @@ pub use tally::Tally;
 
 use self::weights::Weights;
 use crate::device::Opened;
+use crate::ranks;
 use crate::settings::config::RunConfig;
 use anyhow::{Context, Result};
 use candle_core::Device;
@@ -54,6 +57,8 @@ pub struct RunParts {
     pub loss: Loss,
     /// The optimizer.
     pub optimizer: Optimizer,
+    /// The agents of a run with a network, each with an optimizer of its own; [`Self::optimizer`] says what theirs cost.
+    pub agents: Option<Agents>,
     /// The entries of `--init` that are no weights of the model, in one line.
     pub init_note: Option<String>,
 }
@@ -83,7 +88,8 @@ impl RunParts {
             init_note = read().with_context(|| format!("--init {}", init.display()))?;
         }
         let optimizer = optimizer::optimizer(config, &model, &data)?;
-        Ok(Self { device, device_note, data, model, loss: setup::loss(config), optimizer, init_note })
+        let agents = Agents::of(config, &model, &data, &ranks::here())?;
+        Ok(Self { device, device_note, data, model, loss: setup::loss(config), optimizer, agents, init_note })
     }
 
     /// Optimizer steps of the whole run.

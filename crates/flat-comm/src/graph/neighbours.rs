@@ -34,6 +34,11 @@ impl Neighbours {
         &self.mixing
     }
 
+    /// The ranks.
+    pub fn ranks(&self) -> &Ranks {
+        &self.ranks
+    }
+
     /// The agents of this rank.
     pub fn own(&self) -> Range<usize> {
         self.ranks.own(self.mixing.agents())

@@ -52,6 +52,13 @@ fn perturbed(config: &RunConfig, model: &Model) -> Result<Groups> {
 /// # Errors
 /// Options out of range.
 pub fn optimizer(config: &RunConfig, model: &Model, data: &Data) -> Result<Optimizer> {
+    of_agent(config, model, data, 0)
+}
+
+/// The optimizer of an agent of a network, whose draws are its own; those of the first are those of a run without a network.
+pub(super) fn of_agent(config: &RunConfig, model: &Model, data: &Data, agent: usize) -> Result<Optimizer> {
+    // any other seed has other streams; the golden ratio keeps them apart from those of runs with neighbouring seeds
+    let seed = config.seed.wrapping_add((agent as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let epoch = steps_per_epoch(config, data);
     let (paced, cost) = (paid::by_evals(config)?, paid::first(config)?);
     if let Some(evals) = config.evals
@@ -77,7 +84,7 @@ pub fn optimizer(config: &RunConfig, model: &Model, data: &Data) -> Result<Optim
         .base(config.base.build(&options).map_err(option)?)
         .lr_schedule(lr)
         .rho_schedule(rho)
-        .seed(config.seed);
+        .seed(seed);
     if let Some(examples) = config.micro_batch {
         builder = builder.micro_batch(examples);
     }

@@ -81,7 +81,7 @@ impl Weights {
                 let model = run.as_ref().map(setup::model_config_of);
                 let pixels = run.as_ref().map(pixels::of_run).transpose()?;
                 let (tensors, averaged) = evaluated(found)?;
-                let lags = |run: &RunConfig| run.rules().iter().any(|rule| rule.lags_statistics());
+                let lags = |run: &RunConfig| run.has_network() || run.rules().iter().any(|rule| rule.lags_statistics());
                 let averaged = averaged || run.as_ref().is_some_and(lags);
                 let averaged = averaged && tensors.keys().any(|name| name.ends_with("running_var"));
                 return Ok(Self {

@@ -224,6 +224,7 @@ fn introduce(config: &RunConfig, parts: &RunParts, dir: &RunDir, ui: Ui<'_>) {
     warn_of_negative_weights(config, parts, ui);
     ui.say(format!("device: {}", parts.device_note));
     parts.init_note.iter().for_each(|note| ui.say(format!("--init: {note}")));
+    parts.agents.iter().for_each(|agents| ui.say(agents.words(&config.graph)));
     let optimizer = match config.optimizer_name() == config.base.name {
         true => config.optimizer_name(),
         false => match &config.rule_schedule {

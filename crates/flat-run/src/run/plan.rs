@@ -32,6 +32,9 @@ pub struct Plan {
     pub optimizer: String,
     /// Base optimizer.
     pub base: String,
+    /// The network of a run whose agents have weights of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
     /// Optimizer steps; with `--evals`, as many as the rule's mean cost allows.
     pub steps: u64,
     /// Optimizer steps an epoch.
@@ -61,6 +64,7 @@ impl Run<'_> {
             dim: parts.model.params().layout().len(),
             optimizer: config.optimizer_name(),
             base: config.base.to_string(),
+            network: parts.agents.as_ref().map(|agents| agents.words(&config.graph)),
             steps,
             steps_per_epoch: steps_per_epoch(config, &parts.data),
             evals_per_step: per_step,
@@ -76,7 +80,8 @@ impl Plan {
             0 => String::new(),
             n => format!(", {n} more held out"),
         };
-        pairs([
+        let network = self.network.iter().map(|words| ("network", words.clone()));
+        let before = [
             ("device", self.device.clone()),
             (
                 "data",
@@ -89,8 +94,11 @@ impl Plan {
             ("images", format!("{} to train on{held}, {} to test on", self.train_images, self.test_images)),
             ("model", format!("{}, {} parameters", self.model, self.dim)),
             ("optimizer", format!("{} over {}", self.optimizer, self.base)),
+        ];
+        let after = [
             ("steps", format!("{}, {} an epoch", self.steps, self.steps_per_epoch)),
             ("cost", format!("{} gradient evaluations, {} a step", short(self.evals), short(self.evals_per_step))),
-        ])
+        ];
+        pairs(before.into_iter().chain(network).chain(after))
     }
 }

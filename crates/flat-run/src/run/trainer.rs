@@ -8,15 +8,13 @@ mod team;
 mod tell;
 
 use self::save::Fault;
-use crate::parts::RunParts;
-use crate::parts::evaluate::constant_loss;
 use crate::parts::objective::GivesUp;
 use crate::parts::setup::{self, Data};
 use crate::parts::tally::Tally;
+use crate::parts::{Agents, RunParts};
 use crate::ranks;
 use crate::run::observer::Observer;
 use crate::settings::config::RunConfig;
-use crate::settings::{own, pixels};
 use crate::signal;
 use crate::store::checkpoint::{self, Checkpoint, Extension, Progress};
 use crate::store::fingerprint::Fingerprint;
@@ -30,7 +28,6 @@ use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use flat_nn::{Loss, Model};
 use flat_optim::{Optimizer, StepReport, Team};
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// A run in progress.
@@ -46,6 +43,7 @@ pub struct Trainer<'a> {
     model: Model,
     loss: Loss,
     optimizer: Optimizer,
+    agents: Option<Agents>,
     journal: Journal,
     observer: Option<&'a mut dyn Observer>,
     /// Whether the observer asked to stop.
@@ -127,7 +125,7 @@ impl<'a> Trainer<'a> {
         let now = Fingerprint::of(config, parts.data.splits(), total)?;
         let run = dir.root().display().to_string();
         let per_epoch = setup::steps_per_epoch(config, &parts.data);
-        let (model, optimizer) = (&parts.model, &mut parts.optimizer);
+        let (model, optimizer, agents) = (&parts.model, &mut parts.optimizer, &mut parts.agents);
         let accept = |found: &Checkpoint| {
             if let Some(then) = &found.fingerprint {
                 then.check(&now, &run)?;
@@ -150,9 +148,14 @@ impl<'a> Trainer<'a> {
                 e @ flat_nn::Error::NotFinite { .. } => anyhow::Error::from(e),
                 e => anyhow::Error::from(e).context("other weights than config.toml says"),
             })?;
-            optimizer.load_state(&found.optimizer).context("another optimizer than config.toml says")?;
-            if optimizer.steps() != found.progress.step {
-                bail!("its optimizer is at step {}, its run at {}", optimizer.steps(), found.progress.step);
+            const OTHER: &str = "another optimizer than config.toml says";
+            match agents {
+                Some(agents) => agents.load(model, &found.optimizer, &found.agents).context(OTHER)?,
+                None => optimizer.load_state(&found.optimizer).context(OTHER)?,
+            }
+            let steps = agents.as_ref().map_or(optimizer.steps(), Agents::steps);
+            if steps != found.progress.step {
+                bail!("its optimizer is at step {steps}, its run at {}", found.progress.step);
             }
             Ok(())
         };
@@ -199,7 +202,7 @@ impl<'a> Trainer<'a> {
         dir: &'a RunDir,
         ui: Ui<'a>,
     ) -> Result<Self> {
-        let RunParts { device, device_note, data, model, loss, optimizer, .. } = parts;
+        let RunParts { device, device_note, data, model, loss, optimizer, agents, .. } = parts;
         Ok(Self {
             team: team::of(config)?,
             next_line: progress.wall_s + config.log_interval,
@@ -228,6 +231,7 @@ impl<'a> Trainer<'a> {
             model,
             loss,
             optimizer,
+            agents,
             tally: Tally::default(),
             progress,
             session_start: Instant::now(),
@@ -331,33 +335,6 @@ impl<'a> Trainer<'a> {
 
     fn total_steps(&self) -> u64 {
         setup::total_steps(self.config, self.steps_per_epoch())
-    }
-
-    /// Whether a run that ends with this training loss has diverged. It has where the loss is not finite. It also has
-    /// where the loss is ten times that of a constant prediction, with the last step's loss in training mode at least
-    /// twice that. The second condition leaves out short runs whose running statistics of batch normalisation lag
-    /// behind.
-    ///
-    /// # Errors
-    /// candle's.
-    pub fn diverged(&self, train_loss: f64) -> Result<bool> {
-        if !train_loss.is_finite() || self.progress.evaluated.is_some_and(|e| !e.loss.is_finite()) {
-            return Ok(true);
-        }
-        let constant = constant_loss(self.loss, self.model.classes())?;
-        let last = self.progress.last_loss;
-        let last = !last.is_finite() || last > 2.0 * constant;
-        Ok(self.progress.step > 0 && last && train_loss > 10.0 * constant)
-    }
-
-    /// The metadata of a weights file of the run, beside its model: normalisation of the pixels, names of the classes.
-    ///
-    /// # Errors
-    /// None in practice.
-    pub fn metadata(&self) -> Result<BTreeMap<String, String>> {
-        let mut all = pixels::to_metadata(&pixels::of_run(self.config)?);
-        all.extend(own::to_metadata(self.config));
-        Ok(all)
     }
 
     /// Closes the log of a run that has a summary, which says whether it is a good one.

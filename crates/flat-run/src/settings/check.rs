@@ -40,6 +40,7 @@ impl RunConfig {
         }
         self.base.build(&options).map_err(option)?;
         pixels::of_run(self)?;
+        self.check_network()?;
         let wrong = [
             (self.hidden.is_empty() || self.hidden.len() > 64, "--hidden: give from 1 to 64 widths, as in 256,128"),
             (self.trace_probes == 1, "--trace-probes 1 has no confidence interval: give at least 2, or 0 for no trace"),

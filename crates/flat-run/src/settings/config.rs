@@ -4,11 +4,13 @@ use super::choice::{
     FlatnessName, Float, LogName, LossName, NormalizeName, PerturbByName, PerturbName, RadiusScheduleName, SamplerName,
     ScheduleName, SumName,
 };
+use super::network::{GraphName, StrategyName};
 use super::recipe::Recipe;
 use super::rule_schedule::RuleSchedule;
 use crate::device::DeviceChoice;
 use crate::value::epochs::{Epochs, MOST};
 use crate::value::every::Every;
+use flat_comm::{Graph, MOST_AGENTS};
 use flat_core::setting::{Needs, Range, Text, Value, Values, in_words};
 use flat_data::{Augment, DatasetKind, ImageSize, Images};
 use flat_nn::{Activation, Arch, ModelConfig, Norm, Precision, Stem, networks};
@@ -181,10 +183,11 @@ flat_core::settings! {
         /// Parts of a batch whose gradients are added up as a tree, shared out over the ranks that `mpirun` starts: at least as many as
         /// ranks. BatchNorm normalises each by itself. A run has the same bits on any number of ranks.
         grains as "grains": Option<usize> = None, range: Range::Between(1, 1 << 16), metavar: "G",
+            needs: CENTRALISED,
             default_in_words: "1, under mpirun the number of ranks";
         /// Perturb by the gradient of the whole batch, or each grain by its own (m-sharpness, one exchange between ranks in place of two).
         perturb_by as "perturb-by": PerturbByName = PerturbByName::Batch,
-            needs: Needs::All(&[Needs::That(has_rule, "a rule other than plain as --optimizer"), STREAMS_NOT]);
+            needs: Needs::All(&[CENTRALISED, Needs::That(has_rule, "a rule other than plain as --optimizer"), STREAMS_NOT]);
         /// Order in which ranks add up gradients.
         sum as "sum": SumName = SumName::Tree;
         /// Clip the step's gradient to this norm.
@@ -203,6 +206,15 @@ flat_core::settings! {
         swa_start as "swa-start": Option<Text<Every>> = None, metavar: "EVERY";
         /// Steps, or epochs as in 1ep, from one of the averaged weights to the next.
         swa_every as "swa-every": Text<Every> = Text(Every::Epochs(1)), needs: Needs::Set("swa-start"), metavar: "EVERY";
+        /// Whose weights are trained. centralised has one set of them; with consensus and diffusion each of --agents has its own,
+        /// starts where the others do, sees its part of a batch, and mixes its weights with its neighbours' before its step or
+        /// after it. The run evaluates and saves the agents' mean.
+        strategy as "strategy": StrategyName = StrategyName::Centralised,
+            needs: Needs::That(is_not_full_batch, "a run without --full-batch, which has one gradient");
+        /// Agents of the network; --batch-size is what all of them see in a step.
+        agents as "agents": usize = 16, range: Range::Between(1, MOST_AGENTS as u64), needs: NETWORK, metavar: "K";
+        /// Who mixes with whom, by Metropolis weights; or a file with a line of weights an agent, symmetric, each adding up to 1.
+        graph as "graph": Text<GraphName> = Text(GraphName::Of(Graph::Ring)), needs: NETWORK, metavar: GraphName::FORMS;
 
         /// Schedule of the learning rate; a schedule-free base takes constant alone.
         schedule as "schedule": ScheduleName = ScheduleName::Cosine,
@@ -290,6 +302,9 @@ const DRAWS_NOT: Needs =
     Needs::That(draws_not, "another --optimizer than gerne, which draws its batches by groups itself");
 const STREAMS_NOT: Needs = Needs::That(is_not_full_batch, "a run without --full-batch, which streams by --batch-size");
 const PERTURBS: Needs = Needs::That(perturbs, "an --optimizer that perturbs");
+const CENTRALISED: Needs =
+    Needs::That(is_centralised, "--strategy centralised, as agents have parts of a batch of their own");
+const NETWORK: Needs = Needs::OneOf("strategy", &["consensus", "diffusion"]);
 const GROWS: Needs = Needs::All(&[Needs::Is("rho-schedule", "exponential"), PERTURBS]);
 const PROJECTS: Needs = Needs::That(projects, "--optimizer dom-sgd or bulk-sgd");
 const VALIDATES: Needs = Needs::That(validates, "--validation");
@@ -309,6 +324,10 @@ fn is_f32(values: &Values) -> bool {
 
 fn is_not_full_batch(values: &Values) -> bool {
     !is(values, "full-batch", |v| *v == Value::Switch(true))
+}
+
+fn is_centralised(values: &Values) -> bool {
+    is(values, "strategy", |v| v.to_string() == "centralised")
 }
 
 fn logs_not_every_step(values: &Values) -> bool {

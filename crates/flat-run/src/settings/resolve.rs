@@ -5,6 +5,7 @@ use super::config::RunConfig;
 use super::file::{table as read_table, to_toml};
 use super::flags;
 use super::own;
+use super::network::GraphName;
 use super::recipe::Recipe;
 use crate::ranks;
 use crate::usage::{BadFlag, no_effect, usage};
@@ -300,7 +301,11 @@ impl RunConfig {
                 self.options.insert(setting.name, value);
             }
         }
-        for path in [&mut self.data_dir, &mut self.init].into_iter().flatten() {
+        let graph = match &mut self.graph.0 {
+            GraphName::File(path) => Some(path),
+            GraphName::Of(_) => None,
+        };
+        for path in [self.data_dir.as_mut(), self.init.as_mut(), graph].into_iter().flatten() {
             *path = std::path::absolute(&*path)?;
         }
         Ok(self)

@@ -122,6 +122,15 @@ impl Epoch {
     }
 }
 
+/// What a checkpoint has of an agent of a network.
+#[derive(Debug, Clone, Default)]
+pub struct AgentState {
+    /// Its weights and BatchNorm buffers by PyTorch name.
+    pub model: BTreeMap<String, Tensor>,
+    /// Its optimizer's state.
+    pub optimizer: BTreeMap<String, Tensor>,
+}
+
 /// A checkpoint read back.
 #[derive(Debug)]
 pub struct Checkpoint {
@@ -129,6 +138,8 @@ pub struct Checkpoint {
     pub model: BTreeMap<String, Tensor>,
     /// The optimizer's state.
     pub optimizer: BTreeMap<String, Tensor>,
+    /// The agents of a run with a network. `model` is their mean then, and `optimizer` what belongs to no agent.
+    pub agents: Vec<AgentState>,
     /// Where the run stood.
     pub progress: Progress,
     /// What it is a checkpoint of; `None` where an earlier version did not say.
@@ -137,6 +148,7 @@ pub struct Checkpoint {
     pub checked: bool,
 }
 
+const AGENT: &str = "agent.";
 const MODEL: &str = "model.";
 const OPTIMIZER: &str = "optimizer.";
 const PROGRESS: &str = "progress";
@@ -148,10 +160,15 @@ impl Checkpoint {
     /// # Errors
     /// The disk is full; the earlier checkpoints are untouched.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let named = |prefix: &'static str, tensors: &BTreeMap<String, Tensor>| {
-            tensors.iter().map(move |(name, tensor)| (format!("{prefix}{name}"), tensor.clone())).collect::<Vec<_>>()
+        let mut tensors = BTreeMap::new();
+        let mut put = |whose: String, model: &BTreeMap<String, Tensor>, optimizer: &BTreeMap<String, Tensor>| {
+            for (prefix, part) in [(MODEL, model), (OPTIMIZER, optimizer)] {
+                let named = |(name, tensor): (&String, &Tensor)| (format!("{whose}{prefix}{name}"), tensor.clone());
+                tensors.extend(part.iter().map(named));
+            }
         };
-        let tensors = named(MODEL, &self.model).into_iter().chain(named(OPTIMIZER, &self.optimizer)).collect();
+        put(String::new(), &self.model, &self.optimizer);
+        self.agents.iter().enumerate().for_each(|(k, of)| put(format!("{AGENT}{k:02}."), &of.model, &of.optimizer));
         let mut metadata = BTreeMap::from([(PROGRESS.to_string(), serde_json::to_string(&self.progress)?)]);
         if let Some(fingerprint) = &self.fingerprint {
             metadata.insert(FINGERPRINT.into(), serde_json::to_string(fingerprint)?);
@@ -179,15 +196,22 @@ impl Checkpoint {
         let Some(progress) = file.metadata.get(PROGRESS) else { return Ok(None) };
         let progress = serde_json::from_str(progress).context("its place in the run is damaged")?;
         let fingerprint = file.metadata.get(FINGERPRINT).map(|text| serde_json::from_str(text)).transpose()?;
-        let (mut model, mut optimizer) = (BTreeMap::new(), BTreeMap::new());
-        for (name, tensor) in file.tensors {
+        // under `None` what belongs to no agent
+        let mut parts: BTreeMap<Option<usize>, AgentState> = BTreeMap::new();
+        for (full, tensor) in file.tensors {
+            let of_agent = full.strip_prefix(AGENT).and_then(|rest| rest.split_once('.'));
+            let of_agent = of_agent.and_then(|(k, name)| Some((k.parse().ok()?, name)));
+            let (whose, name) = of_agent.map_or((None, &full[..]), |(k, name)| (Some(k), name));
+            let part = parts.entry(whose).or_default();
             if let Some(name) = name.strip_prefix(MODEL) {
-                model.insert(name.to_string(), tensor);
+                part.model.insert(name.to_string(), tensor);
             } else if let Some(name) = name.strip_prefix(OPTIMIZER) {
-                optimizer.insert(name.to_string(), tensor);
+                part.optimizer.insert(name.to_string(), tensor);
             }
         }
-        let checkpoint = Self { model, optimizer, progress, fingerprint, checked: file.checked };
+        let AgentState { model, optimizer } = parts.remove(&None).unwrap_or_default();
+        let agents = parts.into_values().collect();
+        let checkpoint = Self { model, optimizer, agents, progress, fingerprint, checked: file.checked };
         match checkpoint.flaw()? {
             Some(flaw) => bail!(flaw),
             None => Ok(Some(checkpoint)),
@@ -201,8 +225,12 @@ impl Checkpoint {
     /// candle's.
     pub fn flaw(&self) -> Result<Option<String>> {
         // a number by itself is NaN where nothing is known yet, such as the gap of a subspace
-        let vectors = self.optimizer.iter().filter(|(_, tensor)| tensor.rank() > 0);
-        let name = TensorFile::not_finite(self.model.iter().chain(vectors))?;
+        let own = (&self.model, &self.optimizer);
+        let all = std::iter::once(own).chain(self.agents.iter().map(|of| (&of.model, &of.optimizer)));
+        let vectors = all.flat_map(|(model, optimizer)| {
+            model.iter().chain(optimizer.iter().filter(|(_, tensor)| tensor.rank() > 0))
+        });
+        let name = TensorFile::not_finite(vectors)?;
         Ok(name.map(|name| format!("its `{name}` holds values that are not finite (NaN or infinity)")))
     }
 }
@@ -304,84 +332,4 @@ pub fn newest(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn checkpoint(step: u64) -> Result<Checkpoint> {
-        let t = Tensor::new(&[step as f64], &Device::Cpu)?;
-        let epoch = Epoch { loss_sum: 0.1 + 0.2, correct: 1.0 / 3.0, seen: 7, seconds: 1e-300 };
-        let evaluated = Some(Evaluation { step, loss: f64::INFINITY, accuracy: 0.1, groups: None });
-        let progress = Progress { step, evaluated, epoch, ..Progress::default() };
-        Ok(Checkpoint {
-            model: BTreeMap::from([("fc.weight".to_string(), t.clone())]),
-            optimizer: BTreeMap::from([("momentum".to_string(), t)]),
-            progress,
-            fingerprint: None,
-            checked: false,
-        })
-    }
-
-    #[test]
-    fn a_checkpoint_reads_back_exactly() -> Result<()> {
-        let dir = tempfile::tempdir()?;
-        let path = file(dir.path(), 5);
-        checkpoint(5)?.write(&path)?;
-        let back = Checkpoint::read(&path, &Device::Cpu)?;
-        assert_eq!(back.progress, checkpoint(5)?.progress);
-        assert_eq!(back.model["fc.weight"].to_vec1::<f64>()?, [5.0]);
-        assert_eq!(back.optimizer["momentum"].to_vec1::<f64>()?, [5.0]);
-        Ok(())
-    }
-
-    #[test]
-    fn a_state_that_is_not_finite_is_a_flaw_but_a_number_that_is_not_known_is_none() -> Result<()> {
-        let with = |name: &str, tensor: Tensor| -> Result<Option<String>> {
-            let mut made = checkpoint(5)?;
-            made.optimizer.insert(name.into(), tensor);
-            made.flaw()
-        };
-        assert_eq!(with("subspace.gap", Tensor::new(f64::NAN, &Device::Cpu)?)?, None);
-        for x in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            let flaw = with("base.momentum", Tensor::new(&[[0.0, x]], &Device::Cpu)?)?;
-            assert!(flaw.is_some_and(|flaw| flaw.contains("`base.momentum`")), "{x}");
-        }
-        assert_eq!(with("base.momentum", Tensor::new(&[f32::MAX, f32::MAX, f32::MIN], &Device::Cpu)?)?, None);
-        Ok(())
-    }
-
-    #[test]
-    fn a_damaged_checkpoint_is_passed_over_for_the_one_before() -> Result<()> {
-        let dir = tempfile::tempdir()?;
-        checkpoint(5)?.write(&file(dir.path(), 5))?;
-        checkpoint(6)?.write(&file(dir.path(), 6))?;
-        let bytes = std::fs::read(file(dir.path(), 6))?;
-        std::fs::write(file(dir.path(), 6), &bytes[..bytes.len() - 3])?;
-        let mut warnings = Vec::new();
-        let found = newest(dir.path(), &Device::Cpu, |_| Ok(()), |w| warnings.push(w))?;
-        assert_eq!(found.map(|c| c.progress.step), Some(5));
-        assert_eq!(warnings.len(), 1);
-        let refused = newest(dir.path(), &Device::Cpu, |_| bail!("another model"), |_| ());
-        assert!(format!("{:#}", refused.expect_err("none fits")).contains("another model"));
-        Ok(())
-    }
-
-    #[test]
-    fn every_bit_of_a_number_survives() -> Result<()> {
-        for x in [0.1 + 0.2, f64::NAN, f64::INFINITY, -0.0, 1.668836373090744, f64::MIN_POSITIVE / 3.0] {
-            let text = serde_json::to_string(&Progress { evals: x, ..Progress::default() })?;
-            assert_eq!(serde_json::from_str::<Progress>(&text)?.evals.to_bits(), x.to_bits());
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn the_newest_are_kept() -> Result<()> {
-        let dir = tempfile::tempdir()?;
-        for step in [9, 10, 100] {
-            checkpoint(step)?.write(&file(dir.path(), step))?;
-        }
-        prune(dir.path(), 2)?;
-        assert_eq!(list(dir.path())?, [file(dir.path(), 10), file(dir.path(), 100)]);
-        Ok(())
-    }
-}
+mod tests;

@@ -81,6 +81,9 @@ pub struct Progress {
     /// Share of the full gradient's norm in the dominant subspace, where that was asked for last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subspace_share: Option<f64>,
+    /// Mean over the agents of a network of the squared distance of their weights to the mean; of epochs and evaluations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consensus_distance: Option<f64>,
     /// Images a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples_per_s: Option<f64>,

@@ -3,8 +3,8 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))] // a step waits for no device: clippy.toml
 
 use super::Trainer;
-use crate::parts::evaluate::evaluate;
-use crate::parts::statistics;
+use crate::parts::evaluate::{constant_loss, evaluate};
+use crate::parts::{Agents, statistics};
 use crate::run::along;
 use crate::store::checkpoint::Evaluation;
 use crate::store::line::{Flatness, Line, Part, Progress};
@@ -32,8 +32,9 @@ impl Trainer<'_> {
         let best = self.progress.evaluated.is_none() || score.accuracy > self.progress.best_accuracy;
         self.progress.evaluated =
             Some(Evaluation { step, loss: score.loss, accuracy: score.accuracy, groups: score.groups });
-        let (wall_s, evals) = (self.wall(), self.progress.evals);
+        let (wall_s, evals, consensus_distance) = (self.wall(), self.progress.evals, self.consensus_distance()?);
         self.log(&Line::Epoch(Progress {
+            consensus_distance,
             epoch,
             step,
             split: Some(part),
@@ -74,6 +75,23 @@ impl Trainer<'_> {
         self.config.target_accuracy.is_some_and(|target| found.is_some_and(|e| e.accuracy >= target))
     }
 
+    /// Whether a run that ends with this training loss has diverged. It has where the loss is not finite. It also has
+    /// where the loss is ten times that of a constant prediction, with the last step's loss in training mode at least
+    /// twice that. The second condition leaves out short runs whose running statistics of batch normalisation lag
+    /// behind.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn diverged(&self, train_loss: f64) -> Result<bool> {
+        if !train_loss.is_finite() || self.progress.evaluated.is_some_and(|e| !e.loss.is_finite()) {
+            return Ok(true);
+        }
+        let constant = constant_loss(self.loss, self.model.classes())?;
+        let last = self.progress.last_loss;
+        let last = !last.is_finite() || last > 2.0 * constant;
+        Ok(self.progress.step > 0 && last && train_loss > 10.0 * constant)
+    }
+
     /// Takes the measures of `--flatness`; false where a signal interrupted them. A measure that fails costs a warning.
     pub(super) fn measure_flatness(&mut self) -> Result<bool> {
         if self.config.flatness.is_empty() {
@@ -104,13 +122,23 @@ impl Trainer<'_> {
         Ok(true)
     }
 
+    /// How far the agents of a network are apart.
+    pub(super) fn consensus_distance(&self) -> Result<Option<f64>> {
+        self.agents.as_ref().map(Agents::distance).transpose()
+    }
+
     /// Runs something on the weights that the run would hand out now. They are an average where `--ema`,
-    /// `--swa-start` or the base keeps one, with BatchNorm statistics of its own. `None` where a signal asked to
+    /// `--swa-start` or the base keeps one, and the mean of a network's agents, with BatchNorm statistics of their own. `None` where a signal asked to
     /// stop.
     ///
     /// # Errors
     /// Those of `f`; the weights are put back all the same.
     pub fn with_final_weights<T>(&mut self, f: impl FnOnce(&mut Self) -> Result<Option<T>>) -> Result<Option<T>> {
+        if let Some(agents) = &self.agents {
+            // nothing is to be put back: the variables are the agents' by turns
+            let ready = agents.put_mean(&self.model)? || self.set_averaged_statistics()?;
+            return if ready { f(self) } else { Ok(None) };
+        }
         self.follow_statistics()?;
         let params = self.model.params().clone();
         let point = match self.optimizer.evaluation_point()? {

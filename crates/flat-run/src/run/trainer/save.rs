@@ -2,12 +2,18 @@
 //! loading would refuse it.
 
 use super::{Ended, Trainer};
+use crate::settings::{own, pixels};
 use crate::signal;
-use crate::store::checkpoint::{self, Checkpoint};
+use crate::store::checkpoint::{self, AgentState, Checkpoint};
 use anyhow::Result;
+use candle_core::Tensor;
 use flat_nn::TensorFile;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
+
+/// Tensors by their names.
+type State = BTreeMap<String, Tensor>;
 
 /// Why a state is no checkpoint to go on from.
 #[derive(Debug)]
@@ -53,9 +59,11 @@ impl Trainer<'_> {
         self.progress.journal_bytes = self.journal.synced_length()?;
         self.progress.wall_s = self.wall();
         self.session_start = Instant::now();
+        let (model, optimizer, agents) = self.state()?;
         let checkpoint = Checkpoint {
-            model: self.model.state()?,
-            optimizer: self.optimizer.state()?,
+            model,
+            optimizer,
+            agents,
             progress: self.progress.clone(),
             fingerprint: Some(self.fingerprint.clone()),
             checked: false,
@@ -81,6 +89,26 @@ impl Trainer<'_> {
             checkpoint::remove_first(&folder)?;
         }
         Ok(())
+    }
+
+    /// The model, the optimizer and the agents as a checkpoint has them.
+    fn state(&mut self) -> Result<(State, State, Vec<AgentState>)> {
+        let Some(agents) = &mut self.agents else {
+            return Ok((self.model.state()?, self.optimizer.state()?, Vec::new()));
+        };
+        let (network, own) = agents.state(&self.model)?;
+        agents.put_mean(&self.model)?;
+        Ok((self.model.state()?, network, own))
+    }
+
+    /// The metadata of a weights file of the run, beside its model: normalisation of the pixels, names of the classes.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn metadata(&self) -> Result<BTreeMap<String, String>> {
+        let mut all = pixels::to_metadata(&pixels::of_run(self.config)?);
+        all.extend(own::to_metadata(self.config));
+        Ok(all)
     }
 
     /// Notes that the checkpoint after this step is the newest.

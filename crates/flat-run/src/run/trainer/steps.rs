@@ -38,7 +38,11 @@ impl Trainer<'_> {
     pub(super) fn launch(&mut self, epoch: u64) -> Result<Launched> {
         let begun = Instant::now();
         let kept = Kept::of(&self.model)?;
-        let launched = if self.config.full_batch {
+        let launched = if let Some(agents) = &mut self.agents {
+            let (pass, index) = place(&self.data.train, self.progress.step);
+            let batch = self.data.train.batch(pass, index)?;
+            agents.step((&self.model, self.loss), &batch, &mut self.tally, self.keep_on_device)
+        } else if self.config.full_batch {
             let mut full = FullLoss {
                 model: &self.model,
                 loss: self.loss,
@@ -164,6 +168,7 @@ impl Trainer<'_> {
         let sums = std::mem::take(&mut self.progress.epoch);
         let (step, evals, wall_s) = (self.progress.step, self.progress.evals, self.wall());
         let line = Line::Epoch(Progress {
+            consensus_distance: self.consensus_distance()?,
             epoch: epoch + 1,
             step,
             split: Some(Part::Train),

@@ -23,10 +23,10 @@ pub(super) fn of(config: &RunConfig) -> Result<Team> {
 }
 
 impl Trainer<'_> {
-    /// Makes sure, after so many steps each, that the weights of all ranks are the same.
+    /// Makes sure, after so many steps each, that the weights of all ranks are the same. Those of a network's agents are not.
     pub(super) fn compare_ranks(&self, every: u64) -> Result<()> {
         let (ranks, step) = (self.team.ranks(), self.progress.step);
-        if ranks.is_alone() || !step.is_multiple_of(every) {
+        if ranks.is_alone() || self.agents.is_some() || !step.is_multiple_of(every) {
             return Ok(());
         }
         let theta = self.model.params().read()?.to_f64()?;

@@ -1,5 +1,7 @@
 //! Reading numbers later changes nothing that a run does.
 
+mod agents;
+
 use super::*;
 use crate::settings::tests::parse;
 use flat_optim::RuleKind;

@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The columns of the journal's table before those of its measures, under the names of the journal's keys.
-const COLUMNS: [&str; 28] = [
+const COLUMNS: [&str; 29] = [
     "kind",
     "split",
     "epoch",
@@ -26,6 +26,7 @@ const COLUMNS: [&str; 28] = [
     "hessian_products",
     "subspace_gap",
     "subspace_share",
+    "consensus_distance",
     "samples_per_s",
     "wall_s",
     "skipped",
@@ -131,6 +132,7 @@ mod tests {
             grad_norm: Some(3.0),
             evals: Some(4.0),
             perturbed: Some(5),
+            consensus_distance: Some(1e-3),
             hessian_products: Some(6),
             subspace_gap: Some(7.0),
             subspace_share: Some(8.0),

@@ -55,6 +55,8 @@ pub enum ReproductionName {
     TinySubspace,
     /// Every rule beside SGD at equal gradient evaluations: accuracy, trace, largest eigenvalue, claims of the literature.
     Canon,
+    /// Networks of agents: centralised, consensus and diffusion, flatness and escape (Cao et al. 2024).
+    FlatnessNetwork,
 }
 
 impl ReproductionName {

@@ -13,6 +13,7 @@ mod comparison;
 mod defaults;
 mod escape;
 mod flags;
+mod flatness_network;
 mod groups;
 mod images;
 mod interval;
@@ -59,6 +60,7 @@ pub fn file(args: &ReproduceArgs) -> Result<String> {
             ReproductionName::Groups => groups::FILE,
             ReproductionName::TinySubspace => tiny_subspace::FILE,
             ReproductionName::Canon => canon::FILE,
+            ReproductionName::FlatnessNetwork => flatness_network::FILE,
         }
         .into()),
     }
@@ -78,5 +80,6 @@ pub fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<(Page, 
         ReproductionName::Groups => groups::run(study, args),
         ReproductionName::TinySubspace => tiny_subspace::run(study, args),
         ReproductionName::Canon => canon::run(study, args),
+        ReproductionName::FlatnessNetwork => flatness_network::run(study, args),
     }
 }

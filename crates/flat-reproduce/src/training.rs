@@ -64,6 +64,21 @@ impl Fit {
     pub fn end(&self) -> Option<&Point> {
         if self.diverged.is_some() { None } else { self.points.last() }
     }
+
+    /// Logarithm of the trace where the run first has this training loss, on its way from `start` where it has a common one; between
+    /// two measurements on the straight line in the logarithms of both.
+    pub fn trace_at(&self, start: Option<&Point>, loss: f64) -> Option<f64> {
+        let points = start.into_iter().chain(&self.points);
+        let path: Vec<(f64, f64)> = points.filter_map(|p| Some((p.train_loss.ln(), p.trbar?.ln()))).collect();
+        if self.end()?.train_loss == loss {
+            return path.last().map(|p| p.1);
+        }
+        let at = loss.ln();
+        path.windows(2).find(|pair| pair[0].0 > at && pair[1].0 <= at).map(|pair| {
+            let part = (pair[0].0 - at) / (pair[0].0 - pair[1].0);
+            pair[0].1 + part * (pair[1].1 - pair[0].1)
+        })
+    }
 }
 
 /// A run of these flags with a seed, on the device and the data of the command line.

@@ -78,22 +78,7 @@ fn row(contender: &Contender, reference: Option<&Contender>, minima: &[Minima]) 
 /// which the other run has passed on its way from the common start.
 pub(super) fn at_equal_loss(minima: &Minima, sgd: &Fit, fit: &Fit) -> Option<f64> {
     let loss = sgd.end()?.train_loss.max(fit.end()?.train_loss);
-    Some(trace_at(minima, sgd, loss)? - trace_at(minima, fit, loss)?)
-}
-
-/// Logarithm of the trace where a run first has this training loss; between two measurements on the straight line in the
-/// logarithms of both.
-fn trace_at(minima: &Minima, fit: &Fit, loss: f64) -> Option<f64> {
-    let path: Vec<(f64, f64)> =
-        [&minima.bad].into_iter().chain(&fit.points).filter_map(|p| Some((p.train_loss.ln(), p.trbar?.ln()))).collect();
-    if fit.end()?.train_loss == loss {
-        return path.last().map(|p| p.1);
-    }
-    let at = loss.ln();
-    path.windows(2).find(|pair| pair[0].0 > at && pair[1].0 <= at).map(|pair| {
-        let part = (pair[0].0 - at) / (pair[0].0 - pair[1].0);
-        pair[0].1 + part * (pair[1].1 - pair[0].1)
-    })
+    Some(sgd.trace_at(Some(&minima.bad), loss)? - fit.trace_at(Some(&minima.bad), loss)?)
 }
 
 /// Correlation of the test accuracy with the logarithm of a trace over the ends of all runs, and their number.

@@ -3,11 +3,11 @@ products.
 
     python compare.py                       the table, in Markdown
     python compare.py resnet50 flatness     one cell, as JSON
+    python compare.py overhead MODEL        seconds of a bare torch product and of one by flatness, in turns
 
 Needs torch, torchvision, timm, transformers, curvlinops-for-pytorch and PyHessian. Weights are random and made from a
 seed: nothing is downloaded. Each cell is a process of its own with one thread. Its seconds are those of the processor,
-which other work on the machine does not change, and its memory is how far the peak rises over what the process held
-before.
+which on a busy machine vary by a factor. Its memory is how far the peak rises over what the process held before.
 """
 
 import json
@@ -115,6 +115,30 @@ def cell(name, tool):
     return {"value": value, "half": half, "seconds": seconds, "mb": (peak - before) / 1e6, "size": size}
 
 
+def overhead(name, rounds=5):
+    """The least seconds of a bare product and of one by flatness, in turns, so that both meet the same machine."""
+    import flatness
+    import torch
+
+    global PRODUCTS
+    torch.set_num_threads(1)
+    model, loss, batches = made(name)
+    batches = [(torch.cat([x] * 4), torch.cat([y] * 4)) for x, y in batches]
+    seconds = {"bare": [], "flatness": []}
+    for _ in range(rounds):
+        PRODUCTS = 1
+        start = time.process_time()
+        bare(model, loss, batches)
+        seconds["bare"].append(time.process_time() - start)
+        PRODUCTS = 2
+        start = time.process_time()
+        by_flatness(model, loss, batches)
+        seconds["flatness"].append((time.process_time() - start) / 2)
+    alone, ours = min(seconds["bare"]), min(seconds["flatness"])
+    print(f"{name}: a product takes {alone:.3f} s in torch alone, {ours:.3f} s by flatness: {ours / alone - 1:+.1%}")
+    print(json.dumps(seconds))
+
+
 def main():
     print(f"| model | tool | trace, {PRODUCTS} products | +- (95 %) | processor s | MB |\n|---|---|---|---|---|---|")
     for name in sys.argv[1:] or MODELS:
@@ -131,7 +155,9 @@ def main():
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3 and sys.argv[2] in TOOLS:
+    if sys.argv[1:2] == ["overhead"]:
+        overhead(sys.argv[2])
+    elif len(sys.argv) == 3 and sys.argv[2] in TOOLS:
         print(json.dumps(cell(*sys.argv[1:])))
     else:
         main()

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # How flat is the minimum?
-# A small classifier is trained, and its curvature measured with error bars. The cells are those of a notebook: VS Code and
-# Jupytext open this file as one, and CI runs it as a script.
+# A small classifier is trained, and its curvature measured with error bars. The cells are those of a notebook: VS Code
+# and Jupytext open this file as one, and `scripts/python-package` runs it as a script.
 
 # %%
 import torch

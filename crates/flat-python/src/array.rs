@@ -1,9 +1,9 @@
 //! Vectors that cross between NumPy arrays and the flat vectors of the estimators: one copy each way.
 
-use candle_core::{DType, Device, Shape, Tensor};
+use candle_core::{CpuStorage, DType, Device, Shape, Storage, Tensor, WithDType};
 use flat_core::{Layout, ParamVec, Space};
-use numpy::{PyArray1, PyReadonlyArray1};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::buffer::{Element, PyBuffer};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use std::sync::Arc;
 
@@ -25,42 +25,48 @@ pub(crate) fn space(parameters: Vec<(String, Vec<usize>)>, dtype: &str) -> PyRes
     Ok(Space { layout: Arc::new(layout), dtype, device: Device::Cpu })
 }
 
-/// A NumPy array of the vector's numbers, which the receiver owns.
+/// A new NumPy array of the vector's numbers, which the receiver owns.
 ///
 /// # Errors
-/// candle's, as `RuntimeError`.
+/// A vector that is not on the host; NumPy's own.
 pub(crate) fn to_python<'py>(py: Python<'py>, v: &ParamVec) -> PyResult<Bound<'py, PyAny>> {
-    let failed = |e: candle_core::Error| pyo3::exceptions::PyRuntimeError::new_err(e.to_string());
-    Ok(match v.dtype() {
-        DType::F32 => PyArray1::from_vec(py, v.as_tensor().to_vec1::<f32>().map_err(failed)?).into_any(),
-        _ => PyArray1::from_vec(py, v.as_tensor().to_vec1::<f64>().map_err(failed)?).into_any(),
-    })
+    let name = if v.dtype() == DType::F32 { "float32" } else { "float64" };
+    let array = py.import("numpy")?.call_method1("empty", (v.layout().len(), name))?;
+    let (storage, layout) = v.as_tensor().storage_and_layout();
+    let part = layout.contiguous_offsets();
+    match (&*storage, part) {
+        (Storage::Cpu(CpuStorage::F32(x)), Some((from, to))) => {
+            PyBuffer::<f32>::get(&array)?.copy_from_slice(py, &x[from..to])?;
+        }
+        (Storage::Cpu(CpuStorage::F64(x)), Some((from, to))) => {
+            PyBuffer::<f64>::get(&array)?.copy_from_slice(py, &x[from..to])?;
+        }
+        _ => return Err(PyRuntimeError::new_err("a vector that is not contiguous on the host")),
+    }
+    Ok(array)
 }
 
-/// The vector of a contiguous NumPy array of the space's element type.
+/// The vector of a contiguous array of the space's element type, or of any other buffer of such numbers.
 ///
 /// # Errors
 /// `TypeError` for anything else; `ValueError` for another length.
 pub(crate) fn from_python(space: &Space, array: &Bound<'_, PyAny>) -> PyResult<ParamVec> {
     let d = space.layout.len();
-    let failed = |e: &dyn std::fmt::Display| PyValueError::new_err(e.to_string());
     let flat = match space.dtype {
-        DType::F32 => Tensor::from_vec(elements::<f32>(array, d)?, d, &Device::Cpu),
-        _ => Tensor::from_vec(elements::<f64>(array, d)?, d, &Device::Cpu),
+        DType::F32 => tensor::<f32>(array, d)?,
+        _ => tensor::<f64>(array, d)?,
     };
-    ParamVec::from_tensor(space.layout.clone(), flat.map_err(|e| failed(&e))?).map_err(|e| failed(&e))
+    ParamVec::from_tensor(space.layout.clone(), flat).map_err(|e| PyValueError::new_err(e.to_string()))
 }
 
-fn elements<T: numpy::Element + Copy>(array: &Bound<'_, PyAny>, d: usize) -> PyResult<Vec<T>> {
-    let array: PyReadonlyArray1<'_, T> = array.extract().map_err(|_| {
-        PyTypeError::new_err("the callable must return a one-dimensional array of the operator's element type")
+fn tensor<T: Element + WithDType>(array: &Bound<'_, PyAny>, d: usize) -> PyResult<Tensor> {
+    let buffer = PyBuffer::<T>::get(array).map_err(|e| {
+        PyTypeError::new_err(format!("the callable must return an array of the operator's element type: {e}"))
     })?;
-    let elements = array.as_slice().map_err(|_| PyTypeError::new_err("the returned array must be contiguous"))?;
-    match elements.len() == d {
-        true => Ok(elements.to_vec()),
-        false => {
-            let text = format!("the callable returned {} numbers for a vector of {d}", elements.len());
-            Err(PyValueError::new_err(text))
-        }
+    if buffer.item_count() != d {
+        let text = format!("the callable returned {} numbers for a vector of {d}", buffer.item_count());
+        return Err(PyValueError::new_err(text));
     }
+    let elements = buffer.to_vec(array.py())?;
+    Tensor::from_vec(elements, d, &Device::Cpu).map_err(|e| PyValueError::new_err(e.to_string()))
 }

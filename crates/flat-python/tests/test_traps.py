@@ -158,6 +158,21 @@ def test_weights_shared_by_layers_count_once():
     assert exact == pytest.approx(flatness.eig(net, F.cross_entropy, batches, second="differences").value, rel=1e-6)
 
 
+def test_parameters_whose_products_share_memory_are_told_apart():
+    class Sum(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = (torch.nn.Parameter(torch.ones(3).double()) for _ in range(2))
+
+        def forward(self, x):
+            return ((self.a + self.b).sum() * x).squeeze(1)
+
+    # the mean of ((a + b).1 x)^2: every entry of the Hessian is 2 mean x^2
+    batches = [(torch.full((2, 1), c).double(), torch.zeros(2).double()) for c in (1.0, 2.0)]
+    found = flatness.eig(Sum(), F.mse_loss, batches)
+    assert found.value == pytest.approx(6 * 2 * 2.5, rel=1e-9)
+
+
 def test_measuring_leaves_no_gradient_behind(problem):
     flatness.trace(problem.net, F.cross_entropy, problem.batches, max_probes=3)
     assert all(p.grad is None for p in problem.net.parameters())

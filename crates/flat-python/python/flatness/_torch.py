@@ -72,6 +72,7 @@ class TorchLoss:
         exact = all(p.dtype == torch.float64 for p in self.params)
         self.dtype = torch.float64 if exact else torch.float32
         self.device = self.params[0].device
+        self.spare: Optional[torch.Tensor] = None
         self.batches = _batches.held(loader, max_batches)
         self.sizes = [_batches.size(batch) for batch in self.batches]
         self.weights = [size / sum(self.sizes) for size in self.sizes]
@@ -138,9 +139,9 @@ class TorchLoss:
         parts = torch.split(v, [p.numel() for p in self.params])
         return [part.view(p.shape).to(p.dtype) for part, p in zip(parts, self.params)]
 
-    def flat(self, parts: Any) -> torch.Tensor:
-        """The flat vector of parts."""
-        return torch.cat([part.detach().reshape(-1).to(self.dtype) for part in parts])
+    def flat(self, parts: Any, out: Optional[torch.Tensor] = None) -> torch.Tensor:
+        """The flat vector of parts, in `out` where that is given."""
+        return torch.cat([part.detach().reshape(-1).to(self.dtype) for part in parts], out=out)
 
     def array(self, v: torch.Tensor) -> np.ndarray:
         """The vector as an array, which shares its memory on a CPU."""
@@ -155,17 +156,28 @@ class TorchLoss:
         return still(self.model, self.frozen)
 
     def product(self, v: np.ndarray) -> "tuple[np.ndarray, list[float]]":
-        """`A v` over all batches, and the form `<v, A_i v>` of each."""
+        """`A v` over all batches, and the form `<v, A_i v>` of each. The array is written anew at the next product."""
         v = self.tensor(v)
         parts, total, forms = self.split(v), None, []
         with self.still(), torch.enable_grad():
-            step = self.differences(v) if self.double else None
+            step = self.differences(v) if self.double else lambda batch: self.batch_product(batch, parts)
             for batch, weight in zip(self.batches, self.weights):
-                found = step(batch) if step else self.flat(self.batch_product(batch, parts))
-                forms.append((found * v).sum(dtype=torch.float64))
-                # in place: a sum over batches holds two vectors
-                total = found.mul_(weight) if total is None else total.add_(found, alpha=weight)
-        return self.array(total), torch.stack(forms).tolist()
+                found = [x.detach() for x in step(batch)]
+                forms.append(sum(torch.dot(x.reshape(-1), y.reshape(-1)).double() for x, y in zip(found, parts)))
+                # part by part, without a flat copy; what torch gives may share memory and is not written to
+                if total is None:
+                    total = found if weight == 1 else [x * weight for x in found]
+                else:
+                    for sum_so_far, x in zip(total, found):
+                        sum_so_far.add_(x, alpha=weight)
+                del found
+        return self.array(self.flat(total, self.room())), torch.stack(forms).tolist()
+
+    def room(self) -> torch.Tensor:
+        """A flat vector that is kept from product to product."""
+        if self.spare is None:
+            self.spare = torch.empty(sum(p.numel() for p in self.params), dtype=self.dtype, device=self.device)
+        return self.spare
 
     def batch_product(self, batch: Any, v: "list[torch.Tensor]") -> Any:
         """The product of one batch."""
@@ -179,18 +191,18 @@ class TorchLoss:
             return _curvature.empirical_fisher(losses, self.params, v)
         return _curvature.gauss_newton(lambda: self.evaluate(batch)[:2], self.params, v)
 
-    def differences(self, v: torch.Tensor) -> Callable[[Any], torch.Tensor]:
+    def differences(self, v: torch.Tensor) -> Callable[[Any], "list[torch.Tensor]"]:
         """`(g(theta + h v) - g(theta - h v)) / 2h` of a batch, where truncation and rounding meet."""
         theta = self.flat(self.params)
         size = torch.linalg.vector_norm(v)
         h = torch.finfo(self.dtype).eps ** (1 / 3) * (1 + torch.linalg.vector_norm(theta)) / size.clamp_min(1e-300)
 
-        def of(batch: Any) -> torch.Tensor:
+        def of(batch: Any) -> "list[torch.Tensor]":
             ends = []
             for sign in (1.0, -1.0):
                 with self.displaced(theta + sign * h * v):
                     ends.append(self.flat(self.batch_gradient(batch)[1]))
-            return (ends[0] - ends[1]) / (2 * h)
+            return self.split((ends[0] - ends[1]) / (2 * h))
 
         return of
 

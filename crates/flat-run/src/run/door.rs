@@ -340,3 +340,6 @@ fn resumed<'a>(
 fn rewrite(dir: &RunDir, config: &RunConfig) -> Result<()> {
     if dir.is_own() { write_whole(&dir.config(), config.to_toml()?.as_bytes()) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests;

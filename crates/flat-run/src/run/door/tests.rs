@@ -1,0 +1,125 @@
+//! Runs on several ranks, against the same run in one process: files bit for bit, but for times.
+
+use super::*;
+use crate::ranks;
+use crate::run::observer::Silent;
+use crate::settings::tests::parse;
+use anyhow::Context as _;
+use flat_comm::{Ranks, Threads};
+use serde_json::Value;
+
+const RUN: &str = "--train-limit 50 --test-limit 30 --batch-size 16 --epochs 2 --eval-every 3 --checkpoint-every 5 \
+                   --keep-checkpoints 9 --log-steps --lr 0.02 --trace-probes 3 --trace-examples 12 --device cpu";
+
+/// What a run leaves: its weights, its checkpoints' tensors, and its journal without times.
+#[derive(Debug, PartialEq)]
+struct Left {
+    model: Vec<u8>,
+    checkpoint: Vec<(String, Vec<f64>)>,
+    lines: Vec<Value>,
+    trace: Option<f64>,
+}
+
+fn left(root: &Path) -> Result<Left> {
+    let text = std::fs::read_to_string(root.join("metrics.jsonl"))?;
+    let times = ["samples_per_s", "wall_s"];
+    let line = |line: &str| -> Result<Value> {
+        let mut line: Value = serde_json::from_str(line)?;
+        line.as_object_mut().context("an object")?.retain(|name, _| !times.contains(&name.as_str()));
+        Ok(line)
+    };
+    let checkpoint = checkpoint::list(&root.join("checkpoints"))?.pop().context("a checkpoint")?;
+    let tensors = candle_core::safetensors::load(&checkpoint, &candle_core::Device::Cpu)?;
+    let numbers = |t: candle_core::Tensor| t.to_dtype(candle_core::DType::F64)?.flatten_all()?.to_vec1::<f64>();
+    let mut tensors: Vec<(String, Vec<f64>)> = tensors
+        .into_iter()
+        .filter(|(_, t)| t.dtype().is_float())
+        .map(|(name, t)| Ok((name, numbers(t)?)))
+        .collect::<Result<_>>()?;
+    tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    let summary: Value = serde_json::from_slice(&std::fs::read(root.join("summary.json"))?)?;
+    Ok(Left {
+        model: std::fs::read(root.join("model.safetensors"))?,
+        checkpoint: tensors,
+        lines: text.lines().map(line).collect::<Result<_>>()?,
+        trace: summary["trace"]["trace"]["value"].as_f64(),
+    })
+}
+
+/// Trains on so many ranks that are threads.
+fn train(flags: &str, size: usize, out: &Path, pause: Option<u64>) -> Result<()> {
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data");
+    let one = |ranks: Ranks| {
+        ranks::with(ranks, || {
+            let run = ranks::agree(match out.join("config.toml").is_file() {
+                true => Run::resume(out, &Values::default()),
+                false => Run::new(parse(&format!("{RUN} --data-dir {data} {flags}"))?).map(|run| run.out(out)),
+            })?;
+            run.pause_after(pause).train(&mut Silent).map(drop)
+        })
+    };
+    Threads::run(size, |engine| one(Ranks::new(engine))).into_iter().collect()
+}
+
+#[test]
+fn a_run_has_the_same_bits_on_any_number_of_ranks() -> Result<()> {
+    let room = tempfile::tempdir()?;
+    let runs = [
+        "--model mlp --hidden 8 --optimizer sgd --momentum 0.9",
+        "--model lenet --channels 2 --optimizer sam --augment flip",
+        "--model resnet20 --channels 2 --norm batch --optimizer rsp --rho 0.5",
+        "--model resnet20 --channels 2 --norm group --optimizer sap",
+        "--model mlp --hidden 8 --optimizer nso --ema 0.9",
+        "--model mlp --hidden 8 --optimizer looksam --base adamw",
+        "--model resnet20 --channels 2 --norm batch --optimizer entropy-sgd --entropy-l 2",
+        "--model resnet20 --channels 2 --norm batch --optimizer sam --perturb-by grain --ema 0.9",
+        "--model mlp --hidden 8 --optimizer sam --full-batch --epochs 7",
+        "--model lenet --channels 2 --optimizer sam --micro-batch 9 --clip 0.5 --flatness trace,lambda_max --flatness-examples 12",
+    ];
+    for (i, flags) in runs.into_iter().enumerate() {
+        let mut whole = None;
+        for size in [1, 2, 3, 8] {
+            let out = room.path().join(format!("{i}-{size}"));
+            train(&format!("{flags} --grains 8"), size, &out, None)?;
+            let left = left(&out)?;
+            assert!(left.lines.iter().any(|line| line["kind"] == "step"), "{flags}");
+            match &whole {
+                None => whole = Some(left),
+                Some(whole) => assert!(*whole == left, "{flags} on {size} ranks"),
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_run_goes_on_over_another_number_of_ranks() -> Result<()> {
+    let room = tempfile::tempdir()?;
+    for flags in [
+        "--model resnet20 --channels 2 --norm batch --optimizer sam",
+        "--model mlp --hidden 8 --optimizer fsam --base adamw",
+    ] {
+        let (whole, parts) = (room.path().join("whole"), room.path().join("parts"));
+        let flags = format!("{flags} --grains 4");
+        train(&flags, 1, &whole, None)?;
+        for (size, until) in [(2, Some(2)), (4, Some(6)), (1, None)] {
+            train(&flags, size, &parts, until)?;
+        }
+        let (whole_left, parts_left) = (left(&whole)?, left(&parts)?);
+        assert!(whole_left.model == parts_left.model && whole_left.checkpoint == parts_left.checkpoint, "{flags}");
+        for root in [whole, parts] {
+            std::fs::remove_dir_all(root)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_one_rank_finds_before_the_run_ends_all_without_a_trace() -> Result<()> {
+    let room = tempfile::tempdir()?;
+    let out = room.path().join("run");
+    let error = train("--model mlp --grains 2 --optimizer sgd", 3, &out, None).expect_err("3 ranks, 2 grains");
+    assert!(error.to_string().contains("--grains 2: 3 ranks"), "{error:#}");
+    assert!(!out.join("metrics.jsonl").exists());
+    Ok(())
+}

@@ -101,7 +101,7 @@ impl LoadedCheckpoint {
                 }
             },
             (None, None) => {
-                let input = [dataset.channels, dataset.size, dataset.size];
+                let input = images.shape();
                 let found = ModelConfig::detect(&weights.tensors, Some(input)).map_err(|e| {
                     let why = weights.passed_over.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
                     usage(format!("{}: the file does not say which model it holds: {e}{why}", weights.file.display()))

@@ -2,7 +2,6 @@
 
 use crate::args::{Command, MpiChoice};
 use crate::exit::{self, Outcome};
-use crate::runtime;
 use anyhow::Result;
 use flat_comm::launcher::Launcher;
 use flat_comm::mpi::Mpi;
@@ -25,13 +24,9 @@ impl Company {
         Self { launcher: Launcher::of_environment(), mpi: None }
     }
 
-    /// Threads that fall to this process where the launcher left the cores of its machine to all; `None` where nobody launched it.
+    /// Threads that fall to this process; `None` where nobody launched it.
     pub(crate) fn threads(&self) -> Option<usize> {
-        let here = self.launcher.as_ref()?.local_size?;
-        let (cores, all) = (runtime::cores(), runtime::cores_of_machine());
-        // a launcher that binds its processes has shared the cores out
-        let sharing = (here * cores).div_ceil(all).max(1);
-        Some((cores / sharing).max(1))
+        self.launcher.as_ref().map(flat_comm::threads_of_a_rank)
     }
 
     /// Opens the launcher's MPI and joins the other processes. A program that nobody launched is alone.

@@ -7,14 +7,6 @@ unsafe extern "C" {
     fn mi_option_set(option: c_int, value: c_long);
 }
 
-unsafe extern "C" {
-    /// Of the C library; -1 for what it does not know.
-    fn sysconf(name: c_int) -> c_long;
-}
-
-/// Processors in use, in the C library of this system.
-const _SC_NPROCESSORS_ONLN: c_int = if cfg!(target_os = "macos") { 58 } else { 84 };
-
 /// `mi_option_purge_delay` of mimalloc's header.
 const PURGE_DELAY: c_int = 15;
 
@@ -41,13 +33,6 @@ pub unsafe fn prepare() {
 /// Cores that this process may use.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// Cores of the machine, those included that this process may not use.
-pub(crate) fn cores_of_machine() -> usize {
-    // SAFETY: asks for a number.
-    let online = unsafe { sysconf(_SC_NPROCESSORS_ONLN) };
-    usize::try_from(online).unwrap_or(1).max(cores())
 }
 
 /// Threads that the thread pools of the process will have.

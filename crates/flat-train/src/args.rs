@@ -26,6 +26,7 @@ pub use ui::UiName;
 use self::given::among;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
+use flat_core::setting::Needs;
 use flat_data::{DatasetKind, ImageSize};
 use flat_reproduce::ReproduceArgs;
 use flat_run::parts::ExportArgs;
@@ -147,11 +148,17 @@ pub enum Command {
 impl Command {
     /// Whether its work is long enough for someone to look on.
     pub(crate) fn is_long(&self) -> bool {
+        if let Self::Bench(args) = self {
+            return Needs::Is("ranks", "true").met(&args.given.values);
+        }
         matches!(self, Self::Train(_) | Self::Sweep(_) | Self::Metrics(_) | Self::Reproduce(_))
     }
 
     /// Whether several processes share it out.
     pub(crate) fn is_shared_out(&self) -> bool {
+        if let Self::Bench(args) = self {
+            return Needs::Is("ranks", "true").met(&args.given.values);
+        }
         matches!(self, Self::Train(_) | Self::Eval(_) | Self::Metrics(_) | Self::Landscape(_) | Self::Sweep(_))
     }
 }

@@ -10,6 +10,7 @@ mod keep;
 mod landscape;
 mod list;
 mod metrics;
+mod network;
 mod report;
 mod reproduce;
 mod shell;

@@ -26,6 +26,9 @@ struct Timed {
 /// Times every cell and prints the table.
 pub(super) fn run(args: &BenchSettings, of_memory: bool, ui: Ui, json: bool) -> Result<Outcome> {
     check(args)?;
+    if args.ranks {
+        return super::network::run(args, ui, json);
+    }
     let mut devices: BTreeMap<String, Result<Device, String>> = BTreeMap::new();
     for choice in &args.devices {
         // the flag has another name here

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Blocks that no test runs: chapter, first line, reason.
-const NOT_RUN: [(&str, &str, &str); 9] = [
+const NOT_RUN: [(&str, &str, &str); 13] = [
     ("install.md", "cargo build --release", "builds the workspace"),
     ("install.md", "cargo install --path crates/flat-train --locked", "installs"),
     ("install.md", "scripts/wheel", "builds the workspace, and installs"),
@@ -22,6 +22,18 @@ const NOT_RUN: [(&str, &str, &str); 9] = [
         "flat-train data show flowers",
         "needs the \
      reader's images",
+    ),
+    (
+        "machines.md",
+        "mpirun -n 2 flat-train train --optimizer sam --grains 8 --out runs/two",
+        "needs an MPI; scripts/check-mpi has one",
+    ),
+    ("machines.md", "#!/bin/sh", "needs Slurm"),
+    ("machines.md", "export FLAT_MPI_LIBRARY=/opt/mpi/lib/libmpi.so.40", "needs a container"),
+    (
+        "machines.md",
+        "mpirun -n 4 flat-train bench --ranks --models resnet20 --optimizers sgd,sam --batch-sizes 32",
+        "needs an MPI; scripts/check-mpi has one",
     ),
     ("own-model.md", "cargo run --release -p flat-minima --example own_model", "builds; it is run in CI"),
 ];

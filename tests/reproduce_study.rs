@@ -43,7 +43,7 @@ fn another_grid_is_another_file_and_computes_only_the_cells_that_are_new() {
 #[test]
 fn the_smallest_scale_fills_every_hole_and_uses_all_that_was_computed() {
     let room = Room::new();
-    for name in ["defaults", "sam-vs-sgd", "groups", "tiny-subspace", "canon"] {
+    for name in ["defaults", "sam-vs-sgd", "groups", "tiny-subspace", "canon", "flatness-network"] {
         let out = room.path(name);
         json(&format!("reproduce {name} --scale smoke --device cpu --out {}", out.display()));
         let page = std::fs::read_to_string(out.join("results.md")).expect("a page");
@@ -51,6 +51,17 @@ fn the_smallest_scale_fills_every_hole_and_uses_all_that_was_computed() {
         let file = std::fs::read_to_string(out.join("study.toml")).expect("the study's file");
         assert_eq!(file, study(&format!("{name}.toml")), "to begin another study with");
     }
+}
+
+#[test]
+fn a_bad_minimum_that_is_not_there_is_named_before_anything_is_computed() {
+    let room = Room::new();
+    let (file, out) = (room.path("my.toml"), room.path("out"));
+    let text = study("flatness-network.toml").replace("models/bad.safetensors", "models/absent.safetensors");
+    std::fs::write(&file, text).expect("written");
+    let words = format!("reproduce flatness-network --scale smoke --study {} --out {}", file.display(), out.display());
+    let error = fails(&words, 2);
+    assert!(error.contains("models/absent.safetensors: no such file") && cells(&out).is_empty(), "{error}");
 }
 
 /// The checkpoints of the runs that a study has in the making.

@@ -148,10 +148,9 @@ impl<'a> Trainer<'a> {
                 e @ flat_nn::Error::NotFinite { .. } => anyhow::Error::from(e),
                 e => anyhow::Error::from(e).context("other weights than config.toml says"),
             })?;
-            const OTHER: &str = "another optimizer than config.toml says";
             match agents {
-                Some(agents) => agents.load(model, &found.optimizer, &found.agents).context(OTHER)?,
-                None => optimizer.load_state(&found.optimizer).context(OTHER)?,
+                Some(agents) => agents.load(model, &found.optimizer, &found.agents)?,
+                None => optimizer.load_state(&found.optimizer).context("another optimizer than config.toml says")?,
             }
             let steps = agents.as_ref().map_or(optimizer.steps(), Agents::steps);
             if steps != found.progress.step {

@@ -70,6 +70,7 @@ pub(super) fn panels() -> Vec<Panel> {
     ];
     all.extend(measure::along().map(Panel::of_measure));
     all.extend([
+        Panel::of("Squared distance of agents to their mean", |j| epochs(j, Part::Train, |l| l.consensus_distance)),
         Panel::of("Gradient norm", |j| finest(j, |l| l.grad_norm)),
         Panel::of("Learning rate", |j| finest(j, |l| l.lr)),
         Panel::of("Training loss of the step", |j| steps(j, |l| l.loss)),

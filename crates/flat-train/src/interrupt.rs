@@ -1,4 +1,4 @@
-//! Requests to stop. SIGINT, SIGTERM and SIGHUP ask the run to save and stop; a second Ctrl-C aborts. A sweep's runs stop too
+//! Requests to stop. SIGINT, SIGTERM, SIGHUP and SIGUSR1 ask the run to save and stop; a second Ctrl-C aborts. A sweep's runs stop too
 //! when its end of their standard input is closed.
 
 use crate::exit::ABORTED;
@@ -71,7 +71,8 @@ pub fn stop_at_eof() {
     });
 }
 
-/// SIGTERM and SIGHUP, which programs send, some twice: however many come, they ask to stop and never abort.
+/// SIGTERM and SIGHUP, which programs send, some twice: however many come, they ask to stop and never abort. SIGUSR1, too:
+/// launchers of MPI pass it on, and after the others end all processes before one could save.
 #[cfg(unix)]
 mod termination {
     use flat_run::signal;
@@ -84,18 +85,20 @@ mod termination {
 
     const SIGHUP: c_int = 1;
     const SIGTERM: c_int = 15;
+    const SIGUSR1: c_int = if cfg!(target_os = "linux") { 10 } else { 30 };
     const SIG_IGN: usize = 1;
 
     extern "C" fn ask(_: c_int) {
         signal::request_stop_otherwise();
     }
 
-    /// Takes SIGTERM, and SIGHUP unless it is ignored: a run under `nohup` outlives its terminal.
+    /// Takes SIGTERM and SIGUSR1, and SIGHUP unless it is ignored: a run under `nohup` outlives its terminal.
     pub(super) fn listen() {
         let ask = ask as extern "C" fn(c_int) as usize;
         // SAFETY: the handler has the type that the C library calls, and stores to an atomic alone.
         unsafe {
             signal(SIGTERM, ask);
+            signal(SIGUSR1, ask);
             if signal(SIGHUP, SIG_IGN) != SIG_IGN {
                 signal(SIGHUP, ask);
             }

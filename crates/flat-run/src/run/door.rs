@@ -9,6 +9,7 @@ use crate::parts::group_score::largest_beta;
 use crate::parts::{RunParts, schedules, setup};
 use crate::ranks;
 use crate::settings::config::RunConfig;
+use crate::settings::own;
 use crate::store::checkpoint;
 use crate::store::file::write_whole;
 use crate::store::run_dir::RunDir;
@@ -194,6 +195,7 @@ impl<'a> Run<'a> {
             Place::Begun { dir, extend, retold } => (dir, Some((extend, retold))),
         };
         introduce(&config, &parts, &dir, ui);
+        own::in_words(&config)?.into_iter().for_each(|line| ui.say(line));
         let mut trainer = match begun {
             Some((extend, retold)) => resumed((extend, retold), &config, parts, &dir, ui)?,
             None => Trainer::new(&config, parts, &dir, ui)?,

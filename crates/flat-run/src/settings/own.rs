@@ -115,6 +115,25 @@ pub fn fill(config: &mut RunConfig) -> Result<()> {
     Ok(())
 }
 
+/// What is to be said of the images of one's own of a configuration before they are trained on; nothing of a known data set.
+///
+/// # Errors
+/// As [`images`].
+pub fn in_words(config: &RunConfig) -> Result<Vec<String>> {
+    let Some(own) = images(config)? else { return Ok(Vec::new()) };
+    let [channels, height, width] = own.shape();
+    let numbers = |all: &[f64]| all.iter().map(|x| format!("{x:.4}")).collect::<Vec<_>>().join(",");
+    let Normalisation { mean, std } = super::pixels::of_run(config)?;
+    let images = format!(
+        "images: {} classes, {channels}x{height}x{width}, {} of memory; pixels in [0, 1] less {} over {}",
+        own.classes.len(),
+        flat_core::memory::in_words(own.bytes()),
+        numbers(&mean),
+        numbers(&std)
+    );
+    Ok([images].into_iter().chain(own.notes.iter().cloned()).collect())
+}
+
 /// The settings of a file that other flags leave without meaning: what was found of its images, where the flags name others.
 pub(crate) fn stale(file: &Values, flags: &Values) -> Vec<&'static str> {
     let changed = |key: &str| {

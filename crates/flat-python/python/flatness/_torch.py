@@ -159,11 +159,12 @@ class TorchLoss:
         """`A v` over all batches, and the form `<v, A_i v>` of each. The array is written anew at the next product."""
         v = self.tensor(v)
         parts, total, forms = self.split(v), None, []
+        flat_parts = torch.split(v, [p.numel() for p in self.params])
         with self.still(), torch.enable_grad():
             step = self.differences(v) if self.double else lambda batch: self.batch_product(batch, parts)
             for batch, weight in zip(self.batches, self.weights):
-                found = [x.detach() for x in step(batch)]
-                forms.append(sum(torch.dot(x.reshape(-1), y.reshape(-1)).double() for x, y in zip(found, parts)))
+                found = [x.detach().to(self.dtype) for x in step(batch)]
+                forms.append(torch.stack([torch.dot(x.reshape(-1), y) for x, y in zip(found, flat_parts)]))
                 # part by part, without a flat copy; what torch gives may share memory and is not written to
                 if total is None:
                     total = found if weight == 1 else [x * weight for x in found]
@@ -171,7 +172,7 @@ class TorchLoss:
                     for sum_so_far, x in zip(total, found):
                         sum_so_far.add_(x, alpha=weight)
                 del found
-        return self.array(self.flat(total, self.room())), torch.stack(forms).tolist()
+        return self.array(self.flat(total, self.room())), torch.stack(forms).cpu().double().sum(1).tolist()
 
     def room(self) -> torch.Tensor:
         """A flat vector that is kept from product to product."""

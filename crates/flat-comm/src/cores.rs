@@ -2,8 +2,8 @@
 
 use crate::launcher::Launcher;
 
-/// How many threads a rank should have: all cores that it may use where its launcher bound it to some of its own, otherwise its share
-/// of those that all ranks of the machine may use. At least one.
+/// How many threads a rank should have, at least one. A rank that its launcher bound to cores of its own takes them all; others share
+/// the cores that all ranks of the machine may use.
 pub fn threads_of_a_rank(launcher: &Launcher) -> usize {
     let own = std::thread::available_parallelism().map_or(1, usize::from);
     let launchers = allowed_for_launcher(launcher).unwrap_or(own);

@@ -25,7 +25,7 @@ pub struct StepWork {
 }
 
 impl Network {
-    /// Seconds of a sum in the tree's order, of a vector of so many bytes: pieces to all, a sum, and its pieces to all.
+    /// Seconds of a sum in the tree's order, of a vector of so many bytes. Pieces go to all ranks, and their sums to all.
     ///
     /// ```text
     /// 2 (P - 1) o + 2 alpha + 2 (P - 1) / P bytes beta

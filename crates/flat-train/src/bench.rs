@@ -19,7 +19,7 @@ pub use energy::Meter;
 pub use environment::Environment;
 pub(crate) use environment::processor;
 pub use memory::{Memory, host_peak_mib, of_cell};
-pub use network::{Prediction, RankedCell, RanksReport, measure_ranks, ranked_cell, short_messages};
+pub use network::{Prediction, RankedCell, RanksReport, measure_ranks};
 pub use peak::Peak;
 pub use roof::{Bound, Roof};
 pub use table::{BenchReport, Rates, Row};

@@ -30,8 +30,8 @@ flat_core::settings! {
         rounds as "rounds": u32 = 9, range: Range::Between(1, 1000);
         /// Show the roof over each cell: operations, bytes, and what products and copies on this machine allow.
         roofline as "roofline": bool = false;
-        /// Time exchanges between the processes that mpirun started, and predict the efficiency on others: a step of each cell with
-        /// and without the sums of its gradients. The batch is that of one process. On the CPU.
+        /// Time each cell with and without exchanges between the processes that mpirun started, and predict the efficiency on more.
+        /// The batch is that of one process. On the CPU.
         ranks as "ranks": bool = false;
         /// The same between so many threads of this process.
         rank_threads as "rank-threads": Option<usize> = None, range: Range::Between(2, 64), needs: Needs::Is("ranks", "true");

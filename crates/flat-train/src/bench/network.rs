@@ -93,10 +93,7 @@ fn together(ranks: &Ranks, mut work: impl FnMut() -> Result<()>) -> Result<f64> 
 }
 
 /// Latency, and the processor's time for a message, from one and many short messages to the next rank.
-///
-/// # Errors
-/// The engine's.
-pub fn short_messages(ranks: &Ranks) -> Result<Network> {
+fn short_messages(ranks: &Ranks) -> Result<Network> {
     let (next, before) = ((ranks.rank() + 1) % ranks.size(), (ranks.rank() + ranks.size() - 1) % ranks.size());
     let of = |count: usize| {
         let mut rooms = [[0u8; 8]; MANY];
@@ -133,10 +130,7 @@ impl Summed {
 }
 
 /// Times a cell with and without exchanges on all ranks at once, for so many seconds.
-///
-/// # Errors
-/// The cell's; the engine's.
-pub fn ranked_cell(
+fn ranked_cell(
     ranks: &Ranks,
     short: Network,
     place: Place,

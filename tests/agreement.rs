@@ -3,7 +3,6 @@
 use crate::device::devices;
 use crate::tool::{Room, step_losses, top};
 use candle_core::Device;
-use flat_core::Choice;
 use flat_data::{Coloring, make_colored};
 use flat_nn::networks::NETWORKS;
 use flat_optim::{BASES, LESS_BIASED, Need, RuleKind};

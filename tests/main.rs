@@ -3,8 +3,8 @@
 #![allow(clippy::disallowed_macros)] // what it prints is for whoever runs it
 
 mod accuracy;
-mod agreement;
 mod agents;
+mod agreement;
 mod bench;
 mod bf16;
 mod book;

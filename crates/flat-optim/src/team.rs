@@ -82,6 +82,7 @@ impl Team {
     }
 
     /// The sum of the numbers of all parts, in their order. Waits for the device where there are several ranks.
+    #[expect(clippy::disallowed_methods, reason = "other ranks wait for the numbers")]
     pub(crate) fn total(&self, parts: usize, own: Vec<Scalar>) -> Result<Scalar> {
         if self.ranks.is_alone() {
             return own.iter().try_fold(Scalar::from(0.0), |sum, number| Ok(sum.plus(number)?));

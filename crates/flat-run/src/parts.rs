@@ -1,8 +1,8 @@
 //! What a run or a measure computes with: data, model, loss and optimizer. They are built from settings or read from
 //! a checkpoint, before anything is written.
 
-mod contents;
 pub(crate) mod agents;
+mod contents;
 pub(crate) mod evaluate;
 mod export;
 pub(crate) mod group_score;
@@ -20,8 +20,8 @@ pub(crate) mod subspace;
 pub(crate) mod tally;
 pub(crate) mod weights;
 
-pub use contents::{Contents, Layer};
 pub use agents::Agents;
+pub use contents::{Contents, Layer};
 pub use evaluate::{Score, evaluate, score};
 pub use export::{ExportArgs, Exported};
 pub use group_score::{AverageGroup, GroupScore, WorstGroup};

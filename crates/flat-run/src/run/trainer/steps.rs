@@ -82,6 +82,7 @@ impl Trainer<'_> {
             _ => {}
         }
         self.progress.step += 1;
+        flat_comm::watchdog::note_step(self.progress.step);
         self.progress.evals += pending.evals();
         let (step, evals) = (self.progress.step, self.progress.evals);
         let correct = self.tally.unread();
@@ -90,7 +91,6 @@ impl Trainer<'_> {
     }
 
     /// Reads the numbers of the launched steps, adds them up and writes them down. Waits for the device.
-    #[expect(clippy::disallowed_methods, reason = "at the log interval")]
     pub(super) fn read_steps(&mut self) -> Result<()> {
         let launched = std::mem::take(&mut self.launched);
         if launched.is_empty() {

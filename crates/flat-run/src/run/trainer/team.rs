@@ -4,6 +4,7 @@ use super::Trainer;
 use crate::ranks;
 use crate::settings::choice::SumName;
 use crate::settings::config::RunConfig;
+use crate::settings::resolve::option;
 use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
 use flat_comm::{Lent, SumOrder};
@@ -19,11 +20,12 @@ pub(super) fn of(config: &RunConfig) -> Result<Team> {
         SumName::Tree => SumOrder::Tree,
         SumName::Fast => SumOrder::Engine,
     };
-    Ok(Team::new(ranks::here().adding(order), config.grains.unwrap_or(1)).map_err(crate::settings::resolve::option)?)
+    Team::new(ranks::here().adding(order), config.grains.unwrap_or(1)).map_err(option)
 }
 
 impl Trainer<'_> {
     /// Makes sure, after so many steps each, that the weights of all ranks are the same. Those of a network's agents are not.
+    #[expect(clippy::disallowed_methods, reason = "a step in so many")]
     pub(super) fn compare_ranks(&self, every: u64) -> Result<()> {
         let (ranks, step) = (self.team.ranks(), self.progress.step);
         if ranks.is_alone() || self.agents.is_some() || !step.is_multiple_of(every) {

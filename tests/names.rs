@@ -17,6 +17,7 @@ fn taken(flag: &str, typed: &str) -> Result<String, String> {
         "wd" => "weight-decay",
         "bs" => "batch-size",
         "learning-rate" => "lr",
+        "step" => "steps",
         name => name,
     };
     train.given.values.get(name).map(Value::to_string).ok_or_else(|| format!("no {name}"))
@@ -72,6 +73,7 @@ fn what_is_typed_in_another_case_or_by_another_name_is_understood() {
         ("--wd", "5e-4", "5e-4"),
         ("--bs", "64", "64"),
         ("--learning-rate", "0.1", "0.1"),
+        ("--step", "3", "3"),
     ] {
         assert_eq!(taken(flag, typed).as_deref(), Ok(meant), "{flag} {typed}");
     }
@@ -107,7 +109,7 @@ fn what_is_mistyped_is_answered_with_the_right_word() {
         ("--weight_decay", "0", "--weight-decay"),
         ("--learning_rate", "0.1", "--learning-rate"),
         ("--epoch", "3", "--epochs"),
-        ("--step", "3", "--steps"),
+        ("--stps", "3", "--steps"),
         ("--momentm", "0.9", "--momentum"),
         ("--data", "mnist", "--dataset"),
         ("--label_smoothing", "0.1", "--label-smoothing"),

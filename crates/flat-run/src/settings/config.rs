@@ -33,7 +33,7 @@ flat_core::settings! {
         /// Passes over the training set, as in 3 or 1.5; parts of one are rounded to whole steps.
         epochs as "epochs": Option<Epochs> = None, range: Range::PositiveUpTo(MOST), default_in_words: "2", metavar: "N";
         /// Optimizer steps, instead of --epochs.
-        steps as "steps": Option<u64> = None;
+        steps as "steps": Option<u64> = None, aliases: &["step"];
         /// Gradient evaluations of a batch to spend, instead of --epochs. They pay for so many steps, half as many for a rule with
         /// two gradients a step. Where the data decide what a step costs, the schedules go by evaluations too.
         evals as "evals": Option<u64> = None, range: Range::AtLeast(1);

@@ -7,8 +7,7 @@ fn larger_networks_train_on_mnist_and_come_back_from_their_run() {
     let room = Room::new();
     for (i, network) in ["resnet34 --stem imagenet", "wrn-10-1", "vit-tiny --patch 7"].iter().enumerate() {
         let out = room.path(&i.to_string());
-        let words =
-            "--train-limit 16 --test-limit 8 --batch-size 8 --steps 2 --trace-probes 2 --trace-examples 4 -o sam";
+        let words = "--train-limit 16 --test-limit 8 --batch-size 8 --steps 2 --trace-probes 2 --trace-examples 4 --lr 1e-3 -o sam";
         let summary = json(&format!("train --model {network} {words} --out {}", out.display()));
         let again = json(&format!("eval --checkpoint {} --limit 8", out.display()));
         assert_eq!(summary["test_loss"], again["loss"], "{network}");

@@ -80,7 +80,7 @@ impl Specs {
         self.layer(name, &[out, channels, kernel, kernel], bias);
     }
 
-    /// [`Self::conv`] with the start that torchvision gives before relu: weights normal with variance `2 / (out kernel^2)`, bias 0
+    /// [`Self::conv`] with torchvision's start before relu. Weights are normal with variance `2 / (out kernel^2)`, and the bias is 0
     /// (He, Zhang, Ren & Sun 2015, arXiv 1502.01852, by the outputs).
     pub fn conv_he(&mut self, name: &str, channels: usize, out: usize, kernel: usize, bias: bool) {
         if bias {

@@ -16,3 +16,22 @@ pub(crate) fn adaptive_means((h, w): (usize, usize), side: usize, like: &Tensor)
     }
     Tensor::from_vec(all, (side * side, h * w), like.device())?.to_dtype(like.dtype())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn windows_that_overlap_are_those_of_pytorch() -> Result<()> {
+        // torch.nn.functional.adaptive_avg_pool2d((torch.arange(20.) ** 2).reshape(1, 1, 5, 4), 3)
+        let expected = [10.5, 16.5, 24.5, 83.0 + 1.0 / 6.0, 101.0 + 1.0 / 6.0, 121.0 + 1.0 / 6.0, 214.5, 244.5, 276.5];
+        let image = Tensor::arange(0.0f64, 20.0, &Device::Cpu)?.sqr()?.reshape((20, 1))?;
+        let got = adaptive_means((5, 4), 3, &image)?.matmul(&image)?.flatten_all()?.to_vec1::<f64>()?;
+        for (got, expected) in got.iter().zip(expected) {
+            // rounding of sums of six numbers
+            assert!((got - expected).abs() < 1e-12 * expected, "{got} for {expected}");
+        }
+        Ok(())
+    }
+}

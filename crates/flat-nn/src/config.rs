@@ -36,7 +36,8 @@ pub struct NetworkSpec {
 }
 
 impl NetworkSpec {
-    /// Whether the field of [`ModelConfig`] called `option` (`hidden`, `channels`, `groups`, `activation`, `norm`, `stem`, `patch`) has an effect.
+    /// Whether the field of [`ModelConfig`] called `option` (`hidden`, `channels`, `groups`, `activation`, `norm`,
+    /// `stem`, `patch`) has an effect.
     pub fn takes(&self, option: &str) -> bool {
         self.options.contains(&option)
     }
@@ -57,7 +58,8 @@ pub struct ModelConfig {
     pub classes: usize,
     /// Hidden widths, of `mlp` alone; empty means a linear classifier.
     pub hidden: Vec<usize>,
-    /// Channels of the first convolution; all other channels, and `lenet`'s hidden units, keep their ratio to it. `None` is the architecture's own ([`NetworkSpec::width`]).
+    /// Channels of the first convolution; all other channels, and `lenet`'s hidden units, keep their ratio to it.
+    /// `None` is the architecture's own ([`NetworkSpec::width`]).
     pub channels: Option<usize>,
     /// Groups of every layer of group normalisation, with [`Norm::Group`]. `None` is
     /// [`Norm::groups`] of each layer's channels.

@@ -37,8 +37,8 @@ named! {
     pub enum Stem, "stem" {
         /// For small images: a 3x3 convolution without pooling, weights by PyTorch's defaults.
         Cifar = "cifar",
-        /// torchvision's for large images, with its initial weights. Residual networks begin with a 7x7 convolution and 3x3 max
-        /// pooling, both of stride 2; VGG ends with pooling to 7x7 and a classifier of three layers.
+        /// torchvision's for large images, with its initial weights. Residual networks begin with a 7x7 convolution and
+        /// 3x3 max pooling, both of stride 2; VGG ends with pooling to 7x7 and a classifier of three layers.
         Imagenet = "imagenet",
     }
 }

@@ -80,8 +80,8 @@ impl Specs {
         self.layer(name, &[out, channels, kernel, kernel], bias);
     }
 
-    /// [`Self::conv`] with torchvision's start before relu. Weights are normal with variance `2 / (out kernel^2)`, and the bias is 0
-    /// (He, Zhang, Ren & Sun 2015, arXiv 1502.01852, by the outputs).
+    /// [`Self::conv`] with torchvision's start before relu. Weights are normal with variance `2 / (out kernel^2)`, and
+    /// the bias is 0 (He, Zhang, Ren & Sun 2015, arXiv 1502.01852, by the outputs).
     pub fn conv_he(&mut self, name: &str, channels: usize, out: usize, kernel: usize, bias: bool) {
         if bias {
             self.param(format!("{name}.bias"), &[out], Init::Constant(0.0));

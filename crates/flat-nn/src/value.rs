@@ -85,8 +85,8 @@ pub trait Value: Clone + Sized {
     /// As there.
     fn mean_pool(&self, pool: Pool2d) -> Result<Self>;
 
-    /// Adaptive average pooling as PyTorch has it: `(n, c, h, w)` to `(n, c, side, side)`. The windows cover the image. It is a product
-    /// with a constant matrix, and nothing where the images have that side.
+    /// Adaptive average pooling as PyTorch has it: `(n, c, h, w)` to `(n, c, side, side)`. The windows cover the image.
+    /// It is a product with a constant matrix, and nothing where the images have that side.
     ///
     /// # Errors
     /// Anything but four dimensions.

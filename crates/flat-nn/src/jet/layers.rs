@@ -180,8 +180,8 @@ impl Value for Jet {
         self.bilinear(other, None, |a, b, _| a.products(b))
     }
 
-    /// The logarithm of the probabilities p moves by `u = z_1 - <p, z_1>` and `w = z_2 - <p, z_2> - <p, u^2> / 2`, p by `p u` and
-    /// `p (w + u^2 / 2)`.
+    /// The logarithm of the probabilities p moves by `u = z_1 - <p, z_1>` and `w = z_2 - <p, z_2> - <p, u^2> / 2`, p by
+    /// `p u` and `p (w + u^2 / 2)`.
     fn softmax(&self, factor: f64) -> Result<Self> {
         let p = Value::softmax(&self.value, factor)?;
         let centred = |z: &Tensor| -> Result<Tensor> { Ok(z.broadcast_sub(&(&p * z)?.sum_keepdim(D::Minus1)?)?) };

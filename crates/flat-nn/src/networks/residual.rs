@@ -107,8 +107,8 @@ impl Residual {
         self.blocks().last().map_or(self.config.first(), |b| b.out)
     }
 
-    /// `activate(f(x) + shortcut(x))`, where f ends with normalisation: of two 3x3 convolutions, or of a 1x1, a 3x3 with the stride,
-    /// and a 1x1.
+    /// `activate(f(x) + shortcut(x))`, where f ends with normalisation: of two 3x3 convolutions, or of a 1x1, a 3x3
+    /// with the stride, and a 1x1.
     fn block<V: Value>(&self, scope: &Scope<'_, V>, b: &Block, x: &V) -> Result<V> {
         let (name, then) = (&b.name, Some(self.config.activation));
         let (h, norm) = match self.kind {

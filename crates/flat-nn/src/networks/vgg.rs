@@ -1,5 +1,5 @@
-//! VGG with normalisation (Simonyan & Zisserman 2015): 3x3 convolutions, and 2x2 max pooling behind each stage. Parameter names
-//! are torchvision's, with the stem for small images those of the usual networks for CIFAR.
+//! VGG with normalisation (Simonyan & Zisserman 2015): 3x3 convolutions, and 2x2 max pooling behind each stage.
+//! Parameter names are torchvision's, with the stem for small images those of the usual networks for CIFAR.
 
 use super::NetworkSpec;
 use crate::ops::Pool2d;

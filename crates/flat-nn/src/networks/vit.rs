@@ -1,5 +1,5 @@
-//! Vision transformers (Dosovitskiy et al. 2021, arXiv 2010.11929) of the sizes of Touvron et al. 2021. Parameter names, layers and
-//! initial weights are timm's.
+//! Vision transformers (Dosovitskiy et al. 2021, arXiv 2010.11929) of the sizes of Touvron et al. 2021. Parameter
+//! names, layers and initial weights are timm's.
 
 use super::NetworkSpec;
 use crate::{Activation, Error, Init, ModelConfig, Network, Result, Scope, Specs, Value};

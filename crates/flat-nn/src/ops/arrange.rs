@@ -58,7 +58,8 @@ impl Arrange {
     }
 }
 
-/// The matrix products of two batches: `(b, m, k)` times `(b, k, n)`. Where one is transposed its rows are columns of memory.
+/// The matrix products of two batches: `(b, m, k)` times `(b, k, n)`. Where one is transposed its rows are columns of
+/// memory.
 pub(crate) fn products(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.rank() != 3 || b.rank() != 3 {
         bail!("products: shapes {:?} and {:?} are no batches of matrices", a.shape(), b.shape());

@@ -2,8 +2,9 @@
 
 use candle_core::{Result, Tensor};
 
-/// The matrix `(side^2, h w)` of the means over windows that cover an image of `(h, w)` by `side x side`, of the device and the element
-/// type of `like`. The i-th window of n goes from `floor(i n' / n)` up to `ceil((i + 1) n' / n)` without it, as in PyTorch.
+/// The matrix `(side^2, h w)` of the means over windows that cover an image of `(h, w)` by `side x side`, of the device
+/// and the element type of `like`. The i-th window of n goes from `floor(i n' / n)` up to `ceil((i + 1) n' / n)`
+/// without it, as in PyTorch.
 pub(crate) fn adaptive_means((h, w): (usize, usize), side: usize, like: &Tensor) -> Result<Tensor> {
     let window = |i: usize, len: usize| i * len / side..((i + 1) * len).div_ceil(side);
     let mut all = vec![0.0f64; side * side * h * w];

@@ -142,8 +142,8 @@ fn the_stem_decides_about_the_initial_weights() -> Result<()> {
         let [second, fourth] = [2, 4].map(|k| w.iter().map(|x| x.powi(k)).sum::<f64>() / w.len() as f64);
         (second, fourth / (second * second))
     };
-    // 128 x 64 x 3 x 3: PyTorch's uniform numbers of variance 1 / (3 fan_in) with kurtosis 9/5, torchvision's normal ones of
-    // variance 2 / fan_out with kurtosis 3; 73728 numbers make 0.5 % and 2 % of error, one deviation
+    // 128 x 64 x 3 x 3: PyTorch's uniform numbers of variance 1 / (3 fan_in) with kurtosis 9/5, torchvision's normal
+    // ones of variance 2 / fan_out with kurtosis 3; 73728 numbers make 0.5 % and 2 % of error, one deviation
     let (variance, kurtosis) = moments(&weights(Stem::Cifar)?);
     assert!((variance * 3.0 * 576.0 - 1.0).abs() < 0.03 && (kurtosis - 1.8).abs() < 0.1, "{variance}, {kurtosis}");
     let (variance, kurtosis) = moments(&weights(Stem::Imagenet)?);
@@ -501,8 +501,8 @@ fn the_arithmetic_of_known_networks_is_counted() -> Result<()> {
         (large(networks::RESNET50), 4_089_184_256),
         (large(networks::RESNET34), 3_663_761_408),
         (large(networks::VGG11_BN), 7_609_090_048),
-        // by hand: 196 patches of 768 numbers, 12 layers of 12 x 192^2 a token and 2 x 197^2 x 192, and 1000 classes; the literature
-        // has 1.26 G
+        // by hand: 196 patches of 768 numbers, 12 layers of 12 x 192^2 a token and 2 x 197^2 x 192, and 1000 classes;
+        // the literature has 1.3 G
         (
             ModelConfig { classes: 1000, patch: 16, ..config(networks::VIT_TINY, 3, 224) },
             196 * 768 * 192 + 12 * (197 * 12 * 192 * 192 + 2 * 197 * 197 * 192) + 192 * 1000,

@@ -1,10 +1,11 @@
-"""The numbers of torchvision.txt, in f64 on CPU, of torchvision's own networks: `python from_torchvision.py > torchvision.txt`.
+"""The numbers of torchvision.txt, in f64 on CPU, of torchvision's own networks: `python from_torchvision.py >
+torchvision.txt`.
 
 Weights and images are noise of integers, so that both sides build the same model: `noise(n, k)` for the k-th parameter
-(sorted by name), times sqrt(6 / fan_in) for tensors of two and more dimensions and 0.1 for vectors, to which 1 is added for
-weights of normalisation; images are noise(n, 1000). A line is the network's name, its stem, channels of its first convolution, the side of the images, the number
-of parameters, a logit, the loss, the squared error, norm and slope of the gradient, norm and form of the Hessian product, and
-the loss by running statistics. Dropout is off.
+(sorted by name), times sqrt(6 / fan_in) for tensors of two and more dimensions and 0.1 for vectors, to which 1 is added
+for weights of normalisation; images are noise(n, 1000). A line is the network's name, its stem, channels of its first
+convolution, the side of the images, the number of parameters, a logit, the loss, the squared error, norm and slope of
+the gradient, norm and form of the Hessian product, and the loss by running statistics. Dropout is off.
 """
 
 import math

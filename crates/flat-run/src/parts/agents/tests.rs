@@ -1,65 +1,11 @@
-//! Agents on any number of ranks are the same agents.
+//! What agents have of their own, and what a network is refused for.
 
 use super::*;
 use crate::parts::RunParts;
 use crate::settings::tests::parse;
-use flat_comm::Threads;
 
 const RUN: &str =
     "--train-limit 90 --test-limit 8 --batch-size 33 --steps 4 --lr 0.05 --trace-probes 0 --device cpu --agents 6";
-
-/// The bits of every number that a checkpoint would hold.
-fn bits(state: &BTreeMap<String, Tensor>) -> Result<Vec<(String, Vec<u64>)>> {
-    let numbers = |t: &Tensor| t.to_dtype(candle_core::DType::F64)?.flatten_all()?.to_vec1::<f64>();
-    state.iter().map(|(name, t)| Ok((name.clone(), numbers(t)?.iter().map(|x| x.to_bits()).collect()))).collect()
-}
-
-type Bits = Vec<(String, Vec<u64>)>;
-
-/// Four steps of the agents of a rank, the last on a ragged batch: their states, losses and distances, and their mean.
-fn stepped(flags: &str, ranks: &Ranks) -> Result<(Vec<Bits>, Vec<u64>, Bits)> {
-    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data");
-    let config = parse(&format!("{RUN} --data-dir {data} {flags}"))?;
-    let parts = RunParts::new(&config, true)?;
-    let mut agents = Agents::of(&config, &parts.model, &parts.data, ranks)?.context("a network")?;
-    let (mut numbers, mut tally) = (Vec::new(), Tally::default());
-    for step in 0..4 {
-        let batch = parts.data.train.batch(step / 3, (step % 3) as usize)?;
-        let (pending, seen) = agents.step((&parts.model, parts.loss), &batch, &mut tally, false)?;
-        let report = pending.report().context("a report")?;
-        assert_eq!((seen, report.skipped.clone()), (batch.len(), None));
-        numbers.extend([report.loss, report.grad_norm, report.evals, agents.distance()?].map(f64::to_bits));
-    }
-    let (_, states) = agents.state(&parts.model)?;
-    let mut all = Vec::new();
-    for state in &states {
-        all.push([bits(&state.model)?, bits(&state.optimizer)?].concat());
-    }
-    agents.put_mean(&parts.model)?;
-    let mean = parts.model.params().read()?.to_f64()?.iter().map(|x| x.to_bits()).collect();
-    Ok((all, numbers, vec![("mean".into(), mean)]))
-}
-
-#[test]
-fn weights_statistics_states_and_reports_do_not_depend_on_the_number_of_ranks() -> Result<()> {
-    for flags in [
-        "--strategy consensus --graph ring --model mlp --hidden 8 --optimizer sgd",
-        "--strategy diffusion --graph exponential --model mlp --hidden 8 --optimizer rsp --dtype f64",
-        "--strategy diffusion --graph grid --model resnet20 --channels 4 --norm batch --optimizer sam --base adamw",
-    ] {
-        let alone = stepped(flags, &Ranks::default())?;
-        assert_eq!(alone.0.len(), 6);
-        assert_ne!(alone.0[0], alone.0[1], "{flags}: agents differ");
-        for size in [2, 3, 4] {
-            let ranks = Threads::run(size, |engine| stepped(flags, &Ranks::new(engine)));
-            let ranks = ranks.into_iter().collect::<Result<Vec<_>>>()?;
-            assert!(ranks.iter().all(|rank| (&rank.1, &rank.2) == (&alone.1, &alone.2)), "{flags} on {size}");
-            let all: Vec<Bits> = ranks.into_iter().flat_map(|rank| rank.0).collect();
-            assert!(all == alone.0, "{flags} on {size}");
-        }
-    }
-    Ok(())
-}
 
 #[test]
 fn agents_draw_apart_and_the_first_as_a_run_without_a_network() -> Result<()> {

@@ -20,7 +20,10 @@ pub(super) fn of(config: &RunConfig) -> Result<Team> {
         SumName::Tree => SumOrder::Tree,
         SumName::Fast => SumOrder::Engine,
     };
-    Team::new(ranks::here().adding(order), config.grains.unwrap_or(1)).map_err(option)
+    let ranks = ranks::here().adding(order);
+    // a network's agents share batches out themselves
+    let grains = if config.has_network() { ranks.size() } else { config.grains.unwrap_or(1) };
+    Team::new(ranks, grains).map_err(option)
 }
 
 impl Trainer<'_> {

@@ -151,7 +151,7 @@ mod tests {
         let head = String::from_utf8(table.head())?;
         let row = String::from_utf8(table.line(&Line::Epoch(full()?))?)?;
         assert!(
-            row.starts_with("epoch,test,1,2,0.30000000000000004,1.0,1e-8,2.0,3.0,4.0,5,6,7.0,8.0,9.0,10.0,"),
+            row.starts_with("epoch,test,1,2,0.30000000000000004,1.0,1e-8,2.0,3.0,4.0,5,6,7.0,8.0,0.001,9.0,10.0,"),
             "{row}"
         );
         assert!(row.contains("\"a \"\"step\"\", skipped\",0.5,0.25,0.75,4,8,0.0,0.0,0.5,1,0,2,"), "{row}");

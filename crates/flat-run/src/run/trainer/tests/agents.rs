@@ -25,7 +25,7 @@ fn one_agent_is_a_run_without_a_network_bit_for_bit() -> Result<()> {
         "rsp --rho 0.5 --base adamw --lr 0.01",
         "sgd --ema 0.9",
         "sap --micro-batch 3",
-        "sgd --base schedule-free",
+        "plain --base schedule-free",
     ] {
         let flags = format!("--optimizer {optimizer} --channels 4 --steps 7");
         let plain = run(&flags, false)?;
@@ -43,13 +43,13 @@ fn one_agent_is_a_run_without_a_network_bit_for_bit() -> Result<()> {
 
 #[test]
 fn diffusion_over_the_full_graph_is_the_run_without_a_network_up_to_rounding() -> Result<()> {
-    let flags = "--model mlp --hidden 8 --dtype f64 --optimizer sgd --momentum 0 --lr 0.1 --steps 10";
+    let flags = "--norm group --channels 4 --dtype f64 --optimizer sgd --momentum 0 --lr 0.02 --steps 10";
     let plain = run(flags, false)?;
     let network = run(&format!("{flags} --strategy diffusion --graph full --agents 4"), false)?;
     for ((name, x), (_, y)) in plain.state.iter().zip(&network.state) {
         let worst = x.iter().zip(y).map(|(x, y)| (x - y).abs()).fold(0.0, f64::max);
-        // ten steps with some tens of roundings each of numbers of size 1
-        assert!(worst < 1e-13, "{name}: {worst:e}");
+        // ten steps amplify roundings of numbers of size 1; a wrong weight of an agent would move them by thousandths
+        assert!(worst < 1e-11, "{name}: {worst:e}");
     }
     let ring = run(&format!("{flags} --strategy diffusion --graph ring --agents 4"), false)?;
     assert!(ring.state != network.state && ring.lines.iter().any(|l| l["consensus_distance"].as_f64() > Some(1e-9)));
@@ -58,7 +58,7 @@ fn diffusion_over_the_full_graph_is_the_run_without_a_network_up_to_rounding() -
 
 #[test]
 fn a_network_goes_on_from_its_checkpoint_bit_for_bit() -> Result<()> {
-    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../../data");
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data");
     for more in [
         "--strategy consensus --graph ring --optimizer sgd --model resnet20 --channels 4 --norm batch",
         "--strategy diffusion --graph hypercube --optimizer vasso --base adamw --lr 0.01 --model mlp --hidden 8 --ema 0.9",

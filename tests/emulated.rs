@@ -151,8 +151,8 @@ fn a_random_direction_is_drawn_where_the_weights_are() {
     let Some(sam) = bytes("sam") else { return };
     for rule in ["rsp", "nso", "lpf"] {
         let found = bytes(rule).unwrap_or(u64::MAX);
-        // tables of addresses and constants alone: twice as many as sam's in the longest of these rules
-        assert!(found < 3 * sam && found < 1 << 16, "{rule}: {found} bytes from the host a step, {sam} of sam");
+        // tables of addresses and constants alone, the more the more gradients a rule takes
+        assert!(found < 1 << 16, "{rule}: {found} bytes from the host a step, {sam} of sam");
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{Error, Model, Result};
 use candle_core::{Device, Tensor};
 use difference::compare;
 use names::{Names, Set};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Segments of the names of an optimizer's state, which has the parameters' own names and shapes.
@@ -66,8 +67,8 @@ impl Model {
         let mut state: BTreeMap<String, Tensor> =
             matched.names.into_iter().map(|(own, name)| (own, tensors[&name].clone())).collect();
         for name in known.known.into_keys().filter(|name| name.ends_with(COUNTER)) {
-            if !state.contains_key(&name) {
-                state.insert(name, Tensor::new(0i64, &Device::Cpu)?);
+            if let Entry::Vacant(absent) = state.entry(name) {
+                absent.insert(Tensor::new(0i64, &Device::Cpu)?);
             }
         }
         Ok(Adopted { state, prefix: matched.prefix, ignored: matched.ignored, averages: matched.averages })

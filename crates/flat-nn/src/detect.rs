@@ -34,10 +34,13 @@ impl ModelConfig {
     /// [`Error::UnknownNetwork`] with what the tensors are; [`Error::Ambiguous`] where they are of two networks.
     pub fn detect(tensors: &BTreeMap<String, Tensor>, input: Option<[usize; 3]>) -> Result<Detected> {
         let shapes: Shapes = shapes(tensors).into_iter().filter(|(name, _)| !of_optimizer(name)).collect();
+        // a perceptron is in many a larger network: the one that most of the tensors are of is meant
+        let mut best: Option<(usize, Result<Detected>)> = None;
         for config in candidates(&shapes, input) {
             let Ok(network) = build(&config) else { continue };
             let Ok(known) = Known::of(&*network) else { continue };
-            if !known.may_be_in(&shapes) {
+            let covered = known.known.len();
+            if !known.may_be_in(&shapes) || best.as_ref().is_some_and(|(most, _)| covered <= *most) {
                 continue;
             }
             match known.find(&shapes) {
@@ -45,13 +48,15 @@ impl ModelConfig {
                     let other = ModelConfig { height: config.height + 32, width: config.width + 32, ..config.clone() };
                     let other = build(&other).and_then(|network| Known::of(&*network));
                     let any_size = other.is_ok_and(|other| other.known == known.known);
-                    return Ok(Detected { config, prefix: found.prefix, averages: found.averages, any_size });
+                    let found = Detected { config, prefix: found.prefix, averages: found.averages, any_size };
+                    best = Some((covered, Ok(found)));
                 }
-                Err(e @ Error::Ambiguous { .. }) => return Err(e),
+                Err(e @ Error::Ambiguous { .. }) => best = Some((covered, Err(e))),
                 Err(_) => {}
             }
         }
-        Err(Error::UnknownNetwork { tensors: shapes.len(), holds: listed(&shapes) })
+        let unknown = || Error::UnknownNetwork { tensors: shapes.len(), holds: listed(&shapes) };
+        best.map_or_else(|| Err(unknown()), |(_, found)| found)
     }
 }
 
@@ -102,9 +107,12 @@ fn wide(shapes: &Shapes) -> Option<Arch> {
     format!("wrn-{}-{factor}", 6 * blocks + 4).parse().ok()
 }
 
+/// The number in a layer's name, the name, and the layer's inputs and outputs.
+type Layer<'a> = (u64, &'a str, (usize, usize));
+
 /// Weights of fully connected layers of which each takes what the one before gives, as `(inputs, outputs)`.
 fn chains(shapes: &Shapes) -> Vec<Vec<(usize, usize)>> {
-    let mut layers: BTreeMap<&str, Vec<(u64, &str, (usize, usize))>> = BTreeMap::new();
+    let mut layers: BTreeMap<&str, Vec<Layer<'_>>> = BTreeMap::new();
     for (name, shape) in shapes {
         let (Some(layer), [out, input]) = (name.strip_suffix(".weight"), shape.as_slice()) else { continue };
         let (prefix, layer) = layer.rsplit_once('.').unwrap_or(("", layer));
@@ -112,7 +120,7 @@ fn chains(shapes: &Shapes) -> Vec<Vec<(usize, usize)>> {
         // a layer without a number is the last
         layers.entry(prefix).or_default().push((digits.parse().unwrap_or(u64::MAX), layer, (*input, *out)));
     }
-    let chain = |mut layers: Vec<(u64, &str, (usize, usize))>| {
+    let chain = |mut layers: Vec<Layer<'_>>| {
         layers.sort();
         layers.into_iter().map(|(_, _, sizes)| sizes).collect::<Vec<_>>()
     };

@@ -25,7 +25,7 @@ pub fn request_stop_otherwise() {
     OTHERWISE.store(true, Ordering::SeqCst);
 }
 
-/// Whether the run was asked to stop; where it has several ranks, whether they have [agreed](agree) that it was.
+/// Whether the run was asked to stop; where it has several ranks, whether they have agreed that it was.
 pub fn stop_requested() -> bool {
     match ranks::here().is_alone() {
         true => asked(),

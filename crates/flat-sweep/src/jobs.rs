@@ -118,7 +118,7 @@ impl Jobs {
         Ok(all_done)
     }
 
-    /// Runs the share of a rank that is not the first in every set of tasks that [`Self::run`] has there, until [`Self::end`].
+    /// Runs the share of a rank that is not the first in every set of tasks that the first has, until [`Self::end`].
     ///
     /// # Errors
     /// A process cannot be started; a rank that is gone.

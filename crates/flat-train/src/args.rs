@@ -73,7 +73,9 @@ pub struct Cli {
     #[arg(long, global = true, display_order = 900, help_heading = GLOBAL, hide_short_help = true)]
     #[arg(value_name = "SECONDS", default_value_t = 1800.0, value_parser = patience)]
     pub mpi_timeout: f64,
-    /// CPU threads, at most 4 a core or 64 [default: all cores, shared out over the processes of mpirun].
+    /// CPU threads, at most 4 a core or 64 [default: all cores].
+    ///
+    /// Processes of mpirun on one machine share its cores out.
     #[arg(long, global = true, display_order = 900, help_heading = GLOBAL)]
     #[arg(value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,

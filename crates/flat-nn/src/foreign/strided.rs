@@ -30,9 +30,9 @@ impl View {
         if count == 0 {
             return Ok(0);
         }
-        let sides = shape.iter().zip(&self.strides);
+        let mut sides = shape.iter().zip(&self.strides);
         let last =
-            sides.fold(Some(self.offset), |at, (side, stride)| at?.checked_add((side - 1).checked_mul(*stride)?));
+            sides.try_fold(self.offset, |at, (side, stride)| at.checked_add((side - 1).checked_mul(*stride)?));
         match last {
             Some(last) if last < stored => Ok(count),
             _ => Err(format!("its shape {shape:?} reaches beyond the {stored} elements of its storage")),

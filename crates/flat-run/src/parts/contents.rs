@@ -142,7 +142,7 @@ impl Contents {
         );
         if let (Some(network), Some(by)) = (&self.network, self.found_by) {
             let size = ["height", "width"];
-            let told = network.iter().filter(|(k, v)| !v.is_empty() && !(self.any_size && size.contains(&k.as_str())));
+            let told = network.iter().filter(|(k, v)| !(v.is_empty() || self.any_size && size.contains(&k.as_str())));
             let told: Vec<String> = told.map(|(key, value)| format!("{key} {value}")).collect();
             let any = if self.any_size { ", images of any size" } else { "" };
             let _ = write!(out, "\nnetwork, by its {by}: {}{any}", told.join(", "));

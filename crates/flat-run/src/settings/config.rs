@@ -73,7 +73,7 @@ flat_core::settings! {
         log_every as "log-every": Option<usize> = None, range: Range::AtLeast(1),
             default_in_words: "1 on the CPU, 50 on CUDA";
 
-        /// Data set, or a path to images of one's own: a folder of PNG or JPEG files for each class, perhaps within train/
+        /// Data set, or a path to own images: a folder of PNG or JPEG files for each class, perhaps within train/
         /// and test/; an .npz; IDX files; CIFAR's as downloaded.
         dataset as "dataset": Images = Images::default();
         /// Folder with the data.

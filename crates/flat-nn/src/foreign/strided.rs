@@ -31,8 +31,7 @@ impl View {
             return Ok(0);
         }
         let mut sides = shape.iter().zip(&self.strides);
-        let last =
-            sides.try_fold(self.offset, |at, (side, stride)| at.checked_add((side - 1).checked_mul(*stride)?));
+        let last = sides.try_fold(self.offset, |at, (side, stride)| at.checked_add((side - 1).checked_mul(*stride)?));
         match last {
             Some(last) if last < stored => Ok(count),
             _ => Err(format!("its shape {shape:?} reaches beyond the {stored} elements of its storage")),

@@ -3,8 +3,8 @@
 use crate::Tree;
 use std::ops::Range;
 
-/// Values of consecutive parts, added up as far as the [`Tree`] allows while they come, so that few are held at a time: about as many as
-/// the tree is deep.
+/// Values of consecutive parts, added up as far as the [`Tree`] allows while they come. About as many are held at a time as the
+/// tree is deep.
 #[derive(Debug)]
 pub struct Growing<T> {
     tree: Tree,

@@ -19,9 +19,10 @@ impl Tree {
         self.parts
     }
 
-    /// The parts of a rank: consecutive ones, as evenly as goes. Empty where there are more ranks than parts.
+    /// The parts of a rank: consecutive ones, as evenly as goes, the first part always the first rank's. Empty where there are
+    /// more ranks than parts.
     pub fn of_rank(self, rank: usize, size: usize) -> Range<usize> {
-        rank * self.parts / size..(rank + 1) * self.parts / size
+        (rank * self.parts).div_ceil(size)..((rank + 1) * self.parts).div_ceil(size)
     }
 
     /// The largest nodes of the tree within a range, in their order: what its holder can add up alone. One where the range is a node itself, as it is for every rank where
@@ -120,6 +121,9 @@ mod tests {
             assert!((0..ranks).all(|rank| tree.nodes(&tree.of_rank(rank, ranks)).len() == 1));
         }
         assert_eq!(Tree::over(6).nodes(&(0..2)), [0..1, 1..2]);
-        assert!(Tree::over(2).nodes(&Tree::over(2).of_rank(0, 4)).is_empty());
+        assert!(Tree::over(2).nodes(&Tree::over(2).of_rank(1, 4)).is_empty());
+        // BatchNorm's running statistics are those of the first part, and of the first rank
+        assert!((1..9).all(|parts| (1..9).all(|ranks| Tree::over(parts).of_rank(0, ranks).start == 0)));
+        assert!((1..9).all(|parts| (1..9).all(|ranks| !Tree::over(parts).of_rank(0, ranks).is_empty())));
     }
 }

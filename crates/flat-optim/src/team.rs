@@ -59,8 +59,8 @@ impl Team {
         self.ranks.own(tree.parts()).map(grain).collect()
     }
 
-    /// The sum of numbers and vectors over things in their order, such as the batches of an epoch: each grain some in a row, which `part` adds
-    /// up. With one grain that is `part` of all of them.
+    /// The sum of numbers and vectors over things in their order, such as the batches of an epoch. Each grain has some in a row, which
+    /// `part` adds up; with one grain that is `part` of all of them.
     ///
     /// # Errors
     /// Those of `part`; a rank that is gone.

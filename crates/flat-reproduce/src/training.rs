@@ -65,8 +65,8 @@ impl Fit {
         if self.diverged.is_some() { None } else { self.points.last() }
     }
 
-    /// Logarithm of the trace where the run first has this training loss, on its way from `start` where it has a common one; between
-    /// two measurements on the straight line in the logarithms of both.
+    /// Logarithm of the trace where the run first has this training loss, on its way from `start` where it has a common one.
+    /// Between two measurements it is on the straight line in the logarithms of both.
     pub fn trace_at(&self, start: Option<&Point>, loss: f64) -> Option<f64> {
         let points = start.into_iter().chain(&self.points);
         let path: Vec<(f64, f64)> = points.filter_map(|p| Some((p.train_loss.ln(), p.trbar?.ln()))).collect();

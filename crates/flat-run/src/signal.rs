@@ -2,6 +2,7 @@
 //! pause, which holds a run between two steps.
 
 use crate::ranks;
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,10 +10,13 @@ use std::time::{Duration, Instant};
 
 static REQUESTS: AtomicUsize = AtomicUsize::new(0);
 static OTHERWISE: AtomicBool = AtomicBool::new(false);
-/// That all ranks are to stop.
-static AGREED: AtomicBool = AtomicBool::new(false);
 static PAUSED: AtomicBool = AtomicBool::new(false);
 static LEFT: Mutex<Option<String>> = Mutex::new(None);
+
+thread_local! {
+    /// That all ranks, of which this thread is one, are to stop.
+    static AGREED: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Asks the run to stop; false where it was asked before.
 pub fn request_stop() -> bool {
@@ -29,7 +33,7 @@ pub fn request_stop_otherwise() {
 pub fn stop_requested() -> bool {
     match ranks::here().is_alone() {
         true => asked(),
-        false => AGREED.load(Ordering::SeqCst),
+        false => AGREED.get(),
     }
 }
 
@@ -49,7 +53,7 @@ pub(crate) fn agree(wants: bool) -> flat_comm::Result<bool> {
     }
     let stops = ranks.any(wants || asked())?;
     if stops {
-        AGREED.store(true, Ordering::SeqCst);
+        AGREED.set(true);
     }
     Ok(stops)
 }

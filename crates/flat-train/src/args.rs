@@ -64,8 +64,8 @@ pub struct Cli {
     /// Stop as by SIGINT when standard input ends: how a sweep stops its runs, and they stop where it dies.
     #[arg(long, global = true, hide = true)]
     pub stop_at_eof: bool,
-    /// Whether the processes that mpirun, mpiexec or srun started share the work out: auto opens the launcher's MPI,
-    /// off refuses to do the same in each.
+    /// Whether the processes that mpirun, mpiexec or srun started share the work out. With auto they do, by the launcher's
+    /// MPI; with off they are refused, since each would do the same.
     #[arg(long, global = true, display_order = 900, help_heading = GLOBAL, hide_short_help = true)]
     #[arg(value_name = "WHEN", default_value = "auto")]
     pub mpi: MpiChoice,

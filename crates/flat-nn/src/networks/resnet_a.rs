@@ -1,5 +1,5 @@
-//! ResNets for CIFAR with the shortcuts of option A (He et al. 2016, section 4.2), which have no weights: every other pixel, and
-//! zeros for the new channels, half of them on either side.
+//! ResNets for CIFAR with the shortcuts of option A (He et al. 2016, section 4.2), which have no weights. They take every other
+//! pixel, and zeros for the new channels, half of them on either side.
 
 use super::residual::padded;
 use super::resnet::{RESNET20, RESNET32, RESNET44, RESNET56, RESNET110};

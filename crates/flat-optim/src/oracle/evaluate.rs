@@ -5,8 +5,8 @@ use crate::{Error, Estimate, Query, Result, Rows, Sample, Scalar};
 use flat_core::ParamVec;
 
 impl Oracle<'_> {
-    /// Averages estimates over `parts` consecutive parts of the batch, weighted by their sizes, each of which is the whole batch to
-    /// `each`, which gets the index of the part. Ranks share the parts out where there are as many as grains: `each` must
+    /// Averages estimates over `parts` consecutive parts of the batch, weighted by their sizes. Each part is the whole batch to
+    /// `each`, which gets its index. Ranks share the parts out where there are as many as grains: `each` must
     /// not depend on the parts before, nor leave anything behind.
     ///
     /// # Errors

@@ -39,8 +39,8 @@ pub struct Exported {
 }
 
 impl ExportArgs {
-    /// Writes the weights of a checkpoint under the names that PyTorch's networks give them, where the run was evaluated (at an
-    /// average of the weights where it has one).
+    /// Writes the weights of a checkpoint under the names that PyTorch's networks give them. They are those that the run was
+    /// evaluated at, an average where it has one.
     ///
     /// # Errors
     /// A file name of no known ending; a missing or damaged checkpoint; a network that cannot be told.

@@ -115,7 +115,7 @@ pub fn fill(config: &mut RunConfig) -> Result<()> {
     Ok(())
 }
 
-/// What is to be said of the images of one's own of a configuration before they are trained on; nothing of a known data set.
+/// What to say of images of one's own before they are trained on; nothing of a known data set.
 ///
 /// # Errors
 /// As [`images`].

@@ -23,8 +23,8 @@ pub struct Incoming<'a> {
 
 /// The ranks of one run, and how bytes get from one to the others.
 ///
-/// Every call but [`Self::rank`], [`Self::size`], [`Self::name`] and [`Self::abort`] is collective: all ranks make the same calls in the same order. An
-/// engine adds nothing up; the order of sums is that of [`crate::Ranks::sum`].
+/// Every call but [`Self::rank`], [`Self::size`], [`Self::name`] and [`Self::abort`] is collective: all ranks make the same calls in
+/// the same order. An engine adds nothing up; the order of sums is that of [`crate::Ranks::sum`].
 pub trait Communicator: Send + Sync + std::fmt::Debug {
     /// Which rank this is, below [`Self::size`].
     fn rank(&self) -> usize;

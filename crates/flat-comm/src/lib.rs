@@ -1,9 +1,10 @@
 //! Several processes of one run.
 //!
-//! An engine, a [`Communicator`], carries bytes between ranks: [`Alone`] is one process, [`Threads`] are ranks within one. [`Ranks`] is what the parts of a
-//! run see: sums of vectors whose order is a [`Tree`] over the parts of a batch and not the ranks', so that one process and any
-//! number of ranks find the same bits; numbers of all ranks; and words of the first. [`Neighbours`] are agents of a network on them,
-//! which mix their vectors by the weights of a [`Mixing`] over a [`Graph`].
+//! An engine, a [`Communicator`], carries bytes between ranks: [`Alone`] is one process, [`Threads`] are ranks within one,
+//! [`mpi::Mpi`] is any MPI. [`Ranks`] is what the parts of a run see: sums of vectors, numbers of all ranks, words of the first. The
+//! order of a sum is a [`Tree`] over the parts of a batch and not the ranks', so that one process and any number of ranks find the
+//! same bits. [`here`] has the ranks of the thread that asks. [`Neighbours`] are agents of a network on ranks, which mix their
+//! vectors by the weights of a [`Mixing`] over a [`Graph`].
 //!
 //! ```
 //! use flat_comm::{Ranks, Threads};

@@ -38,7 +38,6 @@ use self::weights::Weights;
 use crate::device::Opened;
 use crate::ranks;
 use crate::settings::config::RunConfig;
-use crate::usage::usage;
 use anyhow::{Context, Result};
 use candle_core::Device;
 use flat_nn::{Loss, Model};
@@ -89,14 +88,7 @@ impl RunParts {
             init_note = read().with_context(|| format!("--init {}", init.display()))?;
         }
         let optimizer = optimizer::optimizer(config, &model, &data)?;
-        let ranks = ranks::here();
-        if config.has_network() && !ranks.is_alone() {
-            return Err(usage(format!(
-                "--strategy {}: agents are not shared out over ranks yet; start it without mpirun",
-                config.strategy
-            )));
-        }
-        let agents = Agents::of(config, &model, &data, &ranks)?;
+        let agents = Agents::of(config, &model, &data, &ranks::here())?;
         Ok(Self { device, device_note, data, model, loss: setup::loss(config), optimizer, agents, init_note })
     }
 

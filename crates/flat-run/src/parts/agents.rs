@@ -144,11 +144,11 @@ impl Agents {
     /// Puts one of this rank's agents into the model.
     fn enter(&self, i: usize, model: &Model) -> flat_optim::Result<()> {
         model.params().write(&self.theta[i])?;
-        Ok(model.buffers().values().zip(&self.statistics[i]).try_for_each(|(var, own)| var.set(own))?)
+        Ok(self.put_statistics(i, model)?)
     }
 
-    /// Puts the mean of all agents into the model, each at the point where its optimizer would be evaluated. Whether the
-    /// model's BatchNorm statistics are those of that point: they are where there is one agent without an average of its own.
+    /// Puts the mean of all agents into the model, each at the point where its optimizer would be evaluated, with BatchNorm's
+    /// statistics of the first. Whether these are of that point: they are where there is one agent without an average of its own.
     ///
     /// # Errors
     /// candle's; a rank that is gone.
@@ -161,7 +161,14 @@ impl Agents {
             points.push(point.map_or_else(|| self.theta[i].duplicate(), Ok)?);
         }
         model.params().write(&self.neighbours.mean(&points)?)?;
+        self.put_statistics(0, model)?;
         Ok(own)
+    }
+
+    /// Puts the running statistics of one of this rank's agents into the model.
+    fn put_statistics(&self, i: usize, model: &Model) -> candle_core::Result<()> {
+        let own = self.statistics.get(i).into_iter().flatten();
+        model.buffers().values().zip(own).try_for_each(|(var, own)| var.set(own))
     }
 
     /// Consensus distance: the mean over the agents of the squared distance of their weights to the mean. Three passes over memory an

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use flat_comm::{Ranks, Threads};
 use serde_json::Value;
 
-const RUN: &str = "--train-limit 50 --test-limit 30 --batch-size 16 --epochs 2 --eval-every 3 --checkpoint-every 5 \
+const RUN: &str = "--test-limit 30 --batch-size 16 --epochs 2 --eval-every 3 --checkpoint-every 5 \
                    --keep-checkpoints 9 --log-steps --lr 0.02 --trace-probes 3 --trace-examples 12 --device cpu";
 
 /// What a run leaves: its weights, its checkpoints' tensors, and its journal without times.
@@ -75,11 +75,14 @@ fn without(value: &mut Value, names: &[&str]) {
 /// Trains on so many ranks that are threads.
 fn train(flags: &str, size: usize, out: &Path, pause: Option<u64>) -> Result<()> {
     let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data");
+    // every agent has images in every batch; others may have a ragged one
+    let images = if flags.contains("--agents") { 48 } else { 50 };
     let one = |ranks: Ranks| {
         ranks::with(ranks, || {
             let run = ranks::agree(match out.join("config.toml").is_file() {
                 true => Run::resume(out, &Values::default()),
-                false => Run::new(parse(&format!("{RUN} --data-dir {data} {flags}"))?).map(|run| run.out(out)),
+                false => Run::new(parse(&format!("{RUN} --train-limit {images} --data-dir {data} {flags}"))?)
+                    .map(|run| run.out(out)),
             })?;
             run.pause_after(pause).train(&mut Silent).map(drop)
         })
@@ -100,13 +103,16 @@ fn a_run_has_the_same_bits_on_any_number_of_ranks() -> Result<()> {
         "--model resnet20 --channels 2 --norm batch --optimizer entropy-sgd --entropy-l 2",
         "--model resnet20 --channels 2 --norm batch --optimizer sam --perturb-by grain --ema 0.9",
         "--model mlp --hidden 8 --optimizer sam --full-batch --epochs 7",
+        "--model resnet20 --channels 2 --norm batch --optimizer sam --strategy diffusion --agents 8 --graph ring",
+        "--model mlp --hidden 8 --optimizer rsp --rho 0.5 --base adamw --strategy consensus --agents 8 --graph hypercube",
         "--model lenet --channels 2 --optimizer sam --micro-batch 9 --clip 0.5 --flatness trace,lambda_max --flatness-examples 12",
     ];
     for (i, flags) in runs.into_iter().enumerate() {
         let mut whole = None;
         for size in [1, 2, 3, 8] {
             let out = room.path().join(format!("{i}-{size}"));
-            train(&format!("{flags} --grains 8"), size, &out, None)?;
+            let grains = if flags.contains("--agents") { "" } else { "--grains 8" };
+            train(&format!("{flags} {grains}"), size, &out, None)?;
             let left = left(&out)?;
             assert!(left.lines.iter().any(|line| line["kind"] == "step"), "{flags}");
             match &whole {
@@ -122,14 +128,14 @@ fn a_run_has_the_same_bits_on_any_number_of_ranks() -> Result<()> {
 fn a_run_goes_on_over_another_number_of_ranks() -> Result<()> {
     let room = tempfile::tempdir()?;
     for flags in [
-        "--model resnet20 --channels 2 --norm batch --optimizer sam",
-        "--model mlp --hidden 8 --optimizer fsam --base adamw",
+        "--model resnet20 --channels 2 --norm batch --optimizer sam --grains 4",
+        "--model mlp --hidden 8 --optimizer fsam --base adamw --grains 4",
+        "--model resnet20 --channels 2 --norm batch --optimizer sgd --strategy diffusion --agents 4",
     ] {
         let (whole, parts) = (room.path().join("whole"), room.path().join("parts"));
-        let flags = format!("{flags} --grains 4");
-        train(&flags, 1, &whole, None)?;
+        train(flags, 1, &whole, None)?;
         for (size, until) in [(2, Some(2)), (4, Some(6)), (1, None)] {
-            train(&flags, size, &parts, until)?;
+            train(flags, size, &parts, until)?;
         }
         // a pause is evaluated, too
         let steps = |root: &Path| -> Result<Left> {
@@ -138,7 +144,7 @@ fn a_run_goes_on_over_another_number_of_ranks() -> Result<()> {
             Ok(left)
         };
         let (whole_left, parts_left) = (steps(&whole)?, steps(&parts)?);
-        whole_left.check(&parts_left, &flags);
+        whole_left.check(&parts_left, flags);
         for root in [whole, parts] {
             std::fs::remove_dir_all(root)?;
         }

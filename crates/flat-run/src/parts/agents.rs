@@ -147,8 +147,8 @@ impl Agents {
         Ok(self.put_statistics(i, model)?)
     }
 
-    /// Puts the mean of all agents into the model, each at the point where its optimizer would be evaluated, with BatchNorm's
-    /// statistics of the first. Whether these are of that point: they are where there is one agent without an average of its own.
+    /// Puts the mean of all agents into the model, each at the point where its optimizer would be evaluated. BatchNorm's statistics are
+    /// the first agent's. Whether these are of that point: they are where there is one agent without an average of its own.
     ///
     /// # Errors
     /// candle's; a rank that is gone.

@@ -2,7 +2,7 @@
 
 use crate::kinds::{Activation, Norm, Stem};
 use crate::network::AnyNetwork;
-use crate::{Error, Result, networks};
+use crate::{Error, Result};
 use flat_core::Choice;
 use std::sync::Arc;
 
@@ -72,26 +72,6 @@ pub struct ModelConfig {
     pub stem: Stem,
     /// Side of the square patches that an image is cut into, of the vision transformers.
     pub patch: usize,
-}
-
-/// A LeNet of 10 classes for grey images of 28x28.
-impl Default for ModelConfig {
-    fn default() -> Self {
-        Self {
-            arch: networks::LENET,
-            in_channels: 1,
-            height: 28,
-            width: 28,
-            classes: 10,
-            hidden: Vec::new(),
-            channels: None,
-            groups: None,
-            activation: Activation::Relu,
-            norm: Norm::Batch,
-            stem: Stem::Cifar,
-            patch: 4,
-        }
-    }
 }
 
 impl ModelConfig {
@@ -237,7 +217,8 @@ mod tests {
             stem: Stem::Imagenet,
             ..config.clone()
         };
-        let patched = ModelConfig { arch: networks::VIT_TINY, patch: 7, hidden: vec![], ..config.clone() };
+        let patched =
+            ModelConfig { arch: "vit-tiny".parse().expect("known"), patch: 7, hidden: vec![], ..config.clone() };
         for config in [config, narrow, patched] {
             let map: std::collections::BTreeMap<_, _> = config.to_metadata().into_iter().collect();
             let back = ModelConfig::from_metadata(|k| map.get(k).map(String::as_str)).expect("readable");

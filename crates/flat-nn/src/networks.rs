@@ -12,7 +12,7 @@ mod wide_resnet;
 
 use crate::config::{Arch, ModelConfig, NetworkSpec};
 use crate::network::AnyNetwork;
-use crate::{Error, Norm, Result, Stem};
+use crate::{Activation, Error, Norm, Result, Stem};
 use flat_core::{Choice, Item};
 use std::sync::Arc;
 
@@ -35,6 +35,26 @@ impl Item for NetworkSpec {
 
     fn of_family(typed: &str) -> Option<&'static Self> {
         wide_resnet::of_family(typed)
+    }
+}
+
+/// A LeNet of 10 classes for grey images of 28x28.
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            arch: LENET,
+            in_channels: 1,
+            height: 28,
+            width: 28,
+            classes: 10,
+            hidden: Vec::new(),
+            channels: None,
+            groups: None,
+            activation: Activation::Relu,
+            norm: Norm::Batch,
+            stem: Stem::Cifar,
+            patch: 4,
+        }
     }
 }
 

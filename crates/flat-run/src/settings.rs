@@ -6,6 +6,7 @@ pub(crate) mod choice;
 pub(crate) mod config;
 pub(crate) mod file;
 pub(crate) mod flags;
+pub(crate) mod graph;
 pub(crate) mod network;
 pub(crate) mod own;
 pub(crate) mod pixels;
@@ -22,7 +23,7 @@ pub use choice::{
 };
 pub use file::{table as read_table, to_toml, values as values_of};
 pub use flags::{Flag, Flags, flags, given};
-pub use network::{GraphName, StrategyName};
+pub use graph::{GraphName, StrategyName};
 pub use own::images as own_images;
 pub use recipe::{Contents as RecipeContents, Recipe, RecipeSpec};
 pub use rule_schedule::{Phase, RuleSchedule};

@@ -20,7 +20,7 @@ use super::optimizer;
 use super::setup::{Data, steps_per_epoch, total_steps};
 use super::tally::Tally;
 use crate::settings::config::RunConfig;
-use crate::settings::network::{GraphName, StrategyName};
+use crate::settings::graph::{GraphName, StrategyName};
 use crate::store::checkpoint::AgentState;
 use crate::usage::usage;
 use crate::value::number::short;

@@ -4,7 +4,7 @@ use super::choice::{
     FlatnessName, Float, LogName, LossName, NormalizeName, PerturbByName, PerturbName, RadiusScheduleName, SamplerName,
     ScheduleName, SumName,
 };
-use super::network::{GraphName, StrategyName};
+use super::graph::{GraphName, StrategyName};
 use super::recipe::Recipe;
 use super::rule_schedule::RuleSchedule;
 use crate::device::DeviceChoice;

@@ -4,7 +4,7 @@ use super::choice::{PerturbByName, ScheduleName};
 use super::config::RunConfig;
 use super::file::{table as read_table, to_toml};
 use super::flags;
-use super::network::GraphName;
+use super::graph::GraphName;
 use super::own;
 use super::recipe::Recipe;
 use crate::ranks;

@@ -80,7 +80,8 @@ fn every_base_steps_on_a_device_as_on_the_cpu() {
 #[test]
 fn every_network_learns_on_a_device_as_on_the_cpu() {
     let data = top().join("data");
-    compare(NETWORKS.iter().flat_map(|network| {
+    // VGG halves its images five times: those of data/ are too small
+    compare(NETWORKS.iter().filter(|network| !network.name.starts_with("vgg")).flat_map(|network| {
         let norms: &[&str] = if network.takes("norm") { &["batch", "group"] } else { &[""] };
         let data = data.display();
         norms.iter().map(move |norm| {

@@ -230,6 +230,16 @@ impl Ranks {
         Ok(parts.into_iter().map(|part| all[part].to_vec()).collect())
     }
 
+    /// The numbers of all ranks, one after another in the order of ranks; each gives as many as it has. What ranks found of consecutive
+    /// [parts](Self::own) comes out in the order of parts.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn join(&self, own: &[f64]) -> Result<Vec<f64>> {
+        let said = self.hear(bytemuck::cast_slice(own))?;
+        Ok(said.iter().flat_map(|bytes| bytemuck::pod_collect_to_vec::<u8, f64>(bytes)).collect())
+    }
+
     /// Gives every rank the first one's numbers.
     ///
     /// # Errors

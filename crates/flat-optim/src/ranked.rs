@@ -68,21 +68,9 @@ impl<'a> Ranked<'a> {
     }
 
     /// Numbers of all rows, of which this rank has those of its grains.
-    fn gathered(&self, rows: &Range<usize>, own: &[Tensor]) -> Result<Tensor> {
-        let tree = self.team.tree(rows.len());
-        let most = rows.len().div_ceil(tree.parts());
-        let mut padded = Vec::with_capacity(own.len() * most);
-        for part in own {
-            padded.append(&mut on_host(part)?);
-            padded.resize(padded.len().next_multiple_of(most), 0.0);
-        }
-        let all = self.team.ranks().gather(tree.parts(), most, &padded)?;
-        let mut losses: Vec<f64> = Vec::with_capacity(rows.len());
-        for (index, part) in all.chunks(most).enumerate() {
-            let of = Rows::Shard { index, of: tree.parts() }.range(rows.len())?;
-            losses.extend_from_slice(&part[..of.len()]);
-        }
-        Ok(Tensor::new(losses, &candle_core::Device::Cpu)?)
+    fn gathered(&self, own: &[Tensor]) -> Result<Tensor> {
+        let own = own.iter().map(on_host).collect::<Result<Vec<_>>>()?.concat();
+        Ok(Tensor::new(self.team.ranks().join(&own)?, &candle_core::Device::Cpu)?)
     }
 }
 
@@ -139,7 +127,7 @@ impl Objective for Ranked<'_> {
             own.push(losses);
             Ok(sample)
         })?;
-        Ok((sample, self.gathered(&rows, &own)?))
+        Ok((sample, self.gathered(&own)?))
     }
 
     fn losses(&mut self, query: Query) -> Result<Tensor> {
@@ -147,7 +135,7 @@ impl Objective for Ranked<'_> {
         let grains = self.team.own(self.team.tree(rows.len()), &rows)?;
         let own =
             grains.iter().map(|grain| self.inner.losses(of_grain(query, grain))).collect::<Result<Vec<Tensor>>>()?;
-        self.gathered(&rows, &own)
+        self.gathered(&own)
     }
 
     fn chosen_loss_and_grad(&mut self, params: &Params, rows: &[u32], update_stats: bool) -> Result<Sample> {

@@ -52,6 +52,9 @@ fn numbers_and_words_reach_all_and_a_rank_that_differs_is_named() {
             let word = if ranks.is_first() { b"runs/one".to_vec() } else { Vec::new() };
             assert_eq!(ranks.tell(word)?, b"runs/one");
             let said = ranks.hear(&vec![7; ranks.rank()])?;
+            let own: Vec<f64> = (0..ranks.rank()).map(|i| i as f64).collect();
+            let joined: Vec<f64> = (0..size).flat_map(|rank| (0..rank).map(|i| i as f64)).collect();
+            assert_eq!(ranks.join(&own)?, joined);
             assert!(said.iter().enumerate().all(|(rank, said)| *said == vec![7; rank]));
             assert!(!ranks.any(false)? && ranks.any(ranks.rank() + 1 == size)?);
             ranks.agree("a seed", 3)?;

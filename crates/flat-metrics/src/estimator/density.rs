@@ -127,7 +127,7 @@ impl SpectralDensity {
                         let quadrature = Quadrature::compute(operator, v, steps, watch)?;
                         Ok((quadrature, operator.matvecs() - before))
                     };
-                    shared::computed(&ranks, k..until, steps, compute).and_then(|all| {
+                    shared::computed(&ranks, k..until, compute).and_then(|all| {
                         ahead.extend(all);
                         ahead.pop_front().ok_or(Error::Interrupted)
                     })

@@ -59,7 +59,7 @@ pub fn score(
     let ranks = ranks::here();
     let batches = data.batches_per_epoch();
     let own = ranks.own(batches);
-    let (first, most) = (own.start, data.options().batch_size);
+    let first = own.start;
     // of every batch its loss, and of its images which they are and whether they are right
     let mut found = Vec::with_capacity(own.len());
     let (mut right, mut seen) = (0.0, 0);
@@ -77,7 +77,7 @@ pub fn score(
         progress(((index - first + 1) * ranks.size()).min(batches) as u64, right / seen as f64);
     }
     let (mut loss_sum, mut right, mut seen, mut each) = (0.0, 0.0, 0, vec![false; data.split().len()]);
-    for Scored { loss, examples, answers } in Scored::of_all_ranks(&ranks, batches, most, found)? {
+    for Scored { loss, examples, answers } in Scored::of_all_ranks(&ranks, found)? {
         loss_sum += loss;
         seen += examples.len();
         for (example, is_right) in examples.into_iter().zip(answers) {
@@ -99,25 +99,24 @@ struct Scored {
 }
 
 impl Scored {
-    /// Those of all batches, of which every rank has found its own, of at most so many images.
-    fn of_all_ranks(ranks: &Ranks, batches: usize, most: usize, own: Vec<Self>) -> Result<Vec<Self>> {
+    /// Those of all batches, of which every rank has found its own.
+    fn of_all_ranks(ranks: &Ranks, own: Vec<Self>) -> Result<Vec<Self>> {
         if ranks.is_alone() {
             return Ok(own);
         }
-        let each = 2 + 2 * most;
-        let mut numbers = Vec::with_capacity(own.len() * each);
-        for Self { loss, examples, answers } in &own {
-            numbers.extend([*loss, examples.len() as f64]);
-            numbers.extend(examples.iter().zip(answers).flat_map(|(e, a)| [*e as f64, f64::from(*a)]));
-            numbers.resize(numbers.len().next_multiple_of(each), 0.0);
+        let numbers = own.iter().flat_map(|Self { loss, examples, answers }| {
+            let pairs = examples.iter().zip(answers).flat_map(|(e, a)| [*e as f64, f64::from(*a)]);
+            [*loss, examples.len() as f64].into_iter().chain(pairs)
+        });
+        let all = ranks.join(&numbers.collect::<Vec<_>>())?;
+        let (mut rest, mut scored) = (&all[..], Vec::new());
+        while let [loss, examples, more @ ..] = rest {
+            let (pairs, after) = more.split_at(2 * *examples as usize);
+            let (examples, answers) = pairs.chunks(2).map(|pair| (pair[0] as usize, pair[1] as u8)).unzip();
+            scored.push(Self { loss: *loss, examples, answers });
+            rest = after;
         }
-        let all = ranks.gather(batches, each, &numbers)?;
-        let scored = |of: &[f64]| {
-            let pairs = of[2..].chunks(2).take(of[1] as usize);
-            let (examples, answers) = pairs.map(|pair| (pair[0] as usize, pair[1] as u8)).unzip();
-            Self { loss: of[0], examples, answers }
-        };
-        Ok(all.chunks(each).map(scored).collect())
+        Ok(scored)
     }
 }
 

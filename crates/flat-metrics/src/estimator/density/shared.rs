@@ -10,7 +10,6 @@ use std::ops::Range;
 pub(super) fn computed(
     ranks: &Ranks,
     probes: Range<u64>,
-    steps: usize,
     mut compute: impl FnMut(u64) -> Result<(Quadrature, u64)>,
 ) -> Result<Vec<(Quadrature, u64)>> {
     if ranks.is_alone() {
@@ -19,29 +18,64 @@ pub(super) fn computed(
     let count = (probes.end - probes.start) as usize;
     let own = ranks.own(count);
     let found: Result<Vec<_>> = own.clone().map(|i| compute(probes.start + i as u64)).collect();
-    // nodes, products, and both halves of a rule of at most `steps` nodes
-    let width = 2 + 2 * steps;
-    let mut numbers = Vec::with_capacity(own.len() * width);
-    for i in 0..own.len() {
-        match &found {
-            Ok(found) => {
-                let (Quadrature { nodes, weights }, products) = &found[i];
-                numbers.extend([nodes.len() as f64, *products as f64]);
-                numbers.extend(nodes.iter().chain(weights));
-                numbers.resize(numbers.len().next_multiple_of(width), 0.0);
-            }
-            Err(_) => numbers.extend(vec![f64::NAN; width]),
-        }
-    }
-    let all = ranks.gather(count, width, &numbers)?;
-    found?;
-    let read = |(i, of): (usize, &[f64])| {
-        if of[0].is_nan() {
-            return Err(CommError::Differ("another rank could not compute its quadrature".into()).into());
-        }
-        let (nodes, weights) = of[2..2 + 2 * of[0] as usize].split_at(of[0] as usize);
-        let quadrature = Quadrature { nodes: nodes.to_vec(), weights: weights.to_vec() };
-        Ok::<_, Error>((quadrature, if own.contains(&i) { 0 } else { of[1] as u64 }))
+    // one that failed gives what is no quadrature, and the others stop at it
+    let numbers: Vec<f64> = match &found {
+        Ok(found) => found.iter().flat_map(|(quadrature, products)| to_numbers(quadrature, *products)).collect(),
+        Err(_) => vec![f64::NAN],
     };
-    all.chunks(width).enumerate().map(read).collect()
+    let all = ranks.join(&numbers)?;
+    found?;
+    let (mut rest, mut computed) = (&all[..], Vec::new());
+    for i in 0..count {
+        let failed = || Error::from(CommError::Differ("another rank could not compute its quadrature".into()));
+        let (quadrature, products, after) = of_numbers(rest).ok_or_else(failed)?;
+        computed.push((quadrature, if own.contains(&i) { 0 } else { products }));
+        rest = after;
+    }
+    Ok(computed)
+}
+
+/// A quadrature as numbers: how many nodes it has, what products it cost, its nodes and its weights.
+fn to_numbers(Quadrature { nodes, weights }: &Quadrature, products: u64) -> Vec<f64> {
+    let head = [nodes.len() as f64, products as f64];
+    head.into_iter().chain(nodes.iter().copied()).chain(weights.iter().copied()).collect()
+}
+
+/// The first quadrature of numbers, its products, and the numbers after it.
+fn of_numbers(numbers: &[f64]) -> Option<(Quadrature, u64, &[f64])> {
+    let [nodes, products, rest @ ..] = numbers else { return None };
+    if nodes.is_nan() {
+        return None;
+    }
+    let (nodes, rest) = rest.split_at_checked(*nodes as usize)?;
+    let (weights, rest) = rest.split_at_checked(nodes.len())?;
+    Some((Quadrature { nodes: nodes.to_vec(), weights: weights.to_vec() }, *products as u64, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Dense, DensityConfig, Hutchinson, Silent, SpectralDensity, TraceConfig};
+    use flat_comm::{Ranks, Threads};
+    use flat_core::Streams;
+
+    /// Moments, quadratures and products of a density, and a trace, on this rank.
+    fn measured() -> crate::Result<String> {
+        let mut a = Dense::from_fn(12, |i, j| if i == j { 1.0 + i as f64 } else { 0.1 })?;
+        let config = DensityConfig { probes: 5, steps: 6, ..DensityConfig::default() };
+        let density = SpectralDensity::new(config)?.run(&mut a, &Streams::new(3), &mut Silent)?;
+        let trace = Hutchinson::new(TraceConfig::fixed(7))?.run(&mut a, &Streams::new(3), &mut Silent)?;
+        let matvecs = (density.effort.matvecs, trace.effort.matvecs);
+        Ok(format!("{:?} {:?} {:?} {matvecs:?}", density.moments, density.quadratures, trace.trace))
+    }
+
+    #[test]
+    fn a_density_and_a_trace_are_those_of_one_process_on_any_number_of_ranks() -> crate::Result<()> {
+        let alone = measured()?;
+        for size in [2, 3, 8] {
+            for found in Threads::run(size, |engine| flat_comm::with(Ranks::new(engine), measured)) {
+                assert_eq!(found?, alone, "{size} ranks");
+            }
+        }
+        Ok(())
+    }
 }

@@ -19,29 +19,20 @@ pub(super) fn drawn(
     let blocks: Vec<Range<u64>> =
         range.clone().step_by(block as usize).map(|start| start..range.end.min(start + block)).collect();
     let own = ranks.own(blocks.len());
-    let found: Result<Vec<Vec<Draw>>> = blocks[own.clone()].iter().map(|block| draw(block.clone())).collect();
-    let numbers: Vec<Vec<f64>> = match &found {
-        Ok(found) => found.iter().map(|block| block.iter().flat_map(to_numbers).collect()).collect(),
-        Err(_) => vec![vec![f64::NAN]; own.len()],
+    let found: Result<Vec<Vec<Draw>>> = blocks[own].iter().map(|block| draw(block.clone())).collect();
+    // one that failed gives what is no draw, and the others stop at it
+    let numbers: Vec<f64> = match &found {
+        Ok(found) => found.iter().flatten().flat_map(to_numbers).collect(),
+        Err(_) => vec![f64::NAN],
     };
-    let longest = numbers.iter().map(Vec::len).max().unwrap_or(0) as f64;
-    let width = ranks.gather(ranks.size(), 1, &[longest])?.into_iter().fold(0.0, f64::max) as usize;
-    let mut padded = Vec::with_capacity(own.len() * width);
-    for mut block in numbers {
-        block.resize(width, 0.0);
-        padded.extend(block);
-    }
-    let all = ranks.gather(blocks.len(), width, &padded)?;
+    let all = ranks.join(&numbers)?;
     let count = found?.iter().map(|block| block.len() as u64).sum();
-    let mut draws = Vec::new();
-    for (numbers, block) in all.chunks(width).zip(blocks) {
-        let mut rest = numbers;
-        for _ in block {
-            let (draw, after) = of_numbers(rest)
-                .ok_or_else(|| Error::from(CommError::Differ("another rank could not draw its probes".into())))?;
-            draws.push(draw);
-            rest = after;
-        }
+    let (mut rest, mut draws) = (&all[..], Vec::new());
+    for _ in range {
+        let failed = || Error::from(CommError::Differ("another rank could not draw its probes".into()));
+        let (draw, after) = of_numbers(rest).ok_or_else(failed)?;
+        draws.push(draw);
+        rest = after;
     }
     Ok((count, draws))
 }

@@ -277,7 +277,7 @@ fn an_archive_that_is_damaged_or_holds_more_than_tensors_is_one_error() {
     std::fs::copy(reference.join("whole.pt"), path("whole.pt")).expect("copied");
     for (name, says) in [
         ("cut.pth", "cut short"),
-        ("legacy.pt", "before 1.6"),
+        ("legacy.pt", "damaged"),
         ("bare.pt", "state_dict()"),
         ("x.index.json", "no file beside it"),
         ("whole.pt", "torch.nn.modules.linear.Linear"),

@@ -149,6 +149,11 @@ def mlp():
     return nn.Sequential(nn.Flatten(), nn.Linear(784, 32), nn.ReLU(), nn.Linear(32, 10))
 
 
+def legacy(net, path):
+    """As before PyTorch 1.6."""
+    torch.save(net.state_dict(), path, _use_new_zipfile_serialization=False)
+
+
 def prefixed(prefix):
     return lambda net, path: torch.save({prefix + k: v for k, v in net.state_dict().items()}, path)
 
@@ -204,6 +209,7 @@ FILES = {
     "mlp-ema.pt": (mlp, mnist, ema, "--prefix model_ema."),
     "mlp-sequential.pt": (mlp, mnist, plain, ""),
     "mnist-example.pt": (MnistExample, mnist, plain, ""),
+    "mlp-legacy.pth": (mlp, mnist, legacy, ""),
     "resnet50.pth": (resnet50, cifar, plain, ""),
     "vgg16-bn.pth": (vgg16_bn, cifar, plain, ""),
 }

@@ -1,8 +1,10 @@
 //! Weights in the files of other programs: PyTorch's archives, safetensors whole and in shards.
 
 mod archive;
+mod legacy;
 mod shards;
 mod state_dict;
+mod storages;
 mod strided;
 mod torch_writer;
 
@@ -22,6 +24,8 @@ pub enum Format {
     Shards,
     /// The archive that `torch.save` writes (`.pt`, `.pth`, `.bin`, `.tar`): a zip file with a pickle.
     TorchArchive,
+    /// What it wrote before PyTorch 1.6: pickles and storages one after the other.
+    TorchLegacy,
 }
 
 impl std::fmt::Display for Format {
@@ -30,6 +34,7 @@ impl std::fmt::Display for Format {
             Self::Safetensors => "safetensors",
             Self::Shards => "shards with an index",
             Self::TorchArchive => "PyTorch archive",
+            Self::TorchLegacy => "PyTorch file of before 1.6",
         })
     }
 }
@@ -61,13 +66,7 @@ impl WeightsFile {
         file::open(path).map_err(io)?.take(16).read_to_end(&mut start).map_err(io)?;
         let found = match start.as_slice() {
             [b'P', b'K', 3, 4, ..] => archive::read(path, device)?,
-            [0x80, 2, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, ..] => {
-                return Err(bad(
-                    path,
-                    "it has PyTorch's format of before 1.6, which is not read: in Python, torch.save(\
-                    torch.load(OLD, map_location=\"cpu\"), NEW), and give NEW",
-                ));
-            }
+            start if start.starts_with(&legacy::START) => legacy::read(path, device)?,
             [0x80, 2..=5, ..] => {
                 return Err(bad(
                     path,

@@ -12,6 +12,17 @@ impl<'a> Pickle<'a> {
     /// # Errors
     /// A program that ends too early, is damaged, or names what is not known. The time is linear in the length of `bytes`.
     pub fn load(bytes: &'a [u8], known: impl Fn(Name<'_>) -> bool) -> Result<Self, Error> {
+        match Self::load_first(bytes, known)? {
+            (pickle, []) => Ok(pickle),
+            (_, rest) => Err(Error { at: (bytes.len() - rest.len()) as u64, fault: Fault::Trailing }),
+        }
+    }
+
+    /// [`Self::load`] of the program that `bytes` begin with, and what follows it.
+    ///
+    /// # Errors
+    /// As there, but for what follows.
+    pub fn load_first(bytes: &'a [u8], known: impl Fn(Name<'_>) -> bool) -> Result<(Self, &'a [u8]), Error> {
         let mut machine = Machine {
             bytes,
             known,
@@ -24,13 +35,9 @@ impl<'a> Pickle<'a> {
         for _ in 0..MAX_STEPS {
             let start = machine.pos as u64;
             let wrong = |fault| Error { at: start, fault };
-            match machine.step().map_err(wrong)? {
-                false => {}
-                true if machine.pos == bytes.len() => {
-                    let top = machine.pop().map_err(wrong)?;
-                    return Ok(Self { top, ..machine.pickle });
-                }
-                true => return Err(Error { at: machine.pos as u64, fault: Fault::Trailing }),
+            if machine.step().map_err(wrong)? {
+                let top = machine.pop().map_err(wrong)?;
+                return Ok((Self { top, ..machine.pickle }, &bytes[machine.pos..]));
             }
         }
         Err(Error { at: machine.pos as u64, fault: Fault::TooLong { limit: MAX_STEPS as u64 } })

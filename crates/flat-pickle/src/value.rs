@@ -23,6 +23,17 @@ pub enum Value<'a> {
     Object(usize),
 }
 
+impl<'a> Value<'a> {
+    /// A `str`, of Python 3 or 2.
+    pub fn as_text(self) -> Option<&'a str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
+            _ => None,
+        }
+    }
+}
+
 /// The name of a class or function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Name<'a> {

@@ -209,10 +209,14 @@ fn described<'a>(
         None => Err("it has no shape".to_string()),
     };
     let Some(Object::Outside(identity)) = pickle.object(of) else { return Err("it has no storage".into()) };
-    let Some([Value::Text("storage"), Value::Name(class), Value::Text(key), _, stored, ..]) = pickle.items(*identity)
+    let unread = || "its storage is described in a way that is not read".to_string();
+    // the sixth part is of old files: the storage may be a part of another one
+    let (Some([kind, Value::Name(class), key, _, stored])
+    | Some([kind, Value::Name(class), key, _, stored, Value::None])) = pickle.items(*identity)
     else {
-        return Err("its storage is described in a way that is not read".into());
+        return Err(unread());
     };
+    let key = key.as_text().filter(|_| kind.as_text() == Some("storage")).ok_or_else(unread)?;
     let Some((dtype, size)) = storage(*class) else { return Err(format!("its storage is a {class}")) };
     let view = View { offset: number(&offset)?, shape: numbers(shape)?, strides: numbers(strides)? };
     Ok(Described { storage: key, dtype, size, stored: number(stored)?, view })

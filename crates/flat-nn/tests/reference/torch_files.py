@@ -24,3 +24,8 @@ args = argparse.Namespace(arch="mlp", lr=0.1)
 torch.save({"epoch": 3, "best": 0.5, "state_dict": model, "optimizer": state, "args": args}, out / "training.pth.tar")
 torch.save({k: torch.nn.Parameter(v.to(torch.float16)) for k, v in weights.items()}, out / "half.pt")
 torch.save(torch.nn.Linear(1, 1), out / "whole.pt")
+torch.save(
+    {"epoch": 3, "state_dict": model, "optimizer": state},
+    out / "legacy.pth",
+    _use_new_zipfile_serialization=False,
+)

@@ -53,4 +53,4 @@ pub use restore::Restore;
 pub use rng::{Place, Purpose, Stream, Streams, Table};
 pub use role::Role;
 pub use scalar::{Scalar, or_zero};
-pub use vector::{Lent, ParamVec};
+pub use vector::{Lent, ParamVec, Shown};

@@ -186,6 +186,23 @@ impl Stream {
         Self { key: self.key, rng, given: self.given.map(|given| Given { next: i * CHUNK, ..given }) }
     }
 
+    /// The signs of the `i`-th chunk, those of [`Self::signs`], many at a time.
+    pub(crate) fn write_signs<T: Float>(&self, i: usize, out: &mut [T]) {
+        let mut part = self.part(i);
+        let (minus, plus) = (T::from_f64(-1.0), T::from_f64(1.0));
+        if part.given.is_some() {
+            return out.iter_mut().for_each(|x| *x = T::from_f64(part.sign()));
+        }
+        let mut words = [[0; 4]; 256];
+        for out in out.chunks_mut(words.len()) {
+            part.rng.fill_bytes(words[..out.len()].as_flattened_mut());
+            for (x, word) in out.iter_mut().zip(words) {
+                // the highest bit is the one that a draw of a truth value looks at
+                *x = if word[3] >> 7 == 1 { plus } else { minus };
+            }
+        }
+    }
+
     /// Standard normal numbers of the `i`-th chunk, many at a time: other ones than those of
     /// [`Self::normals`], in a third of the time.
     pub(crate) fn noise<T: Float>(&self, i: usize, out: &mut [T]) {

@@ -6,7 +6,7 @@ mod draw;
 mod lend;
 mod recurrence;
 
-pub use lend::Lent;
+pub use lend::{Lent, Shown};
 
 use crate::{Error, Layout, Result, Space};
 use candle_core::{DType, Device, Tensor};

@@ -4,9 +4,10 @@
 //! SciPy's operators and bare callables into what this module takes. Arithmetic runs without the interpreter's lock;
 //! an exception of a callable comes back as itself.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod array;
+mod elements;
 mod estimators;
 mod failure;
 mod objective;

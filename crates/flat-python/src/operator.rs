@@ -1,6 +1,7 @@
 //! A symmetric matrix whose products a Python callable gives.
 
 use crate::array;
+use crate::elements::exchange;
 use crate::failure::Raised;
 use candle_core::DType;
 use flat_core::{ParamVec, Space};
@@ -10,11 +11,13 @@ use pyo3::prelude::*;
 
 /// A symmetric matrix given by `product(v) -> (A v, forms)`: both vectors are flat arrays over the parameters in order
 /// of their names, `forms` holds `<v, A_i v>` of each batch, or nothing. `weights` are the batches' fractions of the
-/// examples.
+/// examples. With `in_place` it is `product(v, out) -> forms`, which writes `A v`: both are buffers that share the
+/// memory of the estimator's vectors, for the time of the call.
 #[pyclass(frozen, module = "flatness._core")]
 pub(crate) struct Operator {
     space: Space,
     product: Py<PyAny>,
+    in_place: bool,
     weights: Vec<f64>,
     provenance: Provenance,
 }
@@ -23,7 +26,8 @@ pub(crate) struct Operator {
 impl Operator {
     /// The operator over `parameters`, a list of names with shapes.
     #[new]
-    #[pyo3(signature = (product, parameters, *, dtype, name, weights = vec![], examples = None, bn_mode = None))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
+    #[pyo3(signature = (product, parameters, *, dtype, name, weights = vec![], examples = None, bn_mode = None, in_place = false))]
     fn new(
         product: Py<PyAny>,
         parameters: Vec<(String, Vec<usize>)>,
@@ -32,6 +36,7 @@ impl Operator {
         weights: Vec<f64>,
         examples: Option<usize>,
         bn_mode: Option<String>,
+        in_place: bool,
     ) -> PyResult<Self> {
         let space = array::space(parameters, dtype)?;
         let provenance = Provenance {
@@ -42,7 +47,7 @@ impl Operator {
             bn_mode,
             dtype: space.dtype.as_str().into(),
         };
-        Ok(Self { space, product, weights, provenance })
+        Ok(Self { space, product, in_place, weights, provenance })
     }
 
     /// The number of parameters.
@@ -68,14 +73,20 @@ impl Operator {
 impl Running<'_> {
     fn call(&self, v: &ParamVec) -> PyResult<(ParamVec, Vec<f64>)> {
         Python::attach(|py| {
-            let given = self.of.product.bind(py).call1((array::to_python(py, v)?,))?;
-            let (product, forms): (Bound<'_, PyAny>, Vec<f64>) = given.extract()?;
+            let callable = self.of.product.bind(py);
+            let (product, forms) = if self.of.in_place {
+                exchange(py, v, |v, out| callable.call1((v, out))?.extract::<Vec<f64>>())?
+            } else {
+                let given = callable.call1((array::to_python(py, v)?,))?;
+                let (product, forms): (Bound<'_, PyAny>, Vec<f64>) = given.extract()?;
+                (array::from_python(&self.of.space, &product)?, forms)
+            };
             let batches = self.of.weights.len();
             if !forms.is_empty() && forms.len() != batches {
                 let text = format!("the callable returned the forms of {} batches, not of {batches}", forms.len());
                 return Err(PyValueError::new_err(text));
             }
-            Ok((array::from_python(&self.of.space, &product)?, forms))
+            Ok((product, forms))
         })
     }
 }

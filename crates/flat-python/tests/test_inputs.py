@@ -1,5 +1,7 @@
 """What may be measured besides a torch model with a loss and a loader of pairs."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -144,3 +146,29 @@ def test_a_result_is_plain_data_html_and_a_plot(problem):
         json.dumps(result.to_dict())
         assert str(result) and result._repr_html_()
     plt.close("all")
+
+
+def test_vectors_are_shared_for_the_time_of_a_call_and_stay_where_they_are_kept():
+    scale, kept = np.arange(1.0, 41.0), []
+
+    def in_place(v, out):
+        v, out = np.frombuffer(v), np.frombuffer(out)
+        # what was kept of earlier calls is no vector of the estimator's any more
+        for _, earlier in kept:
+            earlier[:] = np.nan
+        np.multiply(scale, v, out=out)
+        kept.append((v, out))
+        return []
+
+    def copied(v):
+        return scale * v, []
+
+    def measured(product, **how):
+        it = flatness._core.Operator(product, [("x", [40])], dtype="float64", name="diagonal", **how)
+        text, vectors = flatness._core.eig(it, top=3, bottom=0, max_matvecs=40, rel_tol=1e-9, seed=1, observe=None)
+        return [pair["value"] for pair in json.loads(text)["top"]], np.stack(vectors)
+
+    (values, vectors), (expected, as_expected) = measured(in_place, in_place=True), measured(copied)
+    assert values == expected
+    assert np.array_equal(vectors, as_expected)
+    assert all(np.isfinite(v).all() for v, _ in kept)

@@ -123,7 +123,9 @@ impl ParamVec {
     pub fn rademacher(space: &Space, stream: &Stream) -> Result<Self> {
         match Self::drawn_there(space, Law::Sign, stream)? {
             Some(drawn) => Ok(drawn),
-            None => Self::drawn(space, stream, Stream::sign),
+            None => dispatch!("a vector", space.dtype, T => Self::filled(space, |begin, out: &mut [T]| {
+                stream.write_signs(begin / rng::CHUNK, out);
+            })),
         }
     }
 }

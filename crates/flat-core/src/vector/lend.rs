@@ -14,7 +14,27 @@ pub enum Lent<'a> {
     F64(&'a mut [f64]),
 }
 
+/// The elements of a vector in main memory, to look at.
+#[derive(Debug, Clone, Copy)]
+pub enum Shown<'a> {
+    /// Of a vector of `F32`.
+    F32(&'a [f32]),
+    /// Of a vector of `F64`.
+    F64(&'a [f64]),
+}
+
 impl ParamVec {
+    /// Shows the elements to `f`: no copy is made, and the buffer may still serve the next vector.
+    ///
+    /// # Errors
+    /// A vector that is not in main memory; candle's.
+    pub fn show<R>(&self, f: impl FnOnce(Shown<'_>) -> R) -> Result<R> {
+        match self.dtype() {
+            DType::F64 => super::read([self], |[x]: [&[f64]; 1]| f(Shown::F64(x))),
+            _ => super::read([self], |[x]: [&[f32]; 1]| f(Shown::F32(x))),
+        }
+    }
+
     /// Lends the elements to `f`, which may change them: no copy is made.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 
 import numpy as np
+from typing_extensions import Buffer
 
 Observe = Optional[Callable[[int, int, Optional[float], Optional[float]], None]]
 Parameters = list[tuple[str, list[int]]]
@@ -8,7 +9,9 @@ Parameters = list[tuple[str, list[int]]]
 class Operator:
     def __new__(
         cls,
-        product: Callable[[np.ndarray], tuple[np.ndarray, list[float]]],
+        product: Union[
+            Callable[[np.ndarray], tuple[np.ndarray, list[float]]], Callable[[Buffer, Buffer], list[float]]
+        ],
         parameters: Parameters,
         *,
         dtype: str,
@@ -16,6 +19,7 @@ class Operator:
         weights: list[float] = ...,
         examples: Optional[int] = ...,
         bn_mode: Optional[str] = ...,
+        in_place: bool = ...,
     ) -> Operator: ...
     @property
     def size(self) -> int: ...

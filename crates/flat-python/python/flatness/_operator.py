@@ -86,11 +86,12 @@ def of_products(product: Callable[[np.ndarray], Any], size: int, dtype: str, nam
 def of_torch(loss: Any) -> _core.Operator:
     """The operator of a torch model's curvature."""
     return _core.Operator(
-        loss.product,
+        loss.product_into,
         loss.parameters,
         dtype=loss.dtype_name,
         name=loss.name,
         weights=loss.weights,
         examples=sum(loss.sizes),
         bn_mode=loss.bn_mode,
+        in_place=True,
     )

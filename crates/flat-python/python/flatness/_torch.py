@@ -156,26 +156,44 @@ class TorchLoss:
         return still(self.model, self.frozen)
 
     def product(self, v: np.ndarray) -> "tuple[np.ndarray, list[float]]":
-        """`A v` over all batches, and the form `<v, A_i v>` of each. The array is written anew at the next product."""
-        v = self.tensor(v)
-        parts, total, forms = self.split(v), None, []
-        flat_parts = torch.split(v, [p.numel() for p in self.params])
+        """`A v` over all batches, and the form `<v, A_i v>` of each."""
+        out = np.empty_like(v)
+        return out, self.product_into(v, out)
+
+    def product_into(self, v: Any, out: Any) -> "list[float]":
+        """Writes `A v` to `out` and returns the forms. Both are buffers, which on a CPU are used where they lie."""
+        v, out = (torch.frombuffer(x, dtype=self.dtype) for x in (v, out))
+        if self.device.type == "cpu":
+            return self.accumulate(v, out)
+        there = self.room()
+        forms = self.accumulate(v.to(self.device), there)
+        out.copy_(there)
+        return forms
+
+    def accumulate(self, v: torch.Tensor, out: torch.Tensor) -> "list[float]":
+        """`product_into` of vectors on the model's device."""
+        parts, forms = self.split(v), []
+        sizes = [p.numel() for p in self.params]
+        flat_parts, places = torch.split(v, sizes), torch.split(out, sizes)
         with self.still(), torch.enable_grad():
             step = self.differences(v) if self.double else lambda batch: self.batch_product(batch, parts)
-            for batch, weight in zip(self.batches, self.weights):
-                found = [x.detach().to(self.dtype) for x in step(batch)]
-                forms.append(torch.stack([torch.dot(x.reshape(-1), y) for x, y in zip(found, flat_parts)]))
-                # part by part, without a flat copy; what torch gives may share memory and is not written to
-                if total is None:
-                    total = found if weight == 1 else [x * weight for x in found]
-                else:
-                    for sum_so_far, x in zip(total, found):
-                        sum_so_far.add_(x, alpha=weight)
-                del found
-        return self.array(self.flat(total, self.room())), torch.stack(forms).cpu().double().sum(1).tolist()
+            for i, (batch, weight) in enumerate(zip(self.batches, self.weights)):
+                dots = []
+                # torch may lay a part out in another order, which is common among convolutions: it is put right on the
+                # way to its place, or by a copy
+                for found, y, place in zip(step(batch), flat_parts, places):
+                    if i == 0:
+                        torch.mul(found.detach(), weight, out=place.view(found.shape))
+                        dots.append(torch.dot(place, y) / weight)
+                    else:
+                        x = found.detach().reshape(-1).to(self.dtype)
+                        dots.append(torch.dot(x, y))
+                        place.add_(x, alpha=weight)
+                forms.append(torch.stack(dots))
+        return torch.stack(forms).cpu().double().sum(1).tolist()
 
     def room(self) -> torch.Tensor:
-        """A flat vector that is kept from product to product."""
+        """A flat vector on the device that is kept from product to product."""
         if self.spare is None:
             self.spare = torch.empty(sum(p.numel() for p in self.params), dtype=self.dtype, device=self.device)
         return self.spare

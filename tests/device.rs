@@ -464,7 +464,7 @@ fn batches_are_the_bytes_of_the_split_normalised_and_augmented() -> Result {
     let normalisation = DatasetKind::Cifar10.normalisation();
     let (n, size) = (40, 3 * 32 * 32);
     let bytes: Vec<u8> = (0..n * size).map(|i| (i * 7 % 251) as u8).collect();
-    let split = Arc::new(Split::new(bytes.clone(), (0..n).map(|i| (i % 10) as u8).collect(), [3, 32, 32], 10)?);
+    let split = Arc::new(Split::new(bytes.clone(), (0..n).map(|i| (i % 10) as u16).collect(), [3, 32, 32], 10)?);
     for device in devices() {
         for augment in [Augment::NONE, Augment { crop: true, flip: true, cutout: true }] {
             for dtype in [DType::F32, DType::F64] {

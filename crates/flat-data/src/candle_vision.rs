@@ -8,6 +8,7 @@
 use candle_core::{DType, Device, Tensor};
 use candle_datasets::vision::Dataset as Vision;
 
+use crate::split::label_bytes;
 use crate::{Dataset, DatasetKind, Error, Result, Split};
 
 /// How far from a byte value (in units of one) an image value may lie: f32 rounding of p / 255 is below 2e-5.
@@ -48,7 +49,7 @@ fn to_tensors(kind: DatasetKind, split: &Split) -> Result<(Tensor, Tensor)> {
     let images = Tensor::from_slice(split.images(), (n, c, h, w), &Device::Cpu)?;
     let images = (images.to_dtype(DType::F32)? / 255.0)?;
     let images = if kind.is_idx() { images.flatten_from(1)? } else { images };
-    Ok((images, Tensor::from_slice(split.labels(), n, &Device::Cpu)?))
+    Ok((images, Tensor::from_vec(label_bytes(split.labels()), n, &Device::Cpu)?))
 }
 
 fn from_tensors(kind: DatasetKind, images: &Tensor, labels: &Tensor) -> Result<Split> {
@@ -63,7 +64,7 @@ fn from_tensors(kind: DatasetKind, images: &Tensor, labels: &Tensor) -> Result<S
     let bytes = bytes.map_err(|x| Error::BadSplit(format!("the image value {x} is no p / 255 of a byte p")))?;
     // i64, so that a label is not wrapped into range
     let labels = labels.to_device(&Device::Cpu)?.to_dtype(DType::I64)?.to_vec1::<i64>()?;
-    let labels = labels.into_iter().map(|label| u8::try_from(label).map_err(|_| label)).collect::<Result<_, i64>>();
+    let labels = labels.into_iter().map(|label| u16::try_from(label).map_err(|_| label)).collect::<Result<_, i64>>();
     let labels = labels.map_err(|label| Error::BadSplit(format!("label {label}, but {} classes", kind.classes)))?;
     Split::new(bytes, labels, kind.shape(), kind.classes)
 }
@@ -76,7 +77,7 @@ mod tests {
         let per_image: usize = kind.shape().iter().product();
         let split = |n: usize| {
             let images = (0..n * per_image).map(|i| (i * 31 % 256) as u8).collect();
-            Split::new(images, (0..n).map(|i| (i % kind.classes) as u8).collect(), kind.shape(), kind.classes)
+            Split::new(images, (0..n).map(|i| (i % kind.classes) as u16).collect(), kind.shape(), kind.classes)
         };
         Dataset { kind, train: split(12).expect("train"), test: split(5).expect("test") }
     }

@@ -41,7 +41,7 @@ pub(crate) fn parse_batch(data: &[u8], kind: DatasetKind) -> Result<Examples, Wr
                 return Err(Wrong(Place::Offset((i * record + j) as u64), fault));
             }
         }
-        labels.push(tags[classes.len() - 1]);
+        labels.push(tags[classes.len() - 1].into());
         images.extend_from_slice(image);
     }
     Ok((images, labels))
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
     use crate::Error;
 
-    fn read(kind: DatasetKind, bytes: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
+    fn read(kind: DatasetKind, bytes: &[u8]) -> Result<Examples> {
         let dir = tempfile::tempdir().expect("dir");
         let path = dir.path().join("batch.bin");
         std::fs::write(&path, bytes).expect("write");
@@ -68,7 +68,7 @@ mod tests {
         for n in [1u8, 3] {
             let bytes: Vec<u8> = (0..n).flat_map(|i| record(&[i], i + 1)).collect();
             let (images, labels) = read(DatasetKind::Cifar10, &bytes).expect("batch");
-            assert_eq!(labels, (0..n).collect::<Vec<_>>());
+            assert_eq!(labels, (0..n.into()).collect::<Vec<_>>());
             assert_eq!(images[3072 * (usize::from(n) - 1)..], record(&[], n));
         }
     }

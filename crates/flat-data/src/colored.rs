@@ -46,24 +46,24 @@ impl Coloring {
         Ok(Dataset { kind: DatasetKind::ColoredMnist, train, test })
     }
 
-    fn biased(&self, labels: &[u8]) -> Vec<u8> {
+    fn biased(&self, labels: &[u16]) -> Vec<u8> {
         let streams = Streams::new(self.seed);
-        let draw = |(i, &class): (usize, &u8)| {
+        let draw = |(i, &class): (usize, &u16)| {
             let mut stream = streams.at(Purpose::Attribute, i as u64);
             if stream.uniform() < self.correlation {
-                return class;
+                return class as u8;
             }
             // one of the others
-            let other = stream.below(COLORS.len() - 1) as u8;
-            if other < class { other } else { other + 1 }
+            let other = stream.below(COLORS.len() - 1) as u16;
+            (if other < class { other } else { other + 1 }) as u8
         };
         labels.iter().enumerate().map(draw).collect()
     }
 
-    fn balanced(&self, labels: &[u8]) -> Vec<u8> {
+    fn balanced(&self, labels: &[u16]) -> Vec<u8> {
         let streams = Streams::new(self.seed);
         let mut rounds = vec![(0, Vec::new()); 256];
-        let draw = |&class: &u8| {
+        let draw = |&class: &u16| {
             let (round, left): &mut (u64, Vec<usize>) = &mut rounds[usize::from(class)];
             if left.is_empty() {
                 *left = streams.at2(Purpose::Attribute, u64::from(class), *round).permutation(COLORS.len());
@@ -98,7 +98,7 @@ mod tests {
 
     fn grey(n: usize) -> Split {
         let images = (0..n * 4).map(|i| (i * 37 % 256) as u8).collect();
-        Split::new(images, (0..n).map(|i| (i * i % 10) as u8).collect(), [1, 2, 2], 10).expect("split")
+        Split::new(images, (0..n).map(|i| (i * i % 10) as u16).collect(), [1, 2, 2], 10).expect("split")
     }
 
     fn made(correlation: f64, seed: u64, n: usize) -> Dataset {
@@ -115,7 +115,7 @@ mod tests {
         let train = made(0.9, 3, 20_000).train;
         let mut counts = [[0u32; 10]; 2];
         for (&class, &color) in train.labels().iter().zip(attributes(&train)) {
-            let place = (color + 10 - class) % 10;
+            let place = (u16::from(color) + 10 - class) % 10;
             counts[usize::from(place == 0)][usize::from(place)] += 1;
         }
         // binomial of 20,000: 18,000 +- 42, and 222 +- 15 for each of nine others; five standard deviations
@@ -160,7 +160,8 @@ mod tests {
 
     #[test]
     fn correlations_of_0_and_1_never_and_always_take_the_colour_of_the_class() {
-        let same = |split: &Split| split.labels().iter().zip(attributes(split)).filter(|(y, a)| y == a).count();
+        let same =
+            |split: &Split| split.labels().iter().zip(attributes(split)).filter(|(y, a)| **y == u16::from(**a)).count();
         assert_eq!((same(&made(0.0, 0, 400).train), same(&made(1.0, 0, 400).train)), (0, 400));
         for correlation in [-0.1, 1.1, f64::NAN] {
             let mnist = Dataset { kind: DatasetKind::Mnist, train: grey(10), test: grey(10) };

@@ -78,7 +78,7 @@ pub fn make_colored(coloring: Coloring, mnist_dir: Option<&Path>, out: Option<&P
 fn written(kind: DatasetKind, name: &str, split: &Split) -> Result<[(String, Vec<u8>); 2]> {
     let [images, labels] = kind.idx_files(name).map(|(part, sides)| format!("{part}-idx{sides}-ubyte.gz"));
     let attributes = split.groups().map_or(&[][..], |groups| groups.attributes());
-    let pairs: Vec<u8> = split.labels().iter().zip(attributes).flat_map(|(&class, &of)| [class, of]).collect();
+    let pairs: Vec<u8> = split.labels().iter().zip(attributes).flat_map(|(&class, &of)| [class as u8, of]).collect();
     let dimensions: Vec<usize> = [split.len()].into_iter().chain(split.shape()).collect();
     Ok([
         (images, zipped(&idx::written(&dimensions, split.images()))?),

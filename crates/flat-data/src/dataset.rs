@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::batches::Form;
 use crate::idx::{label_file, read_images, read_labels, read_pairs};
-use crate::split::Examples;
+use crate::split::{Examples, label_bytes};
 use crate::sums::{owner, sha256};
 use crate::{DatasetKind, Error, Fault, Files, Format, Place, Result, Split, archive, locate, parquet_file};
 
@@ -74,7 +74,7 @@ fn read_split(kind: DatasetKind, files: &Files, list: &[PathBuf]) -> Result<Exam
         labels.extend(more_labels);
     }
     if let ([file, ..], true) = (list, kind.is_idx()) {
-        check_owner(kind, file, &labels)?;
+        check_owner(kind, file, &label_bytes(&labels))?;
     }
     Ok((images, labels))
 }
@@ -109,6 +109,7 @@ fn read_idx(kind: DatasetKind, files: &Files, list: &[PathBuf]) -> Result<Split>
     if n != classes.len() {
         return Err(Error::corrupt(labels, Place::Whole, Fault::Count { images: n, labels: classes.len() }));
     }
+    let classes = classes.into_iter().map(u16::from).collect();
     let split = Split::new(pixels, classes, kind.shape(), kind.classes)?;
     if kind.attributes == 0 { Ok(split) } else { split.with_attributes(attributes, kind.attributes) }
 }

@@ -31,7 +31,7 @@ pub struct Groups {
 
 impl Groups {
     /// The groups of examples of these labels, below `classes`, and attributes, which must be below `of`.
-    pub(crate) fn new(labels: &[u8], classes: usize, attributes: Vec<u8>, of: usize) -> Result<Self> {
+    pub(crate) fn new(labels: &[u16], classes: usize, attributes: Vec<u8>, of: usize) -> Result<Self> {
         if attributes.len() != labels.len() {
             return Err(Error::BadSplit(format!("{} attributes and {} labels", attributes.len(), labels.len())));
         }

@@ -60,7 +60,7 @@ mod tests {
 
     /// `counts[c]` images of class c, each with pixels that name it.
     fn split(counts: &[usize]) -> Split {
-        let labels: Vec<u8> = counts.iter().enumerate().flat_map(|(c, n)| vec![c as u8; *n]).collect();
+        let labels: Vec<u16> = counts.iter().enumerate().flat_map(|(c, n)| vec![c as u16; *n]).collect();
         let images = (0..labels.len()).flat_map(|i| [(i / 256) as u8, (i % 256) as u8]).collect();
         Split::new(images, labels, [1, 1, 2], counts.len()).expect("a split")
     }

@@ -93,7 +93,7 @@ pub use kind::{DatasetKind, DatasetSpec};
 pub use loader::{Loader, LoaderOptions};
 pub use locate::{Files, Format, locate, locate_in};
 pub use normalisation::Normalisation;
-pub use own::{ImageSize, OwnForm, OwnImages, OwnOptions, Sides, TEST_FRACTION};
+pub use own::{ImageSize, OwnForm, OwnImages, OwnOptions, Sides, TEST_FRACTION, Watch};
 pub use pin::{Pinned, PinnedFile};
 pub use seen::{Looked, Seen};
 pub use split::Split;

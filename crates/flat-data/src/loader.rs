@@ -232,7 +232,7 @@ mod tests {
 
     fn split(n: usize) -> Arc<Split> {
         let images = (0..n * 3072).map(|i| (i * 7 % 251) as u8).collect();
-        Arc::new(Split::new(images, (0..n).map(|i| (i % 10) as u8).collect(), [3, 32, 32], 10).expect("split"))
+        Arc::new(Split::new(images, (0..n).map(|i| (i % 10) as u16).collect(), [3, 32, 32], 10).expect("split"))
     }
 
     fn normalisation() -> Normalisation {

@@ -40,6 +40,9 @@ pub struct OwnOptions {
     pub seed: u64,
 }
 
+/// Is told how many images are read, and of how many; by any thread, and not in order.
+pub type Watch<'a> = dyn Fn(u64, u64) + Sync + 'a;
+
 /// How images of one's own are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -98,8 +101,16 @@ impl OwnImages {
     /// # Errors
     /// [`Error::Unusable`] with the remedy, [`Error::Corrupt`] for a damaged or hostile file, [`Error::Io`].
     pub fn read(path: &Path, options: &OwnOptions) -> Result<Self> {
+        Self::read_watched(path, options, &|_, _| ())
+    }
+
+    /// The same, telling `watch` of the images of folders as they are read.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_watched(path: &Path, options: &OwnOptions, watch: &Watch<'_>) -> Result<Self> {
         let begun = Instant::now();
-        let read = Parts::of(path, options)?;
+        let read = Parts::of(path, options, watch)?;
         if read.classes.len() < 2 {
             return Err(Error::unusable(
                 path,
@@ -143,7 +154,7 @@ impl OwnImages {
     /// # Errors
     /// As [`Self::read`].
     pub fn survey(path: &Path) -> Result<Option<Sides>> {
-        let Found::Folder(train, test) = find::find(path)? else { return Ok(None) };
+        let Found::Folder(train, test, _) = find::find(path)? else { return Ok(None) };
         let dirs: Vec<&Path> = [Some(train.as_path()), test.as_deref()].into_iter().flatten().collect();
         folder::survey(&dirs, path).map(Some)
     }
@@ -169,13 +180,16 @@ struct Parts {
 }
 
 impl Parts {
-    fn of(path: &Path, options: &OwnOptions) -> Result<Self> {
+    fn of(path: &Path, options: &OwnOptions, watch: &Watch<'_>) -> Result<Self> {
         match find::find(path)? {
-            Found::Folder(train, test) => {
+            Found::Folder(train, test, unused) => {
                 let dirs: Vec<&Path> = [Some(train.as_path()), test.as_deref()].into_iter().flatten().collect();
-                let (splits, classes, found, others) = folder::read(&dirs, path, options)?;
+                let (splits, classes, found, others) = folder::read(&dirs, path, options, watch)?;
                 let left = (others > 0).then(|| format!("{others} other files were left out"));
-                Ok(Self { form: OwnForm::Folder, splits, classes, found, notes: left.into_iter().collect() })
+                let unused =
+                    unused.iter().map(|dir| format!("{} is left out: there is another part to test on", dir.display()));
+                let notes = left.into_iter().chain(unused).collect();
+                Ok(Self { form: OwnForm::Folder, splits, classes, found, notes })
             }
             Found::Npz(file) => {
                 let mut notes = Vec::new();
@@ -198,7 +212,7 @@ impl Parts {
                         let fault = Fault::Count { images: n, labels: classes.len() };
                         return Err(Error::corrupt(&labels, Place::Whole, fault));
                     }
-                    parts.push((bytes, shape, classes));
+                    parts.push((bytes, shape, classes.into_iter().map(u16::from).collect()));
                 }
                 Self::of_arrays(OwnForm::Idx, path, parts, Vec::new(), options)
             }
@@ -217,7 +231,7 @@ impl Parts {
     fn of_arrays(
         form: OwnForm,
         path: &Path,
-        parts: Vec<(Vec<u8>, [usize; 3], Vec<u8>)>,
+        parts: Vec<(Vec<u8>, [usize; 3], Vec<u16>)>,
         notes: Vec<String>,
         options: &OwnOptions,
     ) -> Result<Self> {

@@ -17,6 +17,7 @@ use crate::guard::guarded;
 use crate::idx::MAX_EXAMPLES;
 use crate::page_header::check_pages;
 use crate::picture::decode;
+use crate::split::Examples;
 use crate::{DatasetKind, Error, Fault, Place, Result};
 
 const IMAGE_COLUMNS: [&str; 2] = ["img.bytes", "image.bytes"];
@@ -38,7 +39,7 @@ impl From<ParquetError> for Wrong {
 }
 
 /// Images and labels of one parquet file.
-pub(crate) fn read(path: &Path, kind: DatasetKind) -> Result<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn read(path: &Path, kind: DatasetKind) -> Result<Examples> {
     let file = flat_core::file::open(path).map_err(Error::io(path))?;
     check_footer(&file, path)?;
     // the library indexes and asserts its way through some damaged files
@@ -69,7 +70,7 @@ fn check_footer(file: &File, path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn read_groups(file: File, kind: DatasetKind) -> Result<(Vec<u8>, Vec<u8>), Wrong> {
+fn read_groups(file: File, kind: DatasetKind) -> Result<Examples, Wrong> {
     let failed = |e: std::io::Error| Fault::Decode(format!("parquet: {e}"));
     let mut pages = file.try_clone().map_err(failed)?;
     let limit = MAX_EXAMPLES.min(ROWS_OF_ANY.max(file.metadata().map_err(failed)?.len() / ROW_BYTES));
@@ -124,8 +125,8 @@ fn read_groups(file: File, kind: DatasetKind) -> Result<(Vec<u8>, Vec<u8>), Wron
 }
 
 /// Appends a label that is one of the data set's.
-fn take_label(label: i64, kind: DatasetKind, labels: &mut Vec<u8>) -> Result<(), Wrong> {
-    match u8::try_from(label) {
+fn take_label(label: i64, kind: DatasetKind, labels: &mut Vec<u16>) -> Result<(), Wrong> {
+    match u16::try_from(label) {
         Ok(label) if usize::from(label) < kind.classes => labels.push(label),
         _ => {
             let fault = Fault::Label { found: label, classes: kind.classes };

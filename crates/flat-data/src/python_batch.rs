@@ -64,7 +64,7 @@ fn images(pickle: &Pickle, kind: DatasetKind) -> Result<Vec<u8>, Fault> {
     Ok(array.data.into_owned())
 }
 
-fn labels(pickle: &Pickle, kind: DatasetKind) -> Result<Vec<u8>, Wrong> {
+fn labels(pickle: &Pickle, kind: DatasetKind) -> Result<Vec<u16>, Wrong> {
     let column = kind.batches.entry;
     let unusable = || Fault::Column { column: column.into(), reason: "it is no list of integers".into() };
     let value = entry(pickle, column)?;
@@ -79,7 +79,7 @@ fn labels(pickle: &Pickle, kind: DatasetKind) -> Result<Vec<u8>, Wrong> {
         }
     };
     let classes = kind.classes;
-    let label = |(i, found): (usize, i64)| match u8::try_from(found) {
+    let label = |(i, found): (usize, i64)| match u16::try_from(found) {
         Ok(label) if usize::from(label) < classes => Ok(label),
         _ => Err(Wrong(Place::Row(i), Fault::Label { found, classes })),
     };

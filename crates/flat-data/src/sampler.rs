@@ -68,7 +68,7 @@ mod tests {
     fn split() -> Split {
         let counts = [(0, 0, 90), (0, 1, 8), (0, 2, 2), (1, 1, 5), (1, 2, 15)];
         let each = counts.into_iter().flat_map(|(class, of, n)| std::iter::repeat_n((class, of), n));
-        let (labels, attributes): (Vec<u8>, Vec<u8>) = each.unzip();
+        let (labels, attributes): (Vec<u16>, Vec<u8>) = each.unzip();
         let split = Split::new(vec![0; labels.len()], labels, [1, 1, 1], 3).expect("split");
         split.with_attributes(attributes, 3).expect("attributes")
     }

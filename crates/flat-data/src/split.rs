@@ -8,7 +8,12 @@ use crate::{Error, Result};
 use std::io::Read;
 
 /// Images one after the other, and their labels.
-pub(crate) type Examples = (Vec<u8>, Vec<u8>);
+pub(crate) type Examples = (Vec<u8>, Vec<u16>);
+
+/// Labels below 256, a byte each, as files hold them.
+pub(crate) fn label_bytes(labels: &[u16]) -> Vec<u8> {
+    labels.iter().map(|&label| label as u8).collect()
+}
 
 /// Labelled images of one size: bytes in NCHW order, row 0 at the top and column 0 at the left.
 ///
@@ -16,7 +21,7 @@ pub(crate) type Examples = (Vec<u8>, Vec<u8>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Split {
     images: Vec<u8>,
-    labels: Vec<u8>,
+    labels: Vec<u16>,
     shape: [usize; 3],
     classes: usize,
     groups: Option<Groups>,
@@ -27,7 +32,7 @@ impl Split {
     ///
     /// # Errors
     /// [`Error::BadSplit`] if there is no image, the number of bytes does not fit, or a label is `classes` or more.
-    pub fn new(images: Vec<u8>, labels: Vec<u8>, shape: [usize; 3], classes: usize) -> Result<Self> {
+    pub fn new(images: Vec<u8>, labels: Vec<u16>, shape: [usize; 3], classes: usize) -> Result<Self> {
         let per_image: usize = shape.iter().product();
         if per_image == 0 || labels.is_empty() {
             return Err(Error::BadSplit(format!("{} labels and images of {shape:?}: it would be empty", labels.len())));
@@ -62,7 +67,7 @@ impl Split {
     }
 
     /// The label of each example.
-    pub fn labels(&self) -> &[u8] {
+    pub fn labels(&self) -> &[u16] {
         &self.labels
     }
 
@@ -114,7 +119,12 @@ impl Split {
         let head: Vec<u8> = numbers.flat_map(|n| (n as u64).to_le_bytes()).collect();
         // reading memory does not fail
         let attributes = self.groups.as_ref().map_or(&[][..], Groups::attributes);
-        sha256(head.as_slice().chain(&self.images[..]).chain(&self.labels[..]).chain(attributes)).unwrap_or_default()
+        // labels of more than a byte came later, and sums of before hold
+        let labels = match self.classes {
+            ..=256 => label_bytes(&self.labels),
+            _ => self.labels.iter().flat_map(|label| label.to_le_bytes()).collect(),
+        };
+        sha256(head.as_slice().chain(&self.images[..]).chain(&labels[..]).chain(attributes)).unwrap_or_default()
     }
 
     /// The first `limit` examples, or all where there are fewer.
@@ -187,7 +197,7 @@ mod tests {
 
     fn counting(n: u8) -> Split {
         let images = (0..n).flat_map(|i| (0..6).map(move |p| 10 * i + p)).collect();
-        Split::new(images, (0..n).collect(), [1, 2, 3], 10).expect("split")
+        Split::new(images, (0..n.into()).collect(), [1, 2, 3], 10).expect("split")
     }
 
     #[test]

@@ -83,7 +83,7 @@ pub(super) fn zeroed_copies(split: &Split, copies: usize, seed: u64) -> Result<A
         let keep = streams.at2(Purpose::Subset, copy, 0).uniforms(split.images().len());
         images.extend(split.images().iter().zip(keep).map(|(&value, u)| if u < 0.1 { 0 } else { value }));
         let mut draw = streams.at2(Purpose::Subset, copy, 1);
-        labels.extend((0..split.len()).map(|_| draw.below(split.classes()) as u8));
+        labels.extend((0..split.len()).map(|_| draw.below(split.classes()) as u16));
     }
     Ok(Arc::new(Split::new(images, labels, split.shape(), split.classes())?))
 }

@@ -77,6 +77,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Err(e) => return company.leave(Err(e)),
     };
     threads.warning.iter().for_each(|warning| ui.warn(warning));
+    flat_run::settings::show_reading(ui);
     let work = || match cli.command {
         Command::Train(args) => train::run(&args, ui, json),
         Command::Sweep(args) => sweep::run(&args, threads.number, ui, json),

@@ -3,8 +3,8 @@
 use super::npy::Npy;
 use super::picture::grey_of;
 
-/// Most classes: a label is a byte.
-pub(super) const MAX_CLASSES: usize = 256;
+/// Most classes: a label takes two bytes.
+pub(super) const MAX_CLASSES: usize = 1 << 16;
 
 /// Images as bytes, channels first, and what was made of them.
 pub(super) struct Pixels {
@@ -126,7 +126,7 @@ fn scaled(array: &Npy) -> Result<(Vec<u8>, Option<String>), String> {
 }
 
 /// The labels in an array of NumPy.
-pub(super) fn labels(array: &Npy) -> Result<Vec<u8>, String> {
+pub(super) fn labels(array: &Npy) -> Result<Vec<u16>, String> {
     if !matches!(array.shape(), [_] | [_, 1]) {
         return Err(format!(
             "labels of the shape {:?}: give one whole number an image, not one-hot rows",
@@ -134,7 +134,7 @@ pub(super) fn labels(array: &Npy) -> Result<Vec<u8>, String> {
         ));
     }
     let label = |(i, x): (usize, f64)| match x {
-        x if x.fract() == 0.0 && (0.0..MAX_CLASSES as f64).contains(&x) => Ok(x as u8),
+        x if x.fract() == 0.0 && (0.0..MAX_CLASSES as f64).contains(&x) => Ok(x as u16),
         x => Err(format!("label {i} is {x}: give whole numbers from 0 to {}", MAX_CLASSES - 1)),
     };
     array.numbers().enumerate().map(label).collect()

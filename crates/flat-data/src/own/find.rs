@@ -9,8 +9,8 @@ use crate::{DatasetKind, Error, Files, Format, Result, locate_in};
 /// Files of one's own, by their form.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// Folders of classes, to train on and to test on.
-    Folder(PathBuf, Option<PathBuf>),
+    /// Folders of classes: to train on, to test on, and others to test on that are left out.
+    Folder(PathBuf, Option<PathBuf>, Vec<PathBuf>),
     /// Arrays of NumPy.
     Npz(PathBuf),
     /// Images and labels to train on, and to test on.
@@ -84,8 +84,8 @@ fn in_folder(dir: &Path) -> Result<Found> {
         Some(train) => {
             // a folder to test on may have no classes, as that of a contest
             let with_classes = |path: &PathBuf| folders(path).is_ok_and(|folders| !folders.is_empty());
-            let test = TEST.iter().map(|name| dir.join(name)).filter(|path| path.is_dir()).find(with_classes);
-            Ok(Found::Folder(train, test))
+            let mut tests = TEST.iter().map(|name| dir.join(name)).filter(|path| path.is_dir() && with_classes(path));
+            Ok(Found::Folder(train, tests.next(), tests.collect()))
         }
         None if folders(dir)?.is_empty() => {
             let mut files: Vec<PathBuf> = std::fs::read_dir(dir)
@@ -103,7 +103,7 @@ fn in_folder(dir: &Path) -> Result<Found> {
                 )),
             }
         }
-        None => Ok(Found::Folder(dir.into(), None)),
+        None => Ok(Found::Folder(dir.into(), None, Vec::new())),
     }
 }
 

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
 use super::array::MAX_CLASSES;
 use super::picture::{self, Head};
 use super::resize::fit;
-use super::{OwnOptions, Sides, enough_memory};
+use super::{OwnOptions, Sides, Watch, enough_memory};
 use crate::{Error, ImageSize, Result, Split};
 
 /// Endings of the files that are read.
@@ -27,7 +28,7 @@ pub(super) struct Listing {
     /// The classes, by name.
     pub(super) classes: Vec<String>,
     /// The files, each with its class, in order.
-    files: Vec<(PathBuf, u8)>,
+    files: Vec<(PathBuf, u16)>,
     /// Files that are no images.
     pub(super) others: usize,
 }
@@ -81,7 +82,7 @@ impl Listing {
             }
             // as torchvision: folders by their whole path, then files by name
             found.sort_by(|a, b| (a.0.as_os_str(), &a.1).cmp(&(b.0.as_os_str(), &b.1)));
-            listing.files.extend(found.into_iter().map(|(_, path)| (path, class as u8)));
+            listing.files.extend(found.into_iter().map(|(_, path)| (path, class as u16)));
             listing.classes.push(name(folder)?);
         }
         Ok(listing)
@@ -128,7 +129,7 @@ impl Listing {
             return Err(Error::unusable(dir, problem, format!("they have {known}: rename or remove the folder")));
         }
         for (_, class) in &mut self.files {
-            *class = places[usize::from(*class)].unwrap_or_default() as u8;
+            *class = places[usize::from(*class)].unwrap_or_default() as u16;
         }
         self.classes = classes.to_vec();
         Ok(self)
@@ -150,13 +151,14 @@ impl Listing {
     ///
     /// # Errors
     /// [`Error::Corrupt`] for a damaged file, [`Error::Io`].
-    pub(super) fn read(&self, channels: usize, size: ImageSize) -> Result<Split> {
+    fn read(&self, channels: usize, size: ImageSize, done: &(impl Fn() + Sync)) -> Result<Split> {
         let [height, width] = size.sides();
         let bytes = channels * height * width;
         let mut images = vec![0; self.files.len() * bytes];
         images.par_chunks_exact_mut(bytes).zip(&self.files).try_for_each(|(image, (path, _))| {
             let (sides, planes) = picture::pixels(path, channels)?;
             fit(&planes, sides, size, image);
+            done();
             Ok::<_, Error>(())
         })?;
         let labels = self.files.iter().map(|(_, class)| *class).collect();
@@ -220,6 +222,7 @@ pub(super) fn read(
     dirs: &[&Path],
     root: &Path,
     options: &OwnOptions,
+    watch: &Watch<'_>,
 ) -> Result<(Vec<Split>, Vec<String>, Sides, usize)> {
     let mut parts = parts(dirs, root)?;
     let heads: Vec<Heads> = parts.iter().map(Listing::heads).collect::<Result<_>>()?;
@@ -243,7 +246,9 @@ pub(super) fn read(
     };
     let count: usize = parts.iter().map(|part| part.files.len()).sum();
     enough_memory(root, count, channels, size, dirs.len() == 1)?;
-    let splits = parts.iter().map(|part| part.read(channels, size)).collect::<Result<_>>()?;
+    let read = AtomicU64::new(0);
+    let done = || watch(1 + read.fetch_add(1, Ordering::Relaxed), count as u64);
+    let splits = parts.iter().map(|part| part.read(channels, size, &done)).collect::<Result<_>>()?;
     let others = parts.iter().map(|part| part.others).sum();
     let classes = parts.swap_remove(0).classes;
     Ok((splits, classes, found, others))

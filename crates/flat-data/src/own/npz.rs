@@ -22,7 +22,7 @@ const NAMES: [[&str; 4]; 6] = [
 const WHOLE: [[&str; 2]; 5] = [["images", "labels"], ["x", "y"], ["X", "y"], ["data", "labels"], ["data", "target"]];
 
 /// Images and labels.
-pub(super) type Part = (Pixels, Vec<u8>);
+pub(super) type Part = (Pixels, Vec<u16>);
 
 /// The parts of a file: to train on, and to test on where there are any.
 ///

@@ -317,7 +317,7 @@ fn rows(change: impl Fn(usize, &mut Vec<u8>)) -> Vec<Row> {
         DynamicImage::from(image).write_to(&mut bytes, ImageFormat::Png).expect("png");
         bytes.into_inner()
     };
-    let row = |(i, label): (usize, &u8)| Row { image: Image::Bytes(png(i)), label: Some(i64::from(*label)) };
+    let row = |(i, label): (usize, &u16)| Row { image: Image::Bytes(png(i)), label: Some(i64::from(*label)) };
     mnist.labels().iter().enumerate().map(row).collect()
 }
 

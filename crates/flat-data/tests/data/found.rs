@@ -202,7 +202,7 @@ fn the_labels_of_mnist_are_known_in_parquet_too() {
     image::GrayImage::new(28, 28).write_to(&mut png, image::ImageFormat::Png).expect("png");
     let root = tempfile::tempdir().expect("dir");
     for (split, labels) in [("train", mnist.train.labels()), ("test", mnist.test.labels())] {
-        let row = |label: &u8| Row {
+        let row = |label: &u16| Row {
             image: crate::support::Image::Bytes(png.get_ref().clone()),
             label: Some((*label).into()),
         };

@@ -115,13 +115,35 @@ fn a_folder_of_folders_has_its_classes_by_name_and_holds_out_a_share_of_each() {
         assert_eq!(split.labels(), [0, 0, 1, 1], "in the order of the classes");
         for (image, label) in split.images().chunks_exact(90).zip(split.labels()) {
             // ant was written as class 1, bee as class 0
-            assert_eq!(image[0] % 10, 1 - label, "the red of an image says its folder");
+            assert_eq!(u16::from(image[0] % 10), 1 - label, "the red of an image says its folder");
             assert_eq!((image[30..35].to_vec(), image[60]), (vec![0, 1, 2, 3, 4], 0), "green is the column");
         }
     }
     let other = OwnImages::read(room.path(), &OwnOptions { seed: 1, ..options }).expect("read");
     assert!(other.test.images() != own.test.images(), "another seed holds out others");
     assert_eq!(OwnImages::read(room.path(), &options).expect("read").test, own.test);
+}
+
+#[test]
+fn a_folder_may_have_more_classes_than_a_byte_tells_apart_and_reading_it_is_watched() {
+    let room = tempfile::tempdir().expect("dir");
+    for class in 0..300u16 {
+        for part in ["train", "val", "test"] {
+            let name = format!("{part}/{class:04}/only.png");
+            write(&room.path().join(name), png((class % 200) as u8, 3, 2));
+        }
+    }
+    let told = std::sync::Mutex::new(Vec::new());
+    let watch = |done, of| told.lock().expect("whole").push((done, of));
+    let own = OwnImages::read_watched(room.path(), &OwnOptions::default(), &watch).expect("images");
+    assert_eq!(own.train.labels(), (0..300).collect::<Vec<u16>>());
+    assert_eq!((own.test.len(), own.test.classes()), (300, 300));
+    let mut told = told.into_inner().expect("whole");
+    told.sort_unstable();
+    assert_eq!(told, (1..=600).map(|done| (done, 600)).collect::<Vec<_>>());
+    assert!(own.notes.len() == 1 && own.notes[0].contains("val is left out"), "{:?}", own.notes);
+    let other = own.train.select(&(1..300).chain([0]).collect::<Vec<_>>()).expect("all");
+    assert_ne!(own.train.sha256(), other.sha256());
 }
 
 #[test]
@@ -299,7 +321,7 @@ fn hostile_npz_is_one_error_that_names_file_and_array() {
         ("too few bytes", npy("|u1", "4, 2, 2", &[9; 15]), labels(4), "15 bytes follow"),
         ("too large", npy("|u1", "4000000000, 4000000000, 4000000000", &[9; 16]), labels(4), "more than any file"),
         ("another count", good.clone(), labels(3), "4 images but 3 labels"),
-        ("label", good.clone(), npy("<i4", "4,", &[0, 1, 300, 0].map(i32::to_le_bytes).concat()), "label 2 is 300"),
+        ("label", good.clone(), npy("<i4", "4,", &[0, 1, 70_000, 0].map(i32::to_le_bytes).concat()), "label 2 is 70000"),
         ("below", good.clone(), npy("<i4", "4,", &[0, -1, 3, 0].map(i32::to_le_bytes).concat()), "label 1 is -1"),
         ("no array", b"text".to_vec(), labels(4), "no array"),
         ("no image", npy("|u1", "0, 2, 2", &[]), npy("|u1", "0,", &[]), "no image"),

@@ -2,6 +2,7 @@
 
 use super::config::RunConfig;
 use super::pixels::PIXELS;
+use super::reading::watched;
 use crate::usage::usage;
 use anyhow::{Context, Result};
 use flat_core::setting::{Text, Values};
@@ -38,7 +39,7 @@ fn kept_or_read(path: &Path, options: OwnOptions) -> Result<Arc<OwnImages>> {
     }
     // two sets of images need not be in memory at once
     *last = None;
-    let own = Arc::new(OwnImages::read(path, &options).context("--dataset")?);
+    let own = Arc::new(watched(|watch| OwnImages::read_watched(path, &options, watch)).context("--dataset")?);
     let [channels, height, width] = own.shape();
     let filled = OwnOptions {
         size: options.size.or(Some(ImageSize::of([height, width]))),

@@ -6,6 +6,7 @@ use crate::exit::Outcome;
 use anyhow::Result;
 use flat_core::memory;
 use flat_data::{ImageSize, Normalisation, OwnImages, OwnOptions, Sides, Split};
+use flat_run::settings::watched;
 use flat_run::usage;
 use flat_run::value::table::{item, pairs};
 use serde_json::{Value, json};
@@ -21,15 +22,13 @@ pub(super) fn show(args: &ShowArgs, as_json: bool) -> Result<Outcome> {
     // images of several sizes are shown at one that all have
     let mixed = OwnImages::survey(&args.path)?.filter(|sides| sides.smallest != sides.largest);
     let shorter = |sides: Sides| ImageSize::Square(sides.smallest.into_iter().min().unwrap_or(1));
-    let own = OwnImages::read(
-        &args.path,
-        &OwnOptions {
-            size: args.image_size.or(mixed.map(shorter)),
-            channels: args.image_channels,
-            test_fraction: args.test_fraction,
-            seed: args.validation_seed,
-        },
-    )?;
+    let options = OwnOptions {
+        size: args.image_size.or(mixed.map(shorter)),
+        channels: args.image_channels,
+        test_fraction: args.test_fraction,
+        seed: args.validation_seed,
+    };
+    let own = watched(|watch| OwnImages::read_watched(&args.path, &options, watch))?;
     let Normalisation { mean, std } = Normalisation::of(&own.train)?;
     let [channels, height, width] = own.shape();
     let value = json!({

@@ -67,6 +67,12 @@ pub trait Communicator: Send + Sync + std::fmt::Debug {
     /// As [`Self::all_to_all`]; [`crate::Error::NoSum`] from an engine without one.
     fn sum_in_any_order(&self, x: crate::Lent<'_>) -> Result<()>;
 
+    /// Waits until all ranks have come here, for as long as their work takes: no time limit watches over it.
+    ///
+    /// # Errors
+    /// As [`Self::all_to_all`].
+    fn meet(&self) -> Result<()>;
+
     /// Ends all ranks at once with this exit code. A rank that ends in any other way than by returning from its work has
     /// to call it, or the others wait for it.
     fn abort(&self, code: i32) -> !;

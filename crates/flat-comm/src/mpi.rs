@@ -196,6 +196,12 @@ impl Communicator for Mpi {
         self.exchange_of("the engine's sum", |wire| wire.sum(x))
     }
 
+    fn meet(&self) -> Result<()> {
+        let each: Vec<Range<usize>> = (0..self.size).map(|rank| rank..rank + 1).collect();
+        let _turn = self.turn();
+        self.wire.all_gather(&mut vec![0; self.size], &each)
+    }
+
     fn abort(&self, code: i32) -> ! {
         end_all(&self.wire, code)
     }

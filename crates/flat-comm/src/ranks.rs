@@ -187,6 +187,15 @@ impl Ranks {
         Ok(all)
     }
 
+    /// Waits until all ranks have come here, for as long as their work takes. An exchange after work of unknown length begins with
+    /// it, since a rank that waits too long within an exchange ends all.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn meet(&self) -> Result<()> {
+        self.timed(|| self.engine.meet())
+    }
+
     /// Whether any rank says so.
     ///
     /// # Errors

@@ -141,6 +141,11 @@ impl Communicator for Threads {
         Err(Error::NoSum { engine: self.name() })
     }
 
+    fn meet(&self) -> Result<()> {
+        let each: Vec<Range<usize>> = (0..self.size()).map(|rank| rank..rank + 1).collect();
+        self.all_gather(&mut vec![0; self.size()], &each)
+    }
+
     fn abort(&self, code: i32) -> ! {
         self.end_all(code);
         std::panic::resume_unwind(Box::new(format!("rank {} ended all with exit code {code}", self.rank)))

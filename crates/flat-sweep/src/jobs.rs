@@ -109,6 +109,7 @@ impl Jobs {
         ranks.tell(serde_json::to_vec(&(tasks, self.at_once, self.threads))?)?;
         let own: Vec<usize> = share(&ranks, tasks.len()).collect();
         let done = self.run_own(tasks, &own, &mut ended, shown)?;
+        ranks.meet()?;
         let (mut all_done, said) = (done, ranks.hear(&[])?);
         for said in said.iter().skip(1) {
             let (done, exits): (bool, Vec<(usize, Exit)>) = serde_json::from_slice(said)?;
@@ -138,6 +139,7 @@ impl Jobs {
                 Ok(())
             };
             let done = jobs.run_own(&tasks, &own, keep, |_| ())?;
+            ranks.meet()?;
             ranks.hear(&serde_json::to_vec(&(done, exits))?)?;
         }
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Blocks that no test runs: chapter, first line, reason.
-const NOT_RUN: [(&str, &str, &str); 13] = [
+const NOT_RUN: [(&str, &str, &str); 14] = [
     ("install.md", "cargo build --release", "builds the workspace"),
     ("install.md", "cargo install --path crates/flat-train --locked", "installs"),
     ("install.md", "scripts/wheel", "builds the workspace, and installs"),
@@ -26,6 +26,11 @@ const NOT_RUN: [(&str, &str, &str); 13] = [
     (
         "machines.md",
         "mpirun -n 2 flat-train train --optimizer sam --grains 8 --out runs/two",
+        "needs an MPI; scripts/check-mpi has one",
+    ),
+    (
+        "machines.md",
+        "mpirun -n 4 flat-train reproduce sam-vs-sgd --scale cpu --out runs/study",
         "needs an MPI; scripts/check-mpi has one",
     ),
     ("machines.md", "#!/bin/sh", "needs Slurm"),

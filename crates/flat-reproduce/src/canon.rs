@@ -120,11 +120,8 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
     let cases = parts_asked(file.cases(&plan)?, |case| &case.key, args)?;
     Claim::check(&file)?;
     study.plan(cases.len() * file.methods.len() * (1 + plan.seeds as usize));
-    let mut outcomes = Vec::new();
-    for case in cases {
-        let Some(outcome) = compare(study, args, &file, &plan, case)? else { return Ok(None) };
-        outcomes.push(outcome);
-    }
+    let outcomes = study.all(cases, |study, case| compare(study, args, &file, &plan, case))?;
+    let Some(outcomes) = outcomes else { return Ok(None) };
     let verdicts = claim::decide(&file, &outcomes);
     let mut kept = Vec::new();
     for Outcome { case, compared } in &outcomes {
@@ -147,33 +144,30 @@ fn compare<'a>(
 ) -> Result<Option<Outcome<'a>>> {
     let mut images = study.images(&case.flags, args, case.images)?;
     images.curvature = case.curvature;
-    let mut compared = Vec::new();
-    let mut lr = None;
-    for method in &file.methods {
+    let of = |study: &mut Study<'_>, method: &'a Method, lr: Option<f64>| {
         let base = method.base(&file.flags, case, lr);
         let search = Search { key: format!("{}-search-{}", case.key, method.key), method, base: &base, case };
         let Some(trials) = search.run(study, args, plan)? else { return Ok(None) };
         let Some(setting) = trials.first().filter(|t| t.val_accuracy.is_some()).map(|t| t.setting.clone()) else {
-            if lr.is_none() {
-                bail!("{}: every learning rate of {} diverged", case.key, method.name);
-            }
-            compared.push(Compared { method, trials, group: None });
-            continue;
+            return Ok(Some(Compared { method, trials, group: None }));
         };
         let flags = base.under(&setting);
         let rate = Flags::from(flags.config()?.with_effect()?).needed("lr")?;
-        lr = lr.or(Some(rate));
-        let mut fits = Vec::new();
-        for seed in args.seed..args.seed + plan.seeds {
+        let fits = study.all(args.seed..args.seed + plan.seeds, |study, seed| {
             let key = format!("{}-run-{}-s{seed}", case.key, method.key);
-            let flags = of_seed(&flags, seed, args);
-            let Some(fit) = run::run(study, &key, &flags, &images)? else { return Ok(None) };
-            fits.push(fit);
-        }
-        let group = Some(Group { name: method.with(&setting), lr: rate, fits });
-        compared.push(Compared { method, trials, group });
-    }
-    Ok(Some(Outcome { case, compared }))
+            run::run(study, &key, &of_seed(&flags, seed, args), &images)
+        })?;
+        let group = fits.map(|fits| Group { name: method.with(&setting), lr: rate, fits });
+        anyhow::Ok(group.map(|group| Compared { method, trials, group: Some(group) }))
+    };
+    let (first, others) = file.methods.split_first().context("the study has no method")?;
+    // the others take over the first one's learning rate
+    let Some(first) = of(study, first, None)? else { return Ok(None) };
+    let Some(lr) = first.group.as_ref().map(|group| group.lr) else {
+        bail!("{}: every learning rate of {} diverged", case.key, first.method.name);
+    };
+    let others = study.all(others, |study, method| of(study, method, Some(lr)))?;
+    Ok(others.map(|others| Outcome { case, compared: std::iter::once(first).chain(others).collect() }))
 }
 
 #[cfg(test)]

@@ -101,21 +101,19 @@ impl Comparison<'_> {
         let run = |setting: &Flags, seed| of_seed(&flags.under(setting).count("epochs", epochs), seed, self.args);
         let seed = self.args.seed + self.seeds;
         let images = (self.images)(seed)?;
-        let mut tried = Vec::new();
-        for setting in method.settings(self.grid)? {
+        let tried = study.all(method.settings(self.grid)?, |study, setting| {
             let key = format!("{}search-{}", self.prefix, method.key(&setting)?);
             let fit = cell(study, &key, &run(&setting, seed), &images, HeldOut::Validation)?;
-            let Some(fit) = fit else { return Ok(None) };
-            tried.push((setting, fit));
-        }
+            Ok(fit.map(|fit| (setting, fit)))
+        })?;
+        let Some(tried) = tried else { return Ok(None) };
         let setting = best(&tried)?;
-        let mut fits = Vec::new();
-        for seed in self.args.seed..self.args.seed + self.seeds {
+        let fits = study.all(self.args.seed..self.args.seed + self.seeds, |study, seed| {
             let (images, key) = ((self.images)(seed)?, format!("{}run-{}-s{seed}", self.prefix, method.key(&setting)?));
             let flags = (self.compared)(&run(&setting, seed), &images);
-            let Some(fit) = cell(study, &key, &flags, &images, HeldOut::Test)? else { return Ok(None) };
-            fits.push(fit);
-        }
+            cell(study, &key, &flags, &images, HeldOut::Test)
+        })?;
+        let Some(fits) = fits else { return Ok(None) };
         Ok(Some(Compared { lr: setting.needed("lr")?, setting, tried, fits }))
     }
 }

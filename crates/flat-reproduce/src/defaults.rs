@@ -99,7 +99,7 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
     study.plan(plan.cases.len() * runs);
     let images = plan.cases.iter().map(|case| study.images(&case.flags, args, case.images));
     let images: Vec<Images> = images.collect::<Result<_>>()?;
-    let mut group = |at: usize, key: &str, name: &str, over: &Flags, search: bool| {
+    let group = |study: &mut Study<'_>, at: usize, key: &str, name: &str, over: &Flags, search: bool| {
         let case = &plan.cases[at];
         let (part, seeds, held_out) = match search {
             true => ("search", plan.search_seeds, HeldOut::Validation),
@@ -108,35 +108,32 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
         // the search has seeds of its own
         let first = args.seed + if search { plan.seeds } else { 0 };
         let flags = file.flags.under(&case.flags).under(over);
-        let mut fits = Vec::new();
-        for seed in first..first + seeds {
+        let fits = study.all(first..first + seeds, |study, seed| {
             let cell_key = format!("{}-{part}-{key}-s{seed}", case.key);
-            match cell(study, &cell_key, &of_seed(&flags, seed, args), &images[at], held_out)? {
-                Some(fit) => fits.push(fit),
-                None => return Ok(None),
-            }
-        }
+            cell(study, &cell_key, &of_seed(&flags, seed, args), &images[at], held_out)
+        })?;
         let lr = Flags::from(flags.config()?.with_effect()?).needed("lr")?;
-        anyhow::Ok(Some(Group { name: name.into(), lr, fits }))
+        anyhow::Ok(fits.map(|fits| Group { name: name.into(), lr, fits }))
     };
-    let mut tried: Vec<Tried> = candidates.into_iter().map(Tried::new).collect();
+    let cases = 0..plan.cases.len();
     let reference = &file.rules[0];
-    for (at, case) in plan.cases.iter().enumerate() {
-        let Some(sgd) = group(at, reference.key(), &reference.name, &reference.flags, true)? else { return Ok(None) };
-        for tried in &mut tried {
-            let key = tried.candidate.key();
-            let Some(found) = group(at, &key, &key, &tried.candidate.flags, true)? else { return Ok(None) };
-            tried.beside.push(Beside::of(&found, &sgd, case.images[1]));
+    let searched = study.all(cases.clone(), |study, at| {
+        let sgd = group(study, at, reference.key(), &reference.name, &reference.flags, true)?;
+        let beside = study.all(&candidates, |study, candidate| {
+            let key = candidate.key();
+            group(study, at, &key, &key, &candidate.flags, true)
+        })?;
+        Ok(sgd.zip(beside))
+    })?;
+    let groups = study.all(cases, |study, at| {
+        study.all(&file.rules, |study, rule| group(study, at, rule.key(), &rule.name, &rule.flags, false))
+    })?;
+    let (Some(searched), Some(groups)) = (searched, groups) else { return Ok(None) };
+    let mut tried: Vec<Tried> = candidates.into_iter().map(Tried::new).collect();
+    for (case, (sgd, beside)) in plan.cases.iter().zip(&searched) {
+        for (tried, found) in tried.iter_mut().zip(beside) {
+            tried.beside.push(Beside::of(found, sgd, case.images[1]));
         }
-    }
-    let mut groups = Vec::new();
-    for at in 0..plan.cases.len() {
-        let mut of_case = Vec::new();
-        for rule in &file.rules {
-            let Some(group) = group(at, rule.key(), &rule.name, &rule.flags, false)? else { return Ok(None) };
-            of_case.push(group);
-        }
-        groups.push(of_case);
     }
     let of_case = |case: &Case, g: &Group| json!({ "case": case.key, "rule": g.name, "fits": g.fits });
     let kept: Vec<Value> =

@@ -74,14 +74,13 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
         let variants: usize = part.methods.iter().map(|m| file.ablations(part, m).count()).sum();
         study.plan(part.settings()?.len() + part.seeds as usize * (1 + part.methods.len() + variants));
     }
-    let mut outcomes = Vec::new();
-    for part in &parts {
+    let outcomes = study.all(&parts, |study, part| {
         let images = study.images(&part.flags, args, part.images)?;
         let images = Images { curvature: part.curvature, ..images };
         let lab = Lab { file: &file, part, images: &images, args };
-        let Some(outcome) = lab.outcome(study)? else { return Ok(None) };
-        outcomes.push(outcome);
-    }
+        lab.outcome(study)
+    })?;
+    let Some(outcomes) = outcomes else { return Ok(None) };
     let page = holes::page(study, args.scale, &file, &parts, &outcomes)?;
     Ok(Some((page, serde_json::to_value(&outcomes)?)))
 }
@@ -97,53 +96,47 @@ struct Lab<'a> {
 impl Lab<'_> {
     fn outcome(&self, study: &mut Study<'_>) -> Result<Option<Outcome>> {
         let part = self.part;
-        let mut minima = Vec::new();
-        for seed in self.seeds() {
+        let minima = study.all(self.seeds(), |study, seed| {
             let flags = self.flags(seed).under(&part.recipe_flags);
-            let Some(found) = bad_minimum::make(study, &self.minimum(seed), &flags, self.images, part.recipe)? else {
-                return Ok(None);
-            };
-            minima.push(found);
-        }
-        let mut trials = Vec::new();
-        for setting in part.settings()? {
+            bad_minimum::make(study, &self.minimum(seed), &flags, self.images, part.recipe)
+        })?;
+        let Some(minima) = minima else { return Ok(None) };
+        let trials = study.all(part.settings()?, |study, setting| {
             let key = format!("search-{}-{}", part.key, setting.key());
             let run = self.sized(&self.run(&setting, self.args.seed)?, part.search_evals, 1, false)?;
-            let Some(fit) = self.cell(study, &key, &run, self.args.seed, true)? else { return Ok(None) };
-            trials.push(Trial { setting, fit });
-        }
-        let mut contenders = Vec::new();
-        for method in &part.methods {
+            let fit = self.cell(study, &key, &run, self.args.seed, true)?;
+            Ok(fit.map(|fit| Trial { setting, fit }))
+        })?;
+        let Some(trials) = trials else { return Ok(None) };
+        let contenders = study.all(&part.methods, |study, method| {
             let setting = chosen(method, &trials)?;
-            let mut fits = Vec::new();
-            for seed in self.seeds() {
+            let fits = study.all(self.seeds(), |study, seed| {
                 let key = format!("run-{}-{}-s{seed}", part.key, setting.key());
                 let run = self.sized(&self.run(&setting, seed)?, part.evals, part.points, true)?;
-                let Some(fit) = self.cell(study, &key, &run, seed, false)? else { return Ok(None) };
-                fits.push(fit);
-            }
-            contenders.push(Contender { name: self.file.method(method)?.name.clone(), setting, fits });
-        }
+                self.cell(study, &key, &run, seed, false)
+            })?;
+            let name = self.file.method(method)?.name.clone();
+            Ok(fits.map(|fits| Contender { name, setting, fits }))
+        })?;
+        let Some(contenders) = contenders else { return Ok(None) };
         let Some(variants) = self.variants(study, &contenders)? else { return Ok(None) };
         Ok(Some(Outcome { part: part.key.clone(), title: part.title(), minima, trials, contenders, variants }))
     }
 
     fn variants(&self, study: &mut Study<'_>, contenders: &[Contender]) -> Result<Option<Vec<Variant>>> {
-        let mut variants = Vec::new();
-        for Contender { name, setting, .. } in contenders {
-            for ablation in self.file.ablations(self.part, &setting.method) {
-                let mut fits = Vec::new();
-                for seed in self.seeds() {
-                    let key = format!("ablation-{}-{}-{}-s{seed}", self.part.key, setting.method, ablation.key);
-                    let run = ablation.over(setting, &self.run(setting, seed)?);
-                    let run = self.sized(&run, self.part.search_evals, 1, true)?;
-                    let Some(fit) = self.cell(study, &key, &run, seed, false)? else { return Ok(None) };
-                    fits.push(fit);
-                }
-                variants.push(Variant { method: name.clone(), name: ablation.name(setting).into(), fits });
-            }
-        }
-        Ok(Some(variants))
+        let all = contenders.iter().flat_map(|contender| {
+            let ablations = self.file.ablations(self.part, &contender.setting.method);
+            ablations.map(move |ablation| (contender, ablation))
+        });
+        study.all(all, |study, (Contender { name, setting, .. }, ablation)| {
+            let fits = study.all(self.seeds(), |study, seed| {
+                let key = format!("ablation-{}-{}-{}-s{seed}", self.part.key, setting.method, ablation.key);
+                let run = ablation.over(setting, &self.run(setting, seed)?);
+                let run = self.sized(&run, self.part.search_evals, 1, true)?;
+                self.cell(study, &key, &run, seed, false)
+            })?;
+            Ok(fits.map(|fits| Variant { method: name.clone(), name: ablation.name(setting).into(), fits }))
+        })
     }
 
     /// A run from the seed's bad minimum as a cell; its folder goes when it is done.

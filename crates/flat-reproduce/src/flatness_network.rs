@@ -137,22 +137,17 @@ impl Plan {
         images: &Images,
         make: impl Fn(Case, &Setting) -> Flags,
     ) -> Result<Option<Vec<Runs>>> {
-        let mut all = Vec::new();
-        for &case in cases {
-            for setting in self.settings() {
-                let mut fits: Vec<Fit> = Vec::new();
-                for seed in args.seed..args.seed + self.seeds {
-                    let key =
-                        format!("{prefix}-b{}-lr{}-{}-s{seed}", case.batch, case.lr, setting.name().replace(", ", "-"));
-                    let flags = of_seed(&make(case, &setting), seed, args);
-                    let Some(fit) = cell(study, &key, &flags, images, HeldOut::Test)? else { return Ok(None) };
-                    fits.push(fit);
-                }
-                let group = Group { name: setting.name(), lr: case.lr, fits };
-                all.push(Runs { case, setting, group });
-            }
-        }
-        Ok(Some(all))
+        let all = cases.iter().flat_map(|case| self.settings().into_iter().map(move |setting| (*case, setting)));
+        study.all(all, |study, (case, setting)| {
+            let fits = study.all(args.seed..args.seed + self.seeds, |study, seed| {
+                let key =
+                    format!("{prefix}-b{}-lr{}-{}-s{seed}", case.batch, case.lr, setting.name().replace(", ", "-"));
+                let flags = of_seed(&make(case, &setting), seed, args);
+                cell(study, &key, &flags, images, HeldOut::Test)
+            })?;
+            let group = fits.map(|fits| Group { name: setting.name(), lr: case.lr, fits });
+            Ok(group.map(|group| Runs { case, setting, group }))
+        })
     }
 }
 
@@ -176,16 +171,14 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
         let flags = plan.flags(&of_random, case, setting, random.steps);
         measured(&flags, &images, every).with("flatness", vec!["trace"])
     };
-    let Some(from_random) = plan.runs((study, args, "random"), &random.cases, &images, make)? else { return Ok(None) };
+    let from_random = plan.runs((study, args, "random"), &random.cases, &images, make)?;
     let bad_images = study.images(&of_bad, args, bad.images)?;
-    let Some(start) = accuracy(&plan.flags(&of_bad, bad.cases[0], &plan.settings()[0], 1), &bad_images, study, args)?
-    else {
-        return Ok(None);
-    };
+    let start = accuracy(&plan.flags(&of_bad, bad.cases[0], &plan.settings()[0], 1), &bad_images, study, args)?;
     let make = |case, setting: &Setting| {
         plan.flags(&of_bad, case, setting, bad.steps).with("eval-every", bad.look.to_string())
     };
-    let Some(from_bad) = plan.runs((study, args, "bad"), &bad.cases, &bad_images, make)? else { return Ok(None) };
+    let from_bad = plan.runs((study, args, "bad"), &bad.cases, &bad_images, make)?;
+    let (Some(from_random), Some(start), Some(from_bad)) = (from_random, start, from_bad) else { return Ok(None) };
     let verdicts = claims::decide(&from_random, &from_bad, start + bad.rise, bad.steps);
     let config = of_random.config()?.with_effect()?;
     let holes = Holes::default()

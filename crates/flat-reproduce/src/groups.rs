@@ -92,7 +92,7 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
         &["correlation", "difference", "average group", "worst group"],
     );
     let mut kept = Vec::new();
-    for &correlation in &plan.correlations {
+    let compared = study.all(&plan.correlations, |study, &correlation| {
         let comparison = Comparison {
             args,
             flags: &flags,
@@ -103,9 +103,12 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
             images: &|seed| colored(&mnist, correlation, seed, plan.images),
             compared: &|flags, _| flags.clone(),
         };
+        study.all(&methods, |study, method| comparison.of(method, study))
+    })?;
+    let Some(compared) = compared else { return Ok(None) };
+    for (correlation, found) in plan.correlations.iter().zip(compared) {
         let mut groups = Vec::new();
-        for method in &methods {
-            let Some(found) = comparison.of(method, study)? else { return Ok(None) };
+        for (method, found) in methods.iter().zip(found) {
             let rows = found.trials(|setting| vec![correlation.to_string(), method.name(setting)])?;
             rows.into_iter().for_each(|row| trials.row(row));
             let Compared { setting, lr, fits, .. } = found;

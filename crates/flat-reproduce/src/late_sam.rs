@@ -65,29 +65,26 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
     let flags = flags.under(&plan.flags);
     let images = study.images(&flags, args, plan.images)?;
     study.plan(plan.rhos.len() + plan.late.len() * plan.seeds as usize);
-    let mut tried = Vec::new();
-    for &rho in &plan.rhos {
+    let tried = study.all(&plan.rhos, |study, &rho| {
         let flags = of_seed(&flags, args.seed + plan.seeds, args);
         let setting = Setting { late: plan.epochs, rho };
         let key = format!("search-rho{rho}");
-        let Some(fit) = cell(study, &key, &flags, setting, &plan, &images, HeldOut::Validation)? else {
-            return Ok(None);
-        };
-        tried.push((rho, fit));
-    }
+        let fit = cell(study, &key, &flags, setting, &plan, &images, HeldOut::Validation)?;
+        Ok(fit.map(|fit| (rho, fit)))
+    })?;
+    let Some(tried) = tried else { return Ok(None) };
     let rho = best(&tried)?;
-    let mut groups = Vec::new();
-    for &late in &plan.late {
+    let groups = study.all(&plan.late, |study, &late| {
         let setting = Setting { late, rho };
-        let mut fits = Vec::new();
-        for seed in args.seed..args.seed + plan.seeds {
+        let fits = study.all(args.seed..args.seed + plan.seeds, |study, seed| {
             let flags = measured(&of_seed(&flags, seed, args), &images, 0);
             let key = format!("late{late}-s{seed}");
-            let Some(fit) = cell(study, &key, &flags, setting, &plan, &images, HeldOut::Test)? else { return Ok(None) };
-            fits.push(fit);
-        }
-        groups.push(Group { name: setting.name(plan.epochs), lr: flags.needed("lr")?, fits });
-    }
+            cell(study, &key, &flags, setting, &plan, &images, HeldOut::Test)
+        })?;
+        let lr = flags.needed("lr")?;
+        Ok(fits.map(|fits| Group { name: setting.name(plan.epochs), lr, fits }))
+    })?;
+    let Some(groups) = groups else { return Ok(None) };
     let kept: Vec<Value> = groups.iter().map(|g| json!({ "name": g.name, "rho": rho, "fits": g.fits })).collect();
     Ok(Some((page(args, &plan, &flags, &groups, &tried, rho)?, json!(kept))))
 }

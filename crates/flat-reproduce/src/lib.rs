@@ -37,7 +37,7 @@ pub use args::{ReproduceArgs, ReproductionName};
 pub use markdown::{Page, Table};
 pub use provenance::Provenance;
 pub use scale::Scale;
-pub use study::Study;
+pub use study::{Made, Study};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -66,11 +66,16 @@ pub fn file(args: &ReproduceArgs) -> Result<String> {
     }
 }
 
-/// Computes what a study still lacks and writes its page; `None` where a signal asked to stop. Each study says what it costs.
+/// Computes what a study still lacks and writes its page. Each study says what it costs; ranks share its cells out.
 ///
 /// # Errors
 /// Those of the study: data that are not there, a full disk.
-pub fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<(Page, Value)>> {
+pub fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Made<(Page, Value)>> {
+    study.make(|study| ask(study, args))
+}
+
+/// What the cells of a study come to; `None` while some are to be computed yet.
+fn ask(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<(Page, Value)>> {
     match args.name {
         ReproductionName::Defaults => defaults::run(study, args),
         ReproductionName::Theory => theory::run(study, args),

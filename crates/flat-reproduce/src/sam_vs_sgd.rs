@@ -63,9 +63,9 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
         images: &|_| Ok(images.clone()),
         compared: &|flags, images| measured(flags, images, 0),
     };
-    for method in &mut methods {
-        method.name = format!("{}, {} epochs", method.name, method.epochs * plan.epochs);
-        let Some(found) = comparison.of(method, study)? else { return Ok(None) };
+    methods.iter_mut().for_each(|m| m.name = format!("{}, {} epochs", m.name, m.epochs * plan.epochs));
+    let Some(all) = study.all(&methods, |study, method| comparison.of(method, study))? else { return Ok(None) };
+    for (method, found) in methods.iter().zip(all) {
         found.trials(|setting| vec![method.name(setting)])?.into_iter().for_each(|row| trials.row(row));
         let Compared { setting, lr, fits, .. } = found;
         kept.push(json!({ "setting": { "method": method.key, "flags": setting }, "fits": fits }));

@@ -1,5 +1,7 @@
 //! The folder of a reproduction: its cells, computed once and kept.
 
+mod share;
+
 use crate::args::ReproduceArgs;
 use crate::flags::{Flags, normalised};
 use crate::images::{Images, Sums};
@@ -11,10 +13,12 @@ use anyhow::{Context, Result, bail};
 use flat_run::measure::SCHEMA;
 use flat_run::store::{lock, same_data, write_whole};
 use flat_run::value::short;
-use flat_run::{Bar, Shown, Standings, Ui, signal, usage};
+use flat_run::{Bar, Shown, Standings, Ui, ranks, signal, usage};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+pub use share::Made;
+use share::Share;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -23,7 +27,7 @@ use std::time::Instant;
 const MOST_SHOWN: usize = 100;
 
 /// A cell as it lies in the folder.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Kept {
     settings: Value,
     wall_s: f64,
@@ -42,21 +46,41 @@ pub struct Study<'a> {
     done: u64,
     /// The cells done, for the screen, the newest first.
     cells: Standings,
-    wall_s: f64,
-    _lock: File,
+    /// What this rank does of it, where there are several.
+    share: Option<Share>,
+    /// The first rank's.
+    _lock: Option<File>,
 }
 
 impl<'a> Study<'a> {
-    /// Opens the folder of a study, new or to be continued; `text` is that of the study's file.
+    /// Opens the folder of a study, new or to be continued; `text` is that of the study's file. All ranks open it together.
     ///
     /// # Errors
-    /// The folder holds another study or a run, is in use, or cannot be written.
+    /// The folder holds another study or a run, is in use, cannot be written, or is not seen by all ranks.
     pub fn open(root: &Path, of: Provenance, text: String, ui: Ui<'a>) -> Result<Self> {
+        let whole = of.clone().with_parts(Vec::new());
+        let lock = ranks::agree(ranks::here().is_first().then(|| Self::begin(root, &whole, &text)).transpose())?;
+        ranks::agree(lock.as_ref().map_or_else(|| share::sees(root, &whole), |_| Ok(())))?;
+        Ok(Self {
+            root: root.to_path_buf(),
+            provenance: of,
+            text,
+            ui,
+            bar: None,
+            planned: 0,
+            done: 0,
+            cells: Standings { title: "cells done".into(), rows: Vec::new() },
+            share: Share::of_this_rank(),
+            _lock: lock,
+        })
+    }
+
+    /// Makes or finds the study in its folder, and locks it.
+    fn begin(root: &Path, whole: &Provenance, text: &str) -> Result<File> {
         if root.join("config.toml").exists() {
             return Err(usage(format!("--out {}: a run is there, choose another folder", root.display())));
         }
         let file = root.join("study.json");
-        let whole = of.clone().with_parts(Vec::new());
         std::fs::create_dir_all(root.join("cells"))
             .with_context(|| format!("cannot create --out {}", root.display()))?;
         let lock = lock(root, "cells")?;
@@ -64,7 +88,7 @@ impl<'a> Study<'a> {
         if file.exists() {
             let found: Provenance =
                 read(&file).with_context(|| format!("{} is damaged: choose another --out", file.display()))?;
-            if found != whole {
+            if found != *whole {
                 return Err(usage(format!(
                     "--out {}: it holds `{}` of version {}, not `{}` of {}; choose another folder",
                     root.display(),
@@ -75,22 +99,11 @@ impl<'a> Study<'a> {
                 )));
             }
         } else {
-            write_whole(&file, &serde_json::to_vec_pretty(&whole)?)?;
+            write_whole(&file, &serde_json::to_vec_pretty(whole)?)?;
         }
         // as it is now: a file of the user's may change between two sittings
         write_whole(&root.join("study.toml"), text.as_bytes())?;
-        Ok(Self {
-            root: root.to_path_buf(),
-            provenance: of,
-            text,
-            ui,
-            bar: None,
-            planned: 0,
-            done: 0,
-            cells: Standings { title: "cells done".into(), rows: Vec::new() },
-            wall_s: 0.0,
-            _lock: lock,
-        })
+        Ok(lock)
     }
 
     /// Announces how many cells are to come, for the progress bar; may be called again as more become known.
@@ -100,7 +113,7 @@ impl<'a> Study<'a> {
     }
 
     /// The result of a cell: computed now, or read where an earlier sitting computed it with the same settings. `None`
-    /// where a signal asked to stop. `key` names the cell's file: letters, digits, `-`, `_` and `.`.
+    /// where a signal asked to stop, and where a rank is still to compute it. `key` names the cell's file: letters, digits, `-`, `_` and `.`.
     ///
     /// # Errors
     /// Those of `compute`, a full disk, a key that is no file name. A damaged file of an earlier sitting costs a warning
@@ -139,40 +152,56 @@ impl<'a> Study<'a> {
         {
             bail!("`{key}` is no name of a cell");
         }
-        if signal::stop_requested() {
+        if signal::asked() {
             return Ok(None);
         }
         let file = self.root.join("cells").join(format!("{key}.json"));
         // through text, so that numbers compare as they are read back
         let settings: Value = serde_json::from_str(&serde_json::to_string(settings)?)?;
-        if let Some((wall_s, result)) = self.kept(&file, &settings)? {
-            folders.iter().try_for_each(|folder| clear(folder))?;
+        if let Some(kept) = self.share.as_ref().and_then(|share| share.known(key)) {
+            let (wall_s, result) = (kept.wall_s, serde_json::from_value(kept.result.clone())?);
             self.advance(key, wall_s);
             return Ok(Some(result));
+        }
+        if self.share.as_ref().is_none_or(Share::reads)
+            && let Some((kept, result)) = self.kept(&file, &settings)?
+        {
+            folders.iter().try_for_each(|folder| clear(folder))?;
+            self.advance(key, kept.wall_s);
+            self.share.iter_mut().for_each(|share| share.note(key, &kept));
+            return Ok(Some(result));
+        }
+        if !self.share.as_mut().is_none_or(|share| share.takes(key)) {
+            return Ok(None);
         }
         let started = Instant::now();
         self.show(key);
         // a cell may show a bar of its own where there is no other
         let ui = if self.bar.is_some() { self.ui.quiet() } else { self.ui };
-        let Some(result) = compute(ui).with_context(|| format!("cell {key}"))? else { return Ok(None) };
+        let Some(result) = compute(ui).with_context(|| format!("cell {key}"))? else {
+            self.share.iter_mut().for_each(Share::stop);
+            return Ok(None);
+        };
         let wall_s = started.elapsed().as_secs_f64();
         let kept = Kept { settings, wall_s, result: serde_json::to_value(&result)? };
         write_whole(&file, &serde_json::to_vec_pretty(&kept)?)?;
         folders.iter().try_for_each(|folder| clear(folder))?;
         self.advance(key, wall_s);
-        Ok(Some(result))
+        let Some(share) = &mut self.share else { return Ok(Some(result)) };
+        // all ranks go on from it together
+        share.note(key, &kept);
+        Ok(None)
     }
 
     /// An earlier sitting's result, where it was of these settings.
-    fn kept<T: DeserializeOwned>(&self, file: &Path, settings: &Value) -> Result<Option<(f64, T)>> {
+    fn kept<T: DeserializeOwned>(&self, file: &Path, settings: &Value) -> Result<Option<(Kept, T)>> {
         if !file.exists() {
             return Ok(None);
         }
-        match read::<Kept>(file).and_then(|kept| Ok((kept.settings, kept.wall_s, serde_json::from_value(kept.result)?)))
-        {
-            Ok((with, wall_s, result)) => {
-                let same = with == *settings || normalised(with) == *settings;
-                Ok(same.then_some((wall_s, result)))
+        match read::<Kept>(file).and_then(|kept| Ok((serde_json::from_value(kept.result.clone())?, kept))) {
+            Ok((result, kept)) => {
+                let same = kept.settings == *settings || normalised(kept.settings.clone()) == *settings;
+                Ok(same.then_some((kept, result)))
             }
             Err(e) => {
                 self.ui.warn(format!("{}: {e:#}; computing it again", file.display()));
@@ -184,17 +213,17 @@ impl<'a> Study<'a> {
     fn show(&mut self, key: &str) {
         if self.planned > 1 {
             let (study, done, planned) = (&self.provenance.study, self.done, self.planned.max(self.done + 1));
-            let bar = self.bar.get_or_insert_with(|| self.ui.bar(study, done, planned, "cells"));
+            let ui = self.screen();
+            let bar = self.bar.get_or_insert_with(|| ui.bar(study, done, planned, "cells"));
             bar.update(done, || key.to_string());
         }
     }
 
     fn advance(&mut self, key: &str, wall_s: f64) {
         self.done += 1;
-        self.wall_s += wall_s;
         self.cells.rows.insert(0, [key.into(), String::new(), format!("{} s", short(wall_s))]);
         self.cells.rows.truncate(MOST_SHOWN);
-        self.ui.show(Shown::Standings(&self.cells));
+        self.screen().show(Shown::Standings(&self.cells));
         self.show(key);
     }
 
@@ -247,14 +276,9 @@ impl<'a> Study<'a> {
         &self.provenance
     }
 
-    /// How to show progress.
-    pub fn ui(&self) -> Ui<'a> {
-        self.ui
-    }
-
-    /// Seconds that the cells took, over all sittings.
-    pub fn wall_s(&self) -> f64 {
-        self.wall_s
+    /// Where to show progress: nowhere while nothing is computed.
+    fn screen(&self) -> Ui<'a> {
+        if self.share.as_ref().is_some_and(Share::reads) { self.ui.quiet() } else { self.ui }
     }
 
     /// Writes `results.json` and `results.md`.

@@ -68,17 +68,16 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
     let (seed, places) = (args.seed, lines.iter().map(|l| l.places.len()).sum::<usize>());
     let cells = plan.ends.len() * walk::Algorithm::ALL.len() + places + crosscheck::CELLS;
     study.plan(cells + plan.drift.settings(seed).len() + plan.manifold.settings(seed).len());
-    let Some(ends) = ends::run(study, &plan.ends, plan.seeds)? else { return Ok(None) };
-    let Some(drifts) = drift::run(study, &plan.drift)? else { return Ok(None) };
-    let Some(crosschecks) = crosscheck::run(study)? else { return Ok(None) };
-    let mut sweeps = Vec::new();
-    for line in lines {
-        match sweep::run(study, line, plan.seeds)? {
-            Some(swept) => sweeps.push(swept),
-            None => return Ok(None),
-        }
-    }
-    let Some(manifold) = manifold::run(study, &plan.manifold)? else { return Ok(None) };
+    let ends = ends::run(study, &plan.ends, plan.seeds)?;
+    let drifts = drift::run(study, &plan.drift)?;
+    let crosschecks = crosscheck::run(study)?;
+    let sweeps = study.all(lines, |study, line| sweep::run(study, line, plan.seeds))?;
+    let manifold = manifold::run(study, &plan.manifold)?;
+    let (Some(ends), Some(drifts), Some(crosschecks), Some(sweeps), Some(manifold)) =
+        (ends, drifts, crosschecks, sweeps, manifold)
+    else {
+        return Ok(None);
+    };
     let findings = Findings { ends, sweeps, crosschecks, drifts, manifold };
     let page = holes::page(&findings, args.scale, plan.seeds, study.root())?;
     Ok(Some((page, serde_json::to_value(&findings)?)))

@@ -112,29 +112,26 @@ pub(crate) fn run(study: &mut Study<'_>, args: &ReproduceArgs) -> Result<Option<
     let images = study.images(&flags, args, plan.images)?;
     let compared: Vec<&Method> = methods.iter().filter(|m| m.projects()).collect();
     study.plan((1 + methods.len()) * plan.seeds as usize + compared.len() * plan.fresh.len());
-    let mut starts = Vec::new();
-    let mut groups: Vec<Group> = methods.iter().map(|m| Group { name: m.name.clone(), branches: Vec::new() }).collect();
-    for seed in args.seed..args.seed + plan.seeds {
-        let flags = of_seed(&flags, seed, args);
-        let Some(start) = begin(study, seed, &flags, &plan, &images)? else { return Ok(None) };
-        starts.push(start);
-        for (method, group) in methods.iter().zip(&mut groups) {
+    let seeds = args.seed..args.seed + plan.seeds;
+    let starts =
+        study.all(seeds.clone(), |study, seed| begin(study, seed, &of_seed(&flags, seed, args), &plan, &images))?;
+    let Some(starts) = starts else { return Ok(None) };
+    let groups = study.all(&methods, |study, method| {
+        let branches = study.all(seeds.clone(), |study, seed| {
             let key = format!("{}-s{seed}", method.key);
-            let (flags, ran) = (method.over(&flags, plan.every), (seed, plan.steps));
-            let Some(branch) = go_on(study, &key, &flags, ran, true, &plan, &images)? else { return Ok(None) };
-            group.branches.push(branch);
-        }
-    }
-    let mut tried = Vec::new();
-    for method in compared {
-        for &every in &plan.fresh {
-            let key = format!("fresh-{}-every{every}", method.key);
-            let flags = method.over(&of_seed(&flags, args.seed, args), every);
-            let ran = (args.seed, plan.fresh_steps);
-            let Some(branch) = go_on(study, &key, &flags, ran, false, &plan, &images)? else { return Ok(None) };
-            tried.push((method.name.clone(), every, branch));
-        }
-    }
+            let flags = method.over(&of_seed(&flags, seed, args), plan.every);
+            go_on(study, &key, &flags, (seed, plan.steps), true, &plan, &images)
+        })?;
+        Ok(branches.map(|branches| Group { name: method.name.clone(), branches }))
+    })?;
+    let fresh = compared.iter().flat_map(|method| plan.fresh.iter().map(move |every| (method, *every)));
+    let tried = study.all(fresh, |study, (method, every)| {
+        let key = format!("fresh-{}-every{every}", method.key);
+        let flags = method.over(&of_seed(&flags, args.seed, args), every);
+        let branch = go_on(study, &key, &flags, (args.seed, plan.fresh_steps), false, &plan, &images)?;
+        Ok(branch.map(|branch| (method.name.clone(), every, branch)))
+    })?;
+    let (Some(groups), Some(tried)) = (groups, tried) else { return Ok(None) };
     let first = starts.first().context("a study needs a seed")?;
     let config = flags.config()?.with_effect()?;
     let holes = Holes::default()

@@ -161,7 +161,15 @@ impl Command {
         if let Self::Bench(args) = self {
             return Needs::Is("ranks", "true").met(&args.given.values);
         }
-        matches!(self, Self::Train(_) | Self::Eval(_) | Self::Metrics(_) | Self::Landscape(_) | Self::Sweep(_))
+        matches!(
+            self,
+            Self::Train(_)
+                | Self::Eval(_)
+                | Self::Metrics(_)
+                | Self::Landscape(_)
+                | Self::Sweep(_)
+                | Self::Reproduce(_)
+        )
     }
 }
 

@@ -39,15 +39,11 @@ const FAMILIES: [Family; 2] = [Family::Bowl, Family::Valley];
 /// Checks the start and the end of a walk on both functions; `None` where a signal asked to stop.
 pub(super) fn run(study: &mut Study<'_>) -> Result<Option<Vec<Check>>> {
     let seed = study.provenance().seed;
-    let mut checks = Vec::new();
-    for family in FAMILIES {
+    let checks = study.all(FAMILIES, |study, family| {
         let key = format!("crosscheck-{family:?}").to_lowercase();
-        match study.cell(&key, &(family, DIM, EPS, seed), |_| both(family, seed))? {
-            Some(cell) => checks.extend(cell),
-            None => return Ok(None),
-        }
-    }
-    Ok(Some(checks))
+        study.cell(&key, &(family, DIM, EPS, seed), |_| both(family, seed))
+    })?;
+    Ok(checks.map(|checks| checks.concat()))
 }
 
 fn both(family: Family, seed: u64) -> Result<Option<Vec<Check>>> {

@@ -52,15 +52,10 @@ impl Places {
 
 /// Runs all; `None` where a signal asked to stop.
 pub(super) fn run(study: &mut Study<'_>, places: &Places) -> Result<Option<Vec<Drifts>>> {
-    let mut all = Vec::new();
-    for setting in places.settings(study.provenance().seed) {
+    study.all(places.settings(study.provenance().seed), |study, setting| {
         let key = format!("drift-d{}-rho{}", setting.dim, setting.rho);
-        match study.cell(&key, &setting, |_| measure(setting))? {
-            Some(cell) => all.push(cell),
-            None => return Ok(None),
-        }
-    }
-    Ok(Some(all))
+        study.cell(&key, &setting, |_| measure(setting))
+    })
 }
 
 fn measure(setting: Setting) -> Result<Option<Drifts>> {

@@ -50,18 +50,12 @@ impl Case {
 /// Runs all; `None` where a signal asked to stop.
 pub(super) fn run(study: &mut Study<'_>, cases: &[Case], seeds: u64) -> Result<Option<Vec<End>>> {
     let seed = study.provenance().seed;
-    let mut ends = Vec::new();
-    for &case in cases {
-        for algorithm in Algorithm::ALL {
-            let choice = Choice { algorithm, ..CHOICE };
-            let key = format!("ends-d{}-{}", case.dim, algorithm.name().to_lowercase());
-            match study.cell(&key, &(case, choice, seeds, seed), |_| end(case, choice, seeds, seed))? {
-                Some(cell) => ends.push(cell),
-                None => return Ok(None),
-            }
-        }
-    }
-    Ok(Some(ends))
+    let all = cases.iter().flat_map(|case| Algorithm::ALL.into_iter().map(move |algorithm| (*case, algorithm)));
+    study.all(all, |study, (case, algorithm)| {
+        let choice = Choice { algorithm, ..CHOICE };
+        let key = format!("ends-d{}-{}", case.dim, algorithm.name().to_lowercase());
+        study.cell(&key, &(case, choice, seeds, seed), |_| end(case, choice, seeds, seed))
+    })
 }
 
 fn end(case: Case, choice: Choice, seeds: u64, seed: u64) -> Result<Option<End>> {

@@ -72,16 +72,11 @@ impl Places {
 
 /// Runs all; `None` where a signal asked to stop.
 pub(super) fn run(study: &mut Study<'_>, places: &Places) -> Result<Option<Vec<Run>>> {
-    let mut runs = Vec::new();
-    for setting in places.settings(study.provenance().seed) {
+    study.all(places.settings(study.provenance().seed), |study, setting| {
         let Setting { dim, choice, .. } = setting;
         let key = format!("manifold-d{dim}-{}-rho{:.3}", choice.algorithm.name().to_lowercase(), choice.rho);
-        match study.cell(&key, &setting, |_| descend(setting))? {
-            Some(run) => runs.push(run),
-            None => return Ok(None),
-        }
-    }
-    Ok(Some(runs))
+        study.cell(&key, &setting, |_| descend(setting))
+    })
 }
 
 fn descend(setting: Setting) -> Result<Option<Run>> {

@@ -176,8 +176,7 @@ pub(super) const PATIENCE: f64 = 4.0;
 /// Runs a line; `None` where a signal asked to stop.
 pub(super) fn run(study: &mut Study<'_>, line: Line, seeds: u64) -> Result<Option<Swept>> {
     let seed = study.provenance().seed;
-    let mut found = Vec::new();
-    for &(eps, dim) in &line.places {
+    let found = study.all(&line.places, |study, &(eps, dim)| {
         let (landscape, start, beta, time) = setting(line.family, line.along, eps, dim);
         let choice = Choice::of_theorem(line.algorithm, eps, dim, beta);
         let predicted = choice.steps_for(time, dim);
@@ -187,7 +186,7 @@ pub(super) fn run(study: &mut Study<'_>, line: Line, seeds: u64) -> Result<Optio
         let Line { family, along, algorithm, .. } = line;
         let place = Place { family, along, eps, dim, choice, limit, seeds, seed };
         let key = format!("sweep-{family:?}-{along:?}-{}-eps{eps}-d{dim}", algorithm.name()).to_lowercase();
-        let cell = study.cell(&key, &place, |_| {
+        study.cell(&key, &place, |_| {
             let mut walks = Vec::new();
             for k in 0..place.seeds {
                 match walk(&*landscape, &start, &choice, eps, limit, seed.wrapping_mul(1009).wrapping_add(k))? {
@@ -196,12 +195,9 @@ pub(super) fn run(study: &mut Study<'_>, line: Line, seeds: u64) -> Result<Optio
                 }
             }
             Ok(Some(Found { choice, predicted, walks }))
-        })?;
-        match cell {
-            Some(cell) => found.push(cell),
-            None => return Ok(None),
-        }
-    }
+        })
+    })?;
+    let Some(found) = found else { return Ok(None) };
     let places = || line.places.iter().map(|p| line.coordinate(*p));
     let points: Vec<(f64, f64)> = places().zip(&found).flat_map(|(x, f)| f.steps().map(move |y| (x, y))).collect();
     let whole = found.iter().all(|f| f.walks.iter().all(|w| w.reached)) && line.bound.is_some();

@@ -11,6 +11,7 @@ mod hessian;
 mod linear;
 mod meter;
 mod modeling_error;
+mod summands;
 mod symmetry;
 
 pub use block::Block;

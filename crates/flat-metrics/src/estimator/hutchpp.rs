@@ -29,6 +29,8 @@ use flat_core::{Purpose, Streams};
 ///
 /// The layers' traces come from the same products and sum to the total. Memory: `max_probes / 3 + 4` vectors of d
 /// numbers; more than 8 GiB of them is an error.
+///
+/// [Ranks](flat_comm::here) share out the batches of each product; the estimate is that of one process.
 #[derive(Debug, Clone)]
 pub struct HutchPlusPlus {
     config: TraceConfig,
@@ -70,6 +72,7 @@ impl HutchPlusPlus {
         steps: &mut Steps<'_>,
         forms: &mut Forms,
     ) -> Result<(Parts, Stop)> {
+        let ranks = flat_comm::here();
         let (before, space) = (operator.matvecs(), operator.space().clone());
         let (k, d) = (self.config.max_probes / 3, space.layout.len());
         if k > d as u64 {
@@ -84,14 +87,14 @@ impl HutchPlusPlus {
         let mut basis = Basis::new(&space);
         for j in 0..k {
             let z = draw(j)?;
-            let found = steps.step(|watch| operator.product(&z, watch))?;
+            let found = steps.step(|watch| operator.product_over(&ranks, &z, watch))?;
             forms.push(&z, &found, j)?;
             basis.push(found.product)?;
         }
         let entries = space.layout.entries().len();
         let (mut exact, mut clusters) = (vec![0.0; entries], Clusters::default());
         for (j, q) in basis.vectors().iter().enumerate() {
-            let Product { product, batches } = steps.step(|watch| operator.product(q, watch))?;
+            let Product { product, batches } = steps.step(|watch| operator.product_over(&ranks, q, watch))?;
             clusters.add(&batches);
             let part = Draw::quadratic(q, &product, 1.0, batches, j as u64)?;
             exact.iter_mut().zip(part.layers).for_each(|(sum, x)| *sum += x);
@@ -102,7 +105,7 @@ impl HutchPlusPlus {
             let mut g = draw(j)?;
             basis.reject(&mut g)?;
             let scale = scale_of_projected(self.config.probe, g.dot(&g)?, d - basis.len());
-            let found = steps.step(|watch| operator.product(&g, watch));
+            let found = steps.step(|watch| operator.product_over(&ranks, &g, watch));
             let Product { product, batches } = match found {
                 Err(Error::Interrupted) if total.count() >= 2 => {
                     stop = Stop::Interrupted;

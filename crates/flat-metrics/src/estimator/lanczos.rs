@@ -72,6 +72,8 @@ impl LanczosConfig {
 /// orthogonal to one. It is drawn from the stream (seed, probe, 2^64 - 1), those after restarts from the indices below:
 /// [`crate::Hutchinson`] counts its probes from 0, so a trace and a spectrum of one seed never share a vector, however
 /// many probes there are.
+///
+/// [Ranks](flat_comm::here) share out the batches of each product; the pairs are those of one process.
 #[derive(Debug, Clone)]
 pub struct Lanczos {
     config: LanczosConfig,
@@ -114,7 +116,7 @@ impl Lanczos {
         streams: &Streams,
         observer: &mut dyn Observer,
     ) -> Result<Measured<Eigenpairs>> {
-        let meter = Meter::start(operator);
+        let (meter, ranks) = (Meter::start(operator), flat_comm::here());
         let space = operator.space().clone();
         let (d, wanted) = (space.layout.len(), self.config.top + self.config.bottom);
         if wanted > d {
@@ -137,7 +139,7 @@ impl Lanczos {
                 ..*within
             };
             let mut last = Progress::within(0, 1);
-            let product = operator.product(krylov.current(), &mut |within: &Progress| {
+            let product = operator.product_over(&ranks, krylov.current(), &mut |within: &Progress| {
                 last = *within;
                 observer.observe(&at(krylov.steps() as u64, within, look))
             });

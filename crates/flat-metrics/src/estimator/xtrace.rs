@@ -41,6 +41,8 @@ use flat_core::{ParamVec, Purpose, Streams};
 ///
 /// The layers' traces come from the same products and sum to the total. Memory: `max_probes + 6` vectors of d numbers;
 /// more than 8 GiB of them is an error.
+///
+/// [Ranks](flat_comm::here) share out the batches of each product; the estimate is that of one process.
 #[derive(Debug, Clone)]
 pub struct XTrace {
     config: TraceConfig,
@@ -82,6 +84,7 @@ impl XTrace {
         steps: &mut Steps<'_>,
         forms: &mut Forms,
     ) -> Result<(Parts, Stop)> {
+        let ranks = flat_comm::here();
         let (before, space) = (operator.matvecs(), operator.space().clone());
         let (m, d) = ((self.config.max_probes / 2) as usize, space.layout.len());
         if m > d {
@@ -96,7 +99,7 @@ impl XTrace {
         let (mut basis, mut clusters, mut r) = (Basis::new(&space), Clusters::default(), Vec::with_capacity(m));
         for i in 0..m {
             let z = draw(i)?;
-            let found = steps.step(|watch| operator.product(&z, watch))?;
+            let found = steps.step(|watch| operator.product_over(&ranks, &z, watch))?;
             forms.push(&z, &found, i as u64)?;
             let Product { product, batches } = found;
             clusters.push(&batches, 1.0);
@@ -105,7 +108,7 @@ impl XTrace {
         let mut a_basis = Vec::with_capacity(m);
         let mut exact = vec![0.0; space.layout.entries().len()];
         for (j, q) in basis.vectors().iter().enumerate() {
-            let z = steps.step(|watch| operator.product(q, watch))?.product;
+            let z = steps.step(|watch| operator.product_over(&ranks, q, watch))?.product;
             let part = Draw::quadratic(q, &z, 1.0, Vec::new(), j as u64)?;
             exact.iter_mut().zip(part.layers).for_each(|(sum, x)| *sum += x);
             a_basis.push(z);

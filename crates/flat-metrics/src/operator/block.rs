@@ -5,6 +5,7 @@ use crate::measured::Provenance;
 use crate::observer::Observer;
 use crate::{Error, Result};
 use candle_core::Tensor;
+use flat_comm::Ranks;
 use flat_core::{Layout, ParamVec, Space};
 use std::sync::Arc;
 
@@ -98,6 +99,11 @@ impl LinearOperator for Block<'_> {
 
     fn product(&mut self, v: &ParamVec, observer: &mut dyn Observer) -> Result<Product> {
         let Product { product, batches } = self.whole.product(&self.embed(v)?, observer)?;
+        Ok(Product { product: self.extract(&product)?, batches })
+    }
+
+    fn product_over(&mut self, ranks: &Ranks, v: &ParamVec, observer: &mut dyn Observer) -> Result<Product> {
+        let Product { product, batches } = self.whole.product_over(ranks, &self.embed(v)?, observer)?;
         Ok(Product { product: self.extract(&product)?, batches })
     }
 

@@ -1,10 +1,12 @@
 //! A curvature matrix of an objective: the mean over its batches of each batch's own matrix.
 
 use super::linear::{BatchForm, Form, LinearOperator, Product};
+use super::summands::summed;
 use crate::measured::Provenance;
 use crate::objective::{Objective, check_determinism, provenance};
 use crate::observer::{Observer, Progress, ask};
 use crate::{Error, Result};
+use flat_comm::Ranks;
 use flat_core::{ParamVec, Space};
 
 /// The mathematics of a curvature matrix: its product with a vector on one batch. [`Curvature`] makes an operator of it.
@@ -32,19 +34,25 @@ pub trait BatchProduct<O: Objective + ?Sized> {
         directions.iter().map(|v| Ok(v.dot(&self.product(objective, i, v)?)?)).collect()
     }
 
-    /// `A v = sum_i weight_i A_i v` with `<v, A_i v>` of each batch; holds one product beside the sum.
+    /// `A v = sum_i weight_i A_i v` with `<v, A_i v>` of each batch, added up as a tree over the batches, of which each rank computes a
+    /// share; holds as many products as the tree is deep.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] when the observer said so; a product that is not finite; the objective's own.
-    fn sum(&self, objective: &O, v: &ParamVec, observer: &mut dyn Observer) -> Result<Product> {
+    /// [`Error::Interrupted`] when the observer said so; a product that is not finite; the objective's own; what another rank
+    /// could not compute.
+    fn sum(&self, objective: &O, ranks: &Ranks, v: &ParamVec, observer: &mut dyn Observer) -> Result<Product> {
         let n = objective.batches();
-        let (mut product, mut batches) = (ParamVec::zeros(objective.params().space())?, Vec::with_capacity(n));
-        for i in 0..n {
-            ask(observer, &Progress::within(i, n))?;
-            let part = Product::finite(self.product(objective, i, v)?, i)?;
-            batches.push(BatchForm::of(objective, i, v.dot(&part)?));
-            product.add_scaled(objective.weight(i), &part)?;
-        }
+        let (product, forms) = summed(ranks, n, objective.params().space(), |parts| {
+            let own = parts.own();
+            for i in own.clone() {
+                ask(observer, &Progress::within((i - own.start) * ranks.size(), n))?;
+                let part = Product::finite(self.product(objective, i, v)?, i)?;
+                let form = v.dot(&part)?;
+                parts.push(part, objective.weight(i), form)?;
+            }
+            Ok(())
+        })?;
+        let batches = forms.into_iter().enumerate().map(|(i, form)| BatchForm::of(objective, i, form)).collect();
         Ok(Product { product, batches })
     }
 }
@@ -95,8 +103,12 @@ impl<O: Objective + ?Sized, P: BatchProduct<O>> LinearOperator for Curvature<'_,
     }
 
     fn product(&mut self, v: &ParamVec, observer: &mut dyn Observer) -> Result<Product> {
+        self.product_over(&Ranks::default(), v, observer)
+    }
+
+    fn product_over(&mut self, ranks: &Ranks, v: &ParamVec, observer: &mut dyn Observer) -> Result<Product> {
         self.objective.params().layout().same_as(v.layout())?;
-        let out = self.matrix.sum(self.objective, v, observer)?;
+        let out = self.matrix.sum(self.objective, ranks, v, observer)?;
         self.matvecs += 1;
         Ok(out)
     }

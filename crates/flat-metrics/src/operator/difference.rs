@@ -2,10 +2,12 @@
 
 use super::curvature::{BatchProduct, Curvature};
 use super::linear::{BatchForm, Product};
+use super::summands::summed;
 use crate::objective::{Objective, batch_gradient};
 use crate::observer::{Observer, Progress, ask};
 use crate::{Error, Result};
 use candle_core::DType;
+use flat_comm::Ranks;
 use flat_core::{ParamVec, Restore};
 
 /// Which gradients a difference combines.
@@ -92,20 +94,28 @@ impl<O: Objective + ?Sized> BatchProduct<O> for Differences {
         Ok(product)
     }
 
-    /// All batches at one displacement before the next: the parameters move a few times a product and not a batch.
-    fn sum(&self, objective: &O, v: &ParamVec, observer: &mut dyn Observer) -> Result<Product> {
-        let (n, points) = (objective.batches(), self.stencil.points().len());
-        let mut product = ParamVec::zeros(objective.params().space())?;
+    /// All batches at one displacement before the next: the parameters move a few times a product and not a batch. A rank computes
+    /// its share of all points and batches.
+    fn sum(&self, objective: &O, ranks: &Ranks, v: &ParamVec, observer: &mut dyn Observer) -> Result<Product> {
+        let (n, parts) = (objective.batches(), objective.batches() * self.stencil.points().len());
+        let space = objective.params().space();
         let mut batches: Vec<_> = (0..n).map(|i| BatchForm::of(objective, i, 0.0)).collect();
-        self.visit(objective, v, &mut |coefficient, scale, point| {
-            for (i, batch) in batches.iter_mut().enumerate() {
-                ask(observer, &Progress::within(point * n + i, points * n))?;
-                let (_, grad) = batch_gradient(objective, i)?;
-                batch.form += coefficient / scale * v.dot(&grad)?;
-                product.add_scaled(batch.weight * coefficient / scale, &grad)?;
-            }
-            Ok(())
+        if largest(v)? == 0.0 {
+            return Ok(Product { product: ParamVec::zeros(space)?, batches });
+        }
+        let (product, forms) = summed(ranks, parts, space, |sum| {
+            let own = sum.own();
+            self.visit(objective, v, &mut |coefficient, scale, point| {
+                for part in own.start.max(point * n)..own.end.min((point + 1) * n) {
+                    ask(observer, &Progress::within((part - own.start) * ranks.size(), parts))?;
+                    let (_, grad) = batch_gradient(objective, part % n)?;
+                    let form = coefficient / scale * v.dot(&grad)?;
+                    sum.push(grad, objective.weight(part % n) * coefficient / scale, form)?;
+                }
+                Ok(())
+            })
         })?;
+        forms.iter().enumerate().for_each(|(part, form)| batches[part % n].form += form);
         Ok(Product { product, batches })
     }
 }
@@ -120,7 +130,7 @@ impl Differences {
         at: &mut dyn FnMut(f64, f64, usize) -> Result<()>,
     ) -> Result<()> {
         let params = objective.params();
-        let largest: f64 = v.as_tensor().abs()?.max(0)?.to_dtype(DType::F64)?.to_scalar()?;
+        let largest = largest(v)?;
         if largest == 0.0 {
             return Ok(());
         }
@@ -135,4 +145,9 @@ impl Differences {
         }
         Ok(there.finish()?)
     }
+}
+
+/// The size of the largest element.
+fn largest(v: &ParamVec) -> Result<f64> {
+    Ok(v.as_tensor().abs()?.max(0)?.to_dtype(DType::F64)?.to_scalar()?)
 }

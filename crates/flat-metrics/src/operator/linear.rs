@@ -4,6 +4,7 @@ use crate::measured::Provenance;
 use crate::objective::Objective;
 use crate::observer::{Observer, Silent};
 use crate::{Error, Result};
+use flat_comm::Ranks;
 use flat_core::{ParamVec, Space};
 
 /// A symmetric matrix of size d x d, known by its products with vectors.
@@ -23,6 +24,15 @@ pub trait LinearOperator {
     /// [`crate::Error::Interrupted`] when the observer said so, after which the product is not counted; a vector of another
     /// space; a result that is not finite; the objective's own.
     fn product(&mut self, v: &ParamVec, observer: &mut dyn Observer) -> Result<Product>;
+
+    /// `A v` with the bits of [`Self::product`], by these ranks together: all call it with the same vector. Operators over batches share
+    /// them out; by default each rank computes the whole product. It counts as one on every rank.
+    ///
+    /// # Errors
+    /// Those of [`Self::product`]; what another rank could not compute.
+    fn product_over(&mut self, _: &Ranks, v: &ParamVec, observer: &mut dyn Observer) -> Result<Product> {
+        self.product(v, observer)
+    }
 
     /// `A v`.
     ///

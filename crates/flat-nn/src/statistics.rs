@@ -2,8 +2,7 @@
 
 use crate::scope::MOMENTUM;
 use crate::{Mode, Model, Result};
-use candle_core::Tensor;
-use std::collections::BTreeMap;
+use candle_core::{Tensor, Var};
 
 /// Running statistics of a model's present weights, averaged over batches. They are the mean of the batches' means
 /// and of their unbiased variances, each weighted by its examples (P.
@@ -11,14 +10,15 @@ use std::collections::BTreeMap;
 /// An average of weights needs them: the statistics along the run are those of the weights before averaging.
 pub struct RunningStatistics<'a> {
     model: &'a Model,
-    sums: BTreeMap<String, Tensor>,
+    /// Of the batches' statistics, each times its examples, one after another.
+    sum: Option<Tensor>,
     examples: f64,
 }
 
 impl<'a> RunningStatistics<'a> {
     /// Statistics of no batch yet.
     pub fn new(model: &'a Model) -> Self {
-        Self { model, sums: BTreeMap::new(), examples: 0.0 }
+        Self { model, sum: None, examples: 0.0 }
     }
 
     /// Adds a batch of images `(n, channels, height, width)`. One forward pass; the model's running statistics are spoilt until
@@ -27,23 +27,42 @@ impl<'a> RunningStatistics<'a> {
     /// # Errors
     /// As [`Model::logits`].
     pub fn add(&mut self, images: &Tensor) -> Result<()> {
+        let batch = self.of_batch(images)?;
+        self.take(batch, images.dim(0)?)
+    }
+
+    /// The statistics of a batch of images in one row, times its examples: what [`Self::take`] adds, on any rank. One forward pass, as
+    /// [`Self::add`].
+    ///
+    /// # Errors
+    /// As [`Model::logits`].
+    pub fn of_batch(&self, images: &Tensor) -> Result<Tensor> {
         let n = images.dim(0)? as f64;
-        let moments = || self.model.buffers().iter().filter(|(_, var)| var.dtype().is_float());
         // from 0, the pass leaves MOMENTUM times the batch's own statistics
-        for (_, var) in moments() {
+        for var in self.moments() {
             var.set(&var.zeros_like()?)?;
         }
         self.model.logits_no_grad(images, Mode::Train)?;
-        for (name, var) in moments() {
-            let batch = (var.as_detached_tensor() * (n / MOMENTUM))?;
-            let sum = match self.sums.remove(name) {
-                Some(sum) => (sum + batch)?,
-                None => batch,
-            };
-            self.sums.insert(name.clone(), sum);
-        }
-        self.examples += n;
+        let rows: Vec<Tensor> =
+            self.moments().map(|var| var.as_detached_tensor().flatten_all()).collect::<candle_core::Result<_>>()?;
+        Ok((Tensor::cat(&rows, 0)? * (n / MOMENTUM))?)
+    }
+
+    /// Adds the statistics of a batch of so many examples. Bits depend on the order of batches.
+    ///
+    /// # Errors
+    /// A row of another model; candle's.
+    pub fn take(&mut self, batch: Tensor, examples: usize) -> Result<()> {
+        self.sum = Some(match self.sum.take() {
+            Some(sum) => (sum + batch)?,
+            None => batch,
+        });
+        self.examples += examples as f64;
         Ok(())
+    }
+
+    fn moments(&self) -> impl Iterator<Item = &'a Var> {
+        self.model.buffers().values().filter(|var| var.dtype().is_float())
     }
 
     /// Puts the averages into the model; leaves it alone where no batch was added.
@@ -51,10 +70,12 @@ impl<'a> RunningStatistics<'a> {
     /// # Errors
     /// candle's.
     pub fn finish(self) -> Result<()> {
-        for (name, sum) in self.sums {
-            if let Some(var) = self.model.buffers().get(&name) {
-                var.set(&(sum / self.examples)?)?;
-            }
+        let Some(sum) = &self.sum else { return Ok(()) };
+        let mut at = 0;
+        for var in self.moments() {
+            let row = sum.narrow(0, at, var.elem_count())?;
+            var.set(&(row.reshape(var.shape())? / self.examples)?)?;
+            at += var.elem_count();
         }
         Ok(())
     }

@@ -72,6 +72,8 @@ pub fn run(cli: Cli) -> ExitCode {
         return company.leave(Ok(Outcome::Done));
     }
     let quiet = cli.quiet || !ranks.is_first();
+    // in a command of its own the first one has nobody to talk to
+    let ranks = if cli.command.is_shared_out() { ranks } else { flat_comm::Ranks::default() };
     let ui = match Terminal::choose(cli.ui, quiet, cli.command.is_long() && !cli.stop_at_eof) {
         Ok(ui) => ui,
         Err(e) => return company.leave(Err(e)),

@@ -1,6 +1,7 @@
 //! What an engine has to do: carry bytes between the ranks of a run.
 
-use crate::Result;
+use crate::{OnDevice, Result};
+use candle_core::Device;
 use std::ops::Range;
 
 /// A message to another rank.
@@ -66,6 +67,14 @@ pub trait Communicator: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// As [`Self::all_to_all`]; [`crate::Error::NoSum`] from an engine without one.
     fn sum_in_any_order(&self, x: crate::Lent<'_>) -> Result<()>;
+
+    /// The exchanges of vectors that lie on this device, where the engine has such; all else passes through main memory.
+    ///
+    /// # Errors
+    /// As [`Self::all_to_all`].
+    fn on_device(&self, _: &Device) -> Result<Option<&dyn OnDevice>> {
+        Ok(None)
+    }
 
     /// Waits until all ranks have come here, for as long as their work takes: no time limit watches over it.
     ///

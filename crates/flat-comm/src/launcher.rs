@@ -82,6 +82,13 @@ impl Launcher {
         (found.size != Some(1)).then_some(found)
     }
 
+    /// Which of the GPUs that this process sees is its own. A launcher that shows each process one GPU leaves no choice; more processes
+    /// than GPUs share them.
+    pub fn own_gpu(&self, gpus: usize) -> usize {
+        // without a place on its machine, ranks are taken to fill one machine after another
+        self.local_rank.or(self.rank).unwrap_or(0) % gpus.max(1)
+    }
+
     /// How many processes were started; two at least where the environment leaves it open.
     pub fn least_size(&self) -> usize {
         self.size.unwrap_or(2)
@@ -141,6 +148,18 @@ mod tests {
         );
         let pmix = read(&[("PMIX_RANK", "0")]);
         assert!(pmix.is_some_and(|l| l.kind == LauncherKind::Pmix && l.least_size() == 2));
+    }
+
+    #[test]
+    fn every_process_of_a_machine_has_a_gpu_of_its_own_as_far_as_they_go() {
+        let of = |place: &str, gpus: usize| {
+            let variables = [("SLURM_STEP_NUM_TASKS", "8"), ("SLURM_PROCID", "5"), ("SLURM_LOCALID", place)];
+            read(&variables).map(|launcher| launcher.own_gpu(gpus))
+        };
+        assert_eq!([of("0", 4), of("1", 4), of("3", 4)], [Some(0), Some(1), Some(3)]);
+        assert_eq!([of("1", 1), of("5", 4), of("2", 0)], [Some(0), Some(1), Some(0)]);
+        let pmix = read(&[("PMIX_RANK", "3")]);
+        assert_eq!(pmix.map(|launcher| launcher.own_gpu(2)), Some(1), "it says no place on the machine");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The ranks of a run, as its parts see them: sums, numbers and words for all.
 
-use crate::{Alone, Communicator, Error, Lent, Result, Tree};
+use crate::{Alone, Communicator, Error, Lent, Result, Tree, on_device};
 use candle_core::Device;
 use flat_core::ParamVec;
 use std::ops::Range;
@@ -108,7 +108,11 @@ impl Ranks {
         }
         let device = own[0].space().device;
         if !device.is_cpu() {
-            return self.through_host(tree, own, &device);
+            return match self.engine.on_device(&device)? {
+                None => self.through_host(tree, own, &device),
+                Some(there) if self.order == SumOrder::Engine => self.timed(|| on_device::engine_sum(there, own)),
+                Some(there) => self.timed(|| on_device::tree_sum(self, there, tree, &own)),
+            };
         }
         match self.order {
             SumOrder::Tree => self.timed(|| self.tree_sum(tree, own)),
@@ -116,7 +120,7 @@ impl Ranks {
         }
     }
 
-    /// The sum of vectors on a device, which come to main memory for it.
+    /// The sum of vectors on a device whose engine has no exchange there: they come to main memory for it.
     fn through_host(&self, tree: Tree, own: Vec<ParamVec>, device: &Device) -> Result<ParamVec> {
         let moved = |x: &ParamVec, to: &Device| -> Result<ParamVec> {
             let flat = x.as_tensor().to_device(to).map_err(flat_core::Error::from)?;
@@ -361,7 +365,7 @@ fn blocks(len: usize, ranks: usize) -> impl Iterator<Item = Range<usize>> {
 }
 
 /// The piece of a vector that each rank adds up.
-fn pieces(len: usize, ranks: usize) -> Vec<Range<usize>> {
+pub(crate) fn pieces(len: usize, ranks: usize) -> Vec<Range<usize>> {
     // whole cache lines
     let each = len.div_ceil(ranks).next_multiple_of(16);
     (0..ranks).map(|rank| (rank * each).min(len)..((rank + 1) * each).min(len)).collect()

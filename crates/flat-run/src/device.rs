@@ -1,6 +1,7 @@
 //! The device of a run: `--device cpu|cuda[:N]|auto`.
 
 use candle_core::{Device, DeviceLocation};
+use flat_comm::launcher::Launcher;
 use flat_kernels::gpu;
 use std::fmt;
 use std::str::FromStr;
@@ -8,11 +9,13 @@ use std::str::FromStr;
 /// A device by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
-    /// CUDA where a device can be opened, otherwise the CPU.
+    /// The CUDA device of this process where it can be opened, otherwise the CPU.
     #[default]
     Auto,
     /// The CPU.
     Cpu,
+    /// The CUDA device of this process: the first, or of several that a launcher started on a machine one each.
+    Own,
     /// The CUDA device of this number.
     Cuda(usize),
 }
@@ -22,6 +25,7 @@ impl fmt::Display for DeviceChoice {
         match self {
             Self::Auto => f.write_str("auto"),
             Self::Cpu => f.write_str("cpu"),
+            Self::Own => f.write_str("cuda"),
             Self::Cuda(n) => write!(f, "cuda:{n}"),
         }
     }
@@ -33,7 +37,7 @@ impl FromStr for DeviceChoice {
         match s.to_lowercase().as_str() {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
-            "cuda" | "gpu" => Ok(Self::Cuda(0)),
+            "cuda" | "gpu" => Ok(Self::Own),
             name => name
                 .strip_prefix("cuda:")
                 .or_else(|| name.strip_prefix("gpu:"))
@@ -53,6 +57,14 @@ impl DeviceChoice {
         match device.location() {
             DeviceLocation::Cuda { gpu_id } => Self::Cuda(gpu_id),
             _ => Self::Cpu,
+        }
+    }
+
+    /// The choice that opens this device again, which this one opened; on every rank of a run the same, where each has its own.
+    pub(crate) fn settled(self, device: &Device) -> Self {
+        match (self, Self::of(device)) {
+            (Self::Auto | Self::Own, Self::Cuda(_)) if Launcher::of_environment().is_some() => Self::Own,
+            (_, found) => found,
         }
     }
 
@@ -92,12 +104,16 @@ impl Opened {
         };
         match choice {
             DeviceChoice::Cpu => found(Device::Cpu, "asked for"),
-            DeviceChoice::Auto => match gpu::open(0) {
-                Ok(device) => found(device, "the first CUDA device; --device cpu for the CPU"),
+            DeviceChoice::Auto => match gpu::open(own()) {
+                Ok(device) => found(device, &format!("{OWN}; --device cpu for the CPU")),
                 Err(e) if cfg!(feature = "cuda") => {
                     found(Device::Cpu, &format!("CUDA cannot be opened: {}; {}", e.cause, e.remedy))
                 }
                 Err(e) => found(Device::Cpu, &format!("{}; {}", e.cause, e.remedy)),
+            },
+            DeviceChoice::Own => match gpu::open(own()) {
+                Ok(device) => found(device, OWN),
+                Err(e) => Err(anyhow::anyhow!("--device {e}, or use --device cpu")),
             },
             DeviceChoice::Cuda(n) => match gpu::open(n) {
                 Ok(device) => found(device, "asked for"),
@@ -112,16 +128,25 @@ impl Opened {
     }
 }
 
+/// What the device of [`own`] is.
+const OWN: &str = "the first CUDA device, or that of this rank on its machine";
+
+/// The number of this process's CUDA device.
+fn own() -> usize {
+    let gpus = || gpu::Driver::here().map_or(0, |driver| driver.gpus.len());
+    Launcher::of_environment().map_or(0, |launcher| launcher.own_gpu(gpus()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn devices_read_back_as_written() {
-        for text in ["cpu", "auto", "cuda:0", "cuda:3"] {
+        for text in ["cpu", "auto", "cuda", "cuda:0", "cuda:3"] {
             assert_eq!(text.parse::<DeviceChoice>().map(|d| d.to_string()), Ok(text.to_string()));
         }
-        assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
+        assert_eq!("gpu".parse(), Ok(DeviceChoice::Own));
         assert_eq!("GPU:1".parse(), Ok(DeviceChoice::Cuda(1)));
         assert!("tpu".parse::<DeviceChoice>().is_err());
         assert!("cuda:x".parse::<DeviceChoice>().is_err());

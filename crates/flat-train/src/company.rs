@@ -44,6 +44,8 @@ impl Company {
         }
         let mpi = Mpi::begin(launcher, Duration::from_secs_f64(limit))?;
         self.mpi = Some(mpi.clone());
+        #[cfg(feature = "nccl")]
+        let mpi = Arc::new(flat_comm::nccl::Nccl::beside(mpi));
         Ok(Ranks::new(mpi))
     }
 

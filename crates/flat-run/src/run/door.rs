@@ -4,7 +4,6 @@ use super::finish::finish;
 use super::observer::Observer;
 use super::summary::Summary;
 use super::trainer::{Ended, Trainer};
-use crate::device::DeviceChoice;
 use crate::parts::group_score::largest_beta;
 use crate::parts::{RunParts, schedules, setup};
 use crate::ranks;
@@ -95,7 +94,7 @@ impl<'a> Run<'a> {
         let parts = RunParts::new(&config, true)?;
         // where the run computes is part of it: it must not change when it is resumed elsewhere. Where its data were found is
         // none: they have a sum, and a configuration travels
-        config.device = Text(DeviceChoice::of(&parts.device));
+        config.device = Text(config.device.settled(&parts.device));
         Ok(Self { config, parts, place: Place::New(None), pause: None, ui: Ui::NONE })
     }
 

@@ -87,7 +87,8 @@ struct Save(BTreeMap<String, Tensor>);
 impl StateVisitor for Save {
     fn vector(&mut self, name: &str, value: &mut ParamVec) -> Result<()> {
         for (i, entry) in value.layout().entries().iter().enumerate() {
-            self.0.insert(format!("{name}.{}", entry.name), value.entry(i)?.copy()?);
+            // a parameter's part alone: `copy` would copy all of the vector for each
+            self.0.insert(format!("{name}.{}", entry.name), value.entry(i)?.force_contiguous()?);
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! A step in the steady state allocates no vector: the buffers of one step serve the next.
+//! A step in the steady state allocates no vector: the buffers of one step serve the next. A saved state has each vector once.
 //!
 //! A binary of its own, because it counts what the whole process allocates.
 
@@ -81,7 +81,7 @@ impl Objective for Kept {
 }
 
 #[test]
-fn after_two_steps_no_rule_allocates_a_vector() -> Result<()> {
+fn after_two_steps_no_rule_allocates_a_vector_and_saving_allocates_each_once() -> Result<()> {
     for base in BaseKind::all() {
         // a rule that asks for a momentum is refused over a base without one
         // and a projection works on copies of theta
@@ -104,6 +104,11 @@ fn after_two_steps_no_rule_allocates_a_vector() -> Result<()> {
             }
             let large = LARGE_ONES.load(Ordering::Relaxed) - before;
             assert_eq!(large, 0, "{rule} over {base}");
+            let before = LARGE_ONES.load(Ordering::Relaxed);
+            let saved = optimizer.state()?;
+            let large = LARGE_ONES.load(Ordering::Relaxed) - before;
+            let vectors = saved.keys().filter(|name| name.ends_with(".w")).count();
+            assert!(vectors > 0 && large <= vectors, "{rule} over {base}: {large} for {vectors} vectors");
         }
     }
     assert!(LARGE_ONES.load(Ordering::Relaxed) > 20, "the count works: vectors were allocated at first");

@@ -1,6 +1,6 @@
 // Device memory: allocations between redzones in an arena a device, and the state of every byte.
 //
-// Freed memory keeps its addresses for a while, so that a late use is seen; then an allocation of the same size takes them.
+// Freed memory keeps its addresses for a while, so that a late use is seen; then an allocation of about that size takes them.
 #include "emulated.h"
 #include <algorithm>
 #include <cstdio>
@@ -14,16 +14,20 @@
 namespace {
 constexpr Address REDZONE = 256;
 constexpr size_t QUARANTINE = 64 << 20;
+// bytes that nobody uses and that stay with this process all the same, to be taken again
+constexpr size_t IDLE = 256 << 20;
 
 struct Allocation {
   size_t bytes;
   bool freed;
+  // with the shadow of kernels' touches; otherwise the system has it back
+  bool resident;
   // the last copies, fills and library calls; what kernels do is in the cells
   unsigned writer, reader;
 };
 struct Memory {
   Address next;
-  size_t used = 0, high = 0, waiting = 0;
+  size_t used = 0, high = 0, waiting = 0, idle = 0;
   // by address; freed ones too, until they are taken again
   std::map<Address, Allocation> allocations;
   std::deque<Address> quarantine;
@@ -31,7 +35,18 @@ struct Memory {
 };
 Memory memories[MOST_DEVICES];
 
-size_t rounded(size_t bytes) { return (std::max<size_t>(bytes, 1) + 255) / 256 * 256; }
+// The room of an allocation. Eight sizes for each power of two, so that tensors of one network fit where another's were.
+size_t rounded(size_t bytes) {
+  size_t step = 256;
+  while (step * 16 < bytes) step *= 2;
+  return (std::max<size_t>(bytes, 1) + step - 1) / step * step;
+}
+
+// Gives whole pages back to the system; they will be zeros.
+void give_back(void *from, size_t bytes) {
+  uintptr_t begin = ((uintptr_t)from + 4095) & ~(uintptr_t)4095, end = ((uintptr_t)from + bytes) & ~(uintptr_t)4095;
+  if (begin < end) madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
 
 void *reserve(Address at, size_t bytes) {
   void *got = mmap((void *)at, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
@@ -78,6 +93,7 @@ int allocate(Address *at, size_t bytes, int device) {
   if (!spare.empty()) {
     *at = spare.back();
     spare.pop_back();
+    if (m.allocations[*at].resident) m.idle -= room;
   } else {
     if (m.next + room + REDZONE > ARENA + (device + 1) * SPAN) return 2;
     *at = m.next;
@@ -89,7 +105,7 @@ int allocate(Address *at, size_t bytes, int device) {
   memset((void *)*at, 0xff, bytes);
   // what was done with the memory before is in order with its being allocated again
   if (several_streams) memset(cell_at(*at), 0, room * 4);
-  m.allocations[*at] = {bytes, false, several_streams ? operation() : 0, 0};
+  m.allocations[*at] = {bytes, false, true, several_streams ? operation() : 0, 0};
   m.used += bytes;
   m.high = std::max(m.high, m.used);
   return 0;
@@ -112,9 +128,17 @@ int release(Address at) {
   while (m.waiting > QUARANTINE && m.quarantine.size() > 1) {
     Address old = m.quarantine.front();
     m.quarantine.pop_front();
-    size_t size = rounded(m.allocations[old].bytes);
+    Allocation &retired = m.allocations[old];
+    size_t size = rounded(retired.bytes);
     m.waiting -= size;
     m.spare[size].push_back(old);
+    retired.resident = m.idle + size <= IDLE;
+    if (retired.resident)
+      m.idle += size;
+    else {
+      give_back((void *)old, size);
+      give_back(cell_at(old), size * 4);
+    }
   }
   return 0;
 }
@@ -172,6 +196,7 @@ void mark_written(Address at, size_t bytes) { memset(state_at(at), WRITTEN, byte
 void forget_touches() {
   for (Memory &m : memories)
     for (auto &one : m.allocations) {
+      if (!one.second.resident) continue;
       memset(cell_at(one.first), 0, rounded(one.second.bytes) * 4);
       one.second.writer = one.second.reader = 0;
     }

@@ -4,6 +4,7 @@
 //! - [`mod@draw`], [`gather`], [`norm`], [`norm_tangent`], [`max_pool`], [`pointwise`], [`scalar`], [`softmax`], [`vector`]: the launches of an operation, made from addresses and sizes.
 //!   [`vector::Recurrence`] writes one more source for every element-wise recurrence.
 //! - `device` (feature `cuda`): compiles a source by nvrtc when it is first needed, and launches.
+//! - `sent` (feature `cuda`): tables and constants, of which a device keeps a copy.
 //! - `layers`, `tangents`, `fused`, `losses`, `elements`, `examples`, `parameters` (feature `cuda`), `conv` (feature `cudnn`): the same operations on candle's storage.
 //!
 //! Sources and launches know nothing of a device. The tests compile the same sources for the host, with threads as fibers,
@@ -42,6 +43,8 @@ pub mod norm_tangent;
 pub mod parameters;
 pub mod pointwise;
 pub mod scalar;
+#[cfg(feature = "cuda")]
+pub mod sent;
 pub mod softmax;
 #[cfg(feature = "cuda")]
 pub mod tangents;

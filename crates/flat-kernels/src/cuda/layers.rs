@@ -4,6 +4,7 @@ use super::device::{New, Read, address_of, read, run, tensor, touch};
 use super::launch::{NORM, POOL};
 use super::max_pool;
 use super::norm::{self, Gradients, Layer, Mask};
+use super::sent::sent;
 use crate::{Float, Split, Windows, dispatch};
 use candle_core::op::BackpropOp;
 use candle_core::{CudaDevice, CudaStorage, DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
@@ -234,7 +235,7 @@ pub fn running(layers: &[Running<'_>], momentum: f64) -> Result<()> {
             })
         };
         let rows = || layers.iter().map(row).collect::<Result<Vec<_>>>();
-        let mut table = New::of(&device, &norm::Running::table(&rows()?))?;
+        let table = sent(&device, &norm::Running::table(&rows()?))?;
         // SAFETY: the sizes were just compared; the tensors outlive the call, and memory is freed in the stream's order.
         unsafe { run(&device, &NORM, &[norm::running(T::REAL, layers.len(), table.address(), momentum)]) }?;
         rows().map(|_| ())

@@ -1,12 +1,13 @@
 //! Arithmetic on vectors and variables of a CUDA device: one launch for all parameters, whatever their number.
 //!
-//! Tables of addresses and constants are sent along with each call; the host never waits for the device, except where a
-//! number is asked for.
+//! Tables of addresses and constants are sent where they are not those of an earlier call; the host never waits for the
+//! device, except where a number is asked for.
 
 use crate::cuda::device::{New, address_of, run, tensor, touch};
 use crate::cuda::draw::{Law, draw};
 use crate::cuda::launch::{DRAW, SCALAR, VECTOR, chunks};
 use crate::cuda::scalar::{self, Op, Place};
+use crate::cuda::sent::{sent, sent_doubles};
 use crate::cuda::vector::{self, Table};
 use crate::{Float, Update, recurrence};
 use candle_core::{CudaDevice, DType, Device, Result, Tensor, bail};
@@ -75,7 +76,7 @@ pub fn update<T: Float, const M: usize, const N: usize, U: Update<M, N>>(
         for (i, (_, own)) in steps.iter().enumerate().filter(|(i, _)| of_this(*i)) {
             constants[i * kernel.constants..][..kernel.constants].copy_from_slice(own);
         }
-        let (mut numbers, mut constants) = (New::of(&device, &table.numbers)?, New::of(&device, &constants)?);
+        let (numbers, constants) = (sent(&device, &table.numbers)?, sent_doubles(&device, &constants)?);
         let launch = kernel.launch(T::REAL, &table, numbers.address(), constants.address(), decided, &addresses);
         // SAFETY: the table names this device's variables with their lengths, the vectors are as long as all of them
         // together, and all outlive the call; memory is freed in the stream's order.
@@ -106,7 +107,7 @@ pub fn dot<T: Float>(x: &Tensor, y: &Tensor) -> Result<Tensor> {
 pub fn dot_entries<T: Float>(x: &Tensor, y: &Tensor, lengths: impl Iterator<Item = usize>) -> Result<Vec<f64>> {
     let device = device(x)?;
     let table = Table::new(lengths.map(|len| (len, 0)));
-    let (mut offsets, mut out) = (New::of(&device, &table.numbers)?, New::<f64>::new(&device, table.entries)?);
+    let (offsets, mut out) = (sent(&device, &table.numbers)?, New::<f64>::new(&device, table.entries)?);
     let launch =
         vector::dot_entries(T::REAL, table.entries, touch::<T>(x)?, touch::<T>(y)?, offsets.address(), out.address());
     // SAFETY: the offsets are those of both vectors.
@@ -125,7 +126,7 @@ pub fn collect<T: Float>(parts: &[Tensor], out: &Tensor) -> Result<Tensor> {
     let mut square = New::<f64>::new(&device, 1)?;
     let from = touch_all::<T>(parts)?;
     let table = Table::new(parts.iter().zip(from).map(|(p, at)| (p.elem_count(), at)));
-    let mut numbers = New::of(&device, &table.numbers)?;
+    let numbers = sent(&device, &table.numbers)?;
     let mut partial = New::<f64>::new(&device, chunks(table.elements))?;
     let launches = table.collect(T::REAL, numbers.address(), touch::<T>(out)?, partial.address(), square.address());
     // SAFETY: the table names the parts with their lengths; `out` is as long as all of them.
@@ -181,7 +182,7 @@ pub fn scalars(
         })
     };
     let nodes = nodes.iter().map(|op| op.clone().read(|t| place(&t))).collect::<Result<Vec<_>>>()?;
-    let mut program = New::of(device, &scalar::words(&nodes, wanted, flag))?;
+    let program = sent(device, &scalar::words(&nodes, wanted, flag))?;
     let (mut values, mut row) = (New::<f64>::new(device, nodes.len())?, New::<f64>::new(device, wanted.len())?);
     let mut set = flag.map(|_| New::<u8>::new(device, 1)).transpose()?;
     let to = set.as_mut().map_or(0, New::address);

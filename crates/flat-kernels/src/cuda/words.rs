@@ -2,6 +2,7 @@
 
 use super::device::{New, address_of, run, touch_bytes};
 use super::launch::VECTOR;
+use super::sent::{Sent, sent};
 use super::vector::Table;
 use candle_core::{DType, Device, Result, Tensor, bail};
 
@@ -9,7 +10,7 @@ use candle_core::{DType, Device, Result, Tensor, bail};
 pub struct Saved {
     words: New<u32>,
     /// Lengths and addresses, as the device has them.
-    numbers: New<u64>,
+    numbers: Sent,
     table: Table,
     tensors: Vec<Tensor>,
 }
@@ -30,7 +31,7 @@ impl Saved {
             places.push((bytes / 4, touch_bytes(tensor)?));
         }
         let table = Table::new(places);
-        let mut numbers = New::of(device, &table.numbers)?;
+        let numbers = sent(device, &table.numbers)?;
         let mut words = New::new(device, table.elements)?;
         let launch = table.save_words(numbers.address(), words.address());
         // SAFETY: the table names this device's tensors with their lengths; there is room for all words.

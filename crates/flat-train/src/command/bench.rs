@@ -172,9 +172,7 @@ fn measure(args: &BenchSettings, timed: &mut [Timed], report: &mut BenchReport, 
     for t in timed.iter() {
         let name = report.rows[t.row].place.device.clone();
         if !peaks.contains_key(&name) {
-            let peak = Peak::new(&t.device)?;
-            peak.measure()?;
-            peaks.insert(name.clone(), peak);
+            peaks.insert(name.clone(), Peak::new(&t.device)?);
             if args.roofline {
                 copies.insert(name.clone(), Bandwidth::new(&t.device)?);
             }

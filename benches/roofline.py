@@ -6,8 +6,9 @@
 
 --uncounted needs no emulated device: of the counts it has the launches that tests/emulated.rs holds, and no others.
 
-Operations come from `flat-train models --json`, launches and copies from the emulated device, bytes from the shapes of the layers by
-the formulas of `Layer`. Nothing is measured on a GPU: the page is what a measurement is to be held against.
+Operations and bytes come from the shapes of the layers by the formulas of `Layer`, and must be those that `flat-train bench --roofline`
+counts; launches and copies come from the emulated device. Nothing is measured on a GPU: the page is what a measurement is to be held
+against.
 """
 
 import argparse
@@ -38,10 +39,10 @@ class Layer:
         self.kind, self.macs, self.x, self.y, self.weights = kind, macs, x, y, weights
         self.first, self.bias, self.relu, self.joins = first, bias, relu, joins
 
-    def products(self, size):
+    def products(self, size, batch=BATCH):
         """(multiply-adds, bytes) of its products: forward, gradient of the input but for the first layer, of the weights."""
-        moved = size * (BATCH * (self.x + self.y) + self.weights)
-        return [(BATCH * self.macs, moved)] * (2 if self.first else 3) if self.macs else []
+        moved = size * (batch * (self.x + self.y) + self.weights)
+        return [(batch * self.macs, moved)] * (2 if self.first else 3) if self.macs else []
 
     def ours(self):
         """Passes over its output by the kernels of this program, forward and backward."""
@@ -49,11 +50,11 @@ class Layer:
             # sums read x, the output is made of x (and what joins); sums and gradient read x and g (and the output)
             return 3 + self.joins + 5 + 3 * self.joins
         if self.kind == "pool":
-            # the input is four times the output
-            return 5 + 6 + 3 * self.relu
+            # two over the input, which is four times the output, and two over that
+            return 10 + 5 * self.relu
         if self.kind == "plus":
             return 3
-        return 5 * self.relu + 2 * self.bias
+        return 5 * self.relu
 
     def theirs(self, fused):
         """The same in PyTorch: one operation after the other, or what a compiler makes of it."""
@@ -176,18 +177,32 @@ def counts(place, model, rule):
     return step
 
 
+def counted(tool, env, model):
+    """(operations, bytes) of a gradient of one image, as `flat-train bench --roofline` counts them."""
+    words = f"bench --devices cpu --models {model} --optimizers sgd --batch-sizes 1 --steps 1 --rounds 1 --roofline --json --quiet"
+    out = subprocess.run([tool, *words.split()], check=True, capture_output=True, text=True, env=env)
+    (row,) = json.loads(out.stdout)["rows"]
+    return row["flops_per_step"], row["roof"]["bytes_per_step"]
+
+
+def check(model, theirs):
+    """Stops where the layers of this script are not those of the program."""
+    layers = NETWORKS[model]()
+    moved = sum(data for layer in layers for _, data in layer.products(4, 1)) + sum(4 * layer.y * layer.ours() for layer in layers)
+    ours = (6 * sum(layer.macs for layer in layers), moved)
+    if ours != theirs:
+        raise SystemExit(f"{model}: operations and bytes are {ours} by the layers of this script, {theirs} by flat-train bench --roofline")
+
+
 def held(model, rule):
     """Launches of a SAM step that tests/emulated.rs holds; None where it holds none."""
     found = re.search(rf"const {model.upper()}: u64 = (\d+);", (TOP / "tests" / "emulated.rs").read_text())
     return {"launches": int(found[1])} if found and rule == "sam" else {}
 
 
-def predict(model, known, place):
+def predict(model, dim, place):
     """A row for each rule."""
-    dim = known["parameters"]
     macs = sum(layer.macs for layer in NETWORKS[model]())
-    if macs != known["multiply_adds"]:
-        raise SystemExit(f"{model}: {macs} multiply-adds by the layers of this script, {known['multiply_adds']} by flat-train models")
     rows = []
     for rule, name, evals in (("sgd", "plain", 1), ("sam", "sam", 2)):
         asked = counts(place, model, rule) if place else held(model, rule)
@@ -225,11 +240,12 @@ def page(rows):
         )
     lines += [
         "",
-        "- **GFLOP**: 6 x multiply-adds x images x gradients: two operations a multiply-add, a gradient three forward passes. The",
-        "  multiply-adds are those of `flat-train models --json`; the script counts them again from its own shapes and stops where",
-        "  the two differ. The first layer has no gradient of its input, so that a step does a little less.",
+        "- **GFLOP**: 6 x multiply-adds x images x gradients: two operations a multiply-add, a gradient three forward passes. The first",
+        "  layer has no gradient of its input, so that a step does a little less.",
         "- **GB**: a product reads two operands and writes one. Normalisation with ReLU is 3 passes over its output forward and 5",
         "  backward, 4 and 8 where a shortcut joins; a sum is 3. Over all weights a plain step makes 7 passes, a SAM step 15.",
+        "- `flat-train bench --roofline` counts the same operations, and the same bytes but for the passes over all weights. The script",
+        "  stops where its own shapes give others.",
         "- **launches**, **allocations**, **host syncs**: counted by the emulated device, kernels and library calls alike; a call of",
         "  cuDNN may be several kernels. `not counted`: the page was made with --uncounted. A host's time is then that of the launches",
         "  alone, and where these are unknown too, there is no time of a step.",
@@ -291,8 +307,10 @@ def main():
         raise SystemExit(f"{tool} is missing: run scripts/check-cuda --emulate emulated::")
     env = {**os.environ, "LD_LIBRARY_PATH": str(Path(args.emulated).resolve() / "lib")}
     out = subprocess.run([tool, "models", "--json"], check=True, capture_output=True, text=True, env=env)
-    known = {model["name"]: model for model in json.loads(out.stdout)["models"]}
-    rows = [row for model in MODELS for row in predict(model, known[model], None if args.uncounted else args.emulated)]
+    dims = {model["name"]: model["parameters"] for model in json.loads(out.stdout)["models"]}
+    for model in MODELS:
+        check(model, counted(tool, env, model))
+    rows = [row for model in MODELS for row in predict(model, dims[model], None if args.uncounted else args.emulated)]
     if args.json:
         print(json.dumps(rows, indent=1))
     else:

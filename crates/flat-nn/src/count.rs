@@ -21,7 +21,7 @@ pub(crate) struct Count {
 ///
 /// A product has three passes, the first layer's two. Normalisation with relu goes three times over its output forward and
 /// five times backward, four and eight times where a shortcut joins. Another nonlinearity takes five passes, a sum three,
-/// pooling two over its input and its output.
+/// pooling two over its input and its output. The gradients of a value that two layers take meet in a sum.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// For each example.
@@ -35,13 +35,15 @@ pub struct Traffic {
 pub(crate) struct Shaped {
     /// A zero, seen in the shape: no memory.
     zero: Tensor,
+    /// Whether a layer has taken it.
+    taken: Rc<Cell<bool>>,
     count: Rc<Cell<Count>>,
 }
 
 impl Shaped {
     pub(crate) fn new(shape: impl Into<Shape>, count: &Rc<Cell<Count>>) -> Result<Self> {
         let zero = Tensor::zeros((), DType::F32, &Device::Cpu)?.broadcast_as(shape.into())?;
-        Ok(Self { zero, count: count.clone() })
+        Ok(Self { zero, taken: Rc::default(), count: count.clone() })
     }
 
     /// The second dimension of logits.
@@ -53,6 +55,11 @@ impl Shaped {
         Self::new(shape, &self.count)
     }
 
+    /// Another value of this shape.
+    fn alike(&self) -> Result<Self> {
+        self.with(self.zero.shape())
+    }
+
     /// `outputs` numbers, each a sum of `terms` products with these weights, in so many passes of a gradient.
     fn products(&self, w: &Self, outputs: impl Into<Shape>, terms: usize, passes: usize) -> Result<Self> {
         let out = self.with(outputs)?;
@@ -60,6 +67,7 @@ impl Shaped {
         count.multiply_adds += (out.zero.elem_count() * terms) as u64;
         count.traffic.per_batch += (passes * w.zero.elem_count()) as u64;
         self.count.set(count);
+        self.take();
         self.moved(passes);
         out.moved(passes);
         Ok(out)
@@ -72,6 +80,13 @@ impl Shaped {
         self.count.set(count);
     }
 
+    /// A layer takes this value. Every one after the first has a gradient to add to those before.
+    fn take(&self) {
+        if self.taken.replace(true) {
+            self.moved(3);
+        }
+    }
+
     fn kink(&self) {
         self.count.set(Count { kinks: true, ..self.count.get() });
     }
@@ -79,6 +94,7 @@ impl Shaped {
     fn pooled(&self, pool: Pool2d) -> Result<Self> {
         let (n, c, h, w) = self.zero.dims4()?;
         let out = self.with((n, c, pool.output(h)?, pool.output(w)?))?;
+        self.take();
         self.moved(2);
         out.moved(2);
         Ok(out)
@@ -99,8 +115,10 @@ impl Shaped {
 
     /// A normalisation with what follows in the same passes.
     fn normalised(&self, skip: Option<&Self>, then: Option<Activation>) -> Result<Self> {
+        self.take();
         if let Some(skip) = skip {
             self.fits(skip)?;
+            skip.take();
         }
         self.moved(if skip.is_some() { 12 } else { 8 });
         match then {
@@ -108,7 +126,7 @@ impl Shaped {
             Some(_) => self.moved(5),
             None => {}
         }
-        Ok(self.clone())
+        self.alike()
     }
 
     fn fits(&self, other: &Self) -> Result<()> {
@@ -154,6 +172,7 @@ impl Value for Shaped {
     fn adaptive_mean(&self, side: usize) -> Result<Self> {
         let (n, c, _, _) = self.zero.dims4()?;
         let out = self.with((n, c, side, side))?;
+        self.take();
         self.moved(2);
         out.moved(2);
         Ok(out)
@@ -161,6 +180,7 @@ impl Value for Shaped {
 
     fn global_mean(&self) -> Result<Self> {
         let (n, c, _, _) = self.zero.dims4()?;
+        self.take();
         self.with((n, c))
     }
 
@@ -168,10 +188,12 @@ impl Value for Shaped {
         if shape.iter().product::<usize>() != self.zero.elem_count() {
             return Err(Error::BadInput(format!("{:?} as {shape:?}", self.zero.shape())));
         }
+        self.take();
         self.with(shape)
     }
 
     fn arrange(&self, by: &Arrange) -> Result<Self> {
+        self.take();
         self.moved(2);
         self.with(by.of(&self.zero)?.shape())
     }
@@ -185,13 +207,15 @@ impl Value for Shaped {
         let mut count = self.count.get();
         count.multiply_adds += (b * m * n * k) as u64;
         self.count.set(count);
+        [self, other].iter().for_each(|of| of.take());
         [self, other, &out].iter().for_each(|of| of.moved(3));
         Ok(out)
     }
 
     fn softmax(&self, _: f64) -> Result<Self> {
+        self.take();
         self.moved(5);
-        Ok(self.clone())
+        self.alike()
     }
 
     fn constant(&self, x: Tensor) -> Result<Self> {
@@ -202,8 +226,9 @@ impl Value for Shaped {
         if activation == Activation::Relu {
             self.kink();
         }
+        self.take();
         self.moved(5);
-        Ok(self.clone())
+        self.alike()
     }
 
     fn add_activate(&self, other: &Self, activation: Activation) -> Result<Self> {
@@ -212,8 +237,9 @@ impl Value for Shaped {
 
     fn plus(&self, other: &Self) -> Result<Self> {
         self.fits(other)?;
+        [self, other].iter().for_each(|of| of.take());
         self.moved(3);
-        Ok(self.clone())
+        self.alike()
     }
 
     fn batch_norm_add(

@@ -478,6 +478,22 @@ fn the_last_layer_of_the_features_gives_the_logits() -> Result<()> {
 }
 
 #[test]
+fn the_traffic_of_known_networks_is_that_of_their_layers() -> Result<()> {
+    // added up by benches/roofline.py from layers of its own
+    for (arch, channels, side, per_example, per_batch) in [
+        (networks::LENET, 1, 28, 163_390, 3_331_648),
+        (networks::RESNET20, 3, 32, 3_463_390, 812_256),
+        (networks::RESNET18, 3, 32, 10_583_582, 33_491_328),
+        (networks::WRN_16_4, 3, 32, 8_657_694, 8_235_360),
+    ] {
+        let config = ModelConfig { classes: 10, ..config(arch, channels, side) };
+        let traffic = build(&config, DType::F32)?.traffic();
+        assert_eq!((traffic.per_example, traffic.per_batch), (per_example, per_batch), "{arch}");
+    }
+    Ok(())
+}
+
+#[test]
 fn the_arithmetic_of_known_networks_is_counted() -> Result<()> {
     // ResNet-18 for CIFAR is known by 0.56 G multiply-adds, ResNet-20 by 41 M, LeNet's by hand
     let lenet = 25 * 32 * 24 * 24 + 25 * 32 * 64 * 8 * 8 + 1024 * 1024 + 10 * 1024;

@@ -125,6 +125,18 @@ fn a_step_that_fails_hangs_or_lacks_something_says_so_and_the_others_run() {
 }
 
 #[test]
+fn a_step_that_fails_without_a_word_says_what_room_the_disk_has() {
+    let bundle = Bundle::new(&[("silent", "exit 4")]);
+    let out = bundle.run("");
+    let reason = bundle.steps()[0]["reason"].as_str().expect("a reason").to_string();
+    assert!(
+        reason.starts_with("exit status 4: without a word; ") && reason.ends_with(" MiB are free"),
+        "{reason}: {}",
+        said(&out)
+    );
+}
+
+#[test]
 fn a_second_run_keeps_what_ended_and_tries_again_what_did_not() {
     let bundle = Bundle::new(&[("good", GOOD), ("bad", BAD), ("absent", ABSENT), ("hanging", HANGING)]);
     bundle.run("good bad absent");

@@ -24,6 +24,11 @@ write_whole() { # file, text
   fi
 }
 
+# MiB that are free on the disk of a folder; nothing where it cannot be found out.
+free_mib() { # folder
+  df -Pk "$1" 2>/dev/null | awk 'NR == 2 { print int($4 / 1024) }'
+}
+
 # Whether a file looks like one JSON value, not cut off.
 is_json() {
   [ -s "$1" ] || return 1
@@ -49,7 +54,8 @@ record() { # file of the record, name, seconds, command...
     0) status=passed ;;
     "$SKIPPED") status=skipped ;;
     124 | 137) status=hung why="stopped at its limit of $limit s" ;;
-    *) status=failed why="exit status $code: $why" ;;
+    # a full disk takes the last words too
+    *) status=failed why="exit status $code: ${why:-without a word; $(free_mib "$(dirname "$file")") MiB are free}" ;;
   esac
   # a command that has parts says how they ended
   if [ -s "$base.status" ] && [ "$status" != hung ]; then

@@ -49,7 +49,7 @@ done
 
 # A run needs room for the driver's compiled kernels and for a few checkpoints.
 mkdir -p "$out/steps" 2>/dev/null || stop "--out $out: cannot be made: is the disk full, or the folder read-only?"
-free=$(df -Pk "$out" 2>/dev/null | awk 'NR == 2 { print int($4 / 1024) }')
+free=$(free_mib "$out")
 [ "${free:-512}" -ge 512 ] || stop "--out $out: $free MiB are free, 512 are needed; free space, or name a folder on another disk by --out"
 write_whole "$out/room" "" || exit 2
 rm -f "$out/room"

@@ -4,6 +4,8 @@ home=$FLAT_BUNDLE_HOME
 export FLAT_TRAIN_BIN=$home/bin/flat-train FLAT_TOP=$home FLAT_DATA_DIR=$home/data PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 python=(env "LD_LIBRARY_PATH=$FLAT_LOADER_PATH" "${PYTHON:-python3}")
 peers=$home/python/gpu
+# NVIDIA's own tools need a GPU
+emulated=$(field emulated "$FLAT_BUNDLE_OUT/machine.json")
 # where PyTorch computes: on the GPU, but for a rehearsal without one
 peer_device=${FLAT_PEER_DEVICE:-cuda}
 if [ "$FLAT_BUNDLE_DOSE" = small ]; then

@@ -321,7 +321,12 @@ fn hostile_npz_is_one_error_that_names_file_and_array() {
         ("too few bytes", npy("|u1", "4, 2, 2", &[9; 15]), labels(4), "15 bytes follow"),
         ("too large", npy("|u1", "4000000000, 4000000000, 4000000000", &[9; 16]), labels(4), "more than any file"),
         ("another count", good.clone(), labels(3), "4 images but 3 labels"),
-        ("label", good.clone(), npy("<i4", "4,", &[0, 1, 70_000, 0].map(i32::to_le_bytes).concat()), "label 2 is 70000"),
+        (
+            "label",
+            good.clone(),
+            npy("<i4", "4,", &[0, 1, 70_000, 0].map(i32::to_le_bytes).concat()),
+            "label 2 is 70000",
+        ),
         ("below", good.clone(), npy("<i4", "4,", &[0, -1, 3, 0].map(i32::to_le_bytes).concat()), "label 1 is -1"),
         ("no array", b"text".to_vec(), labels(4), "no array"),
         ("no image", npy("|u1", "0, 2, 2", &[]), npy("|u1", "0,", &[]), "no image"),

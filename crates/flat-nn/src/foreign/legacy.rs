@@ -1,5 +1,6 @@
-//! What `torch.save` wrote before PyTorch 1.6, and writes with `_use_new_zipfile_serialization=False`: pickles one after the
-//! other (a mark, a version, the machine, the object, the storages' names), then the storages' bytes.
+//! What `torch.save` wrote before PyTorch 1.6, and still writes with `_use_new_zipfile_serialization=False`.
+//!
+//! Pickles come one after the other: a mark, a version, the machine, the object, the storages' names. The storages' bytes follow.
 
 use super::{Format, WeightsFile, bad, state_dict, storages};
 use crate::{Error, Result};

@@ -1,7 +1,7 @@
 //! Sums of vectors that lie on a device, exchanged there.
 
-use crate::ranks::pieces;
-use crate::{Error, Ranks, Result, Tree};
+use crate::tree::pieces;
+use crate::{Error, Result, Tree};
 use candle_core::{DType, Tensor};
 use flat_core::ParamVec;
 use std::ops::Range;
@@ -23,9 +23,13 @@ pub trait OnDevice: Send + Sync {
 }
 
 /// The sum of the nodes of all ranks, with the bits that main memory gives: every rank adds up a piece of the vector in the order of
-/// the tree, and gives its sum to all.
-pub(crate) fn tree_sum(ranks: &Ranks, engine: &dyn OnDevice, tree: Tree, own: &[ParamVec]) -> Result<ParamVec> {
-    let (rank, size) = (ranks.rank(), ranks.size());
+/// the tree, and gives its sum to all. This rank is one of `size`.
+pub(crate) fn tree_sum(
+    (rank, size): (usize, usize),
+    engine: &dyn OnDevice,
+    tree: Tree,
+    own: &[ParamVec],
+) -> Result<ParamVec> {
     let held: Vec<Vec<Range<usize>>> = (0..size).map(|rank| tree.nodes(&tree.of_rank(rank, size))).collect();
     let (nodes, layout, dtype) = (held.concat(), own[0].layout().clone(), own[0].space().dtype);
     let pieces = pieces(layout.len(), size);
@@ -89,7 +93,7 @@ fn added_up(tree: Tree, nodes: &[Range<usize>], pieces: Vec<Tensor>) -> Result<T
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Communicator, Growing, Incoming, Outgoing, Threads};
+    use crate::{Communicator, Growing, Incoming, Outgoing, Ranks, Threads};
     use candle_core::Device;
     use flat_core::{Layout, Purpose, Space, Streams};
     use std::sync::Arc;
@@ -151,7 +155,9 @@ mod tests {
                     if own.is_empty() {
                         own.push(ParamVec::zeros(&space)?);
                     }
-                    tree_sum(&ranks, &Host(engine), Tree::over(parts), &own)?.to_f64().map_err(Error::from)
+                    tree_sum((ranks.rank(), size), &Host(engine), Tree::over(parts), &own)?
+                        .to_f64()
+                        .map_err(Error::from)
                 });
                 for found in found {
                     assert_eq!(found?, expected, "{parts} parts of {len} over {size} ranks");

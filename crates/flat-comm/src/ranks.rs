@@ -1,5 +1,6 @@
 //! The ranks of a run, as its parts see them: sums, numbers and words for all.
 
+use crate::tree::pieces;
 use crate::{Alone, Communicator, Error, Lent, Result, Tree, on_device};
 use candle_core::Device;
 use flat_core::ParamVec;
@@ -111,7 +112,7 @@ impl Ranks {
             return match self.engine.on_device(&device)? {
                 None => self.through_host(tree, own, &device),
                 Some(there) if self.order == SumOrder::Engine => self.timed(|| on_device::engine_sum(there, own)),
-                Some(there) => self.timed(|| on_device::tree_sum(self, there, tree, &own)),
+                Some(there) => self.timed(|| on_device::tree_sum((self.rank(), self.size()), there, tree, &own)),
             };
         }
         match self.order {
@@ -362,13 +363,6 @@ const PIECE: usize = 1 << 17;
 /// The blocks of a vector that are summed one after another.
 fn blocks(len: usize, ranks: usize) -> impl Iterator<Item = Range<usize>> {
     (0..len).step_by(PIECE * ranks).map(move |start| start..(start + PIECE * ranks).min(len))
-}
-
-/// The piece of a vector that each rank adds up.
-pub(crate) fn pieces(len: usize, ranks: usize) -> Vec<Range<usize>> {
-    // whole cache lines
-    let each = len.div_ceil(ranks).next_multiple_of(16);
-    (0..ranks).map(|rank| (rank * each).min(len)..((rank + 1) * each).min(len)).collect()
 }
 
 #[cfg(test)]

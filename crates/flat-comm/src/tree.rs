@@ -83,6 +83,13 @@ fn join(node: &Range<usize>, nodes: &[Range<usize>], at: usize, add: &mut impl F
     left + right
 }
 
+/// The piece of a vector that each rank adds up.
+pub(crate) fn pieces(len: usize, ranks: usize) -> Vec<Range<usize>> {
+    // whole cache lines
+    let each = len.div_ceil(ranks).next_multiple_of(16);
+    (0..ranks).map(|rank| (rank * each).min(len)..((rank + 1) * each).min(len)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

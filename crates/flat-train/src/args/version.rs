@@ -3,8 +3,12 @@
 use std::sync::LazyLock;
 
 /// The features of this package, and `hub` of `flat-data`, which the tool always has; with whether the build has them.
-pub(super) const FEATURES: [(&str, bool); 3] =
-    [("hub", true), ("cuda", cfg!(feature = "cuda")), ("cudnn", cfg!(feature = "cudnn"))];
+pub(super) const FEATURES: [(&str, bool); 4] = [
+    ("hub", true),
+    ("cuda", cfg!(feature = "cuda")),
+    ("cudnn", cfg!(feature = "cudnn")),
+    ("nccl", cfg!(feature = "nccl")),
+];
 
 /// The text after the name of the program. The revision is what `FLAT_REVISION` named at build time, as `scripts/revision` prints it.
 pub(super) static LONG: LazyLock<String> = LazyLock::new(|| said(option_env!("FLAT_REVISION")));

@@ -185,8 +185,11 @@ mod tests {
                 }
                 let stop =
                     |_: &Progress| if last && !fails { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-                hessian.product_over(&flat_comm::here(), &v, &mut { stop }).map(drop)
+                // an error of a rank's work would end the others before they have heard of it
+                Ok(hessian.product_over(&flat_comm::here(), &v, &mut { stop }).map(drop))
             });
+            let out: Vec<Result<()>> = out.into_iter().flatten().collect();
+            assert_eq!(out.len(), 3);
             let said = |e: &Result<()>| match e {
                 Err(crate::Error::Interrupted) => !fails,
                 Err(crate::Error::Comm(CommError::Differ(text))) => fails && text.contains("another rank"),

@@ -68,6 +68,11 @@ impl DeviceChoice {
         }
     }
 
+    /// The same device by its number, for a table of several.
+    pub fn numbered(self) -> Self {
+        if self == Self::Own { Self::Cuda(own()) } else { self }
+    }
+
     /// Opens the device.
     ///
     /// # Errors

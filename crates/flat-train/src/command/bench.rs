@@ -8,6 +8,7 @@ use crate::bench::{
 use crate::exit::Outcome;
 use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Device;
+use flat_core::setting::Text;
 use flat_plot as plot;
 use flat_run::store::{write_whole, write_with_folders};
 use flat_run::{Opened, Ui, check_svg, signal, usage};
@@ -29,6 +30,8 @@ pub(super) fn run(args: &BenchSettings, of_memory: bool, ui: Ui, json: bool) -> 
     if args.ranks {
         return super::network::run(args, ui, json);
     }
+    let numbered = args.devices.iter().map(|choice| Text(choice.0.numbered())).collect();
+    let args = &BenchSettings { devices: numbered, ..args.clone() };
     let mut devices: BTreeMap<String, Result<Device, String>> = BTreeMap::new();
     for choice in &args.devices {
         // the flag has another name here

@@ -5,7 +5,7 @@
 use super::{Format, WeightsFile, bad, state_dict, storages};
 use crate::{Error, Result};
 use candle_core::Device;
-use flat_core::{file, memory};
+use flat_core::file;
 use flat_pickle::{Pickle, Value};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -23,10 +23,7 @@ pub(super) fn read(path: &Path, device: &Device) -> Result<WeightsFile> {
     let io = |source| Error::Io { path: path.to_path_buf(), source };
     let mut source = file::open(path).map_err(io)?;
     let length = source.metadata().map_err(io)?.len();
-    if let Some(free) = memory::available().filter(|free| length.saturating_mul(2) > *free) {
-        let [needed, free] = [length.saturating_mul(2), free].map(memory::in_words);
-        return Err(bad(format!("reading it takes {needed} of memory, {free} are free")));
-    }
+    storages::check_memory(length).map_err(bad)?;
     let mut bytes = Vec::new();
     source.read_to_end(&mut bytes).map_err(io)?;
     let next = |bytes| Pickle::load_first(bytes, state_dict::known).map_err(|e| bad(storages::refused(&e)));

@@ -27,6 +27,18 @@ pub(super) fn refused(error: &Error) -> String {
     }
 }
 
+/// Refuses what would not fit into memory: tensors of so many bytes, and as many beside them while they are read.
+pub(super) fn check_memory(bytes: u64) -> Result<(), String> {
+    let needed = bytes.saturating_mul(2);
+    match memory::available().filter(|free| needed > *free) {
+        None => Ok(()),
+        Some(free) => {
+            let [needed, free] = [needed, free].map(memory::in_words);
+            Err(format!("reading it takes {needed} of memory, {free} are free"))
+        }
+    }
+}
+
 /// The tensors that `pickle` describes, but for an optimizer's state. `storage` gives the bytes of one by its name and
 /// its number of bytes. `length` is that of the file.
 pub(super) fn tensors<'b>(
@@ -45,9 +57,8 @@ pub(super) fn tensors<'b>(
     if needed > length.saturating_mul(MAX_SHARED) {
         return Err(bad("its tensors share their bytes too often: clone them before torch.save".into()));
     }
-    if let Some(free) = memory::available().filter(|free| needed > SMALL && needed.saturating_mul(2) > *free) {
-        let [needed, free] = [needed.saturating_mul(2), free].map(memory::in_words);
-        return Err(bad(format!("reading it takes {needed} of memory, {free} are free")));
+    if needed > SMALL {
+        check_memory(needed).map_err(bad)?;
     }
     for ((key, _, _), tensors) in wanted {
         let size = tensors.first().map_or(0, |(_, d)| d.size.saturating_mul(d.stored));

@@ -149,6 +149,8 @@ impl Bench {
                 let (x, labels, v) = (&self.x, &self.labels, &self.direction);
                 Ok(self.model.hessian_product(LOSS, x, labels, v, Mode::BatchStats).map(drop)?)
             }
+            "hvp4" => self.products(4),
+            "hvp8" => self.products(8),
             "forward" => Ok(self.model.logits_no_grad(&self.x, Mode::Eval).map(drop)?),
             "gemm" => {
                 if self.matrices.is_none() {
@@ -162,8 +164,19 @@ impl Bench {
                 ops::linear(a, b, None)?;
                 Ok(())
             }
-            _ => bail!("{what}: step, sam, gradient, hvp, forward or gemm"),
+            _ => bail!("{what}: step, sam, gradient, hvp, hvp4, hvp8, forward or gemm"),
         }
+    }
+
+    /// Hessian products with several directions at once.
+    fn products(&self, directions: usize) -> Result<()> {
+        let space = self.model.params().space();
+        let v = |k| ParamVec::rademacher(space, &Streams::new(0).at(Purpose::Probe, k));
+        let all = (0..directions as u64).map(v).collect::<std::result::Result<Vec<_>, _>>()?;
+        Ok(self
+            .model
+            .hessian_products(LOSS, &self.x, &self.labels, &all.iter().collect::<Vec<_>>(), Mode::BatchStats)
+            .map(drop)?)
     }
 
     fn step(&mut self, name: &'static str, rule: Box<dyn GradientRule>) -> Result<()> {

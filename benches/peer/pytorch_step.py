@@ -10,7 +10,7 @@ bursts of steps in turn, A B A B ..., so that both meet the same state of the ma
 median of the ratios is reported with its range. All in f32 on random images (with `--precision bf16` products in bf16 on both
 sides, in PyTorch by autocast); a step is forward, backward and SGD with
 momentum 0.9; `sam` is a SAM step over it, `gradient` is loss and gradient alone, `hvp` a Hessian-vector product (here
-exact, by reverse over forward; in PyTorch by double backward). `gemm` is one product of square matrices of side 2048:
+exact, by forward over reverse; in PyTorch by double backward). `gemm` is one product of square matrices of side 2048:
 the peak that the fractions refer to. `--torch best` gives PyTorch an allocator that keeps its pages and takes the fastest of its
 layouts (contiguous, channels_last), found for each case; it is as it comes out of the box without. If torch cannot be imported, it is installed into a virtual environment under the
 build directory.

@@ -53,6 +53,16 @@ pub fn with_slices<T: Float, const N: usize, R>(
     Ok(f(slices))
 }
 
+/// [`with_slices`] for any number of tensors.
+///
+/// # Errors
+/// As [`elements`].
+pub fn with_all_slices<T: Float, R>(op: &str, tensors: &[&Tensor], f: impl FnOnce(&[&[T]]) -> R) -> Result<R> {
+    let guards: Vec<_> = tensors.iter().map(|t| t.storage_and_layout()).collect();
+    let slices = guards.iter().map(|(s, l)| elements(op, s, l)).collect::<Result<Vec<&[T]>>>()?;
+    Ok(f(&slices))
+}
+
 /// Calls `f` with the elements of a contiguous tensor, to be written in place.
 ///
 /// # Errors

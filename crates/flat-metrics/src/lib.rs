@@ -90,9 +90,9 @@ pub use objective::{
 };
 pub use observer::{Observer, Progress, Silent, Stage};
 pub use operator::{
-    BatchForm, BatchProduct, Block, Curvature, DataLabels, Dense, DifferenceHessian, Differences,
+    BatchForm, BatchProduct, Block, ByTangents, Curvature, DataLabels, Dense, DifferenceHessian, Differences,
     DoubleBackwardHessian, DoubleBackwardThread, DrawnLabels, EmpiricalFisher, Fisher, Form, GaussNewton,
     LinearOperator, ModelCurvature, ModelLabels, ModelingError, MonteCarloFisher, OutputCurvature, Product,
-    ReverseOverForward, ReverseOverReverse, Stencil, TangentHessian, check_symmetry, dense_of, disagreement,
+    ReverseOverReverse, Stencil, TangentHessian, check_symmetry, dense_of, disagreement,
 };
 pub use statistics::{Estimate, ProbeDistribution, t_quantile};

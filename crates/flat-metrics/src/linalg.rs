@@ -10,5 +10,5 @@ pub use krylov::Eigenpair;
 pub use quadrature::Quadrature;
 
 pub(crate) use krylov::{Krylov, Ritz};
-pub(crate) use orthonormal::{Basis, check_memory, combine};
+pub(crate) use orthonormal::{Basis, check_memory, combine, room};
 pub(crate) use symmetric::symmetric;

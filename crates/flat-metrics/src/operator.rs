@@ -21,7 +21,7 @@ pub use difference::{DifferenceHessian, Differences, Stencil};
 pub use double_backward::{DoubleBackwardHessian, DoubleBackwardThread, ReverseOverReverse};
 pub use fisher::{DataLabels, DrawnLabels, EmpiricalFisher, Fisher, ModelLabels, MonteCarloFisher};
 pub use gauss_newton::{GaussNewton, OutputCurvature};
-pub use hessian::{ReverseOverForward, TangentHessian};
+pub use hessian::{ByTangents, TangentHessian};
 pub use linear::{BatchForm, Form, LinearOperator, Product};
 pub use modeling_error::{ModelCurvature, ModelingError};
 pub use symmetry::{check_symmetry, disagreement};

@@ -10,10 +10,10 @@
 //!   with its second derivative. One model serves training, exact Hessian-vector products and quadratic forms.
 //! - [`Network`]: a classifier written over any value, your own or one of [`networks`]. [`Model`] holds its weights, named and
 //!   initialised as in PyTorch, and its checkpoints; [`Loss`] is computed from its logits.
-//! - [`Pullback`]: a forward pass with the way back, faster and smaller than candle's graph; [`Model::loss_and_gradient`] and
-//!   [`Model::hessian_product`] are written with it. [`Model::hessian_forms`] needs no way back.
+//! - [`Pullback`]: a forward pass with the way back, faster and smaller than candle's graph; [`Model::loss_and_gradient`] is written
+//!   with it. [`Model::hessian_products`] of several directions share a pass, [`Model::hessian_forms`] needs no way back.
 //!
-//! A product of the Hessian with a vector, by reverse over forward:
+//! A product of the Hessian with a vector:
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};

@@ -7,6 +7,7 @@ use crate::jet::Jet;
 use crate::scope::Scope;
 use crate::specs::Specs;
 use crate::tape::TapeTensor;
+use crate::tape::bundle::Bundle;
 use crate::value::Value;
 use candle_core::Tensor;
 
@@ -113,6 +114,6 @@ instances! {
     tangent: Dual,
     jet: Jet,
     taped: TapeTensor,
-    taped_tangent: Dual<TapeTensor>,
+    bundle: Bundle,
     shaped: Shaped,
 }

@@ -14,8 +14,9 @@ mod linear;
 mod max_pool;
 mod mean_pool;
 pub(crate) mod moments;
+pub(crate) mod norm_along;
 pub(crate) mod norm_jet;
-pub(crate) mod norm_tangent;
+
 pub(crate) mod standardize;
 
 pub(crate) use activation::{add_relu, mask};
@@ -27,9 +28,8 @@ pub(crate) use cross_entropy::cross_entropy;
 pub use cross_entropy::softmax;
 pub use linear::linear;
 pub(crate) use linear::{linear_grad_input, linear_grad_weight};
-pub(crate) use max_pool::Pick;
 pub use max_pool::Pool2d;
 pub(crate) use max_pool::global_mean;
 #[cfg(feature = "cuda")]
-pub(crate) use max_pool::global_mean_share;
+pub(crate) use max_pool::{Pick, global_mean_share};
 pub(crate) use mean_pool::adaptive_means;

@@ -86,8 +86,8 @@ impl Winograd {
         sized!(self, gradients::<W>(g, operands))
     }
 
-    /// The Taylor coefficients, from number `from` on, of `F(x(t), w + t w_dot) + bias + t bias_dot`, for those of `x`. Two are
-    /// a value and its tangent. The last of `x` may be left out as zero.
+    /// The Taylor coefficients, from number `from` on, of `F(x(t), w + t w_dot) + bias + t bias_dot`, for those of `x`. The last of
+    /// `x` may be left out as zero.
     pub fn taylor(
         self,
         g: &Geometry,
@@ -99,9 +99,32 @@ impl Winograd {
         sized!(self, taylor::<Single>(g, x, w, biases, from))
     }
 
-    /// Gradients for `x`, `x_dot` and `w` of `<gy, F> + <gy_dot, F_dot>`, for `[x, w, gy]` and their directions.
-    pub fn tangent_gradients(self, g: &Geometry, of: [&[f32]; 3], dot: [&[f32]; 3]) -> [Vec<f32>; 3] {
-        sized!(self, tangent_gradients::<Single>(g, of, dot))
+    /// `F(x, w) + bias`, then its derivatives along directions `[x_k, w_k]` of the operands; a bias for each, where there are any.
+    pub fn forward_along(
+        self,
+        g: &Geometry,
+        of: [&[f32]; 2],
+        dots: &[[&[f32]; 2]],
+        biases: &[Option<&[f32]>],
+    ) -> Vec<Vec<f32>> {
+        match self {
+            Self::Three => forward_along::<4, 3>(g, of, dots, biases),
+            Self::Five => forward_along::<2, 5>(g, of, dots, biases),
+        }
+    }
+
+    /// The gradient for `x` of `<gy, F(x, w)>` for `[x, w, gy]`, and along directions of these the derivatives of the gradients for
+    /// `x` and `w`.
+    pub fn gradients_along(
+        self,
+        g: &Geometry,
+        of: [&[f32]; 3],
+        dots: &[[&[f32]; 3]],
+    ) -> (Vec<f32>, Vec<[Vec<f32>; 2]>) {
+        match self {
+            Self::Three => gradients_along::<4, 3>(g, of, dots),
+            Self::Five => gradients_along::<2, 5>(g, of, dots),
+        }
     }
 }
 
@@ -256,41 +279,87 @@ fn taylor<W: Word, const M: usize, const R: usize>(
     y.into_iter().map(|y| unsafe { y.finish() }).collect()
 }
 
-/// The gradients of [`taylor`] of two coefficients: `X(gy, w) + X(gy_dot, w_dot)` for `x`, `X(gy_dot, w)` for `x_dot`,
-/// `W(x, gy) + W(x_dot, gy_dot)` for `w`.
-fn tangent_gradients<W: Word, const M: usize, const R: usize>(
+/// `F(x, w) + bias`, then `F(x_k, w) + F(x, w_k) + bias_k` for directions `[x_k, w_k]` of the operands: `x` and `w` are transformed
+/// once.
+fn forward_along<const M: usize, const R: usize>(
     g: &Geometry,
-    [x, w, gy]: [&[f32]; 3],
-    [x_dot, w_dot, gy_dot]: [&[f32]; 3],
-) -> [Vec<f32>; 3] {
+    [x, w]: [&[f32]; 2],
+    dots: &[[&[f32]; 2]],
+    biases: &[Option<&[f32]>],
+) -> Vec<Vec<f32>> {
     let plan = Plan::new::<M>(g);
     let (inputs, outputs) = (&plan.inputs, &plan.outputs);
-    let [mut gx, mut gx_dot] = [(); 2].map(|()| Buffer::new(g.n * inputs.image()));
-    let mut dw = vec![0.0; g.out_channels * g.channels * R * R];
-    let (weights, sums) = (POINTS * g.out_channels * inputs.padded, POINTS * outputs.padded * inputs.padded);
-    plan.with_points(plan.len(outputs) + 2 * weights + sums, |xs, ys, rest| {
-        let [ys_dot, ws, ws_dot, sums] = parts(rest, [plan.len(outputs), weights, weights, sums]);
-        plan.weights::<W, R>(w, true, ws);
-        plan.weights::<W, R>(w_dot, true, ws_dot);
-        let (chunk, out) = (plan.chunk(inputs), plan.chunk(outputs));
-        let results = gx.all().chunks_mut(chunk).zip(gx_dot.all().chunks_mut(chunk));
-        let images = x.chunks(chunk).zip(x_dot.chunks(chunk)).zip(gy.chunks(out).zip(gy_dot.chunks(out)));
-        for (i, (((x, x_dot), (gy, gy_dot)), (gx, gx_dot))) in images.zip(results).enumerate() {
-            plan.transform::<W, M>(outputs, true, gy, ys);
-            plan.transform::<W, M>(outputs, true, gy_dot, ys_dot);
-            plan.multiply::<W>((outputs, ys), ws, (inputs, xs), false);
-            plan.multiply::<W>((outputs, ys_dot), ws_dot, (inputs, xs), true);
-            plan.restore::<W, M>(inputs, true, xs, gx, None);
-            plan.multiply::<W>((outputs, ys_dot), ws, (inputs, xs), false);
-            plan.restore::<W, M>(inputs, true, xs, gx_dot, None);
-            plan.transform::<W, M>(inputs, false, x, xs);
-            plan.correlate::<W>(ys, xs, sums, i == 0);
-            plan.transform::<W, M>(inputs, false, x_dot, xs);
-            plan.correlate::<W>(ys_dot, xs, sums, false);
+    let (images, len, weights) = (g.n * inputs.image(), g.n * outputs.image(), POINTS * g.channels * outputs.padded);
+    let mut y: Vec<Buffer<f32>> = (0..=dots.len()).map(|_| Buffer::new(len)).collect();
+    let shift = |k: usize| biases.get(k).copied().flatten();
+    plan.with_points(plan.len(inputs) + (1 + dots.len()) * weights, |xs, ys, rest| {
+        let [xs_dot, ws, ws_dot] = parts(rest, [plan.len(inputs), weights, dots.len() * weights]);
+        plan.weights::<Single, R>(w, false, ws);
+        for ([_, w_dot], ws_dot) in dots.iter().zip(ws_dot.chunks_mut(weights)) {
+            plan.weights::<Single, R>(w_dot, false, ws_dot);
         }
-        plan.collect::<W, R>(sums, &mut dw);
+        for (i, at) in (0..images).step_by(plan.chunk(inputs)).enumerate() {
+            let from = at..images.min(at + plan.chunk(inputs));
+            let into = i * plan.chunk(outputs)..len.min((i + 1) * plan.chunk(outputs));
+            plan.transform::<Single, M>(inputs, false, &x[from.clone()], xs);
+            plan.multiply::<Single>((inputs, xs), ws, (outputs, ys), false);
+            plan.restore::<Single, M>(outputs, false, ys, &mut y[0].all()[into.clone()], shift(0));
+            for (k, ([x_dot, _], ws_dot)) in dots.iter().zip(ws_dot.chunks_mut(weights)).enumerate() {
+                plan.transform::<Single, M>(inputs, false, &x_dot[from.clone()], xs_dot);
+                plan.multiply::<Single>((inputs, xs_dot), ws, (outputs, ys), false);
+                plan.multiply::<Single>((inputs, xs), ws_dot, (outputs, ys), true);
+                plan.restore::<Single, M>(outputs, false, ys, &mut y[k + 1].all()[into.clone()], shift(k + 1));
+            }
+        }
     });
     // SAFETY: as in `forward`.
-    let [gx, gx_dot] = [gx, gx_dot].map(|x| unsafe { x.finish() });
-    [gx, gx_dot, dw]
+    y.into_iter().map(|y| unsafe { y.finish() }).collect()
+}
+
+/// `X(gy, w)`, then for directions `[x_k, w_k, gy_k]` of the operands the derivatives of both gradients: `X(gy_k, w) + X(gy, w_k)`
+/// and `W(x, gy_k) + W(x_k, gy)`. What does not move is transformed once.
+fn gradients_along<const M: usize, const R: usize>(
+    g: &Geometry,
+    [x, w, gy]: [&[f32]; 3],
+    dots: &[[&[f32]; 3]],
+) -> (Vec<f32>, Vec<[Vec<f32>; 2]>) {
+    let plan = Plan::new::<M>(g);
+    let (inputs, outputs) = (&plan.inputs, &plan.outputs);
+    let (images, from_outputs) = (g.n * inputs.image(), g.n * outputs.image());
+    let (weights, sums) = (POINTS * g.out_channels * inputs.padded, POINTS * outputs.padded * inputs.padded);
+    let mut gx: Vec<Buffer<f32>> = (0..=dots.len()).map(|_| Buffer::new(images)).collect();
+    let mut dw = vec![vec![0.0; g.out_channels * g.channels * R * R]; dots.len()];
+    let rest = plan.len(inputs) + plan.len(outputs) + weights + dots.len() * (weights + sums);
+    plan.with_points(rest, |xs, ys, rest| {
+        let lengths = [plan.len(inputs), plan.len(outputs), weights, dots.len() * weights, dots.len() * sums];
+        let [part, ys_dot, ws, ws_dot, all_sums] = parts(rest, lengths);
+        plan.weights::<Single, R>(w, true, ws);
+        for ([_, w_dot, _], ws_dot) in dots.iter().zip(ws_dot.chunks_mut(weights)) {
+            plan.weights::<Single, R>(w_dot, true, ws_dot);
+        }
+        for (i, at) in (0..images).step_by(plan.chunk(inputs)).enumerate() {
+            let of_x = at..images.min(at + plan.chunk(inputs));
+            let of_y = i * plan.chunk(outputs)..from_outputs.min((i + 1) * plan.chunk(outputs));
+            plan.transform::<Single, M>(outputs, true, &gy[of_y.clone()], ys);
+            plan.multiply::<Single>((outputs, ys), ws, (inputs, part), false);
+            plan.restore::<Single, M>(inputs, true, part, &mut gx[0].all()[of_x.clone()], None);
+            plan.transform::<Single, M>(inputs, false, &x[of_x.clone()], xs);
+            let points = ws_dot.chunks_mut(weights).zip(all_sums.chunks_mut(sums));
+            for (k, ([x_dot, _, gy_dot], (ws_dot, sums))) in dots.iter().zip(points).enumerate() {
+                plan.transform::<Single, M>(outputs, true, &gy_dot[of_y.clone()], ys_dot);
+                plan.multiply::<Single>((outputs, ys_dot), ws, (inputs, part), false);
+                plan.multiply::<Single>((outputs, ys), ws_dot, (inputs, part), true);
+                plan.restore::<Single, M>(inputs, true, part, &mut gx[k + 1].all()[of_x.clone()], None);
+                plan.correlate::<Single>(ys_dot, xs, sums, i == 0);
+                plan.transform::<Single, M>(inputs, false, &x_dot[of_x.clone()], part);
+                plan.correlate::<Single>(ys, part, sums, false);
+            }
+        }
+        for (sums, dw) in all_sums.chunks(sums).zip(&mut dw) {
+            plan.collect::<Single, R>(sums, dw);
+        }
+    });
+    // SAFETY: as in `forward`.
+    let mut gx = gx.into_iter().map(|x| unsafe { x.finish() });
+    (gx.next().unwrap_or_default(), gx.zip(dw).map(|(gx, dw)| [gx, dw]).collect())
 }

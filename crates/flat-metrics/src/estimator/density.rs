@@ -7,7 +7,7 @@ mod shared;
 pub use config::DensityConfig;
 
 use super::rank::EffectiveRank;
-use crate::linalg::Quadrature;
+use crate::linalg::{Quadrature, room};
 use crate::measured::{Measured, Stop};
 use crate::observer::{Observer, Progress};
 use crate::operator::{LinearOperator, Meter};
@@ -17,6 +17,7 @@ use curve::Curve;
 use flat_core::{ParamVec, Purpose, Streams};
 use serde::Serialize;
 use std::collections::VecDeque;
+use std::ops::Range;
 
 /// Stochastic Lanczos quadrature: an estimate of the smoothed density of all eigenvalues of a symmetric operator
 /// (Lin, Saad & Yang 2016, "Approximating Spectral Densities of Large Matrices"; Ghorbani, Krishnan & Xiao 2019,
@@ -107,6 +108,8 @@ impl SpectralDensity {
         let space = operator.space().clone();
         let steps = self.config.steps.min(space.layout.len());
         let of = self.config.probes * steps as u64;
+        // as many probes at once as share products and fit into memory
+        let block = (operator.products_at_once() as u64).min(room(&space) / (steps as u64 + 2)).max(1);
         let mut quadratures: Vec<Quadrature> = Vec::new();
         // those that ranks computed beside the first of them
         let mut ahead = VecDeque::new();
@@ -120,12 +123,11 @@ impl SpectralDensity {
             let found = match ahead.pop_front() {
                 Some(found) => Ok(found),
                 None => {
-                    let until = self.config.probes.min(k + ranks.size() as u64);
-                    let compute = |k| {
-                        let v = ParamVec::sphere(&space, &streams.at2(Purpose::Probe, u64::MAX - 1, k))?;
-                        let before = operator.matvecs();
-                        let quadrature = Quadrature::compute(operator, v, steps, watch)?;
-                        Ok((quadrature, operator.matvecs() - before))
+                    let until = self.config.probes.min(k + block * ranks.size() as u64);
+                    let compute = |probes: Range<u64>| {
+                        let start = |k| ParamVec::sphere(&space, &streams.at2(Purpose::Probe, u64::MAX - 1, k));
+                        let starts = probes.map(start).collect::<std::result::Result<_, _>>()?;
+                        Quadrature::compute(operator, starts, steps, watch)
                     };
                     shared::computed(&ranks, k..until, compute).and_then(|all| {
                         ahead.extend(all);

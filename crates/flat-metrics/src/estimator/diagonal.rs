@@ -5,13 +5,14 @@ mod squares;
 use super::config::TraceConfig;
 use crate::measured::{Measured, Stop};
 use crate::observer::{Observer, Progress};
-use crate::operator::{LinearOperator, Meter};
+use crate::operator::{LinearOperator, Meter, Product};
 use crate::statistics::{Estimate, Moments};
 use crate::{Error, Result};
+use flat_comm::Ranks;
 use flat_core::{ParamVec, Purpose, Streams};
 use serde::Serialize;
 use squares::Squares;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// The estimator of Bekas, Kokiopoulou and Saad (2007, "An Estimator for the Diagonal of a Matrix"), element by element,
 /// for probes with `E z z^T = I`.
@@ -104,6 +105,7 @@ impl Diagonal {
         let (mut mean, mut squares) = (vec![0.0; d], vec![0.0; d]);
         let (mut groups, mut stop) = (Squares::new(most, d), Stop::Budget);
         let (mut total, mut layers) = (Moments::default(), vec![Moments::default(); space.layout.entries().len()]);
+        let (at_once, mut ahead) = (operator.products_at_once() as u64, VecDeque::new());
         for k in 0..most {
             let so_far = total.estimate(0.95, 0)?;
             let at = |done: u64, within: &Progress, e: &Estimate| Progress {
@@ -113,16 +115,20 @@ impl Diagonal {
                 error: e.std_error,
                 ..*within
             };
-            let z = self.config.probe.draw(&space, &streams.at(Purpose::Probe, k))?;
-            let watch = &mut |within: &Progress| observer.observe(&at(k, within, &so_far));
-            let product = match operator.product(&z, watch) {
-                Ok(product) => product.product,
-                Err(Error::Interrupted) if k > 0 => {
-                    stop = Stop::Interrupted;
-                    break;
+            if ahead.is_empty() {
+                let draw = |k| self.config.probe.draw(&space, &streams.at(Purpose::Probe, k));
+                let probes = (k..most.min(k + at_once)).map(draw).collect::<Result<Vec<_>>>()?;
+                let watch = &mut |within: &Progress| observer.observe(&at(k, within, &so_far));
+                match operator.products(&Ranks::default(), &probes.iter().collect::<Vec<_>>(), watch) {
+                    Ok(found) => ahead.extend(probes.into_iter().zip(found)),
+                    Err(Error::Interrupted) if k > 0 => {
+                        stop = Stop::Interrupted;
+                        break;
+                    }
+                    Err(e) => return Err(e),
                 }
-                Err(e) => return Err(e),
-            };
+            }
+            let Some((z, Product { product, .. })) = ahead.pop_front() else { break };
             let sample = z.hadamard(&product)?.to_f64()?;
             let n = (k + 1) as f64;
             for ((mean, squares), x) in mean.iter_mut().zip(&mut squares).zip(&sample) {

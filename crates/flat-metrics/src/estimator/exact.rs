@@ -4,6 +4,7 @@ use crate::measured::{Measured, Stop};
 use crate::observer::{Observer, Progress};
 use crate::operator::{LinearOperator, Meter, basis};
 use crate::{Error, Result};
+use flat_comm::Ranks;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -26,18 +27,22 @@ pub struct ExactTrace {
 pub fn exact_trace(operator: &mut dyn LinearOperator, observer: &mut dyn Observer) -> Result<Measured<ExactTrace>> {
     let meter = Meter::start(operator);
     let space = operator.space().clone();
-    let dim = space.layout.len();
+    let (dim, at_once) = (space.layout.len(), operator.products_at_once());
     let mut trace = 0.0;
     let mut per_layer = BTreeMap::new();
     for entry in space.layout.entries() {
         let mut block = 0.0;
-        for i in entry.offset..entry.offset + entry.len {
-            let e = basis(&space, i)?;
+        let end = entry.offset + entry.len;
+        for i in (entry.offset..end).step_by(at_once) {
+            let directions = (i..end.min(i + at_once)).map(|i| basis(&space, i)).collect::<Result<Vec<_>>>()?;
             let value = (i > 0).then_some(trace + block);
-            let column = operator.product(&e, &mut |within: &Progress| {
+            let watch = &mut |within: &Progress| {
                 observer.observe(&Progress { done: i as u64, of: dim as u64, value, ..*within })
-            })?;
-            block += e.dot(&column.product)?;
+            };
+            let columns = operator.products(&Ranks::default(), &directions.iter().collect::<Vec<_>>(), watch)?;
+            for (e, column) in directions.iter().zip(columns) {
+                block += e.dot(&column.product)?;
+            }
         }
         trace += block;
         per_layer.insert(entry.name.clone(), block);

@@ -7,7 +7,8 @@ use crate::Result;
 use crate::measured::Measured;
 use crate::observer::Observer;
 use crate::operator::{Form, LinearOperator, Meter, Product};
-use flat_core::{Purpose, Streams};
+use flat_comm::Ranks;
+use flat_core::{ParamVec, Purpose, Streams};
 
 /// Hutchinson's estimator (1990, "A Stochastic Estimator of the Trace of the Influence Matrix for Laplacian Smoothing
 /// Splines"), for random vectors z with `E z z^T = I`.
@@ -53,10 +54,12 @@ impl Hutchinson {
         let ranks = flat_comm::here();
         let probe = |k| self.config.probe.draw(&space, &streams.at(Purpose::Probe, k));
         let sample = if self.config.per_layer {
-            Sample::take_blocks(&self.config, &space, (1, &ranks), observer, |range, observer| {
-                let z = probe(range.start)?;
-                let Product { product, batches } = operator.product(&z, observer)?;
-                Ok(vec![Draw::quadratic(&z, &product, 1.0, batches, range.start)?])
+            let block = operator.products_at_once() as u64;
+            Sample::take_blocks(&self.config, &space, (block, &ranks), observer, |range, observer| {
+                let probes = range.clone().map(probe).collect::<Result<Vec<_>>>()?;
+                let found = operator.products(&Ranks::default(), &probes.iter().collect::<Vec<_>>(), observer)?;
+                let draw = |((z, p), k): ((&ParamVec, Product), u64)| Draw::quadratic(z, &p.product, 1.0, p.batches, k);
+                probes.iter().zip(found).zip(range).map(draw).collect()
             })?
         } else {
             let block = operator.forms_at_once() as u64;

@@ -10,7 +10,7 @@ use crate::observer::Observer;
 use crate::operator::{LinearOperator, Product};
 use crate::statistics::{Clusters, Moments};
 use crate::{Error, Result};
-use flat_core::{Purpose, Streams};
+use flat_core::{ParamVec, Purpose, Streams};
 
 /// Hutch++ (Meyer, Musco, Musco, Woodruff 2021, arXiv 2010.09649): with Q an orthonormal basis of `A S` for k random
 /// probes S,
@@ -85,38 +85,52 @@ impl HutchPlusPlus {
         check_memory(&space, k + 4)?;
         let draw = |j| self.config.probe.draw(&space, &streams.at(Purpose::Probe, j));
         let mut basis = Basis::new(&space);
-        for j in 0..k {
-            let z = draw(j)?;
-            let found = steps.step(|watch| operator.product_over(&ranks, &z, watch))?;
-            forms.push(&z, &found, j)?;
-            basis.push(found.product)?;
+        let at_once = operator.products_at_once();
+        for start in (0..k).step_by(at_once) {
+            let probes = (start..k.min(start + at_once as u64)).map(draw).collect::<Result<Vec<_>>>()?;
+            let block: Vec<&ParamVec> = probes.iter().collect();
+            let found = steps.take(block.len(), |watch| operator.products(&ranks, &block, watch))?;
+            for ((z, found), j) in block.into_iter().zip(found).zip(start..) {
+                forms.push(z, &found, j)?;
+                basis.push(found.product)?;
+            }
         }
         let entries = space.layout.entries().len();
         let (mut exact, mut clusters) = (vec![0.0; entries], Clusters::default());
-        for (j, q) in basis.vectors().iter().enumerate() {
-            let Product { product, batches } = steps.step(|watch| operator.product_over(&ranks, q, watch))?;
-            clusters.add(&batches);
-            let part = Draw::quadratic(q, &product, 1.0, batches, j as u64)?;
-            exact.iter_mut().zip(part.layers).for_each(|(sum, x)| *sum += x);
+        for (block, start) in basis.vectors().chunks(at_once).zip((0..).step_by(at_once)) {
+            let block: Vec<&ParamVec> = block.iter().collect();
+            let found = steps.take(block.len(), |watch| operator.products(&ranks, &block, watch))?;
+            for ((q, Product { product, batches }), j) in block.into_iter().zip(found).zip(start..) {
+                clusters.add(&batches);
+                let part = Draw::quadratic(q, &product, 1.0, batches, j)?;
+                exact.iter_mut().zip(part.layers).for_each(|(sum, x)| *sum += x);
+            }
         }
         let (mut total, mut layers) = (Moments::default(), vec![Moments::default(); entries]);
         let mut stop = Stop::Budget;
-        for j in k..self.config.max_probes - k {
-            let mut g = draw(j)?;
-            basis.reject(&mut g)?;
-            let scale = scale_of_projected(self.config.probe, g.dot(&g)?, d - basis.len());
-            let found = steps.step(|watch| operator.product_over(&ranks, &g, watch));
-            let Product { product, batches } = match found {
+        let rest = k..self.config.max_probes - k;
+        for start in rest.clone().step_by(at_once) {
+            let outside = |j| {
+                let mut g = draw(j)?;
+                basis.reject(&mut g)?;
+                Ok(g)
+            };
+            let probes = (start..rest.end.min(start + at_once as u64)).map(outside).collect::<Result<Vec<_>>>()?;
+            let block: Vec<&ParamVec> = probes.iter().collect();
+            let found = match steps.take(block.len(), |watch| operator.products(&ranks, &block, watch)) {
                 Err(Error::Interrupted) if total.count() >= 2 => {
                     stop = Stop::Interrupted;
                     break;
                 }
                 found => found?,
             };
-            let part = Draw::quadratic(&g, &product, scale, batches, j)?;
-            total.push(part.total);
-            layers.iter_mut().zip(&part.layers).for_each(|(m, x)| m.push(*x));
-            clusters.push(&part.batches, 1.0);
+            for ((g, Product { product, batches }), j) in block.into_iter().zip(found).zip(start..) {
+                let scale = scale_of_projected(self.config.probe, g.dot(g)?, d - basis.len());
+                let part = Draw::quadratic(g, &product, scale, batches, j)?;
+                total.push(part.total);
+                layers.iter_mut().zip(&part.layers).for_each(|(m, x)| m.push(*x));
+                clusters.push(&part.batches, 1.0);
+            }
         }
         let matvecs = operator.matvecs() - before;
         let estimate = |m: &Moments, exact: f64| Ok(m.estimate(self.config.t_level(), matvecs)?.shifted(exact));

@@ -81,20 +81,20 @@ pub(super) struct Steps<'s> {
 }
 
 impl Steps<'_> {
-    /// One product; where the observer says after it not to go on, the last.
+    /// So many products; where the observer says after them not to go on, the last.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] when the observer said so; those of `product`.
-    pub(super) fn step<T>(&mut self, product: impl FnOnce(&mut dyn Observer) -> Result<T>) -> Result<T> {
+    /// [`Error::Interrupted`] when the observer said so; those of `products`.
+    pub(super) fn take<T>(&mut self, count: usize, products: impl FnOnce(&mut dyn Observer) -> Result<T>) -> Result<T> {
         if self.stopped {
             return Err(Error::Interrupted);
         }
         let (done, of, mut last) = (self.done, self.of, Progress::within(0, 1));
-        let out = product(&mut |within: &Progress| {
+        let out = products(&mut |within: &Progress| {
             last = *within;
             self.observer.observe(&Progress { done, of, ..*within })
         })?;
-        self.done += 1;
+        self.done += count as u64;
         let ended = Progress { done: self.done, of, ..last.ended() };
         self.stopped = self.observer.observe(&ended).is_break() && self.done < of;
         Ok(out)

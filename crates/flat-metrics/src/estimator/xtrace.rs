@@ -97,21 +97,28 @@ impl XTrace {
         check_memory(&space, 2 * m as u64 + 6)?;
         let draw = |i: usize| self.config.probe.draw(&space, &streams.at(Purpose::Probe, i as u64));
         let (mut basis, mut clusters, mut r) = (Basis::new(&space), Clusters::default(), Vec::with_capacity(m));
-        for i in 0..m {
-            let z = draw(i)?;
-            let found = steps.step(|watch| operator.product_over(&ranks, &z, watch))?;
-            forms.push(&z, &found, i as u64)?;
-            let Product { product, batches } = found;
-            clusters.push(&batches, 1.0);
-            r.push(column(&mut basis, product, streams, i)?);
+        let at_once = operator.products_at_once();
+        for start in (0..m).step_by(at_once) {
+            let probes = (start..m.min(start + at_once)).map(draw).collect::<Result<Vec<_>>>()?;
+            let block: Vec<&ParamVec> = probes.iter().collect();
+            let found = steps.take(block.len(), |watch| operator.products(&ranks, &block, watch))?;
+            for ((z, found), i) in block.into_iter().zip(found).zip(start..) {
+                forms.push(z, &found, i as u64)?;
+                let Product { product, batches } = found;
+                clusters.push(&batches, 1.0);
+                r.push(column(&mut basis, product, streams, i)?);
+            }
         }
         let mut a_basis = Vec::with_capacity(m);
         let mut exact = vec![0.0; space.layout.entries().len()];
-        for (j, q) in basis.vectors().iter().enumerate() {
-            let z = steps.step(|watch| operator.product_over(&ranks, q, watch))?.product;
-            let part = Draw::quadratic(q, &z, 1.0, Vec::new(), j as u64)?;
-            exact.iter_mut().zip(part.layers).for_each(|(sum, x)| *sum += x);
-            a_basis.push(z);
+        for (block, start) in basis.vectors().chunks(at_once).zip((0..).step_by(at_once)) {
+            let block: Vec<&ParamVec> = block.iter().collect();
+            let found = steps.take(block.len(), |watch| operator.products(&ranks, &block, watch))?;
+            for ((q, Product { product: z, .. }), j) in block.into_iter().zip(found).zip(start..) {
+                let part = Draw::quadratic(q, &z, 1.0, Vec::new(), j)?;
+                exact.iter_mut().zip(part.layers).for_each(|(sum, x)| *sum += x);
+                a_basis.push(z);
+            }
         }
         let left_out = left_out(&r);
         let mut small = Small::new(&basis, &a_basis, r, d, &mut |done, of| steps.ask(done, of))?;

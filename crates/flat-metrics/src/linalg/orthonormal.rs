@@ -14,6 +14,12 @@ pub(crate) fn check_memory(space: &Space, vectors: u64) -> Result<()> {
     if gib <= LIMIT_GIB as f64 { Ok(()) } else { Err(Error::TooManyVectors { vectors, dim, gib, limit: LIMIT_GIB }) }
 }
 
+/// How many vectors fit in [`LIMIT_GIB`].
+pub(crate) fn room(space: &Space) -> u64 {
+    let bytes = (space.layout.len() * space.dtype.size_in_bytes()).max(1) as u64;
+    (LIMIT_GIB << 30) / bytes
+}
+
 /// Orthonormal vectors, by Gram-Schmidt done twice (Giraud, Langou, Rozloznik, van den Eshof 2005: twice is enough).
 pub(crate) struct Basis {
     vectors: Vec<ParamVec>,

@@ -3,7 +3,8 @@
 use super::krylov::Krylov;
 use crate::Result;
 use crate::observer::{Observer, Progress};
-use crate::operator::LinearOperator;
+use crate::operator::{LinearOperator, Product};
+use flat_comm::Ranks;
 use flat_core::ParamVec;
 use serde::Serialize;
 
@@ -22,37 +23,46 @@ pub struct Quadrature {
 }
 
 impl Quadrature {
-    /// Takes up to `steps` products, fewer where the Krylov space closes; the quadrature is exact for every f then.
+    /// One a start vector, whose products are taken together: up to `steps` each, fewer where the Krylov space closes; the
+    /// quadrature is exact for every f then.
     ///
-    /// Every new vector is orthogonalised twice against all before it. Holds `steps + 2` vectors of d numbers and takes
+    /// Every new vector is orthogonalised twice against all before it. Holds `steps + 2` vectors of d numbers a start and takes
     /// about `4 steps^2 d` multiplications beside the products.
     ///
     /// # Errors
     /// [`crate::Error::Interrupted`] when the observer, which sees the products as units, said so; a product that is not finite; the operator's own.
     pub(crate) fn compute(
         operator: &mut dyn LinearOperator,
-        start: ParamVec,
+        starts: Vec<ParamVec>,
         steps: usize,
         observer: &mut dyn Observer,
-    ) -> Result<Self> {
+    ) -> Result<Vec<Self>> {
         let space = operator.space().clone();
         let steps = steps.min(space.layout.len());
-        let mut krylov = Krylov::from_unit(start);
-        loop {
-            let (done, of) = (krylov.steps() as u64, steps as u64);
+        let mut all: Vec<Krylov> = starts.into_iter().map(Krylov::from_unit).collect();
+        let (mut done, of) = (0, (all.len() * steps) as u64);
+        let goes_on = |krylov: &Krylov| !krylov.closed && krylov.steps() < steps;
+        while all.iter().any(goes_on) {
+            let block: Vec<&ParamVec> = all.iter().filter(|k| goes_on(k)).map(Krylov::current).collect();
+            let taken = block.len() as u64;
             let watch = &mut |at: &Progress| observer.observe(&Progress { done, of, ..*at });
-            let product = operator.product(krylov.current(), watch)?.product;
-            let mut remainder = krylov.absorb(product)?;
-            if krylov.closed || krylov.steps() == steps {
-                break;
+            let products = operator.products(&Ranks::default(), &block, watch)?;
+            done += taken;
+            for (krylov, Product { product, .. }) in all.iter_mut().filter(|k| goes_on(k)).zip(products) {
+                let mut remainder = krylov.absorb(product)?;
+                if goes_on(krylov) {
+                    remainder.scale(1.0 / remainder.norm()?)?;
+                    krylov.basis.push(remainder);
+                }
             }
-            remainder.scale(1.0 / remainder.norm()?)?;
-            krylov.basis.push(remainder);
         }
-        let ritz = krylov.ritz()?;
-        let nodes = ritz.iter().map(|r| r.value).collect();
-        let weights = ritz.iter().map(|r| r.vector[0].powi(2)).collect();
-        Ok(Self { nodes, weights })
+        let quadrature = |krylov: &Krylov| {
+            let ritz = krylov.ritz()?;
+            let nodes = ritz.iter().map(|r| r.value).collect();
+            let weights = ritz.iter().map(|r| r.vector[0].powi(2)).collect();
+            Ok(Self { nodes, weights })
+        };
+        all.iter().map(quadrature).collect()
     }
 
     /// `sum_i w_i f(t_i)`.

@@ -73,6 +73,15 @@ pub trait Objective {
         gradient_or_zero(self.params(), &along.backward()?)
     }
 
+    /// The products of batch `i`'s Hessian with several directions. The default takes one after the other; an objective whose
+    /// products share work overrides it.
+    ///
+    /// # Errors
+    /// As [`Self::hessian_product`].
+    fn hessian_products(&self, i: usize, directions: &[&ParamVec]) -> Result<Vec<ParamVec>> {
+        directions.iter().map(|v| self.hessian_product(i, v)).collect()
+    }
+
     /// `<v, H_i v>` with batch `i`'s Hessian for each direction v. The default takes the products; an objective that needs no
     /// backward pass for it overrides it.
     ///

@@ -154,6 +154,10 @@ impl Objective for ModelObjective<'_> {
         let (images, labels) = self.batch(i)?;
         Ok(self.model.hessian_product(self.loss, &images, &labels, v, self.mode)?)
     }
+    fn hessian_products(&self, i: usize, directions: &[&ParamVec]) -> Result<Vec<ParamVec>> {
+        let (images, labels) = self.batch(i)?;
+        Ok(self.model.hessian_products(self.loss, &images, &labels, directions, self.mode)?)
+    }
     fn hessian_forms(&self, i: usize, directions: &[ParamVec]) -> Result<Vec<f64>> {
         let (images, labels) = self.batch(i)?;
         Ok(self.model.hessian_forms(self.loss, &images, &labels, directions, self.mode)?)

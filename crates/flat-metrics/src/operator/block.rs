@@ -107,6 +107,22 @@ impl LinearOperator for Block<'_> {
         Ok(Product { product: self.extract(&product)?, batches })
     }
 
+    fn products(
+        &mut self,
+        ranks: &Ranks,
+        directions: &[&ParamVec],
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Product>> {
+        let whole = directions.iter().map(|v| self.embed(v)).collect::<Result<Vec<_>>>()?;
+        let found = self.whole.products(ranks, &whole.iter().collect::<Vec<_>>(), observer)?;
+        let inside = |Product { product, batches }| Ok(Product { product: self.extract(&product)?, batches });
+        found.into_iter().map(inside).collect()
+    }
+
+    fn products_at_once(&self) -> usize {
+        self.whole.products_at_once()
+    }
+
     fn forms(&mut self, directions: &[ParamVec], observer: &mut dyn Observer) -> Result<Vec<Form>> {
         let whole = directions.iter().map(|v| self.embed(v)).collect::<Result<Vec<_>>>()?;
         self.whole.forms(&whole, observer)

@@ -14,7 +14,8 @@ pub trait BatchProduct<O: Objective + ?Sized> {
     /// Whether [`Self::forms`] is cheaper than products.
     const HAS_FORM: bool = false;
 
-    /// Directions that [`Self::forms`] takes at little more than the cost of fewer; more would only take memory.
+    /// Directions that [`Self::forms`] and [`Self::products`] take at little more than the cost of fewer; more would only take
+    /// memory.
     const AT_ONCE: usize = 1;
 
     /// The matrix and how its products are computed, for reports.
@@ -34,26 +35,47 @@ pub trait BatchProduct<O: Objective + ?Sized> {
         directions.iter().map(|v| Ok(v.dot(&self.product(objective, i, v)?)?)).collect()
     }
 
-    /// `A v = sum_i weight_i A_i v` with `<v, A_i v>` of each batch, added up as a tree over the batches, of which each rank computes a
-    /// share; holds as many products as the tree is deep.
+    /// `A_i v` for each direction v; by default one product after the other.
+    ///
+    /// # Errors
+    /// The objective's own.
+    fn products(&self, objective: &O, i: usize, directions: &[&ParamVec]) -> Result<Vec<ParamVec>> {
+        directions.iter().map(|v| self.product(objective, i, v)).collect()
+    }
+
+    /// `A v = sum_i weight_i A_i v` for each direction v, with `<v, A_i v>` of each batch, added up as trees over the batches, of
+    /// which each rank computes a share; holds as many products a direction as the tree is deep.
     ///
     /// # Errors
     /// [`Error::Interrupted`] when the observer said so; a product that is not finite; the objective's own; what another rank
     /// could not compute.
-    fn sum(&self, objective: &O, ranks: &Ranks, v: &ParamVec, observer: &mut dyn Observer) -> Result<Product> {
+    fn sums(
+        &self,
+        objective: &O,
+        ranks: &Ranks,
+        directions: &[&ParamVec],
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Product>> {
         let n = objective.batches();
-        let (product, forms) = summed(ranks, n, objective.params().space(), |parts| {
+        let found = summed(ranks, (n, directions.len()), objective.params().space(), |parts| {
             let own = parts.own();
             for i in own.clone() {
                 ask(observer, &Progress::within((i - own.start) * ranks.size(), n))?;
-                let part = Product::finite(self.product(objective, i, v)?, i)?;
-                let form = v.dot(&part)?;
-                parts.push(part, objective.weight(i), form)?;
+                let products = self.products(objective, i, directions)?.into_iter().zip(directions);
+                let checked = products.map(|(product, v)| {
+                    let part = Product::finite(product, i)?;
+                    let form = v.dot(&part)?;
+                    Ok((part, form))
+                });
+                parts.push(objective.weight(i), checked.collect::<Result<_>>()?)?;
             }
             Ok(())
         })?;
-        let batches = forms.into_iter().enumerate().map(|(i, form)| BatchForm::of(objective, i, form)).collect();
-        Ok(Product { product, batches })
+        let product = |(product, forms): (ParamVec, Vec<f64>)| {
+            let batches = forms.into_iter().enumerate().map(|(i, form)| BatchForm::of(objective, i, form)).collect();
+            Product { product, batches }
+        };
+        Ok(found.into_iter().map(product).collect())
     }
 }
 
@@ -107,10 +129,26 @@ impl<O: Objective + ?Sized, P: BatchProduct<O>> LinearOperator for Curvature<'_,
     }
 
     fn product_over(&mut self, ranks: &Ranks, v: &ParamVec, observer: &mut dyn Observer) -> Result<Product> {
-        self.objective.params().layout().same_as(v.layout())?;
-        let out = self.matrix.sum(self.objective, ranks, v, observer)?;
-        self.matvecs += 1;
-        Ok(out)
+        let mut found = self.products(ranks, &[v], observer)?;
+        found.pop().ok_or_else(|| Error::BadObjective("no product".into()))
+    }
+
+    fn products(
+        &mut self,
+        ranks: &Ranks,
+        directions: &[&ParamVec],
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Product>> {
+        for v in directions {
+            self.objective.params().layout().same_as(v.layout())?;
+        }
+        let found = self.matrix.sums(self.objective, ranks, directions, observer)?;
+        self.matvecs += directions.len() as u64;
+        Ok(found)
+    }
+
+    fn products_at_once(&self) -> usize {
+        P::AT_ONCE
     }
 
     fn forms(&mut self, directions: &[ParamVec], observer: &mut dyn Observer) -> Result<Vec<Form>> {

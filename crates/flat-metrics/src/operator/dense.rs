@@ -135,8 +135,12 @@ pub fn dense_of(operator: &mut dyn LinearOperator) -> Result<Dense> {
         return Err(Error::TooLarge { dim: d, limit: LIMIT });
     }
     let mut rows = Vec::with_capacity(d * d);
-    for i in 0..d {
-        rows.extend(operator.apply(&basis(&space, i)?)?.to_f64()?);
+    let at_once = operator.products_at_once();
+    for i in (0..d).step_by(at_once) {
+        let directions = (i..d.min(i + at_once)).map(|i| basis(&space, i)).collect::<Result<Vec<_>>>()?;
+        for row in operator.apply_block(&directions.iter().collect::<Vec<_>>())? {
+            rows.extend(row.to_f64()?);
+        }
     }
     Dense::new(space, rows)
 }

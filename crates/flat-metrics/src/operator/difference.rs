@@ -96,31 +96,48 @@ impl<O: Objective + ?Sized> BatchProduct<O> for Differences {
 
     /// All batches at one displacement before the next: the parameters move a few times a product and not a batch. A rank computes
     /// its share of all points and batches.
-    fn sum(&self, objective: &O, ranks: &Ranks, v: &ParamVec, observer: &mut dyn Observer) -> Result<Product> {
+    fn sums(
+        &self,
+        objective: &O,
+        ranks: &Ranks,
+        directions: &[&ParamVec],
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Product>> {
+        directions.iter().map(|v| self.sum(objective, ranks, v, observer)).collect()
+    }
+}
+
+impl Differences {
+    fn sum<O: Objective + ?Sized>(
+        &self,
+        objective: &O,
+        ranks: &Ranks,
+        v: &ParamVec,
+        observer: &mut dyn Observer,
+    ) -> Result<Product> {
         let (n, parts) = (objective.batches(), objective.batches() * self.stencil.points().len());
         let space = objective.params().space();
         let mut batches: Vec<_> = (0..n).map(|i| BatchForm::of(objective, i, 0.0)).collect();
         if largest(v)? == 0.0 {
             return Ok(Product { product: ParamVec::zeros(space)?, batches });
         }
-        let (product, forms) = summed(ranks, parts, space, |sum| {
+        let found = summed(ranks, (parts, 1), space, |sum| {
             let own = sum.own();
             self.visit(objective, v, &mut |coefficient, scale, point| {
                 for part in own.start.max(point * n)..own.end.min((point + 1) * n) {
                     ask(observer, &Progress::within((part - own.start) * ranks.size(), parts))?;
                     let (_, grad) = batch_gradient(objective, part % n)?;
                     let form = coefficient / scale * v.dot(&grad)?;
-                    sum.push(grad, objective.weight(part % n) * coefficient / scale, form)?;
+                    sum.push(objective.weight(part % n) * coefficient / scale, vec![(grad, form)])?;
                 }
                 Ok(())
             })
         })?;
+        let (product, forms) = found.into_iter().next().ok_or_else(|| Error::BadObjective("no product".into()))?;
         forms.iter().enumerate().for_each(|(part, form)| batches[part % n].form += form);
         Ok(Product { product, batches })
     }
-}
 
-impl Differences {
     /// Displaces the parameters to each point of the stencil along v, where `at` gets the coefficient of the gradient
     /// there, the displacement that divides it, and the point's number; restores them. No point for v = 0.
     fn visit<O: Objective + ?Sized>(

@@ -34,6 +34,36 @@ pub trait LinearOperator {
         self.product(v, observer)
     }
 
+    /// [`Self::product_over`] of several vectors, to the bit; each counts as a product.
+    ///
+    /// [`crate::TangentHessian`] computes values and gradients of the layers once for all of them; by default one product follows
+    /// the other.
+    ///
+    /// # Errors
+    /// Those of [`Self::product_over`].
+    fn products(
+        &mut self,
+        ranks: &Ranks,
+        directions: &[&ParamVec],
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Product>> {
+        directions.iter().map(|v| self.product_over(ranks, v, observer)).collect()
+    }
+
+    /// Vectors that [`Self::products`] should be given at once: more than one where they share work.
+    fn products_at_once(&self) -> usize {
+        1
+    }
+
+    /// `A v` for each vector, see [`Self::products`].
+    ///
+    /// # Errors
+    /// Those of [`Self::product`].
+    fn apply_block(&mut self, directions: &[&ParamVec]) -> Result<Vec<ParamVec>> {
+        let found = self.products(&Ranks::default(), directions, &mut Silent)?;
+        Ok(found.into_iter().map(|p| p.product).collect())
+    }
+
     /// `A v`.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use super::curvature::{BatchProduct, Curvature};
 use super::gauss_newton::OutputCurvature;
-use super::hessian::ReverseOverForward;
+use super::hessian::ByTangents;
 use crate::Result;
 use crate::objective::Objective;
 use flat_core::ParamVec;
@@ -29,20 +29,28 @@ pub struct ModelCurvature;
 
 impl<O: Objective + ?Sized> BatchProduct<O> for ModelCurvature {
     const HAS_FORM: bool = true;
-    const AT_ONCE: usize = <ReverseOverForward as BatchProduct<O>>::AT_ONCE;
+    const AT_ONCE: usize = <ByTangents as BatchProduct<O>>::AT_ONCE;
 
     fn name(&self) -> String {
         "nonlinear modeling error (hessian less generalised Gauss-Newton)".into()
     }
 
     fn product(&self, objective: &O, i: usize, v: &ParamVec) -> Result<ParamVec> {
-        let mut product = ReverseOverForward.product(objective, i, v)?;
+        let mut product = ByTangents.product(objective, i, v)?;
         product.add_scaled(-1.0, &OutputCurvature.product(objective, i, v)?)?;
         Ok(product)
     }
 
+    fn products(&self, objective: &O, i: usize, directions: &[&ParamVec]) -> Result<Vec<ParamVec>> {
+        let mut products = ByTangents.products(objective, i, directions)?;
+        for (product, v) in products.iter_mut().zip(directions) {
+            product.add_scaled(-1.0, &OutputCurvature.product(objective, i, v)?)?;
+        }
+        Ok(products)
+    }
+
     fn forms(&self, objective: &O, i: usize, directions: &[ParamVec]) -> Result<Vec<f64>> {
-        let mut forms = ReverseOverForward.forms(objective, i, directions)?;
+        let mut forms = ByTangents.forms(objective, i, directions)?;
         for (form, linear) in forms.iter_mut().zip(OutputCurvature.forms(objective, i, directions)?) {
             *form -= linear;
         }

@@ -5,10 +5,12 @@ use flat_comm::{Error as CommError, Growing, Ranks, Tree};
 use flat_core::{ParamVec, Space};
 use std::ops::Range;
 
-/// The vectors of this rank's parts, with a number each.
+/// The vectors of this rank's parts, with a number each, of one sum or several.
 pub(super) struct Summands {
     own: Range<usize>,
-    vectors: Growing<ParamVec>,
+    /// One a sum.
+    vectors: Vec<Growing<ParamVec>>,
+    /// Those of a part together.
     numbers: Vec<f64>,
 }
 
@@ -26,31 +28,33 @@ impl Summands {
         self.own.clone()
     }
 
-    /// Takes the next part: `weight` times its vector is added up, its number is kept.
+    /// Takes the next part, a vector and a number for each sum: `weight` times the vector is added up, the number is kept.
     ///
     /// # Errors
     /// candle's.
-    pub(super) fn push(&mut self, mut x: ParamVec, weight: f64, number: f64) -> Result<()> {
-        x.scale(weight)?;
-        self.vectors.push(x, |sum, more| sum.add_scaled(1.0, &more))?;
-        self.numbers.push(number);
+    pub(super) fn push(&mut self, weight: f64, part: Vec<(ParamVec, f64)>) -> Result<()> {
+        for (vectors, (mut x, number)) in self.vectors.iter_mut().zip(part) {
+            x.scale(weight)?;
+            vectors.push(x, |sum, more| sum.add_scaled(1.0, &more))?;
+            self.numbers.push(number);
+        }
         Ok(())
     }
 }
 
-/// Adds up vectors of `parts`, whose bits do not depend on the number of ranks, and joins their numbers. `compute` pushes those of this
-/// rank. Holds as many vectors as the tree is deep.
+/// Adds up the vectors of `parts` for so many sums, whose bits do not depend on the number of ranks, and joins their numbers.
+/// `compute` pushes those of this rank. Holds as many vectors a sum as the tree is deep.
 ///
 /// # Errors
 /// Those of `compute`; where that of another rank failed, [`CommError::Differ`], or [`Error::Interrupted`] as there; the engine's.
 pub(super) fn summed(
     ranks: &Ranks,
-    parts: usize,
+    (parts, sums): (usize, usize),
     space: &Space,
     compute: impl FnOnce(&mut Summands) -> Result<()>,
-) -> Result<(ParamVec, Vec<f64>)> {
+) -> Result<Vec<(ParamVec, Vec<f64>)>> {
     let (tree, own) = (Tree::over(parts), ranks.own(parts));
-    let vectors = Growing::from(tree, own.start);
+    let vectors = (0..sums).map(|_| Growing::from(tree, own.start)).collect();
     let mut summands = Summands { own, vectors, numbers: Vec::new() };
     let computed = compute(&mut summands);
     let end = match &computed {
@@ -67,9 +71,12 @@ pub(super) fn summed(
     if any(End::Interrupted) {
         return Err(Error::Interrupted);
     }
-    let numbers = ranks.gather(parts, 1, &summands.numbers)?;
-    let sum = ranks.sum(tree, summands.vectors.nodes().collect(), || ParamVec::zeros(space))?;
-    Ok((sum, numbers))
+    let numbers = ranks.gather(parts, sums, &summands.numbers)?;
+    let sum = |(k, vectors): (usize, Growing<ParamVec>)| {
+        let sum = ranks.sum(tree, vectors.nodes().collect(), || ParamVec::zeros(space))?;
+        Ok((sum, numbers.iter().skip(k).step_by(sums).copied().collect()))
+    };
+    summands.vectors.into_iter().enumerate().map(sum).collect()
 }
 
 #[cfg(test)]

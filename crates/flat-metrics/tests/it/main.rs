@@ -19,6 +19,7 @@ mod landscape;
 mod models;
 mod perturbed;
 mod probe;
+mod products;
 mod restore;
 mod sampling;
 mod sharpness;

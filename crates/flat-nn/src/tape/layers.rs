@@ -108,6 +108,15 @@ pub(super) fn missing() -> crate::Error {
     crate::Error::BadInput("a kernel without its gradient".into())
 }
 
+/// The transpose of the mean over rows and columns of `(n, c, h, w)`.
+pub(super) fn spread(g: &Tensor, (n, c, h, w): (usize, usize, usize, usize)) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if g.device().is_cuda() {
+        return Ok(ops::global_mean_share(g, (h, w))?);
+    }
+    Ok((g.reshape((n, c, 1, 1))? * (1.0 / (h * w) as f64))?.broadcast_as((n, c, h, w))?.contiguous()?)
+}
+
 impl Value for TapeTensor {
     fn primal(&self) -> &Tensor {
         &self.value
@@ -169,13 +178,7 @@ impl Value for TapeTensor {
 
     fn global_mean(&self) -> Result<Self> {
         let (n, c, h, w) = self.value.dims4()?;
-        Ok(self.linear_map(self.value.global_mean()?, move |g| {
-            #[cfg(feature = "cuda")]
-            if g.device().is_cuda() {
-                return Ok(ops::global_mean_share(g, (h, w))?);
-            }
-            Ok((g.reshape((n, c, 1, 1))? * (1.0 / (h * w) as f64))?.broadcast_as((n, c, h, w))?.contiguous()?)
-        }))
+        Ok(self.linear_map(self.value.global_mean()?, move |g| spread(g, (n, c, h, w))))
     }
 
     fn reshape(&self, shape: &[usize]) -> Result<Self> {

@@ -4,6 +4,8 @@
 //! runs on a [`Tape`] where there are kernels for it, on CPU and CUDA, else on candle's graph.
 
 use crate::jet::{Jet, Line};
+use crate::tape::bundle::{Bundle, Moving};
+use crate::tape::layers::missing;
 use crate::tape::{Tape, TapeTensor};
 use crate::{Dual, Error, Loss, Mode, Model, Result};
 use candle_core::{DType, Tensor, Var};
@@ -22,7 +24,7 @@ pub struct Pullback<'m> {
 pub struct TangentPullback<'m> {
     model: &'m Model,
     logits: Dual<Var>,
-    way: Way,
+    way: TangentWay,
 }
 
 /// A mean loss with its gradient, and the number of rows whose largest logit is the label's.
@@ -36,46 +38,58 @@ pub struct MeanLoss {
     pub gradient: ParamVec,
 }
 
+/// The end of a forward pass: on the tape, or on candle's graph.
 enum Way {
-    /// The ends of the tape: logits, and their tangent.
-    Tape(Rc<Tape>, Vec<TapeTensor>),
-    /// The same on candle's graph.
-    Graph(Vec<Tensor>),
+    Tape(Rc<Tape>, TapeTensor),
+    Graph(Tensor),
+}
+
+/// The same with tangents.
+enum TangentWay {
+    Tape(Rc<Tape<Moving>>, Bundle),
+    Graph(Dual),
+}
+
+/// The gradients of all parameters as a vector; `zeros` where there is none, rather than an error.
+fn collected(model: &Model, found: impl Iterator<Item = Option<Tensor>>, zeros: bool) -> Result<ParamVec> {
+    let params = model.params();
+    let parts = found.zip(params.layout().entries()).map(|(g, e)| match g {
+        Some(g) => Ok(g),
+        None if zeros => Tensor::zeros(&e.shape, params.space().dtype, &params.space().device),
+        None => Err(candle_core::Error::wrap(flat_core::Error::MissingGradient { name: e.name.clone() })),
+    });
+    Ok(params.collect(&parts.collect::<std::result::Result<Vec<_>, _>>()?)?)
+}
+
+/// The gradient of `sum_i <seeds_i, ends_i>` on candle's graph.
+fn graph_gradient(model: &Model, ends: &[(&Tensor, Tensor)], zeros: bool) -> Result<ParamVec> {
+    let mut total: Option<Tensor> = None;
+    for (end, seed) in ends {
+        let part = (*end * seed)?.sum_all()?;
+        total = Some(match total {
+            None => part,
+            Some(sum) => (sum + part)?,
+        });
+    }
+    let total = total.ok_or_else(|| Error::BadInput("no result to differentiate".into()))?;
+    let mut found = total.backward()?;
+    for var in model.params().vars().iter().filter(|_| zeros) {
+        if found.get(var.as_tensor()).is_none() {
+            found.insert(var.as_tensor(), var.zeros_like()?);
+        }
+    }
+    Ok(model.params().gradient(&found)?)
 }
 
 impl Way {
-    /// The gradient of `sum_i <seeds_i, ends_i>`; `zeros` where it does not depend on a parameter, rather than an error.
-    fn back(self, model: &Model, seeds: Vec<Tensor>, zeros: bool) -> Result<ParamVec> {
-        let params = model.params();
+    /// The gradient of `<seed, logits>`.
+    fn back(self, model: &Model, seed: Tensor) -> Result<ParamVec> {
         match self {
-            Self::Tape(tape, ends) => {
-                let found = tape.backward(ends.into_iter().zip(seeds).collect(), params.vars().len())?;
-                let named = found.into_iter().zip(params.layout().entries());
-                let parts = named.map(|(g, e)| match g {
-                    Some(g) => Ok(g),
-                    None if zeros => Tensor::zeros(&e.shape, params.space().dtype, &params.space().device),
-                    None => Err(candle_core::Error::wrap(flat_core::Error::MissingGradient { name: e.name.clone() })),
-                });
-                Ok(params.collect(&parts.collect::<std::result::Result<Vec<_>, _>>()?)?)
+            Self::Tape(tape, end) => {
+                let found = tape.backward(vec![(end.at, seed)], model.params().vars().len())?;
+                collected(model, found.into_iter(), false)
             }
-            Self::Graph(ends) => {
-                let mut total: Option<Tensor> = None;
-                for (end, seed) in ends.iter().zip(seeds) {
-                    let part = (end * seed)?.sum_all()?;
-                    total = Some(match total {
-                        None => part,
-                        Some(sum) => (sum + part)?,
-                    });
-                }
-                let total = total.ok_or_else(|| Error::BadInput("no result to differentiate".into()))?;
-                let mut found = total.backward()?;
-                for var in params.vars().iter().filter(|_| zeros) {
-                    if found.get(var.as_tensor()).is_none() {
-                        found.insert(var.as_tensor(), var.zeros_like()?);
-                    }
-                }
-                Ok(params.gradient(&found)?)
-            }
+            Self::Graph(end) => graph_gradient(model, &[(&end, seed)], false),
         }
     }
 }
@@ -89,33 +103,47 @@ impl Model {
         let (logits, way) = if has_kernels(x.device()) {
             let tape = Rc::new(Tape::default());
             let end = self.forward(x, mode, |_, var| Ok(tape.leaf(var.as_detached_tensor())))?;
-            (end.value.clone(), Way::Tape(tape, vec![end]))
+            (end.value.clone(), Way::Tape(tape, end))
         } else {
             let logits = self.logits(x, mode)?;
-            (logits.clone(), Way::Graph(vec![logits]))
+            (logits.clone(), Way::Graph(logits))
         };
         Ok(Pullback { model: self, logits: Var::from_tensor(&logits.detach())?, way })
     }
 
-    /// A forward pass with the tangent along `v`, and the VJP of both, which runs once: reverse over forward.
+    /// A forward pass with the tangent along `v`, and the VJP of both, which runs once.
     ///
     /// # Errors
     /// As [`Self::logits_tangent`].
     pub fn pullback_tangent(&self, x: &Tensor, v: &ParamVec, mode: Mode) -> Result<TangentPullback<'_>> {
         let (logits, way) = if has_kernels(x.device()) {
-            self.params().layout().same_as(v.layout())?;
             let tape = Rc::new(Tape::default());
-            let end = self.forward(x, mode, |i, var| {
-                Ok(Dual::new(tape.leaf(var.as_detached_tensor()), tape.constant(&v.entry(i)?)))
-            })?;
-            let logits = Dual::new(end.value.value.clone(), end.tangent.value.clone());
-            (logits, Way::Tape(tape, vec![end.value, end.tangent]))
+            let end = self.bundle(x, &[v], mode, |var, along| Bundle::leaf(&tape, var, along))?;
+            let tangent = end.along.first().cloned().ok_or_else(missing)?;
+            (Dual::new(end.value.clone(), tangent), TangentWay::Tape(tape, end))
         } else {
             let logits = self.logits_tangent(x, v, mode)?;
-            (logits.clone(), Way::Graph(vec![logits.value, logits.tangent]))
+            (logits.clone(), TangentWay::Graph(logits))
         };
         let var = |t: &Tensor| Var::from_tensor(&t.detach());
         Ok(TangentPullback { model: self, logits: Dual::new(var(&logits.value)?, var(&logits.tangent)?), way })
+    }
+
+    /// A forward pass along directions, over parameters made from their values and directions.
+    fn bundle(
+        &self,
+        x: &Tensor,
+        directions: &[&ParamVec],
+        mode: Mode,
+        parameter: impl Fn(&Tensor, Vec<Tensor>) -> Bundle,
+    ) -> Result<Bundle> {
+        for v in directions {
+            self.params().layout().same_as(v.layout())?;
+        }
+        self.forward(x, mode, |i, var| {
+            let along = directions.iter().map(|v| v.entry(i)).collect::<std::result::Result<_, _>>()?;
+            Ok(parameter(&var.as_detached_tensor(), along))
+        })
     }
 }
 
@@ -139,7 +167,7 @@ impl Pullback<'_> {
     /// A parameter that the logits do not depend on; candle's.
     pub fn gradient(self, loss: &Tensor) -> Result<ParamVec> {
         let seed = derivative(&loss.backward()?, &self.logits)?;
-        self.way.back(self.model, vec![seed], false)
+        self.way.back(self.model, seed)
     }
 }
 
@@ -167,7 +195,7 @@ impl Pullback<'_> {
             }
             let kind = loss.kind(classes)?;
             let [loss, right, seed] = flat_kernels::cuda::losses::mean_loss(&self.logits, labels, kind)?;
-            return Ok(MeanLoss { loss, right, gradient: self.way.back(self.model, vec![seed], false)? });
+            return Ok(MeanLoss { loss, right, gradient: self.way.back(self.model, seed)? });
         }
         let value = loss.mean(self.logits(), labels)?;
         let right =
@@ -189,8 +217,19 @@ impl TangentPullback<'_> {
     /// As [`Pullback::gradient`].
     pub fn gradient(self, scalar: &Tensor) -> Result<ParamVec> {
         let found = scalar.backward()?;
-        let seeds = vec![derivative(&found, &self.logits.value)?, derivative(&found, &self.logits.tangent)?];
-        self.way.back(self.model, seeds, true)
+        let [of_value, of_tangent] =
+            [derivative(&found, &self.logits.value)?, derivative(&found, &self.logits.tangent)?];
+        match self.way {
+            // the derivative along v of the gradient of `<of_tangent, logits>`, where `of_tangent` moves by `of_value`
+            TangentWay::Tape(tape, end) => {
+                let seed = Moving { value: Some(of_tangent), along: vec![of_value] };
+                let found = tape.backward(vec![(end.at, seed)], self.model.params().vars().len())?;
+                collected(self.model, found.into_iter().map(|g| g.and_then(|mut g| g.along.pop())), true)
+            }
+            TangentWay::Graph(end) => {
+                graph_gradient(self.model, &[(&end.value, of_value), (&end.tangent, of_tangent)], true)
+            }
+        }
     }
 
     /// `J^T seed`: the gradient of `<seed, logits>` for a constant, at the cost of a gradient's way back. The tangent takes no
@@ -203,7 +242,14 @@ impl TangentPullback<'_> {
             let (given, wanted) = (seed.shape(), self.logits.value.shape());
             return Err(Error::BadInput(format!("a seed {given:?} for logits {wanted:?}")));
         }
-        self.way.back(self.model, vec![seed.clone()], true)
+        match self.way {
+            TangentWay::Tape(tape, end) => {
+                let seed = Moving { value: Some(seed.clone()), along: Vec::new() };
+                let found = tape.backward(vec![(end.at, seed)], self.model.params().vars().len())?;
+                collected(self.model, found.into_iter().map(|g| g.and_then(|g| g.value)), true)
+            }
+            TangentWay::Graph(end) => graph_gradient(self.model, &[(&end.value, seed.clone())], true),
+        }
     }
 }
 
@@ -219,9 +265,8 @@ impl Model {
             return self.forward(x, mode, |i, var| Ok(Dual::new(var.as_detached_tensor(), v.entry(i)?)));
         }
         let tape = Rc::new(Tape::default());
-        let constant = |i, var: &Var| Ok(Dual::new(tape.constant(var.as_tensor()), tape.constant(&v.entry(i)?)));
-        let end = self.forward(x, mode, constant)?;
-        Ok(Dual::new(end.value.value, end.tangent.value))
+        let mut end = self.bundle(x, &[v], mode, |var, along| Bundle::constant(&tape, var, along))?;
+        Ok(Dual::new(end.value, end.along.pop().ok_or_else(missing)?))
     }
 
     /// The mean loss of a batch and its gradient. One forward and one backward pass.
@@ -248,9 +293,52 @@ impl Model {
         v: &ParamVec,
         mode: Mode,
     ) -> Result<ParamVec> {
-        let pass = self.pullback_tangent(x, v, mode)?;
-        let along = loss.mean(&pass.logits(), labels)?.tangent;
-        pass.gradient(&along)
+        let mut products = self.hessian_products(loss, x, labels, &[v], mode)?;
+        products.pop().ok_or_else(missing)
+    }
+
+    /// The products of the Hessian of the mean loss with several directions, exact, with the bits of
+    /// [`Self::hessian_product`].
+    ///
+    /// They share a forward pass and a gradient, and read weights and activations once. Memory is that of a forward pass with its
+    /// graph, times one more than there are directions.
+    ///
+    /// # Errors
+    /// As [`Self::hessian_product`].
+    pub fn hessian_products(
+        &self,
+        loss: Loss,
+        x: &Tensor,
+        labels: &Tensor,
+        directions: &[&ParamVec],
+        mode: Mode,
+    ) -> Result<Vec<ParamVec>> {
+        if !has_kernels(x.device()) {
+            let product = |v: &&ParamVec| {
+                let pass = self.pullback_tangent(x, v, mode)?;
+                let along = loss.mean(&pass.logits(), labels)?.tangent;
+                pass.gradient(&along)
+            };
+            return directions.iter().map(product).collect();
+        }
+        if directions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let tape = Rc::new(Tape::default());
+        let end = self.bundle(x, directions, mode, |var, along| Bundle::leaf(&tape, var, along))?;
+        // the slope of the loss in the logits, and how it moves
+        let (mut slope, mut moved) = (None, Vec::with_capacity(directions.len()));
+        for tangent in &end.along {
+            let logits = Dual::new(Var::from_tensor(&end.value)?, Var::from_tensor(tangent)?);
+            let pair = Dual::new(logits.value.as_tensor().clone(), logits.tangent.as_tensor().clone());
+            let found = loss.mean(&pair, labels)?.tangent.backward()?;
+            moved.push(derivative(&found, &logits.value)?);
+            slope = Some(derivative(&found, &logits.tangent)?);
+        }
+        let leaves = self.params().vars().len();
+        let found = tape.backward(vec![(end.at, Moving { value: slope, along: moved })], leaves)?;
+        let of = |k: usize| collected(self, found.iter().map(|g| g.as_ref().map(|g| g.along[k].clone())), true);
+        (0..directions.len()).map(of).collect()
     }
 
     /// `<v, H v>` with the Hessian H of the mean loss for each direction v, exact, without a backward pass.

@@ -59,6 +59,11 @@ fn gradients_and_hessian_products_on_the_tape_are_those_of_the_graph() -> Result
             let w = ParamVec::sphere(params.space(), &Streams::new(2).at(Purpose::Probe, 1))?;
             let both = [v, w];
             let products = [hv, model.hessian_product(loss, &x, &labels, &both[1], mode)?];
+            let together = model.hessian_products(loss, &x, &labels, &[&both[0], &both[1]], mode)?;
+            assert_eq!(together.len(), both.len());
+            for (one, of_both) in products.iter().zip(&together) {
+                assert_eq!(one.to_f64()?, of_both.to_f64()?, "{config:?}, {mode:?}, {loss:?}");
+            }
             for (form, (v, hv)) in
                 model.hessian_forms(loss, &x, &labels, &both, mode)?.iter().zip(both.iter().zip(&products))
             {
@@ -126,6 +131,9 @@ fn gradients_and_hessian_products_in_f32_are_those_in_f64() -> Result<()> {
                 single.hessian_product(loss, &x, &labels, &v, mode)?,
                 double.hessian_product(loss, &x64, &labels, &wide, mode)?,
             );
+            let twice = [v.scaled(-1.0)?, v.scaled(1.0)?];
+            let together = single.hessian_products(loss, &x, &labels, &[&twice[0], &twice[1]], mode)?;
+            assert_eq!(together[1].to_f64()?, h.to_f64()?, "{arch}, {mode:?}: others change a product");
             // the second direction takes the kernels that leave out the value
             let forms = single.hessian_forms(loss, &x, &labels, &[v.scaled(1.0)?, v.scaled(1.0)?], mode)?;
             let form64 = double.hessian_forms(loss, &x64, &labels, std::slice::from_ref(&wide), mode)?[0];

@@ -70,7 +70,7 @@ flat_core::settings! {
         seed as "seed": Option<u64> = None, default_in_words: "the run's, else 0";
         /// BatchNorm: eval uses the running statistics, batch those of each batch of --batch-size images.
         bn_mode as "bn-mode": BnModeName = BnModeName::Eval, metavar: "MODE";
-        /// Hessian-vector products: exact (reverse over forward), double (double backward) or difference (of gradients).
+        /// Hessian-vector products: exact (forward over reverse), double (double backward) or difference (of gradients).
         hvp as "hvp": HvpName = HvpName::Exact, metavar: "HOW", needs: PRODUCTS;
     }
     with {

@@ -221,7 +221,7 @@ impl BnModeName {
 named! {
     /// Methods of Hessian-vector products by name.
     pub enum HvpName, "hvp" {
-        /// Exact, reverse over forward.
+        /// Exact, forward over reverse.
         Exact = "exact",
         /// Exact, by double backward.
         Double = "double",

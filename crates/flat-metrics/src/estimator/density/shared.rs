@@ -6,21 +6,21 @@ use flat_comm::{Error as CommError, Ranks};
 use std::ops::Range;
 
 /// Computes those of a range of probes, each on one rank; every rank gets all of them, in their order, with the products that
-/// each cost another rank. `compute` says what one cost this rank.
+/// each cost another rank: one a node.
 pub(super) fn computed(
     ranks: &Ranks,
     probes: Range<u64>,
-    mut compute: impl FnMut(u64) -> Result<(Quadrature, u64)>,
+    compute: impl FnOnce(Range<u64>) -> Result<Vec<Quadrature>>,
 ) -> Result<Vec<(Quadrature, u64)>> {
     if ranks.is_alone() {
-        return probes.map(|k| Ok((compute(k)?.0, 0))).collect();
+        return Ok(compute(probes)?.into_iter().map(|quadrature| (quadrature, 0)).collect());
     }
     let count = (probes.end - probes.start) as usize;
     let own = ranks.own(count);
-    let found: Result<Vec<_>> = own.clone().map(|i| compute(probes.start + i as u64)).collect();
+    let found = compute(probes.start + own.start as u64..probes.start + own.end as u64);
     // one that failed gives what is no quadrature, and the others stop at it
     let numbers: Vec<f64> = match &found {
-        Ok(found) => found.iter().flat_map(|(quadrature, products)| to_numbers(quadrature, *products)).collect(),
+        Ok(found) => found.iter().flat_map(to_numbers).collect(),
         Err(_) => vec![f64::NAN],
     };
     let all = ranks.join(&numbers)?;
@@ -28,28 +28,28 @@ pub(super) fn computed(
     let (mut rest, mut computed) = (&all[..], Vec::new());
     for i in 0..count {
         let failed = || Error::from(CommError::Differ("another rank could not compute its quadrature".into()));
-        let (quadrature, products, after) = of_numbers(rest).ok_or_else(failed)?;
-        computed.push((quadrature, if own.contains(&i) { 0 } else { products }));
+        let (quadrature, after) = of_numbers(rest).ok_or_else(failed)?;
+        let elsewhere = if own.contains(&i) { 0 } else { quadrature.nodes.len() as u64 };
+        computed.push((quadrature, elsewhere));
         rest = after;
     }
     Ok(computed)
 }
 
-/// A quadrature as numbers: how many nodes it has, what products it cost, its nodes and its weights.
-fn to_numbers(Quadrature { nodes, weights }: &Quadrature, products: u64) -> Vec<f64> {
-    let head = [nodes.len() as f64, products as f64];
-    head.into_iter().chain(nodes.iter().copied()).chain(weights.iter().copied()).collect()
+/// A quadrature as numbers: how many nodes it has, its nodes and its weights.
+fn to_numbers(Quadrature { nodes, weights }: &Quadrature) -> Vec<f64> {
+    [nodes.len() as f64].into_iter().chain(nodes.iter().copied()).chain(weights.iter().copied()).collect()
 }
 
-/// The first quadrature of numbers, its products, and the numbers after it.
-fn of_numbers(numbers: &[f64]) -> Option<(Quadrature, u64, &[f64])> {
-    let [nodes, products, rest @ ..] = numbers else { return None };
+/// The first quadrature of numbers, and the numbers after it.
+fn of_numbers(numbers: &[f64]) -> Option<(Quadrature, &[f64])> {
+    let [nodes, rest @ ..] = numbers else { return None };
     if nodes.is_nan() {
         return None;
     }
     let (nodes, rest) = rest.split_at_checked(*nodes as usize)?;
     let (weights, rest) = rest.split_at_checked(nodes.len())?;
-    Some((Quadrature { nodes: nodes.to_vec(), weights: weights.to_vec() }, *products as u64, rest))
+    Some((Quadrature { nodes: nodes.to_vec(), weights: weights.to_vec() }, rest))
 }
 
 #[cfg(test)]

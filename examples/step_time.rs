@@ -23,7 +23,7 @@ use std::time::Instant;
 
 /// As in the command line tool.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: flat_train::heap::Heap = flat_train::heap::Heap::new();
 
 const LOSS: Loss = Loss::CrossEntropy { label_smoothing: 0.0 };
 /// Side of the matrices of `gemm`.

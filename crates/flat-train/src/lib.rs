@@ -8,6 +8,7 @@ mod company;
 mod driver;
 mod events;
 mod exit;
+pub mod heap;
 mod interrupt;
 mod news;
 pub mod report;

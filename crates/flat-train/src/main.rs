@@ -1,11 +1,12 @@
 //! The `flat-train` command line tool.
 
 use flat_train::args::Cli;
+use flat_train::heap::Heap;
 use std::process::ExitCode;
 
 /// Large buffers come and go every step; the system's allocator gives their pages back and faults them in again.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Heap = Heap::new();
 
 fn main() -> ExitCode {
     // SAFETY: no thread was started yet.

@@ -11,6 +11,7 @@ mod fused;
 mod layers;
 pub(crate) mod pullback;
 
+use crate::ops::Again;
 use crate::ops::activation::plus;
 use crate::{Error, Result};
 use candle_core::Tensor;
@@ -49,12 +50,12 @@ impl<G> Default for Tape<G> {
 impl Tape {
     /// A variable: a place whose gradient is wanted.
     pub(crate) fn leaf(self: &Rc<Self>, value: Tensor) -> TapeTensor {
-        TapeTensor { value: value.detach(), at: Some(self.push(None)), tape: self.clone() }
+        TapeTensor { value: value.detach(), at: Some(self.push(None)), tape: self.clone(), again: None }
     }
 
     /// A constant.
     pub(crate) fn constant(self: &Rc<Self>, value: &Tensor) -> TapeTensor {
-        TapeTensor { value: value.detach(), at: None, tape: self.clone() }
+        TapeTensor { value: value.detach(), at: None, tape: self.clone(), again: None }
     }
 }
 
@@ -127,6 +128,8 @@ pub(crate) struct TapeTensor {
     /// Its place; `None` for a constant.
     pub at: Option<usize>,
     pub tape: Rc<Tape>,
+    /// What it is made from, where a step that needs it on the way back need not keep it.
+    pub again: Option<Rc<Again>>,
 }
 
 impl TapeTensor {
@@ -138,7 +141,7 @@ impl TapeTensor {
         back: impl FnOnce(&Tensor, &mut Gradients) -> Result<()> + 'static,
     ) -> Self {
         let at = self.tape.step([self.at].into_iter().chain(operands.iter().map(|o| o.at)), back);
-        Self { value, at, tape: self.tape.clone() }
+        Self { value, at, tape: self.tape.clone(), again: None }
     }
 
     /// A linear map, given with its transpose.

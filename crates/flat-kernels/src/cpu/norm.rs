@@ -4,6 +4,7 @@
 //! Memory traffic is what they cost, so each goes over its operands channel by channel, the sums first and then the
 //! results while the channel is still in a cache. `r = 1 / sqrt(var + eps)` and the mean are the batch's, or constants.
 
+mod again;
 mod along;
 mod jet;
 
@@ -13,6 +14,7 @@ use super::reduce::{each_channel, mean_and_variance, sums};
 use crate::{Float, Split};
 
 pub use super::reduce::moments;
+pub use again::Again;
 pub use along::{Along, Direction, Moved, backward_along, tangents};
 pub use jet::{Coefficients, jet};
 
@@ -74,11 +76,16 @@ pub struct Layer<'a, T> {
 }
 
 impl<T: Float> Layer<'_, T> {
-    /// Mean and `gain r` in the element type, the bias: what the output is made with, in every pass alike.
     #[inline(always)]
     fn affine(&self, channel: usize, stats: &Stats) -> (T, T, T) {
-        (T::from_f64(stats.mean), T::from_f64(stats.inv_std) * self.gain[channel], self.bias[channel])
+        affine(stats, self.gain[channel], self.bias[channel])
     }
+}
+
+/// Mean and `gain r` in the element type, the bias: what the output is made with, in every pass alike.
+#[inline(always)]
+fn affine<T: Float>(stats: &Stats, gain: T, bias: T) -> (T, T, T) {
+    (T::from_f64(stats.mean), T::from_f64(stats.inv_std) * gain, bias)
 }
 
 kernel! {

@@ -15,6 +15,7 @@ mod transform;
 
 use super::block::{PANEL, ROWS};
 use super::buffer::Buffer;
+use super::norm::Again;
 use super::word::{Single, Word};
 use crate::{Geometry, Pass};
 use plan::Plan;
@@ -57,7 +58,7 @@ impl Winograd {
         match pass {
             Pass::Forward => sized!(self, forward::<W>(g, a, b, None)),
             Pass::GradInput => sized!(self, grad_input::<W>(g, a, b)),
-            Pass::GradWeight => sized!(self, grad_weight::<W>(g, a, b)),
+            Pass::GradWeight => sized!(self, grad_weight::<W>(g, (a, None), b)),
         }
     }
 
@@ -73,7 +74,12 @@ impl Winograd {
 
     /// See [`super::conv::grad_weight`].
     pub fn grad_weight(self, g: &Geometry, x: &[f32], gy: &[f32]) -> Vec<f32> {
-        sized!(self, grad_weight::<Single>(g, x, gy))
+        sized!(self, grad_weight::<Single>(g, (x, None), gy))
+    }
+
+    /// [`Self::grad_weight`] for the images that `again` makes of `x`.
+    pub fn grad_weight_again(self, g: &Geometry, again: &Again, x: &[f32], gy: &[f32]) -> Vec<f32> {
+        sized!(self, grad_weight::<Single>(g, (x, Some(again)), gy))
     }
 
     /// Both gradients of `<gy, F(x, w)>` for `[x, w, gy]`, with one transform of `gy`.
@@ -81,9 +87,14 @@ impl Winograd {
         self.gradients_of::<Single>(g, operands)
     }
 
+    /// [`Self::gradients`] for the images that `again` makes of `x`.
+    pub fn gradients_again(self, g: &Geometry, again: &Again, operands: [&[f32]; 3]) -> [Vec<f32>; 2] {
+        sized!(self, gradients::<Single>(g, operands, Some(again)))
+    }
+
     /// The same, with transformed operands rounded to these words.
     pub(super) fn gradients_of<W: Word>(self, g: &Geometry, operands: [&[f32]; 3]) -> [Vec<f32>; 2] {
-        sized!(self, gradients::<W>(g, operands))
+        sized!(self, gradients::<W>(g, operands, None))
     }
 
     /// The Taylor coefficients, from number `from` on, of `F(x(t), w + t w_dot) + bias + t bias_dot`, for those of `x`. The last of
@@ -181,15 +192,19 @@ fn grad_input<W: Word, const M: usize, const R: usize>(g: &Geometry, gy: &[f32],
     unsafe { gx.finish() }
 }
 
-/// The gradient for `w` of `<gy, F(x, w)>`.
-fn grad_weight<W: Word, const M: usize, const R: usize>(g: &Geometry, x: &[f32], gy: &[f32]) -> Vec<f32> {
+/// The gradient for `w` of `<gy, F(x, w)>`, with `x` made again where it is said how.
+fn grad_weight<W: Word, const M: usize, const R: usize>(
+    g: &Geometry,
+    (x, again): (&[f32], Option<&Again>),
+    gy: &[f32],
+) -> Vec<f32> {
     let plan = Plan::new::<M>(g);
     let (inputs, outputs) = (&plan.inputs, &plan.outputs);
     let mut dw = vec![0.0; g.out_channels * g.channels * R * R];
     let point = outputs.padded * inputs.padded;
     plan.with_points(POINTS * point, |xs, ys, ws| {
         for (i, (x, gy)) in x.chunks(plan.chunk(inputs)).zip(gy.chunks(plan.chunk(outputs))).enumerate() {
-            plan.transform::<W, M>(inputs, false, x, xs);
+            plan.transform_made::<W, M>(inputs, false, (x, again), xs);
             plan.transform::<W, M>(outputs, true, gy, ys);
             plan.correlate::<W>(ys, xs, ws, i == 0);
         }
@@ -207,8 +222,12 @@ fn parts<const N: usize>(mut buffer: &mut [f32], lengths: [usize; N]) -> [&mut [
     })
 }
 
-/// The gradients for `x` and `w` of `<gy, F(x, w)>`.
-fn gradients<W: Word, const M: usize, const R: usize>(g: &Geometry, [x, w, gy]: [&[f32]; 3]) -> [Vec<f32>; 2] {
+/// The gradients for `x` and `w` of `<gy, F(x, w)>`, with `x` made again where it is said how.
+fn gradients<W: Word, const M: usize, const R: usize>(
+    g: &Geometry,
+    [x, w, gy]: [&[f32]; 3],
+    again: Option<&Again>,
+) -> [Vec<f32>; 2] {
     let plan = Plan::new::<M>(g);
     let (inputs, outputs) = (&plan.inputs, &plan.outputs);
     let (mut gx, mut dw) = (Buffer::new(g.n * inputs.image()), vec![0.0; g.out_channels * g.channels * R * R]);
@@ -221,7 +240,7 @@ fn gradients<W: Word, const M: usize, const R: usize>(g: &Geometry, [x, w, gy]: 
             plan.transform::<W, M>(outputs, true, gy, ys);
             plan.multiply::<W>((outputs, ys), ws, (inputs, xs), false);
             plan.restore::<W, M>(inputs, true, xs, gx, None);
-            plan.transform::<W, M>(inputs, false, x, xs);
+            plan.transform_made::<W, M>(inputs, false, (x, again), xs);
             plan.correlate::<W>(ys, xs, sums, i == 0);
         }
         plan.collect::<W, R>(sums, &mut dw);

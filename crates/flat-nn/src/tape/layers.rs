@@ -3,7 +3,7 @@
 use crate::ops::activation::{mask, plus};
 use crate::ops::batch_norm::Source;
 use crate::ops::batch_norm::{Normed, norm, norm_gradients};
-use crate::ops::{self, Arrange, Conv2d, Pool2d, add_relu};
+use crate::ops::{self, Again, Arrange, Conv2d, Pool2d, add_relu};
 use crate::precision::operand;
 #[cfg(feature = "cuda")]
 use crate::tape::fused;
@@ -11,12 +11,23 @@ use crate::tape::{Gradients, TapeTensor};
 use crate::value::fixed;
 use crate::{Activation, BatchMoments, Result, Value};
 use candle_core::{D, Tensor};
+use std::rc::Rc;
 
 /// `F(x, w) + bias` for a traced or constant input.
 pub(super) fn conv(x: &TapeTensor, w: &TapeTensor, bias: Option<&TapeTensor>, conv: Conv2d) -> Result<TapeTensor> {
     let (xv, wv, at) = (operand(&x.value)?, operand(&w.value)?, (x.at, w.at, bias.and_then(|b| b.at)));
     let y = product(&x.value, &xv, bias, |bias| conv.forward(&xv, &wv, bias))?;
     let operands: Vec<&TapeTensor> = [w].into_iter().chain(bias).collect();
+    if let Some(again) = x.again.clone().filter(|_| at.1.is_some())
+        && conv.reads_again(&again, &wv)?
+    {
+        return Ok(x.step(y, &operands, move |g, out| {
+            out.add(at.2, || Ok(ops::channel::channel_sum(g)?))?;
+            let (dx, dw) = conv.gradients_again(&again, &wv, g, at.0.is_some())?;
+            out.add(at.1, || Ok(dw))?;
+            out.add(at.0, || dx.ok_or_else(missing))
+        }));
+    }
     Ok(x.step(y, &operands, move |g, out| conv_back(conv, [&xv, &wv], at, g, out)))
 }
 
@@ -93,7 +104,9 @@ pub(super) fn normalise(
     let (y, batch) = (skip.filter(|_| relu).map(|_| normed.y.clone()), matches!(source, Source::Batch(_)));
     let found = normed.found.clone();
     let operands: Vec<&TapeTensor> = [gain, bias].into_iter().chain(skip).collect();
-    let out = x.step(normed.y.clone(), &operands, move |g, out| {
+    let of = [&xv, &gv, &bv].map(Tensor::clone);
+    let again = skip.is_none().then(|| Rc::new(Again { of, found: found.clone(), relu }));
+    let mut out = x.step(normed.y.clone(), &operands, move |g, out| {
         let [dx, dgain, dbias, dskip] =
             norm_gradients([&xv, &gv, &bv], y.as_ref(), relu, batch, &found, g, at.3.is_some())?;
         out.add(at.3, || Ok(dskip.unwrap_or_else(|| g.clone())))?;
@@ -101,6 +114,7 @@ pub(super) fn normalise(
         out.add(at.2, || dbias.ok_or_else(missing))?;
         out.add(at.0, || dx.ok_or_else(missing))
     });
+    out.again = again;
     Ok((out, normed))
 }
 

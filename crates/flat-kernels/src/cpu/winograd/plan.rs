@@ -5,6 +5,7 @@ use super::transform::{POINTS, TILE};
 use crate::cpu::block::{Block, PANEL, Products, ROWS};
 use crate::cpu::buffer::Dst;
 use crate::cpu::channel_last::Strip;
+use crate::cpu::norm::Again;
 use crate::cpu::word::Word;
 use crate::{Float, Geometry};
 use rayon::prelude::*;
@@ -94,12 +95,27 @@ impl<'g> Plan<'g> {
         images: &[f32],
         points: &mut [f32],
     ) {
+        self.transform_made::<W, M>(side, adjoint, (images, None), points);
+    }
+
+    /// The same with images made again from those at hand, where it is said how.
+    pub(super) fn transform_made<W: Word, const M: usize>(
+        &self,
+        side: &Side,
+        adjoint: bool,
+        (images, again): (&[f32], Option<&Again>),
+        points: &mut [f32],
+    ) {
         let (plane, point, row) = (side.h * side.w, self.point(side), side.padded / W::NUMBERS);
         let to = Dst(points.as_mut_ptr());
         images.par_chunks(side.image()).enumerate().for_each(|(image, planes)| {
             f32::with_scratch(side.strip.len(), |strip| {
                 for (panel, planes) in planes.chunks(PANEL * plane).enumerate() {
-                    side.strip.read(planes, (side.h, side.w), strip);
+                    side.strip.read(planes, (side.h, side.w), strip, |row| {
+                        if let Some(again) = again {
+                            again.apply(panel, row);
+                        }
+                    });
                     W::dispatch(ToPoints::<W, M> {
                         strip,
                         cols: side.strip.cols,

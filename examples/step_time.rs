@@ -114,7 +114,7 @@ struct Bench {
     model: Model,
     x: Tensor,
     labels: Tensor,
-    direction: ParamVec,
+    direction: Option<ParamVec>,
     matrices: Option<(Tensor, Tensor)>,
     optimizers: BTreeMap<&'static str, Optimizer>,
 }
@@ -136,8 +136,7 @@ impl Bench {
         let pixels = streams.at(Purpose::Test, 0).normals(batch * channels * side * side);
         let x = Tensor::from_vec(pixels, (batch, channels, side, side), &Device::Cpu)?.to_dtype(DType::F32)?;
         let labels = Tensor::from_vec((0..batch as u32).map(|i| i % 10).collect::<Vec<_>>(), batch, &Device::Cpu)?;
-        let direction = ParamVec::sphere(model.params().space(), &streams.at(Purpose::Probe, 0))?;
-        Ok(Self { model, x, labels, direction, matrices: None, optimizers: BTreeMap::new() })
+        Ok(Self { model, x, labels, direction: None, matrices: None, optimizers: BTreeMap::new() })
     }
 
     fn once(&mut self, what: &str) -> Result<()> {
@@ -146,7 +145,12 @@ impl Bench {
             "sam" => self.step("sam", Sam::default().into()),
             "gradient" => Ok(self.model.loss_and_gradient(LOSS, &self.x, &self.labels, Mode::BatchStats).map(drop)?),
             "hvp" => {
-                let (x, labels, v) = (&self.x, &self.labels, &self.direction);
+                if self.direction.is_none() {
+                    let stream = Streams::new(0).at(Purpose::Probe, 0);
+                    self.direction = Some(ParamVec::sphere(self.model.params().space(), &stream)?);
+                }
+                let (x, labels) = (&self.x, &self.labels);
+                let v = self.direction.as_ref().context("just drawn")?;
                 Ok(self.model.hessian_product(LOSS, x, labels, v, Mode::BatchStats).map(drop)?)
             }
             "hvp4" => self.products(4),

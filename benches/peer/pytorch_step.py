@@ -71,7 +71,7 @@ class Torch:
             self.x = self.x.to(memory_format=torch.channels_last)
         self.autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16")
         self.y = torch.arange(batch) % 10
-        self.v = [torch.randn_like(p) for p in self.params]
+        self.v = None  # made for the first product, as on the other side
         self.sgd = torch.optim.SGD(self.params, lr=1e-3, momentum=0.9)
         self.a, self.b = torch.randn(SIDE, SIDE), torch.randn(SIDE, SIDE)
 
@@ -111,6 +111,7 @@ class Torch:
             torch.autograd.grad(self.loss(), self.params)
         elif what == "hvp":
             grads = torch.autograd.grad(self.loss(), self.params, create_graph=True)
+            self.v = self.v or [torch.randn_like(p) for p in self.params]
             torch.autograd.grad(grads, self.params, self.v)
         elif what == "forward":
             self.model.eval()

@@ -100,15 +100,15 @@ macro_rules! float {
             }
             fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [Self]) -> R) -> R {
                 thread_local! {
-                    static SCRATCH: RefCell<Vec<$t>> = const { RefCell::new(Vec::new()) };
+                    static SCRATCH: RefCell<Vec<Vec<$t>>> = const { RefCell::new(Vec::new()) };
                 }
-                // taken out while in use, so that a nested call gets a buffer of its own
-                let mut buffer = SCRATCH.with(RefCell::take);
+                // taken out while in use, so that a nested call gets a buffer of its own, the same every time
+                let mut buffer = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
                 if buffer.len() < len {
                     buffer.resize(len, 0.0);
                 }
                 let result = f(&mut buffer[..len]);
-                SCRATCH.with(|s| s.replace(buffer));
+                SCRATCH.with_borrow_mut(|s| s.push(buffer));
                 result
             }
         }

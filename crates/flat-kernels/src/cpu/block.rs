@@ -136,9 +136,9 @@ impl Products {
     ///
     /// # Safety
     /// All elements must lie in memory, those of the results apart from each other and touched by nobody else.
-    pub(crate) unsafe fn run<W: Word>(self) {
+    pub(crate) unsafe fn run<W: Word>(self, least: usize) {
         let groups = self.panels.div_ceil(TASK_PANELS);
-        (0..self.count * groups).into_par_iter().for_each(|task| {
+        (0..self.count * groups).into_par_iter().with_min_len(least).for_each(|task| {
             let (product, first) = (task / groups, task % groups * TASK_PANELS);
             let block = self.block;
             let part = Self {

@@ -6,8 +6,9 @@
 //! three passes are each other's derivatives up to rounding. Against f64 the relative error is 1e-6 to 1e-5.
 //!
 //! Inside, sixteen channels lie next to each other, so that the transforms work on whole registers; images are turned
-//! around on the way in and out. A chunk of images is worked on at a time, as many as fit the cache, whatever the number
-//! of threads; sums over chunks run in order.
+//! around on the way in and out. Chunks of images are worked on: each by a thread alone, as many images as fit a core's cache, or, where
+//! the weights are large or chunks are few, one after the other by all threads. Sums run over parts of the chunks in their
+//! order. All of that is the same whatever the number of threads.
 
 mod plan;
 mod tiles;
@@ -17,8 +18,9 @@ use super::block::{PANEL, ROWS};
 use super::buffer::Buffer;
 use super::norm::Again;
 use super::word::{Single, Word};
-use crate::{Geometry, Pass};
+use crate::{Float, Geometry, Pass};
 use plan::Plan;
+use rayon::prelude::*;
 use transform::POINTS;
 
 /// Numbers that transformed weights may take for passes to be taken together, each with scratch of its own: 16 MB.
@@ -163,13 +165,17 @@ fn forward<W: Word, const M: usize, const R: usize>(
     let plan = Plan::new::<M>(g);
     let (inputs, outputs) = (&plan.inputs, &plan.outputs);
     let mut y = Buffer::new(g.n * outputs.image());
-    plan.with_points(POINTS * g.channels * outputs.padded, |xs, ys, ws| {
+    f32::with_scratch(POINTS * g.channels * outputs.padded, |ws| {
         plan.weights::<W, R>(w, false, ws);
-        for (x, y) in x.chunks(plan.chunk(inputs)).zip(y.all().chunks_mut(plan.chunk(outputs))) {
-            plan.transform::<W, M>(inputs, false, x, xs);
-            plan.multiply::<W>((inputs, xs), ws, (outputs, ys), false);
-            plan.restore::<W, M>(outputs, false, ys, y, bias);
-        }
+        let ws = &*ws;
+        let chunks = x.par_chunks(plan.chunk(inputs)).zip(y.all().par_chunks_mut(plan.chunk(outputs)));
+        plan.each(chunks, |(x, y)| {
+            plan.with_points(0, |xs, ys, _| {
+                plan.transform::<W, M>(inputs, false, x, xs);
+                plan.multiply::<W>((inputs, xs), ws, (outputs, ys), false);
+                plan.restore::<W, M>(outputs, false, ys, y, bias);
+            });
+        });
     });
     // SAFETY: the chunks cover all images, as in the other passes.
     unsafe { y.finish() }
@@ -180,13 +186,17 @@ fn grad_input<W: Word, const M: usize, const R: usize>(g: &Geometry, gy: &[f32],
     let plan = Plan::new::<M>(g);
     let (inputs, outputs) = (&plan.inputs, &plan.outputs);
     let mut gx = Buffer::new(g.n * inputs.image());
-    plan.with_points(POINTS * g.out_channels * inputs.padded, |xs, ys, ws| {
+    f32::with_scratch(POINTS * g.out_channels * inputs.padded, |ws| {
         plan.weights::<W, R>(w, true, ws);
-        for (gy, gx) in gy.chunks(plan.chunk(outputs)).zip(gx.all().chunks_mut(plan.chunk(inputs))) {
-            plan.transform::<W, M>(outputs, true, gy, ys);
-            plan.multiply::<W>((outputs, ys), ws, (inputs, xs), false);
-            plan.restore::<W, M>(inputs, true, xs, gx, None);
-        }
+        let ws = &*ws;
+        let chunks = gy.par_chunks(plan.chunk(outputs)).zip(gx.all().par_chunks_mut(plan.chunk(inputs)));
+        plan.each(chunks, |(gy, gx)| {
+            plan.with_points(0, |xs, ys, _| {
+                plan.transform::<W, M>(outputs, true, gy, ys);
+                plan.multiply::<W>((outputs, ys), ws, (inputs, xs), false);
+                plan.restore::<W, M>(inputs, true, xs, gx, None);
+            });
+        });
     });
     // SAFETY: as in `forward`.
     unsafe { gx.finish() }
@@ -201,14 +211,20 @@ fn grad_weight<W: Word, const M: usize, const R: usize>(
     let plan = Plan::new::<M>(g);
     let (inputs, outputs) = (&plan.inputs, &plan.outputs);
     let mut dw = vec![0.0; g.out_channels * g.channels * R * R];
-    let point = outputs.padded * inputs.padded;
-    plan.with_points(POINTS * point, |xs, ys, ws| {
-        for (i, (x, gy)) in x.chunks(plan.chunk(inputs)).zip(gy.chunks(plan.chunk(outputs))).enumerate() {
-            plan.transform_made::<W, M>(inputs, false, (x, again), xs);
-            plan.transform::<W, M>(outputs, true, gy, ys);
-            plan.correlate::<W>(ys, xs, ws, i == 0);
-        }
-        plan.collect::<W, R>(ws, &mut dw);
+    let sums = POINTS * outputs.padded * inputs.padded;
+    let part = |side| plan.summed() * plan.chunk(side);
+    f32::with_scratch(plan.parts() * sums, |all| {
+        let parts = x.par_chunks(part(inputs)).zip(gy.par_chunks(part(outputs))).zip(all.par_chunks_mut(sums));
+        plan.each(parts, |((x, gy), sums)| {
+            plan.with_points(0, |xs, ys, _| {
+                for (i, (x, gy)) in x.chunks(plan.chunk(inputs)).zip(gy.chunks(plan.chunk(outputs))).enumerate() {
+                    plan.transform_made::<W, M>(inputs, false, (x, again), xs);
+                    plan.transform::<W, M>(outputs, true, gy, ys);
+                    plan.correlate::<W>(ys, xs, sums, i == 0);
+                }
+            });
+        });
+        plan.collect::<W, R>(all, &mut dw);
     });
     dw
 }
@@ -232,18 +248,26 @@ fn gradients<W: Word, const M: usize, const R: usize>(
     let (inputs, outputs) = (&plan.inputs, &plan.outputs);
     let (mut gx, mut dw) = (Buffer::new(g.n * inputs.image()), vec![0.0; g.out_channels * g.channels * R * R]);
     let (weights, sums) = (POINTS * g.out_channels * inputs.padded, POINTS * outputs.padded * inputs.padded);
-    plan.with_points(weights + sums, |xs, ys, rest| {
-        let [ws, sums] = parts(rest, [weights, sums]);
+    let part = |side| plan.summed() * plan.chunk(side);
+    f32::with_scratch(weights + plan.parts() * sums, |scratch| {
+        let (ws, all) = scratch.split_at_mut(weights);
         plan.weights::<W, R>(w, true, ws);
-        let chunks = x.chunks(plan.chunk(inputs)).zip(gx.all().chunks_mut(plan.chunk(inputs)));
-        for (i, ((x, gx), gy)) in chunks.zip(gy.chunks(plan.chunk(outputs))).enumerate() {
-            plan.transform::<W, M>(outputs, true, gy, ys);
-            plan.multiply::<W>((outputs, ys), ws, (inputs, xs), false);
-            plan.restore::<W, M>(inputs, true, xs, gx, None);
-            plan.transform_made::<W, M>(inputs, false, (x, again), xs);
-            plan.correlate::<W>(ys, xs, sums, i == 0);
-        }
-        plan.collect::<W, R>(sums, &mut dw);
+        let ws = &*ws;
+        let images = x.par_chunks(part(inputs)).zip(gx.all().par_chunks_mut(part(inputs)));
+        let parts = images.zip(gy.par_chunks(part(outputs))).zip(all.par_chunks_mut(sums));
+        plan.each(parts, |(((x, gx), gy), sums)| {
+            plan.with_points(0, |xs, ys, _| {
+                let chunks = x.chunks(plan.chunk(inputs)).zip(gx.chunks_mut(plan.chunk(inputs)));
+                for (i, ((x, gx), gy)) in chunks.zip(gy.chunks(plan.chunk(outputs))).enumerate() {
+                    plan.transform::<W, M>(outputs, true, gy, ys);
+                    plan.multiply::<W>((outputs, ys), ws, (inputs, xs), false);
+                    plan.restore::<W, M>(inputs, true, xs, gx, None);
+                    plan.transform_made::<W, M>(inputs, false, (x, again), xs);
+                    plan.correlate::<W>(ys, xs, sums, i == 0);
+                }
+            });
+        });
+        plan.collect::<W, R>(all, &mut dw);
     });
     // SAFETY: as in `forward`.
     [unsafe { gx.finish() }, dw]
@@ -257,7 +281,7 @@ fn taylor<W: Word, const M: usize, const R: usize>(
     biases: [Option<&[f32]>; 2],
     from: usize,
 ) -> Vec<Vec<f32>> {
-    let plan = Plan::new::<M>(g);
+    let plan = Plan::together::<M>(g);
     let (inputs, outputs) = (&plan.inputs, &plan.outputs);
     let len = g.n * outputs.image();
     let mut y: Vec<Buffer<f32>> = x.iter().skip(from).map(|_| Buffer::new(len)).collect();
@@ -306,7 +330,7 @@ fn forward_along<const M: usize, const R: usize>(
     dots: &[[&[f32]; 2]],
     biases: &[Option<&[f32]>],
 ) -> Vec<Vec<f32>> {
-    let plan = Plan::new::<M>(g);
+    let plan = Plan::together::<M>(g);
     let (inputs, outputs) = (&plan.inputs, &plan.outputs);
     let (images, len, weights) = (g.n * inputs.image(), g.n * outputs.image(), POINTS * g.channels * outputs.padded);
     let mut y: Vec<Buffer<f32>> = (0..=dots.len()).map(|_| Buffer::new(len)).collect();
@@ -342,7 +366,7 @@ fn gradients_along<const M: usize, const R: usize>(
     [x, w, gy]: [&[f32]; 3],
     dots: &[[&[f32]; 3]],
 ) -> (Vec<f32>, Vec<[Vec<f32>; 2]>) {
-    let plan = Plan::new::<M>(g);
+    let plan = Plan::together::<M>(g);
     let (inputs, outputs) = (&plan.inputs, &plan.outputs);
     let (images, from_outputs) = (g.n * inputs.image(), g.n * outputs.image());
     let (weights, sums) = (POINTS * g.out_channels * inputs.padded, POINTS * outputs.padded * inputs.padded);
@@ -374,7 +398,7 @@ fn gradients_along<const M: usize, const R: usize>(
                 plan.correlate::<Single>(ys, part, sums, false);
             }
         }
-        for (sums, dw) in all_sums.chunks(sums).zip(&mut dw) {
+        for (sums, dw) in all_sums.chunks_mut(sums).zip(&mut dw) {
             plan.collect::<Single, R>(sums, dw);
         }
     });

@@ -12,8 +12,17 @@ use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
-/// Numbers that the transformed images of a chunk may take: 12 MB, which a last-level cache holds.
+/// Numbers that the transformed images of a chunk may take where all threads work on it: 12 MB, which a last-level cache holds.
 const CHUNK: usize = 3 << 20;
+
+/// The same where a thread has a chunk of its own: 768 KB, which a core's cache holds.
+const OWN_CHUNK: usize = 3 << 16;
+
+/// Chunks that are needed for each thread to have its own.
+const OWN_CHUNKS: usize = 8;
+
+/// Numbers of the transformed weights up to which threads have chunks of their own: they are read once a chunk.
+const OWN_WEIGHTS: usize = 3 << 18;
 
 /// How one convolution is cut.
 #[derive(Clone, Copy)]
@@ -24,6 +33,8 @@ pub(super) struct Plan<'g> {
     across: usize,
     /// Images of a chunk.
     images: usize,
+    /// Whether a thread works on a chunk alone.
+    own: bool,
     pub(super) inputs: Side,
     pub(super) outputs: Side,
 }
@@ -52,13 +63,27 @@ impl Side {
 
 impl<'g> Plan<'g> {
     pub(super) fn new<const M: usize>(g: &'g Geometry) -> Self {
+        Self::of::<M>(g, true)
+    }
+
+    /// A plan for passes that all threads make together.
+    pub(super) fn together<const M: usize>(g: &'g Geometry) -> Self {
+        Self::of::<M>(g, false)
+    }
+
+    fn of<const M: usize>(g: &'g Geometry, may_own: bool) -> Self {
         let (down, across) = (g.oh.div_ceil(M), g.ow.div_ceil(M));
         let (rows, cols) = ((down - 1) * M + TILE, (across - 1) * M + TILE);
         let inputs = Side::new((g.channels, g.h, g.w), rows, cols, g.padding);
         let outputs = Side::new((g.out_channels, g.oh, g.ow), down * M, across * M, 0);
-        let most = (CHUNK / (POINTS * down * across * (inputs.padded + outputs.padded))).clamp(1, g.n);
-        let images = g.n.div_ceil(g.n.div_ceil(most)); // chunks of nearly equal size
-        Self { g, down, across, images, inputs, outputs }
+        let chunks = |numbers: usize| {
+            let most = (numbers / (POINTS * down * across * (inputs.padded + outputs.padded))).clamp(1, g.n);
+            g.n.div_ceil(most)
+        };
+        let may_own = may_own && POINTS * inputs.padded * outputs.padded <= OWN_WEIGHTS;
+        let own = Some(chunks(OWN_CHUNK)).filter(|chunks| may_own && *chunks >= OWN_CHUNKS);
+        let images = g.n.div_ceil(own.unwrap_or_else(|| chunks(CHUNK))); // chunks of nearly equal size
+        Self { g, down, across, images, own: own.is_some(), inputs, outputs }
     }
 
     /// Tiles of an image.
@@ -80,6 +105,28 @@ impl<'g> Plan<'g> {
     /// Length of the transformed images of a chunk.
     pub(super) fn len(&self, side: &Side) -> usize {
         POINTS * self.point(side)
+    }
+
+    /// Least number of items that a thread takes of the work on a chunk. Where there are more threads than chunks for sure, they
+    /// share chunks.
+    fn least(&self) -> usize {
+        if self.own && rayon::current_num_threads() <= OWN_CHUNKS { usize::MAX } else { 1 }
+    }
+
+    /// Runs `f` over chunks: each on a thread of its own, or one after the other.
+    pub(super) fn each<I: IndexedParallelIterator>(&self, chunks: I, f: impl Fn(I::Item) + Sync + Send) {
+        chunks.with_min_len(if self.own { 1 } else { usize::MAX }).for_each(f);
+    }
+
+    /// Chunks whose sums are added up before those of others: an eighth of them, or all.
+    pub(super) fn summed(&self) -> usize {
+        let chunks = self.g.n.div_ceil(self.images);
+        if self.own { chunks.div_ceil(OWN_CHUNKS) } else { chunks }
+    }
+
+    /// Sums over how many parts of the chunks there are.
+    pub(super) fn parts(&self) -> usize {
+        self.g.n.div_ceil(self.images).div_ceil(self.summed())
     }
 
     /// Images of a side, a chunk at a time.
@@ -108,7 +155,7 @@ impl<'g> Plan<'g> {
     ) {
         let (plane, point, row) = (side.h * side.w, self.point(side), side.padded / W::NUMBERS);
         let to = Dst(points.as_mut_ptr());
-        images.par_chunks(side.image()).enumerate().for_each(|(image, planes)| {
+        images.par_chunks(side.image()).enumerate().with_min_len(self.least()).for_each(|(image, planes)| {
             f32::with_scratch(side.strip.len(), |strip| {
                 for (panel, planes) in planes.chunks(PANEL * plane).enumerate() {
                     side.strip.read(planes, (side.h, side.w), strip, |row| {
@@ -144,7 +191,7 @@ impl<'g> Plan<'g> {
         shift: Option<&[f32]>,
     ) {
         let plane = side.h * side.w;
-        images.par_chunks_mut(side.image()).enumerate().for_each(|(image, planes)| {
+        images.par_chunks_mut(side.image()).enumerate().with_min_len(self.least()).for_each(|(image, planes)| {
             f32::with_scratch(side.strip.len(), |strip| {
                 for (panel, planes) in planes.chunks_mut(PANEL * plane).enumerate() {
                     if adjoint {
@@ -191,7 +238,7 @@ impl<'g> Plan<'g> {
     pub(super) fn multiply<W: Word>(
         &self,
         (from, a): (&Side, &mut [f32]),
-        weights: &mut [f32],
+        weights: &[f32],
         (to, c): (&Side, &mut [f32]),
         accumulate: bool,
     ) {
@@ -202,7 +249,7 @@ impl<'g> Plan<'g> {
                 a: Dst(a.as_mut_ptr()),
                 a_row: row,
                 a_step: 1,
-                b: Dst(weights.as_mut_ptr()),
+                b: Dst(weights.as_ptr().cast_mut()),
                 b_step: PANEL,
                 b_panel: k * PANEL,
                 c: Dst(c.as_mut_ptr()),
@@ -219,7 +266,7 @@ impl<'g> Plan<'g> {
             panels,
         };
         // SAFETY: the buffers have the lengths of `len` and of the weights' points; the results are apart.
-        unsafe { products.run::<W>() }
+        unsafe { products.run::<W>(self.least()) }
     }
 
     /// The sum over a chunk's tiles of the products of output gradients and inputs at every point, added to `c`
@@ -250,7 +297,7 @@ impl<'g> Plan<'g> {
             panels: inputs.padded / PANEL,
         };
         // SAFETY: as in `multiply`; `c` holds a padded matrix a point.
-        unsafe { products.run::<W>() }
+        unsafe { products.run::<W>(self.least()) }
     }
 
     /// The points of a chunk in words that hold the numbers of neighbouring tiles, not of neighbouring channels.
@@ -259,13 +306,20 @@ impl<'g> Plan<'g> {
         // SAFETY: a point has room for a word a number, of which its words take the first part.
         points
             .par_chunks_mut(self.point(side))
+            .with_min_len(self.least())
             .for_each(|point| unsafe { W::of_rows(point.as_mut_ptr(), rows, numbers) });
         &mut points[rows * (numbers - numbers / W::NUMBERS)..]
     }
 
-    /// The gradient for the weights from the sums of [`Self::correlate`].
-    pub(super) fn collect<W: Word, const R: usize>(&self, sums: &[f32], dw: &mut [f32]) {
+    /// The gradient for the weights from the sums of [`Self::correlate`], those of each part of the chunks.
+    pub(super) fn collect<W: Word, const R: usize>(&self, all: &mut [f32], dw: &mut [f32]) {
         let (row, point) = (self.inputs.padded, self.outputs.padded * self.inputs.padded);
+        let (sums, rest) = all.split_at_mut(POINTS * point);
+        sums.par_chunks_mut(point).enumerate().for_each(|(i, sums)| {
+            for part in rest.chunks(POINTS * point) {
+                sums.iter_mut().zip(&part[i * point..]).for_each(|(sum, x)| *sum += x);
+            }
+        });
         dw.par_chunks_mut(self.g.channels * R * R).enumerate().for_each(|(o, dw)| {
             W::dispatch(WeightFromPoints::<W, R> { dw, from: sums[o * row..].as_ptr(), point, words: PhantomData });
         });

@@ -3,13 +3,16 @@
 use super::curve::Point;
 use super::file::{COLOURS, Heading, INK, file};
 use super::frame::{Frame, text};
-use super::scale::Scale;
+use super::scale::{Scale, label};
 use super::trace::Trace;
 use anyhow::{Result, bail};
-use maud::html;
+use maud::{Markup, html};
 
 /// Up to so many points each gets a mark and a bar instead of a band.
 const MARKED: usize = 24;
+
+/// Ticks of an axis of a small chart.
+const FEW: usize = 4;
 
 /// An axis of [`curves`].
 #[derive(Debug, Clone, Copy)]
@@ -51,32 +54,65 @@ pub struct Chart<'a> {
 /// # Errors
 /// No point can be drawn.
 pub fn curves(chart: &Chart<'_>) -> Result<String> {
-    let points = || chart.series.iter().flat_map(|s| &s.points);
-    let ys = || points().flat_map(|p| [p.y].into_iter().chain(p.band.into_iter().flatten()));
-    let (Some(x), Some(y)) =
-        (Scale::around(points().map(|p| p.x), chart.x.logarithmic, 8), Scale::around(ys(), chart.y.logarithmic, 8))
-    else {
-        bail!("{}: there is no point to draw", chart.title)
-    };
-    let frame = Frame { left: 101.0, top: 80.0, right: 723.0, bottom: 532.0, x, y };
-    let solid = |row: usize| chart.series[..=row].iter().filter(|s| !s.dashed).count();
-    let class = |row: usize| solid(row).checked_sub(1).map_or(INK, |i| i % COLOURS);
+    let Chart { title, caption, x, y, series } = chart;
+    let [left, top, right, bottom] = [101.0, 80.0, 723.0, 532.0];
     let drawing = html! {
-        (frame.axes(chart.x.label, Some(chart.y.label)))
-        @for (row, Series { name, points, dashed }) in chart.series.iter().enumerate() {
+        (drawn(title, [x, y], series, [left, top, right, bottom], Some(8))?)
+        @for (row, one) in series.iter().enumerate() { (named(series, row, (744.0, 88.0 + 24.0 * row as f64), one.name)) }
+    };
+    let heading = Heading { caption: (*caption).into(), notes: Vec::new() };
+    Ok(file([960.0, 600.0], title, &heading, &drawing))
+}
+
+/// The class of the colour of a curve: that of the solid one before a dashed one.
+fn class(series: &[Series<'_>], row: usize) -> usize {
+    let solid = series[..=row].iter().filter(|s| !s.dashed).count();
+    solid.checked_sub(1).map_or(INK, |i| i % COLOURS)
+}
+
+/// Axes and the curves, within left, top, right and bottom. About `ticks` ticks an axis; `None` sets those of the abscissa at
+/// its points.
+pub(crate) fn drawn(
+    title: &str,
+    [x, y]: [&Axis<'_>; 2],
+    series: &[Series<'_>],
+    [left, top, right, bottom]: [f64; 4],
+    ticks: Option<usize>,
+) -> Result<Markup> {
+    let points = || series.iter().flat_map(|s| &s.points);
+    let ys = || points().flat_map(|p| [p.y].into_iter().chain(p.band.into_iter().flatten()));
+    let about = ticks.unwrap_or(FEW);
+    let (Some(mut along), Some(up)) =
+        (Scale::around(points().map(|p| p.x), x.logarithmic, about), Scale::around(ys(), y.logarithmic, about))
+    else {
+        bail!("{title}: there is no point to draw")
+    };
+    if ticks.is_none() {
+        let mut at: Vec<f64> = points().map(|p| p.x).filter(|x| along.shows(*x)).collect();
+        at.sort_by(f64::total_cmp);
+        at.dedup();
+        along.ticks = at.into_iter().map(|x| (x, label(x))).collect();
+    }
+    let frame = Frame { left, top, right, bottom, x: along, y: up };
+    Ok(html! {
+        (frame.axes(x.label, Some(y.label)))
+        @for (row, Series { points, dashed, .. }) in series.iter().enumerate() {
             @let look = Trace {
-                class: class(row), shape: 0, dashed: *dashed, marked: MARKED, shaded: false, words: None
+                class: class(series, row), shape: 0, dashed: *dashed, marked: MARKED, shaded: false, words: None
             };
             (look.draw(points, &frame))
-            @let y = 88.0 + 24.0 * row as f64;
-            g class={ "s" (class(row)) } {
-                path class=(if *dashed { "line dashed" } else { "line" }) d=(format_args!("M744 {y:.1}h24")) {}
-            }
-            (text((776.0, y + 4.0), "start", name))
         }
-    };
-    let heading = Heading { caption: chart.caption.into(), notes: Vec::new() };
-    Ok(file([960.0, 600.0], chart.title, &heading, &drawing))
+    })
+}
+
+/// A line of the key: what a curve looks like, and its name.
+pub(crate) fn named(series: &[Series<'_>], row: usize, (x, y): (f64, f64), name: &str) -> Markup {
+    html! {
+        g class={ "s" (class(series, row)) } {
+            path class=(if series[row].dashed { "line dashed" } else { "line" }) d=(format_args!("M{x:.1} {y:.1}h24")) {}
+        }
+        (text((x + 32.0, y + 4.0), "start", name))
+    }
 }
 
 #[cfg(test)]

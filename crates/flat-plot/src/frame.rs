@@ -6,6 +6,8 @@ use std::fmt::Write;
 
 /// How far below the floor the abscissa is named.
 const NAMED: f64 = 36.0;
+/// How far left of the area the ordinate is named.
+const BESIDE: f64 = 75.0;
 
 /// An area between two axes.
 pub(crate) struct Frame {
@@ -65,7 +67,7 @@ impl Frame {
             @for (y, label) in &self.y.ticks { (text((left - 6.0, self.up(*y) + 4.0), "end", label)) }
             @for (x, label) in &self.x.ticks { (text((self.across(*x), bottom + 17.0), "middle", label)) }
             (name((f64::midpoint(left, right), bottom + NAMED), 0, below))
-            @if let Some(beside) = beside { (name((26.0, f64::midpoint(top, bottom)), -90, beside)) }
+            @if let Some(beside) = beside { (name((left - BESIDE, f64::midpoint(top, bottom)), -90, beside)) }
         }
     }
 

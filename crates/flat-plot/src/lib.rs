@@ -2,7 +2,7 @@
 //!
 //! One engine draws all: scales with their ticks, axes, bands, lines, marks. It names what it draws by classes: `grid`,
 //! `axis`, `band`, `line`, `whisker`, `mark`, and `s0`, `s1`, ... for colours. A plot in a file brings a style of its
-//! own ([`curves`], [`density`], [`line()`], [`surface`], [`bars`]); one within a page leaves the classes to the page's
+//! own ([`curves`], [`panels()`], [`density`], [`line()`], [`surface`], [`bars`]); one within a page leaves the classes to the page's
 //! style ([`Inline`], [`scatter`]).
 
 #![forbid(unsafe_code)]
@@ -17,6 +17,7 @@ mod frame;
 mod grid;
 mod inline;
 mod line;
+mod panels;
 mod scale;
 mod scatter;
 mod surface;
@@ -30,6 +31,7 @@ pub use file::Heading;
 pub use grid::Grid;
 pub use inline::{Inline, Track};
 pub use line::{Line, line};
+pub use panels::{Panel, panels};
 pub use scatter::{Ranged, Spot, scatter};
 pub use surface::surface;
 pub use trace::swatch;

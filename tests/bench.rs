@@ -176,6 +176,21 @@ fn bad_values_are_refused_with_the_flag_before_any_time_is_spent() {
         ("--csv nowhere/bars.csv", "--csv"),
         ("--baseline nowhere.json", "--baseline"),
         ("--baseline Cargo.toml", "--baseline"),
+        ("--over breadth", "--over"),
+        ("--over width", "--over width"),
+        ("--over depth", "--over depth"),
+        ("--over depth --over-depth lenet", "--over-depth lenet"),
+        ("--over-batch 8", "--over-batch"),
+        ("--over batch --over-batch 0", "--over-batch"),
+        ("--over batch --over-width 8", "--over-width"),
+        ("--over threads --over-threads 65", "--over-threads"),
+        ("--over batch --batch-sizes 8,16", "--batch-sizes"),
+        ("--over batch --devices cpu,cuda", "--devices"),
+        ("--over batch --optimizers dom-sgd", "--optimizers"),
+        ("--over batch --csv cells.csv", "--csv"),
+        ("--over batch --roofline", "--roofline"),
+        ("--over batch --ranks --rank-threads 2", "--over"),
+        ("--over batch --plot cost.png", "--plot"),
     ] {
         let error = fails(&format!("bench --models mlp {words}"), 2);
         assert!(error.contains(flag), "{words}: {error}");
@@ -221,13 +236,93 @@ fn a_baseline_tells_noise_from_change_and_files_hold_the_cells() {
     }
 }
 
+/// One burst of one step at every place.
+const VARIED: &str = "bench --models resnet20 --optimizers sgd,sam --batch-sizes 2 --steps 1 --threads 2";
+
+#[test]
+fn a_cell_is_varied_along_axes_that_share_its_own_place() {
+    let room = Room::new();
+    let plot = room.path("cost.svg");
+    let axes = "batch,width,depth,threads --over-batch 64,2 --over-width 16,4 --over-threads 1,2";
+    let report = json(&format!("{VARIED} --rounds 2 --over {axes} --plot {}", plot.display()));
+    let points = report["points"].as_array().expect("points");
+    // of each optimizer: two images with four axes through it, 64 images, 4 channels, three more depths, one thread
+    assert_eq!(points.len(), 2 * 7, "{report}");
+    let of = |model: &str, optimizer: &str, batch: u64, channels: u64, threads: u64| -> &Value {
+        let wanted = [("batch_size", batch), ("channels", channels), ("threads", threads)];
+        let is = |p: &&Value| {
+            p["model"] == model && p["optimizer"] == optimizer && wanted.iter().all(|(key, n)| p[key] == *n)
+        };
+        let found: Vec<&Value> = points.iter().filter(is).collect();
+        assert_eq!(found.len(), 1, "{model} {optimizer} {wanted:?}");
+        found[0]
+    };
+    let own = of("resnet20", "sgd", 2, 16, 2);
+    assert_eq!(own["over"], serde_json::json!(["batch", "width", "depth", "threads"]));
+    let (many, thin, deep) =
+        (of("resnet20", "sgd", 64, 16, 2), of("resnet20", "sgd", 2, 4, 2), of("resnet56", "sgd", 2, 16, 2));
+    let flop = |point: &Value| number(&point["flops_per_step"]);
+    // PyTorch's counts of the forward pass (torch.utils.flop_counter of PyTorch 2.15), as in the test of work above
+    assert_eq!(flop(own), 2.0 * 3.0 * 81_626_368.0);
+    assert_eq!(flop(many), 32.0 * flop(own));
+    // a quarter of the channels: a sixteenth of the products, but for the first layer (3 channels) and the last (10 classes)
+    let ends = 2.0 * 6.0 * (1024.0 * 27.0 * 16.0 + 640.0);
+    assert_eq!(flop(thin), (flop(own) - ends) / 16.0 + ends / 4.0);
+    // six blocks more a stage, each of two 3x3 convolutions of 16 to 16 channels on 32x32, or as much
+    assert_eq!(flop(deep) - flop(own), 2.0 * 6.0 * 6.0 * 3.0 * 2.0 * 1024.0 * 9.0 * 256.0);
+    assert_eq!(flop(of("resnet20", "sam", 2, 16, 1)), 2.0 * flop(own));
+    assert_eq!(own["blocks"], 9);
+    assert_eq!(deep["blocks"], 27);
+    // peaks are those of each point alone: the activations of 62 images more take some 1.2 MiB each
+    let mib = |point: &Value| number(&point["memory"]["host_mib"]);
+    assert!(mib(own) + 40.0 < mib(many), "{} {}", mib(own), mib(many));
+    for point in points {
+        let (step, roof) = (&point["step"], &point["roof"]);
+        assert_eq!((&step["steps"], &step["rounds"]), (&1.into(), &2.into()), "{point}");
+        let rates = report["allowed"].as_array().expect("rates").iter().find(|r| r["threads"] == point["threads"]);
+        let rates = rates.unwrap_or_else(|| panic!("no rates of its threads: {point}"));
+        let allowed = number(&rates["peak_gflops"]).min(number(&rates["bandwidth_gb_s"]) * number(&roof["intensity"]));
+        assert!(close(number(&roof["gflops"]), allowed), "{point}");
+        let ends = &point["memory_interval_mib"];
+        assert!(number(&ends[0]) <= mib(point) && mib(point) <= number(&ends[1]), "{point}");
+    }
+    let exponents = report["exponents"].as_array().expect("exponents");
+    assert_eq!(exponents.len(), 2 * 4 * 2, "time and memory, over four axes, of two optimizers");
+    let drawn = std::fs::read_to_string(plot).expect("the plot");
+    for words in ["images a step", "channels of the first convolution", "blocks", "threads", "its roof", "peak MiB"] {
+        assert!(drawn.contains(&format!(">{words}<")), "{words}");
+    }
+}
+
+#[test]
+fn an_exponent_is_that_of_the_times_it_is_found_from() {
+    let report = json(&format!("{VARIED} --rounds 1 --over batch --over-batch 2,8 --optimizers sgd"));
+    let points = report["points"].as_array().expect("points");
+    let of = |batch: u64, cost: &str| {
+        let point = points.iter().find(|p| p["batch_size"] == batch).expect("a point");
+        number(point.pointer(cost).expect("a cost"))
+    };
+    for (name, cost) in [("time", "/step/median_ms"), ("memory", "/memory/host_mib")] {
+        let found = report["exponents"].as_array().expect("exponents").iter().find(|e| e["of"] == name);
+        let expected = (of(8, cost) / of(2, cost)).ln() / 4f64.ln();
+        let found = number(&found.expect(name)["exponent"]);
+        assert!((found - expected).abs() < 1e-9, "{name}: {found} {expected}");
+    }
+}
+
 #[test]
 fn a_signal_ends_it_cleanly() {
-    let mut child = command("bench --models mlp --optimizers sgd --batch-sizes 16 --seconds 600 --rounds 2 --json")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
+    ended_by_a_signal("bench --models mlp --optimizers sgd --batch-sizes 16 --seconds 600 --rounds 2 --json");
+    // the process of the burst, which no signal reaches, ends too
+    let ended = std::time::Instant::now();
+    ended_by_a_signal(
+        "bench --models mlp --optimizers sgd --batch-sizes 16 --seconds 600 --rounds 2 --json --over batch",
+    );
+    assert!(ended.elapsed().as_secs() < 60, "it waited for a burst of five minutes");
+}
+
+fn ended_by_a_signal(words: &str) {
+    let mut child = command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     // by then it prepares or is in the middle of a burst of five minutes
     std::thread::sleep(std::time::Duration::from_secs(3));
     let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();

@@ -40,6 +40,7 @@ fn results_fit_eighty_columns() {
         format!("metrics all {checkpoint} --limit 64"),
         swept,
         "bench --devices cpu --models lenet,resnet20 --optimizers sgd,entropy-sgd --batch-sizes 8 --rounds 2 --roofline".into(),
+        "bench --models resnet20 --optimizers sam --batch-sizes 4 --steps 1 --rounds 1 --over depth --over-depth resnet110".into(),
         "devices".into(),
         "optimizers".into(),
         "models".into(),

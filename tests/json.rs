@@ -163,6 +163,7 @@ fn the_document_describes_every_key_that_is_printed_and_no_other() {
     let first = print("bench", cell);
     std::fs::write(&bench, first.to_string()).expect("a file");
     print("bench", &format!("{cell} --roofline --baseline {bench}"));
+    print("bench --over", &format!("{cell} --over batch,threads --over-batch 2,4 --over-threads 1"));
     print("bench --ranks", "bench --ranks --rank-threads 2 --models mlp --batch-sizes 4 --optimizers sgd --steps 5");
     print("reproduce", &format!("reproduce theory --scale smoke --out {}", path("theory")));
     print("bench", &format!("{} --devices cpu,cuda:9", cell.replace(" --devices cpu", "")));

@@ -30,7 +30,7 @@ REFUSALS = ("ERR_NVGPUCTRPERM", "LibraryNotLoaded", "Failed to initialize the pr
 def ncu(args, options):
     """The rows of ncu's table: kernel, metric, value, unit."""
     words = f"bench --devices cuda --models {args.model} --optimizers {args.rule} --batch-sizes {args.batch}"
-    words += f" --precision {args.precision} --memory-alone --json --quiet"
+    words += f" --precision {args.precision} --alone memory --json --quiet"
     command = [args.ncu, "--csv", "--clock-control", "none", "--target-processes", "application-only", *options, TOOL, *words.split()]
     out = subprocess.run(command, capture_output=True, text=True, env=environment())
     said = out.stdout + out.stderr

@@ -13,7 +13,7 @@ mod ui;
 mod unknown;
 mod version;
 
-pub use bench::{BenchArgs, BenchSettings};
+pub use bench::{Alone, BenchArgs, BenchSettings};
 pub use given::Given;
 pub use inspect::InspectArgs;
 pub use landscape::{DirectionName, LandscapeArgs};

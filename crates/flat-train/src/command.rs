@@ -1,5 +1,6 @@
 //! The subcommands, one a file.
 
+mod alone;
 mod bench;
 mod data;
 mod devices;
@@ -13,6 +14,7 @@ mod metrics;
 mod network;
 mod report;
 mod reproduce;
+mod scaling;
 mod shell;
 mod sweep;
 mod train;
@@ -88,7 +90,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Landscape(given) => landscape::run(&given.resolved()?, ui, json),
         Command::Inspect(args) => inspect::run(&args, json),
         Command::Export(given) => export::run(&given.resolved()?, json),
-        Command::Bench(args) => bench::run(&args.given.resolved()?, args.memory_alone, ui, json),
+        Command::Bench(args) => bench::run(&args.given.resolved()?, args.alone, ui, json),
         Command::Report(args) => report::run(&args, ui, json),
         Command::Reproduce(args) => reproduce::run(&args, ui, json),
         Command::Devices => devices::run(json),

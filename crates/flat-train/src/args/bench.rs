@@ -1,6 +1,7 @@
 //! Flags of `bench`.
 
 use super::given::Given;
+use crate::bench::{Axis, Part};
 use clap::Args;
 use flat_core::setting::{Needs, Range, Text};
 use flat_nn::{Arch, Precision, networks};
@@ -30,6 +31,21 @@ flat_core::settings! {
         rounds as "rounds": u32 = 9, range: Range::Between(1, 1000);
         /// Show the roof over each cell: operations, bytes, and what products and copies on this machine allow.
         roofline as "roofline": bool = false;
+        /// Vary each cell along these axes and show how time and peak memory of a step grow, beneath the roof; one device, model and
+        /// batch size.
+        over as "over": Vec<Axis> = Vec::new(), default_in_words: "none";
+        /// Images a step to vary over.
+        over_batch as "over-batch": Vec<usize> = vec![16, 32, 64, 128, 256], range: Range::Between(1, 1 << 16),
+            needs: Needs::Is("over", "batch");
+        /// Channels of the first convolution to vary over; all others keep their ratio.
+        over_width as "over-width": Vec<usize> = vec![8, 16, 32, 64], range: Range::Between(1, 4096),
+            needs: Needs::Is("over", "width");
+        /// Networks to vary over, by their blocks.
+        over_depth as "over-depth": Vec<Arch> = Vec::new(), needs: Needs::Is("over", "depth"),
+            default_in_words: "the family of the model, as resnet20,resnet32,resnet44,resnet56";
+        /// Threads to vary over.
+        over_threads as "over-threads": Vec<usize> = Vec::new(), range: Range::Between(1, 64),
+            needs: Needs::Is("over", "threads"), default_in_words: "1, 2, 4 and so on to the cores";
         /// Time each cell with and without exchanges between the processes that mpirun started, and predict the efficiency on more.
         /// The batch is that of one process. On the CPU.
         ranks as "ranks": bool = false;
@@ -39,7 +55,7 @@ flat_core::settings! {
         baseline as "baseline": Option<PathBuf> = None, metavar: "FILE";
         /// Write the table as CSV too.
         csv as "csv": Option<PathBuf> = None, metavar: "FILE";
-        /// Draw steps' times as bars.
+        /// Draw steps' times as bars; with --over, time and peak memory along each axis.
         plot as "plot": Option<PathBuf> = None, metavar: "FILE.svg";
     }
 }
@@ -52,7 +68,18 @@ pub struct BenchArgs {
     /// The settings that were given.
     #[command(flatten)]
     pub given: Given<BenchSettings>,
-    /// Two steps of the only cell, then this process's peak memory in MiB: how the memory of a cell is measured.
-    #[arg(long, hide = true)]
-    pub memory_alone: bool,
+    /// What this process does alone for another one.
+    #[command(flatten)]
+    pub alone: Alone,
+}
+
+/// The part of a benchmark that this process does alone for another one.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Alone {
+    /// Which part; none where it is the benchmark itself.
+    #[arg(long = "alone", hide = true)]
+    pub part: Option<Part>,
+    /// Channels of the first convolution of the only cell.
+    #[arg(long = "alone-channels", hide = true, requires = "part")]
+    pub channels: Option<usize>,
 }

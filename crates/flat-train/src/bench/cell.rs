@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use flat_core::setting::{Value, Values};
 use flat_core::{Purpose, Streams};
 use flat_data::{Batch, DatasetKind};
-use flat_nn::{Arch, Loss, Model};
+use flat_nn::{Arch, Loss, Model, ModelConfig};
 use flat_optim::{Need, Optimizer, PendingStep, parse_optimizer};
 use flat_run::parts::{BatchLoss, Kept, Tally, model_config};
 use flat_run::signal;
@@ -33,6 +33,19 @@ pub struct Place {
     pub precision: String,
 }
 
+impl Place {
+    /// The flags of `bench` that name this cell alone.
+    pub(crate) fn flags(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("devices", self.device.clone()),
+            ("models", self.model.clone()),
+            ("optimizers", self.optimizer.clone()),
+            ("batch-sizes", self.batch_size.to_string()),
+            ("precision", self.precision.clone()),
+        ]
+    }
+}
+
 /// A model, an optimizer and a batch of noise, ready to step.
 pub struct Cell {
     model: Model,
@@ -54,13 +67,20 @@ pub fn untimed(optimizer: &str) -> Option<&'static str> {
 }
 
 impl Cell {
-    /// Builds it; the images are noise, because the time of a step does not depend on them.
+    /// Builds it; the images are noise, because the time of a step does not depend on them. `channels` are those of the
+    /// first convolution in place of the network's own.
     ///
     /// # Errors
-    /// An unknown optimizer; candle's.
-    pub fn new(arch: Arch, optimizer: &str, batch_size: usize, device: &Device) -> Result<Self> {
+    /// An unknown optimizer; a width that the network cannot take; candle's.
+    pub fn new(
+        arch: Arch,
+        channels: Option<usize>,
+        optimizer: &str,
+        batch_size: usize,
+        device: &Device,
+    ) -> Result<Self> {
         let data = if arch.in_channels == 1 { DatasetKind::Mnist } else { DatasetKind::Cifar10 };
-        let config = model_config(arch, data);
+        let config = ModelConfig { channels, ..model_config(arch, data) };
         let streams = Streams::new(0);
         let model = Model::new(&config, DType::F32, device, &streams)?;
         let (rule, base) = parse_optimizer(optimizer)?;
@@ -131,8 +151,18 @@ impl Cell {
         }
     }
 
+    /// Warms it up, and says how many steps a burst of so many seconds has, at least one.
+    ///
+    /// # Errors
+    /// As [`Self::burst`].
+    pub fn steps_in(&mut self, seconds: f64) -> Result<u64> {
+        self.burst(2)?;
+        let step = self.burst(2)?.min(self.burst(2)?);
+        Ok(self.whole_cycles((seconds / step).round().max(1.0) as u64))
+    }
+
     /// The least number of steps, `steps` or more, over which the rule costs what it costs on average.
-    pub fn whole_cycles(&self, steps: u64) -> u64 {
+    fn whole_cycles(&self, steps: u64) -> u64 {
         steps.next_multiple_of(self.cycle)
     }
 

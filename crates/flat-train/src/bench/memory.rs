@@ -1,12 +1,11 @@
 //! Peak memory of a cell, measured in a process of its own.
 
-use super::Place;
-use anyhow::{Context, Result, bail};
+use super::{Part, Place};
+use anyhow::Result;
 use candle_core::Device;
 use flat_kernels::gpu;
 use flat_run::DeviceChoice;
 use serde::{Deserialize, Serialize};
-use std::process::{Command, Stdio};
 
 /// Peak memory in MiB.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -35,21 +34,10 @@ pub fn host_peak_mib() -> Option<f64> {
     Some(line.split_whitespace().next()?.parse::<f64>().ok()? / 1024.0)
 }
 
-/// Starts this program for two steps of one cell.
+/// That of two steps of one cell in a process of its own; `None` where a signal asked to stop.
 ///
 /// # Errors
 /// It cannot be started, or fails.
-pub fn of_cell(place: &Place) -> Result<Memory> {
-    let program = std::env::current_exe().context("this program's own file")?;
-    let batch = place.batch_size.to_string();
-    let output = Command::new(program)
-        .args(["bench", "--memory-alone", "--json", "--quiet", "--devices", &place.device, "--models", &place.model])
-        .args(["--optimizers", &place.optimizer, "--batch-sizes", &batch, "--precision", &place.precision])
-        .stdin(Stdio::null())
-        .output()
-        .context("cannot start this program once more")?;
-    if !output.status.success() {
-        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    serde_json::from_slice(&output.stdout).context("what it printed")
+pub fn of_cell(place: &Place) -> Result<Option<Memory>> {
+    Part::Memory.ask(&place.flags())
 }

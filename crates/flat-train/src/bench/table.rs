@@ -57,6 +57,23 @@ pub struct Row {
 }
 
 impl Row {
+    /// A cell of which nothing is known yet.
+    pub fn of(place: Place) -> Self {
+        Self {
+            place,
+            absent: None,
+            step: None,
+            rates: None,
+            dim: 0,
+            evals_per_step: 0.0,
+            flops_per_step: 0.0,
+            bytes_per_step: 0.0,
+            roof: None,
+            memory: Memory::default(),
+            joules_per_step: None,
+        }
+    }
+
     /// Fills in the rates and the roof, once the time of a step is known; `peak` is the device's in GFLOP/s, `bandwidth` in
     /// GB/s.
     pub fn rate(&mut self, peak: Option<f64>, bandwidth: Option<f64>) {
@@ -115,6 +132,19 @@ fn cell(Place { device, model, optimizer, batch_size, precision }: &Place) -> St
     format!("{device} {model} {optimizer} {batch_size} {precision}")
 }
 
+/// A number with three digits.
+pub(super) fn digits(x: f64) -> String {
+    format!("{x:.*}", (2.0 - x.abs().max(1e-9).log10().floor()).clamp(0.0, 4.0) as usize)
+}
+
+/// That intervals cover less than they should, where they do.
+pub(super) fn doubt<'a>(times: impl Iterator<Item = &'a Timing>) -> Option<String> {
+    let coverage = times.map(|t| t.coverage).fold(1.0, f64::min);
+    let percent = 100.0 * coverage;
+    (coverage < 0.95)
+        .then(|| format!("intervals cover the median with {percent:.0} % only; --rounds 6 or more for 95 %"))
+}
+
 impl BenchReport {
     /// Reads what `bench --json` printed.
     ///
@@ -144,12 +174,7 @@ impl BenchReport {
             let (peak, bandwidth) = (of(&self.peak_gflops), of(&self.bandwidth_gb_s));
             row.rate(peak, bandwidth);
         }
-        let coverage = self.rows.iter().filter_map(|r| r.step.as_ref()).map(|t| t.coverage).fold(1.0, f64::min);
-        if coverage < 0.95 {
-            let percent = 100.0 * coverage;
-            self.notes
-                .push(format!("intervals cover the median with {percent:.0} % only; --rounds 6 or more for 95 %"));
-        }
+        self.notes.extend(doubt(self.rows.iter().filter_map(|r| r.step.as_ref())));
         let Some(then) = baseline else { return };
         self.notes.extend(self.environment.differences(&then.environment).iter().map(|d| format!("baseline: {d}")));
         let (found, timed) = (compare(self, then), |r: &&Row| r.step.is_some());
@@ -165,7 +190,6 @@ impl BenchReport {
     }
 
     fn cells(row: &Row) -> Vec<String> {
-        let digits = |x: f64| format!("{x:.*}", (2.0 - x.abs().max(1e-9).log10().floor()).clamp(0.0, 4.0) as usize);
         let or_dash = |x: Option<f64>| x.map_or("-".to_string(), digits);
         let pair = |x: Option<[f64; 2]>| x.map_or("-".to_string(), |[a, b]| format!("{}-{}", digits(a), digits(b)));
         let step = row.step.as_ref();

@@ -25,17 +25,23 @@ impl Timing {
     /// From each burst's milliseconds a step; `None` without a burst.
     pub fn of(mut ms: Vec<f64>, steps: u64) -> Option<Self> {
         ms.sort_by(f64::total_cmp);
-        let n = ms.len();
-        let (first, last) = (*ms.first()?, *ms.last()?);
-        let (mut left_out, mut coverage) = (0, coverage(n, 0));
-        while 2 * (left_out + 1) < n && self::coverage(n, left_out + 1) >= 0.95 {
-            left_out += 1;
-            coverage = self::coverage(n, left_out);
-        }
-        let interval_ms = if left_out == 0 { [first, last] } else { [ms[left_out], ms[n - 1 - left_out]] };
+        let (interval_ms, coverage) = around_median(&ms)?;
         let quartiles_ms = [quantile(&ms, 0.25), quantile(&ms, 0.75)];
-        Some(Self { median_ms: quantile(&ms, 0.5), quartiles_ms, interval_ms, coverage, rounds: n, steps })
+        Some(Self { median_ms: quantile(&ms, 0.5), quartiles_ms, interval_ms, coverage, rounds: ms.len(), steps })
     }
+}
+
+/// Confidence interval of the median of ordered numbers, from order statistics, and its coverage. From six on that is at
+/// least 0.95; fewer all lie within. `None` where there are none.
+pub fn around_median(ordered: &[f64]) -> Option<([f64; 2], f64)> {
+    let n = ordered.len();
+    let (first, last) = (*ordered.first()?, *ordered.last()?);
+    let (mut left_out, mut coverage) = (0, coverage(n, 0));
+    while 2 * (left_out + 1) < n && self::coverage(n, left_out + 1) >= 0.95 {
+        left_out += 1;
+        coverage = self::coverage(n, left_out);
+    }
+    Some((if left_out == 0 { [first, last] } else { [ordered[left_out], ordered[n - 1 - left_out]] }, coverage))
 }
 
 /// Probability that the median lies within the sample of `n` without its `left_out` lowest and highest.

@@ -1,10 +1,8 @@
 //! `flat-train bench`.
 
-use super::print;
-use crate::args::BenchSettings;
-use crate::bench::{
-    Bandwidth, BenchReport, Cell, Environment, Memory, Meter, Peak, Place, Row, Timing, of_cell, untimed,
-};
+use super::{alone, print, scaling};
+use crate::args::{Alone, BenchSettings};
+use crate::bench::{Bandwidth, BenchReport, Cell, Environment, Meter, Peak, Place, Row, Timing, of_cell, untimed};
 use crate::exit::Outcome;
 use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Device;
@@ -25,7 +23,7 @@ struct Timed {
 }
 
 /// Times every cell and prints the table.
-pub(super) fn run(args: &BenchSettings, of_memory: bool, ui: Ui, json: bool) -> Result<Outcome> {
+pub(super) fn run(args: &BenchSettings, alone: Alone, ui: Ui, json: bool) -> Result<Outcome> {
     check(args)?;
     if args.ranks {
         return super::network::run(args, ui, json);
@@ -46,8 +44,10 @@ pub(super) fn run(args: &BenchSettings, of_memory: bool, ui: Ui, json: bool) -> 
     for device in &there {
         args.precision.set(device).map_err(|e| usage(format!("--precision {}: {e}", args.precision)))?;
     }
-    if of_memory {
-        return memory_alone(args, &there, json);
+    match (alone.part, &there[..]) {
+        (Some(part), [device]) => return alone::run(args, part, alone.channels, device, json),
+        (None, [device]) if !args.over.is_empty() => return scaling::run(args, device, ui, json),
+        _ => {}
     }
     let mut report = BenchReport {
         environment: Environment::here(&there),
@@ -93,7 +93,8 @@ fn check(args: &BenchSettings) -> Result<()> {
     {
         return Err(usage(format!("--optimizers {optimizer}: {why}; time another one")));
     }
-    args.plot.as_ref().map_or(Ok(()), |file| check_svg("--plot", file))
+    args.plot.as_ref().map_or(Ok(()), |file| check_svg("--plot", file))?;
+    if args.over.is_empty() || args.ranks { Ok(()) } else { scaling::check(args) }
 }
 
 /// Builds and warms every cell and measures its memory; a row for each. `None` where a signal asked to stop.
@@ -120,19 +121,7 @@ fn prepare(
                     precision: args.precision.to_string(),
                 };
                 bar.update(report.rows.len() as u64, || format!("{arch} {optimizer} {batch_size}"));
-                let mut row = Row {
-                    place,
-                    absent: None,
-                    step: None,
-                    rates: None,
-                    dim: 0,
-                    evals_per_step: 0.0,
-                    flops_per_step: 0.0,
-                    bytes_per_step: 0.0,
-                    roof: None,
-                    memory: Memory::default(),
-                    joules_per_step: None,
-                };
+                let mut row = Row::of(place);
                 if let Some(why) = untimed(optimizer.0) {
                     row.absent = Some(format!("{optimizer} is not timed: {why}"));
                     report.rows.push(row);
@@ -140,18 +129,11 @@ fn prepare(
                 }
                 match devices.get(&choice.to_string()) {
                     Some(Ok(device)) => {
-                        row.memory = of_cell(&row.place).context("measuring memory")?;
-                        let mut cell = Cell::new(arch, optimizer.0, batch_size, device)?;
+                        let Some(memory) = of_cell(&row.place).context("measuring memory")? else { return Ok(None) };
+                        row.memory = memory;
+                        let mut cell = Cell::new(arch, None, optimizer.0, batch_size, device)?;
                         row.dim = cell.dim();
-                        cell.burst(2)?;
-                        let steps = match args.steps {
-                            Some(steps) => steps,
-                            None => {
-                                let step = cell.burst(2)?.min(cell.burst(2)?);
-                                (args.seconds / f64::from(args.rounds) / step).round().max(1.0) as u64
-                            }
-                        };
-                        let steps = if args.steps.is_some() { steps } else { cell.whole_cycles(steps) };
+                        let steps = burst_of(args, &mut cell)?;
                         cell.count_anew();
                         let (row, device) = (report.rows.len(), device.clone());
                         timed.push(Timed { row, device, cell, steps, ms: Vec::new(), joules: 0.0 });
@@ -217,16 +199,12 @@ fn measure(args: &BenchSettings, timed: &mut [Timed], report: &mut BenchReport, 
     Ok(!signal::stop_requested())
 }
 
-/// What [`of_cell`] starts.
-fn memory_alone(args: &BenchSettings, devices: &[Device], json: bool) -> Result<Outcome> {
-    let ([device], [arch], [optimizer], [batch_size]) =
-        (devices, &args.models[..], &args.optimizers[..], &args.batch_sizes[..])
-    else {
-        return Err(usage("--memory-alone is for one cell"));
-    };
-    Cell::new(*arch, optimizer.0, *batch_size, device)?.burst(2)?;
-    let memory = Memory::here(device);
-    print(json, &memory, || format!("{memory:?}"))
+/// Steps of a burst of a cell, which is warm then.
+pub(super) fn burst_of(args: &BenchSettings, cell: &mut Cell) -> Result<u64> {
+    match args.steps {
+        Some(steps) => cell.burst(2).map(|_| steps),
+        None => cell.steps_in(args.seconds / f64::from(args.rounds)),
+    }
 }
 
 fn draw(report: &BenchReport, file: &std::path::Path) -> Result<()> {

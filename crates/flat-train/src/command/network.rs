@@ -38,6 +38,7 @@ fn check(args: &BenchSettings) -> Result<()> {
         (args.csv.is_some(), "csv"),
         (args.plot.is_some(), "plot"),
         (args.roofline, "roofline"),
+        (!args.over.is_empty(), "over"),
     ];
     if let Some((_, name)) = unused.iter().find(|(given, _)| *given) {
         return Err(usage(format!("--{name} has no effect with --ranks: leave out one of them")));
@@ -77,7 +78,7 @@ fn measured(args: &BenchSettings, ranks: &Ranks) -> Result<Option<RanksReport>> 
     }
     let cells = cells.into_iter().map(|(place, arch, optimizer)| {
         let batch_size = place.batch_size;
-        Ok((place, Cell::new(arch, optimizer, batch_size, &Device::Cpu)?))
+        Ok((place, Cell::new(arch, None, optimizer, batch_size, &Device::Cpu)?))
     });
     let report = measure_ranks(ranks, cells, args.seconds, args.steps)?;
     // a burst that a signal cut short has no time

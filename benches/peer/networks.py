@@ -1,8 +1,9 @@
 """The networks of crates/flat-nn in PyTorch: same sizes, same names of parameters, cross entropy on ten classes."""
 
 
-def build(name, channels=None):
-    """A network by its name in `flat-train models`; `channels` of the input replace its own."""
+def build(name, channels=None, width=None):
+    """A network by its name in `flat-train models`; `channels` of the input, and those of the first convolution as `width`,
+    replace its own."""
     from torch import nn
     from torch.nn import functional as F
 
@@ -18,10 +19,10 @@ def build(name, channels=None):
             return self.fc2(F.relu(self.fc1(x.flatten(1))))
 
     class LeNet(nn.Module):
-        def __init__(self, i):
+        def __init__(self, i, c):
             super().__init__()
-            self.conv1, self.conv2 = nn.Conv2d(i, 32, 5), nn.Conv2d(32, 64, 5)
-            self.fc1, self.fc2 = nn.Linear(1024, 1024), nn.Linear(1024, 10)
+            self.conv1, self.conv2 = nn.Conv2d(i, c, 5), nn.Conv2d(c, 2 * c, 5)
+            self.fc1, self.fc2 = nn.Linear(32 * c, 32 * c), nn.Linear(32 * c, 10)
 
         def forward(self, x):
             x = F.max_pool2d(F.relu(self.conv1(x)), 2)
@@ -84,17 +85,20 @@ def build(name, channels=None):
             x = self.norm(x) if self.pre else x
             return self.fc(x.mean((2, 3)))
 
-    if name == "mlp":
+    def residual(width, ratios, blocks, block):
+        return Residual(channels or 3, width, [ratio * width for ratio in ratios], blocks, block)
+
+    if name == "mlp" and width is None:
         return Mlp(784)
     if name == "lenet":
-        return LeNet(channels or 1)
-    if name == "resnet20":
-        return Residual(channels or 3, 16, [16, 32, 64], 3, Basic)
+        return LeNet(channels or 1, width or 32)
+    if name in ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110"):
+        return residual(width or 16, [1, 2, 4], (int(name[6:]) - 2) // 6, Basic)
     if name == "resnet18":
-        return Residual(channels or 3, 64, [64, 128, 256, 512], 2, Basic)
+        return residual(width or 64, [1, 2, 4, 8], 2, Basic)
     if name == "wrn-16-4":
-        return Residual(channels or 3, 16, [64, 128, 256], 2, PreActivation)
-    raise SystemExit(f"model {name}: mlp, lenet, resnet20, resnet18 or wrn-16-4")
+        return residual(width or 16, [4, 8, 16], 2, PreActivation)
+    raise SystemExit(f"model {name}: mlp (of one width), lenet, resnet20 to resnet110, resnet18 or wrn-16-4")
 
 
 def image(name):

@@ -17,6 +17,7 @@ build directory.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import statistics
@@ -36,20 +37,21 @@ LAYOUTS = ["contiguous", "channels_last"]
 KEEP = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "-1", "MALLOC_TOP_PAD_": str(64 << 20)}
 
 
-def with_torch():
-    """Runs this script again in an environment that has torch, if this one has not."""
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        venv = TARGET / "peer-venv"
-        python = venv / "bin" / "python"
-        if Path(sys.prefix) == venv:
-            sys.exit(f"torch cannot be imported in {venv}: remove that directory and try again")
-        if not python.exists():
-            print(f"installing torch into {venv}", file=sys.stderr)
-            subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-            subprocess.run([python, "-m", "pip", "install", "--quiet", "torch", "numpy"], check=True)
-        os.execv(python, [str(python), *sys.argv])
+def with_torch(**more):
+    """Runs this script again in an environment that has torch, and more modules by their packages, if this one has not."""
+    modules = {"torch": "torch", "numpy": "numpy", **more}
+    if all(importlib.util.find_spec(module) for module in modules):
+        return
+    venv = TARGET / "peer-venv"
+    python = venv / "bin" / "python"
+    if Path(sys.prefix) == venv:
+        sys.exit(f"{', '.join(modules)} cannot be imported in {venv}: remove that directory and try again")
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+    if subprocess.run([python, "-c", f"import {', '.join(modules)}"], stderr=subprocess.DEVNULL).returncode != 0:
+        print(f"installing {', '.join(modules.values())} into {venv}", file=sys.stderr)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *modules.values()], check=True)
+    os.execv(python, [str(python), *sys.argv])
 
 
 class Torch:

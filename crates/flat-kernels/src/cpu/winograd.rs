@@ -10,6 +10,7 @@
 //! the weights are large or chunks are few, one after the other by all threads. Sums run over parts of the chunks in their
 //! order. All of that is the same whatever the number of threads.
 
+mod along;
 mod plan;
 mod tiles;
 mod transform;
@@ -19,6 +20,7 @@ use super::buffer::Buffer;
 use super::norm::Again;
 use super::word::{Single, Word};
 use crate::{Float, Geometry, Pass};
+use along::{forward_along, gradients_along, taylor};
 use plan::Plan;
 use rayon::prelude::*;
 use transform::POINTS;
@@ -224,18 +226,9 @@ fn grad_weight<W: Word, const M: usize, const R: usize>(
                 }
             });
         });
-        plan.collect::<W, R>(all, &mut dw);
+        plan.collect::<W, R>(all.chunks(sums), &mut dw);
     });
     dw
-}
-
-/// Consecutive parts of a buffer.
-fn parts<const N: usize>(mut buffer: &mut [f32], lengths: [usize; N]) -> [&mut [f32]; N] {
-    lengths.map(|len| {
-        let (part, rest) = std::mem::take(&mut buffer).split_at_mut(len);
-        buffer = rest;
-        part
-    })
 }
 
 /// The gradients for `x` and `w` of `<gy, F(x, w)>`, with `x` made again where it is said how.
@@ -267,142 +260,8 @@ fn gradients<W: Word, const M: usize, const R: usize>(
                 }
             });
         });
-        plan.collect::<W, R>(all, &mut dw);
+        plan.collect::<W, R>(all.chunks(sums), &mut dw);
     });
     // SAFETY: as in `forward`.
     [unsafe { gx.finish() }, dw]
-}
-
-/// The k-th result is `F(x_k, w) + F(x_{k-1}, w_dot)`: every image is transformed once.
-fn taylor<W: Word, const M: usize, const R: usize>(
-    g: &Geometry,
-    x: &[Option<&[f32]>],
-    [w, w_dot]: [&[f32]; 2],
-    biases: [Option<&[f32]>; 2],
-    from: usize,
-) -> Vec<Vec<f32>> {
-    let plan = Plan::together::<M>(g);
-    let (inputs, outputs) = (&plan.inputs, &plan.outputs);
-    let len = g.n * outputs.image();
-    let mut y: Vec<Buffer<f32>> = x.iter().skip(from).map(|_| Buffer::new(len)).collect();
-    let weights = POINTS * g.channels * outputs.padded;
-    plan.with_points(plan.len(inputs) + 2 * weights, |xs, ys, rest| {
-        let [before, ws, ws_dot] = parts(rest, [plan.len(inputs), weights, weights]);
-        let [mut xs, mut before] = [xs, before];
-        plan.weights::<W, R>(w, false, ws);
-        plan.weights::<W, R>(w_dot, false, ws_dot);
-        let (images, chunk, out) = (g.n * inputs.image(), plan.chunk(inputs), plan.chunk(outputs));
-        for (i, at) in (0..images).step_by(chunk).enumerate() {
-            for (k, x) in x.iter().enumerate() {
-                let wanted = k.checked_sub(from);
-                if wanted.is_some() && k > 0 {
-                    plan.multiply::<W>((inputs, before), ws_dot, (outputs, ys), false);
-                }
-                if let Some(x) = x {
-                    plan.transform::<W, M>(inputs, false, &x[at..images.min(at + chunk)], xs);
-                    if wanted.is_some() {
-                        plan.multiply::<W>((inputs, xs), ws, (outputs, ys), k > 0);
-                    }
-                }
-                if let Some(y) = wanted.and_then(|k| y.get_mut(k)) {
-                    let end = len.min((i + 1) * out);
-                    plan.restore::<W, M>(
-                        outputs,
-                        false,
-                        ys,
-                        &mut y.all()[i * out..end],
-                        biases.get(k).copied().flatten(),
-                    );
-                }
-                std::mem::swap(&mut xs, &mut before);
-            }
-        }
-    });
-    // SAFETY: as in `forward`.
-    y.into_iter().map(|y| unsafe { y.finish() }).collect()
-}
-
-/// `F(x, w) + bias`, then `F(x_k, w) + F(x, w_k) + bias_k` for directions `[x_k, w_k]` of the operands: `x` and `w` are transformed
-/// once.
-fn forward_along<const M: usize, const R: usize>(
-    g: &Geometry,
-    [x, w]: [&[f32]; 2],
-    dots: &[[&[f32]; 2]],
-    biases: &[Option<&[f32]>],
-) -> Vec<Vec<f32>> {
-    let plan = Plan::together::<M>(g);
-    let (inputs, outputs) = (&plan.inputs, &plan.outputs);
-    let (images, len, weights) = (g.n * inputs.image(), g.n * outputs.image(), POINTS * g.channels * outputs.padded);
-    let mut y: Vec<Buffer<f32>> = (0..=dots.len()).map(|_| Buffer::new(len)).collect();
-    let shift = |k: usize| biases.get(k).copied().flatten();
-    plan.with_points(plan.len(inputs) + (1 + dots.len()) * weights, |xs, ys, rest| {
-        let [xs_dot, ws, ws_dot] = parts(rest, [plan.len(inputs), weights, dots.len() * weights]);
-        plan.weights::<Single, R>(w, false, ws);
-        for ([_, w_dot], ws_dot) in dots.iter().zip(ws_dot.chunks_mut(weights)) {
-            plan.weights::<Single, R>(w_dot, false, ws_dot);
-        }
-        for (i, at) in (0..images).step_by(plan.chunk(inputs)).enumerate() {
-            let from = at..images.min(at + plan.chunk(inputs));
-            let into = i * plan.chunk(outputs)..len.min((i + 1) * plan.chunk(outputs));
-            plan.transform::<Single, M>(inputs, false, &x[from.clone()], xs);
-            plan.multiply::<Single>((inputs, xs), ws, (outputs, ys), false);
-            plan.restore::<Single, M>(outputs, false, ys, &mut y[0].all()[into.clone()], shift(0));
-            for (k, ([x_dot, _], ws_dot)) in dots.iter().zip(ws_dot.chunks_mut(weights)).enumerate() {
-                plan.transform::<Single, M>(inputs, false, &x_dot[from.clone()], xs_dot);
-                plan.multiply::<Single>((inputs, xs_dot), ws, (outputs, ys), false);
-                plan.multiply::<Single>((inputs, xs), ws_dot, (outputs, ys), true);
-                plan.restore::<Single, M>(outputs, false, ys, &mut y[k + 1].all()[into.clone()], shift(k + 1));
-            }
-        }
-    });
-    // SAFETY: as in `forward`.
-    y.into_iter().map(|y| unsafe { y.finish() }).collect()
-}
-
-/// `X(gy, w)`, then for directions `[x_k, w_k, gy_k]` of the operands the derivatives of both gradients: `X(gy_k, w) + X(gy, w_k)`
-/// and `W(x, gy_k) + W(x_k, gy)`. What does not move is transformed once.
-fn gradients_along<const M: usize, const R: usize>(
-    g: &Geometry,
-    [x, w, gy]: [&[f32]; 3],
-    dots: &[[&[f32]; 3]],
-) -> (Vec<f32>, Vec<[Vec<f32>; 2]>) {
-    let plan = Plan::together::<M>(g);
-    let (inputs, outputs) = (&plan.inputs, &plan.outputs);
-    let (images, from_outputs) = (g.n * inputs.image(), g.n * outputs.image());
-    let (weights, sums) = (POINTS * g.out_channels * inputs.padded, POINTS * outputs.padded * inputs.padded);
-    let mut gx: Vec<Buffer<f32>> = (0..=dots.len()).map(|_| Buffer::new(images)).collect();
-    let mut dw = vec![vec![0.0; g.out_channels * g.channels * R * R]; dots.len()];
-    let rest = plan.len(inputs) + plan.len(outputs) + weights + dots.len() * (weights + sums);
-    plan.with_points(rest, |xs, ys, rest| {
-        let lengths = [plan.len(inputs), plan.len(outputs), weights, dots.len() * weights, dots.len() * sums];
-        let [part, ys_dot, ws, ws_dot, all_sums] = parts(rest, lengths);
-        plan.weights::<Single, R>(w, true, ws);
-        for ([_, w_dot, _], ws_dot) in dots.iter().zip(ws_dot.chunks_mut(weights)) {
-            plan.weights::<Single, R>(w_dot, true, ws_dot);
-        }
-        for (i, at) in (0..images).step_by(plan.chunk(inputs)).enumerate() {
-            let of_x = at..images.min(at + plan.chunk(inputs));
-            let of_y = i * plan.chunk(outputs)..from_outputs.min((i + 1) * plan.chunk(outputs));
-            plan.transform::<Single, M>(outputs, true, &gy[of_y.clone()], ys);
-            plan.multiply::<Single>((outputs, ys), ws, (inputs, part), false);
-            plan.restore::<Single, M>(inputs, true, part, &mut gx[0].all()[of_x.clone()], None);
-            plan.transform::<Single, M>(inputs, false, &x[of_x.clone()], xs);
-            let points = ws_dot.chunks_mut(weights).zip(all_sums.chunks_mut(sums));
-            for (k, ([x_dot, _, gy_dot], (ws_dot, sums))) in dots.iter().zip(points).enumerate() {
-                plan.transform::<Single, M>(outputs, true, &gy_dot[of_y.clone()], ys_dot);
-                plan.multiply::<Single>((outputs, ys_dot), ws, (inputs, part), false);
-                plan.multiply::<Single>((outputs, ys), ws_dot, (inputs, part), true);
-                plan.restore::<Single, M>(inputs, true, part, &mut gx[k + 1].all()[of_x.clone()], None);
-                plan.correlate::<Single>(ys_dot, xs, sums, i == 0);
-                plan.transform::<Single, M>(inputs, false, &x_dot[of_x.clone()], part);
-                plan.correlate::<Single>(ys, part, sums, false);
-            }
-        }
-        for (sums, dw) in all_sums.chunks_mut(sums).zip(&mut dw) {
-            plan.collect::<Single, R>(sums, dw);
-        }
-    });
-    // SAFETY: as in `forward`.
-    let mut gx = gx.into_iter().map(|x| unsafe { x.finish() });
-    (gx.next().unwrap_or_default(), gx.zip(dw).map(|(gx, dw)| [gx, dw]).collect())
 }

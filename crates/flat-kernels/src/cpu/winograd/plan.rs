@@ -63,15 +63,20 @@ impl Side {
 
 impl<'g> Plan<'g> {
     pub(super) fn new<const M: usize>(g: &'g Geometry) -> Self {
-        Self::of::<M>(g, true)
+        Self::of::<M>(g, OWN_WEIGHTS)
+    }
+
+    /// A plan for passes along several directions, each of which has weights and sums.
+    pub(super) fn along<const M: usize>(g: &'g Geometry) -> Self {
+        Self::of::<M>(g, OWN_WEIGHTS / 4)
     }
 
     /// A plan for passes that all threads make together.
     pub(super) fn together<const M: usize>(g: &'g Geometry) -> Self {
-        Self::of::<M>(g, false)
+        Self::of::<M>(g, 0)
     }
 
-    fn of<const M: usize>(g: &'g Geometry, may_own: bool) -> Self {
+    fn of<const M: usize>(g: &'g Geometry, own_weights: usize) -> Self {
         let (down, across) = (g.oh.div_ceil(M), g.ow.div_ceil(M));
         let (rows, cols) = ((down - 1) * M + TILE, (across - 1) * M + TILE);
         let inputs = Side::new((g.channels, g.h, g.w), rows, cols, g.padding);
@@ -80,7 +85,7 @@ impl<'g> Plan<'g> {
             let most = (numbers / (POINTS * down * across * (inputs.padded + outputs.padded))).clamp(1, g.n);
             g.n.div_ceil(most)
         };
-        let may_own = may_own && POINTS * inputs.padded * outputs.padded <= OWN_WEIGHTS;
+        let may_own = POINTS * inputs.padded * outputs.padded <= own_weights;
         let own = Some(chunks(OWN_CHUNK)).filter(|chunks| may_own && *chunks >= OWN_CHUNKS);
         let images = g.n.div_ceil(own.unwrap_or_else(|| chunks(CHUNK))); // chunks of nearly equal size
         Self { g, down, across, images, own: own.is_some(), inputs, outputs }
@@ -311,17 +316,25 @@ impl<'g> Plan<'g> {
         &mut points[rows * (numbers - numbers / W::NUMBERS)..]
     }
 
-    /// The gradient for the weights from the sums of [`Self::correlate`], those of each part of the chunks.
-    pub(super) fn collect<W: Word, const R: usize>(&self, all: &mut [f32], dw: &mut [f32]) {
+    /// The gradient for the weights from the sums of [`Self::correlate`] over parts of the chunks.
+    pub(super) fn collect<'s, W: Word, const R: usize>(&self, parts: impl Iterator<Item = &'s [f32]>, dw: &mut [f32]) {
         let (row, point) = (self.inputs.padded, self.outputs.padded * self.inputs.padded);
-        let (sums, rest) = all.split_at_mut(POINTS * point);
-        sums.par_chunks_mut(point).enumerate().for_each(|(i, sums)| {
-            for part in rest.chunks(POINTS * point) {
-                sums.iter_mut().zip(&part[i * point..]).for_each(|(sum, x)| *sum += x);
-            }
-        });
-        dw.par_chunks_mut(self.g.channels * R * R).enumerate().for_each(|(o, dw)| {
-            W::dispatch(WeightFromPoints::<W, R> { dw, from: sums[o * row..].as_ptr(), point, words: PhantomData });
+        let parts: Vec<&[f32]> = parts.collect();
+        f32::with_scratch(POINTS * point, |sums| {
+            sums.par_chunks_mut(point).enumerate().for_each(|(i, sums)| {
+                for (k, part) in parts.iter().enumerate() {
+                    let part = &part[i * point..(i + 1) * point];
+                    if k == 0 {
+                        sums.copy_from_slice(part);
+                    } else {
+                        sums.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
+                    }
+                }
+            });
+            let from = &*sums;
+            dw.par_chunks_mut(self.g.channels * R * R).enumerate().for_each(|(o, dw)| {
+                W::dispatch(WeightFromPoints::<W, R> { dw, from: from[o * row..].as_ptr(), point, words: PhantomData });
+            });
         });
     }
 

@@ -1,8 +1,8 @@
 //! The program's allocator: mimalloc for what is small, and one region of memory for blocks of 256 KiB and more.
 //!
-//! A step takes and frees all its activations and gradients, of a dozen sizes. mimalloc keeps what was freed for blocks of
-//! like sizes, so that pages of one size lie idle while those of another are in use: a quarter of the memory of a ResNet-18's
-//! step. The region joins neighbouring free blocks and hands out the shortest that is long enough (best fit).
+//! A step takes and frees all its activations and gradients, of a dozen sizes. mimalloc keeps what was freed for blocks
+//! of like sizes, so that pages of one size lie idle while those of another are in use: a quarter of the memory of a
+//! ResNet-18's step. The region joins neighbouring free blocks and hands out the shortest that is long enough (best fit).
 //!
 //! Pages of the region stay with the process, as those of mimalloc do ([`crate::runtime::prepare`]).
 
@@ -18,8 +18,8 @@ const LINE: usize = 64;
 
 /// The allocator, to be made a `#[global_allocator]`.
 ///
-/// Where the system sets no address space aside (a limit by `ulimit -v`, another system than Linux), mimalloc serves all
-/// blocks. So it does when the region is full.
+/// Where the system sets no address space aside (a limit by `ulimit -v`, another system than Linux), mimalloc serves
+/// all blocks. So it does when the region is full.
 pub struct Heap {
     region: OnceLock<Option<Region>>,
     free: Mutex<Free>,

@@ -23,7 +23,8 @@ impl Strip {
         (h.min(self.rows.saturating_sub(self.border)), w.min(self.cols.saturating_sub(self.border)))
     }
 
-    /// Fills the strip from planes of `h x w`, at most a panel of them, each row of pixels changed by `make`; zeros elsewhere.
+    /// Fills the strip from planes of `h x w`, at most a panel of them, each row of pixels changed by `make`; zeros
+    /// elsewhere.
     pub(crate) fn read(&self, planes: &[f32], (h, w): (usize, usize), strip: &mut [f32], make: impl Fn(&mut [f32])) {
         let (rows, cols) = self.inside(h, w);
         let count = planes.len() / (h * w);

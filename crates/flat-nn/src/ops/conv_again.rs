@@ -1,4 +1,5 @@
-//! Gradients of a convolution whose input, a normalisation's output, nobody keeps: the kernels make it again while they read.
+//! Gradients of a convolution whose input, a normalisation's output, nobody keeps: the kernels make it again while they
+//! read.
 
 use super::batch_norm::Found;
 use super::conv::Conv2d;
@@ -44,7 +45,8 @@ impl Conv2d {
         Ok(again.found.get().is_some() && kernels(self, &again.of[0], w)?.is_some())
     }
 
-    /// The gradients for the input, where it is wanted, and for `w` of `<g, F(y, w)>` with the normalisation's output `y`.
+    /// The gradients for the input, where it is wanted, and for `w` of `<g, F(y, w)>` with the normalisation's output
+    /// `y`.
     ///
     /// # Errors
     /// No kernels for it ([`Self::reads_again`]).

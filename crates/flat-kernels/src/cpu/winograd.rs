@@ -8,10 +8,14 @@
 //! Inside, sixteen channels lie next to each other, so that the transforms work on whole registers; images are turned
 //! around on the way in and out. Chunks of images are worked on: each by a thread alone, as many images as fit a core's cache, or, where
 //! the weights are large or chunks are few, one after the other by all threads. Sums run over parts of the chunks in their
-//! order. All of that is the same whatever the number of threads.
+//! order. Where one chunk has all images, the weights are many, and a block of channels is worked on at a time. All of that is the
+//! same whatever the number of threads.
 
 mod along;
 mod plan;
+mod products;
+#[cfg(test)]
+mod tests;
 mod tiles;
 mod transform;
 
@@ -167,6 +171,15 @@ fn forward<W: Word, const M: usize, const R: usize>(
     let plan = Plan::new::<M>(g);
     let (inputs, outputs) = (&plan.inputs, &plan.outputs);
     let mut y = Buffer::new(g.n * outputs.image());
+    if plan.is_one_chunk() {
+        plan.with_points(plan.block(outputs, inputs), |xs, ys, ws| {
+            plan.transform::<W, M>(inputs, false, x, xs);
+            plan.multiply_blocks::<W, R>((inputs, xs), (w, false, ws), (outputs, ys));
+            plan.restore::<W, M>(outputs, false, ys, y.all(), bias);
+        });
+        // SAFETY: the chunk has all images; below, the chunks cover them, as in the other passes.
+        return unsafe { y.finish() };
+    }
     f32::with_scratch(POINTS * g.channels * outputs.padded, |ws| {
         plan.weights::<W, R>(w, false, ws);
         let ws = &*ws;
@@ -179,7 +192,7 @@ fn forward<W: Word, const M: usize, const R: usize>(
             });
         });
     });
-    // SAFETY: the chunks cover all images, as in the other passes.
+    // SAFETY: as above.
     unsafe { y.finish() }
 }
 
@@ -188,6 +201,15 @@ fn grad_input<W: Word, const M: usize, const R: usize>(g: &Geometry, gy: &[f32],
     let plan = Plan::new::<M>(g);
     let (inputs, outputs) = (&plan.inputs, &plan.outputs);
     let mut gx = Buffer::new(g.n * inputs.image());
+    if plan.is_one_chunk() {
+        plan.with_points(plan.block(inputs, outputs), |xs, ys, ws| {
+            plan.transform::<W, M>(outputs, true, gy, ys);
+            plan.multiply_blocks::<W, R>((outputs, ys), (w, true, ws), (inputs, xs));
+            plan.restore::<W, M>(inputs, true, xs, gx.all(), None);
+        });
+        // SAFETY: as in `forward`.
+        return unsafe { gx.finish() };
+    }
     f32::with_scratch(POINTS * g.out_channels * inputs.padded, |ws| {
         plan.weights::<W, R>(w, true, ws);
         let ws = &*ws;
@@ -213,6 +235,14 @@ fn grad_weight<W: Word, const M: usize, const R: usize>(
     let plan = Plan::new::<M>(g);
     let (inputs, outputs) = (&plan.inputs, &plan.outputs);
     let mut dw = vec![0.0; g.out_channels * g.channels * R * R];
+    if plan.is_one_chunk() {
+        plan.with_points(plan.block(outputs, inputs), |xs, ys, sums| {
+            plan.transform_made::<W, M>(inputs, false, (x, again), xs);
+            plan.transform::<W, M>(outputs, true, gy, ys);
+            plan.correlate_blocks::<W, R>([ys, xs, sums], &mut dw);
+        });
+        return dw;
+    }
     let sums = POINTS * outputs.padded * inputs.padded;
     let part = |side| plan.summed() * plan.chunk(side);
     f32::with_scratch(plan.parts() * sums, |all| {

@@ -1,8 +1,8 @@
 //! How one convolution is cut into tiles, and the steps that all passes are made of.
 
-use super::tiles::{FromPoints, ToPoints, WeightFromPoints, WeightPoints};
+use super::tiles::{FromPoints, ToPoints};
 use super::transform::{POINTS, TILE};
-use crate::cpu::block::{Block, PANEL, Products, ROWS};
+use crate::cpu::block::{PANEL, ROWS};
 use crate::cpu::buffer::Dst;
 use crate::cpu::channel_last::Strip;
 use crate::cpu::norm::Again;
@@ -11,6 +11,7 @@ use crate::{Float, Geometry};
 use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 /// Numbers that the transformed images of a chunk may take where all threads work on it: 12 MB, which a last-level cache holds.
 const CHUNK: usize = 3 << 20;
@@ -24,10 +25,13 @@ const OWN_CHUNKS: usize = 8;
 /// Numbers of the transformed weights up to which threads have chunks of their own: they are read once a chunk.
 const OWN_WEIGHTS: usize = 3 << 18;
 
+/// Numbers that transformed weights may take at a time where one chunk has all images: 16 MB.
+const WEIGHTS: usize = 4 << 20;
+
 /// How one convolution is cut.
 #[derive(Clone, Copy)]
 pub(super) struct Plan<'g> {
-    g: &'g Geometry,
+    pub(super) g: &'g Geometry,
     /// Tiles of an image, down and across.
     down: usize,
     across: usize,
@@ -44,7 +48,7 @@ pub(super) struct Plan<'g> {
 pub(super) struct Side {
     h: usize,
     w: usize,
-    channels: usize,
+    pub(super) channels: usize,
     /// Channels, padded to whole panels.
     pub(super) padded: usize,
     strip: Strip,
@@ -114,7 +118,7 @@ impl<'g> Plan<'g> {
 
     /// Least number of items that a thread takes of the work on a chunk. Where there are more threads than chunks for sure, they
     /// share chunks.
-    fn least(&self) -> usize {
+    pub(super) fn least(&self) -> usize {
         if self.own && rayon::current_num_threads() <= OWN_CHUNKS { usize::MAX } else { 1 }
     }
 
@@ -137,6 +141,29 @@ impl<'g> Plan<'g> {
     /// Images of a side, a chunk at a time.
     pub(super) fn chunk(&self, side: &Side) -> usize {
         self.images * side.image()
+    }
+
+    /// Whether one chunk has all images: then the weights are many, and a block of channels is worked on at a time.
+    pub(super) fn is_one_chunk(&self) -> bool {
+        self.images == self.g.n
+    }
+
+    /// All panels of a side.
+    pub(super) fn all(&self, side: &Side) -> Range<usize> {
+        0..side.padded / PANEL
+    }
+
+    /// The panels of a side, as many at a time as leave their weights within bounds.
+    pub(super) fn blocks(&self, side: &Side, other: &Side) -> impl Iterator<Item = Range<usize>> + use<> {
+        let all = side.padded / PANEL;
+        let most = (WEIGHTS / (POINTS * PANEL * other.padded)).clamp(1, all);
+        let panels = all.div_ceil(all.div_ceil(most)); // blocks of nearly equal size
+        (0..all).step_by(panels).map(move |first| first..all.min(first + panels))
+    }
+
+    /// Length of the transformed weights of the longest of [`Self::blocks`].
+    pub(super) fn block(&self, side: &Side, other: &Side) -> usize {
+        self.blocks(side, other).next().map_or(0, |panels| POINTS * PANEL * panels.len() * other.padded)
     }
 
     /// Transforms the images of a chunk: inputs with `B^T`, or output gradients with `A`.
@@ -214,126 +241,6 @@ impl<'g> Plan<'g> {
                     });
                     side.strip.write(strip, planes, (side.h, side.w), shift.map(|s| &s[panel * PANEL..]));
                 }
-            });
-        });
-    }
-
-    /// The weights' points, panel by panel of the columns of the product: output channels, or input channels.
-    pub(super) fn weights<W: Word, const R: usize>(&self, w: &[f32], adjoint: bool, points: &mut [f32]) {
-        let (taps, g) = (R * R, self.g);
-        let (from, into) = ((g.channels, taps), (g.out_channels, g.channels * taps));
-        let ((lanes, lane), (steps, step)) = if adjoint { (from, into) } else { (into, from) };
-        let (panels, words) = (lanes.div_ceil(PANEL), steps.div_ceil(W::NUMBERS));
-        let to = Dst(points.as_mut_ptr());
-        (0..panels).into_par_iter().for_each(|panel| {
-            W::dispatch(WeightPoints::<W, R> {
-                w: &w[panel * PANEL * lane..],
-                lanes: PANEL.min(lanes - panel * PANEL),
-                lane,
-                steps,
-                step,
-                to: to.at(panel * words * PANEL),
-                point: panels * words * PANEL,
-                words: PhantomData,
-            });
-        });
-    }
-
-    /// `from (tiles x channels) * weights (channels x channels of to)` at every point, added to what is there or not.
-    pub(super) fn multiply<W: Word>(
-        &self,
-        (from, a): (&Side, &mut [f32]),
-        weights: &[f32],
-        (to, c): (&Side, &mut [f32]),
-        accumulate: bool,
-    ) {
-        let (k, panels, row) = (from.channels.div_ceil(W::NUMBERS), to.padded / PANEL, from.padded / W::NUMBERS);
-        let products = Products {
-            block: Block {
-                k,
-                a: Dst(a.as_mut_ptr()),
-                a_row: row,
-                a_step: 1,
-                b: Dst(weights.as_ptr().cast_mut()),
-                b_step: PANEL,
-                b_panel: k * PANEL,
-                c: Dst(c.as_mut_ptr()),
-                c_row: to.padded,
-                accumulate,
-            },
-            count: POINTS,
-            a: self.point(from),
-            b: panels * k * PANEL,
-            c: self.point(to),
-            rows: self.rows() / ROWS,
-            a_rows: ROWS * row,
-            c_rows: ROWS * to.padded,
-            panels,
-        };
-        // SAFETY: the buffers have the lengths of `len` and of the weights' points; the results are apart.
-        unsafe { products.run::<W>(self.least()) }
-    }
-
-    /// The sum over a chunk's tiles of the products of output gradients and inputs at every point, added to `c`
-    /// (out channels x channels) but for the first chunk.
-    pub(super) fn correlate<W: Word>(&self, gy: &mut [f32], x: &mut [f32], c: &mut [f32], first: bool) {
-        let (inputs, outputs) = (&self.inputs, &self.outputs);
-        let (gy, x) = (self.words_of_tiles::<W>(outputs, gy), self.words_of_tiles::<W>(inputs, x));
-        let products = Products {
-            block: Block {
-                k: self.rows() / W::NUMBERS,
-                a: Dst(gy.as_mut_ptr()),
-                a_row: 1,
-                a_step: outputs.padded,
-                b: Dst(x.as_mut_ptr()),
-                b_step: inputs.padded,
-                b_panel: PANEL,
-                c: Dst(c.as_mut_ptr()),
-                c_row: inputs.padded,
-                accumulate: !first,
-            },
-            count: POINTS,
-            a: self.point(outputs),
-            b: self.point(inputs),
-            c: outputs.padded * inputs.padded,
-            rows: outputs.channels.div_ceil(ROWS),
-            a_rows: ROWS,
-            c_rows: ROWS * inputs.padded,
-            panels: inputs.padded / PANEL,
-        };
-        // SAFETY: as in `multiply`; `c` holds a padded matrix a point.
-        unsafe { products.run::<W>(self.least()) }
-    }
-
-    /// The points of a chunk in words that hold the numbers of neighbouring tiles, not of neighbouring channels.
-    fn words_of_tiles<'p, W: Word>(&self, side: &Side, points: &'p mut [f32]) -> &'p mut [f32] {
-        let (rows, numbers) = (self.rows(), side.padded);
-        // SAFETY: a point has room for a word a number, of which its words take the first part.
-        points
-            .par_chunks_mut(self.point(side))
-            .with_min_len(self.least())
-            .for_each(|point| unsafe { W::of_rows(point.as_mut_ptr(), rows, numbers) });
-        &mut points[rows * (numbers - numbers / W::NUMBERS)..]
-    }
-
-    /// The gradient for the weights from the sums of [`Self::correlate`] over parts of the chunks.
-    pub(super) fn collect<'s, W: Word, const R: usize>(&self, parts: impl Iterator<Item = &'s [f32]>, dw: &mut [f32]) {
-        let (row, point) = (self.inputs.padded, self.outputs.padded * self.inputs.padded);
-        let parts: Vec<&[f32]> = parts.collect();
-        f32::with_scratch(POINTS * point, |sums| {
-            sums.par_chunks_mut(point).enumerate().for_each(|(i, sums)| {
-                for (k, part) in parts.iter().enumerate() {
-                    let part = &part[i * point..(i + 1) * point];
-                    if k == 0 {
-                        sums.copy_from_slice(part);
-                    } else {
-                        sums.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
-                    }
-                }
-            });
-            let from = &*sums;
-            dw.par_chunks_mut(self.g.channels * R * R).enumerate().for_each(|(o, dw)| {
-                W::dispatch(WeightFromPoints::<W, R> { dw, from: from[o * row..].as_ptr(), point, words: PhantomData });
             });
         });
     }

@@ -118,7 +118,7 @@ fn peak_memory_is_that_of_the_cell_and_not_of_the_run() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_step_holds_neither_what_can_be_made_again_nor_idle_pages() {
-    let cell = "bench --threads 2 --models resnet20 --optimizers sgd --batch-sizes 128 --memory-alone";
+    let cell = "bench --threads 2 --models resnet20 --optimizers sgd --batch-sizes 128 --alone memory";
     let held = number(&json(cell)["host_mib"]);
     // 210 MiB, most of them what the layers keep for the way back. Outputs of normalisations that are kept take 52
     // more, free pages that no block of another size may have 50 more

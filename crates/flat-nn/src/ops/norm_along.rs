@@ -1,5 +1,4 @@
-//! Derivatives of a normalisation layer and of its gradients along directions: one kernel of the CPU for all of them, or one of
-//! CUDA for each.
+//! Derivatives of a normalisation layer and of its gradients along directions. On a CPU one kernel makes all, on CUDA one each.
 
 use super::batch_norm::{Found, Normed, norm_gradients};
 use candle_core::{Result, Tensor, bail};

@@ -113,7 +113,7 @@ impl SpectralDensity {
         let mut quadratures: Vec<Quadrature> = Vec::new();
         // those that ranks computed beside the first of them
         let mut ahead = VecDeque::new();
-        let (mut range, mut stop) = (None::<[f64; 2]>, Stop::Budget);
+        let (mut range, mut stop, mut told) = (None::<[f64; 2]>, Stop::Budget, false);
         for k in 0..self.config.probes {
             let at = |probes: u64, within: &Progress, range: Option<[f64; 2]>| {
                 let done = probes * steps as u64 + within.done;
@@ -148,7 +148,9 @@ impl SpectralDensity {
             }
             range = Some(outermost(&quadratures));
             let finished = at(k + 1, &Progress::within(0, 1), range);
-            if observer.observe(&finished).is_break() && k + 1 < self.config.probes {
+            // told to stop, it takes the quadratures that are there already
+            told = told || observer.observe(&finished).is_break();
+            if told && ahead.is_empty() && k + 1 < self.config.probes {
                 stop = Stop::Interrupted;
                 break;
             }

@@ -106,6 +106,7 @@ impl Diagonal {
         let (mut groups, mut stop) = (Squares::new(most, d), Stop::Budget);
         let (mut total, mut layers) = (Moments::default(), vec![Moments::default(); space.layout.entries().len()]);
         let (at_once, mut ahead) = (operator.products_at_once() as u64, VecDeque::new());
+        let mut told = false;
         for k in 0..most {
             let so_far = total.estimate(0.95, 0)?;
             let at = |done: u64, within: &Progress, e: &Estimate| Progress {
@@ -148,7 +149,9 @@ impl Diagonal {
             }
             total.push(sum);
             let now = total.estimate(0.95, 0)?;
-            if observer.observe(&at(k + 1, &Progress::within(1, 1), &now)).is_break() && k + 1 < most {
+            // told to stop, it takes the products that are there already
+            told = told || observer.observe(&at(k + 1, &Progress::within(1, 1), &now)).is_break();
+            if told && ahead.is_empty() && k + 1 < most {
                 stop = Stop::Interrupted;
                 break;
             }

@@ -135,6 +135,8 @@ impl Sample {
                 }
                 Err(e) => return Err(e),
             };
+            // told to stop, it takes what is drawn already, which is paid for
+            let mut told = false;
             for draw in &drawn {
                 sample.push(draw);
                 let now = sample.total.estimate(sample.t_level, 0)?;
@@ -144,10 +146,11 @@ impl Sample {
                     break 'budget;
                 }
                 let ended = at(sample.probes, &last.ended(), &now);
-                if observer.observe(&ended).is_break() && sample.probes < config.max_probes {
-                    sample.stop = Stop::Interrupted;
-                    break 'budget;
-                }
+                told = told || observer.observe(&ended).is_break();
+            }
+            if told && sample.probes < config.max_probes {
+                sample.stop = Stop::Interrupted;
+                break;
             }
         }
         Ok(sample)

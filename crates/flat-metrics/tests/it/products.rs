@@ -6,10 +6,11 @@ use flat_comm::{Ranks, Threads};
 use flat_core::{ParamVec, Purpose, Space, Streams};
 use flat_metrics::{
     Block, DensityConfig, Diagonal, DifferenceHessian, GaussNewton, HutchPlusPlus, Hutchinson, LinearOperator,
-    ModelObjective, ModelingError, Observer, Product, Provenance, Result, Silent, SpectralDensity, TangentHessian,
-    TraceConfig, XTrace, exact_trace,
+    ModelObjective, ModelingError, Observer, Product, Progress, Provenance, Result, Silent, SpectralDensity, Stop,
+    TangentHessian, TraceConfig, XTrace, exact_trace,
 };
 use flat_nn::{Activation, Mode, networks};
+use std::ops::ControlFlow;
 
 /// The operator, which is asked for one product at a time.
 struct OneByOne<'a>(&'a mut dyn LinearOperator);
@@ -107,5 +108,19 @@ fn estimates_do_not_depend_on_the_products_that_are_taken_at_once() -> Result<()
     }) {
         assert_eq!(found?, together, "on three ranks");
     }
+    Ok(())
+}
+
+#[test]
+fn who_stops_between_products_that_were_taken_at_once_gets_all_of_them() -> Result<()> {
+    let model = model(networks::MLP, 3, Activation::Tanh, DType::F64)?;
+    let objective = ModelObjective::new(&model, LOSS, Mode::Eval, batches(&model)?)?;
+    let (s, mut hessian) = (Streams::new(9), TangentHessian::new(&objective)?);
+    let block = hessian.products_at_once() as u64;
+    let mut stop = |p: &Progress| if p.done >= 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let trace = Hutchinson::new(TraceConfig::fixed(50))?.run(&mut hessian, &s, &mut stop)?;
+    assert_eq!((trace.trace.probes, trace.effort.matvecs, trace.stop), (block, block, Stop::Interrupted));
+    let diagonal = Diagonal::new(TraceConfig::fixed(50))?.run(&mut hessian, &s, &mut stop)?;
+    assert_eq!((diagonal.trace.probes, diagonal.effort.matvecs, diagonal.stop), (block, block, Stop::Interrupted));
     Ok(())
 }

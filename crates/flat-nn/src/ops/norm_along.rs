@@ -83,8 +83,9 @@ impl NormLayer {
         found.into_iter().map(|(t, along)| Ok((T::tensor(t, self.x.shape())?, Taken::Host(along)))).collect()
     }
 
-    /// The gradients of `<g, layer>` for `x`, gain, bias and, where relu stands between and it is wanted, the residual; then their
-    /// derivatives along directions of the operands and of `g`.
+    /// The gradients of `<g, layer>` for `x`, gain, bias and the residual, then their derivatives along directions of the operands
+    /// and of `g`. `wanted` are the residual's, of which there is one where relu stands between, and those of gain and bias, which
+    /// may be left out on CUDA.
     ///
     /// # Errors
     /// Shapes that do not fit.
@@ -92,8 +93,9 @@ impl NormLayer {
         &self,
         g: &Tensor,
         moved: &[(&Dot, &Taken, &Tensor)],
-        with_skip: bool,
+        wanted: [bool; 2],
     ) -> Result<Vec<[Option<Tensor>; 4]>> {
+        let with_skip = wanted[0];
         if g.device().is_cpu() && !moved.is_empty() {
             return dispatch!(OP, g.dtype(), T => self.gradients_of::<T>(g, moved, with_skip && self.relu));
         }
@@ -101,17 +103,23 @@ impl NormLayer {
             let of = [&self.x, &self.gain, &self.bias];
             norm_gradients(of, self.y.as_ref(), self.relu, self.batch, &self.found, &g.contiguous()?, with_skip)
         };
-        #[cfg_attr(not(feature = "cuda"), expect(unused_mut, reason = "there is no other device"))]
-        let mut all = vec![plain(g)?];
         #[cfg(feature = "cuda")]
-        for (dot, taken, g_dot) in moved {
-            let Taken::Device(along) = taken else { bail!("{OP}: directions of another device") };
-            let [bent_x, bent_gain, ..] = self.on_device(dot)?.gradients(along, g)?;
-            let [x, gain, bias, skip] = plain(g_dot)?;
-            let sum = |a: Option<Tensor>, b: Option<Tensor>| a.zip(b).map(|(a, b)| a + b).transpose();
-            all.push([sum(x, bent_x)?, sum(gain, bent_gain)?, bias, skip]);
+        if !moved.is_empty() {
+            let mut all = if wanted[1] { vec![plain(g)?] } else { Vec::new() };
+            for (dot, taken, g_dot) in moved {
+                let Taken::Device(along) = taken else { bail!("{OP}: directions of another device") };
+                let [bent_x, bent_gain, of_x, of_skip] = self.on_device(dot)?.gradients(along, g)?;
+                if all.is_empty() {
+                    // the gradients come with the first direction's, but for those of gain and bias
+                    all.push([of_x, None, None, of_skip.filter(|_| with_skip && self.relu)]);
+                }
+                let [x, gain, bias, skip] = plain(g_dot)?;
+                let sum = |a: Option<Tensor>, b: Option<Tensor>| a.zip(b).map(|(a, b)| a + b).transpose();
+                all.push([sum(x, bent_x)?, sum(gain, bent_gain)?, bias, skip]);
+            }
+            return Ok(all);
         }
-        Ok(all)
+        Ok(vec![plain(g)?])
     }
 
     fn gradients_of<T: Float>(

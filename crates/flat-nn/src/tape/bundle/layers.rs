@@ -87,7 +87,8 @@ impl Bundle {
         let out = self.step((normed.y.clone(), along), &operands, move |g, out| {
             let moved: Vec<_> =
                 dots.iter().zip(&taken).zip(&g.along).map(|((dot, taken), g)| (dot, taken, g)).collect();
-            let mut found = layer.gradients(g.of_result()?, &moved, at[3].is_some())?.into_iter();
+            let wanted = [at[3].is_some(), at[1..3].iter().flatten().any(|at| !out.is_leaf(*at))];
+            let mut found = layer.gradients(g.of_result()?, &moved, wanted)?.into_iter();
             let (own, along) = (found.next().ok_or_else(missing)?, found.collect::<Vec<_>>());
             for (i, at) in at.into_iter().enumerate() {
                 // without relu the residual's gradient is the one at hand

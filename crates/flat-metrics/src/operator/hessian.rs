@@ -10,9 +10,9 @@ use flat_core::ParamVec;
 /// A `flat-nn` model goes forward over reverse (Pearlmutter 1994, "Fast Exact Multiplication by the Hessian"): values and their
 /// derivatives along v go through the layers, gradients and theirs go back, and the derivative of the gradient is `H v`
 /// ([`flat_nn::Model::hessian_products`]). Any other objective gives `<grad L, v>` as an expression, whose gradient is `H v`.
-/// Cost a product on a CPU, in gradient evaluations of the data set: 1.6 for a multilayer perceptron, 2.1 for LeNet, 2.3 for
+/// Cost a product on a CPU, in gradient evaluations of the data set: 1.6 for a multilayer perceptron, 2.1 for LeNet, 2.7 for
 /// ResNet-20 with BatchNorm's batch statistics. Each of eight that share a pass ([`crate::LinearOperator::products`]) costs 1.5,
-/// 1.9 and 1.6.
+/// 1.9 and 2.0.
 ///
 /// A quadratic form of a [`crate::ModelObjective`] needs no backward pass: second derivatives along v are carried forward
 /// ([`flat_nn::Model::hessian_forms`]), two layers at a time. It costs

@@ -10,7 +10,7 @@ use crate::observer::Observer;
 use crate::operator::{LinearOperator, Product};
 use crate::statistics::{Clusters, Moments};
 use crate::{Error, Result};
-use flat_core::{ParamVec, Purpose, Streams};
+use flat_core::{Purpose, Streams};
 
 /// Hutch++ (Meyer, Musco, Musco, Woodruff 2021, arXiv 2010.09649): with Q an orthonormal basis of `A S` for k random
 /// probes S,
@@ -72,7 +72,6 @@ impl HutchPlusPlus {
         steps: &mut Steps<'_>,
         forms: &mut Forms,
     ) -> Result<(Parts, Stop)> {
-        let ranks = flat_comm::here();
         let (before, space) = (operator.matvecs(), operator.space().clone());
         let (k, d) = (self.config.max_probes / 3, space.layout.len());
         if k > d as u64 {
@@ -88,9 +87,8 @@ impl HutchPlusPlus {
         let at_once = operator.products_at_once();
         for start in (0..k).step_by(at_once) {
             let probes = (start..k.min(start + at_once as u64)).map(draw).collect::<Result<Vec<_>>>()?;
-            let block: Vec<&ParamVec> = probes.iter().collect();
-            let found = steps.take(block.len(), |watch| operator.products(&ranks, &block, watch))?;
-            for ((z, found), j) in block.into_iter().zip(found).zip(start..) {
+            let found = steps.products(operator, &probes)?;
+            for ((z, found), j) in probes.iter().zip(found).zip(start..) {
                 forms.push(z, &found, j)?;
                 basis.push(found.product)?;
             }
@@ -98,9 +96,8 @@ impl HutchPlusPlus {
         let entries = space.layout.entries().len();
         let (mut exact, mut clusters) = (vec![0.0; entries], Clusters::default());
         for (block, start) in basis.vectors().chunks(at_once).zip((0..).step_by(at_once)) {
-            let block: Vec<&ParamVec> = block.iter().collect();
-            let found = steps.take(block.len(), |watch| operator.products(&ranks, &block, watch))?;
-            for ((q, Product { product, batches }), j) in block.into_iter().zip(found).zip(start..) {
+            let found = steps.products(operator, block)?;
+            for ((q, Product { product, batches }), j) in block.iter().zip(found).zip(start..) {
                 clusters.add(&batches);
                 let part = Draw::quadratic(q, &product, 1.0, batches, j)?;
                 exact.iter_mut().zip(part.layers).for_each(|(sum, x)| *sum += x);
@@ -116,15 +113,14 @@ impl HutchPlusPlus {
                 Ok(g)
             };
             let probes = (start..rest.end.min(start + at_once as u64)).map(outside).collect::<Result<Vec<_>>>()?;
-            let block: Vec<&ParamVec> = probes.iter().collect();
-            let found = match steps.take(block.len(), |watch| operator.products(&ranks, &block, watch)) {
+            let found = match steps.products(operator, &probes) {
                 Err(Error::Interrupted) if total.count() >= 2 => {
                     stop = Stop::Interrupted;
                     break;
                 }
                 found => found?,
             };
-            for ((g, Product { product, batches }), j) in block.into_iter().zip(found).zip(start..) {
+            for ((g, Product { product, batches }), j) in probes.iter().zip(found).zip(start..) {
                 let scale = scale_of_projected(self.config.probe, g.dot(g)?, d - basis.len());
                 let part = Draw::quadratic(g, &product, scale, batches, j)?;
                 total.push(part.total);

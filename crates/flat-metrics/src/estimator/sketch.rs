@@ -81,20 +81,25 @@ pub(super) struct Steps<'s> {
 }
 
 impl Steps<'_> {
-    /// So many products; where the observer says after them not to go on, the last.
+    /// Products of the operator with these directions, by all ranks here; where the observer says after them not to go on, the last.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] when the observer said so; those of `products`.
-    pub(super) fn take<T>(&mut self, count: usize, products: impl FnOnce(&mut dyn Observer) -> Result<T>) -> Result<T> {
+    /// [`Error::Interrupted`] when the observer said so; the operator's own.
+    pub(super) fn products(
+        &mut self,
+        operator: &mut dyn LinearOperator,
+        directions: &[ParamVec],
+    ) -> Result<Vec<Product>> {
         if self.stopped {
             return Err(Error::Interrupted);
         }
         let (done, of, mut last) = (self.done, self.of, Progress::within(0, 1));
-        let out = products(&mut |within: &Progress| {
+        let watch = &mut |within: &Progress| {
             last = *within;
             self.observer.observe(&Progress { done, of, ..*within })
-        })?;
-        self.done += count as u64;
+        };
+        let out = operator.products(&flat_comm::here(), &directions.iter().collect::<Vec<_>>(), watch)?;
+        self.done += directions.len() as u64;
         let ended = Progress { done: self.done, of, ..last.ended() };
         self.stopped = self.observer.observe(&ended).is_break() && self.done < of;
         Ok(out)

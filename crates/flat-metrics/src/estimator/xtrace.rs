@@ -84,7 +84,6 @@ impl XTrace {
         steps: &mut Steps<'_>,
         forms: &mut Forms,
     ) -> Result<(Parts, Stop)> {
-        let ranks = flat_comm::here();
         let (before, space) = (operator.matvecs(), operator.space().clone());
         let (m, d) = ((self.config.max_probes / 2) as usize, space.layout.len());
         if m > d {
@@ -100,9 +99,8 @@ impl XTrace {
         let at_once = operator.products_at_once();
         for start in (0..m).step_by(at_once) {
             let probes = (start..m.min(start + at_once)).map(draw).collect::<Result<Vec<_>>>()?;
-            let block: Vec<&ParamVec> = probes.iter().collect();
-            let found = steps.take(block.len(), |watch| operator.products(&ranks, &block, watch))?;
-            for ((z, found), i) in block.into_iter().zip(found).zip(start..) {
+            let found = steps.products(operator, &probes)?;
+            for ((z, found), i) in probes.iter().zip(found).zip(start..) {
                 forms.push(z, &found, i as u64)?;
                 let Product { product, batches } = found;
                 clusters.push(&batches, 1.0);
@@ -112,9 +110,8 @@ impl XTrace {
         let mut a_basis = Vec::with_capacity(m);
         let mut exact = vec![0.0; space.layout.entries().len()];
         for (block, start) in basis.vectors().chunks(at_once).zip((0..).step_by(at_once)) {
-            let block: Vec<&ParamVec> = block.iter().collect();
-            let found = steps.take(block.len(), |watch| operator.products(&ranks, &block, watch))?;
-            for ((q, Product { product: z, .. }), j) in block.into_iter().zip(found).zip(start..) {
+            let found = steps.products(operator, block)?;
+            for ((q, Product { product: z, .. }), j) in block.iter().zip(found).zip(start..) {
                 let part = Draw::quadratic(q, &z, 1.0, Vec::new(), j)?;
                 exact.iter_mut().zip(part.layers).for_each(|(sum, x)| *sum += x);
                 a_basis.push(z);

@@ -1,7 +1,16 @@
 //! Small squares of words turned over: rows become columns.
 
+// registers are addressed by number: iterators' closures would be compiled without the instructions
+#![allow(clippy::needless_range_loop)]
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::__m512i;
+
 /// Words of a side of the largest square.
 pub(super) const SIDE: usize = 16;
+/// Half of it: the rows of small images.
+#[cfg(target_arch = "x86_64")]
+const HALF: usize = SIDE / 2;
 
 /// Whether this processor turns [sixteen] rows at once.
 #[inline(always)]
@@ -55,43 +64,72 @@ pub(super) unsafe fn sixteen(
     to: *mut u32,
     to_stride: usize,
 ) {
-    use std::arch::x86_64::*;
-    let first = |count: usize| if count >= SIDE { u16::MAX } else { (1 << count) - 1 };
-    let (read, written) = (first(cols), first(rows));
-    let mut r = [_mm512_setzero_si512(); SIDE];
-    let mut t = r;
-    // SAFETY: the masks leave out what was not promised.
+    // loops of a known length keep the square in registers
+    // SAFETY: the caller's promise.
     unsafe {
-        for (i, r) in r.iter_mut().enumerate().take(rows) {
-            *r = _mm512_maskz_loadu_epi32(read, from.add(i * stride).cast());
-        }
-        // words, then pairs of words, then quarters of registers change places
-        for i in (0..SIDE).step_by(2) {
-            t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-            t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-        }
-        for i in (0..SIDE).step_by(4) {
-            r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-            r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-            r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-            r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-        }
-        for i in 0..4 {
-            t[i] = _mm512_shuffle_i32x4::<0x88>(r[i], r[i + 4]);
-            t[i + 4] = _mm512_shuffle_i32x4::<0xdd>(r[i], r[i + 4]);
-            t[i + 8] = _mm512_shuffle_i32x4::<0x88>(r[i + 8], r[i + 12]);
-            t[i + 12] = _mm512_shuffle_i32x4::<0xdd>(r[i + 8], r[i + 12]);
-        }
-        for i in 0..4 {
-            r[i] = _mm512_shuffle_i32x4::<0x88>(t[i], t[i + 8]);
-            r[i + 4] = _mm512_shuffle_i32x4::<0x88>(t[i + 4], t[i + 12]);
-            r[i + 8] = _mm512_shuffle_i32x4::<0xdd>(t[i], t[i + 8]);
-            r[i + 12] = _mm512_shuffle_i32x4::<0xdd>(t[i + 4], t[i + 12]);
-        }
-        for (j, r) in r.iter().enumerate().take(cols) {
-            _mm512_mask_storeu_epi32(to.add(j * to_stride).cast(), written, *r);
+        match (rows, cols) {
+            (SIDE, SIDE) => masked(from, stride, (SIDE, SIDE), to, to_stride),
+            (SIDE, HALF) => masked(from, stride, (SIDE, HALF), to, to_stride),
+            (HALF, SIDE) => masked(from, stride, (HALF, SIDE), to, to_stride),
+            _ => masked(from, stride, (rows, cols), to, to_stride),
         }
     }
+}
+
+/// [`sixteen`], inlined, so that sizes that are known make known loops.
+///
+/// # Safety
+/// As there.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+#[inline]
+unsafe fn masked(from: *const u32, stride: usize, (rows, cols): (usize, usize), to: *mut u32, to_stride: usize) {
+    use std::arch::x86_64::{_mm512_mask_storeu_epi32, _mm512_maskz_loadu_epi32, _mm512_setzero_si512};
+    let first = |count: usize| if count >= SIDE { u16::MAX } else { (1 << count) - 1 };
+    let mut r = [_mm512_setzero_si512(); SIDE];
+    // SAFETY: the masks leave out what was not promised.
+    unsafe {
+        for i in 0..rows.min(SIDE) {
+            r[i] = _mm512_maskz_loadu_epi32(first(cols), from.add(i * stride).cast());
+        }
+        let r = turned(r);
+        for j in 0..cols.min(SIDE) {
+            _mm512_mask_storeu_epi32(to.add(j * to_stride).cast(), first(rows), r[j]);
+        }
+    }
+}
+
+/// The columns of a square of words.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn turned(mut r: [__m512i; SIDE]) -> [__m512i; SIDE] {
+    use std::arch::x86_64::*;
+    let mut t = r;
+    // words, then pairs of words, then quarters of registers change places
+    for i in (0..SIDE).step_by(2) {
+        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    for i in (0..SIDE).step_by(4) {
+        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+    }
+    for i in 0..4 {
+        t[i] = _mm512_shuffle_i32x4::<0x88>(r[i], r[i + 4]);
+        t[i + 4] = _mm512_shuffle_i32x4::<0xdd>(r[i], r[i + 4]);
+        t[i + 8] = _mm512_shuffle_i32x4::<0x88>(r[i + 8], r[i + 12]);
+        t[i + 12] = _mm512_shuffle_i32x4::<0xdd>(r[i + 8], r[i + 12]);
+    }
+    for i in 0..4 {
+        r[i] = _mm512_shuffle_i32x4::<0x88>(t[i], t[i + 8]);
+        r[i + 4] = _mm512_shuffle_i32x4::<0x88>(t[i + 4], t[i + 12]);
+        r[i + 8] = _mm512_shuffle_i32x4::<0xdd>(t[i], t[i + 8]);
+        r[i + 12] = _mm512_shuffle_i32x4::<0xdd>(t[i + 4], t[i + 12]);
+    }
+    r
 }
 
 /// `to[j][i] = from[i][j]` for so many rows and columns: `stride` and `to_stride` are the distances of rows.

@@ -7,6 +7,7 @@ mod buffer;
 pub mod channel;
 mod channel_last;
 pub mod conv;
+pub mod direct;
 mod lanes;
 pub mod matrix;
 pub mod max_pool;

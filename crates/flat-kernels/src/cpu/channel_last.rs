@@ -5,7 +5,7 @@ use super::transpose::transpose;
 use std::mem::MaybeUninit;
 
 /// A channel-last image of one panel of channels, with a border.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Strip {
     pub rows: usize,
     pub cols: usize,

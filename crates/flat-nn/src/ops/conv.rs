@@ -180,6 +180,11 @@ impl Conv {
                     Pass::GradWeight => winograd.grad_weight(g, a, b),
                 }));
             }
+            Kernel::Direct(direct) => {
+                let (a, b) = (contiguous(name, s1, l1)?, contiguous(name, s2, l2)?);
+                let bias = bias.map(|(s, l)| contiguous(name, s, l)).transpose()?;
+                return Ok(CpuStorage::F32(direct.convolve(self.pass, a, b, bias)));
+            }
             Kernel::Windows => {}
         }
         dispatch!(name, s1.dtype(), T => {

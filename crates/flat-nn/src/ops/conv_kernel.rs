@@ -4,6 +4,7 @@ use crate::precision::Precision;
 use candle_core::DType;
 use flat_kernels::Geometry;
 use flat_kernels::cpu::bf16::Bf16;
+use flat_kernels::cpu::direct::Direct;
 use flat_kernels::cpu::winograd::Winograd;
 use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -15,6 +16,8 @@ pub(super) enum Kernel {
     Rounded(Bf16),
     /// Winograd's algorithm.
     Winograd(Winograd),
+    /// The direct sum over channel-last images.
+    Direct(Direct),
     /// Matrices of windows.
     Windows,
 }
@@ -24,7 +27,10 @@ impl Kernel {
     pub(super) fn of(dtype: DType, g: &Geometry) -> Self {
         let kernel = match (Precision::rounds_by(dtype), dtype) {
             (Some(by), _) => Self::Rounded(by),
-            (None, DType::F32) => Winograd::of(g).map_or(Self::Windows, Self::Winograd),
+            (None, DType::F32) => {
+                let direct = || Direct::of(g).map_or(Self::Windows, Self::Direct);
+                Winograd::of(g).map_or_else(direct, Self::Winograd)
+            }
             (None, _) => Self::Windows,
         };
         if tracing::enabled!(tracing::Level::DEBUG) {

@@ -5,6 +5,7 @@ mod mlp;
 mod mnist_example;
 mod residual;
 mod resnet;
+mod resnet9;
 mod resnet_a;
 mod vgg;
 mod vit;
@@ -80,6 +81,7 @@ networks! {
     resnet::RESNET18,
     resnet::RESNET34,
     resnet::RESNET50,
+    resnet9::RESNET9,
     resnet_a::RESNET20_A,
     resnet_a::RESNET32_A,
     resnet_a::RESNET44_A,

@@ -85,6 +85,34 @@ def build(name, channels=None, width=None):
             x = self.norm(x) if self.pre else x
             return self.fc(x.mean((2, 3)))
 
+    class ResNet9(nn.Module):
+        """Page 2018, with the pooling right behind a convolution and the features over 8 in place of the logits."""
+
+        def __init__(self, i, c):
+            super().__init__()
+            self.prep, self.layer1 = self.layer(i, c), self.layer(c, 2 * c, residual=True)
+            self.layer2, self.layer3 = self.layer(2 * c, 4 * c), self.layer(4 * c, 8 * c, residual=True)
+            self.linear = nn.Linear(8 * c, 10)
+
+        def layer(self, i, o, residual=False):
+            parts = {"conv": conv(i, o, 3), "bn": nn.BatchNorm2d(o)}
+            if residual:
+                parts |= {"res1": self.layer(o, o), "res2": self.layer(o, o)}
+            return nn.ModuleDict(parts)
+
+        def apply_layer(self, layer, x, pool=False):
+            h = layer["conv"](x)
+            h = F.relu(layer["bn"](F.max_pool2d(h, 2) if pool else h), inplace=True)
+            if "res1" in layer:
+                h = h + self.apply_layer(layer["res2"], self.apply_layer(layer["res1"], h))
+            return h
+
+        def forward(self, x):
+            x = self.apply_layer(self.prep, x)
+            for layer in (self.layer1, self.layer2, self.layer3):
+                x = self.apply_layer(layer, x, pool=True)
+            return self.linear(x.amax((2, 3)) / 8)
+
     def residual(width, ratios, blocks, block):
         return Residual(channels or 3, width, [ratio * width for ratio in ratios], blocks, block)
 
@@ -94,11 +122,13 @@ def build(name, channels=None, width=None):
         return LeNet(channels or 1, width or 32)
     if name in ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110"):
         return residual(width or 16, [1, 2, 4], (int(name[6:]) - 2) // 6, Basic)
+    if name == "resnet9":
+        return ResNet9(channels or 3, width or 64)
     if name == "resnet18":
         return residual(width or 64, [1, 2, 4, 8], 2, Basic)
     if name == "wrn-16-4":
         return residual(width or 16, [4, 8, 16], 2, PreActivation)
-    raise SystemExit(f"model {name}: mlp (of one width), lenet, resnet20 to resnet110, resnet18 or wrn-16-4")
+    raise SystemExit(f"model {name}: mlp (of one width), lenet, resnet20 to resnet110, resnet9, resnet18 or wrn-16-4")
 
 
 def image(name):

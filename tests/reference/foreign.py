@@ -16,12 +16,16 @@ import json
 import os
 import pathlib
 import pickle
+import sys
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 import torchvision
 from torch import nn
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "benches/peer"))
+import networks  # noqa: E402
 
 torch.set_num_threads(2)
 MNIST, CIFAR = ((0.1307,), (0.3081,)), ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
@@ -141,6 +145,10 @@ def resnet50():
     return torchvision.models.resnet50(num_classes=10)
 
 
+def resnet9():
+    return networks.build("resnet9", width=8)
+
+
 def vgg16_bn():
     return torchvision.models.vgg16_bn(num_classes=10)
 
@@ -211,6 +219,7 @@ FILES = {
     "mnist-example.pt": (MnistExample, mnist, plain, ""),
     "mlp-legacy.pth": (mlp, mnist, legacy, ""),
     "resnet50.pth": (resnet50, cifar, plain, ""),
+    "resnet9.pt": (resnet9, cifar, plain, ""),
     "vgg16-bn.pth": (vgg16_bn, cifar, plain, ""),
 }
 

@@ -189,7 +189,7 @@ mod tests {
         let err = "resnet".parse::<Arch>().expect_err("unknown").to_string();
         assert_eq!(
             err,
-            "architecture = resnet: did you mean lenet or resnet9 or resnet18? give one of mlp, lenet, mnist-example, resnet20, resnet32, resnet44, resnet56, resnet110, resnet18, resnet34, resnet50, resnet9, resnet20-a, resnet32-a, resnet44-a, resnet56-a, resnet110-a, wrn-16-4, vgg11-bn, vgg13-bn, vgg16-bn, vit-tiny, wrn-D-K with D = 6 n + 4"
+            "architecture = resnet: did you mean resnet9? give one of mlp, lenet, mnist-example, resnet20, resnet32, resnet44, resnet56, resnet110, resnet18, resnet34, resnet50, resnet9, resnet20-a, resnet32-a, resnet44-a, resnet56-a, resnet110-a, wrn-16-4, vgg11-bn, vgg13-bn, vgg16-bn, vit-tiny, wrn-D-K with D = 6 n + 4"
         );
     }
 

@@ -61,7 +61,7 @@ impl Direct {
             inputs,
             outputs,
             depth,
-            row: (depth / PANEL | 1) * PANEL,
+            row: ((depth / PANEL) | 1) * PANEL,
             images: LEAST_ROWS.div_ceil(g.oh * g.ow).min(g.n),
             strip: Strip { rows: g.h + 2 * g.padding, cols: g.w + 2 * g.padding, border: g.padding },
         })
@@ -149,7 +149,7 @@ impl Direct {
     /// See [`super::conv::grad_weight`].
     fn grad_weight(&self, x: &[f32], gy: &[f32]) -> Vec<f32> {
         let (g, rows, len) = (&self.g, self.rows(), self.outputs * self.depth);
-        let parts = PARTS.min(PARTIALS / len).clamp(2, 2 * PARTS);
+        let parts = PARTS.min(PARTIALS / len).max(2);
         let part = g.n.div_ceil(parts).next_multiple_of(self.images);
         f32::with_scratch(g.n.div_ceil(part) * len, |all| {
             let pairs = x.par_chunks(part * self.x_image()).zip(gy.par_chunks(part * self.y_image()));

@@ -40,6 +40,7 @@ macro_rules! recipes {
 }
 
 recipes! {
+    "cifar10-fast",
     "mnist-99",
 }
 

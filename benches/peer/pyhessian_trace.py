@@ -92,7 +92,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--seed", type=int, default=0, help="of the first round")
-    parser.add_argument("--flags", default="", help="more flags for our side, as in '--operator ggn --total-only'")
+    parser.add_argument("--flags", default="", help="more flags for our side, as in '--flags=--operator ggn'")
     parser.add_argument("--binary", type=Path, default=TOP / "target" / "release" / "flat-train")
     args = parser.parse_args()
     args.weights = args.weights.resolve()

@@ -151,12 +151,16 @@ impl Cell {
         }
     }
 
-    /// Warms it up, and says how many steps a burst of so many seconds has, at least one.
+    /// Warms it up, and says how many steps a burst has: those that are given, or as many as take so many seconds, at
+    /// least one.
     ///
     /// # Errors
     /// As [`Self::burst`].
-    pub fn steps_in(&mut self, seconds: f64) -> Result<u64> {
+    pub fn steps_of_burst(&mut self, given: Option<u64>, seconds: f64) -> Result<u64> {
         self.burst(2)?;
+        if let Some(steps) = given {
+            return Ok(steps);
+        }
         let step = self.burst(2)?.min(self.burst(2)?);
         Ok(self.whole_cycles((seconds / step).round().max(1.0) as u64))
     }

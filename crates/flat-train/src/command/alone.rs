@@ -1,6 +1,5 @@
 //! The parts of `flat-train bench` that a process does alone for another one.
 
-use super::bench::burst_of;
 use super::print;
 use crate::args::BenchSettings;
 use crate::bench::{Allowed, Bandwidth, Burst, Cell, Memory, Part, Peak};
@@ -32,7 +31,7 @@ pub(super) fn run(
         let memory = Memory::here(device);
         return print(json, &memory, || format!("{memory:?}"));
     }
-    let steps = burst_of(args, &mut cell)?;
+    let steps = cell.steps_of_burst(args.steps, args.seconds / f64::from(args.rounds))?;
     cell.count_anew();
     let seconds = cell.burst(steps)?;
     if signal::stop_requested() {

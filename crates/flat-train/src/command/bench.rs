@@ -133,7 +133,7 @@ fn prepare(
                         row.memory = memory;
                         let mut cell = Cell::new(arch, None, optimizer.0, batch_size, device)?;
                         row.dim = cell.dim();
-                        let steps = burst_of(args, &mut cell)?;
+                        let steps = cell.steps_of_burst(args.steps, args.seconds / f64::from(args.rounds))?;
                         cell.count_anew();
                         let (row, device) = (report.rows.len(), device.clone());
                         timed.push(Timed { row, device, cell, steps, ms: Vec::new(), joules: 0.0 });
@@ -197,14 +197,6 @@ fn measure(args: &BenchSettings, timed: &mut [Timed], report: &mut BenchReport, 
     }
     // a burst that a signal cut short has no time
     Ok(!signal::stop_requested())
-}
-
-/// Steps of a burst of a cell, which is warm then.
-pub(super) fn burst_of(args: &BenchSettings, cell: &mut Cell) -> Result<u64> {
-    match args.steps {
-        Some(steps) => cell.burst(2).map(|_| steps),
-        None => cell.steps_in(args.seconds / f64::from(args.rounds)),
-    }
 }
 
 fn draw(report: &BenchReport, file: &std::path::Path) -> Result<()> {

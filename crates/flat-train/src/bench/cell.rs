@@ -151,8 +151,7 @@ impl Cell {
         }
     }
 
-    /// Warms it up, and says how many steps a burst has: those that are given, or as many as take so many seconds, at
-    /// least one.
+    /// Warms it up, and says how many steps a burst has. They are given, or as many as take so many seconds, at least one.
     ///
     /// # Errors
     /// As [`Self::burst`].

@@ -1,6 +1,7 @@
 //! Buffers that kernels fill without clearing them first (uninitialised), and loops compiled for the processor at hand.
 
 use crate::Float;
+use std::any::TypeId;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
@@ -78,6 +79,13 @@ impl<T> Dst<T> {
     pub(crate) fn at(self, offset: usize) -> *mut T {
         self.0.wrapping_add(offset)
     }
+}
+
+/// The same numbers, if they are f32.
+pub(crate) fn single<T: 'static>(x: &[T]) -> Option<&[f32]> {
+    // SAFETY: T is f32.
+    (TypeId::of::<T>() == TypeId::of::<f32>())
+        .then(|| unsafe { std::slice::from_raw_parts(x.as_ptr().cast(), x.len()) })
 }
 
 /// The operands from `at` on, each `len` long.

@@ -32,8 +32,7 @@ const PARTIALS: usize = 1 << 23;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Direct {
     g: Geometry,
-    /// Channels on both sides, padded to whole panels.
-    inputs: usize,
+    /// Channels of the output, padded to whole panels.
     outputs: usize,
     /// Numbers of a window, and their distance from window to window: an odd number of cache lines, so that the windows'
     /// numbers of one channel fall into different sets of the cache.
@@ -54,12 +53,10 @@ impl Direct {
         if pointwise || !enough || !some {
             return None;
         }
-        let (inputs, outputs) = (g.channels.next_multiple_of(PANEL), g.out_channels.next_multiple_of(PANEL));
-        let depth = g.kh * g.kw * inputs;
+        let depth = g.kh * g.kw * g.channels.next_multiple_of(PANEL);
         Some(Self {
             g: *g,
-            inputs,
-            outputs,
+            outputs: g.out_channels.next_multiple_of(PANEL),
             depth,
             row: ((depth / PANEL) | 1) * PANEL,
             images: LEAST_ROWS.div_ceil(g.oh * g.ow).min(g.n),

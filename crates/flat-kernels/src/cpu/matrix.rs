@@ -1,13 +1,12 @@
 //! Matrix products: [`multiply`] runs on all threads, `product` on one for kernels that split their work themselves.
 
 use super::block::{Block, PANEL, ROWS};
-use super::buffer::Dst;
+use super::buffer::{Dst, single};
 use super::channel_last::pack;
 use super::word::Single;
 use crate::Float;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
-use std::any::TypeId;
 
 /// A matrix in memory: where it starts and how far apart its columns and rows are.
 #[derive(Clone, Copy)]
@@ -97,9 +96,9 @@ pub(crate) unsafe fn product<T: Float>(
         k > 0 && last(&lhs, m, k) < lhs.data.len() && last(&rhs, k, n) < rhs.data.len(),
         "matrix product out of bounds"
     );
-    if let (Some(lhs), Some(rhs)) = (single(lhs), single(rhs)) {
+    if let (Some(left), Some(right)) = (single(lhs.data), single(rhs.data)) {
         // SAFETY: as the caller promised; T is f32.
-        unsafe { panels((m, n, k), dst.cast(), dst_stride, accumulate, lhs, rhs) };
+        unsafe { panels((m, n, k), dst.cast(), dst_stride, accumulate, lhs.of(left), rhs.of(right)) };
         return;
     }
     // SAFETY: both operands were checked to lie within their slices, the caller answers for `dst`.
@@ -126,16 +125,6 @@ pub(crate) unsafe fn product<T: Float>(
             gemm::Parallelism::None,
         );
     }
-}
-
-/// The same matrix, if its elements are f32.
-fn single<T: 'static>(v: View<&[T]>) -> Option<View<&[f32]>> {
-    (TypeId::of::<T>() == TypeId::of::<f32>()).then(|| View {
-        // SAFETY: T is f32.
-        data: unsafe { std::slice::from_raw_parts(v.data.as_ptr().cast(), v.data.len()) },
-        row_stride: v.row_stride,
-        col_stride: v.col_stride,
-    })
 }
 
 /// Depth of the products that are summed in registers before they go to memory.

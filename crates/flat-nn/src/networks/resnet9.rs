@@ -2,7 +2,6 @@
 //! are Page's.
 
 use super::NetworkSpec;
-use crate::network::AnyNetwork;
 use crate::ops::Pool2d;
 use crate::{Error, ModelConfig, Network, Result, Scope, Specs, Value};
 use candle_core::Tensor;
@@ -20,7 +19,7 @@ pub(super) const RESNET9: NetworkSpec = NetworkSpec {
     stages: &[(2, 1), (4, 0), (8, 1)],
     in_channels: 3,
     assumed: &["max pooling before normalisation", "features over 8 before the last layer"],
-    build: |config| Ok(Arc::new(ResNet9(config.clone())) as Arc<dyn AnyNetwork>),
+    build: |config| Ok(Arc::new(ResNet9(config.clone()))),
 };
 
 /// What the pooled features are multiplied with, as Page's network multiplies its logits.

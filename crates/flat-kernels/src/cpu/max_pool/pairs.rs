@@ -4,21 +4,13 @@
 mod avx512;
 
 use crate::Float;
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::buffer::single;
 use crate::cpu::buffer::{Buffer, kernel, vectorized};
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::transpose::has_sixteen;
 use rayon::prelude::*;
-#[cfg(target_arch = "x86_64")]
-use std::any::TypeId;
 use std::mem::MaybeUninit;
-
-/// The same numbers, if they are f32.
-#[cfg(target_arch = "x86_64")]
-fn single<T: 'static>(x: &[T]) -> Option<&[f32]> {
-    // SAFETY: T is f32.
-    (TypeId::of::<T>() == TypeId::of::<f32>())
-        .then(|| unsafe { std::slice::from_raw_parts(x.as_ptr().cast(), x.len()) })
-}
 
 kernel! {
     /// 2x2 tiles of one plane.

@@ -19,5 +19,5 @@ pub use outputs::{Outputs, WayBack};
 pub(crate) use gradient::batch_gradient;
 pub(crate) use loss::provenance;
 pub(crate) use outputs::Rows;
-pub(crate) use pull::{forms_of, product_of};
+pub(crate) use pull::{AT_ONCE, forms_of, products_of};
 pub(crate) use tensor::{gradient_or_zero, scalar};

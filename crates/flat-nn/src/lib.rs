@@ -86,6 +86,6 @@ pub use precision::Precision;
 pub use scope::Scope;
 pub use specs::{Init, Specs};
 pub use statistics::RunningStatistics;
-pub use tape::pullback::{MeanLoss, Pullback, TangentPullback};
+pub use tape::pullback::{MeanLoss, Pullback, PullbackAlong};
 pub use tensor_file::TensorFile;
 pub use value::Value;

@@ -141,9 +141,9 @@ impl Objective for ClosureObjective<'_> {
             }),
         }
     }
-    fn outputs(&self, i: usize, v: &ParamVec) -> Result<Outputs> {
+    fn outputs(&self, i: usize, directions: &[&ParamVec]) -> Result<Vec<Outputs>> {
         match &self.outputs {
-            Some(outputs) => Ok(outputs(i, v)?),
+            Some(outputs) => directions.iter().map(|v| Ok(outputs(i, v)?)).collect(),
             None => Err(Error::Unsupported {
                 what: "the derivative of this closure's logits",
                 remedy: "give them by `with_outputs`, or use an operator of the Hessian, which needs the loss alone",

@@ -91,14 +91,14 @@ pub trait Objective {
         directions.iter().map(|v| Ok(v.dot(&self.hessian_product(i, v)?)?)).collect()
     }
 
-    /// Logits of batch `i`, their derivative along `v`, and what the loss makes of them: what quadratic forms of the
-    /// Gauss-Newton family ([`crate::GaussNewton`], [`crate::EmpiricalFisher`], [`crate::MonteCarloFisher`]) need. The
+    /// Logits of batch `i`, their derivative along each direction, and what the loss makes of them: what quadratic forms of
+    /// the Gauss-Newton family ([`crate::GaussNewton`], [`crate::EmpiricalFisher`], [`crate::MonteCarloFisher`]) need. The
     /// logits have their graph, unless [`Self::outputs_and_way_back`] is overridden too.
     ///
     /// # Errors
     /// [`Error::Unsupported`] unless the objective is a loss of logits that carry tangents.
-    fn outputs(&self, i: usize, v: &ParamVec) -> Result<Outputs> {
-        let _ = (i, v);
+    fn outputs(&self, i: usize, directions: &[&ParamVec]) -> Result<Vec<Outputs>> {
+        let _ = (i, directions);
         Err(Error::Unsupported {
             what: "the derivative of this objective's logits",
             remedy: "use ModelObjective, or give a ClosureObjective its logits by `with_outputs`",
@@ -110,11 +110,11 @@ pub trait Objective {
     ///
     /// # Errors
     /// As [`Self::outputs`].
-    fn outputs_and_way_back(&self, i: usize, v: &ParamVec) -> Result<(Outputs, WayBack<'_>)> {
-        let outputs = self.outputs(i, v)?;
-        let logits = outputs.logits.clone();
-        let way = move |c: &Tensor| gradient_or_zero(self.params(), &(logits * c)?.sum_all()?.backward()?);
-        Ok((outputs, Box::new(way)))
+    fn outputs_and_way_back(&self, i: usize, directions: &[&ParamVec]) -> Result<(Vec<Outputs>, WayBack<'_>)> {
+        let outputs = self.outputs(i, directions)?;
+        let logits: Vec<Tensor> = outputs.iter().map(|of| of.logits.clone()).collect();
+        let way = move |(z, c): (&Tensor, &Tensor)| gradient_or_zero(self.params(), &(z * c)?.sum_all()?.backward()?);
+        Ok((outputs, Box::new(move |all| logits.iter().zip(all).map(way).collect())))
     }
 
     /// State that evaluating the loss must leave alone, such as BatchNorm running statistics, with names. The

@@ -6,7 +6,7 @@ use super::outputs::{Outputs, WayBack};
 use crate::{Error, Result};
 use candle_core::Tensor;
 use flat_core::{ParamVec, Params};
-use flat_nn::{Loss, Mode, Model};
+use flat_nn::{Dual, Loss, Mode, Model};
 
 type Load<'a> = Box<dyn Fn(usize) -> Result<(Tensor, Tensor)> + Send + Sync + 'a>;
 
@@ -96,6 +96,14 @@ impl<'a> ModelObjective<'a> {
         Ok(Self { groups, ..self })
     }
 
+    fn of_logits(&self, logits: &[Dual], labels: &Tensor) -> Vec<Outputs> {
+        let of = |z: &Dual| {
+            let (logits, along) = (z.value.clone(), z.tangent.clone());
+            Outputs { logits, along, labels: labels.clone(), loss: self.loss }
+        };
+        logits.iter().map(of).collect()
+    }
+
     fn batch(&self, i: usize) -> Result<(Tensor, Tensor)> {
         let (images, labels) = (self.load)(i)?;
         if labels.elem_count() == self.sizes[i] {
@@ -162,18 +170,15 @@ impl Objective for ModelObjective<'_> {
         let (images, labels) = self.batch(i)?;
         Ok(self.model.hessian_forms(self.loss, &images, &labels, directions, self.mode)?)
     }
-    fn outputs(&self, i: usize, v: &ParamVec) -> Result<Outputs> {
+    fn outputs(&self, i: usize, directions: &[&ParamVec]) -> Result<Vec<Outputs>> {
         let (images, labels) = self.batch(i)?;
-        let logits = self.model.logits_along(&images, v, self.mode)?;
-        Ok(Outputs { logits: logits.value, along: logits.tangent, labels, loss: self.loss })
+        Ok(self.of_logits(&self.model.logits_along(&images, directions, self.mode)?, &labels))
     }
-    fn outputs_and_way_back(&self, i: usize, v: &ParamVec) -> Result<(Outputs, WayBack<'_>)> {
+    fn outputs_and_way_back(&self, i: usize, directions: &[&ParamVec]) -> Result<(Vec<Outputs>, WayBack<'_>)> {
         let (images, labels) = self.batch(i)?;
-        let pass = self.model.pullback_tangent(&images, v, self.mode)?;
-        let logits = pass.logits();
-        let (value, along) = (logits.value.detach(), logits.tangent.detach());
-        let outputs = Outputs { logits: value, along, labels, loss: self.loss };
-        Ok((outputs, Box::new(move |c| Ok(pass.value_gradient(c)?))))
+        let pass = self.model.pullback_along(&images, directions, self.mode)?;
+        let outputs = self.of_logits(pass.logits(), &labels);
+        Ok((outputs, Box::new(move |c| Ok(pass.gradients(c)?))))
     }
     fn buffers(&self) -> Vec<(String, Tensor)> {
         self.model.buffers().iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect()

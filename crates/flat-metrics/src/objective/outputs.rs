@@ -18,8 +18,8 @@ pub struct Outputs {
     pub loss: Loss,
 }
 
-/// `J^T c` for constants `c` of the logits' shape.
-pub type WayBack<'a> = Box<dyn FnOnce(&Tensor) -> Result<ParamVec> + 'a>;
+/// `J^T c` for constants `c` of the logits' shape, as many as there were directions.
+pub type WayBack<'a> = Box<dyn FnOnce(&[Tensor]) -> Result<Vec<ParamVec>> + 'a>;
 
 /// The rows of [`Outputs`] on the host, in f64: the arithmetic there costs nothing beside the passes through the model,
 /// and near a minimum `p - p^2` needs its digits.

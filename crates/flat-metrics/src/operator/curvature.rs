@@ -21,26 +21,19 @@ pub trait BatchProduct<O: Objective + ?Sized> {
     /// The matrix and how its products are computed, for reports.
     fn name(&self) -> String;
 
-    /// `A_i v` for the matrix of batch `i`.
+    /// `A_i v` for the matrix of batch `i` and each direction v.
     ///
     /// # Errors
     /// The objective's own.
-    fn product(&self, objective: &O, i: usize, v: &ParamVec) -> Result<ParamVec>;
+    fn products(&self, objective: &O, i: usize, directions: &[&ParamVec]) -> Result<Vec<ParamVec>>;
 
     /// `<v, A_i v>` for each direction v; by default from the products.
     ///
     /// # Errors
     /// The objective's own.
     fn forms(&self, objective: &O, i: usize, directions: &[ParamVec]) -> Result<Vec<f64>> {
-        directions.iter().map(|v| Ok(v.dot(&self.product(objective, i, v)?)?)).collect()
-    }
-
-    /// `A_i v` for each direction v; by default one product after the other.
-    ///
-    /// # Errors
-    /// The objective's own.
-    fn products(&self, objective: &O, i: usize, directions: &[&ParamVec]) -> Result<Vec<ParamVec>> {
-        directions.iter().map(|v| self.product(objective, i, v)).collect()
+        let products = self.products(objective, i, &directions.iter().collect::<Vec<_>>())?;
+        directions.iter().zip(&products).map(|(v, product)| Ok(v.dot(product)?)).collect()
     }
 
     /// `A v = sum_i weight_i A_i v` for each direction v, with `<v, A_i v>` of each batch, added up as trees over the batches, of

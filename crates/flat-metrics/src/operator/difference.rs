@@ -86,12 +86,15 @@ impl<O: Objective + ?Sized> BatchProduct<O> for Differences {
         format!("hessian (differences of {} gradients)", self.stencil.points().len())
     }
 
-    fn product(&self, objective: &O, i: usize, v: &ParamVec) -> Result<ParamVec> {
-        let mut product = ParamVec::zeros(objective.params().space())?;
-        self.visit(objective, v, &mut |coefficient, scale, _| {
-            Ok(product.add_scaled(coefficient / scale, &batch_gradient(objective, i)?.1)?)
-        })?;
-        Ok(product)
+    fn products(&self, objective: &O, i: usize, directions: &[&ParamVec]) -> Result<Vec<ParamVec>> {
+        let product = |v: &&ParamVec| {
+            let mut product = ParamVec::zeros(objective.params().space())?;
+            self.visit(objective, v, &mut |coefficient, scale, _| {
+                Ok(product.add_scaled(coefficient / scale, &batch_gradient(objective, i)?.1)?)
+            })?;
+            Ok(product)
+        };
+        directions.iter().map(product).collect()
     }
 
     /// All batches at one displacement before the next: the parameters move a few times a product and not a batch. A rank computes

@@ -50,14 +50,14 @@ impl<O: Objective + Sync + ?Sized> BatchProduct<O> for ReverseOverReverse {
         "hessian (double backward)".into()
     }
 
-    fn product(&self, objective: &O, i: usize, v: &ParamVec) -> Result<ParamVec> {
+    fn products(&self, objective: &O, i: usize, directions: &[&ParamVec]) -> Result<Vec<ParamVec>> {
         // each thread has a stream of its own on a device: what it queued is done before the other goes on from it
         let device = &objective.params().space().device;
         device.synchronize()?;
         self.thread.run(|| {
-            let product = gradient_of_slope(objective, i, v);
+            let products = directions.iter().map(|v| gradient_of_slope(objective, i, v)).collect();
             device.synchronize()?;
-            product
+            products
         })?
     }
 }

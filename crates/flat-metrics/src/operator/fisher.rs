@@ -2,7 +2,7 @@
 
 use super::curvature::{BatchProduct, Curvature};
 use super::gauss_newton::OutputCurvature;
-use crate::objective::{Objective, Rows, check_determinism, forms_of, product_of};
+use crate::objective::{AT_ONCE, Objective, Rows, check_determinism, forms_of, products_of};
 use crate::{Error, Result};
 use flat_core::{ParamVec, Purpose, Streams};
 
@@ -28,13 +28,14 @@ pub struct DataLabels;
 
 impl<O: Objective + ?Sized> BatchProduct<O> for DataLabels {
     const HAS_FORM: bool = true;
+    const AT_ONCE: usize = AT_ONCE;
 
     fn name(&self) -> String {
         "empirical Fisher".into()
     }
 
-    fn product(&self, objective: &O, i: usize, v: &ParamVec) -> Result<ParamVec> {
-        product_of(objective, i, v, |rows| rows.sloped())
+    fn products(&self, objective: &O, i: usize, directions: &[&ParamVec]) -> Result<Vec<ParamVec>> {
+        products_of(objective, i, directions, |rows| rows.sloped())
     }
 
     fn forms(&self, objective: &O, i: usize, directions: &[ParamVec]) -> Result<Vec<f64>> {
@@ -65,13 +66,14 @@ pub struct ModelLabels;
 
 impl<O: Objective + ?Sized> BatchProduct<O> for ModelLabels {
     const HAS_FORM: bool = true;
+    const AT_ONCE: usize = AT_ONCE;
 
     fn name(&self) -> String {
         "Fisher (exact mean over the model's labels)".into()
     }
 
-    fn product(&self, objective: &O, i: usize, v: &ParamVec) -> Result<ParamVec> {
-        OutputCurvature.product(objective, i, v)
+    fn products(&self, objective: &O, i: usize, directions: &[&ParamVec]) -> Result<Vec<ParamVec>> {
+        OutputCurvature.products(objective, i, directions)
     }
 
     fn forms(&self, objective: &O, i: usize, directions: &[ParamVec]) -> Result<Vec<f64>> {
@@ -136,14 +138,15 @@ impl<'a, O: Objective + ?Sized> Curvature<'a, O, DrawnLabels> {
 
 impl<O: Objective + ?Sized> BatchProduct<O> for DrawnLabels {
     const HAS_FORM: bool = true;
+    const AT_ONCE: usize = AT_ONCE;
 
     fn name(&self) -> String {
         let s = self.samples;
         format!("Fisher ({s} sampled label{} an example)", if s == 1 { "" } else { "s" })
     }
 
-    fn product(&self, objective: &O, i: usize, v: &ParamVec) -> Result<ParamVec> {
-        product_of(objective, i, v, |rows| self.drawn(i, rows))
+    fn products(&self, objective: &O, i: usize, directions: &[&ParamVec]) -> Result<Vec<ParamVec>> {
+        products_of(objective, i, directions, |rows| self.drawn(i, rows))
     }
 
     fn forms(&self, objective: &O, i: usize, directions: &[ParamVec]) -> Result<Vec<f64>> {

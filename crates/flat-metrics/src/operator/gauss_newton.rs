@@ -2,7 +2,7 @@
 
 use super::curvature::{BatchProduct, Curvature};
 use crate::Result;
-use crate::objective::{Objective, forms_of, product_of};
+use crate::objective::{AT_ONCE, Objective, forms_of, products_of};
 use flat_core::ParamVec;
 
 /// The generalised Gauss-Newton matrix (Schraudolph 2002, "Fast Curvature Matrix-Vector Products for Second-Order Gradient
@@ -23,6 +23,7 @@ use flat_core::ParamVec;
 /// A product is one forward pass with tangents, which gives `J v` of all examples of a batch, arithmetic on the logits,
 /// and one backward pass from them: 1.5 gradient evaluations of the data set for a multilayer perceptron and LeNet, 1.7 for
 /// ResNet-20, on a CPU and in constant memory. A quadratic form needs no backward pass: 0.8 to 1.0 gradients.
+/// Four products, or four forms, at once share the pass of the values.
 pub type GaussNewton<'a, O> = Curvature<'a, O, OutputCurvature>;
 
 /// The matrix of [`GaussNewton`].
@@ -31,13 +32,14 @@ pub struct OutputCurvature;
 
 impl<O: Objective + ?Sized> BatchProduct<O> for OutputCurvature {
     const HAS_FORM: bool = true;
+    const AT_ONCE: usize = AT_ONCE;
 
     fn name(&self) -> String {
         "generalised Gauss-Newton".into()
     }
 
-    fn product(&self, objective: &O, i: usize, v: &ParamVec) -> Result<ParamVec> {
-        product_of(objective, i, v, |rows| rows.curved())
+    fn products(&self, objective: &O, i: usize, directions: &[&ParamVec]) -> Result<Vec<ParamVec>> {
+        products_of(objective, i, directions, |rows| rows.curved())
     }
 
     fn forms(&self, objective: &O, i: usize, directions: &[ParamVec]) -> Result<Vec<f64>> {

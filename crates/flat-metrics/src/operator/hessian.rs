@@ -2,7 +2,7 @@
 
 use super::curvature::{BatchProduct, Curvature};
 use crate::Result;
-use crate::objective::Objective;
+use crate::objective::{AT_ONCE, Objective};
 use flat_core::ParamVec;
 
 /// The exact Hessian of an objective that carries tangents.
@@ -25,15 +25,10 @@ pub struct ByTangents;
 
 impl<O: Objective + ?Sized> BatchProduct<O> for ByTangents {
     const HAS_FORM: bool = true;
-    // eight save at most a tenth more, and need twice the memory
-    const AT_ONCE: usize = 4;
+    const AT_ONCE: usize = AT_ONCE;
 
     fn name(&self) -> String {
         "hessian (tangents)".into()
-    }
-
-    fn product(&self, objective: &O, i: usize, v: &ParamVec) -> Result<ParamVec> {
-        objective.hessian_product(i, v)
     }
 
     fn products(&self, objective: &O, i: usize, directions: &[&ParamVec]) -> Result<Vec<ParamVec>> {

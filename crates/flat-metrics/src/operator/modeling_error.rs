@@ -4,7 +4,7 @@ use super::curvature::{BatchProduct, Curvature};
 use super::gauss_newton::OutputCurvature;
 use super::hessian::ByTangents;
 use crate::Result;
-use crate::objective::Objective;
+use crate::objective::{AT_ONCE, Objective};
 use flat_core::ParamVec;
 
 /// The nonlinear modeling error matrix (Dauphin, Agarwala, Mobahi 2024, arXiv 2401.10809).
@@ -29,22 +29,16 @@ pub struct ModelCurvature;
 
 impl<O: Objective + ?Sized> BatchProduct<O> for ModelCurvature {
     const HAS_FORM: bool = true;
-    const AT_ONCE: usize = <ByTangents as BatchProduct<O>>::AT_ONCE;
+    const AT_ONCE: usize = AT_ONCE;
 
     fn name(&self) -> String {
         "nonlinear modeling error (hessian less generalised Gauss-Newton)".into()
     }
 
-    fn product(&self, objective: &O, i: usize, v: &ParamVec) -> Result<ParamVec> {
-        let mut product = ByTangents.product(objective, i, v)?;
-        product.add_scaled(-1.0, &OutputCurvature.product(objective, i, v)?)?;
-        Ok(product)
-    }
-
     fn products(&self, objective: &O, i: usize, directions: &[&ParamVec]) -> Result<Vec<ParamVec>> {
         let mut products = ByTangents.products(objective, i, directions)?;
-        for (product, v) in products.iter_mut().zip(directions) {
-            product.add_scaled(-1.0, &OutputCurvature.product(objective, i, v)?)?;
+        for (product, linear) in products.iter_mut().zip(&OutputCurvature.products(objective, i, directions)?) {
+            product.add_scaled(-1.0, linear)?;
         }
         Ok(products)
     }

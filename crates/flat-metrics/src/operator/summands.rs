@@ -99,12 +99,16 @@ mod tests {
             "made".into()
         }
 
-        fn product(&self, objective: &O, i: usize, v: &ParamVec) -> Result<ParamVec> {
+        fn products(&self, objective: &O, i: usize, directions: &[&ParamVec]) -> Result<Vec<ParamVec>> {
             let space = objective.params().space();
-            let (x, mut product) = (objective.params().read()?.to_f64()?, v.to_f64()?);
-            product.iter_mut().enumerate().for_each(|(j, p)| *p *= ((i + j) as f64).cos() + x[j]);
+            let x = objective.params().read()?.to_f64()?;
             let u = ParamVec::gaussian(space, 1.0, &Streams::new(5).at(Purpose::Test, i as u64))?;
-            Ok(ParamVec::from_f64(space, product)?.plus(u.dot(v)?, &u)?)
+            let product = |v: &&ParamVec| {
+                let mut product = v.to_f64()?;
+                product.iter_mut().enumerate().for_each(|(j, p)| *p *= ((i + j) as f64).cos() + x[j]);
+                Ok(ParamVec::from_f64(space, product)?.plus(u.dot(v)?, &u)?)
+            };
+            directions.iter().map(product).collect()
         }
     }
 

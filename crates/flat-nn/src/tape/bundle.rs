@@ -15,10 +15,11 @@ use crate::{Error, Result};
 use candle_core::{Tensor, Var};
 use std::rc::Rc;
 
-/// A gradient and its derivatives along the directions. Without any it is a gradient alone.
+/// A gradient and its derivatives along the directions. Without any it is a gradient alone. Where the gradient is zero, its
+/// derivatives are gradients of the values as they stand: several seeds go back in one pass.
 #[derive(Clone)]
 pub(crate) struct Moving {
-    /// The gradient; `None` of a leaf whose derivatives alone are wanted.
+    /// The gradient; `None` where it is zero, or of a leaf whose derivatives alone are wanted.
     pub value: Option<Tensor>,
     /// Its derivatives, one a direction.
     pub along: Vec<Tensor>,
@@ -28,11 +29,6 @@ impl Moving {
     /// The same linear map of all.
     fn map(&self, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Self> {
         Ok(Self { value: self.value.as_ref().map(&f).transpose()?, along: each(&self.along, f)? })
-    }
-
-    /// The gradient of a step's result.
-    fn of_result(&self) -> Result<&Tensor> {
-        self.value.as_ref().ok_or_else(missing)
     }
 }
 
@@ -119,18 +115,20 @@ impl Bundle {
                 let mut found = of(&inputs)?.sum_all()?.backward()?;
                 inputs.iter().map(|x| Ok(found.remove(x).map_or_else(|| x.zeros_like(), Ok)?.detach())).collect()
             };
-            let own = g.of_result()?;
-            let of_value = gradients(&|x| Ok((f(&x.iter().map(still).collect::<Result<Vec<_>>>()?)?.value * own)?))?;
-            let moved = g.along.iter().zip(&directions).map(|(g_dot, along)| {
-                gradients(&|x| {
+            let of =
+                |g: &Tensor| gradients(&|x| Ok((f(&x.iter().map(still).collect::<Result<Vec<_>>>()?)?.value * g)?));
+            let of_value = g.value.as_ref().map(of).transpose()?;
+            let moved = g.along.iter().zip(&directions).map(|(g_dot, along)| match &g.value {
+                None => of(g_dot),
+                Some(own) => gradients(&|x| {
                     let y = f(&pairs(x, along))?;
                     Ok(((y.value * g_dot)? + (y.tangent * own)?)?)
-                })
+                }),
             });
             let moved = moved.collect::<Result<Vec<_>>>()?;
-            for (i, (at, value)) in places.into_iter().zip(of_value).enumerate() {
-                let along = moved.iter().map(|of| of[i].clone()).collect();
-                out.add(at, || Ok(Moving { value: Some(value), along }))?;
+            for (i, at) in places.into_iter().enumerate() {
+                let value = of_value.as_ref().map(|of| of[i].clone());
+                out.add(at, || Ok(Moving { value, along: moved.iter().map(|of| of[i].clone()).collect() }))?;
             }
             Ok(())
         }))
@@ -187,7 +185,12 @@ pub(super) fn bilinear<B: Bilinear>(x: &Bundle, w: &Bundle, bias: Option<&Bundle
     let at = (x.at, w.at, bias.and_then(|b| b.at));
     Ok(x.step((value, along), &operands, move |g, out| {
         let [xv, wv] = &of;
-        let (own, alone) = (g.of_result()?, g.along.is_empty());
+        let Some(own) = &g.value else {
+            out.add(at.2, || g.map(|g| Ok(channel_sum(g)?)))?;
+            out.add(at.1, || g.map(|g| by.for_w(xv, wv, g)))?;
+            return out.add(at.0, || g.map(|g| by.for_x(xv, wv, g)));
+        };
+        let alone = g.along.is_empty();
         // of leaves the derivatives alone are wanted, where there are any
         let wanted = |at: Option<usize>, out: &Gradients<Moving>| at.is_some_and(|at| alone || !out.is_leaf(at));
         if let Some(at) = at.2 {

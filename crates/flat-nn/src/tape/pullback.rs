@@ -20,11 +20,11 @@ pub struct Pullback<'m> {
     way: Way,
 }
 
-/// Logits with their tangent along a direction, and the VJP of both.
-pub struct TangentPullback<'m> {
+/// Logits with their tangents along directions, and the VJP of the logits for as many gradients.
+pub struct PullbackAlong<'m> {
     model: &'m Model,
-    logits: Dual<Var>,
-    way: TangentWay,
+    logits: Vec<Dual>,
+    way: WayAlong,
 }
 
 /// A mean loss with its gradient, and the number of rows whose largest logit is the label's.
@@ -45,9 +45,9 @@ enum Way {
 }
 
 /// The same with tangents.
-enum TangentWay {
-    Tape(Rc<Tape<Moving>>, Bundle),
-    Graph(Dual),
+enum WayAlong {
+    Tape(Rc<Tape<Moving>>, Option<usize>),
+    Graph(Tensor),
 }
 
 /// The gradients of all parameters as a vector; `zeros` where there is none, rather than an error.
@@ -61,18 +61,20 @@ fn collected(model: &Model, found: impl Iterator<Item = Option<Tensor>>, zeros: 
     Ok(params.collect(&parts.collect::<std::result::Result<Vec<_>, _>>()?)?)
 }
 
-/// The gradient of `sum_i <seeds_i, ends_i>` on candle's graph.
-fn graph_gradient(model: &Model, ends: &[(&Tensor, Tensor)], zeros: bool) -> Result<ParamVec> {
-    let mut total: Option<Tensor> = None;
-    for (end, seed) in ends {
-        let part = (*end * seed)?.sum_all()?;
-        total = Some(match total {
-            None => part,
-            Some(sum) => (sum + part)?,
-        });
-    }
-    let total = total.ok_or_else(|| Error::BadInput("no result to differentiate".into()))?;
-    let mut found = total.backward()?;
+/// What moved along each of the directions, as vectors.
+fn each_collected(model: &Model, found: &[Option<Moving>], directions: usize) -> Result<Vec<ParamVec>> {
+    let of = |k: usize| collected(model, found.iter().map(|g| g.as_ref().map(|g| g.along[k].clone())), true);
+    (0..directions).map(of).collect()
+}
+
+/// The value with each of its derivatives.
+fn duals(end: Bundle) -> Vec<Dual> {
+    end.along.into_iter().map(|along| Dual::new(end.value.clone(), along)).collect()
+}
+
+/// The gradient of a scalar on candle's graph.
+fn graph_gradient(model: &Model, scalar: &Tensor, zeros: bool) -> Result<ParamVec> {
+    let mut found = scalar.backward()?;
     for var in model.params().vars().iter().filter(|_| zeros) {
         if found.get(var.as_tensor()).is_none() {
             found.insert(var.as_tensor(), var.zeros_like()?);
@@ -89,7 +91,7 @@ impl Way {
                 let found = tape.backward(vec![(end.at, seed)], model.params().vars().len())?;
                 collected(model, found.into_iter(), false)
             }
-            Self::Graph(end) => graph_gradient(model, &[(&end, seed)], false),
+            Self::Graph(end) => graph_gradient(model, &(end * seed)?.sum_all()?, false),
         }
     }
 }
@@ -111,22 +113,21 @@ impl Model {
         Ok(Pullback { model: self, logits: Var::from_tensor(&logits.detach())?, way })
     }
 
-    /// A forward pass with the tangent along `v`, and the VJP of both, which runs once.
+    /// A forward pass with tangents along directions, and the VJP of the logits for a gradient a direction, which runs once. The
+    /// directions share the pass of the values.
     ///
     /// # Errors
     /// As [`Self::logits_tangent`].
-    pub fn pullback_tangent(&self, x: &Tensor, v: &ParamVec, mode: Mode) -> Result<TangentPullback<'_>> {
+    pub fn pullback_along(&self, x: &Tensor, directions: &[&ParamVec], mode: Mode) -> Result<PullbackAlong<'_>> {
         let (logits, way) = if has_kernels(x.device()) {
             let tape = Rc::new(Tape::default());
-            let end = self.bundle(x, &[v], mode, |var, along| Bundle::leaf(&tape, var, along))?;
-            let tangent = end.along.first().cloned().ok_or_else(missing)?;
-            (Dual::new(end.value.clone(), tangent), TangentWay::Tape(tape, end))
+            let end = self.bundle(x, directions, mode, |var, along| Bundle::leaf(&tape, var, along))?;
+            let way = WayAlong::Tape(tape, end.at);
+            (duals(end), way)
         } else {
-            let logits = self.logits_tangent(x, v, mode)?;
-            (logits.clone(), TangentWay::Graph(logits))
+            (self.logits_along(x, directions, mode)?, WayAlong::Graph(self.logits(x, mode)?))
         };
-        let var = |t: &Tensor| Var::from_tensor(&t.detach());
-        Ok(TangentPullback { model: self, logits: Dual::new(var(&logits.value)?, var(&logits.tangent)?), way })
+        Ok(PullbackAlong { model: self, logits, way })
     }
 
     /// A forward pass along directions, over parameters made from their values and directions.
@@ -204,69 +205,56 @@ impl Pullback<'_> {
     }
 }
 
-impl TangentPullback<'_> {
-    /// The logits and their tangent, variables to write a loss of.
-    pub fn logits(&self) -> Dual {
-        Dual::new(self.logits.value.as_tensor().clone(), self.logits.tangent.as_tensor().clone())
+impl PullbackAlong<'_> {
+    /// The logits and their tangent, for each direction.
+    pub fn logits(&self) -> &[Dual] {
+        &self.logits
     }
 
-    /// The gradient in the parameters of a scalar that was computed from [`Self::logits`]. Of the tangent of a loss it is
-    /// the product of the loss's Hessian with the direction.
-    ///
-    /// # Errors
-    /// As [`Pullback::gradient`].
-    pub fn gradient(self, scalar: &Tensor) -> Result<ParamVec> {
-        let found = scalar.backward()?;
-        let [of_value, of_tangent] =
-            [derivative(&found, &self.logits.value)?, derivative(&found, &self.logits.tangent)?];
-        match self.way {
-            // the derivative along v of the gradient of `<of_tangent, logits>`, where `of_tangent` moves by `of_value`
-            TangentWay::Tape(tape, end) => {
-                let seed = Moving { value: Some(of_tangent), along: vec![of_value] };
-                let found = tape.backward(vec![(end.at, seed)], self.model.params().vars().len())?;
-                collected(self.model, found.into_iter().map(|g| g.and_then(|mut g| g.along.pop())), true)
-            }
-            TangentWay::Graph(end) => {
-                graph_gradient(self.model, &[(&end.value, of_value), (&end.tangent, of_tangent)], true)
-            }
-        }
-    }
-
-    /// `J^T seed`: the gradient of `<seed, logits>` for a constant, at the cost of a gradient's way back. The tangent takes no
+    /// `J^T seed` for each of as many seeds as directions: the gradient of `<seed, logits>` for a constant. The tangents take no
     /// part in it.
     ///
     /// # Errors
-    /// A seed of another shape than the logits.
-    pub fn value_gradient(self, seed: &Tensor) -> Result<ParamVec> {
-        if seed.shape() != self.logits.value.shape() {
-            let (given, wanted) = (seed.shape(), self.logits.value.shape());
-            return Err(Error::BadInput(format!("a seed {given:?} for logits {wanted:?}")));
+    /// Another number of seeds, or one of another shape than the logits.
+    pub fn gradients(self, seeds: &[Tensor]) -> Result<Vec<ParamVec>> {
+        if seeds.len() != self.logits.len() {
+            return Err(Error::BadInput(format!("{} seeds for {} directions", seeds.len(), self.logits.len())));
+        }
+        for (seed, logits) in seeds.iter().zip(&self.logits) {
+            let (given, wanted) = (seed.shape(), logits.value.shape());
+            if given != wanted {
+                return Err(Error::BadInput(format!("a seed {given:?} for logits {wanted:?}")));
+            }
         }
         match self.way {
-            TangentWay::Tape(tape, end) => {
-                let seed = Moving { value: Some(seed.clone()), along: Vec::new() };
-                let found = tape.backward(vec![(end.at, seed)], self.model.params().vars().len())?;
-                collected(self.model, found.into_iter().map(|g| g.and_then(|g| g.value)), true)
+            WayAlong::Tape(tape, at) => {
+                let seed = Moving { value: None, along: seeds.to_vec() };
+                let found = tape.backward(vec![(at, seed)], self.model.params().vars().len())?;
+                each_collected(self.model, &found, seeds.len())
             }
-            TangentWay::Graph(end) => graph_gradient(self.model, &[(&end.value, seed.clone())], true),
+            WayAlong::Graph(end) => {
+                seeds.iter().map(|seed| graph_gradient(self.model, &(&end * seed)?.sum_all()?, true)).collect()
+            }
         }
     }
 }
 
 impl Model {
-    /// Logits and their directional derivative along `v`, without a graph. Two forward passes in one; each layer's memory is
-    /// free as soon as the next is done.
+    /// Logits and their derivative along each direction, without a graph. The directions share the pass of the values; each
+    /// layer's memory is free as soon as the next is done.
     ///
     /// # Errors
     /// As [`Self::logits_tangent`].
-    pub fn logits_along(&self, x: &Tensor, v: &ParamVec, mode: Mode) -> Result<Dual> {
-        self.params().layout().same_as(v.layout())?;
+    pub fn logits_along(&self, x: &Tensor, directions: &[&ParamVec], mode: Mode) -> Result<Vec<Dual>> {
         if !x.device().is_cpu() {
-            return self.forward(x, mode, |i, var| Ok(Dual::new(var.as_detached_tensor(), v.entry(i)?)));
+            let along = |v: &&ParamVec| {
+                self.params().layout().same_as(v.layout())?;
+                self.forward(x, mode, |i, var| Ok(Dual::new(var.as_detached_tensor(), v.entry(i)?)))
+            };
+            return directions.iter().map(along).collect();
         }
         let tape = Rc::new(Tape::default());
-        let mut end = self.bundle(x, &[v], mode, |var, along| Bundle::constant(&tape, var, along))?;
-        Ok(Dual::new(end.value, end.along.pop().ok_or_else(missing)?))
+        Ok(duals(self.bundle(x, directions, mode, |var, along| Bundle::constant(&tape, var, along))?))
     }
 
     /// The mean loss of a batch and its gradient. One forward and one backward pass.
@@ -315,9 +303,7 @@ impl Model {
     ) -> Result<Vec<ParamVec>> {
         if !has_kernels(x.device()) {
             let product = |v: &&ParamVec| {
-                let pass = self.pullback_tangent(x, v, mode)?;
-                let along = loss.mean(&pass.logits(), labels)?.tangent;
-                pass.gradient(&along)
+                graph_gradient(self, &loss.mean(&self.logits_tangent(x, v, mode)?, labels)?.tangent, true)
             };
             return directions.iter().map(product).collect();
         }
@@ -337,8 +323,7 @@ impl Model {
         }
         let leaves = self.params().vars().len();
         let found = tape.backward(vec![(end.at, Moving { value: slope, along: moved })], leaves)?;
-        let of = |k: usize| collected(self, found.iter().map(|g| g.as_ref().map(|g| g.along[k].clone())), true);
-        (0..directions.len()).map(of).collect()
+        each_collected(self, &found, directions.len())
     }
 
     /// `<v, H v>` with the Hessian H of the mean loss for each direction v, exact, without a backward pass.

@@ -85,19 +85,29 @@ impl Bundle {
         let at = [self.at, gain.at, bias.at, skip.and_then(|s| s.at)];
         let operands: Vec<&Self> = [gain, bias].into_iter().chain(skip).collect();
         let out = self.step((normed.y.clone(), along), &operands, move |g, out| {
-            let moved: Vec<_> =
-                dots.iter().zip(&taken).zip(&g.along).map(|((dot, taken), g)| (dot, taken, g)).collect();
-            let wanted = [at[3].is_some(), at[1..3].iter().flatten().any(|at| !out.is_leaf(*at))];
-            let mut found = layer.gradients(g.of_result()?, &moved, wanted)?.into_iter();
-            let (own, along) = (found.next().ok_or_else(missing)?, found.collect::<Vec<_>>());
+            let skip = at[3].is_some();
+            let (own, along) = match &g.value {
+                Some(own) => {
+                    let moved: Vec<_> =
+                        dots.iter().zip(&taken).zip(&g.along).map(|((dot, taken), g)| (dot, taken, g)).collect();
+                    let leaves = !at[1..3].iter().flatten().any(|at| !out.is_leaf(*at));
+                    let mut found = layer.gradients(own, &moved, [skip, !leaves])?.into_iter();
+                    (Some(found.next().ok_or_else(missing)?), found.collect::<Vec<_>>())
+                }
+                None => {
+                    let of = |g| layer.gradients(g, &[], [skip, true])?.pop().ok_or_else(missing);
+                    (None, g.along.iter().map(of).collect::<Result<_>>()?)
+                }
+            };
             for (i, at) in at.into_iter().enumerate() {
                 // without relu the residual's gradient is the one at hand
-                if i == 3 && own[3].is_none() {
+                if i == 3 && !relu {
                     out.add(at, || Ok(g.clone()))?;
                     continue;
                 }
+                let value = own.as_ref().and_then(|own| own[i].clone());
                 let along = || along.iter().map(|of| of[i].clone().ok_or_else(missing)).collect::<Result<_>>();
-                out.add(at, || Ok(Moving { value: own[i].clone(), along: along()? }))?;
+                out.add(at, || Ok(Moving { value, along: along()? }))?;
             }
             Ok(())
         });

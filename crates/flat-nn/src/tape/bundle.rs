@@ -15,8 +15,8 @@ use crate::{Error, Result};
 use candle_core::{Tensor, Var};
 use std::rc::Rc;
 
-/// A gradient and its derivatives along the directions. Without any it is a gradient alone. Where the gradient is zero, its
-/// derivatives are gradients of the values as they stand: several seeds go back in one pass.
+/// A gradient and its derivatives along the directions. Where the gradient is zero, its derivatives are gradients of the values as
+/// they stand: several seeds go back in one pass.
 #[derive(Clone)]
 pub(crate) struct Moving {
     /// The gradient; `None` where it is zero, or of a leaf whose derivatives alone are wanted.
@@ -190,15 +190,14 @@ pub(super) fn bilinear<B: Bilinear>(x: &Bundle, w: &Bundle, bias: Option<&Bundle
             out.add(at.1, || g.map(|g| by.for_w(xv, wv, g)))?;
             return out.add(at.0, || g.map(|g| by.for_x(xv, wv, g)));
         };
-        let alone = g.along.is_empty();
-        // of leaves the derivatives alone are wanted, where there are any
-        let wanted = |at: Option<usize>, out: &Gradients<Moving>| at.is_some_and(|at| alone || !out.is_leaf(at));
+        // of leaves the derivatives alone are wanted
+        let wanted = |at: Option<usize>, out: &Gradients<Moving>| at.is_some_and(|at| !out.is_leaf(at));
         if let Some(at) = at.2 {
             let value = wanted(Some(at), out).then(|| channel_sum(own)).transpose()?;
             out.add(Some(at), || Ok(Moving { value, along: each(&g.along, |g| Ok(channel_sum(g)?))? }))?;
         }
         let of_w = wanted(at.1, out).then(|| by.for_w(xv, wv, own)).transpose()?;
-        if at.0.is_some() && at.1.is_some() && !alone && !x_along.is_empty() {
+        if at.0.is_some() && at.1.is_some() && !x_along.is_empty() {
             let moved = x_along.iter().zip(&w_along).zip(&g.along).map(|((x, w), g)| [x, w, g]);
             if let Some((dx, found)) = by.back_together([xv, wv, own], &moved.collect::<Vec<_>>())? {
                 let (dx_along, dw_along) = found.into_iter().map(|[dx, dw]| (dx, dw)).unzip();

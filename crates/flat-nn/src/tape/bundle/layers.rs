@@ -90,8 +90,8 @@ impl Bundle {
                 Some(own) => {
                     let moved: Vec<_> =
                         dots.iter().zip(&taken).zip(&g.along).map(|((dot, taken), g)| (dot, taken, g)).collect();
-                    let leaves = !at[1..3].iter().flatten().any(|at| !out.is_leaf(*at));
-                    let mut found = layer.gradients(own, &moved, [skip, !leaves])?.into_iter();
+                    let wanted = [skip, at[1..3].iter().flatten().any(|at| !out.is_leaf(*at))];
+                    let mut found = layer.gradients(own, &moved, wanted)?.into_iter();
                     (Some(found.next().ok_or_else(missing)?), found.collect::<Vec<_>>())
                 }
                 None => {
